@@ -1,0 +1,276 @@
+"""Every error of the package, in one tree.
+
+::
+
+    TrackstarError                     .status .request_id .retryable .retry_after
+    ├── SettingsError                  an option that cannot be (also a ValueError)
+    ├── CredentialsError               a key or token that is missing or unusable (also a ValueError)
+    ├── FilterError                    a filter that cannot be asked (also a ValueError)
+    ├── ApiError                       the API said no; .error .origin
+    │   ├── AuthError                  401, 403
+    │   ├── RateLimitError             429
+    │   ├── NotSupportedError          501: this integration cannot list orders
+    │   └── ServerError                every other 5xx
+    ├── NetworkError                   no answer, or one cut short
+    ├── ResponseError                  a 200 that is not as documented
+    ├── OfflineMissError               offline=True, and the page is not on disk
+    ├── IncompleteFetchError           some pages were read; .frames .pages .resume()
+    └── SnapshotError                  a snapshot that cannot be written or read
+
+All of them can be pickled, and none shows a credential.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trackstar_frames.client import TrackstarClient
+    from trackstar_frames.frames import OrderFrames
+
+__all__ = [
+    "ApiError",
+    "AuthError",
+    "CredentialsError",
+    "FilterError",
+    "IncompleteFetchError",
+    "NetworkError",
+    "NotSupportedError",
+    "OfflineMissError",
+    "RateLimitError",
+    "ResponseError",
+    "ServerError",
+    "SettingsError",
+    "SnapshotError",
+    "TrackstarError",
+    "error_for",
+    "one_of",
+]
+
+
+class TrackstarError(Exception):
+    """Base of every error of this package.
+
+    Attributes
+    ----------
+    status : int or None
+        The HTTP status behind the error, if there was one.
+    request_id : str or None
+        What to quote to Trackstar's support.
+    retryable : bool
+        Whether the same request may succeed later.
+    retry_after : float or None
+        Seconds that the server asked to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        request_id: str | None = None,
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.request_id = request_id
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call cls(*args), which keyword-only fields do not survive.
+        return _blank, (type(self),), {"args": self.args, **self.__dict__}
+
+
+def _blank(cls: type[TrackstarError]) -> TrackstarError:
+    return cls.__new__(cls)
+
+
+class SettingsError(TrackstarError, ValueError):
+    """An option that cannot be: unknown, of the wrong kind, or unsafe."""
+
+
+class CredentialsError(TrackstarError, ValueError):
+    """An API key or access token that is missing or unusable."""
+
+
+class FilterError(TrackstarError, ValueError):
+    """A filter that cannot be asked; raised before any request."""
+
+
+class ApiError(TrackstarError):
+    """The API refused the request.
+
+    Attributes
+    ----------
+    error : str or None
+        The API's own words.
+    origin : str or None
+        ``"trackstar"`` or ``"integration"``: whose fault it was, where the API says so.
+    """
+
+    def __init__(
+        self, message: str, *, error: str | None = None, origin: str | None = None, **fields: Any
+    ) -> None:
+        super().__init__(message, **fields)
+        self.error = error
+        self.origin = origin
+
+
+class AuthError(ApiError):
+    """401 or 403: the credentials are wrong, or not allowed to do this."""
+
+
+class RateLimitError(ApiError):
+    """429: too many requests for this access token."""
+
+
+class NotSupportedError(ApiError):
+    """501: the warehouse system behind this connection cannot list orders."""
+
+
+class ServerError(ApiError):
+    """A fault of the server (5xx, but for 501)."""
+
+
+class NetworkError(TrackstarError):
+    """No answer came, or it was cut short."""
+
+
+class ResponseError(TrackstarError):
+    """The server answered 200 with something that is not as documented."""
+
+
+class OfflineMissError(TrackstarError):
+    """``offline=True``, and a page that is needed is not on disk."""
+
+
+class SnapshotError(TrackstarError):
+    """A snapshot that cannot be written, found or trusted."""
+
+
+class IncompleteFetchError(TrackstarError):
+    """A fetch broke after its first page; the cause is chained.
+
+    Attributes
+    ----------
+    frames : OrderFrames or None
+        What was read before the fault (None once the error was pickled).
+    pages : int
+        How many pages that was.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        frames: OrderFrames,
+        pages: int,
+        resume: Callable[[TrackstarClient | None], OrderFrames],
+        **fields: Any,
+    ) -> None:
+        super().__init__(message, **fields)
+        self.frames: OrderFrames | None = frames
+        self.pages = pages
+        self._resume = resume
+
+    def resume(self, client: TrackstarClient | None = None) -> OrderFrames:
+        """Go on from where the fetch broke, and return the whole.
+
+        Parameters
+        ----------
+        client
+            Whom to ask; by default the client of the broken fetch.
+
+        Returns
+        -------
+        OrderFrames
+            All tables: the pages read before the fault, and the rest.
+
+        Raises
+        ------
+        IncompleteFetchError
+            If it breaks again; this error then carries more than the first.
+        """
+        return self._resume(client)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        cls, args, state = super().__reduce__()
+        # Orders hold people's addresses, and a client holds secrets: neither is pickled.
+        resume = getattr(self._resume, "pickled", self._resume)
+        return cls, args, {**state, "frames": None, "_resume": resume}
+
+
+_CLASSES: dict[int, type[ApiError]] = {
+    401: AuthError,
+    403: AuthError,
+    429: RateLimitError,
+    501: NotSupportedError,
+}
+
+_ADVICE = {
+    401: "check the API key and the access token",
+    403: "the connection's policy forbids this; ask its owner",
+    404: "check the base URL",
+    422: "the server does not accept a filter; it may be newer or older than this package",
+    429: "wait, and use fewer clients on one access token",
+    501: "the warehouse system behind this connection cannot list orders",
+}
+
+
+def error_for(
+    status: int, body: bytes, *, request_id: str | None = None, retry_after: float | None = None
+) -> ApiError:
+    """Build the error that an HTTP answer stands for."""
+    said = _parse(body)
+    error = said.get("error") if isinstance(said.get("error"), str) else None
+    origin = said.get("origin") if isinstance(said.get("origin"), str) else None
+    cls = _CLASSES.get(status, ServerError if status >= 500 else ApiError)  # noqa: PLR2004
+    parts = [f"the API answered {status}"]
+    if error:
+        parts.append(f": {error}")
+    if isinstance(said.get("detail"), dict):
+        parts.append(f" {json.dumps(said['detail'], ensure_ascii=False)[:500]}")
+    if status in _ADVICE:
+        parts.append(f"; {_ADVICE[status]}")
+    if request_id:
+        parts.append(f" (request id {request_id})")
+    return cls(
+        "".join(parts),
+        error=error,
+        origin=origin,
+        status=status,
+        request_id=request_id,
+        retryable=status == 429 or (status >= 500 and status != 501),  # noqa: PLR2004
+        retry_after=retry_after,
+    )
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
+    """Word the complaint about a value outside a closed list, with the nearest allowed one.
+
+    Examples
+    --------
+    >>> one_of("freq", "weekly", ["D", "W"])
+    "freq='weekly' is not allowed; use one of 'D', 'W'"
+    >>> one_of("status", "opne", ["open", "packed"])
+    "status='opne' is not allowed; did you mean 'open'? Use one of 'open', 'packed'"
+    """
+    choices = list(allowed)
+    near = difflib.get_close_matches(str(value), choices, n=1)
+    listed = ", ".join(map(repr, choices))
+    if near:
+        return f"{name}={value!r} is not allowed; did you mean {near[0]!r}? Use one of {listed}"
+    return f"{name}={value!r} is not allowed; use one of {listed}"
