@@ -4,7 +4,7 @@
 
     TrackstarError                     .status .request_id .retryable .retry_after
     ├── SettingsError                  an option that cannot be (also a ValueError)
-    ├── CredentialsError               a key or token that is missing or unusable (also a ValueError)
+    ├── CredentialsError               a key or token missing or unusable (also a ValueError)
     ├── FilterError                    a filter that cannot be asked (also a ValueError)
     ├── ApiError                       the API said no; .error .origin
     │   ├── AuthError                  401, 403
