@@ -1,0 +1,292 @@
+"""One connection's HTTP: credentials, cache, limiter, retry.
+
+For each request, in this order: the cache; then, for each try, the limiter and the
+network; then the check of the answer; then the cache again. An answer is counted and kept
+only when it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import random
+import re
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import requests
+import tenacity
+
+from trackstar_frames.cache import PageCache, Stored
+from trackstar_frames.envelope import Envelope, read_envelope
+from trackstar_frames.errors import (
+    NetworkError,
+    OfflineMissError,
+    ResponseError,
+    TrackstarError,
+    error_for,
+)
+from trackstar_frames.limiter import Limiter
+from trackstar_frames.settings import Credentials, Settings
+
+__all__ = ["Answer", "Session"]
+
+_FIRST_PAUSE = 0.25  # seconds; doubled from try to try
+_CONNECT_TIMEOUT = 10.0
+_TRANSIENT = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
+_log = logging.getLogger("trackstar_frames")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One whole answer.
+
+    Attributes
+    ----------
+    body : bytes
+        As the server sent it, decompressed.
+    envelope : Envelope
+        The same, checked and cut into orders.
+    fetched_at : datetime.datetime
+        When the server answered, UTC.
+    expires : float
+        When the cache lets go of it, in Unix seconds.
+    from_cache : bool
+        Whether it came from disk.
+    """
+
+    body: bytes
+    envelope: Envelope
+    fetched_at: datetime
+    expires: float
+    from_cache: bool
+
+
+class Session:
+    """GET requests of one connection; safe to use from several threads.
+
+    Parameters
+    ----------
+    settings, credentials
+        Checked before.
+    """
+
+    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+        self.settings = settings
+        self.requests = 0
+        self._credentials = credentials
+        self._cache = PageCache(settings.cache_dir) if settings.cache else None
+        self._limiter = Limiter(settings.rate_limit)
+        self._local = threading.local()
+        self._count = threading.Lock()
+
+    def get(
+        self,
+        path: str,
+        params: dict[str, str],
+        *,
+        refresh: bool = False,
+        offline: bool = False,
+        chain: float | None = None,
+    ) -> Answer:
+        """Get one page, from disk or from the server.
+
+        Parameters
+        ----------
+        path, params
+            What to ask for.
+        refresh
+            Ask the server, whatever is on disk.
+        offline
+            Ask the disk only.
+        chain
+            The expiry of the listing that this page continues. A page on disk belongs to
+            the listing if it expires with it; all pages of a listing expire together, so
+            that the head of one day is never joined to the tail of another.
+
+        Raises
+        ------
+        OfflineMissError
+            If `offline`, and the page is not on disk.
+        ApiError, NetworkError, ResponseError
+            If the server gives no whole answer, after the tries that the settings allow.
+        """
+        key = self._key(path, params)
+        stored = None if refresh else self._look_up(key, chain)
+        if stored is not None:
+            fetched = datetime.fromtimestamp(stored.fetched, UTC)
+            envelope = read_envelope(stored.body)
+            return Answer(stored.body, envelope, fetched, stored.expires, from_cache=True)
+        if offline:
+            raise OfflineMissError(
+                "offline=True, and a page of this listing is not on disk (never read with this "
+                "connection and these filters, or expired); fetch it once with offline=False"
+            )
+        body, envelope = self._with_retries(path, params)
+        fetched_seconds = time.time()
+        expires = fetched_seconds + self.settings.expire_after if chain is None else chain
+        if self._cache is not None:
+            self._cache.write(key, Stored(body, fetched_seconds, expires))
+        fetched = datetime.fromtimestamp(fetched_seconds, UTC)
+        return Answer(body, envelope, fetched, expires, from_cache=False)
+
+    def close(self) -> None:
+        """Close this thread's connections and the cache."""
+        session = self._local.__dict__.pop("session", None)
+        if session is not None:
+            session.close()
+        if self._cache is not None:
+            self._cache.close()
+
+    def __repr__(self) -> str:
+        return f"Session({self.settings.base_url!r})"
+
+    def _look_up(self, key: str, chain: float | None) -> Stored | None:
+        stored = self._cache.read(key) if self._cache is not None else None
+        if stored is None:
+            return None
+        belongs = stored.expires > time.time() if chain is None else stored.expires == chain
+        return stored if belongs else None
+
+    def _key(self, path: str, params: dict[str, str]) -> str:
+        """Name an answer so that only the same credentials find it, and none can be read off."""
+        secret = (
+            self._credentials.api_key.encode() + b"\0" + self._credentials.access_token.encode()
+        )
+        asked = f"{self.settings.base_url}{path}?{urlencode(sorted(params.items()))}"
+        return hmac.new(
+            key.encode() + b"\0" + token.encode(), asked.encode(), hashlib.sha256
+        ).hexdigest()
+
+    def _with_retries(self, path: str, params: dict[str, str]) -> tuple[bytes, Envelope]:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_retry),
+            stop=self._out_of_patience,
+            wait=_pause,
+            before_sleep=_tell,
+            reraise=True,
+        )
+        return retrying(self._ask, path, params)
+
+    def _out_of_patience(self, state: tenacity.RetryCallState) -> bool:
+        tried_enough = state.attempt_number > self.settings.retries
+        return tried_enough or state.idle_for + state.upcoming_sleep > self.settings.max_wait
+
+    def _ask(self, path: str, params: dict[str, str]) -> tuple[bytes, Envelope]:
+        self._limiter.wait()
+        with self._count:
+            self.requests += 1
+        answer = self._send(path, params)
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer.status_code != requests.codes.ok:
+            raise self._refusal(answer)
+        try:
+            return answer.content, read_envelope(answer.content)
+        except ResponseError as error:
+            error.status = answer.status_code
+            error.request_id = answer.headers.get("X-Request-Id")
+            raise
+
+    def _send(self, path: str, params: dict[str, str]) -> requests.Response | BaseException:
+        """Send, and hand a fault back rather than raise it.
+
+        The frames below hold the headers in clear; an exception raised here, or chained to
+        one from there, would carry them into every traceback that shows locals.
+        """
+        try:
+            return self._http().get(
+                f"{self.settings.base_url}{path}",
+                params=params,
+                timeout=(min(self.settings.timeout, _CONNECT_TIMEOUT), self.settings.timeout),
+            )
+        except requests.RequestException as error:
+            transient = isinstance(error, _TRANSIENT)
+            trusted = not isinstance(error, requests.exceptions.SSLError)
+            reason = self._credentials.scrub(f"{type(error).__name__}: {error}"[:500])
+            return NetworkError(
+                f"no whole answer from {self.settings.base_url}: {reason}",
+                retryable=transient and trusted,
+            )
+        except BaseException as error:  # noqa: BLE001  (handed on, without those frames)
+            error.__context__ = error.__cause__ = None
+            return error.with_traceback(None)
+
+    def _refusal(self, answer: requests.Response) -> TrackstarError:
+        body = self._credentials.scrub(answer.text).encode()
+        return error_for(
+            answer.status_code,
+            body,
+            request_id=answer.headers.get("X-Request-Id"),
+            retry_after=_retry_after(answer.headers.get("Retry-After", "")),
+        )
+
+    def _http(self) -> requests.Session:
+        """One `requests.Session` per thread: it is not documented as safe to share."""
+        if not hasattr(self._local, "session"):
+            session = _SameOriginSession()
+            session.auth = self._sign
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            self._local.session = session
+        found: requests.Session = self._local.session
+        return found
+
+    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["x-trackstar-api-key"] = self._credentials.api_key
+        request.headers["x-trackstar-access-token"] = self._credentials.access_token
+        return request
+
+
+class _SameOriginSession(requests.Session):
+    """Follow no redirect to another scheme, host or port: the headers would travel along."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target is None or _origin(urljoin(resp.url, target)) != _origin(resp.url):
+            return None
+        return target
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+def _may_retry(error: BaseException) -> bool:
+    return isinstance(error, TrackstarError) and error.retryable
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Wait as long as the server asks, never less than a growing pause, with jitter."""
+    error = state.outcome.exception() if state.outcome else None
+    asked: float = getattr(error, "retry_after", None) or 0.0
+    grown = _FIRST_PAUSE * 2.0 ** (state.attempt_number - 1)
+    return max(asked, grown) + random.uniform(0, grown)  # noqa: S311  (not a secret)
+
+
+def _tell(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    _log.info("waiting %.1f s before another try: %s", state.upcoming_sleep, error)
+
+
+def _retry_after(header: str) -> float | None:
+    """Read ``Retry-After``: seconds, or a date."""
+    if re.fullmatch(r"\d+(\.\d+)?", header.strip()):
+        return float(header)
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
