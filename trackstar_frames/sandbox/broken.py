@@ -1,0 +1,184 @@
+"""What each kind of fault does to an answer.
+
+A fault acts at one of four places: instead of the page, on the page's orders, on the envelope
+around them, or on the way out.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from trackstar_frames.sandbox.answers import Answer, error_answer, json_answer
+from trackstar_frames.sandbox.database import Database, Page
+from trackstar_frames.sandbox.faults import Fault
+from trackstar_frames.sandbox.query import Query
+from trackstar_frames.sandbox.tokens import encode
+
+Headers = Mapping[str, str]
+Envelope = dict[str, str]
+
+
+def status(fault: Fault, _headers: Headers) -> Answer:
+    """Answer with an error as the API would spell it."""
+    headers = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
+    origin = "trackstar" if fault.origin is None else fault.origin or None
+    return error_answer(fault.status or 500, fault.error, origin=origin, headers=headers)
+
+
+def html(fault: Fault, _headers: Headers) -> Answer:
+    """Answer with the page of a proxy in between."""
+    body = b"<html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
+    return Answer(fault.status or 502, body, {"Content-Type": "text/html; charset=utf-8"})
+
+
+def not_json(_fault: Fault, _headers: Headers) -> Answer:
+    """Answer with JSON that stops in the middle."""
+    return json_answer(200, '{"data": [{"id": "6')
+
+
+def not_object(_fault: Fault, _headers: Headers) -> Answer:
+    """Answer with a list where the envelope should be."""
+    return json_answer(200, "[]")
+
+
+def echo_secret(fault: Fault, headers: Headers) -> Answer:
+    """Answer with an error that repeats the credentials it was sent."""
+    secrets = [headers["x-trackstar-api-key"], headers["x-trackstar-access-token"]]
+    return error_answer(fault.status or 500, f"Cannot serve {' / '.join(secrets)}")
+
+
+def redirect(fault: Fault, _headers: Headers) -> Answer:
+    """Send the client elsewhere."""
+    return Answer(fault.status or 302, b"", {"Location": fault.to or ""})
+
+
+def reset(_fault: Fault, _headers: Headers) -> Answer:
+    """Answer nothing at all."""
+    return Answer(0, b"", delivery="reset")
+
+
+def empty_page(_fault: Fault, query: Query, database: Database) -> Page:
+    """Return no orders, and the place where the page itself begins."""
+    place = query.position or database.start
+    return Page([], place._replace(turn=place.turn + 1))
+
+
+def short_page(_fault: Fault, query: Query, database: Database) -> Page:
+    """Return half of what was asked for."""
+    return database.page(replace(query, limit=max(1, query.limit // 2)))
+
+
+def duplicate(fault: Fault, query: Query, database: Database) -> Page:
+    """Return the last order of the page before, then this page's."""
+    before = None if query.position is None else database.body(query.position.seq)
+    if before is None or query.position is None:
+        return database.page(query)
+    text = json.dumps(json.loads(before) | dict(fault.change or {}), ensure_ascii=False)
+    if query.limit == 1:
+        return Page([text], query.position._replace(turn=query.position.turn + 1))
+    page = database.page(replace(query, limit=query.limit - 1))
+    return page._replace(orders=[text, *page.orders])
+
+
+def loop_token(_fault: Fault, query: Query, database: Database) -> Page:
+    """Lead back to the first page, by two tokens in turn."""
+    sent = query.position or database.start
+    return database.page(query)._replace(end=database.start._replace(turn=1 - sent.turn))
+
+
+def no_data(envelope: Envelope, _query: Query) -> None:
+    """Leave the orders out."""
+    del envelope["data"]
+
+
+def data_not_list(envelope: Envelope, _query: Query) -> None:
+    """Wrap the orders in an object."""
+    envelope["data"] = f'{{"orders":{envelope["data"]}}}'
+
+
+def item_not_object(envelope: Envelope, _query: Query) -> None:
+    """Put a string before the orders."""
+    envelope["data"] = json.dumps(["order", *json.loads(envelope["data"])[1:]])
+
+
+def wrong_count(envelope: Envelope, _query: Query) -> None:
+    """Count nothing."""
+    envelope["total_count"] = "0"
+
+
+def no_token(envelope: Envelope, _query: Query) -> None:
+    """Leave the token out."""
+    del envelope["next_token"]
+
+
+def absent_token_mid(envelope: Envelope, _query: Query) -> None:
+    """Leave the token out where a page follows."""
+    if envelope["next_token"] != NO_TOKEN:
+        del envelope["next_token"]
+
+
+def absent_token_end(envelope: Envelope, _query: Query) -> None:
+    """Leave the token out where none follows."""
+    if envelope["next_token"] == NO_TOKEN:
+        del envelope["next_token"]
+
+
+def empty_token(envelope: Envelope, _query: Query) -> None:
+    """Give a token without a character."""
+    envelope["next_token"] = json.dumps("")
+
+
+def bad_token_type(envelope: Envelope, _query: Query) -> None:
+    """Give a number for a token."""
+    envelope["next_token"] = json.dumps(12345)
+
+
+def repeat_token(envelope: Envelope, query: Query) -> None:
+    """Give the token that was sent."""
+    if query.position is not None:
+        envelope["next_token"] = json.dumps(encode(query.position))
+
+
+def hang(fault: Fault, answer: Answer) -> Answer:
+    """Answer late."""
+    seconds = 5.0 if fault.seconds is None else fault.seconds
+    return replace(answer, delivery="late", seconds=seconds)
+
+
+def slow(fault: Fault, answer: Answer) -> Answer:
+    """Answer drop by drop."""
+    seconds = 1.0 if fault.seconds is None else fault.seconds
+    return replace(answer, delivery="slow", seconds=seconds, pieces=fault.pieces or 10)
+
+
+def cut(_fault: Fault, answer: Answer) -> Answer:
+    """Stop in the middle of the answer."""
+    return replace(answer, delivery="cut")
+
+
+NO_TOKEN = json.dumps(None)
+INSTEAD: dict[str, Callable[[Fault, Headers], Answer]] = {
+    function.__name__: function
+    for function in (status, html, not_json, not_object, echo_secret, redirect, reset)
+}
+ON_ORDERS: dict[str, Callable[[Fault, Query, Database], Page]] = {
+    function.__name__: function for function in (empty_page, short_page, loop_token, duplicate)
+}
+ON_ENVELOPE: dict[str, Callable[[Envelope, Query], None]] = {
+    function.__name__: function
+    for function in (
+        no_data,
+        data_not_list,
+        item_not_object,
+        wrong_count,
+        no_token,
+        absent_token_mid,
+        absent_token_end,
+        empty_token,
+        bad_token_type,
+        repeat_token,
+    )
+}
+ON_THE_WAY: dict[str, Callable[[Fault, Answer], Answer]] = {
+    function.__name__: function for function in (hang, slow, cut)
+}

@@ -1,0 +1,53 @@
+"""When orders are placed: the rhythm of the day and the week, and how times are written."""
+
+import random
+from datetime import UTC, datetime
+from functools import lru_cache
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def stamp(seconds: int) -> str:
+    """Return seconds since the epoch as the API writes a time."""
+    day, rest = divmod(seconds, DAY)
+    return f"{_date(day)}T{rest // HOUR:02d}:{rest % HOUR // MINUTE:02d}:{rest % MINUTE:02d}Z"
+
+
+def weekday(seconds: int) -> int:
+    """Return the day of the week, Monday being 0."""
+    return (seconds // DAY + 3) % 7
+
+
+def after_workdays(seconds: int, days: int) -> int:
+    """Return the midnight that begins the workday `days` workdays later."""
+    day = seconds // DAY * DAY
+    while days > 0 or weekday(day) >= SATURDAY:
+        day += DAY
+        days -= weekday(day) < SATURDAY
+    return day
+
+
+def placed(rng: random.Random, count: int, now: int, days: int) -> list[int]:
+    """Return `count` times in the `days` before `now`, in no order.
+
+    Most fall in the mornings and evenings of workdays, more in the last week of November.
+    """
+    hours = [now - HOUR * back for back in range(1, days * 24 + 1)]
+    weights = [_busy(hour) for hour in hours]
+    return [hour + rng.randrange(HOUR) for hour in rng.choices(hours, weights, k=count)]
+
+
+SATURDAY = 5
+WEEK = (1.2, 1.1, 1.05, 1.0, 1.05, 0.6, 0.5)
+DAY_HOURS = (5, 4, 4, 3, 2, 1, 1, 1, 1, 1, 2, 3, 5, 7, 9, 10, 11, 10, 9, 8, 8, 9, 9, 7)
+
+
+def _busy(hour: int) -> float:
+    date = _date(hour // DAY)
+    season = 2.0 if "11-23" <= date[5:] <= "11-30" else 1.0
+    return WEEK[weekday(hour)] * DAY_HOURS[hour % DAY // HOUR] * season
+
+
+@lru_cache(maxsize=4096)
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * DAY, UTC).date().isoformat()

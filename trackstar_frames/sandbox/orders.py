@@ -1,0 +1,290 @@
+"""Made-up orders that look, vary and age like real ones."""
+
+import random
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from trackstar_frames.sandbox.addresses import make_address
+from trackstar_frames.sandbox.calendar import DAY, HOUR, placed, stamp
+from trackstar_frames.sandbox.chance import chance, or_null
+from trackstar_frames.sandbox.merchant import (
+    Customer,
+    Merchant,
+    Service,
+    Warehouse,
+    make_id,
+    make_merchant,
+)
+from trackstar_frames.sandbox.odd import make_odd
+from trackstar_frames.sandbox.shipments import Line, Parcel, make_shipment, split
+from trackstar_frames.sandbox.state import State, make_state
+from trackstar_frames.sandbox.timeline import Timeline, make_timeline
+
+
+def make_orders(
+    count: int, seed: str, now: datetime, *, days: int, odd: float
+) -> Iterator[dict[str, Any]]:
+    """Yield made-up orders, in no meaningful order.
+
+    Parameters
+    ----------
+    count
+        How many.
+    seed
+        The same seed and the same `now` give the same orders.
+    now
+        The time up to which they have happened.
+    days
+        How many days before `now` the first were created.
+    odd
+        The share of orders that are odd, as some integrations are.
+    """
+    rng = random.Random(f"orders/{seed}")
+    merchant = make_merchant(rng)
+    today = int(now.timestamp())
+    created = placed(rng, count, today, days)
+    since = today - max(days - 30, 0) * DAY
+    ranks = sorted(range(count), key=created.__getitem__)
+    numbers = {place: number for number, place in enumerate(ranks, 10_000)}
+    for place, moment in enumerate(created):
+        order = _order(rng, Draft(merchant, numbers[place], moment, today, since))
+        yield make_odd(rng, order) if rng.random() < odd else order
+
+
+class Draft(NamedTuple):
+    """What is known of an order before it is drawn: `since` is when its connection began."""
+
+    merchant: Merchant
+    number: int
+    created: int
+    now: int
+    since: int
+
+
+class Plan(NamedTuple):
+    """What is decided of an order before it is written down."""
+
+    customer: Customer
+    kind: str
+    warehouse: Warehouse
+    service: Service
+    lines: list[Line]
+    timeline: Timeline
+    state: State
+
+
+def _order(rng: random.Random, draft: Draft) -> dict[str, Any]:
+    plan = _plan(rng, draft)
+    ship_to = make_address(rng, business=plan.kind in ("b2b", "transfer"))
+    order = {
+        **_head(rng, draft, plan),
+        **_shipping(rng, plan),
+        **_money(rng, plan),
+        "ship_to_address": ship_to,
+        "line_items": [_line(rng, plan, *line) for line in plan.lines],
+        "tags": rng.sample(TAGS, rng.choice((0, 0, 0, 1, 2))),
+        **_demands(rng, plan),
+        "shipments": _shipments(rng, draft, plan, ship_to),
+        **_tail(rng, draft, plan),
+    }
+    return _omit(rng, order)
+
+
+def _plan(rng: random.Random, draft: Draft) -> Plan:
+    merchant = draft.merchant
+    customer = rng.choice(merchant.customers)
+    kind = _kind(rng, customer)
+    warehouse = rng.choice(merchant.warehouses)
+    service = rng.choice(merchant.freight if kind in ("b2b", "transfer") else merchant.parcels)
+    timeline = make_timeline(rng, draft.created, kind, customer.due, warehouse.punctuality)
+    lines = _lines(rng, merchant, wholesale=kind in ("b2b", "transfer"))
+    if sum(quantity for _, quantity in lines) == 1:
+        timeline = timeline._replace(shipped=timeline.shipped[-1:])
+    state = make_state(rng, timeline, draft.now)
+    return Plan(customer, kind, warehouse, service, lines, timeline, state)
+
+
+def _kind(rng: random.Random, customer: Customer) -> str:
+    if customer.channel == "edi":
+        return "b2b"
+    return rng.choices(("d2c", "b2b", "dropship", "transfer"), (86, 6, 7, 1))[0]
+
+
+def _lines(rng: random.Random, merchant: Merchant, *, wholesale: bool) -> list[Line]:
+    count = rng.choice((2, 3, 4, 6) if wholesale else (1, 1, 1, 1, 2, 2, 3, 4))
+    sizes = (6, 12, 12, 24, 48) if wholesale else (1, 1, 1, 1, 1, 2, 2, 3)
+    products = {rng.choice(merchant.products) for _ in range(count)}
+    # Sets have an order of their own; a seed must not depend on it.
+    return [(product, rng.choice(sizes)) for product in sorted(products)]
+
+
+def _head(rng: random.Random, draft: Draft, plan: Plan) -> dict[str, Any]:
+    customer, number = plan.customer, draft.number
+    channel = {"channel_id": customer.channel_id, "channel_name": customer.channel}
+    return {
+        "id": make_id(rng),
+        "warehouse_customer_id": or_null(rng, customer.id, 0.01),
+        "warehouse_id": or_null(rng, plan.warehouse.id, 0.03),
+        "created_date": stamp(plan.timeline.created),
+        "updated_date": stamp(plan.state.updated),
+        "reference_id": rng.choice((f"{rng.getrandbits(40)}", f"{customer.prefix}{number}", "")),
+        "order_number": f"{customer.prefix}{number}",
+        "status": plan.state.status,
+        "raw_status": plan.state.raw_status,
+        "channel": customer.channel,
+        "channel_object": channel if customer.channel else rng.choice(({}, channel)),
+        "type": or_null(rng, plan.kind, 0.01),
+        "trading_partner": customer.name if plan.kind == "b2b" else None,
+    }
+
+
+def _shipping(rng: random.Random, plan: Plan) -> dict[str, Any]:
+    service = plan.service
+    third_party = plan.kind == "b2b" and chance(rng, 0.3)
+    account = f"{rng.randrange(10**7):07d}"
+    return {
+        "shipping_method": service.method_name,
+        "service_level": service.level,
+        "shipping_method_id": or_null(rng, service.method_id, 0.03),
+        "shipping_method_name": or_null(rng, service.method_name, 0.03),
+        "carrier_id": or_null(rng, service.carrier_id, 0.03),
+        "carrier_name": or_null(rng, service.carrier_name, 0.03),
+        "scac": rng.choice((service.scac, service.scac, service.scac, None, "")),
+        "is_third_party_freight": or_null(rng, third_party, 0.1),
+        "third_party_freight_account_number": account if third_party else None,
+        "first_party_freight_account_number": account if chance(rng, 0.03) else None,
+    }
+
+
+def _money(rng: random.Random, plan: Plan) -> dict[str, Any]:
+    goods = sum(product.price * quantity for product, quantity in plan.lines)
+    discount = rng.choice((0.0, 0.0, 0.0, round(goods * 0.1, 2), None))
+    shipping = rng.choice((0.0, 4.95, 7.5, 12.0, None))
+    tax = round(goods * rng.choice((0.0, 0.0625, 0.0825, 0.19)), 2)
+    total = round(goods + tax + (shipping or 0) - (discount or 0), 2)
+    return {
+        "invoice_currency_code": plan.customer.currency,
+        "total_price": or_null(rng, total, 0.01),
+        "total_tax": or_null(rng, tax, 0.04),
+        "total_discount": discount,
+        "total_shipping": shipping,
+    }
+
+
+def _line(rng: random.Random, plan: Plan, product: Any, quantity: int) -> dict[str, Any]:
+    return {
+        "product_id": product.id,
+        "sku": or_null(rng, product.sku, 0.01),
+        "quantity": quantity,
+        "unit_price": or_null(rng, product.price, 0.02),
+        "is_picked": plan.state.status in PICKED,
+        "discount_amount": rng.choice((None, 0.0, 0.0, 0.0, round(product.price * 0.1, 2))),
+    }
+
+
+def _demands(rng: random.Random, plan: Plan) -> dict[str, Any]:
+    due = plan.timeline.due
+    abroad = chance(rng, 0.15)
+    return {
+        "required_ship_date": None if due is None else stamp(due),
+        "saturday_delivery": rng.choice((False, False, False, False, True, None)),
+        "signature_required": rng.choice((False, False, False, True, None)),
+        "international_duty_paid_by": rng.choice(DUTY_PAYERS) if abroad else None,
+    }
+
+
+def _shipments(
+    rng: random.Random, draft: Draft, plan: Plan, ship_to: dict[str, Any]
+) -> list[dict[str, Any]]:
+    parcels = _parcels(rng, draft, plan)
+    return [make_shipment(rng, parcel, ship_to) for parcel in parcels]
+
+
+def _parcels(rng: random.Random, draft: Draft, plan: Plan) -> list[Parcel]:
+    elsewhere = rng.choice(draft.merchant.warehouses)
+    warehouse = elsewhere if chance(rng, 0.05) else plan.warehouse
+    if plan.state.status == "cancelled":
+        lines = [plan.lines] if chance(rng, 0.25) else []
+        return [Parcel(each, warehouse, plan.service, "cancelled", None) for each in lines]
+    parts = split(rng, plan.lines) if len(plan.timeline.shipped) > 1 else [_short(rng, plan.lines)]
+    moments = [*plan.state.shipped, None, None][: len(parts)]
+    return [
+        Parcel(part, warehouse, plan.service, _status(rng, moment), moment)
+        for part, moment in zip(parts, moments, strict=True)
+        if moment is not None or (plan.state.status in PICKED and chance(rng, 0.6))
+    ]
+
+
+def _short(rng: random.Random, lines: list[Line]) -> list[Line]:
+    if not chance(rng, 0.012):
+        return lines
+    (product, quantity), *others = lines
+    return [(product, max(1, quantity - 1)), *others]
+
+
+def _status(rng: random.Random, moment: int | None) -> str:
+    if moment is None:
+        return "open"
+    return "other" if chance(rng, 0.004) else "shipped"
+
+
+def _tail(rng: random.Random, draft: Draft, plan: Plan) -> dict[str, Any]:
+    arrived, changed = _arrivals(rng, draft, plan)
+    url = f"https://{draft.merchant.integration}.example/orders/{draft.number}"
+    return {
+        "external_system_url": or_null(rng, url, 0.15),
+        "trackstar_tags": _trackstar_tags(rng),
+        "additional_fields": _additional_fields(rng, draft),
+        "trackstar_created_date": stamp(arrived),
+        "trackstar_updated_date": stamp(changed),
+    }
+
+
+def _arrivals(rng: random.Random, draft: Draft, plan: Plan) -> tuple[int, int]:
+    late = rng.randrange(2 * HOUR, 30 * HOUR) if chance(rng, 0.02) else 0
+    arrived = max(_synced(rng, draft, plan.timeline.created), draft.since)
+    changed = max(_synced(rng, draft, plan.state.updated) + late, arrived)
+    return min(arrived, draft.now), min(changed, draft.now)
+
+
+def _synced(rng: random.Random, draft: Draft, moment: int) -> int:
+    return moment + (draft.merchant.sync_second - moment) % HOUR + rng.randrange(90)
+
+
+def _trackstar_tags(rng: random.Random) -> list[Any] | None:
+    if chance(rng, 0.3):
+        return None
+    mixed = ["vip", "priority", "gift", {"batch": f"B-{rng.randrange(1000)}"}, {"wave": "am"}]
+    return rng.sample(mixed, rng.choice((0, 1, 1, 2, 3)))
+
+
+def _additional_fields(rng: random.Random, draft: Draft) -> dict[str, Any]:
+    if chance(rng, 0.1):
+        return {}
+    if draft.merchant.integration == "shipwise":
+        return {"profile": "default", "holds": {"fraud": chance(rng, 0.02), "address": False}}
+    if draft.merchant.integration == "depotly":
+        wave = {"id": rng.randrange(9000), "picker": rng.choice(("ana", "józef", "li", None))}
+        return {"wave": wave, "printed": rng.choice((0, 1, 2))}
+    return {"custom": [{"name": "gift_note", "value": rng.choice(("", "Happy birthday! 🎉"))}]}
+
+
+def _omit(rng: random.Random, order: dict[str, Any]) -> dict[str, Any]:
+    for name, share in OMITTED:
+        if rng.random() < share:
+            del order[name]
+    return order
+
+
+TAGS = ("wholesale", "fragile", "gift-wrap", "subscription", "first-order", "hazmat", "préçieux")
+DUTY_PAYERS = ("sender", "recipient", "third_party")
+PICKED = ("picked", "packed", "partially_fulfilled", "fulfilled")
+# Keys that some integrations leave out.
+OMITTED = (
+    ("channel", 0.03),
+    ("shipping_method", 0.03),
+    ("trackstar_tags", 0.05),
+    ("first_party_freight_account_number", 0.05),
+    ("international_duty_paid_by", 0.05),
+)

@@ -1,0 +1,236 @@
+"""The sandbox: the endpoint on loopback, with its data and its credentials."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from trackstar_frames.sandbox.database import LISTING_ORDERS, Database
+from trackstar_frames.sandbox.endpoint import Connection, Endpoint, Manners
+from trackstar_frames.sandbox.faults import Fault, FaultPlan
+from trackstar_frames.sandbox.limits import RateLimit
+from trackstar_frames.sandbox.log import Request, RequestLog
+from trackstar_frames.sandbox.orders import make_orders
+from trackstar_frames.sandbox.transport import Server
+
+if TYPE_CHECKING:
+    from trackstar_frames.client import TrackstarClient
+
+
+class Sandbox:
+    """A server of ``GET /wms/orders`` on this machine, with made-up orders.
+
+    A context manager; or call `start` and `stop`. Every access token is a connection of its own,
+    with other orders and a budget of its own. Stopping forgets the data; starting again makes
+    them anew.
+
+    Parameters
+    ----------
+    orders
+        How many orders each token has; or the orders themselves, which are served as they are.
+    seed
+        The same seed and the same `now` give the same orders.
+    tokens
+        How many access tokens.
+    rate_limit
+        Requests per second and token; None is without limit.
+    latency
+        Seconds before every answer.
+    faults
+        What goes wrong, and when: see `Fault`.
+    now
+        The time up to which orders have happened, aware; the current hour by default.
+    days
+        How many days before `now` the first orders were created.
+    odd
+        The share of orders with values that real integrations send and the documentation does
+        not promise: numbers for strings, strings for numbers, unknown keys, older shapes.
+    order
+        The order of a listing, which is undocumented: ``"inserted"`` (of no meaning),
+        ``"reversed"``, ``"id"``, ``"created_date"``, ``"created_date_desc"``, ``"updated_date"``
+        or ``"updated_date_desc"``.
+    total_count
+        Whether ``total_count`` counts the ``"page"`` or the ``"total"``.
+    gzip
+        Whether bodies are compressed for clients that accept it.
+    rate_headers
+        What the names of the rate headers begin with: ``"x-ratelimit"`` or ``"x-rate-limit"``.
+    port
+        The port; 0 takes a free one.
+
+    Examples
+    --------
+    >>> with Sandbox(orders=10, seed=1) as sandbox:
+    ...     len(sandbox.orders)
+    10
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 -- all but the first have a default that does for most
+        self,
+        orders: int | Sequence[Mapping[str, Any]] = 5000,
+        seed: int = 0,
+        tokens: int = 1,
+        rate_limit: int | None = 10,
+        latency: float = 0.0,
+        faults: Sequence[Fault] | None = None,
+        *,
+        now: datetime | None = None,
+        days: int = 180,
+        odd: float = 0.0,
+        order: str = "inserted",
+        total_count: str = "page",
+        gzip: bool = False,
+        rate_headers: str = "x-ratelimit",
+        port: int = 0,
+    ) -> None:
+        _check("order", order, tuple(LISTING_ORDERS))
+        _check("total_count", total_count, ("page", "total"))
+        _check("rate_headers", rate_headers, ("x-ratelimit", "x-rate-limit"))
+        self._given = orders
+        self._seed = seed
+        self._now = now or datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        self._days = days
+        self._odd = odd
+        self._order = order
+        self._rate_limit = rate_limit
+        self._latency = latency
+        self._faults = tuple(faults or ())
+        self._manners = Manners(total_count, rate_headers, gzip)
+        self._port = port
+        self._log = RequestLog()
+        self._databases: list[Database] = []
+        self._server: Server | None = None
+        self.api_key, *self.access_tokens = _secrets(seed, tokens + 1)
+
+    @property
+    def access_token(self) -> str:
+        """The first access token."""
+        return self.access_tokens[0]
+
+    @property
+    def base_url(self) -> str:
+        """Where the server listens."""
+        return f"http://127.0.0.1:{self._running().server_port}"
+
+    @property
+    def orders(self) -> list[dict[str, Any]]:
+        """The orders of the first token, exactly as the API gives them, read anew each time."""
+        return self.orders_of(0)
+
+    @property
+    def requests(self) -> list[Request]:
+        """What was asked since `start`, in the order of arrival."""
+        return self._log.all()
+
+    def orders_of(self, token: int) -> list[dict[str, Any]]:
+        """Return the orders of the token of this index."""
+        return self._database(token).all()
+
+    def upsert(self, orders: Iterable[Mapping[str, Any]], token: int = 0) -> None:
+        """Change the orders whose id the token has, and add the others."""
+        self._database(token).upsert(orders)
+
+    def delete(self, ids: Iterable[str], token: int = 0) -> None:
+        """Remove the orders of these ids from the token's."""
+        self._database(token).delete(ids)
+
+    def client(self, token: int = 0, **kwargs: Any) -> "TrackstarClient":
+        """Return a client of this server for the token of this index.
+
+        Parameters
+        ----------
+        token
+            The index of the access token.
+        **kwargs
+            Passed on to `TrackstarClient`.
+        """
+        from trackstar_frames.client import TrackstarClient  # noqa: PLC0415 -- else no sharing
+
+        own = {
+            "api_key": self.api_key,
+            "access_token": self.access_tokens[token],
+            "base_url": self.base_url,
+        }
+        return TrackstarClient(**(own | kwargs))
+
+    def start(self) -> Self:
+        """Make the orders and start to serve them."""
+        if self._server is not None:
+            raise RuntimeError("the sandbox runs already; stop() it first")
+        self._folder = TemporaryDirectory(prefix="trackstar-sandbox-")
+        try:
+            self._databases = [self._load(index) for index in range(len(self.access_tokens))]
+            self._log = RequestLog()
+            self._server = Server(self._port, self._endpoint(), self._log, self._latency)
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop serving and forget the data; on a stopped sandbox, do nothing."""
+        if self._server is not None:
+            self._server.stop()
+            self._folder.cleanup()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        where = "stopped" if self._server is None else self.base_url
+        count = self._given if isinstance(self._given, int) else len(self._given)
+        return f"<Sandbox {where}: {count:,} orders, tokens: {len(self.access_tokens)}>"
+
+    def _running(self) -> Server:
+        if self._server is None:
+            raise RuntimeError("the sandbox is not running; start() it or use it in a with block")
+        return self._server
+
+    def _database(self, token: int) -> Database:
+        self._running()
+        return self._databases[token]
+
+    def _load(self, index: int) -> Database:
+        database = Database(Path(self._folder.name) / f"{index}.sqlite", self._order)
+        database.load(self._orders(index))
+        return database
+
+    def _orders(self, index: int) -> Iterable[Mapping[str, Any]]:
+        if not isinstance(self._given, int):
+            return self._given
+        seed = f"{self._seed}/{index}"
+        return make_orders(self._given, seed, self._now, days=self._days, odd=self._odd)
+
+    def _endpoint(self) -> Endpoint:
+        connections = {
+            token: Connection(index, database, self._rate())
+            for index, (token, database) in enumerate(
+                zip(self.access_tokens, self._databases, strict=True)
+            )
+        }
+        return Endpoint(self.api_key, connections, FaultPlan(self._faults), self._manners)
+
+    def _rate(self) -> RateLimit | None:
+        return None if self._rate_limit is None else RateLimit(self._rate_limit)
+
+
+def _secrets(seed: int, count: int) -> list[str]:
+    rng = random.Random(f"secrets/{seed}")
+    return [f"sandbox{rng.getrandbits(128):032x}" for _ in range(count)]
+
+
+def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(allowed)}")
