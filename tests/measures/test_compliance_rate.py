@@ -1,0 +1,248 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trackstar_frames.measures import OUTCOMES, compliance_rate, ship_date_compliance
+
+COLUMNS = ["n", *OUTCOMES, "rate", "rate_low", "rate_high"]
+
+
+def judged(outcomes, due=None, tz="UTC", **columns):
+    table = pd.DataFrame(
+        {"outcome": pd.Categorical(outcomes, categories=list(OUTCOMES)), **columns}
+    )
+    stamps = pd.to_datetime(pd.Series(due or [None] * len(outcomes)), utc=True, format="ISO8601")
+    table["due_at"] = stamps.astype("datetime64[us, UTC]").array
+    policy = {"tz": tz} if isinstance(tz, str) else {"tz": tz, "tz_default": None}
+    table.attrs = {"trackstar": {"compliance": policy}}
+    return table
+
+
+def test_the_rate_counts_overdue_orders_as_late_and_pending_ones_not_at_all():
+    table = compliance_rate(
+        judged(["on_time"] * 3 + ["late_shipped", "late_open", "pending", "not_evaluable"])
+    )
+    assert list(table.columns) == COLUMNS
+    assert table.iloc[0, :6].tolist() == [5, 3, 1, 1, 1, 1]
+    assert table["rate"][0] == 0.6
+
+
+# From Newcombe (1998), table I, "score method": the interval of r successes in n.
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_the_interval_is_wilsons(successes, n, low, high):
+    table = compliance_rate(judged(["on_time"] * successes + ["late_open"] * (n - successes)))
+    assert table["rate_low"][0] == pytest.approx(low, abs=6e-5)
+    assert table["rate_high"][0] == pytest.approx(high, abs=6e-5)
+
+
+def test_an_interval_stays_within_bounds():
+    table = compliance_rate(judged(["on_time"] * 7))
+    assert table["rate_high"][0] == 1
+    assert 0 < table["rate_low"][0] < 1
+
+
+@pytest.mark.parametrize("by", [None, "channel", ["channel", "type"]])
+@pytest.mark.parametrize("freq", [None, "W"])
+def test_empty_frames_keep_columns_and_types(by, freq):
+    table = compliance_rate(judged([], channel=[], type=[]), by, freq)
+    assert list(table.columns) == COLUMNS
+    assert (table.dtypes.iloc[:6] == "int64").all()
+    assert (table.dtypes.iloc[6:] == "float64").all()
+    assert len(table) == (by is None and freq is None)
+    names = [] if by is None else [by] if isinstance(by, str) else by
+    assert list(table.index.names) == ([*names, *(["period"] if freq else [])] or [None])
+    if by is None and freq is None:
+        assert table["n"][0] == 0
+        assert table["rate"].isna()[0]
+
+
+def test_groups_keep_nulls_and_every_row_is_counted():
+    table = compliance_rate(
+        judged(["on_time", "pending", "late_open"], channel=["web", None, "web"]), by="channel"
+    )
+    assert table.index[0] == "web"
+    assert pd.isna(table.index[1])
+    assert table["n"].tolist() == [2, 0]
+    assert table["rate"].isna().tolist() == [False, True]
+
+
+def test_gaps_between_periods_are_rows_and_undated_ones_come_last():
+    due = ["2026-01-05T10:00Z", "2026-01-27T10:00Z", None]
+    table = compliance_rate(judged(["on_time", "late_open", "not_evaluable"], due), freq="W")
+    assert table.index.name == "period"
+    assert table.index[:-1].strftime("%Y-%m-%d").tolist() == [
+        "2026-01-05",
+        "2026-01-12",
+        "2026-01-19",
+        "2026-01-26",
+    ]
+    assert pd.isna(table.index[-1])
+    assert table["n"].tolist() == [1, 0, 0, 1, 0]
+    assert table["rate"].tolist()[0] == 1
+    assert table["rate"].isna().tolist() == [False, True, True, False, True]
+    assert table["not_evaluable"].tolist() == [0, 0, 0, 0, 1]
+
+
+def test_every_group_has_every_period():
+    due = ["2026-01-05T10:00Z", "2026-01-12T10:00Z", None]
+    table = compliance_rate(
+        judged(["on_time", "on_time", "pending"], due, channel=["a", "b", "b"]), "channel", "W"
+    )
+    assert list(table.index.names) == ["channel", "period"]
+    assert table["n"].tolist() == [1, 0, 0, 1, 0]
+    assert table.loc["a", "n"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("freq", "start"),
+    [
+        ("D", "2026-03-04"),
+        ("W", "2026-03-02"),
+        ("W-SUN", "2026-03-02"),
+        ("W-SAT", "2026-03-01"),
+        ("W-WED", "2026-02-26"),
+        ("W-TUE", "2026-03-04"),
+        ("M", "2026-03-01"),
+        ("MS", "2026-03-01"),
+        ("ME", "2026-03-01"),
+        ("QS", "2026-01-01"),
+        ("YS", "2026-01-01"),
+    ],
+)
+def test_periods_start_where_the_calendar_says(freq, start):
+    table = compliance_rate(judged(["on_time"], ["2026-03-04T12:00Z"]), freq=freq)
+    assert table.index.tolist() == [pd.Timestamp(start)]
+
+
+@given(
+    st.datetimes(pd.Timestamp("1900-01-01"), pd.Timestamp("2200-01-01")),
+    st.sampled_from(["D", "W", "W-MON", "W-SAT", "M", "Q", "Y"]),
+)
+@settings(max_examples=100, deadline=None)
+def test_periods_are_those_of_pandas(moment, freq):
+    table = compliance_rate(judged(["on_time"], [moment.isoformat()]), freq=freq)
+    assert table.index[0] == pd.Period(moment, freq).start_time
+
+
+def test_periods_follow_the_warehouses_calendars():
+    # An end of Sunday in New York is Monday in UTC; Monday morning in Tokyo is Sunday in UTC.
+    due = ["2026-03-02T04:59:59.999999Z", "2026-03-01T23:00Z", "2026-03-01T23:00Z"]
+    zones = {"e": "America/New_York", "t": "Asia/Tokyo"}
+    table = judged(["on_time"] * 3, due, tz=zones, warehouse_id=["e", "t", None])
+    by_day = compliance_rate(table, "warehouse_id", "D")
+    held = by_day[by_day["n"] > 0].reset_index()
+    assert held["period"].dt.strftime("%m-%d").tolist()[:2] == ["03-01", "03-02"]
+    assert pd.isna(held["period"][2])
+    assert table["outcome"].size == by_day["n"].sum()
+
+
+def test_a_lost_policy_is_told():
+    table = judged(["on_time"], ["2026-03-02T04:00Z"])
+    table.attrs = {}
+    compliance_rate(table)
+    with pytest.warns(UserWarning, match="lost its policy") as caught:
+        counts = compliance_rate(table, freq="D")
+    assert caught[0].filename == __file__
+    assert counts.index[0] == pd.Timestamp("2026-03-02")
+
+
+def test_the_policy_is_carried():
+    orders = pd.DataFrame(
+        {
+            "status": ["open"],
+            "required_ship_date": pd.NaT,
+            "created_date": pd.NaT,
+            "last_shipped_date": pd.NaT,
+            "complete_shipped_date": pd.NaT,
+        }
+    )
+    compliance = ship_date_compliance(orders, as_of="2026-03-02", tz="Asia/Tokyo")
+    table = compliance_rate(compliance, freq="W")
+    assert table.attrs == compliance.attrs
+    assert json.loads(json.dumps(table.attrs)) == table.attrs
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(OUTCOMES),
+            st.sampled_from(["x", "y", None]),
+            st.none()
+            | st.dates(pd.Timestamp("2026-01-01").date(), pd.Timestamp("2026-03-01").date()),
+        ),
+        max_size=30,
+    ),
+    st.sampled_from([None, "D", "W", "MS"]),
+    st.booleans(),
+)
+@settings(max_examples=100, deadline=None)
+def test_nothing_is_lost_and_grouping_equals_filtering(rows, freq, grouped):
+    outcomes, groups, days = zip(*rows, strict=True) if rows else ((), (), ())
+    due = [None if day is None else day.isoformat() for day in days]
+    table = judged(list(outcomes), due, channel=np.array(groups, dtype=object))
+    counts = compliance_rate(table, "channel" if grouped else None, freq)
+    assert counts[list(OUTCOMES)].to_numpy().sum() == len(rows)
+    judged_rows = counts[["on_time", "late_shipped", "late_open"]].sum(axis=1)
+    assert (counts["n"] == judged_rows).all()
+    known = counts[counts["n"] > 0]
+    assert (known["rate"] == known["on_time"] / known["n"]).all()
+    assert (known["rate_low"] <= known["rate"]).all()
+    assert (known["rate"] <= known["rate_high"]).all()
+    assert counts.loc[counts["n"] == 0, ["rate", "rate_low", "rate_high"]].isna().all(axis=None)
+    if grouped and freq is None:
+        for name in {"x", "y"} & set(groups):
+            only = compliance_rate(table[table["channel"] == name])
+            assert counts.loc[name, COLUMNS[:6]].tolist() == only.iloc[0, :6].tolist()
+
+
+def test_categories_without_orders_are_not_groups():
+    channel = pd.Categorical(["a"], categories=["z", "a"])
+    assert compliance_rate(judged(["on_time"], channel=channel), "channel").index.tolist() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"by": "chanel"}, ValueError, "did you mean 'channel'"),
+        ({"by": 3}, TypeError, "by=3 is not a column"),
+        ({"by": ["channel", 3]}, TypeError, "not a column"),
+        ({"by": ["channel", "channel"]}, ValueError, "twice"),
+        ({"freq": "weekly"}, ValueError, "use one of 'D', 'W'"),
+        ({"freq": 7}, TypeError, "pass a string"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        compliance_rate(judged(["on_time"], channel=["web"]), **arguments)
+
+
+def test_a_frame_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"lacks 'outcome'.*ship_date_compliance"):
+        compliance_rate(pd.DataFrame({"id": ["1"]}))
+    with pytest.raises(TypeError, match="ship_date_compliance"):
+        compliance_rate("orders")
+    with pytest.raises(ValueError, match="not allowed"):
+        compliance_rate(pd.DataFrame({"outcome": ["shipped"]}))
+    with pytest.raises(ValueError, match="nulls"):
+        compliance_rate(pd.DataFrame({"outcome": ["on_time", None]}))
+
+
+def test_a_stray_date_does_not_fill_the_memory():
+    table = judged(["on_time"] * 2, channel=["a", "b"])
+    stamps = np.array(["0001-01-01", "9999-12-30"], dtype="M8[us]")
+    table["due_at"] = pd.DatetimeIndex(stamps).tz_localize("UTC")
+    assert len(compliance_rate(table, freq="YS")) == 9999
+    with pytest.raises(ValueError, match=r"longer freq or fewer groups.*stray date"):
+        compliance_rate(table, "channel", "D")

@@ -1,0 +1,122 @@
+"""The same outcomes by hand: one order at a time, with nothing of pandas."""
+
+import datetime as dt
+import zoneinfo
+
+import pandas as pd
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trackstar_frames.measures import LIFECYCLE, ship_date_compliance
+
+DATES = (
+    "created_date",
+    "required_ship_date",
+    "first_shipped_date",
+    "last_shipped_date",
+    "complete_shipped_date",
+)
+TICK = dt.timedelta(microseconds=1)
+ZONES = ["UTC", "America/New_York", "Europe/Berlin", "Asia/Tokyo", "Asia/Beirut", "America/Havana"]
+
+
+def day_end(day, zone):
+    midnight = dt.datetime.combine(day + dt.timedelta(days=1), dt.time())
+    aware = midnight.replace(tzinfo=zoneinfo.ZoneInfo(zone))
+    return aware.astimezone(dt.UTC) - TICK
+
+
+def due_time(stamp, zone, due_day):
+    bare = stamp.time() == dt.time()
+    if due_day == "instant" or (due_day == "auto" and not bare):
+        return stamp
+    if zone is None:
+        return None
+    day = stamp if bare else stamp.astimezone(zoneinfo.ZoneInfo(zone))
+    return day_end(day.date(), zone)
+
+
+def reason_of(order, due, as_of, ship_event):  # noqa: PLR0911 (one for each reason)
+    stamp = order[f"{ship_event}_shipped_date"]
+    happened = {"fulfilled"} if ship_event == "complete" else {"fulfilled", "partially_fulfilled"}
+    if order["created_date"] and order["created_date"] > as_of:
+        return "created"
+    if order["status"] == "cancelled":
+        return "cancelled"
+    if order["required_ship_date"] is None:
+        return "no due"
+    if due is None:
+        return "no time zone"
+    if order["status"] not in happened or stamp:
+        return None
+    last = order["last_shipped_date"] if ship_event == "complete" else None
+    if last is None:
+        return "shipped without"
+    return "fulfilled short" if last <= as_of else None
+
+
+def reference(order, *, as_of, due_day, tz, ship_event, grace):
+    required, stamp = order["required_ship_date"], order[f"{ship_event}_shipped_date"]
+    zone = tz.get(order["warehouse_id"], tz.get(None))
+    due = required and due_time(required, zone, due_day)
+    shipped = stamp if stamp and stamp <= as_of else None
+    reason = reason_of(order, due, as_of, ship_event)
+    if reason:
+        return due, shipped, "not_evaluable", None, reason
+    if shipped:
+        outcome = "on_time" if shipped <= due + grace else "late_shipped"
+        return due, shipped, outcome, shipped - due, None
+    if as_of > due + grace:
+        return due, None, "late_open", as_of - due, None
+    return due, None, "pending", None, None
+
+
+# A few days around changes of the clocks, in steps that meet often.
+moments = st.builds(
+    lambda day, step, tick: (
+        dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
+        + step * dt.timedelta(minutes=30)
+        + tick * TICK
+    ),
+    st.sampled_from(
+        [dt.date(2024, 3, 30), dt.date(2024, 3, 31), dt.date(2024, 11, 2), dt.date(2024, 11, 3)]
+    ),
+    st.one_of(st.just(0), st.integers(0, 47)),
+    st.sampled_from([0, 0, -1, 1]),
+)
+order_rows = st.fixed_dictionaries(
+    {
+        "status": st.sampled_from(LIFECYCLE),
+        "warehouse_id": st.sampled_from(["a", "b", None]),
+        **dict.fromkeys(DATES, st.none() | moments),
+    }
+)
+
+
+policies = st.fixed_dictionaries(
+    {
+        "as_of": moments,
+        "due_day": st.sampled_from(["auto", "instant", "end"]),
+        "tz": st.fixed_dictionaries(
+            {"a": st.sampled_from(ZONES), "b": st.sampled_from(ZONES)},
+            optional={None: st.sampled_from(ZONES)},
+        ),
+        "ship_event": st.sampled_from(["first", "last", "complete"]),
+        "grace": st.sampled_from([dt.timedelta(), TICK, dt.timedelta(hours=1), dt.timedelta(1)]),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows=st.lists(order_rows, min_size=1, max_size=20), policy=policies)
+def test_columns_at_once_equal_rows_one_by_one(rows, policy):
+    orders = pd.DataFrame(rows)
+    orders[list(DATES)] = orders[list(DATES)].astype("datetime64[us, UTC]")
+    judged = ship_date_compliance(orders, **policy)
+    for row, (_, got) in zip(rows, judged.iterrows(), strict=True):
+        due, shipped, outcome, late, reason = reference(row, **policy)
+        assert (None if pd.isna(got["due_at"]) else got["due_at"]) == due
+        assert (None if pd.isna(got["shipped_at"]) else got["shipped_at"]) == shipped
+        assert got["outcome"] == outcome
+        assert (None if pd.isna(got["lateness"]) else got["lateness"]) == late
+        assert pd.isna(got["reason"]) if reason is None else got["reason"].startswith(reason)

@@ -1,0 +1,110 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trackstar_frames.measures import LIFECYCLE, status_mix
+
+
+def orders(statuses, created=None, **columns):
+    table = pd.DataFrame({"status": pd.Series(statuses, dtype=object), **columns})
+    stamps = pd.to_datetime(
+        pd.Series(created or [None] * len(statuses)), utc=True, format="ISO8601"
+    )
+    table["created_date"] = stamps.astype("datetime64[us, UTC]").array
+    table.attrs["trackstar"] = {"fetched_at": "2026-03-04T12:00:00Z"}
+    return table
+
+
+def test_one_row_of_all_statuses_in_lifecycle_order():
+    table = status_mix(orders(["open", "open", "cancelled"]))
+    assert list(table.columns) == list(LIFECYCLE)
+    assert len(table) == 1
+    assert table.loc[0, ["open", "cancelled", "packed"]].tolist() == [2, 1, 0]
+    assert (table.dtypes == "int64").all()
+    assert table.attrs == {"trackstar": {"fetched_at": "2026-03-04T12:00:00Z"}}
+
+
+def test_unknown_statuses_come_last_by_name_and_missing_ones_after_them():
+    table = status_mix(orders(["zz", None, "open", "aa"]))
+    assert list(table.columns) == [*LIFECYCLE, "aa", "zz", "(none)"]
+    assert table.sum(axis=1)[0] == 4
+
+
+def test_categories_and_arrow_strings_count_alike():
+    plain = orders(["open", "zz", None])
+    category = pd.CategoricalDtype([*LIFECYCLE, "never", "zz"], ordered=True)
+    for dtype in (category, "string[pyarrow]"):
+        table = status_mix(plain.astype({"status": dtype}))
+        pd.testing.assert_frame_equal(table, status_mix(plain))
+
+
+def test_groups_and_months():
+    created = ["2026-01-31T23:59:59Z", "2026-03-01T00:00:00Z", None, "2026-01-01T00:00:00Z"]
+    table = status_mix(
+        orders(["open"] * 4, created, channel=["a", "b", "a", "a"]), by="channel", freq="MS"
+    )
+    assert table["open"].tolist() == [2, 0, 0, 1, 0, 0, 1]
+    months = table.reset_index()["period"].dt.month
+    assert months.dropna().tolist() == [1, 2, 3, 1, 2, 3]
+    assert months.isna().tolist() == [False, False, False, True, False, False, False]
+
+
+def test_shares_are_of_the_row_and_come_with_its_n():
+    table = status_mix(orders(["open", "fulfilled", "open", "open"]), normalize=True)
+    assert table.loc[0, ["open", "fulfilled", "n"]].tolist() == [0.75, 0.25, 4]
+    empty = status_mix(orders([]), normalize=True)
+    assert empty["n"][0] == 0
+    assert empty[list(LIFECYCLE)].isna().all(axis=None)
+    assert (empty.dtypes.iloc[:-1] == "float64").all()
+
+
+@pytest.mark.parametrize("by", [None, "channel"])
+@pytest.mark.parametrize("freq", [None, "D"])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_empty_frames_keep_columns_and_types(by, freq, normalize):
+    table = status_mix(orders([], channel=[]), by, freq, normalize)
+    assert list(table.columns) == [*LIFECYCLE, *(["n"] if normalize else [])]
+    assert (table[list(LIFECYCLE)].dtypes == ("float64" if normalize else "int64")).all()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([*LIFECYCLE, "new", None]),
+            st.sampled_from(["x", None]),
+            st.none() | st.datetimes(pd.Timestamp("2026-01-01"), pd.Timestamp("2026-02-01")),
+        ),
+        max_size=30,
+    ),
+    st.sampled_from([None, "channel"]),
+    st.sampled_from([None, "D", "W"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_nothing_is_lost(rows, by, freq):
+    statuses, channels, created = zip(*rows, strict=True) if rows else ((), (), ())
+    table = orders(
+        list(statuses),
+        [None if stamp is None else stamp.isoformat() for stamp in created],
+        channel=np.array(channels, dtype=object),
+    )
+    counts = status_mix(table, by, freq)
+    assert counts.to_numpy().sum() == len(rows)
+    shares = status_mix(table, by, freq, normalize=True)
+    assert shares["n"].tolist() == counts.sum(axis=1).tolist()
+    filled = shares[shares["n"] > 0].drop(columns="n")
+    assert filled.sum(axis=1).to_numpy() == pytest.approx(np.ones(len(filled)))
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match=r"lacks 'status'.*fetch_orders_df"):
+        status_mix(pd.DataFrame({"id": ["1"]}))
+    with pytest.raises(ValueError, match="lacks 'created_date'"):
+        status_mix(pd.DataFrame({"status": ["open"]}), freq="D")
+    with pytest.raises(ValueError, match="freq='2W' is not allowed"):
+        status_mix(orders(["open"]), freq="2W")
+    with pytest.raises(ValueError, match="by='x' is not allowed"):
+        status_mix(orders(["open"]), by="x")
+    with pytest.raises(TypeError, match="fetch_orders_df"):
+        status_mix(None)

@@ -1,0 +1,10 @@
+"""Measures over the frame of orders: frame in, frame out, nothing fetched, read or drawn.
+
+Every table carries in ``attrs["trackstar"]`` what it was made from: when the data was
+fetched and, for compliance, the whole policy. A rate never stands without its n.
+"""
+
+from trackstar_frames.measures.compliance import OUTCOMES, compliance_rate, ship_date_compliance
+from trackstar_frames.measures.status import LIFECYCLE, status_mix
+
+__all__ = ["LIFECYCLE", "OUTCOMES", "compliance_rate", "ship_date_compliance", "status_mix"]

@@ -1,0 +1,75 @@
+"""Arguments of measures, checked before any work."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from trackstar_frames.errors import one_of
+
+__all__ = ["by_columns", "choice", "duration", "instant", "require"]
+
+
+def require(frame: object, columns: Iterable[str], *, source: str, name: str = "orders") -> None:
+    """Raise unless `frame` is a DataFrame with these columns."""
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"{name} is a {type(frame).__name__}; pass the DataFrame of {source}")
+    missing = [column for column in dict.fromkeys(columns) if column not in frame.columns]
+    if missing:
+        listed = ", ".join(map(repr, missing))
+        raise ValueError(f"{name} lacks {listed}; pass the frame of {source} with these columns")
+
+
+def choice(name: str, value: object, allowed: Iterable[str]) -> str:
+    """Return `value` if it is one of a closed list of words."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}; pass a string")
+    if value not in (words := list(allowed)):
+        raise ValueError(one_of(name, value, words))
+    return value
+
+
+def by_columns(frame: pd.DataFrame, by: str | Sequence[str] | None) -> list[str]:
+    """Return the columns to group by as a list; all of them are in `frame`."""
+    if by is None:
+        return []
+    names = [by] if isinstance(by, str) else by
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"by={by!r} is not a column's name or a list of them")
+    for name in names:
+        if name not in frame.columns:
+            raise ValueError(one_of("by", name, map(str, frame.columns)))
+    if len(set(names)) < len(names):
+        raise ValueError(f"by={by!r} names a column twice; name each once")
+    return list(names)
+
+
+def instant(name: str, value: object) -> pd.Timestamp:
+    """Read one moment; naive means UTC."""
+    if not isinstance(value, str | dt.date | np.datetime64):
+        raise TypeError(f"{name}={value!r} is not a moment; pass a string, datetime or Timestamp")
+    stamp: pd.Timestamp | None
+    try:
+        stamp = pd.Timestamp(value)
+    except ValueError:
+        stamp = None
+    if stamp is None or pd.isna(stamp):
+        raise ValueError(f"{name}={value!r} is not a moment; write it like 2026-01-31T12:00:00Z")
+    stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
+    return stamp.as_unit("us")
+
+
+def duration(name: str, value: object) -> pd.Timedelta:
+    """Read one length of time that is not negative."""
+    if not isinstance(value, str | dt.timedelta | np.timedelta64):
+        raise TypeError(f"{name}={value!r} is not a length of time; pass a string such as '2h'")
+    try:
+        length = pd.Timedelta(value)
+    except ValueError as error:
+        raise ValueError(f"{name}={value!r} is not a length of time; write it like '2h'") from error
+    if pd.isna(length) or length < pd.Timedelta(0):
+        raise ValueError(f"{name}={value!r} is not allowed; use a length of time of zero or more")
+    return length.as_unit("us")

@@ -1,0 +1,100 @@
+"""Counting codes by groups and periods, and the interval of a share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from trackstar_frames.measures._time import Array, Period
+
+__all__ = ["coded", "tally", "wilson"]
+
+_MOST_CELLS = 20_000_000
+_Z95 = 1.959963984540054
+
+
+def coded(column: pd.Series) -> tuple[Array, list[str]]:
+    """Return each row's place in the list of values, -1 for null, and the list."""
+    codes, values = pd.factorize(column)
+    return codes, [str(value) for value in values]
+
+
+def tally(
+    frame: pd.DataFrame,
+    codes: Array,
+    width: int,
+    *,
+    by: Sequence[str] = (),
+    stamps: Array | None = None,
+    period: Period | None = None,
+) -> tuple[Array, pd.Index]:
+    """Count each code in each group and period.
+
+    Every group gets every period from the first to the last, so that a gap shows as zeros, and
+    one more, NaT, if any of its rows has no stamp. Nothing is left out: the counts sum to the rows.
+
+    Returns
+    -------
+    numpy.ndarray, pandas.Index
+        The counts, a row for each label and a column for each of the `width` codes; the labels:
+        the groups, then the starts of the periods, named ``period``.
+    """
+    groups, keys = _groups(frame, by)
+    places, starts = _places(stamps, period)
+    rows, columns = len(keys), len(starts)
+    if period and rows * columns * width > _MOST_CELLS:
+        raise ValueError(
+            f"{rows:,} groups over {columns:,} periods are more than a table can hold; take a "
+            f"longer freq or fewer groups, or look for a stray date: {starts[0]} to {starts[-2]}"
+        )
+    cells = (groups * columns + places) * width + codes
+    counts = np.bincount(cells, minlength=rows * columns * width).reshape(-1, width)
+    if period is None:
+        return counts, _labels(keys, by)
+    kept = np.tile(~np.isnat(starts), rows) | (counts.sum(axis=1) > 0)
+    labels = keys.iloc[np.repeat(np.arange(rows), columns)[kept]]
+    labels = labels.assign(period=np.tile(starts, rows)[kept])
+    return counts[kept], _labels(labels, [*by, "period"])
+
+
+def wilson(successes: Array, n: Array) -> tuple[Array, Array, Array]:
+    """Return the rate and its 95 % interval by Wilson's score; null where n is 0."""
+    trials = np.where(n > 0, n, np.nan)
+    rate = successes / trials
+    spread = _Z95**2 / trials
+    centre = rate + spread / 2
+    half = np.sqrt(spread * (rate * (1 - rate) + spread / 4))
+    low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
+    return rate, np.clip(low, 0, rate), np.clip(high, rate, 1)
+
+
+def _groups(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Array, pd.DataFrame]:
+    """Return each row's group, and one row of keys for each group."""
+    keys = frame[list(by)].reset_index(drop=True)
+    if not by:
+        return np.zeros(len(frame), dtype=np.int64), pd.DataFrame(index=range(1))
+    groups = keys.groupby(list(by), dropna=False, observed=True).ngroup().to_numpy()
+    first = np.unique(groups, return_index=True)[1]
+    return groups, keys.iloc[first]
+
+
+def _places(stamps: Array | None, period: Period | None) -> tuple[Array, Array]:
+    """Return each row's place among the periods, and their starts; the last is NaT."""
+    none = np.array(["NaT"], dtype="M8[us]")
+    if stamps is None or period is None:
+        return np.zeros(1, dtype=np.int64), none
+    known = ~np.isnat(stamps)
+    numbers = period.number(stamps[known])
+    first, last = (numbers.min(), numbers.max()) if numbers.size else (0, -1)
+    places = np.full(len(stamps), last - first + 1)
+    places[known] = numbers - first
+    return places, np.append(period.start(np.arange(first, last + 1)), none)
+
+
+def _labels(keys: pd.DataFrame, by: Sequence[str]) -> pd.Index:
+    if not by:
+        return pd.RangeIndex(len(keys))
+    labels: pd.Index = pd.Index(keys[by[0]]) if len(by) == 1 else pd.MultiIndex.from_frame(keys)
+    return labels

@@ -1,0 +1,179 @@
+"""Moments, warehouse-local days and periods, on whole columns at once.
+
+Columns are read as plain NumPy ``datetime64[us]`` in UTC: nothing here aligns on an index, so
+that an index with duplicates is as good as any.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import zoneinfo
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from trackstar_frames.measures._checks import choice, require
+
+__all__ = ["Array", "Period", "Zones", "day_ends", "instants", "local", "period", "utc"]
+
+Array = npt.NDArray[Any]
+TzLike = str | dt.tzinfo | Mapping[str | None, str | dt.tzinfo]
+
+_DAY = np.timedelta64(1, "D")
+_TICK = np.timedelta64(1, "us")
+
+
+def instants(frame: pd.DataFrame, name: str) -> Array:
+    """Read a column of moments as UTC; naive ones are UTC already."""
+    column = frame[name]
+    if column.isna().all():
+        return np.full(len(column), "NaT", dtype="M8[us]")
+    if column.dtype.kind != "M":
+        raise TypeError(
+            f"column {name!r} is {column.dtype}, not moments; "
+            f"convert it with pd.to_datetime(..., utc=True, format='ISO8601')"
+        )
+    return column.to_numpy(dtype="M8[us]")
+
+
+def utc(stamps: Array) -> pd.DatetimeIndex:
+    """Wrap moments as ``datetime64[us, UTC]``."""
+    return pd.DatetimeIndex(stamps).tz_localize("UTC")
+
+
+def local(stamps: Array, zone: str) -> Array:
+    """Turn moments into the wall clock of a zone."""
+    return utc(stamps).tz_convert(zone).tz_localize(None).to_numpy()
+
+
+def day_ends(days: Array, zone: str) -> Array:
+    """Return the last microsecond of calendar days in a zone.
+
+    It is one tick before the next day begins there, so that days of 23 and 25 hours come out
+    right; a midnight that is skipped begins where the clock goes on, one that comes twice
+    begins the first time.
+    """
+    starts = pd.DatetimeIndex((days.astype("M8[D]") + _DAY).astype("M8[us]"))
+    first = np.ones(len(starts), dtype=bool)
+    aware = starts.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
+    return aware.tz_convert(None).to_numpy() - _TICK
+
+
+@dataclass(frozen=True)
+class Zones:
+    """One zone for all warehouses, or a zone for each, by name: JSON can hold it."""
+
+    by_warehouse: dict[str, str] | None
+    default: str | None
+
+    @classmethod
+    def read(cls, tz: TzLike) -> Zones:
+        """Check what a user passes as `tz`."""
+        if not isinstance(tz, Mapping):
+            return cls(None, _zone_name(tz))
+        if wrong := [key for key in tz if not isinstance(key, str | None)]:
+            raise TypeError(f"tz has the key {wrong[0]!r}; use warehouse ids, and None for others")
+        names = {key: _zone_name(zone) for key, zone in tz.items()}
+        default = names.pop(None, None)
+        return cls({str(key): name for key, name in names.items()}, default)
+
+    @classmethod
+    def from_json(cls, policy: Mapping[str, Any]) -> Zones:
+        """Read back what `to_json` wrote."""
+        tz = policy["tz"]
+        return cls(None, tz) if isinstance(tz, str) else cls(dict(tz), policy.get("tz_default"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Spell the zones as part of a policy."""
+        if self.by_warehouse is None:
+            return {"tz": self.default}
+        return {"tz": self.by_warehouse, "tz_default": self.default}
+
+    def codes(self, frame: pd.DataFrame) -> tuple[Array, list[str]]:
+        """Return each row's place in a list of zones, -1 where there is none, and the list."""
+        if self.by_warehouse is None:
+            return np.zeros(len(frame), dtype=np.int64), [str(self.default)]
+        require(frame, ["warehouse_id"], source="fetch_orders_df")
+        rows, ids = pd.factorize(frame["warehouse_id"])
+        known = [self.by_warehouse.get(str(key), self.default) for key in ids]
+        if missing := [str(key) for key, zone in zip(ids, known, strict=True) if zone is None]:
+            listed = ", ".join(map(repr, sorted(missing)[:10]))
+            raise ValueError(
+                f"tz has no zone for {len(missing)} of the warehouses: {listed}; "
+                f"add them, or a zone for all others under the key None"
+            )
+        zones = sorted({str(zone) for zone in [*known, self.default] if zone is not None})
+        # One more place, at the end, is what a null warehouse's code of -1 picks.
+        last = -1 if self.default is None else zones.index(self.default)
+        places = np.array([*(zones.index(str(zone)) for zone in known), last])
+        return places[rows], zones
+
+    def convert(
+        self, frame: pd.DataFrame, stamps: Array, function: Callable[[Array, str], Array]
+    ) -> Array:
+        """Apply ``function(stamps, zone)`` to each zone's rows; NaT where there is no zone."""
+        codes, zones = self.codes(frame)
+        result = np.full(len(stamps), "NaT", dtype="M8[us]")
+        for code, zone in enumerate(zones):
+            rows = codes == code
+            result[rows] = function(stamps[rows], zone)
+        return result
+
+
+def _zone_name(zone: object) -> str:
+    if not isinstance(zone, str | dt.tzinfo):
+        raise TypeError(f"tz={zone!r} is not a time zone; pass a name such as 'America/New_York'")
+    name = str(zone)
+    try:
+        pd.DatetimeTZDtype("us", name)
+    except (KeyError, ValueError, OSError, TypeError) as error:
+        near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(
+            f"tz={name!r} is not a time zone; {hint}Use a name such as 'America/New_York'"
+        ) from error
+    return name
+
+
+_DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+# 1970-01-01, from which NumPy counts, was a Thursday: a week that ends on a Sunday starts
+# on its Monday, four days later.
+_WEEKS = {f"W-{day}": ("D", 7, 4 + (place + 1) % 7) for place, day in enumerate(_DAYS)}
+# pandas has named these differently over its versions; all spellings mean the same here.
+_PERIODS = {
+    "D": ("D", 1, 0),
+    "W": _WEEKS["W-SUN"],
+    **dict.fromkeys(("M", "MS", "ME"), ("M", 1, 0)),
+    **dict.fromkeys(("Q", "QS", "QE"), ("M", 3, 0)),
+    **dict.fromkeys(("Y", "YS", "YE"), ("Y", 1, 0)),
+    **_WEEKS,
+}
+
+
+@dataclass(frozen=True)
+class Period:
+    """A regular division of the calendar: `step` units, counted from `origin`."""
+
+    unit: str
+    step: int
+    origin: int
+
+    def number(self, stamps: Array) -> Array:
+        """Return the number of the period that holds each moment (none may be NaT)."""
+        units = stamps.astype(f"M8[{self.unit}]").astype(np.int64)
+        return (units - self.origin) // self.step
+
+    def start(self, numbers: Array) -> Array:
+        """Return the first moment of each period."""
+        units = numbers * self.step + self.origin
+        return units.astype(f"M8[{self.unit}]").astype("M8[us]")
+
+
+def period(freq: str) -> Period:
+    """Read a pandas alias of days, weeks, months, quarters or years."""
+    return Period(*_PERIODS[choice("freq", freq, _PERIODS)])
