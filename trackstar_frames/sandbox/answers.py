@@ -34,10 +34,10 @@ class Answer:
 
 
 def json_answer(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Answer:
-    """Return an answer whose body is JSON; text and bytes count as ready-made JSON."""
-    if not isinstance(body, str):
-        body = json.dumps(body)
-    return Answer(status, body.encode(), {"Content-Type": "application/json"} | dict(headers or {}))
+    """Return an answer whose body is JSON; bytes are JSON already."""
+    if not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+    return Answer(status, body, {"Content-Type": "application/json"} | dict(headers or {}))
 
 
 def error_answer(

@@ -15,7 +15,7 @@ from trackstar_frames.sandbox.query import Query
 from trackstar_frames.sandbox.tokens import encode
 
 Headers = Mapping[str, str]
-Envelope = dict[str, str]
+Envelope = dict[str, bytes]
 
 
 def status(fault: Fault, _headers: Headers) -> Answer:
@@ -33,12 +33,12 @@ def html(fault: Fault, _headers: Headers) -> Answer:
 
 def not_json(_fault: Fault, _headers: Headers) -> Answer:
     """Answer with JSON that stops in the middle."""
-    return json_answer(200, '{"data": [{"id": "6')
+    return json_answer(200, b'{"data": [{"id": "6')
 
 
 def not_object(_fault: Fault, _headers: Headers) -> Answer:
     """Answer with a list where the envelope should be."""
-    return json_answer(200, "[]")
+    return json_answer(200, b"[]")
 
 
 def echo_secret(fault: Fault, headers: Headers) -> Answer:
@@ -73,7 +73,7 @@ def duplicate(fault: Fault, query: Query, database: Database) -> Page:
     before = None if query.position is None else database.body(query.position.seq)
     if before is None or query.position is None:
         return database.page(query)
-    text = json.dumps(json.loads(before) | dict(fault.change or {}), ensure_ascii=False)
+    text = json.dumps(json.loads(before) | dict(fault.change or {})).encode()
     if query.limit == 1:
         return Page([text], query.position._replace(turn=query.position.turn + 1))
     page = database.page(replace(query, limit=query.limit - 1))
@@ -93,17 +93,17 @@ def no_data(envelope: Envelope, _query: Query) -> None:
 
 def data_not_list(envelope: Envelope, _query: Query) -> None:
     """Wrap the orders in an object."""
-    envelope["data"] = f'{{"orders":{envelope["data"]}}}'
+    envelope["data"] = b'{"orders":%b}' % envelope["data"]
 
 
 def item_not_object(envelope: Envelope, _query: Query) -> None:
     """Put a string before the orders."""
-    envelope["data"] = json.dumps(["order", *json.loads(envelope["data"])[1:]])
+    envelope["data"] = json.dumps(["order", *json.loads(envelope["data"])[1:]]).encode()
 
 
 def wrong_count(envelope: Envelope, _query: Query) -> None:
     """Count nothing."""
-    envelope["total_count"] = "0"
+    envelope["total_count"] = b"0"
 
 
 def no_token(envelope: Envelope, _query: Query) -> None:
@@ -125,18 +125,18 @@ def absent_token_end(envelope: Envelope, _query: Query) -> None:
 
 def empty_token(envelope: Envelope, _query: Query) -> None:
     """Give a token without a character."""
-    envelope["next_token"] = json.dumps("")
+    envelope["next_token"] = b'""'
 
 
 def bad_token_type(envelope: Envelope, _query: Query) -> None:
     """Give a number for a token."""
-    envelope["next_token"] = json.dumps(12345)
+    envelope["next_token"] = b"12345"
 
 
 def repeat_token(envelope: Envelope, query: Query) -> None:
     """Give the token that was sent."""
     if query.position is not None:
-        envelope["next_token"] = json.dumps(encode(query.position))
+        envelope["next_token"] = json.dumps(encode(query.position)).encode()
 
 
 def hang(fault: Fault, answer: Answer) -> Answer:
@@ -156,7 +156,7 @@ def cut(_fault: Fault, answer: Answer) -> Answer:
     return replace(answer, delivery="cut")
 
 
-NO_TOKEN = json.dumps(None)
+NO_TOKEN = b"null"
 INSTEAD: dict[str, Callable[[Fault, Headers], Answer]] = {
     function.__name__: function
     for function in (status, html, not_json, not_object, echo_secret, redirect, reset)

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from trackstar_frames.sandbox.query import Query
 from trackstar_frames.sandbox.tokens import Position
 
@@ -19,9 +21,9 @@ Order = Mapping[str, Any]
 
 
 class Page(NamedTuple):
-    """Orders as JSON texts, and the place after them (None at the end)."""
+    """Orders as JSON in UTF-8, and the place after them (None at the end)."""
 
-    orders: list[str]
+    orders: list[bytes]
     end: Position | None
 
 
@@ -40,7 +42,7 @@ class Database:
         self._path = path
         self._key, self._direction = LISTING_ORDERS[order]
         with self._connect() as db:
-            db.executescript(SCHEMA)
+            db.executescript(TABLES)
 
     def load(self, orders: Iterable[Order]) -> None:
         """Add `orders`, whatever their ids."""
@@ -48,8 +50,7 @@ class Database:
             db.execute("PRAGMA journal_mode = OFF")
             for order in orders:
                 _insert(db, order)
-            db.execute("ANALYZE")
-            db.commit()
+            db.executescript(INDEXES)
             # From here on, readers do not wait for a writer.
             db.execute("PRAGMA journal_mode = WAL")
 
@@ -85,11 +86,11 @@ class Database:
             sql = f"SELECT count(*) FROM orders WHERE {_all(query.where)}"  # noqa: S608 -- ours
             return int(db.execute(sql, query.values).fetchone()[0])
 
-    def body(self, seq: int) -> str | None:
-        """Return the JSON text of the order of that sequence number."""
+    def body(self, seq: int) -> bytes | None:
+        """Return the JSON of the order of that sequence number."""
         with self._connect() as db:
             row = db.execute("SELECT body FROM bodies WHERE seq = ?", (seq,)).fetchone()
-        return None if row is None else str(row[0])
+        return None if row is None else bytes(row[0])
 
     def all(self) -> list[dict[str, Any]]:
         """Return every order, in the order of insertion."""
@@ -117,6 +118,7 @@ class Database:
         # A handle of its own for every call: no thread waits for another's, and none is left open.
         with closing(sqlite3.connect(self._path)) as db, db:
             db.execute("PRAGMA synchronous = OFF")
+            db.execute("PRAGMA mmap_size = 1073741824")
             db.create_function("casefold", 1, _casefold, deterministic=True)
             yield db
 
@@ -135,8 +137,8 @@ def _replace(db: sqlite3.Connection, order: Order) -> bool:
     return bool(seqs)
 
 
-def _text(order: Order) -> str:
-    return json.dumps(order, ensure_ascii=False, separators=(",", ":"))
+def _text(order: Order) -> bytes:
+    return msgspec.json.encode(order)
 
 
 def _row(order: Order) -> tuple[Any, ...]:
@@ -205,11 +207,16 @@ LISTING_ORDERS = {
     "updated_date": ("ifnull(updated_date, 0)", "ASC"),
     "updated_date_desc": ("ifnull(updated_date, 0)", "DESC"),
 }
-SCHEMA = "\n".join(
+# Large pages, because an order fills a small one.
+TABLES = f"""
+    PRAGMA page_size = 32768;
+    CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
+    CREATE TABLE orders (seq INTEGER PRIMARY KEY AUTOINCREMENT, {", ".join(COLUMNS)});
+"""
+INDEXES = "\n".join(
     [
-        "CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);",
-        f"CREATE TABLE orders (seq INTEGER PRIMARY KEY AUTOINCREMENT, {', '.join(COLUMNS)});",
         *(f"CREATE INDEX orders_{name} ON orders ({name});" for name in COLUMNS[:-1]),
+        "ANALYZE;",
     ]
 )
 INSERT = f"INSERT INTO orders VALUES (NULL{', ?' * len(COLUMNS)})"  # noqa: S608 -- ours

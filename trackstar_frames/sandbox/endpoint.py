@@ -133,15 +133,15 @@ class Endpoint:
         envelope = self._envelope(database, query, page)
         if fault is not None and fault.kind in broken.ON_ENVELOPE:
             broken.ON_ENVELOPE[fault.kind](envelope, query)
-        members = ",".join(f'"{name}":{text}' for name, text in envelope.items())
-        return json_answer(200, f"{{{members}}}")
+        members = b",".join(b'"%b":%b' % (name.encode(), text) for name, text in envelope.items())
+        return json_answer(200, b"{%b}" % members)
 
-    def _envelope(self, database: Database, query: Query, page: Page) -> dict[str, str]:
+    def _envelope(self, database: Database, query: Query, page: Page) -> dict[str, bytes]:
         whole = self._manners.total_count == "total"
         return {
-            "data": f"[{','.join(page.orders)}]",
-            "next_token": json.dumps(page.end and encode(page.end)),
-            "total_count": str(database.count(query) if whole else len(page.orders)),
+            "data": b"[%b]" % b",".join(page.orders),
+            "next_token": json.dumps(page.end and encode(page.end)).encode(),
+            "total_count": b"%d" % (database.count(query) if whole else len(page.orders)),
         }
 
     def _compress(self, call: Call, answer: Answer) -> Answer:

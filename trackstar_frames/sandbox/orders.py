@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from trackstar_frames.sandbox.addresses import make_address
-from trackstar_frames.sandbox.calendar import DAY, HOUR, placed, stamp
-from trackstar_frames.sandbox.chance import chance, or_null
+from trackstar_frames.sandbox.chance import chance, draw, or_null, pick
+from trackstar_frames.sandbox.clock import DAY, HOUR, placed, stamp
 from trackstar_frames.sandbox.merchant import (
     Customer,
     Merchant,
@@ -83,7 +83,7 @@ def _order(rng: random.Random, draft: Draft) -> dict[str, Any]:
         **_money(rng, plan),
         "ship_to_address": ship_to,
         "line_items": [_line(rng, plan, *line) for line in plan.lines],
-        "tags": rng.sample(TAGS, rng.choice((0, 0, 0, 1, 2))),
+        "tags": rng.sample(TAGS, pick(rng, (0, 0, 0, 1, 2))),
         **_demands(rng, plan),
         "shipments": _shipments(rng, draft, plan, ship_to),
         **_tail(rng, draft, plan),
@@ -93,10 +93,10 @@ def _order(rng: random.Random, draft: Draft) -> dict[str, Any]:
 
 def _plan(rng: random.Random, draft: Draft) -> Plan:
     merchant = draft.merchant
-    customer = rng.choice(merchant.customers)
+    customer = pick(rng, merchant.customers)
     kind = _kind(rng, customer)
-    warehouse = rng.choice(merchant.warehouses)
-    service = rng.choice(merchant.freight if kind in ("b2b", "transfer") else merchant.parcels)
+    warehouse = pick(rng, merchant.warehouses)
+    service = pick(rng, merchant.freight if kind in ("b2b", "transfer") else merchant.parcels)
     timeline = make_timeline(rng, draft.created, kind, customer.due, warehouse.punctuality)
     lines = _lines(rng, merchant, wholesale=kind in ("b2b", "transfer"))
     if sum(quantity for _, quantity in lines) == 1:
@@ -108,15 +108,15 @@ def _plan(rng: random.Random, draft: Draft) -> Plan:
 def _kind(rng: random.Random, customer: Customer) -> str:
     if customer.channel == "edi":
         return "b2b"
-    return rng.choices(("d2c", "b2b", "dropship", "transfer"), (86, 6, 7, 1))[0]
+    return pick(rng, KINDS)
 
 
 def _lines(rng: random.Random, merchant: Merchant, *, wholesale: bool) -> list[Line]:
-    count = rng.choice((2, 3, 4, 6) if wholesale else (1, 1, 1, 1, 2, 2, 3, 4))
+    count = pick(rng, (2, 3, 4, 6) if wholesale else (1, 1, 1, 1, 2, 2, 3, 4))
     sizes = (6, 12, 12, 24, 48) if wholesale else (1, 1, 1, 1, 1, 2, 2, 3)
-    products = {rng.choice(merchant.products) for _ in range(count)}
+    products = {pick(rng, merchant.products) for _ in range(count)}
     # Sets have an order of their own; a seed must not depend on it.
-    return [(product, rng.choice(sizes)) for product in sorted(products)]
+    return [(product, pick(rng, sizes)) for product in sorted(products)]
 
 
 def _head(rng: random.Random, draft: Draft, plan: Plan) -> dict[str, Any]:
@@ -128,12 +128,12 @@ def _head(rng: random.Random, draft: Draft, plan: Plan) -> dict[str, Any]:
         "warehouse_id": or_null(rng, plan.warehouse.id, 0.03),
         "created_date": stamp(plan.timeline.created),
         "updated_date": stamp(plan.state.updated),
-        "reference_id": rng.choice((f"{rng.getrandbits(40)}", f"{customer.prefix}{number}", "")),
+        "reference_id": pick(rng, (f"{rng.getrandbits(40)}", f"{customer.prefix}{number}", "")),
         "order_number": f"{customer.prefix}{number}",
         "status": plan.state.status,
         "raw_status": plan.state.raw_status,
         "channel": customer.channel,
-        "channel_object": channel if customer.channel else rng.choice(({}, channel)),
+        "channel_object": channel if customer.channel else pick(rng, ({}, channel)),
         "type": or_null(rng, plan.kind, 0.01),
         "trading_partner": customer.name if plan.kind == "b2b" else None,
     }
@@ -142,7 +142,7 @@ def _head(rng: random.Random, draft: Draft, plan: Plan) -> dict[str, Any]:
 def _shipping(rng: random.Random, plan: Plan) -> dict[str, Any]:
     service = plan.service
     third_party = plan.kind == "b2b" and chance(rng, 0.3)
-    account = f"{rng.randrange(10**7):07d}"
+    account = f"{draw(rng, 10**7):07d}"
     return {
         "shipping_method": service.method_name,
         "service_level": service.level,
@@ -150,7 +150,7 @@ def _shipping(rng: random.Random, plan: Plan) -> dict[str, Any]:
         "shipping_method_name": or_null(rng, service.method_name, 0.03),
         "carrier_id": or_null(rng, service.carrier_id, 0.03),
         "carrier_name": or_null(rng, service.carrier_name, 0.03),
-        "scac": rng.choice((service.scac, service.scac, service.scac, None, "")),
+        "scac": pick(rng, (service.scac, service.scac, service.scac, None, "")),
         "is_third_party_freight": or_null(rng, third_party, 0.1),
         "third_party_freight_account_number": account if third_party else None,
         "first_party_freight_account_number": account if chance(rng, 0.03) else None,
@@ -159,9 +159,9 @@ def _shipping(rng: random.Random, plan: Plan) -> dict[str, Any]:
 
 def _money(rng: random.Random, plan: Plan) -> dict[str, Any]:
     goods = sum(product.price * quantity for product, quantity in plan.lines)
-    discount = rng.choice((0.0, 0.0, 0.0, round(goods * 0.1, 2), None))
-    shipping = rng.choice((0.0, 4.95, 7.5, 12.0, None))
-    tax = round(goods * rng.choice((0.0, 0.0625, 0.0825, 0.19)), 2)
+    discount = pick(rng, (0.0, 0.0, 0.0, round(goods * 0.1, 2), None))
+    shipping = pick(rng, (0.0, 4.95, 7.5, 12.0, None))
+    tax = round(goods * pick(rng, (0.0, 0.0625, 0.0825, 0.19)), 2)
     total = round(goods + tax + (shipping or 0) - (discount or 0), 2)
     return {
         "invoice_currency_code": plan.customer.currency,
@@ -179,7 +179,7 @@ def _line(rng: random.Random, plan: Plan, product: Any, quantity: int) -> dict[s
         "quantity": quantity,
         "unit_price": or_null(rng, product.price, 0.02),
         "is_picked": plan.state.status in PICKED,
-        "discount_amount": rng.choice((None, 0.0, 0.0, 0.0, round(product.price * 0.1, 2))),
+        "discount_amount": pick(rng, (None, 0.0, 0.0, 0.0, round(product.price * 0.1, 2))),
     }
 
 
@@ -188,9 +188,9 @@ def _demands(rng: random.Random, plan: Plan) -> dict[str, Any]:
     abroad = chance(rng, 0.15)
     return {
         "required_ship_date": None if due is None else stamp(due),
-        "saturday_delivery": rng.choice((False, False, False, False, True, None)),
-        "signature_required": rng.choice((False, False, False, True, None)),
-        "international_duty_paid_by": rng.choice(DUTY_PAYERS) if abroad else None,
+        "saturday_delivery": pick(rng, (False, False, False, False, True, None)),
+        "signature_required": pick(rng, (False, False, False, True, None)),
+        "international_duty_paid_by": pick(rng, DUTY_PAYERS) if abroad else None,
     }
 
 
@@ -202,7 +202,7 @@ def _shipments(
 
 
 def _parcels(rng: random.Random, draft: Draft, plan: Plan) -> list[Parcel]:
-    elsewhere = rng.choice(draft.merchant.warehouses)
+    elsewhere = pick(rng, draft.merchant.warehouses)
     warehouse = elsewhere if chance(rng, 0.05) else plan.warehouse
     if plan.state.status == "cancelled":
         lines = [plan.lines] if chance(rng, 0.25) else []
@@ -249,14 +249,14 @@ def _arrivals(rng: random.Random, draft: Draft, plan: Plan) -> tuple[int, int]:
 
 
 def _synced(rng: random.Random, draft: Draft, moment: int) -> int:
-    return moment + (draft.merchant.sync_second - moment) % HOUR + rng.randrange(90)
+    return moment + (draft.merchant.sync_second - moment) % HOUR + draw(rng, 90)
 
 
 def _trackstar_tags(rng: random.Random) -> list[Any] | None:
     if chance(rng, 0.3):
         return None
-    mixed = ["vip", "priority", "gift", {"batch": f"B-{rng.randrange(1000)}"}, {"wave": "am"}]
-    return rng.sample(mixed, rng.choice((0, 1, 1, 2, 3)))
+    mixed = ["vip", "priority", "gift", {"batch": f"B-{draw(rng, 1000)}"}, {"wave": "am"}]
+    return rng.sample(mixed, pick(rng, (0, 1, 1, 2, 3)))
 
 
 def _additional_fields(rng: random.Random, draft: Draft) -> dict[str, Any]:
@@ -265,9 +265,9 @@ def _additional_fields(rng: random.Random, draft: Draft) -> dict[str, Any]:
     if draft.merchant.integration == "shipwise":
         return {"profile": "default", "holds": {"fraud": chance(rng, 0.02), "address": False}}
     if draft.merchant.integration == "depotly":
-        wave = {"id": rng.randrange(9000), "picker": rng.choice(("ana", "józef", "li", None))}
-        return {"wave": wave, "printed": rng.choice((0, 1, 2))}
-    return {"custom": [{"name": "gift_note", "value": rng.choice(("", "Happy birthday! 🎉"))}]}
+        wave = {"id": draw(rng, 9000), "picker": pick(rng, ("ana", "józef", "li", None))}
+        return {"wave": wave, "printed": pick(rng, (0, 1, 2))}
+    return {"custom": [{"name": "gift_note", "value": pick(rng, ("", "Happy birthday! 🎉"))}]}
 
 
 def _omit(rng: random.Random, order: dict[str, Any]) -> dict[str, Any]:
@@ -277,6 +277,7 @@ def _omit(rng: random.Random, order: dict[str, Any]) -> dict[str, Any]:
     return order
 
 
+KINDS = ("d2c",) * 86 + ("b2b",) * 6 + ("dropship",) * 7 + ("transfer",)
 TAGS = ("wholesale", "fragile", "gift-wrap", "subscription", "first-order", "hazmat", "préçieux")
 DUTY_PAYERS = ("sender", "recipient", "third_party")
 PICKED = ("picked", "packed", "partially_fulfilled", "fulfilled")

@@ -68,7 +68,7 @@ class Sandbox:
     10
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 -- all but the first have a default that does for most
+    def __init__(  # noqa: PLR0917 -- all but the first have a default that does for most
         self,
         orders: int | Sequence[Mapping[str, Any]] = 5000,
         seed: int = 0,

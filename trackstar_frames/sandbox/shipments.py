@@ -3,8 +3,8 @@
 import random
 from typing import Any, NamedTuple
 
-from trackstar_frames.sandbox.calendar import DAY, stamp
-from trackstar_frames.sandbox.chance import chance, or_null
+from trackstar_frames.sandbox.chance import chance, draw, or_null, pick
+from trackstar_frames.sandbox.clock import DAY, stamp
 from trackstar_frames.sandbox.merchant import Product, Service, Warehouse, make_id
 from trackstar_frames.sandbox.words import fill
 
@@ -27,7 +27,7 @@ def make_shipment(rng: random.Random, parcel: Parcel, ship_to: dict[str, Any]) -
     return {
         "shipment_id": make_id(rng),
         "warehouse_id": parcel.warehouse.id,
-        "raw_status": rng.choice(RAW_STATUSES[parcel.status]),
+        "raw_status": pick(rng, RAW_STATUSES[parcel.status]),
         "status": parcel.status,
         "shipped_date": None if parcel.shipped is None else stamp(parcel.shipped),
         "shipping_method": parcel.service.method_name,
@@ -75,7 +75,7 @@ def _line(product: Product, quantity: int, parent: str | None) -> dict[str, Any]
 
 
 def _packages(rng: random.Random, parcel: Parcel, lines: list[Line]) -> list[dict[str, Any]]:
-    boxes = _pack(lines, rng.choice((1, 1, 1, 1, 1, 1, 2, 3)))
+    boxes = _pack(lines, pick(rng, (1, 1, 1, 1, 1, 1, 2, 3)))
     return [_package(rng, parcel, box, number) for number, box in enumerate(boxes, 1)]
 
 
@@ -94,7 +94,7 @@ def _package(rng: random.Random, parcel: Parcel, lines: list[Line], number: int)
     tracking = or_null(rng, fill(service.tracking, rng), 0.02)
     package = {
         "package_id": make_id(rng),
-        "package_name": rng.choice((None, "", f"Box {number}", "Poly mailer", "Carton M")),
+        "package_name": pick(rng, (None, "", f"Box {number}", "Poly mailer", "Carton M")),
         "tracking_number": tracking,
         "tracking_url": service.url.format(tracking) if service.url and tracking else None,
         "shipping_method": service.method_name,
@@ -118,7 +118,7 @@ def _measurements(rng: random.Random, lines: list[Line]) -> dict[str, Any]:
     if chance(rng, 0.08):
         return dict.fromkeys(("length", "width", "height", "unit", "weight", "weight_unit"))
     grams = sum(product.grams * quantity for product, quantity in lines) + 120
-    weight_unit = rng.choice(("lb", "lb", "oz", "kg"))
+    weight_unit = pick(rng, ("lb", "lb", "oz", "kg"))
     sizes = sorted((round(rng.uniform(4, 30), 1) for _ in range(3)), reverse=True)
     return {
         **dict(zip(("length", "width", "height"), sizes, strict=True)),
@@ -135,7 +135,7 @@ def _packed(
     rng: random.Random, parcel: Parcel, product: Product, quantity: int, parent: str | None
 ) -> dict[str, Any]:
     lot = fill("L####@", rng) if chance(rng, 0.15) else None
-    expiry = (parcel.shipped or 0) // DAY * DAY + rng.randrange(90, 900) * DAY
+    expiry = (parcel.shipped or 0) // DAY * DAY + (90 + draw(rng, 800)) * DAY
     return _line(product, quantity, parent) | {
         "sku": or_null(rng, product.sku, 0.01),
         "lot_id": lot,

@@ -3,8 +3,8 @@
 import random
 from typing import NamedTuple
 
-from trackstar_frames.sandbox.calendar import HOUR, MINUTE
-from trackstar_frames.sandbox.chance import chance
+from trackstar_frames.sandbox.chance import chance, draw, pick
+from trackstar_frames.sandbox.clock import HOUR, MINUTE
 from trackstar_frames.sandbox.timeline import Timeline
 
 
@@ -25,7 +25,7 @@ def make_state(rng: random.Random, timeline: Timeline, now: int) -> State:
         return _state(rng, "cancelled", cancelled, ())
     if shipped:
         whole = len(shipped) == len(timeline.shipped)
-        updated = min(now, shipped[-1] + rng.randrange(20 * MINUTE))
+        updated = min(now, shipped[-1] + draw(rng, 20 * MINUTE))
         return _state(rng, "fulfilled" if whole else "partially_fulfilled", updated, shipped)
     return _open(rng, timeline, now)
 
@@ -49,14 +49,14 @@ TROUBLES = ("backordered", "backordered", "exception", "other")
 
 
 def _state(rng: random.Random, status: str, updated: int, shipped: tuple[int, ...]) -> State:
-    return State(status, rng.choice(RAW_STATUSES[status]), updated, shipped)
+    return State(status, pick(rng, RAW_STATUSES[status]), updated, shipped)
 
 
 def _open(rng: random.Random, timeline: Timeline, now: int) -> State:
     end = min(now, timeline.created + 30 * HOUR) if timeline.stuck else now
     updated = timeline.created + int((end - timeline.created) * rng.random())
     if chance(rng, 0.7 if timeline.stuck else 0.15):
-        return _state(rng, rng.choice(TROUBLES), updated, ())
+        return _state(rng, pick(rng, TROUBLES), updated, ())
     leaves = timeline.shipped[0] if timeline.shipped else now + HOUR
     way = (now - timeline.created) / (leaves - timeline.created)
     status = next(stage for end, stage in STAGES if way < end or end == 1)

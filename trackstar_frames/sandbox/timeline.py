@@ -3,8 +3,8 @@
 import random
 from typing import NamedTuple
 
-from trackstar_frames.sandbox.calendar import DAY, HOUR, SATURDAY, after_workdays, weekday
-from trackstar_frames.sandbox.chance import chance, or_null
+from trackstar_frames.sandbox.chance import chance, draw, or_null, pick
+from trackstar_frames.sandbox.clock import DAY, HOUR, SATURDAY, after_workdays, weekday
 
 
 class Timeline(NamedTuple):
@@ -66,8 +66,8 @@ CLOSING = (17 * HOUR, 20 * HOUR + HOUR // 2, 22 * HOUR + 59 * 60 + 59)
 
 def _due(rng: random.Random, created: int, kind: str, due: str) -> tuple[int | None, int]:
     late_in_day = created % DAY > 14 * HOUR
-    day = after_workdays(created, max(rng.choice(WORKDAYS[kind]), int(late_in_day)))
-    time = rng.choice(CLOSING)
+    day = after_workdays(created, max(pick(rng, WORKDAYS[kind]), int(late_in_day)))
+    time = pick(rng, CLOSING)
     if due == "time":
         while day + time < created + 2 * HOUR:
             day = after_workdays(day, 1)
@@ -96,7 +96,7 @@ def _in_time(rng: random.Random, created: int, due_by: int) -> int:
     earliest = min(created + HOUR // 2, due_by)
     moment = earliest + int((due_by - earliest) * rng.random() ** 0.7)
     for preferred in (_on_workday(moment), moment):
-        working = preferred // DAY * DAY + 8 * HOUR + rng.randrange(10 * HOUR)
+        working = preferred // DAY * DAY + 8 * HOUR + draw(rng, 10 * HOUR)
         if earliest <= working <= due_by:
             return working
     return moment

@@ -90,9 +90,18 @@ def ascii_of(name: str) -> str:
 
 def fill(pattern: str, rng: random.Random) -> str:
     """Return `pattern` with a digit for each ``#`` and a letter for each ``@``."""
-    digits = f"{rng.getrandbits(64):020d}"
-    letters = "ABCEGHJKLMNPRSTVXY"
-    return "".join(
-        digits[-index] if mark == "#" else letters[int(digits[-index]) + 4] if mark == "@" else mark
-        for index, mark in enumerate(pattern, 1)
-    )
+    template, marks = _template(pattern)
+    digits = f"{rng.getrandbits(64):020d}"[-len(marks) :]
+    if "@" not in marks:
+        return template % tuple(digits)
+    drawn = zip(marks, digits, strict=True)
+    return template % tuple(LETTERS[int(d)] if mark == "@" else d for mark, d in drawn)
+
+
+LETTERS = "ABCEHKLMRT"
+
+
+@cache
+def _template(pattern: str) -> tuple[str, str]:
+    marks = "".join(mark for mark in pattern if mark in "#@")
+    return pattern.replace("#", "%s").replace("@", "%s"), marks

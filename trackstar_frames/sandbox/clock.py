@@ -4,6 +4,8 @@ import random
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from trackstar_frames.sandbox.chance import draw
+
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
@@ -34,7 +36,7 @@ def placed(rng: random.Random, count: int, now: int, days: int) -> list[int]:
     """
     hours = [now - HOUR * back for back in range(1, days * 24 + 1)]
     weights = [_busy(hour) for hour in hours]
-    return [hour + rng.randrange(HOUR) for hour in rng.choices(hours, weights, k=count)]
+    return [hour + draw(rng, HOUR) for hour in rng.choices(hours, weights, k=count)]
 
 
 SATURDAY = 5
