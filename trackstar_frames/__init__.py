@@ -1,0 +1,96 @@
+"""Orders of the Trackstar WMS API as pandas dataframes.
+
+>>> import trackstar_frames as tf
+>>> from trackstar_frames.sandbox import Sandbox
+>>> with Sandbox(orders=100) as sandbox:  # a local server of made-up orders
+...     orders = tf.fetch_orders_df(client=sandbox.client(), status=["open", "packed"])
+>>> set(orders["status"]) <= {"open", "packed"}
+True
+
+Fetch with `fetch_orders_df` (orders) or `fetch_orders` (orders, lines, shipments,
+packages); keep with `write_snapshot`; judge with `ship_date_compliance`; draw with
+`plot_status_mix` and `plot_ship_date_compliance`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from trackstar_frames.client import TrackstarClient
+from trackstar_frames.errors import (
+    ApiError,
+    AuthError,
+    CredentialsError,
+    FilterError,
+    IncompleteFetchError,
+    NetworkError,
+    NotSupportedError,
+    OfflineMissError,
+    RateLimitError,
+    ResponseError,
+    ServerError,
+    SettingsError,
+    SnapshotError,
+    TrackstarError,
+)
+from trackstar_frames.fetch import fetch_orders, fetch_orders_df
+from trackstar_frames.frames import OrderFrames
+from trackstar_frames.measures import compliance_rate, ship_date_compliance, status_mix
+from trackstar_frames.pages import Page
+from trackstar_frames.schema import data_dictionary
+from trackstar_frames.snapshots import Snapshot, list_snapshots, read_snapshot, write_snapshot
+
+if TYPE_CHECKING:
+    from trackstar_frames.plots import plot_ship_date_compliance, plot_status_mix
+
+__all__ = [
+    "ApiError",
+    "AuthError",
+    "CredentialsError",
+    "FilterError",
+    "IncompleteFetchError",
+    "NetworkError",
+    "NotSupportedError",
+    "OfflineMissError",
+    "OrderFrames",
+    "Page",
+    "RateLimitError",
+    "ResponseError",
+    "ServerError",
+    "SettingsError",
+    "Snapshot",
+    "SnapshotError",
+    "TrackstarClient",
+    "TrackstarError",
+    "compliance_rate",
+    "data_dictionary",
+    "fetch_orders",
+    "fetch_orders_df",
+    "list_snapshots",
+    "plot_ship_date_compliance",
+    "plot_status_mix",
+    "read_snapshot",
+    "ship_date_compliance",
+    "status_mix",
+    "write_snapshot",
+]
+
+logging.getLogger("trackstar_frames").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is heavy, or computed, when it is first asked for."""
+    if name.startswith("plot_") and name in __all__:
+        from trackstar_frames import plots  # noqa: PLC0415  (matplotlib is an extra, and slow)
+
+        return getattr(plots, name)
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415
+
+        return version("trackstar_frames")
+    raise AttributeError(f"module 'trackstar_frames' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

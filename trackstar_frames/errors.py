@@ -184,7 +184,8 @@ class IncompleteFetchError(TrackstarError):
         Parameters
         ----------
         client
-            Whom to ask; by default the client of the broken fetch.
+            Whom to ask; by default the client of the broken fetch, which an error that was
+            pickled has lost: it then reads anew, and what is on disk is not asked again.
 
         Returns
         -------
@@ -200,9 +201,7 @@ class IncompleteFetchError(TrackstarError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         cls, args, state = super().__reduce__()
-        # Orders hold people's addresses, and a client holds secrets: neither is pickled.
-        resume = getattr(self._resume, "pickled", self._resume)
-        return cls, args, {**state, "frames": None, "_resume": resume}
+        return cls, args, {**state, "frames": None}  # orders are personal data
 
 
 _CLASSES: dict[int, type[ApiError]] = {

@@ -46,7 +46,7 @@ def stamp(name: str, operator: str, value: Any) -> str:
                 f"{name}={value!r} has a fraction of a second, and the API knows whole seconds; "
                 f"round it, or use gte and lt"
             )
-        moment += timedelta(seconds=_ROUND_UP[operator])
+        moment = _later(moment, _ROUND_UP[operator])
     return _write(moment)
 
 
@@ -103,6 +103,13 @@ def _read(value: Any) -> tuple[datetime, bool]:
     if isinstance(value, datetime) and value is not pd.NaT:
         return value, False
     raise ValueError("no date at all")
+
+
+def _later(moment: datetime, seconds: int) -> datetime:
+    try:
+        return moment + timedelta(seconds=seconds)
+    except OverflowError:
+        raise FilterError(f"{moment} cannot be rounded up: the calendar ends there") from None
 
 
 def _write(moment: datetime) -> str:

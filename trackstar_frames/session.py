@@ -161,13 +161,10 @@ class Session:
 
     def _key(self, path: str, params: dict[str, str]) -> str:
         """Name an answer so that only the same credentials find it, and none can be read off."""
-        secret = (
-            self._credentials.api_key.encode() + b"\0" + self._credentials.access_token.encode()
-        )
+        key, token = self._credentials.api_key, self._credentials.access_token
+        secret = key.encode() + b"\0" + token.encode()
         asked = f"{self.settings.base_url}{path}?{urlencode(sorted(params.items()))}"
-        return hmac.new(
-            key.encode() + b"\0" + token.encode(), asked.encode(), hashlib.sha256
-        ).hexdigest()
+        return hmac.new(secret, asked.encode(), hashlib.sha256).hexdigest()
 
     def _with_retries(self, path: str, params: dict[str, str]) -> tuple[bytes, Envelope]:
         retrying = tenacity.Retrying(

@@ -1,0 +1,172 @@
+"""`TrackstarClient`: one connection, with its credentials, its cache and its rate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from trackstar_frames.errors import FilterError
+from trackstar_frames.filters import encode
+from trackstar_frames.pages import MAX_PAGE, Page, walk
+from trackstar_frames.session import Session
+from trackstar_frames.settings import Credentials, Settings, whole
+
+__all__ = ["TrackstarClient"]
+
+
+class TrackstarClient:
+    """One connection of one organisation to the Trackstar API.
+
+    A connection is one customer's warehouse system; each has its own access token and its
+    own budget of requests. Where an argument is None, its environment variable is read.
+    The credentials are sent and never shown: a client cannot be pickled, and its repr,
+    logs, errors and cache hold neither. May be used from several threads.
+
+    Parameters
+    ----------
+    api_key
+        The organisation's key (``TRACKSTAR_API_KEY``).
+    access_token
+        The connection's token (``TRACKSTAR_ACCESS_TOKEN``).
+    base_url
+        Where the API is (``TRACKSTAR_BASE_URL``, else the production API). Plain http is
+        allowed on loopback only.
+    connection
+        A label that travels with the data; never a secret.
+    cache
+        Whether answers are kept on disk, apart per credential and readable by you only.
+        They hold what orders hold: names and addresses.
+    cache_dir
+        Where (``TRACKSTAR_CACHE_DIR``, else your cache folder).
+    expire_after
+        Seconds until an answer is deleted; an hour, as Trackstar's own copy is hourly.
+    rate_limit
+        Requests a second; None for no limit. The API allows ten per access token.
+    timeout
+        Seconds to wait for an answer.
+    retries
+        How often a request is tried again: after 429, a server fault (but 501), or no
+        whole answer; never after any other refusal.
+    max_wait
+        Seconds of waiting in all for one page. A longer ``Retry-After`` raises at once.
+
+    Raises
+    ------
+    SettingsError, CredentialsError
+        If an option cannot be; before any request.
+
+    Examples
+    --------
+    >>> client = TrackstarClient("key", "token", connection="acme", cache=False)
+    >>> client
+    TrackstarClient('https://production.trackstarhq.com', connection='acme', cache=False)
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        access_token: str | None = None,
+        *,
+        base_url: str | None = None,
+        connection: str | None = None,
+        cache: bool = True,
+        cache_dir: str | os.PathLike[str] | None = None,
+        expire_after: float = 3600,
+        rate_limit: int | None = 10,
+        timeout: float = 30,
+        retries: int = 5,
+        max_wait: float = 30,
+    ) -> None:
+        self.settings = Settings.resolve(
+            base_url=base_url,
+            connection=connection,
+            cache=cache,
+            cache_dir=cache_dir,
+            expire_after=expire_after,
+            rate_limit=rate_limit,
+            timeout=timeout,
+            retries=retries,
+            max_wait=max_wait,
+        )
+        self.session = Session(self.settings, Credentials.resolve(api_key, access_token))
+
+    @property
+    def connection(self) -> str | None:
+        """The label of the data."""
+        return self.settings.connection
+
+    def iter_pages(
+        self,
+        page_token: str | None = None,
+        *,
+        page_size: int = MAX_PAGE,
+        refresh: bool = False,
+        offline: bool = False,
+        extra_params: Mapping[str, Any] | None = None,
+        **filters: Any,
+    ) -> Iterator[Page]:
+        """Read orders page by page, as the server gives them.
+
+        Parameters
+        ----------
+        page_token
+            Where to start; only for filters that need one listing.
+        page_size
+            Orders of one page, 1 to 1000.
+        refresh
+            Ask the server again, whatever is on disk.
+        offline
+            Read from disk only.
+        extra_params
+            Query parameters that the filters do not know.
+        **filters
+            As for `fetch_orders_df`.
+
+        Yields
+        ------
+        Page
+            `.orders` (dicts), `.body`, `.next_token`, `.from_cache`, `.fetched_at`.
+
+        Raises
+        ------
+        FilterError
+            Before any request, if a filter cannot be asked.
+        TrackstarError
+            If a page cannot be had.
+        """
+        whole("page_size", page_size, low=1, high=MAX_PAGE)
+        queries = encode(filters, extra_params)
+        if page_token is not None and len(queries) > 1:
+            raise FilterError(
+                f"page_token continues one listing, and these filters need {len(queries)}"
+            )
+        return (
+            page
+            for query in queries
+            for page in walk(
+                self.session,
+                query,
+                page_size=page_size,
+                page_token=page_token,
+                refresh=refresh,
+                offline=offline,
+            )
+        )
+
+    def close(self) -> None:
+        """Close connections and the cache file; a later call opens them again."""
+        self.session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = f"{str(self.settings.cache_dir)!r}" if self.settings.cache else "False"
+        return (
+            f"TrackstarClient({self.settings.base_url!r}, "
+            f"connection={self.settings.connection!r}, cache={where})"
+        )

@@ -1,0 +1,271 @@
+"""`fetch_orders` and `fetch_orders_df`: from filters to frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from trackstar_frames.client import TrackstarClient
+from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
+from trackstar_frames.filters import encode
+from trackstar_frames.flatten import flatten
+from trackstar_frames.frames import OrderFrames, make_info
+from trackstar_frames.pages import MAX_PAGE, Page, walk
+from trackstar_frames.progress import Progress
+from trackstar_frames.settings import whole
+from trackstar_frames.snapshots import write_snapshot
+from trackstar_frames.tables import assemble
+
+__all__ = ["fetch_orders", "fetch_orders_df"]
+
+
+def fetch_orders_df(
+    *,
+    client: TrackstarClient | None = None,
+    page_size: int = MAX_PAGE,
+    limit: int | None = None,
+    refresh: bool = False,
+    offline: bool = False,
+    progress: bool | None = None,
+    extra_params: Mapping[str, Any] | None = None,
+    snapshot: str | os.PathLike[str] | None = None,
+    **filters: Any,
+) -> pd.DataFrame:
+    """Fetch orders as one dataframe: complete, or an error.
+
+    Parameters
+    ----------
+    client
+        Whom to ask; by default a client with the credentials of the environment.
+    page_size
+        Orders of one request, 1 to 1000.
+    limit
+        At most this many orders in all: the server's first ones, in its own order.
+    refresh
+        Ask the server again, whatever is on disk.
+    offline
+        Read from disk only.
+    progress
+        Show a bar; None shows it in terminals and notebooks only.
+    extra_params
+        Query parameters that the filters do not know; passed on as they are.
+    snapshot
+        A root folder to write a snapshot of all tables under as well.
+    **filters
+        ``field=value``, ``field__op=value``, or ``**{"field[op]": value}``. Fields:
+        ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
+        trackstar_tags, and the dates created_date, updated_date, required_ship_date,
+        trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin,
+        gt, gte, lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as
+        the API has them for a field. A list means ``in``. A date without a time means the
+        whole day; without a zone it is UTC.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per order, keyed by ``id``, sorted by ``created_date`` and ``id``, nulls
+        last; the columns and types of `data_dictionary` whatever the data, moments in
+        UTC. ``df.attrs["trackstar"]`` tells filters, connection, and when the server
+        answered. No orders give no rows, with all columns.
+
+    Raises
+    ------
+    FilterError, SettingsError, CredentialsError
+        Before any request, if the call cannot be meant.
+    ApiError, NetworkError, ResponseError, OfflineMissError
+        If the first page cannot be had.
+    IncompleteFetchError
+        If a later page cannot: with what was read, and `resume`.
+    SnapshotError
+        If the snapshot cannot be written.
+
+    See Also
+    --------
+    fetch_orders : The same with line items, shipments and packages.
+
+    Examples
+    --------
+    >>> from trackstar_frames.sandbox import Sandbox
+    >>> with Sandbox(orders=50) as sandbox:
+    ...     orders = fetch_orders_df(client=sandbox.client(cache=False), limit=20)
+    >>> len(orders), orders["status"].cat.ordered
+    (20, True)
+    """
+    return fetch_orders(
+        client=client,
+        page_size=page_size,
+        limit=limit,
+        refresh=refresh,
+        offline=offline,
+        progress=progress,
+        extra_params=extra_params,
+        snapshot=snapshot,
+        **filters,
+    ).orders
+
+
+def fetch_orders(
+    *,
+    client: TrackstarClient | None = None,
+    page_size: int = MAX_PAGE,
+    limit: int | None = None,
+    refresh: bool = False,
+    offline: bool = False,
+    progress: bool | None = None,
+    extra_params: Mapping[str, Any] | None = None,
+    snapshot: str | os.PathLike[str] | None = None,
+    **filters: Any,
+) -> OrderFrames:
+    """Fetch orders as six tables: complete, or an error.
+
+    Takes what `fetch_orders_df` takes, and raises what it raises.
+
+    Returns
+    -------
+    OrderFrames
+        `orders`, `line_items`, `shipments`, `shipment_line_items`, `packages`,
+        `package_line_items`, `problems`, and `info`.
+
+    Examples
+    --------
+    >>> from trackstar_frames.sandbox import Sandbox
+    >>> with Sandbox(orders=50) as sandbox:
+    ...     frames = fetch_orders(client=sandbox.client(cache=False))
+    >>> len(frames.orders), frames.info["duplicates"]
+    (50, 0)
+    """
+    whole("page_size", page_size, low=1, high=MAX_PAGE)
+    if limit is not None:
+        whole("limit", limit, low=1)
+    if refresh and offline:
+        raise SettingsError("refresh=True asks the server, and offline=True forbids it; choose one")
+    queries = encode(filters, extra_params)
+    asked = {
+        "filters": {name: _as_json(value) for name, value in filters.items()},
+        "extra_params": {name: _as_json(value) for name, value in (extra_params or {}).items()},
+        "limit": limit,
+    }
+    client = client or TrackstarClient()
+    if offline and not client.settings.cache:
+        raise SettingsError("offline=True reads from disk, and this client has cache=False")
+    fetch = _Fetch(queries, asked, page_size, refresh=refresh, offline=offline, progress=progress)
+    frames = fetch.run(client)
+    if snapshot is not None:
+        write_snapshot(frames, snapshot)
+    return frames
+
+
+class _Fetch:
+    """A fetch on its way: what was asked, what was read, and where to go on."""
+
+    def __init__(
+        self,
+        queries: list[dict[str, str]],
+        asked: dict[str, Any],
+        page_size: int,
+        **options: Any,
+    ) -> None:
+        self.queries = queries
+        self.asked = asked
+        self.page_size = min(page_size, asked["limit"] or page_size)
+        self.options = options
+        self.client: TrackstarClient | None = None
+        self.query = 0
+        self.token: str | None = None
+        self.chain: float | None = None
+        self.batches: list[dict[str, pa.Table]] = []
+        self.orders = 0
+        self.requests = 0
+        self.from_cache = 0
+        self.fetched_at: datetime | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What was read, and whom to ask, stay in this process: orders are personal data.
+        return partial(_Fetch, **self.options), (self.queries, self.asked, self.page_size)
+
+    def run(self, client: TrackstarClient | None) -> OrderFrames:
+        """Read to the end, or raise with what was read."""
+        self.client = client = client or self.client
+        if client is None:
+            raise SettingsError("an error that was pickled has no client; call resume(client=...)")
+        before = client.session.requests
+        try:
+            with Progress(shown=self.options["progress"]) as bar:
+                self._read(client, bar)
+        except Exception as error:
+            self.requests += client.session.requests - before
+            if not self.batches:
+                raise
+            raise self._broken(error) from error
+        self.requests += client.session.requests - before
+        return self._frames(complete=True)
+
+    def _read(self, client: TrackstarClient, bar: Progress) -> None:
+        while self.query < len(self.queries):
+            pages = walk(
+                client.session,
+                self.queries[self.query],
+                page_size=self.page_size,
+                page_token=self.token,
+                refresh=self.options["refresh"],
+                offline=self.options["offline"],
+                chain=self.chain,
+            )
+            for page in pages:
+                bar.add(self._take(page))
+                if self.orders == self.asked["limit"]:
+                    return
+            self.query, self.token, self.chain = self.query + 1, None, None
+
+    def _take(self, page: Page) -> int:
+        left = None if self.asked["limit"] is None else self.asked["limit"] - self.orders
+        orders = page.raw_orders[:left]
+        self.batches.append(flatten(orders))
+        self.orders += len(orders)
+        self.from_cache += page.from_cache
+        self.fetched_at = min(self.fetched_at or page.fetched_at, page.fetched_at)
+        self.token, self.chain = page.next_token, page.expires
+        return len(orders)
+
+    def _frames(self, *, complete: bool) -> OrderFrames:
+        tables, duplicates = assemble(self.batches)
+        info = make_info(
+            **self.asked,
+            connection=self.client.connection if self.client else None,
+            fetched_at=self.fetched_at and self.fetched_at.isoformat(),
+            pages=len(self.batches),
+            requests=self.requests,
+            from_cache=self.from_cache,
+            duplicates=duplicates,
+            complete=complete,
+        )
+        return OrderFrames(tables, info)
+
+    def _broken(self, error: Exception) -> IncompleteFetchError:
+        known = error if isinstance(error, TrackstarError) else TrackstarError(str(error))
+        return IncompleteFetchError(
+            f"the fetch broke after {len(self.batches)} pages ({self.orders:,} orders), which "
+            f".frames holds; .resume() goes on from there: {error}",
+            frames=self._frames(complete=False),
+            pages=len(self.batches),
+            resume=self.run,
+            status=known.status,
+            request_id=known.request_id,
+            retryable=known.retryable,
+            retry_after=known.retry_after,
+        )
+
+
+def _as_json(value: Any) -> Any:
+    """Write a filter's value as JSON can hold it."""
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_as_json(each) for each in value]
+    return str(value)

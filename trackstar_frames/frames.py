@@ -1,0 +1,265 @@
+"""`OrderFrames`: the tables of one fetch, and where they come from."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+import pandas as pd
+import pyarrow as pa
+
+from trackstar_frames import parquet
+from trackstar_frames.envelope import read_envelope
+from trackstar_frames.errors import ResponseError
+from trackstar_frames.flatten import flatten
+from trackstar_frames.schema import LIFECYCLE, TABLES
+from trackstar_frames.tables import assemble
+
+__all__ = ["OrderFrames", "make_info"]
+
+_TYPES = MappingProxyType({pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()})
+
+
+class OrderFrames:
+    """The six tables of some orders, the problems met, and the provenance.
+
+    Each attribute is a DataFrame with a RangeIndex and the columns and types of
+    `data_dictionary`, whatever the data: text is ``str`` (``object`` on pandas 2.2), whole
+    numbers ``Int64``, truth values ``boolean``, numbers ``float64``, moments
+    ``datetime64[us, UTC]``. The one exception is `orders.status`, an ordered categorical
+    in lifecycle order, to which a status unknown to this package is added at the end.
+
+    Attributes
+    ----------
+    orders : pandas.DataFrame
+        One row per order, keyed by ``id``; sorted by ``created_date``, then ``id``.
+    line_items : pandas.DataFrame
+        One row per ordered line, keyed by (``order_id``, ``line_index``).
+    shipments : pandas.DataFrame
+        One row per shipment, keyed by (``order_id``, ``shipment_index``).
+    shipment_line_items : pandas.DataFrame
+        One row per shipped line; the shipment's key and ``line_index``.
+    packages : pandas.DataFrame
+        One row per package; the shipment's key and ``package_index``.
+    package_line_items : pandas.DataFrame
+        One row per packed line; the package's key and ``line_index``.
+    problems : pandas.DataFrame
+        One row per value that could not be kept as its column's type, and per unknown key.
+    info : dict
+        JSON values: filters, connection, fetched_at, pages, requests, from_cache, stale,
+        duplicates and more.
+
+    Notes
+    -----
+    The frames are made from Arrow tables when first looked at, and kept. To change one,
+    take a copy: `to_arrow` and `to_parquet` give what was fetched.
+
+    Examples
+    --------
+    >>> frames = OrderFrames.from_json({"id": "a1", "line_items": [{"sku": "X", "quantity": 2}]})
+    >>> frames.line_items[["order_id", "line_index", "sku", "quantity"]]
+      order_id  line_index sku  quantity
+    0       a1           0   X         2
+    """
+
+    def __init__(self, tables: Mapping[str, pa.Table], info: Mapping[str, Any]) -> None:
+        self._tables = dict(tables)
+        self.info = dict(info)
+
+    @classmethod
+    def from_json(cls, bodies_or_orders: Any) -> OrderFrames:
+        """Build the tables from JSON at hand: exports, webhooks, tests.
+
+        Parameters
+        ----------
+        bodies_or_orders
+            A response body (bytes or str) or an order (a dict), or an iterable of these.
+
+        Raises
+        ------
+        ResponseError
+            If a body is not JSON, or neither a response, an order nor a list of orders.
+        """
+        one = isinstance(bodies_or_orders, (bytes, str, Mapping))
+        given: Iterable[Any] = [bodies_or_orders] if one else bodies_or_orders
+        tables, duplicates = assemble([flatten(_orders(each)) for each in given])
+        return cls(tables, make_info(duplicates=duplicates))
+
+    @classmethod
+    def from_parquet(cls, path: str | os.PathLike[str]) -> OrderFrames:
+        """Read what `to_parquet` or a snapshot wrote.
+
+        Parameters
+        ----------
+        path
+            The folder that holds a folder for each table.
+
+        Raises
+        ------
+        SnapshotError
+            If it is missing, damaged, not of this package, or of a newer schema.
+        """
+        return cls(*parquet.read(path))
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write all tables as plain Parquet files, one folder each, whole or not at all.
+
+        Every footer carries `info` and the version of the schema. An earlier folder of
+        this package at `path` is replaced.
+
+        Parameters
+        ----------
+        path
+            The folder to make; readable by you only, as orders hold names and addresses.
+
+        Raises
+        ------
+        SnapshotError
+            If it cannot be written, or something else is at `path`.
+        """
+        parquet.write(path, self._tables, self.info)
+
+    def to_arrow(self) -> dict[str, pa.Table]:
+        """Give the Arrow tables by name, without a copy."""
+        return dict(self._tables)
+
+    @cached_property
+    def orders(self) -> pd.DataFrame:
+        """One row per order."""
+        return self._frame("orders")
+
+    @cached_property
+    def line_items(self) -> pd.DataFrame:
+        """One row per ordered line."""
+        return self._frame("line_items")
+
+    @cached_property
+    def shipments(self) -> pd.DataFrame:
+        """One row per shipment."""
+        return self._frame("shipments")
+
+    @cached_property
+    def shipment_line_items(self) -> pd.DataFrame:
+        """One row per shipped line."""
+        return self._frame("shipment_line_items")
+
+    @cached_property
+    def packages(self) -> pd.DataFrame:
+        """One row per package."""
+        return self._frame("packages")
+
+    @cached_property
+    def package_line_items(self) -> pd.DataFrame:
+        """One row per packed line."""
+        return self._frame("package_line_items")
+
+    @cached_property
+    def problems(self) -> pd.DataFrame:
+        """One row per value that is not in its column, and per unknown key."""
+        return self._frame("problems")
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(table):,} {name}" for name, table in self._tables.items())
+        return f"OrderFrames({counts}; fetched_at={self.info.get('fetched_at')})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{name}</th>"
+            f"<td style='text-align:left'>{TABLES[name].grain}</td><td>{len(table):,}</td>"
+            f"<td>{table.num_columns}</td><td>{table.nbytes / 1e6:,.1f}</td></tr>"
+            for name, table in self._tables.items()
+        )
+        told = "<br>".join(html.escape(line) for line in _provenance(self.info))
+        return (
+            "<div><table><thead><tr><th style='text-align:left'>table</th>"
+            "<th style='text-align:left'>one row is</th><th>rows</th><th>columns</th><th>MB</th>"
+            f"</tr></thead><tbody>{rows}</tbody></table><p>{told}</p></div>"
+        )
+
+    def _frame(self, name: str) -> pd.DataFrame:
+        frame: pd.DataFrame = self._tables[name].to_pandas(types_mapper=_TYPES.get)
+        for column in TABLES[name].columns:
+            if column.kind == "status":
+                frame[column.name] = _categorical(self._tables[name][column.name])
+            elif column.kind == "strings":
+                lists = self._tables[name][column.name].to_pylist()
+                frame[column.name] = pd.Series(lists, dtype="object", index=frame.index)
+        frame.attrs["trackstar"] = dict(self.info)
+        return frame
+
+
+def make_info(**known: Any) -> dict[str, Any]:
+    """Compose the provenance of a fetch; all values are JSON, and small."""
+    return {
+        "filters": {},
+        "extra_params": {},
+        "limit": None,
+        "connection": None,
+        "fetched_at": None,
+        "pages": 0,
+        "requests": 0,
+        "from_cache": 0,
+        "stale": 0,
+        "duplicates": 0,
+        "complete": True,
+        **known,
+    }
+
+
+def _orders(given: Any) -> list[msgspec.Raw]:
+    """Cut a body, a list of orders, or an order into the JSON texts of orders."""
+    if isinstance(given, Mapping):
+        text = _dumps(given)
+    elif isinstance(given, (bytes, str)):
+        text = given if isinstance(given, bytes) else given.encode(errors="surrogatepass")
+    else:
+        raise ResponseError(f"expected a response's body or an order, not {type(given).__name__}")
+    if text.lstrip().startswith(b"["):
+        text = b'{"data": %b}' % text
+    elif not _is_envelope(text):
+        text = b'{"data": [%b]}' % text
+    return read_envelope(text).data
+
+
+def _dumps(order: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(order, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a lone surrogate; its escape can be kept
+        return json.dumps(order).encode()
+
+
+def _is_envelope(text: bytes) -> bool:
+    try:
+        return isinstance(json.loads(text).get("data"), list)
+    except (ValueError, AttributeError):
+        return True  # and let the reader of envelopes say what is wrong
+
+
+def _categorical(statuses: pa.ChunkedArray) -> pd.Categorical:
+    texts = statuses.to_pandas()
+    unknown = sorted(set(texts.dropna().unique()) - set(LIFECYCLE))
+    return pd.Categorical(texts, categories=[*LIFECYCLE, *unknown], ordered=True)
+
+
+def _provenance(info: Mapping[str, Any]) -> list[str]:
+    """Answer in words: what was asked, how fresh it is, and what was left out."""
+    asked = ", ".join(f"{name}={value!r}" for name, value in info["filters"].items())
+    lines = [f"asked for: {asked or 'all orders'}"]
+    if info["limit"] is not None:
+        lines.append(f"limit: the server's first {info['limit']:,}")
+    if info["connection"]:
+        lines.append(f"connection: {info['connection']}")
+    if info["fetched_at"]:
+        lines.append(
+            f"fetched at {info['fetched_at']}: {info['pages']:,} pages, "
+            f"{info['from_cache']:,} of them from disk, {info['requests']:,} requests"
+        )
+    if info["duplicates"]:
+        lines.append(f"{info['duplicates']:,} duplicates dropped")
+    return lines if info["complete"] else [*lines, "INCOMPLETE: the fetch broke before its end"]

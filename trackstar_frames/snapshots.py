@@ -1,0 +1,206 @@
+"""Snapshots: what the orders were at one moment, kept under a root folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trackstar_frames import parquet
+from trackstar_frames.errors import SnapshotError
+from trackstar_frames.frames import OrderFrames
+from trackstar_frames.schema import TABLES
+
+__all__ = ["Snapshot", "list_snapshots", "read_snapshot", "write_snapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One snapshot on disk.
+
+    Attributes
+    ----------
+    name : str
+        Its as-of in UTC and its connection, if it has one; unique under its root.
+    path : pathlib.Path
+        Its folder, with a folder of Parquet files for each table.
+    info : dict
+        What the fetch told: filters, connection, fetched_at and more.
+    """
+
+    name: str
+    path: Path
+    info: dict[str, Any]
+
+    @property
+    def files(self) -> dict[str, list[Path]]:
+        """The Parquet files of each table, for any reader."""
+        return {name: parquet.files(self.path / name) for name in TABLES}
+
+    def read(self) -> OrderFrames:
+        """Read all its tables.
+
+        Raises
+        ------
+        SnapshotError
+            If it is damaged.
+        """
+        return OrderFrames.from_parquet(self.path)
+
+
+def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapshot:
+    """Write one more snapshot under a root; it appears whole or not at all.
+
+    Parameters
+    ----------
+    frames
+        What to keep.
+    root
+        The folder of all snapshots; made if it is missing.
+
+    Returns
+    -------
+    Snapshot
+        Named after the frames' `fetched_at` (else after now) and their connection.
+
+    Raises
+    ------
+    SnapshotError
+        If it cannot be written; nothing is left behind.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> frames = OrderFrames.from_json({"id": "a1"})
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     written = write_snapshot(frames, root)
+    ...     len(read_snapshot(root).orders)
+    1
+    """
+    if not frames.info["complete"]:
+        raise SnapshotError(
+            "these frames are the part of a fetch that broke; resume it, and write the whole"
+        )
+    path = _free_path(Path(root), frames.info)
+    frames.to_parquet(path)
+    return Snapshot(path.name, path, dict(frames.info))
+
+
+def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
+    """List the snapshots under a root, oldest first.
+
+    Parameters
+    ----------
+    root
+        The folder of all snapshots.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per snapshot, keyed by name: name, path, as_of and written_at (UTC),
+        connection, orders (rows), bytes on disk, schema_version. Folders that are not
+        snapshots, and half-written ones, are passed over.
+    """
+    rows = [_describe(path, footer) for path, footer in _find(Path(root))]
+    frame = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
+    return frame.sort_values(["as_of", "written_at", "name"], ignore_index=True)
+
+
+def read_snapshot(root: str | os.PathLike[str], which: str | datetime = "latest") -> OrderFrames:
+    """Read one snapshot under a root.
+
+    Parameters
+    ----------
+    root
+        The folder of all snapshots.
+    which
+        A name, ``"latest"``, or a time (naive means UTC): the newest not after it.
+
+    Raises
+    ------
+    SnapshotError
+        If there is no such snapshot, naming those there are, or it is damaged.
+    """
+    found = list_snapshots(root)
+    if found.empty:
+        raise SnapshotError(f"there are no snapshots under {root}")
+    named = found[found["name"] == which] if isinstance(which, str) else found.iloc[:0]
+    if named.empty and which != "latest":
+        moment = _moment(which, found)
+        named = found[found["as_of"] <= moment]
+        if named.empty:
+            raise SnapshotError(
+                f"no snapshot under {root} is as old as {moment}; the first is of "
+                f"{found['as_of'].iloc[0]}"
+            )
+    chosen = (found if which == "latest" else named).iloc[-1]
+    return OrderFrames.from_parquet(chosen["path"])
+
+
+_TYPES = {
+    "name": "str",
+    "path": "str",
+    "as_of": "datetime64[us, UTC]",
+    "written_at": "datetime64[us, UTC]",
+    "connection": "str",
+    "orders": "int64",
+    "bytes": "int64",
+    "schema_version": "int64",
+}
+
+
+def _free_path(root: Path, info: dict[str, Any]) -> Path:
+    """Choose a name that sorts by time, is good on every file system, and is not taken."""
+    as_of = info["fetched_at"] or datetime.now(UTC).isoformat()
+    stem = datetime.fromisoformat(as_of).astimezone(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
+    if info["connection"]:
+        stem += "_" + re.sub(r"[^\w-]+", "-", info["connection"])[:60]
+    tail = 1
+    while (path := root / (stem if tail == 1 else f"{stem}_{tail}")).exists():
+        tail += 1
+    return path
+
+
+def _find(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    if not root.is_dir():
+        return
+    for path in root.iterdir():
+        if path.is_dir() and not path.name.startswith("."):
+            try:
+                yield path, parquet.read_footer(path)
+            except SnapshotError:
+                continue
+
+
+def _describe(path: Path, footer: dict[str, Any]) -> dict[str, Any]:
+    info = footer["info"]
+    return {
+        "name": path.name,
+        "path": str(path),
+        "as_of": info["fetched_at"] or footer["written_at"],
+        "written_at": footer["written_at"],
+        "connection": info["connection"],
+        "orders": footer["rows"]["orders"],
+        "bytes": sum(file.stat().st_size for file in path.rglob("*.parquet")),
+        "schema_version": footer["schema_version"],
+    }
+
+
+def _moment(which: object, found: pd.DataFrame) -> pd.Timestamp:
+    try:
+        moment = pd.Timestamp(which)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        moment = pd.NaT  # type: ignore[assignment]
+    if pd.isna(moment):
+        names = ", ".join(found["name"].iloc[-5:])
+        raise SnapshotError(
+            f"which={which!r} is neither a snapshot's name, 'latest', nor a time; the newest "
+            f"are {names}"
+        )
+    return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")

@@ -1,0 +1,201 @@
+"""Batches to whole tables: joined, freed of duplicates, sorted, and with what is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trackstar_frames.flatten import BATCH, flatten
+from trackstar_frames.schema import TABLES
+
+__all__ = ["assemble"]
+
+_Numbers = npt.NDArray[np.int64]
+_Sums = npt.NDArray[np.float64]
+_NEVER = np.iinfo(np.int64).min
+_EXACT = 2.0**53  # below, a float64 tells all whole numbers apart
+
+
+def assemble(batches: Sequence[dict[str, pa.Table]]) -> tuple[dict[str, pa.Table], int]:
+    """Join batches into the tables of the schema.
+
+    Of an order that is there more than once, the newest `updated_date` is kept with its
+    children; of equals, the last. Orders are sorted by `created_date`, then `id`, nulls
+    last; children as their orders, then by their places.
+
+    Parameters
+    ----------
+    batches
+        What `flatten` gave, in the order in which the server gave the pages.
+
+    Returns
+    -------
+    dict of str to pyarrow.Table, int
+        The tables by name, with exactly the columns of the schema; and how many orders
+        were dropped as duplicates.
+    """
+    joined = _join(batches or [flatten([])])
+    met = joined.pop("orders")
+    kept = _sorted(met, _newest(met))
+    place = np.full(len(met), -1, np.int64)
+    place[kept] = np.arange(len(kept))
+    tables = {name: _follow(table, place) for name, table in joined.items()}
+    orders = met.take(pa.array(kept))
+    for name, column in _computed(tables, len(kept)).items():
+        orders = orders.append_column(name, column)
+    tables["orders"] = orders
+    return (
+        {name: _shape(tables[name], table.schema) for name, table in TABLES.items()},
+        len(met) - len(kept),
+    )
+
+
+def _join(batches: Sequence[dict[str, pa.Table]]) -> dict[str, pa.Table]:
+    """Put the batches one behind the other, and number their orders on."""
+    starts = np.cumsum([0, *(len(batch["orders"]) for batch in batches)])
+    return {
+        name: pa.concat_tables(
+            _set(batch[name], pc.add(batch[name][BATCH], pa.scalar(start, pa.int64())))
+            for batch, start in zip(batches, starts, strict=False)
+        )
+        for name in TABLES
+    }
+
+
+def _newest(orders: pa.Table) -> _Numbers:
+    """Choose the orders to keep, one for each id, by number."""
+    everything = np.arange(len(orders))
+    if pc.count_distinct(orders["id"]).as_py() == len(orders):
+        return everything
+    keys = orders.select(["id", "updated_date"]).append_column("met", pa.array(everything))
+    ranked = keys.sort_by([("updated_date", "ascending"), ("met", "ascending")])
+    oldest_first = _nulls_first(ranked, "updated_date")
+    best = dict(zip(oldest_first["id"].to_pylist(), oldest_first["met"].to_pylist(), strict=True))
+    return np.sort(np.fromiter(best.values(), np.int64, len(best)))
+
+
+def _nulls_first(table: pa.Table, column: str) -> pa.Table:
+    null = pc.is_null(table[column])
+    return pa.concat_tables([table.filter(null), table.filter(pc.invert(null))])
+
+
+def _sorted(orders: pa.Table, kept: _Numbers) -> _Numbers:
+    keys = orders.select(["created_date", "id"]).take(pa.array(kept))
+    by = [("created_date", "ascending"), ("id", "ascending")]
+    sequence: _Numbers = pc.sort_indices(keys, sort_keys=by).to_numpy()
+    return kept[sequence]
+
+
+def _follow(table: pa.Table, place: _Numbers) -> pa.Table:
+    """Bring rows into their orders' sequence; those of dropped orders go, the orderless stay."""
+    number = table[BATCH].to_numpy() if len(place) else np.full(len(table), np.nan)
+    orderless = np.isnan(number.astype(np.float64))
+    moved = np.full(len(table), len(place), np.int64)
+    moved[~orderless] = place[number[~orderless].astype(np.int64)]
+    rows = np.argsort(moved, kind="stable")
+    rows = rows[moved[rows] >= 0]
+    return _set(table.take(pa.array(rows)), pa.array(moved[rows]))
+
+
+def _set(table: pa.Table, numbers: pa.Array) -> pa.Table:
+    return table.set_column(0, BATCH, numbers)
+
+
+def _shape(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    return table.select(schema.names).cast(schema).combine_chunks()
+
+
+def _computed(tables: dict[str, pa.Table], orders: int) -> dict[str, pa.Array]:
+    """Compute the columns of the orders that come from the rows below them."""
+    lines, shipments, packages = (
+        _Rows(tables[name], orders) for name in ("line_items", "shipments", "packages")
+    )
+    ordered = lines.total("quantity")
+    return {
+        "line_item_count": pa.array(lines.count()),
+        "units_ordered": _whole(ordered),
+        "shipment_count": pa.array(shipments.count()),
+        "package_count": pa.array(packages.count()),
+        **_ship_events(shipments, _units(tables["shipment_line_items"], shipments), ordered),
+        "shipping_cost": pa.array(
+            packages.total("shipping_cost"), mask=packages.count("shipping_cost") == 0
+        ),
+    }
+
+
+class _Rows:
+    """Rows that know the number of their order."""
+
+    def __init__(self, table: pa.Table, orders: int) -> None:
+        self.table = table
+        self.orders = orders
+        self.order: _Numbers = table[BATCH].to_numpy()
+
+    def count(self, column: str | None = None) -> _Numbers:
+        """Count the rows of each order, or those whose column is not null."""
+        order = self.order if column is None else self.order[_valid(self.table[column])]
+        return np.bincount(order, minlength=self.orders)
+
+    def total(self, column: str) -> _Sums:
+        """Sum a column over each order; null counts as nothing."""
+        values = self.table[column].fill_null(0).to_numpy()
+        return _sums(self.order, values, self.orders)
+
+
+def _units(lines: pa.Table, shipments: _Rows) -> _Sums:
+    """Sum the units of each shipment."""
+    first = np.concatenate(([0], np.cumsum(shipments.count())))
+    shipment = first[lines[BATCH].to_numpy()] + lines["shipment_index"].to_numpy()
+    units = lines["quantity"].fill_null(0).to_numpy()
+    return _sums(shipment, units, len(shipments.table))
+
+
+def _ship_events(
+    shipments: _Rows, units: npt.NDArray[np.float64], ordered: _Sums
+) -> dict[str, pa.Array]:
+    """Tell how much was shipped, and when first, last and completely."""
+    cancelled = pc.equal(shipments.table["status"], "cancelled").fill_null(False)
+    shipped = _valid(shipments.table["shipped_date"]) & ~cancelled.to_numpy()
+    events = pd.DataFrame(
+        {
+            "order": shipments.order[shipped],
+            "date": shipments.table["shipped_date"].filter(pa.array(shipped)).cast(pa.int64()),
+            "units": units[shipped],
+        }
+    ).sort_values(["order", "date"])
+    # A running sum for each order apart: one absurd quantity must not blur the others.
+    so_far = events.groupby("order")["units"].cumsum().to_numpy()
+    complete = events[so_far >= ordered[events["order"]]]
+    everyone = range(shipments.orders)
+    by_order = events.groupby("order")["date"]
+    return {
+        "units_shipped": _whole(_sums(events["order"], events["units"], shipments.orders)),
+        "first_shipped_date": _moments(by_order.min(), everyone),
+        "last_shipped_date": _moments(by_order.max(), everyone),
+        "complete_shipped_date": _moments(complete.groupby("order")["date"].min(), everyone),
+    }
+
+
+def _moments(microseconds: pd.Series[int], everyone: range) -> pa.Array:
+    whole = microseconds.reindex(everyone, fill_value=_NEVER).to_numpy(np.int64)
+    return pa.array(whole, mask=whole == _NEVER).cast(pa.timestamp("us", tz="UTC"))
+
+
+def _sums(groups: npt.ArrayLike, values: npt.ArrayLike, size: int) -> _Sums:
+    return np.bincount(groups, weights=values, minlength=size).astype(np.float64)
+
+
+def _whole(sums: _Sums) -> pa.Array:
+    """Whole numbers, null where a sum is too large to be exact."""
+    inexact = np.abs(sums) >= _EXACT
+    return pa.array(np.where(inexact, 0, sums).astype(np.int64), mask=inexact)
+
+
+def _valid(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    valid: npt.NDArray[np.bool_] = pc.is_valid(column).to_numpy()
+    return valid
