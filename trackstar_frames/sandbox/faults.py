@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from difflib import get_close_matches
+from http import HTTPStatus
 from typing import Any
 
 Where = Callable[[Mapping[str, str]], bool]
@@ -119,6 +120,15 @@ class Fault:
             raise ValueError(f"a fault {self.kind!r} takes no {name}: {_takes(self.kind)}")
         for name in sorted({*KINDS[self.kind]} & REQUIRED - given):
             raise ValueError(f"a fault {self.kind!r} needs {name}")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        numbers = {"every": self.every, "times": self.times, "pieces": self.pieces}
+        for name, value in (numbers | {"nth": min(_numbers(self.nth), default=None)}).items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r}: numbers begin with 1")
+        if self.status is not None and self.status not in {*HTTPStatus}:
+            raise ValueError(f"status={self.status!r} is no HTTP status")
 
 
 class FaultPlan:
@@ -169,7 +179,9 @@ def _matches(fault: Fault, token: int, query: Mapping[str, str]) -> bool:
     )
 
 
-def _numbers(nth: int | Collection[int]) -> Collection[int]:
+def _numbers(nth: int | Collection[int] | None) -> Collection[int]:
+    if nth is None:
+        return ()
     return (nth,) if isinstance(nth, int) else nth
 
 

@@ -86,6 +86,8 @@ class Sandbox:
         rate_headers: str = "x-ratelimit",
         port: int = 0,
     ) -> None:
+        _check_numbers(orders=orders, tokens=tokens, rate_limit=rate_limit, days=days, odd=odd)
+        _check_time(now)
         _check("order", order, tuple(LISTING_ORDERS))
         _check("total_count", total_count, ("page", "total"))
         _check("rate_headers", rate_headers, ("x-ratelimit", "x-rate-limit"))
@@ -234,3 +236,24 @@ def _secrets(seed: int, count: int) -> list[str]:
 def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name}={value!r} is not one of {', '.join(allowed)}")
+
+
+def _check_numbers(**numbers: Any) -> None:
+    for name, value in numbers.items():
+        low, high = BOUNDS[name]
+        if isinstance(value, int | float) and not low <= value <= high:
+            raise ValueError(f"{name}={value!r} is not between {low} and {high}")
+
+
+def _check_time(now: datetime | None) -> None:
+    if now is not None and now.tzinfo is None:
+        raise ValueError(f"now={now!r} has no time zone; say which, for instance UTC")
+
+
+BOUNDS = {
+    "orders": (0, 10**8),
+    "tokens": (1, 1000),
+    "rate_limit": (1, 10**6),
+    "days": (1, 10_000),
+    "odd": (0, 1),
+}

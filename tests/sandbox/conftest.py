@@ -1,0 +1,57 @@
+from datetime import UTC, datetime
+
+import pytest
+import requests
+
+from trackstar_frames.sandbox import Sandbox
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def now():
+    return NOW
+
+
+@pytest.fixture(scope="session")
+def sandbox():
+    with Sandbox(1500, seed=7, rate_limit=None, now=NOW) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def truth(sandbox):
+    return sandbox.orders
+
+
+@pytest.fixture(scope="session")
+def http():
+    with requests.Session() as http:
+        yield http
+
+
+@pytest.fixture(scope="session")
+def ask(http):
+    def ask(sandbox, query=None, *, token=0, path="/wms/orders", timeout=10, **options):
+        headers = {
+            "x-trackstar-api-key": sandbox.api_key,
+            "x-trackstar-access-token": sandbox.access_tokens[token],
+        }
+        url = sandbox.base_url + path
+        return http.get(url, params=query, headers=headers, timeout=timeout, **options)
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def listing(ask):
+    def listing(sandbox, query=None, *, token=0):
+        query, orders = dict(query or {}), []
+        while True:
+            body = ask(sandbox, query, token=token).json()
+            orders += body["data"]
+            if body.get("next_token") is None:
+                return orders
+            query["page_token"] = body["next_token"]
+
+    return listing
