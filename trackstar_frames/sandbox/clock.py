@@ -39,6 +39,11 @@ def placed(rng: random.Random, count: int, now: int, days: int) -> list[int]:
     return [hour + draw(rng, HOUR) for hour in rng.choices(hours, weights, k=count)]
 
 
+def slump(created: int, now: int) -> float:
+    """Return by how much fewer orders left in time: two weeks went badly, two months ago."""
+    return 0.8 if 56 * DAY < now - created < 70 * DAY else 1.0
+
+
 SATURDAY = 5
 WEEK = (1.2, 1.1, 1.05, 1.0, 1.05, 0.6, 0.5)
 DAY_HOURS = (5, 4, 4, 3, 2, 1, 1, 1, 1, 1, 2, 3, 5, 7, 9, 10, 11, 10, 9, 8, 8, 9, 9, 7)

@@ -92,17 +92,17 @@ def make_id(rng: random.Random) -> str:
 def _warehouses(rng: random.Random) -> list[Warehouse]:
     return [
         warehouse
-        for share, punctuality in ((5, 0.975), (3, 0.955), (1, 0.88), (1, 0.96))
-        for warehouse in [Warehouse(make_id(rng), _site(rng), punctuality)] * share
+        for share, punctuality, *lines in WAREHOUSES
+        for warehouse in [Warehouse(make_id(rng), _site(rng, *lines), punctuality)] * share
     ]
 
 
-def _site(rng: random.Random) -> dict[str, str | None]:
+def _site(rng: random.Random, second: str | None, third: str | None) -> dict[str, str | None]:
     words = words_of(COUNTRIES[0])
     return {
         "address1": f"{rng.randrange(1, 9900)} {rng.choice(words.streets)}",
-        "address2": rng.choice((None, "", "Dock 4", "Building B")),
-        "address3": None,
+        "address2": second,
+        "address3": third,
         "city": rng.choice(words.cities),
         "state": rng.choice(words.states),
         "postal_code": fill("#####", rng),
@@ -150,6 +150,13 @@ def _services(carriers: tuple[tuple[str, ...], ...]) -> list[Service]:
     ]
 
 
+# Share, punctuality, and the second and third lines of the address.
+WAREHOUSES: tuple[tuple[int, float, str | None, str | None], ...] = (
+    (5, 0.975, "Building B", None),
+    (3, 0.955, "", None),
+    (1, 0.88, "Dock 4", "Gate 2"),
+    (1, 0.96, None, None),
+)
 CUSTOMERS = (
     (10, "shopify", "#", "day", "USD"),
     (6, "amazon", "AMZ-", "time", "USD"),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from trackstar_frames.sandbox.addresses import make_address
 from trackstar_frames.sandbox.chance import chance, draw, or_null, pick
-from trackstar_frames.sandbox.clock import DAY, HOUR, placed, stamp
+from trackstar_frames.sandbox.clock import DAY, HOUR, placed, slump, stamp
 from trackstar_frames.sandbox.merchant import (
     Customer,
     Merchant,
@@ -97,7 +97,8 @@ def _plan(rng: random.Random, draft: Draft) -> Plan:
     kind = _kind(rng, customer)
     warehouse = pick(rng, merchant.warehouses)
     service = pick(rng, merchant.freight if kind in ("b2b", "transfer") else merchant.parcels)
-    timeline = make_timeline(rng, draft.created, kind, customer.due, warehouse.punctuality)
+    punctuality = warehouse.punctuality * slump(draft.created, draft.now)
+    timeline = make_timeline(rng, draft.created, kind, customer.due, punctuality)
     lines = _lines(rng, merchant, wholesale=kind in ("b2b", "transfer"))
     if sum(quantity for _, quantity in lines) == 1:
         timeline = timeline._replace(shipped=timeline.shipped[-1:])
@@ -112,7 +113,7 @@ def _kind(rng: random.Random, customer: Customer) -> str:
 
 
 def _lines(rng: random.Random, merchant: Merchant, *, wholesale: bool) -> list[Line]:
-    count = pick(rng, (2, 3, 4, 6) if wholesale else (1, 1, 1, 1, 2, 2, 3, 4))
+    count = pick(rng, (1, 2, 3, 4, 6) if wholesale else (1, 1, 1, 1, 2, 2, 3, 4))
     sizes = (6, 12, 12, 24, 48) if wholesale else (1, 1, 1, 1, 1, 2, 2, 3)
     products = {pick(rng, merchant.products) for _ in range(count)}
     # Sets have an order of their own; a seed must not depend on it.

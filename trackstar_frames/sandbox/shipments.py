@@ -34,7 +34,7 @@ def make_shipment(rng: random.Random, parcel: Parcel, ship_to: dict[str, Any]) -
         "line_items": [_line(*item) for line in lines for item in _items(*line)],
         "ship_to_address": ship_to,
         "ship_from_address": parcel.warehouse.address,
-        "packages": _packages(rng, parcel, lines) if parcel.shipped is not None else [],
+        "packages": _packages(rng, parcel, lines) if parcel.shipped and chance(rng, 0.95) else [],
     }
 
 

@@ -4,7 +4,7 @@ import random
 from typing import NamedTuple
 
 from trackstar_frames.sandbox.chance import chance, draw, pick
-from trackstar_frames.sandbox.clock import HOUR, MINUTE
+from trackstar_frames.sandbox.clock import DAY, HOUR, MINUTE
 from trackstar_frames.sandbox.timeline import Timeline
 
 
@@ -43,9 +43,14 @@ RAW_STATUSES: dict[str, tuple[str | None, ...]] = {
     "cancelled": ("CANCELLED", "Canceled", None),
     "other": ("ON_HOLD_FRAUD", "Awaiting payment", "PENDING_PICKUP"),
 }
-# The part of the way to the first shipment at which each stage ends.
-STAGES = ((0.3, "open"), (0.45, "confirmed"), (0.7, "processing"), (0.85, "picked"), (1, "packed"))
-TROUBLES = ("backordered", "backordered", "exception", "other")
+# How long before it leaves an order enters each stage, give or take.
+STAGES = (
+    (2 * HOUR, "packed"),
+    (4 * HOUR, "picked"),
+    (9 * HOUR, "processing"),
+    (20 * HOUR, "confirmed"),
+)
+TROUBLES = ("backordered", "backordered", "exception", "other", "other")
 
 
 def _state(rng: random.Random, status: str, updated: int, shipped: tuple[int, ...]) -> State:
@@ -55,9 +60,8 @@ def _state(rng: random.Random, status: str, updated: int, shipped: tuple[int, ..
 def _open(rng: random.Random, timeline: Timeline, now: int) -> State:
     end = min(now, timeline.created + 30 * HOUR) if timeline.stuck else now
     updated = timeline.created + int((end - timeline.created) * rng.random())
-    if chance(rng, 0.7 if timeline.stuck else 0.15):
+    if chance(rng, 0.7 if timeline.stuck else 0.2):
         return _state(rng, pick(rng, TROUBLES), updated, ())
-    leaves = timeline.shipped[0] if timeline.shipped else now + HOUR
-    way = (now - timeline.created) / (leaves - timeline.created)
-    status = next(stage for end, stage in STAGES if way < end or end == 1)
-    return _state(rng, "open" if timeline.stuck else status, updated, ())
+    left = (min(timeline.shipped, default=now + DAY) - now) * rng.uniform(0.3, 1.5)
+    status = next((stage for limit, stage in STAGES if left < limit), "open")
+    return _state(rng, status, updated, ())

@@ -58,9 +58,14 @@ def make_timeline(
     return Timeline(created, stated, due_by, shipped, cancelled, stuck)
 
 
-CANCELLED, STUCK, NO_DUE_DATE = 0.025, 0.004, 0.03
-SPLIT = {"d2c": 0.04, "b2b": 0.12, "dropship": 0.02, "transfer": 0.08}
-WORKDAYS = {"d2c": (0, 1, 1, 1, 2), "b2b": (3, 4, 5, 7, 10), "dropship": (1, 2), "transfer": (4, 7)}
+CANCELLED, STUCK, NO_DUE_DATE = 0.03, 0.005, 0.03
+SPLIT = {"d2c": 0.06, "b2b": 0.12, "dropship": 0.03, "transfer": 0.1}
+WORKDAYS = {
+    "d2c": (0, 1, 1, 1, 2, 2),
+    "b2b": (3, 4, 5, 7, 10),
+    "dropship": (1, 2),
+    "transfer": (4, 7),
+}
 CLOSING = (17 * HOUR, 20 * HOUR + HOUR // 2, 22 * HOUR + 59 * 60 + 59)
 
 
@@ -87,9 +92,9 @@ def _shipped(
         last = due_by + HOUR + int(rng.expovariate(1 / (1.5 * DAY)))
     if not chance(rng, SPLIT[kind]):
         return (last,)
-    if chance(rng, 0.7):
+    if chance(rng, 0.5):
         return (created + int((last - created) * rng.uniform(0.3, 0.9)), last)
-    return (last, last + HOUR + int(rng.expovariate(1 / (4 * DAY))))
+    return (last, last + HOUR + int(rng.expovariate(1 / (8 * DAY))))
 
 
 def _in_time(rng: random.Random, created: int, due_by: int) -> int:
