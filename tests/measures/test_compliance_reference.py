@@ -107,7 +107,7 @@ policies = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=st.lists(order_rows, min_size=1, max_size=20), policy=policies)
 def test_columns_at_once_equal_rows_one_by_one(rows, policy):
     orders = pd.DataFrame(rows)

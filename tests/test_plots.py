@@ -1,0 +1,249 @@
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+
+from trackstar_frames.measures import LIFECYCLE, compliance_rate, ship_date_compliance, status_mix
+from trackstar_frames.plots import plot_ship_date_compliance, plot_status_mix
+from trackstar_frames.plots.status import _LOOKS
+
+AS_OF = "2026-03-04T12:00:00+00:00"
+PLOTS = [plot_status_mix, plot_ship_date_compliance]
+HOSTILE = [
+    "$x^",
+    "_private",
+    "two\nlines\x00",
+    "<script>alert(1)</script>",
+    "$a$ and $b$",
+    "",
+    "l" * 99,
+]
+
+
+@pytest.fixture(autouse=True)
+def _agg():
+    backend = mpl.get_backend()
+    plt.switch_backend("Agg")
+    before = dict(mpl.rcParams)
+    yield
+    # Whatever a test drew can be drawn: mathematics, layouts and glyphs fail only here.
+    for number in plt.get_fignums():
+        plt.figure(number).draw_without_rendering()
+    plt.close("all")
+    assert dict(mpl.rcParams) == before
+    plt.switch_backend(backend)
+
+
+def orders(rows, seed=0, **columns):
+    random = np.random.default_rng(seed)
+    now = np.datetime64("2026-03-04T12:00", "us")
+    created = now - (random.random(rows) * 60 * 86400e6).astype("m8[us]")
+    due = created + np.timedelta64(2, "D")
+    shipped = created + (random.gamma(3, 0.6, rows) * 86400e6).astype("m8[us]")
+    shipped[shipped > now] = "NaT"
+    status = np.where(np.isnat(shipped), random.choice(LIFECYCLE[:6], rows), "fulfilled")
+    utc = {"created_date": created, "required_ship_date": due}
+    utc |= dict.fromkeys(["last_shipped_date", "complete_shipped_date"], shipped)
+    table = pd.DataFrame(
+        {
+            "status": pd.Categorical(status, categories=list(LIFECYCLE), ordered=True),
+            "warehouse_id": "w",
+            "channel": random.choice(["web", "edi"], rows) if rows else np.array([], dtype=str),
+            **{name: pd.DatetimeIndex(stamps).tz_localize("UTC") for name, stamps in utc.items()},
+            **columns,
+        }
+    )
+    table.attrs["trackstar"] = {"fetched_at": AS_OF}
+    return table
+
+
+def words(axes):
+    texts = [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()]
+    texts += [text.get_text() for text in axes.texts]
+    texts += [tick.get_text() for tick in axes.get_yticklabels()]
+    if legend := axes.get_legend():
+        texts += [text.get_text() for text in legend.get_texts()]
+    return " ".join(" ".join(texts).split())
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+@pytest.mark.parametrize("rows", [0, 3, 400])
+@pytest.mark.parametrize("how", [{}, {"by": "channel"}, {"freq": "D"}])
+def test_every_size_is_drawn_and_says_n_and_as_of(plot, rows, how):
+    table = orders(rows)
+    axes = plot(table, **({"freq": None} if plot is PLOTS[1] and "by" in how else {}), **how)
+    assert isinstance(axes, Axes)
+    assert "as of 2026-03-04 12:00 UTC" in words(axes)
+    n = rows if plot is plot_status_mix else compliance_rate(ship_date_compliance(table))["n"][0]
+    assert f"n = {n:,} orders" in words(axes)
+    assert ("no orders" in words(axes)) == (n == 0)
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_given_axes_are_drawn_on_and_no_figure_is_made(plot):
+    _, (left, right) = plt.subplots(1, 2)
+    plt.sca(left)
+    assert plot(orders(20), ax=right) is right
+    assert len(plt.get_fignums()) == 1
+    assert plt.gca() is left or plot is plot_ship_date_compliance
+    assert not left.has_data()
+    with pytest.raises(TypeError, match="pass matplotlib Axes"):
+        plot(orders(20), ax="right")
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_a_new_figure_has_a_constrained_layout(plot):
+    assert (
+        plot(orders(5)).figure.get_layout_engine().__class__.__name__ == "ConstrainedLayoutEngine"
+    )
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+@pytest.mark.parametrize("how", [{"freq": "W"}, {"freq": None}])
+def test_hostile_names_are_printed_as_they_are(plot, how):
+    names = np.array([*HOSTILE, None] * 10, dtype=object)
+    table = orders(len(names), channel=names, status="_$odd$")
+    if plot is plot_status_mix and how["freq"]:
+        axes = plot(table, **how)
+        assert r" _\$odd\$ (80)" in [text.get_text() for text in axes.get_legend().get_texts()]
+        return
+    axes = plot(table, by="channel", **how)
+    ticks = [tick.get_text() for tick in axes.get_yticklabels()]
+    labels = ticks if how["freq"] is None else [t.get_text() for t in axes.get_legend().get_texts()]
+    assert len(labels) == (8 if how["freq"] is None else 6)
+    assert all(len(label) < 60 and "\n" not in label for label in labels)
+    assert not any(label.startswith("_") for label in labels)
+    assert r"\$x^" in " ".join(labels)
+
+
+def test_bars_are_as_long_as_the_figures():
+    table = orders(300)
+    for normalize in (False, True):
+        mix = status_mix(table, by="channel", normalize=normalize)
+        axes = plot_status_mix(table, by="channel", normalize=normalize)
+        by_size = status_mix(table, by="channel").sum(axis=1).sort_values(ascending=False).index
+        drawn = {
+            (by_size[round(bar.get_y() + bar.get_height() / 2)], place): bar.get_width()
+            for place, container in enumerate(axes.containers)
+            for bar in container
+        }
+        statuses = [name for name in LIFECYCLE if mix[name].sum() > 0]
+        for channel in mix.index:
+            for place, status in enumerate(statuses):
+                assert drawn.get((channel, place), 0) == pytest.approx(mix.loc[channel, status])
+
+
+def test_bars_over_time_are_as_high_as_the_figures():
+    table = orders(300)
+    axes = plot_status_mix(table, freq="W")
+    weeks = status_mix(table, freq="W").sum(axis=1).tolist()
+    tops = {}
+    for bar in axes.patches:
+        tops[bar.get_x()] = max(tops.get(bar.get_x(), 0), bar.get_y() + bar.get_height())
+    assert [tops[x] for x in sorted(tops)] == weeks
+
+
+def test_points_are_where_the_rates_are_and_open_periods_are_hollow():
+    table = orders(400)
+    rates = compliance_rate(ship_date_compliance(table), freq="W")
+    rates = rates[rates["n"] > 0]
+    axes = plot_ship_date_compliance(table)
+    line, hollow = axes.lines[:2]
+    known = ~np.isnan(line.get_ydata(orig=False))
+    assert line.get_ydata(orig=False)[known] == pytest.approx(rates["rate"].to_numpy())
+    assert len(hollow.get_ydata(orig=False)) == 1
+    assert hollow.get_markerfacecolor() == "white"
+    assert "hollow" in words(axes)
+    assert axes.get_ylim() == pytest.approx((-0.03, 1.03))
+    behind = next(other for other in axes.figure.axes if other is not axes)
+    assert [bar.get_height() for bar in behind.patches] == rates["n"].tolist()
+
+
+def test_the_policy_is_printed_and_judged_frames_keep_theirs():
+    table = orders(50)
+    policy = {"tz": "America/New_York", "ship_event": "last", "grace": "2h", "due_day": "end"}
+    direct = words(plot_ship_date_compliance(table, **policy))
+    for part in (
+        "America/New_York",
+        "ship event: last",
+        "grace 02:00:00",
+        "due day: end",
+        "Wilson",
+    ):
+        assert part in direct
+    judged = ship_date_compliance(table, **policy)
+    assert words(plot_ship_date_compliance(judged)) == direct
+    with pytest.raises(ValueError, match="judged already; pass tz, grace"):
+        plot_ship_date_compliance(judged, tz="UTC+01:00", grace="1h")
+    by_warehouse = words(plot_ship_date_compliance(table, tz={"w": "Asia/Tokyo"}))
+    assert "warehouses' own time" in by_warehouse
+
+
+def test_each_group_gets_its_own_rates():
+    table = orders(400)
+    axes = plot_ship_date_compliance(table, by="channel", freq="MS")
+    rates = compliance_rate(ship_date_compliance(table), "channel", "MS")
+    for label, container in zip(axes.get_legend().get_texts(), axes.containers, strict=True):
+        channel = label.get_text().split()[0]
+        expected = rates.loc[channel, "rate"].dropna().to_numpy()
+        drawn = container.lines[0].get_ydata(orig=False)
+        assert np.asarray(drawn)[~np.isnan(drawn)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("plot", "most"), [(plot_status_mix, 20), (plot_ship_date_compliance, 6)])
+def test_only_the_largest_groups_are_drawn_and_the_rest_is_told(plot, most):
+    table = orders(600, channel=[f"c{n % 30}" for n in range(600)])
+    axes = plot(table, by="channel")
+    assert f"the {most} largest of 30 groups; n of the rest = " in words(axes)
+    drawn = axes.get_legend().get_texts() if most == 6 else axes.get_yticks()
+    assert len(drawn) == most
+
+
+def test_gaps_break_the_line():
+    table = orders(3)
+    due = ["2026-01-05T10:00Z", "2026-01-26T10:00Z", "2026-02-02T10:00Z"]
+    table["required_ship_date"] = pd.to_datetime(due).astype("datetime64[us, UTC]")
+    line = plot_ship_date_compliance(table).lines[0]
+    assert np.isnan(line.get_ydata(orig=False)).tolist() == [False, True, False, False]
+
+
+def test_a_stray_date_can_be_drawn_in_a_moment():
+    table = orders(3)
+    stamps = np.array(["0001-01-01T05:00", "2026-01-01", "9999-12-31T05:00"], dtype="M8[us]")
+    table["required_ship_date"] = pd.DatetimeIndex(stamps).tz_localize("UTC")
+    plot_ship_date_compliance(table, freq="W")
+    table["created_date"] = table["required_ship_date"]
+    plot_status_mix(table, freq="YS")
+
+
+def test_empty_pictures_say_why():
+    pending = orders(5).assign(created_date=pd.NaT)
+    assert "no orders due yet" in words(plot_ship_date_compliance(pending, as_of="2020-01-01"))
+    later = words(plot_ship_date_compliance(orders(5), as_of="2020-01-01"))
+    assert "no orders that can be judged" in later
+
+
+def test_undated_orders_are_told():
+    table = orders(5)
+    table.loc[:1, "created_date"] = pd.NaT
+    assert "not drawn: 2 without a created date" in words(plot_status_mix(table, freq="W"))
+
+
+def test_styles_are_passed_on():
+    bars = plot_status_mix(orders(5), alpha=0.5)
+    assert {bar.get_alpha() for bar in bars.patches} == {0.5}
+    line = plot_ship_date_compliance(orders(50), color="black", linestyle="--").lines[0]
+    assert (line.get_color(), line.get_linestyle()) == ("black", "--")
+
+
+def test_groups_or_periods():
+    with pytest.raises(ValueError, match="one at a time"):
+        plot_status_mix(orders(5), by="channel", freq="W")
+
+
+def test_the_path_goes_from_light_to_dark():
+    greys = [np.dot(to_rgb(_LOOKS[name][0]), (0.299, 0.587, 0.114)) for name in LIFECYCLE[:7]]
+    assert (np.diff(greys) < -0.05).all()

@@ -1,0 +1,11 @@
+"""Pictures of what the measures computed; the only room with matplotlib.
+
+Each function draws on `ax`, or on a new figure with constrained layout, and returns the axes.
+None shows, saves, fetches or changes matplotlib's settings. Every picture says how many orders
+it stands on, and as of when.
+"""
+
+from trackstar_frames.plots.compliance import plot_ship_date_compliance
+from trackstar_frames.plots.status import plot_status_mix
+
+__all__ = ["plot_ship_date_compliance", "plot_status_mix"]

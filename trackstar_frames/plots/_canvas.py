@@ -1,0 +1,183 @@
+"""What the pictures share: axes, words and legends."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import dates
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+
+from trackstar_frames.measures._time import Array, period
+
+MOST_ROWS = 20
+_SPELT = {"D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
+# matplotlib gives its dates no types.
+_dates: Any = dates
+
+
+def get_axes(ax: Axes | None, height: float) -> Axes:
+    """Return `ax`, or the axes of a new figure."""
+    if ax is None:
+        return plt.subplots(figsize=(8, height), layout="constrained")[1]
+    if not isinstance(ax, Axes):
+        raise TypeError(f"ax is a {type(ax).__name__}; pass matplotlib Axes, or None")
+    return ax
+
+
+def largest(n: pd.Series[int], most: int) -> tuple[Array, list[str]]:
+    """Return the places of the largest groups, and a note of what that leaves out."""
+    places = np.argsort(-n.to_numpy(), kind="stable")
+    if len(places) <= most:
+        return places, []
+    rest = n.iloc[places[most:]].sum()
+    return places[:most], [
+        f"the {most} largest of {len(places):,} groups; n of the rest = {rest:,}"
+    ]
+
+
+def days(stamps: Array) -> Array:
+    """Turn wall clock times into matplotlib's days."""
+    numbers: Array = _dates.date2num(stamps)
+    return numbers
+
+
+def spans(labels: pd.Index, freq: str) -> tuple[Array, Array]:
+    """Return where periods start and end, in matplotlib's days."""
+    span, starts = period(freq), labels.to_numpy(dtype="M8[us]")
+    return days(starts), days(span.start(span.number(starts) + 1))
+
+
+def spelt(freq: str) -> str:
+    """Spell an alias out."""
+    return f"week to {freq[2:].title()}" if freq.startswith("W-") else _SPELT[freq[0]]
+
+
+def date_axis(axes: Axes, starts: Array, ends: Array, label: str) -> None:
+    """Make the lower axis one of dates; without any it bears no ticks."""
+    axes.set_xlabel(label)
+    if not len(starts):
+        axes.set_xticks([])
+        return
+    # Years before 1, which a margin could reach, cannot be drawn; systems do write 0001-01-01.
+    earliest, latest = days(np.array(["0001-01-01", "9999-12-31"], dtype="M8[us]"))
+    margin = 0.02 * (ends[-1] - starts[0])
+    axes.set_xlim(max(starts[0] - margin, earliest), min(ends[-1] + margin, latest))
+    locator = _dates.AutoDateLocator(minticks=3, maxticks=9)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(_dates.ConciseDateFormatter(locator))
+
+
+def group_axis(axes: Axes, labels: pd.Index, n: pd.Series[int], names: list[str]) -> None:
+    """Name the rows, each with its n, from the top down."""
+    words = [named(label) if names else "all orders" for label in labels]
+    ticks = [f"{word} (n = {count:,})" for word, count in zip(words, n, strict=True)]
+    axes.set_yticks(range(len(ticks)), ticks)
+    axes.set_ylim(max(len(ticks), 1) - 0.4, -0.6)
+    axes.set_ylabel(named(tuple(names)) if names else "")
+
+
+def count_axis(axis: Any, *, normalize: bool) -> None:
+    """Make an axis one of orders, or of their shares."""
+    if normalize:
+        percent_axis(axis, "share of orders (%)")
+        return
+    axis.set_label_text("orders (n)")
+    axis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def percent_axis(axis: Any, label: str) -> None:
+    """Make an axis one of shares, from none to all whatever the data."""
+    axis.set_label_text(label)
+    axis.set_major_formatter(PercentFormatter(1))
+    limits = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
+    limits(-0.03, 1.03)
+    axis.grid(color="0.9")
+    axis.axes.set_axisbelow(True)
+
+
+def legend(
+    axes: Axes, handles: Sequence[Any], labels: Sequence[str], title: str, *, beside: float = 1.01
+) -> None:
+    """Explain the colours to the right of the axes."""
+    if handles and labels:
+        axes.legend(
+            handles,
+            labels,
+            title=title,
+            loc="upper left",
+            bbox_to_anchor=(beside, 1),
+            frameon=False,
+            fontsize="small",
+            alignment="left",
+        )
+
+
+def headline(axes: Axes, title: str, names: list[str], note: list[str]) -> None:
+    """Put the title over the axes, and between the two what the picture stands on."""
+    by = f" by {named(tuple(names))}" if names else ""
+    # A no-break space keeps the dot at the end of a line.
+    lines = textwrap.wrap("\u00a0· ".join(note), _letters(axes))
+    axes.set_title(title + by, loc="left", pad=8 + 10.5 * len(lines))
+    text = axes.annotate(
+        "\n".join(lines),
+        (0, 1),
+        xytext=(0, 4),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        va="bottom",
+        fontsize="small",
+        color="0.35",
+    )
+    text.set_in_layout(False)
+
+
+def _letters(axes: Axes) -> int:
+    """Guess how many small letters fit over the axes, beside the labels at their left."""
+    # The layout is not made before the figure is drawn; until then axes fill 4/5 of their place.
+    points = axes.get_window_extent().width / axes.figure.dpi * 72 * 1.25
+    ticks = max((len(tick.get_text()) for tick in axes.get_yticklabels()), default=0)
+    return max(int((points - 5.8 * ticks - 50) / 4.5), 30)
+
+
+def say(axes: Axes, words: str) -> None:
+    """Write into the middle of empty axes."""
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color="0.35")
+
+
+def policy_of(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return the policy that a frame was judged by, if it says."""
+    return dict(frame.attrs.get("trackstar", {}).get("compliance", {}))
+
+
+def as_of(frame: pd.DataFrame) -> str:
+    """Say when the data are from."""
+    known = policy_of(frame).get("as_of") or frame.attrs.get("trackstar", {}).get("fetched_at")
+    if known is None:
+        return "as of an unknown time"
+    stamp = pd.Timestamp(known)
+    stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
+    return f"as of {stamp:%Y-%m-%d %H:%M} UTC"
+
+
+def named(label: object) -> str:
+    """Name a group, or the columns that make groups."""
+    parts = label if isinstance(label, tuple) else (label,)
+    most = 32 // len(parts)
+    return " / ".join("(none)" if pd.isna(part) else printable(part, most) for part in parts)
+
+
+def printable(value: object, most: int = 32) -> str:
+    """Make anything fit to be printed: one line, not too long, and no mathematics."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split()) or '""'
+    if len(text) > most:
+        tail = max(most // 3, 1)
+        text = f"{text[: max(most - tail - 1, 1)]}…{text[-tail:]}"
+    # matplotlib leaves labels with a leading underscore out of legends.
+    return (" " + text if text.startswith("_") else text).replace("$", r"\$")

@@ -1,0 +1,285 @@
+"""The on-time shipment rate over time or by group."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+
+from trackstar_frames.measures._checks import by_columns
+from trackstar_frames.measures._time import Array, TzLike
+from trackstar_frames.measures.compliance import compliance_rate, ship_date_compliance
+from trackstar_frames.plots._canvas import (
+    MOST_ROWS,
+    date_axis,
+    days,
+    get_axes,
+    group_axis,
+    headline,
+    largest,
+    legend,
+    named,
+    percent_axis,
+    policy_of,
+    printable,
+    say,
+    spans,
+    spelt,
+)
+from trackstar_frames.plots._canvas import as_of as as_of_words
+
+__all__ = ["plot_ship_date_compliance"]
+
+_LINES = (
+    ("#0072b2", "o"),
+    ("#d55e00", "s"),
+    ("#009e73", "^"),
+    ("#cc79a7", "D"),
+    ("#000000", "v"),
+    ("#e69f00", "P"),
+)
+_RATE = "on-time shipment rate (%)"
+_MOST_COUNTS = 16
+_MOST_MARKERS = 60
+
+
+def plot_ship_date_compliance(
+    orders: pd.DataFrame,
+    *,
+    by: str | Sequence[str] | None = None,
+    freq: str | None = "W",
+    ax: Axes | None = None,
+    as_of: str | dt.date | np.datetime64 | None = None,
+    due_day: Literal["auto", "instant", "end"] = "auto",
+    tz: TzLike = "UTC",
+    ship_event: Literal["first", "last", "complete"] = "complete",
+    grace: str | dt.timedelta | np.timedelta64 = "0s",
+    **line_kws: Any,
+) -> Axes:
+    """Draw the on-time shipment rate with its 95 % Wilson interval and its n.
+
+    Parameters
+    ----------
+    orders
+        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy then
+        holds.
+    by
+        A column, or several: a line for each group, the six with most orders due at most.
+    freq
+        As in `compliance_rate`: by when orders were due, on the warehouses' own calendars. None:
+        a point for each group, the 20 with most orders due at most.
+    ax
+        Where to draw; a new figure by default. Counts of orders due stand on a second axis.
+    as_of, due_day, tz, ship_event, grace
+        As in `ship_date_compliance`.
+    **line_kws
+        Passed to `Axes.errorbar`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The rates, in shares of 1. Grey bars count the orders due. Where a point is hollow, its
+        period is still open at as_of, or some of its orders are pending: it may change.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for a policy
+        beside a frame that has one.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> due = pd.Timestamp("2026-03-02T12:00Z")
+    >>> orders = pd.DataFrame({"status": ["open"], "created_date": [due],
+    ...     "required_ship_date": [due], "first_shipped_date": [due]})
+    >>> ax = plot_ship_date_compliance(orders, as_of="2026-03-09", ship_event="first")
+    >>> ax.get_ylabel()
+    'on-time shipment rate (%)'
+    """
+    policy = {
+        "as_of": as_of,
+        "due_day": due_day,
+        "tz": tz,
+        "ship_event": ship_event,
+        "grace": grace,
+    }
+    compliance = _judged(orders, policy)
+    names = by_columns(compliance, by)
+    totals = compliance_rate(compliance, by)
+    if freq is None:
+        axes, note = _points(ax, totals, names, line_kws)
+    else:
+        axes, note = _lines(ax, compliance, totals, names=names, freq=freq, line_kws=line_kws)
+    headline(axes, "Ship-date compliance", names, [*_basis(compliance, totals), *note])
+    if not totals["n"].sum():
+        say(axes, _why_empty(totals))
+    return axes
+
+
+def _judged(orders: pd.DataFrame, policy: dict[str, Any]) -> pd.DataFrame:
+    plain = {"as_of": None, "due_day": "auto", "tz": "UTC", "ship_event": "complete", "grace": "0s"}
+    if not isinstance(orders, pd.DataFrame) or not {"outcome", "due_at"} <= set(orders.columns):
+        return ship_date_compliance(orders, **policy)
+    if changed := [name for name, value in policy.items() if value != plain[name]]:
+        raise ValueError(
+            f"this frame has been judged already; pass {', '.join(changed)} to "
+            f"ship_date_compliance, or plain orders here"
+        )
+    return orders
+
+
+def _points(
+    ax: Axes | None, totals: pd.DataFrame, names: list[str], line_kws: dict[str, Any]
+) -> tuple[Axes, list[str]]:
+    """Draw a rate for each group."""
+    rows, note = largest(totals["n"], MOST_ROWS)
+    axes = get_axes(ax, 2.1 + 0.3 * max(len(rows), 2))
+    table = totals.iloc[rows]
+    style = {"color": _LINES[0][0], "marker": "o", "linestyle": "none", "elinewidth": 1.5}
+    axes.errorbar(table["rate"], np.arange(len(rows)), xerr=_reach(table), **{**style, **line_kws})
+    group_axis(axes, totals.index[rows], table["n"], names)
+    percent_axis(axes.xaxis, _RATE)
+    return axes, note
+
+
+def _lines(
+    ax: Axes | None,
+    compliance: pd.DataFrame,
+    totals: pd.DataFrame,
+    *,
+    names: list[str],
+    freq: str,
+    line_kws: dict[str, Any],
+) -> tuple[Axes, list[str]]:
+    """Draw a line of rates over periods for each group, and bars of n behind them."""
+    every = _dated(compliance_rate(compliance, freq=freq))
+    due = np.flatnonzero(every["n"])
+    drawn = slice(due[0], due[-1] + 1) if due.size else slice(0, 0)
+    shown = every.iloc[drawn]
+    starts, ends = spans(shown.index, freq)
+    ended = ends <= _as_of_day(compliance)
+
+    axes = get_axes(ax, 4.5)
+    _backdrop(axes, starts, ends, shown["n"].to_numpy())
+    groups, note = largest(totals["n"], len(_LINES))
+    rates = _dated(compliance_rate(compliance, names, freq)) if names else every
+    lines = []
+    for place, group in enumerate(groups):
+        # Every group has the same periods, and `totals` has the same order of groups.
+        rows = rates.iloc[group * len(every) : (group + 1) * len(every)].iloc[drawn]
+        shift = 0.5 + (place - (len(groups) - 1) / 2) * 0.09
+        at = starts + shift * (ends - starts)
+        lines.append(_line(axes, at, rows, ended, {**_style(place, len(groups)), **line_kws}))
+    if names:
+        labels = [
+            f"{named(totals.index[group])} (n = {totals['n'].iloc[group]:,})" for group in groups
+        ]
+        legend(axes, lines, labels, named(tuple(names)), beside=1.12)
+    date_axis(axes, starts, ends, f"due, by {spelt(freq)} ({_zone(compliance)})")
+    percent_axis(axes.yaxis, _RATE)
+    if not (ended & (shown["pending"] == 0)).all():
+        note.append("hollow: orders of the period can still change it")
+    later = every["pending"].sum() - shown["pending"].sum()
+    if later and due.size:
+        note.append(f"{later:,} of the pending are due after the last period drawn")
+    return axes, note
+
+
+def _dated(rates: pd.DataFrame) -> pd.DataFrame:
+    return rates[np.asarray(rates.index.get_level_values("period").notna())]
+
+
+def _style(place: int, groups: int) -> dict[str, Any]:
+    colour, marker = _LINES[place]
+    faint = to_rgba(colour, 0.35 if groups > 1 else 1)
+    return {"color": colour, "marker": marker, "ecolor": faint, "elinewidth": 1.2}
+
+
+def _line(axes: Axes, at: Array, rows: pd.DataFrame, ended: Array, style: dict[str, Any]) -> Any:
+    known = rows["rate"].notna().to_numpy()
+    # One empty period breaks the line as well as a thousand of them.
+    kept = known | np.append(np.zeros(1, dtype=bool), known)[: len(known)]
+    at, rows, known, ended = at[kept], rows[kept], known[kept], ended[kept]
+    size = {"markersize": 5 if len(at) <= _MOST_MARKERS else 2.5}
+    line = axes.errorbar(at, rows["rate"], yerr=_reach(rows), **{**size, **style}).lines[0]
+    hollow = known & (~ended | (rows["pending"].to_numpy() > 0))
+    axes.plot(
+        at[hollow],
+        rows["rate"].to_numpy()[hollow],
+        linestyle="none",
+        marker=line.get_marker(),
+        markersize=line.get_markersize(),
+        markeredgecolor=line.get_color(),
+        markerfacecolor="white",
+        zorder=line.get_zorder() + 1,
+    )
+    return line
+
+
+def _backdrop(axes: Axes, starts: Array, ends: Array, n: Array) -> None:
+    """Count what each point stands on, along the lower edge."""
+    behind = axes.twinx()
+    some = n > 0
+    width = (ends - starts)[some] * 0.9
+    bars = behind.bar(starts[some], n[some], width, align="edge", color="0.87")
+    if some.sum() <= _MOST_COUNTS:
+        counts = [f"{count:,}" for count in n[some]]
+        behind.bar_label(bars, counts, fontsize="x-small", color="0.35")
+    top = max(n, default=0)
+    behind.set_ylim(0, (top or 1) * 6)
+    behind.set_yticks([0, top] if top else [], ["0", f"{top:,}"] if top else [])
+    behind.tick_params(colors="0.35", labelsize="small")
+    behind.set_ylabel("orders due (n)", color="0.35", loc="bottom", fontsize="small")
+    # The lines belong in front of the bars, though their axes came first.
+    axes.set_zorder(behind.get_zorder() + 1)
+    axes.patch.set_visible(False)
+
+
+def _reach(rates: pd.DataFrame) -> Array:
+    return np.array([rates["rate"] - rates["rate_low"], rates["rate_high"] - rates["rate"]])
+
+
+def _as_of_day(compliance: pd.DataFrame) -> float:
+    """Return as_of on the axis of days: in the policy's zone, in UTC if there are several."""
+    policy = policy_of(compliance)
+    if "as_of" not in policy:
+        return np.inf
+    zone = policy["tz"] if isinstance(policy["tz"], str) else "UTC"
+    moment = pd.Timestamp(policy["as_of"]).tz_convert(zone).tz_localize(None)
+    return float(days(np.array([moment.to_datetime64()]))[0])
+
+
+def _zone(compliance: pd.DataFrame) -> str:
+    tz = policy_of(compliance).get("tz", "UTC")
+    return printable(tz) if isinstance(tz, str) else "warehouses' own time"
+
+
+def _basis(compliance: pd.DataFrame, totals: pd.DataFrame) -> list[str]:
+    """Say what the rates stand on: n, what is left out, as-of and policy."""
+    sums, policy = totals.sum(), policy_of(compliance)
+    words = [
+        f"n = {sums['n']:,.0f} orders due",
+        f"{sums['pending']:,.0f} pending",
+        f"{sums['not_evaluable']:,.0f} not evaluable",
+        as_of_words(compliance),
+    ]
+    if policy:
+        grace = policy["grace"]
+        words += [
+            f"ship event: {policy['ship_event']}",
+            f"due day: {policy['due_day']} ({_zone(compliance)})",
+            "no grace" if grace == "00:00:00" else f"grace {grace}",
+        ]
+    return [*words, "95 % Wilson intervals"]
+
+
+def _why_empty(totals: pd.DataFrame) -> str:
+    if totals["pending"].sum():
+        return "no orders due yet"
+    return "no orders that can be judged" if totals["not_evaluable"].sum() else "no orders"
