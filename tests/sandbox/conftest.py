@@ -15,7 +15,7 @@ def now():
 
 @pytest.fixture(scope="session")
 def sandbox():
-    with Sandbox(1500, seed=7, rate_limit=None, now=NOW) as sandbox:
+    with Sandbox(1100, seed=7, rate_limit=None, now=NOW) as sandbox:
         yield sandbox
 
 

@@ -4,6 +4,8 @@ import operator
 
 import pytest
 
+from trackstar_frames.sandbox.tokens import Position, encode
+
 DATES = ("created_date", "updated_date", "trackstar_created_date", "trackstar_updated_date")
 COMPARE = {
     "eq": operator.eq,
@@ -138,6 +140,8 @@ def test_ids_make_every_other_parameter_void(sandbox, truth, ask, name):
         ("page_token", ""),
         ("page_token", "bm90IGEgdG9rZW4="),
         ("page_token", "€"),
+        ("page_token", encode(Position(0, 2**63))),
+        ("page_token", encode(Position(None, 1))),
         ("order_number[in]", ",".join(map(str, range(101)))),
         ("order_number[nin]", ",".join(map(str, range(101)))),
         ("order_number[in-insensitive]", ",".join(map(str, range(101)))),

@@ -95,7 +95,9 @@ class Database:
     def all(self) -> list[dict[str, Any]]:
         """Return every order, in the order of insertion."""
         with self._connect() as db:
-            return [json.loads(row[0]) for row in db.execute("SELECT body FROM bodies")]
+            return [
+                json.loads(row[0]) for row in db.execute("SELECT body FROM bodies ORDER BY seq")
+            ]
 
     @property
     def start(self) -> Position:

@@ -3,23 +3,15 @@
 import random
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from trackstar_frames.sandbox.addresses import make_address
 from trackstar_frames.sandbox.chance import chance, draw, or_null, pick
-from trackstar_frames.sandbox.clock import DAY, HOUR, placed, slump, stamp
-from trackstar_frames.sandbox.merchant import (
-    Customer,
-    Merchant,
-    Service,
-    Warehouse,
-    make_id,
-    make_merchant,
-)
+from trackstar_frames.sandbox.clock import DAY, HOUR, placed, stamp
+from trackstar_frames.sandbox.merchant import Product, make_id, make_merchant
 from trackstar_frames.sandbox.odd import make_odd
-from trackstar_frames.sandbox.shipments import Line, Parcel, make_shipment, split
-from trackstar_frames.sandbox.state import State, make_state
-from trackstar_frames.sandbox.timeline import Timeline, make_timeline
+from trackstar_frames.sandbox.plan import Draft, Plan, make_parcels, make_plan
+from trackstar_frames.sandbox.shipments import make_shipment
 
 
 def make_orders(
@@ -52,31 +44,9 @@ def make_orders(
         yield make_odd(rng, order) if rng.random() < odd else order
 
 
-class Draft(NamedTuple):
-    """What is known of an order before it is drawn: `since` is when its connection began."""
-
-    merchant: Merchant
-    number: int
-    created: int
-    now: int
-    since: int
-
-
-class Plan(NamedTuple):
-    """What is decided of an order before it is written down."""
-
-    customer: Customer
-    kind: str
-    warehouse: Warehouse
-    service: Service
-    lines: list[Line]
-    timeline: Timeline
-    state: State
-
-
 def _order(rng: random.Random, draft: Draft) -> dict[str, Any]:
-    plan = _plan(rng, draft)
-    ship_to = make_address(rng, business=plan.kind in ("b2b", "transfer"))
+    plan = make_plan(rng, draft)
+    ship_to = make_address(rng, business=plan.wholesale)
     order = {
         **_head(rng, draft, plan),
         **_shipping(rng, plan),
@@ -89,35 +59,6 @@ def _order(rng: random.Random, draft: Draft) -> dict[str, Any]:
         **_tail(rng, draft, plan),
     }
     return _omit(rng, order)
-
-
-def _plan(rng: random.Random, draft: Draft) -> Plan:
-    merchant = draft.merchant
-    customer = pick(rng, merchant.customers)
-    kind = _kind(rng, customer)
-    warehouse = pick(rng, merchant.warehouses)
-    service = pick(rng, merchant.freight if kind in ("b2b", "transfer") else merchant.parcels)
-    punctuality = warehouse.punctuality * slump(draft.created, draft.now)
-    timeline = make_timeline(rng, draft.created, kind, customer.due, punctuality)
-    lines = _lines(rng, merchant, wholesale=kind in ("b2b", "transfer"))
-    if sum(quantity for _, quantity in lines) == 1:
-        timeline = timeline._replace(shipped=timeline.shipped[-1:])
-    state = make_state(rng, timeline, draft.now)
-    return Plan(customer, kind, warehouse, service, lines, timeline, state)
-
-
-def _kind(rng: random.Random, customer: Customer) -> str:
-    if customer.channel == "edi":
-        return "b2b"
-    return pick(rng, KINDS)
-
-
-def _lines(rng: random.Random, merchant: Merchant, *, wholesale: bool) -> list[Line]:
-    count = pick(rng, (1, 2, 3, 4, 6) if wholesale else (1, 1, 1, 1, 2, 2, 3, 4))
-    sizes = (6, 12, 12, 24, 48) if wholesale else (1, 1, 1, 1, 1, 2, 2, 3)
-    products = {pick(rng, merchant.products) for _ in range(count)}
-    # Sets have an order of their own; a seed must not depend on it.
-    return [(product, pick(rng, sizes)) for product in sorted(products)]
 
 
 def _head(rng: random.Random, draft: Draft, plan: Plan) -> dict[str, Any]:
@@ -173,13 +114,13 @@ def _money(rng: random.Random, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _line(rng: random.Random, plan: Plan, product: Any, quantity: int) -> dict[str, Any]:
+def _line(rng: random.Random, plan: Plan, product: Product, quantity: int) -> dict[str, Any]:
     return {
         "product_id": product.id,
         "sku": or_null(rng, product.sku, 0.01),
         "quantity": quantity,
         "unit_price": or_null(rng, product.price, 0.02),
-        "is_picked": plan.state.status in PICKED,
+        "is_picked": plan.picked,
         "discount_amount": pick(rng, (None, 0.0, 0.0, 0.0, round(product.price * 0.1, 2))),
     }
 
@@ -198,36 +139,7 @@ def _demands(rng: random.Random, plan: Plan) -> dict[str, Any]:
 def _shipments(
     rng: random.Random, draft: Draft, plan: Plan, ship_to: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    parcels = _parcels(rng, draft, plan)
-    return [make_shipment(rng, parcel, ship_to) for parcel in parcels]
-
-
-def _parcels(rng: random.Random, draft: Draft, plan: Plan) -> list[Parcel]:
-    elsewhere = pick(rng, draft.merchant.warehouses)
-    warehouse = elsewhere if chance(rng, 0.05) else plan.warehouse
-    if plan.state.status == "cancelled":
-        lines = [plan.lines] if chance(rng, 0.25) else []
-        return [Parcel(each, warehouse, plan.service, "cancelled", None) for each in lines]
-    parts = split(rng, plan.lines) if len(plan.timeline.shipped) > 1 else [_short(rng, plan.lines)]
-    moments = [*plan.state.shipped, None, None][: len(parts)]
-    return [
-        Parcel(part, warehouse, plan.service, _status(rng, moment), moment)
-        for part, moment in zip(parts, moments, strict=True)
-        if moment is not None or (plan.state.status in PICKED and chance(rng, 0.6))
-    ]
-
-
-def _short(rng: random.Random, lines: list[Line]) -> list[Line]:
-    if not chance(rng, 0.012):
-        return lines
-    (product, quantity), *others = lines
-    return [(product, max(1, quantity - 1)), *others]
-
-
-def _status(rng: random.Random, moment: int | None) -> str:
-    if moment is None:
-        return "open"
-    return "other" if chance(rng, 0.004) else "shipped"
+    return [make_shipment(rng, parcel, ship_to) for parcel in make_parcels(rng, draft, plan)]
 
 
 def _tail(rng: random.Random, draft: Draft, plan: Plan) -> dict[str, Any]:
@@ -278,10 +190,8 @@ def _omit(rng: random.Random, order: dict[str, Any]) -> dict[str, Any]:
     return order
 
 
-KINDS = ("d2c",) * 86 + ("b2b",) * 6 + ("dropship",) * 7 + ("transfer",)
 TAGS = ("wholesale", "fragile", "gift-wrap", "subscription", "first-order", "hazmat", "préçieux")
 DUTY_PAYERS = ("sender", "recipient", "third_party")
-PICKED = ("picked", "packed", "partially_fulfilled", "fulfilled")
 # Keys that some integrations leave out.
 OMITTED = (
     ("channel", 0.03),

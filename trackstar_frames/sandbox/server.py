@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from trackstar_frames.sandbox.checks import check_choice, check_numbers, check_time
 from trackstar_frames.sandbox.database import LISTING_ORDERS, Database
 from trackstar_frames.sandbox.endpoint import Connection, Endpoint, Manners
 from trackstar_frames.sandbox.faults import Fault, FaultPlan
@@ -86,11 +87,12 @@ class Sandbox:
         rate_headers: str = "x-ratelimit",
         port: int = 0,
     ) -> None:
-        _check_numbers(orders=orders, tokens=tokens, rate_limit=rate_limit, days=days, odd=odd)
-        _check_time(now)
-        _check("order", order, tuple(LISTING_ORDERS))
-        _check("total_count", total_count, ("page", "total"))
-        _check("rate_headers", rate_headers, ("x-ratelimit", "x-rate-limit"))
+        check_numbers(orders=orders, tokens=tokens, rate_limit=rate_limit)
+        check_numbers(latency=latency, days=days, odd=odd)
+        check_time(now)
+        check_choice("order", order, tuple(LISTING_ORDERS))
+        check_choice("total_count", total_count, ("page", "total"))
+        check_choice("rate_headers", rate_headers, ("x-ratelimit", "x-rate-limit"))
         self._given = orders
         self._seed = seed
         self._now = now or datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -231,29 +233,3 @@ class Sandbox:
 def _secrets(seed: int, count: int) -> list[str]:
     rng = random.Random(f"secrets/{seed}")
     return [f"sandbox{rng.getrandbits(128):032x}" for _ in range(count)]
-
-
-def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not one of {', '.join(allowed)}")
-
-
-def _check_numbers(**numbers: Any) -> None:
-    for name, value in numbers.items():
-        low, high = BOUNDS[name]
-        if isinstance(value, int | float) and not low <= value <= high:
-            raise ValueError(f"{name}={value!r} is not between {low} and {high}")
-
-
-def _check_time(now: datetime | None) -> None:
-    if now is not None and now.tzinfo is None:
-        raise ValueError(f"now={now!r} has no time zone; say which, for instance UTC")
-
-
-BOUNDS = {
-    "orders": (0, 10**8),
-    "tokens": (1, 1000),
-    "rate_limit": (1, 10**6),
-    "days": (1, 10_000),
-    "odd": (0, 1),
-}

@@ -1,5 +1,6 @@
 """What has become of an order by now."""
 
+import math
 import random
 from typing import NamedTuple
 
@@ -49,6 +50,7 @@ STAGES = (
     (4 * HOUR, "picked"),
     (9 * HOUR, "processing"),
     (20 * HOUR, "confirmed"),
+    (math.inf, "open"),
 )
 TROUBLES = ("backordered", "backordered", "exception", "other", "other")
 
@@ -62,6 +64,12 @@ def _open(rng: random.Random, timeline: Timeline, now: int) -> State:
     updated = timeline.created + int((end - timeline.created) * rng.random())
     if chance(rng, 0.7 if timeline.stuck else 0.2):
         return _state(rng, pick(rng, TROUBLES), updated, ())
-    left = (min(timeline.shipped, default=now + DAY) - now) * rng.uniform(0.3, 1.5)
-    status = next((stage for limit, stage in STAGES if left < limit), "open")
-    return _state(rng, status, updated, ())
+    return _state(rng, _stage(rng, min(timeline.shipped, default=now + DAY) - now), updated, ())
+
+
+def _stage(rng: random.Random, left: int) -> str:
+    if chance(rng, 0.4):
+        # Left lying at the end of a shift, or over the weekend.
+        return pick(rng, STAGES)[1]
+    about = left * rng.uniform(0.3, 1.5)
+    return next(stage for limit, stage in STAGES if about < limit)

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class BadToken(ValueError):  # noqa: N818 -- caught at once, and never shown
@@ -37,6 +37,11 @@ def decode(token: str) -> Position:
         key, seq, turn = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
     except (ValueError, TypeError):
         raise BadToken(token) from None
-    if type(seq) is not int or type(turn) is not int or type(key) not in (int, str):
+    if not (_whole(seq) and _whole(turn) and (_whole(key) or isinstance(key, str))):
         raise BadToken(token)
     return Position(key, seq, turn)
+
+
+def _whole(value: Any) -> bool:
+    # No wider than the database's own integers.
+    return type(value) is int and -(2**63) <= value < 2**63

@@ -1,6 +1,5 @@
 """Threads and sockets: an HTTP/1.1 server that can misbehave on purpose, and stops cleanly."""
 
-import os
 import socket
 import struct
 import threading
@@ -69,9 +68,8 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Headers and body leave in two writes; the second must not wait for the first's receipt.
     disable_nagle_algorithm = True
-    # Buffered, so that headers and body leave together.
-    wbufsize = -1
     server: Server
 
     def do_GET(self) -> None:
@@ -126,7 +124,6 @@ class _Handler(BaseHTTPRequestHandler):
         step = -(-len(answer.body) // answer.pieces)
         for start in range(0, len(answer.body), step):
             self.wfile.write(answer.body[start : start + step])
-            self.wfile.flush()
             self._pause(answer.seconds / answer.pieces)
 
     def _pause(self, seconds: float) -> None:
@@ -138,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         linger = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.close_connection = True
-        os.close(self.connection.detach())
+        socket.close(self.connection.detach())
 
 
 def _hang_up(connection: socket.socket) -> None:

@@ -1,0 +1,34 @@
+"""Checks of the sandbox's options."""
+
+from datetime import datetime
+from typing import Any
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise ValueError if `value` is none of those `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(allowed)}")
+
+
+def check_numbers(**numbers: Any) -> None:
+    """Raise ValueError if a number is out of its bounds; what is no number passes."""
+    for name, value in numbers.items():
+        low, high = BOUNDS[name]
+        if isinstance(value, int | float) and not low <= value <= high:
+            raise ValueError(f"{name}={value!r} is not between {low} and {high}")
+
+
+def check_time(now: datetime | None) -> None:
+    """Raise ValueError if a time has no time zone."""
+    if now is not None and now.tzinfo is None:
+        raise ValueError(f"now={now!r} has no time zone; say which, for instance UTC")
+
+
+BOUNDS = {
+    "orders": (0, 10**8),
+    "tokens": (1, 1000),
+    "rate_limit": (1, 10**6),
+    "latency": (0, 3600),
+    "days": (1, 10_000),
+    "odd": (0, 1),
+}
