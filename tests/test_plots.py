@@ -6,9 +6,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from trackstar_frames.measures import LIFECYCLE, compliance_rate, ship_date_compliance, status_mix
+from trackstar_frames.measures import compliance_rate, ship_date_compliance, status_mix
 from trackstar_frames.plots import plot_ship_date_compliance, plot_status_mix
 from trackstar_frames.plots.status import _LOOKS
+from trackstar_frames.schema import LIFECYCLE
 
 AS_OF = "2026-03-04T12:00:00+00:00"
 PLOTS = [plot_status_mix, plot_ship_date_compliance]

@@ -10,7 +10,7 @@ from trackstar_frames.errors import FilterError
 from trackstar_frames.filters import encode
 from trackstar_frames.pages import MAX_PAGE, Page, walk
 from trackstar_frames.session import Session
-from trackstar_frames.settings import Credentials, Settings, whole
+from trackstar_frames.settings import Credentials, Masked, Settings, check_source, whole
 
 __all__ = ["TrackstarClient"]
 
@@ -78,6 +78,8 @@ class TrackstarClient:
         retries: int = 5,
         max_wait: float = 30,
     ) -> None:
+        # From here on, no traceback that shows locals can show a secret.
+        api_key, access_token = Masked.of(api_key), Masked.of(access_token)
         self.settings = Settings.resolve(
             base_url=base_url,
             connection=connection,
@@ -135,8 +137,11 @@ class TrackstarClient:
         TrackstarError
             If a page cannot be had.
         """
-        whole("page_size", page_size, low=1, high=MAX_PAGE)
+        page_size = whole("page_size", page_size, low=1, high=MAX_PAGE)
+        check_source(refresh=refresh, offline=offline, cache=self.settings.cache)
         queries = encode(filters, extra_params)
+        if page_token is not None and not (isinstance(page_token, str) and page_token):
+            raise FilterError(f"page_token={page_token!r} must be a next_token (str), or None")
         if page_token is not None and len(queries) > 1:
             raise FilterError(
                 f"page_token continues one listing, and these filters need {len(queries)}"

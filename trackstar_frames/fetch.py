@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import datetime
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -13,12 +14,12 @@ import pyarrow as pa
 
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
-from trackstar_frames.filters import encode
+from trackstar_frames.filters import encode, is_list
 from trackstar_frames.flatten import flatten
 from trackstar_frames.frames import OrderFrames, make_info
 from trackstar_frames.pages import MAX_PAGE, Page, walk
 from trackstar_frames.progress import Progress
-from trackstar_frames.settings import whole
+from trackstar_frames.settings import check_source, flag, whole
 from trackstar_frames.snapshots import write_snapshot
 from trackstar_frames.tables import assemble
 
@@ -140,22 +141,25 @@ def fetch_orders(
     >>> len(frames.orders), frames.info["duplicates"]
     (50, 0)
     """
-    whole("page_size", page_size, low=1, high=MAX_PAGE)
-    if limit is not None:
-        whole("limit", limit, low=1)
-    if refresh and offline:
-        raise SettingsError("refresh=True asks the server, and offline=True forbids it; choose one")
+    page_size = whole("page_size", page_size, low=1, high=MAX_PAGE)
+    limit = None if limit is None else whole("limit", limit, low=1)
+    if client is not None and not isinstance(client, TrackstarClient):
+        raise SettingsError(f"client={client!r} must be a TrackstarClient, or None")
+    if progress is not None:
+        flag("progress", progress)
+    if snapshot is not None and not isinstance(snapshot, (str, os.PathLike)):
+        raise SettingsError(f"snapshot={snapshot!r} must be the path of a folder, or None")
+    check_source(refresh=refresh, offline=offline, cache=client is None or client.settings.cache)
+    filters = {name: list(each) if is_list(each) else each for name, each in filters.items()}
     queries = encode(filters, extra_params)
     asked = {
         "filters": {name: _as_json(value) for name, value in filters.items()},
         "extra_params": {name: _as_json(value) for name, value in (extra_params or {}).items()},
         "limit": limit,
     }
-    client = client or TrackstarClient()
-    if offline and not client.settings.cache:
-        raise SettingsError("offline=True reads from disk, and this client has cache=False")
     fetch = _Fetch(queries, asked, page_size, refresh=refresh, offline=offline, progress=progress)
-    frames = fetch.run(client)
+    with TrackstarClient() if client is None else nullcontext(client) as chosen:
+        frames = fetch.run(chosen)
     if snapshot is not None:
         write_snapshot(frames, snapshot)
     return frames
@@ -187,7 +191,9 @@ class _Fetch:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What was read, and whom to ask, stay in this process: orders are personal data.
-        return partial(_Fetch, **self.options), (self.queries, self.asked, self.page_size)
+        # The pages that a refresh has brought are on disk, and need not be asked again.
+        options = self.options | {"refresh": False}
+        return partial(_Fetch, **options), (self.queries, self.asked, self.page_size)
 
     def run(self, client: TrackstarClient | None) -> OrderFrames:
         """Read to the end, or raise with what was read."""
@@ -266,6 +272,6 @@ def _as_json(value: Any) -> Any:
     """Write a filter's value as JSON can hold it."""
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, list):
         return [_as_json(each) for each in value]
     return str(value)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +20,7 @@ from trackstar_frames.moments import is_day, stamp
 from trackstar_frames.schema import LIFECYCLE
 from trackstar_frames.settings import FETCH_OPTIONS
 
-__all__ = ["FIELDS", "MAX_LIST", "Field", "encode", "split"]
+__all__ = ["FIELDS", "MAX_LIST", "Field", "encode", "is_list", "split"]
 
 #: How many values the API takes in one comma-separated list.
 MAX_LIST = 100
@@ -146,6 +147,8 @@ def split(name: str) -> tuple[str, str | None]:
     """
     match = re.fullmatch(r"(\w+?)(?:__(\w+)|\[([\w-]+)\])?", name)
     field, worded, bracketed = match.groups() if match else (name, None, None)
+    if field in FETCH_OPTIONS:
+        raise FilterError(f"{name} is no filter: {field!r} is an option of the fetch functions")
     if field not in FIELDS:
         known = (*FIELDS, *FETCH_OPTIONS)
         raise FilterError(f"there is no such filter: {one_of('field', field, known)}")
@@ -159,11 +162,16 @@ def split(name: str) -> tuple[str, str | None]:
     raise FilterError(f"{field} has no such operator: {allowed}")
 
 
+def is_list(value: Any) -> bool:
+    """Tell several values from one."""
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+
+
 def _one(name: str, value: Any) -> dict[str, list[str]]:
     """Encode one filter: its parameters, each with the values to ask for in turn."""
     field, operator = split(name)
     spec = FIELDS[field]
-    operator = operator or ("in" if _is_list(value) else spec.plain)
+    operator = operator or ("in" if is_list(value) else spec.plain)
     if operator is None:
         operators = " or ".join(f"{field}__{each}" for each in spec.operators)
         raise FilterError(f"{field} needs an operator: write {operators}")
@@ -171,7 +179,7 @@ def _one(name: str, value: Any) -> dict[str, list[str]]:
         raise FilterError(
             f"{name} was given a list, and {field} has no 'in'; use {', '.join(spec.operators)}"
         )
-    if _is_list(value) and operator.partition("-")[0] not in _LISTS:
+    if is_list(value) and operator.partition("-")[0] not in _LISTS:
         raise FilterError(f"{name} takes one value, not {value!r}; for several use {field}__in")
     parameter = field if operator == spec.plain else f"{field}[{operator}]"
     if operator.partition("-")[0] in _LISTS:
@@ -184,11 +192,13 @@ def _one(name: str, value: Any) -> dict[str, list[str]]:
 
 
 def _lists(name: str, operator: str, spec: Field, value: Any) -> list[str]:
-    values = list(value) if _is_list(value) else [value]
+    values = list(value) if is_list(value) else [value]
     if not values:
         raise FilterError(f"{name} is an empty list, which would ask for nothing; leave it out")
     encode_one = stamp if spec.kind == "date" else partial(_word, spec=spec)
     words = sorted({encode_one(name, operator, value=each) for each in values})
+    if operator.endswith("insensitive"):  # or an order could come in two of the listings
+        words = list({word.casefold(): word for word in words}.values())
     for word in words:
         if "," in word:
             raise FilterError(
@@ -218,17 +228,18 @@ def _word(name: str, operator: str, spec: Field, value: Any) -> str:
     return text
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
-
-
 def _extra(params: Mapping[str, Any]) -> dict[str, str]:
     """Check parameters that are passed on unread."""
+    if not isinstance(params, Mapping):
+        raise FilterError(f"extra_params={params!r} must be a mapping of names to values")
     for name, value in params.items():
+        if not isinstance(name, str) or not name or _UNSENDABLE.search(name):
+            raise FilterError(f"extra_params holds {name!r}, which is no name of a parameter")
         if name in ("limit", "page_token") or _is_known(name):
             raise FilterError(f"extra_params holds {name!r}, which has a place of its own")
-        if not isinstance(value, (str, int, float)) or value == "":
-            raise FilterError(f"extra_params[{name!r}]={value!r} must be text or a number")
+        good = isinstance(value, (str, int)) or (isinstance(value, float) and isfinite(value))
+        if not good or value == "" or _UNSENDABLE.search(str(value)):
+            raise FilterError(f"extra_params[{name!r}]={value!r} must be text or a finite number")
     return {
         name: str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in params.items()

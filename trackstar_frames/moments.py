@@ -53,10 +53,19 @@ def stamp(name: str, operator: str, value: Any) -> str:
 def is_day(value: Any) -> bool:
     """Tell a bare day from a moment."""
     if isinstance(value, str):
-        return re.fullmatch(r"\d{4}-\d\d-\d\d", value) is not None
+        return _is_iso_day(value)
     if isinstance(value, np.datetime64):
         return np.datetime_data(value)[0] == "D" and not np.isnat(value)
     return isinstance(value, date) and not isinstance(value, datetime)
+
+
+def _is_iso_day(text: str) -> bool:
+    # Any spelling that `datetime` would take for midnight: 2026-01-31, 20260131, 2026-W05-6.
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _edge_of_day(name: str, operator: str, value: Any) -> str:

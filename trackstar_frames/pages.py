@@ -99,7 +99,14 @@ def walk(
     TrackstarError
         Whatever `Session.get` raises.
     """
+    if "ids" in params:
+        page_size = MAX_PAGE  # beside ids, the API ignores every other parameter
     seen = {page_token}
+
+    def check(envelope: Envelope) -> None:
+        if _next_token(envelope, page_size) in seen - {None}:
+            raise ResponseError("the server gave the same next_token twice; the listing has no end")
+
     while True:
         cursor = {} if page_token is None else {"page_token": page_token}
         answer = session.get(
@@ -108,6 +115,7 @@ def walk(
             refresh=refresh and chain is None,
             offline=offline,
             chain=chain,
+            check=check,
         )
         chain = answer.expires
         page_token = _next_token(answer.envelope, page_size)
@@ -121,8 +129,6 @@ def walk(
         )
         if page_token is None:
             return
-        if page_token in seen:
-            raise ResponseError("the server gave the same next_token twice; the listing has no end")
         seen.add(page_token)
 
 

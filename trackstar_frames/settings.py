@@ -6,20 +6,25 @@ read at import.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import platformdirs
 
 from trackstar_frames.errors import CredentialsError, SettingsError
 
 _ENDLESS = 1e9  # seconds
+_ODD_IN_URL = re.compile(r"[\x00-\x20\x7f?#\\]")
 
 __all__ = ["FETCH_OPTIONS", "OPTIONS", "Credentials", "Masked", "Option", "Settings"]
 
@@ -91,6 +96,11 @@ class Masked(str):
 
     __slots__ = ()
 
+    @classmethod
+    def of(cls, text: Any) -> Any:
+        """Mask a text, and let everything else pass."""
+        return cls(str.strip(text)) if isinstance(text, str) else text
+
     def __repr__(self) -> str:
         return "'***'"
 
@@ -120,17 +130,22 @@ class Credentials:
 
     def scrub(self, text: str) -> str:
         """Take the secrets out of a text that came from elsewhere."""
-        for secret in (self.access_token, self.api_key):
-            text = text.replace(secret, "***")
+        for secret in sorted((self.access_token, self.api_key), key=len, reverse=True):
+            for spelling in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
+                text = text.replace(Masked(spelling), "***")
         return text
+
+    def fingerprint(self, text: str) -> str:
+        """Hash a text under both secrets: without them it is neither found nor made."""
+        both = hashlib.sha256("\0".join((self.api_key, self.access_token)).encode()).digest()
+        return hashlib.blake2b(text.encode(), key=both, digest_size=32).hexdigest()
 
 
 def _secret(name: str, given: str | None) -> Masked:
     variable = OPTIONS[name].variable or ""
-    text = os.environ.get(variable, "") if given is None else given
-    if not isinstance(text, str):
+    text = Masked.of(os.environ.get(variable, "") if given is None else given)
+    if not isinstance(text, Masked):
         raise CredentialsError(f"{name} must be a str, not {type(text).__name__}")
-    text = str.strip(text)
     if not text:
         raise CredentialsError(f"{name} is missing; pass {name}=... or set {variable}")
     if not (text.isascii() and text.isprintable()) or " " in text:
@@ -138,7 +153,7 @@ def _secret(name: str, given: str | None) -> Masked:
             f"{name} holds a space or a character that a header cannot carry; "
             f"copy it again from where it was issued"
         )
-    return Masked(text)
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,19 +182,17 @@ class Settings:
         connection = given["connection"]
         if not (connection is None or (isinstance(connection, str) and connection)):
             raise SettingsError(f"connection={connection!r} must be a label (str), or None")
-        if not isinstance(given["cache"], bool):
-            raise SettingsError(f"cache={given['cache']!r} must be True or False")
         rate_limit = given["rate_limit"]
         return cls(
             base_url=_base_url(_or_environment("base_url", given["base_url"])),
             connection=connection,
-            cache=given["cache"],
+            cache=flag("cache", given["cache"]),
             cache_dir=cache_dir(given["cache_dir"]),
-            expire_after=_number("expire_after", given["expire_after"], above=0),
+            expire_after=_seconds("expire_after", given["expire_after"]),
             rate_limit=None if rate_limit is None else whole("rate_limit", rate_limit, low=1),
-            timeout=_number("timeout", given["timeout"], above=0),
+            timeout=_seconds("timeout", given["timeout"]),
             retries=whole("retries", given["retries"], low=0),
-            max_wait=_number("max_wait", given["max_wait"], above=-1),
+            max_wait=_seconds("max_wait", given["max_wait"], may_be_zero=True),
         )
 
 
@@ -188,9 +201,13 @@ def cache_dir(given: str | os.PathLike[str] | None = None) -> Path:
     chosen = _or_environment("cache_dir", given)
     if chosen is None:
         return platformdirs.user_cache_path("trackstar_frames", appauthor=False)
-    if not isinstance(chosen, (str, os.PathLike)):
-        raise SettingsError(f"cache_dir={chosen!r} must be a path")
-    return Path(chosen).expanduser().absolute()
+    try:
+        path = Path(chosen).expanduser().absolute()
+    except (TypeError, RuntimeError) as error:
+        raise SettingsError(f"cache_dir={chosen!r} must be a path: {error}") from None
+    if not os.fspath(chosen) or "\0" in str(path):
+        raise SettingsError(f"cache_dir={chosen!r} must be the path of a folder")
+    return path
 
 
 def _or_environment(name: str, given: Any) -> Any:
@@ -203,14 +220,14 @@ def _or_environment(name: str, given: Any) -> Any:
 def _base_url(url: object) -> str:
     if not isinstance(url, str):
         raise SettingsError(f"base_url={url!r} must be a str")
+    if "@" in url:
+        raise SettingsError("base_url holds a user or password; pass credentials as api_key=...")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise SettingsError(f"base_url={url!r} is not a URL: {error}") from None
-    if "@" in parts.netloc:
-        raise SettingsError("base_url holds a user or password; pass credentials as api_key=...")
-    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
+    if parts.scheme not in {"http", "https"} or not host or _ODD_IN_URL.search(url):
         raise SettingsError(
             f"base_url={url!r} must look like 'https://host' or 'https://host/path'"
         )
@@ -231,18 +248,33 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _number(name: str, value: object, *, above: float) -> float:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not above < value < _ENDLESS:  # type: ignore[operator]
-        unit = OPTIONS[name].unit
-        raise SettingsError(f"{name}={value!r} must be a finite number of {unit} above {above}")
-    return float(value)  # type: ignore[arg-type]
+def _seconds(name: str, value: object, *, may_be_zero: bool = False) -> float:
+    good = isinstance(value, Real) and not isinstance(value, bool)
+    if good and (0 < value < _ENDLESS or (may_be_zero and value == 0)):  # type: ignore[operator]
+        return float(value)  # type: ignore[arg-type]
+    least = "of at least 0" if may_be_zero else "above 0"
+    raise SettingsError(f"{name}={value!r} must be a finite number of seconds {least}")
 
 
 def whole(name: str, value: object, *, low: int, high: int | None = None) -> int:
     """Check that an option is a whole number within its bounds."""
-    good = isinstance(value, int) and not isinstance(value, bool)
+    good = isinstance(value, Integral) and not isinstance(value, bool)
     if not good or value < low or (high is not None and value > high):  # type: ignore[operator]
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise SettingsError(f"{name}={value!r} must be a whole number {span}")
-    return value  # type: ignore[return-value]
+    return int(value)  # type: ignore[call-overload,no-any-return]
+
+
+def flag(name: str, value: object) -> bool:
+    """Check that an option is a truth value, and not a word that happens to be true."""
+    if not isinstance(value, bool):
+        raise SettingsError(f"{name}={value!r} must be True or False")
+    return value
+
+
+def check_source(*, refresh: object, offline: object, cache: bool) -> None:
+    """Check that what is asked of the server and of the disk can be had together."""
+    if flag("refresh", refresh) & flag("offline", offline):
+        raise SettingsError("refresh=True asks the server, and offline=True forbids it; choose one")
+    if offline and not cache:
+        raise SettingsError("offline=True reads from disk, and this client has cache=False")

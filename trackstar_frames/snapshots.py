@@ -122,6 +122,11 @@ def read_snapshot(root: str | os.PathLike[str], which: str | datetime = "latest"
     which
         A name, ``"latest"``, or a time (naive means UTC): the newest not after it.
 
+    Returns
+    -------
+    OrderFrames
+        All tables, as they were written, and their `info`.
+
     Raises
     ------
     SnapshotError

@@ -7,7 +7,8 @@ import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trackstar_frames.measures import LIFECYCLE, ship_date_compliance
+from trackstar_frames.measures import ship_date_compliance
+from trackstar_frames.schema import LIFECYCLE
 
 DATES = (
     "created_date",

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trackstar_frames.measures import LIFECYCLE, OUTCOMES, ship_date_compliance
+from trackstar_frames.measures import OUTCOMES, ship_date_compliance
+from trackstar_frames.schema import LIFECYCLE
 
 NOON = "2026-03-04T12:00:00Z"
 DATES = (

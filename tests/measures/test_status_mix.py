@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trackstar_frames.measures import LIFECYCLE, status_mix
+from trackstar_frames.measures import status_mix
+from trackstar_frames.schema import LIFECYCLE
 
 
 def orders(statuses, created=None, **columns):

@@ -5,6 +5,6 @@ fetched and, for compliance, the whole policy. A rate never stands without its n
 """
 
 from trackstar_frames.measures.compliance import OUTCOMES, compliance_rate, ship_date_compliance
-from trackstar_frames.measures.status import LIFECYCLE, status_mix
+from trackstar_frames.measures.status import status_mix
 
-__all__ = ["LIFECYCLE", "OUTCOMES", "compliance_rate", "ship_date_compliance", "status_mix"]
+__all__ = ["OUTCOMES", "compliance_rate", "ship_date_compliance", "status_mix"]

@@ -10,23 +10,10 @@ import pandas as pd
 from trackstar_frames.measures._checks import by_columns, require
 from trackstar_frames.measures._tally import coded, tally
 from trackstar_frames.measures._time import Array, instants, period
+from trackstar_frames.schema import LIFECYCLE
 
-__all__ = ["LIFECYCLE", "NO_STATUS", "status_mix"]
+__all__ = ["NO_STATUS", "status_mix"]
 
-# The seven on the path in their order, then those off it.
-LIFECYCLE = (
-    "open",
-    "confirmed",
-    "processing",
-    "picked",
-    "packed",
-    "partially_fulfilled",
-    "fulfilled",
-    "backordered",
-    "exception",
-    "cancelled",
-    "other",
-)
 NO_STATUS = "(none)"
 
 

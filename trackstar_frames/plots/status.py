@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from trackstar_frames.measures._checks import by_columns
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.status import LIFECYCLE, NO_STATUS, status_mix
+from trackstar_frames.measures.status import NO_STATUS, status_mix
 from trackstar_frames.plots._canvas import (
     MOST_ROWS,
     as_of,
@@ -27,6 +27,7 @@ from trackstar_frames.plots._canvas import (
     spans,
     spelt,
 )
+from trackstar_frames.schema import LIFECYCLE
 
 __all__ = ["plot_status_mix"]
 

@@ -1,0 +1,74 @@
+"""The house: which room may import which, and what an import may cost."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import trackstar_frames as tf
+
+PACKAGE = Path(tf.__file__).parent
+
+#: Rooms, lowest first; a room imports only from those before it.
+STOREYS = [
+    {"errors"},
+    {"schema", "settings", "limiter", "cache", "progress"},
+    {"moments", "envelope", "convert"},
+    {"filters", "session", "flatten"},
+    {"pages", "tables", "parquet"},
+    {"client", "frames"},
+    {"snapshots"},
+    {"fetch"},
+]
+STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}
+
+
+def imports(path):
+    """List what a file imports from this package, but for what only type checkers see."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            parts = node.module.split(".")
+            if parts[0] == "trackstar_frames":
+                yield from [parts[1]] if len(parts) > 1 else [each.name for each in node.names]
+
+
+@pytest.mark.parametrize("room", sorted(STOREY))
+def test_a_room_imports_only_from_below(room):
+    for other in imports(PACKAGE / f"{room}.py"):
+        assert STOREY[other] < STOREY[room], f"{room} imports {other}"
+
+
+@pytest.mark.parametrize(
+    ("part", "allowed"),
+    [
+        ("measures", {"measures", "errors", "schema"}),
+        ("plots", {"plots", "measures", "errors", "schema"}),
+        ("sandbox", {"sandbox", "client"}),
+    ],
+)
+def test_measures_plots_and_sandbox_keep_to_themselves(part, allowed):
+    for path in (PACKAGE / part).glob("*.py"):
+        assert set(imports(path)) <= allowed, path.name
+
+
+def test_every_file_has_its_storey():
+    known = {*STOREY, "__init__", "cli"}
+    assert {path.stem for path in PACKAGE.glob("*.py")} == known
+
+
+def test_only_the_sandbox_itself_asks_for_the_client():
+    users = [p.name for p in (PACKAGE / "sandbox").glob("*.py") if "client" in set(imports(p))]
+    assert users == ["server.py"]
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed():
+    heavy = ["matplotlib", "werkzeug", "mimesis", "tqdm", "IPython", "argparse.main"]
+    code = f"import sys, trackstar_frames; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

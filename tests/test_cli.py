@@ -1,0 +1,159 @@
+"""The shell: what it prints, writes and returns."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+import trackstar_frames as tf
+from trackstar_frames.cli import main
+from trackstar_frames.sandbox import Sandbox
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox(orders=300, rate_limit=None) as running:
+        yield running
+
+
+@pytest.fixture
+def connected(sandbox, monkeypatch):
+    monkeypatch.setenv("TRACKSTAR_BASE_URL", sandbox.base_url)
+    monkeypatch.setenv("TRACKSTAR_API_KEY", sandbox.api_key)
+    monkeypatch.setenv("TRACKSTAR_ACCESS_TOKEN", sandbox.access_token)
+    return sandbox
+
+
+def test_the_demo_shows_and_writes_everything(tmp_path, capsys):
+    assert main(["demo", "--folder", str(tmp_path / "out"), "--orders", "400"]) == 0
+    said = capsys.readouterr().out
+    assert "fetched 400 orders with 1 requests; the same call again took 0" in said
+    assert re.search(r"\d+ on_time, \d+ late_shipped, \d+ late_open", said)
+    (snapshot,) = (tmp_path / "out" / "snapshots").iterdir()
+    for path in (snapshot, tmp_path / "out/status_mix.png"):
+        assert str(path) in said
+        assert path.exists()
+    assert (tmp_path / "out/ship_date_compliance.png").read_bytes().startswith(b"\x89PNG")
+    assert len(tf.read_snapshot(tmp_path / "out" / "snapshots").orders) == 400
+
+
+def test_fetch_prints_rows_and_writes_tables(connected, tmp_path, capsys):
+    arguments = ["status__in=open,fulfilled", "created_date__gte=2020-01-01"]
+    expected = {o["id"] for o in connected.orders if o["status"] in ("open", "fulfilled")}
+    assert main(["fetch", *arguments, "--output", str(tmp_path / "out")]) == 0
+    assert f"wrote {len(expected):,} orders" in capsys.readouterr().out
+    assert set(pd.read_parquet(tmp_path / "out/orders")["id"]) == expected
+    assert main(["fetch", *arguments, "--limit", "7", "--snapshot", str(tmp_path / "s")]) == 0
+    assert "... 7 orders x" in capsys.readouterr().out
+    assert main(["snapshots", str(tmp_path / "s")]) == 0
+    assert re.search(r"Z\s.*\b7\b", capsys.readouterr().out)
+
+
+def test_fetch_takes_the_cache_and_offline(connected, capsys):
+    asked = len(connected.requests)
+    assert main(["fetch", "--offline"]) == 1
+    assert "not on disk" in capsys.readouterr().err
+    assert main(["fetch"]) == 0
+    assert main(["fetch", "--offline"]) == 0
+    assert len(connected.requests) == asked + 1
+    assert main(["fetch", "--refresh"]) == 0
+    assert len(connected.requests) == asked + 2
+
+
+@pytest.mark.usefixtures("connected")
+def test_the_cache_is_told_and_cleared(capsys):
+    main(["fetch"])
+    capsys.readouterr()
+    assert main(["cache", "info"]) == 0
+    assert "pages: 1\n" in capsys.readouterr().out
+    assert main(["cache", "clear"]) == 0
+    assert capsys.readouterr().out.startswith("deleted 1 pages")
+    assert main(["cache", "info"]) == 0
+    assert "pages: 0\n" in capsys.readouterr().out
+
+
+def test_no_snapshots_are_said_to_be_none(tmp_path, capsys):
+    assert main(["snapshots", str(tmp_path)]) == 0
+    assert "there are no snapshots" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "COMMAND"),
+        (["fech"], 2, "'fetch'"),
+        (["fetch"], 2, "TRACKSTAR_API_KEY"),
+        (["fetch", "stauts=open"], 2, "did you mean 'status'"),
+        (["fetch", "status=opne"], 2, "did you mean 'open'"),
+        (["fetch", "status"], 2, "FIELD=VALUE"),
+        (["fetch", "--limit", "many"], 2, "invalid int"),
+        (["demo", "--orders", "0"], 2, "at least 1"),
+        (["cache", "empty"], 2, "clear"),
+        (["snapshots"], 2, "ROOT"),
+        (["fetch", "--api-key", "secret"], 2, "unrecognized"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_code_2(arguments, code, said, capsys):
+    try:
+        returned = main(arguments)
+    except SystemExit as stop:
+        returned = stop.code
+    printed = capsys.readouterr()
+    assert returned == code
+    assert printed.out == ""
+    assert printed.err.startswith("trackstar-frames: error: ")
+    assert printed.err.count("\n") == 1
+    assert said in printed.err
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_failure_is_one_line_and_code_1(monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["fetch", "--snapshot", str(tmp_path / "file" / "root")]) == 1
+    assert "cannot write" in capsys.readouterr().err
+    monkeypatch.setenv("TRACKSTAR_ACCESS_TOKEN", "wrong-token")
+    assert main(["fetch"]) == 1
+    printed = capsys.readouterr().err
+    assert "401" in printed
+    assert "wrong-token" not in printed
+
+
+def test_order_text_cannot_steer_the_terminal(monkeypatch, capsys):
+    hostile = {"id": "a", "order_number": "\x1b]0;owned\x07\x1b[2J\r#1"}
+    with Sandbox(orders=[hostile], rate_limit=None) as sandbox:
+        monkeypatch.setenv("TRACKSTAR_BASE_URL", sandbox.base_url)
+        monkeypatch.setenv("TRACKSTAR_API_KEY", sandbox.api_key)
+        monkeypatch.setenv("TRACKSTAR_ACCESS_TOKEN", sandbox.access_token)
+        assert main(["fetch"]) == 0
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", capsys.readouterr().out)
+
+
+def test_every_command_explains_itself(capsys):
+    for command in ("demo", "fetch", "snapshots", "sandbox", "cache"):
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--help"])
+        assert stop.value.code == 0
+        assert command in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_the_sandbox_serves_until_interrupted():
+    code = "import sys; from trackstar_frames.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "sandbox", "--orders", "50"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        exported = dict(
+            server.stdout.readline().removeprefix("export ").strip().split("=", 1) for _ in range(3)
+        )
+        client = tf.TrackstarClient(
+            exported["TRACKSTAR_API_KEY"],
+            exported["TRACKSTAR_ACCESS_TOKEN"],
+            base_url=exported["TRACKSTAR_BASE_URL"],
+            cache=False,
+        )
+        assert len(tf.fetch_orders_df(client=client)) == 50
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=30) == 0
