@@ -11,7 +11,8 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
 @pytest.mark.filterwarnings("default")  # the kernel's own affairs
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_and_shows_what_its_stored_outputs_show(path, tmp_path):
+def test_a_notebook_runs_and_shows_what_its_stored_outputs_show(path, tmp_path, monkeypatch):
+    monkeypatch.delenv("MPLBACKEND")  # in a notebook, pictures are drawn inline
     stored = nbformat.read(path, as_version=4)
     run = nbformat.from_dict(stored)
     client = nbclient.NotebookClient(
