@@ -207,6 +207,7 @@ def test_foreign_and_half_written_folders_are_passed_over(frames, tmp_path):
 
 def test_an_earlier_folder_of_ours_is_replaced_and_a_foreign_one_is_not(frames, tmp_path):
     path = tmp_path / "out"
+    path.mkdir()
     OrderFrames.from_json({"id": "a"}).to_parquet(path)
     frames.to_parquet(path)
     assert_same(frames, OrderFrames.from_parquet(path))

@@ -30,7 +30,7 @@ def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: An
     Parameters
     ----------
     path
-        The folder to make. An earlier one of this package is replaced.
+        The folder to make. An empty one, or an earlier one of this package, is replaced.
     tables
         By name.
     info
@@ -42,8 +42,8 @@ def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: An
         If the disk refuses, or something else is at `path`.
     """
     target = Path(path).absolute()
-    if target.exists():
-        read_footer(target)
+    if target.exists() and not _is_empty(target):
+        read_footer(target)  # or refuse to touch it
     footer = {
         "schema_version": SCHEMA_VERSION,
         "written_at": datetime.now(UTC).isoformat(),
@@ -107,6 +107,10 @@ def aside(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _write_table(folder: Path, table: pa.Table, footer: Mapping[str, Any]) -> None:
