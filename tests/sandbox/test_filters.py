@@ -1,8 +1,11 @@
 """Every filter and operator, against a filter of its own over the ground truth."""
 
 import operator
+from operator import add
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trackstar_frames.sandbox.tokens import Position, encode
 
@@ -157,6 +160,18 @@ def test_what_the_grammar_does_not_know_is_a_422_that_names_it(sandbox, ask, nam
     assert list(body["detail"]) == ["query"]
     assert list(body["detail"]["query"]) == [name]
     assert all(isinstance(message, str) for message in body["detail"]["query"][name])
+
+
+NAMES = st.sampled_from(
+    ["limit", "page_token", "ids", "status", "created_date", "order_number", "trackstar_tags"]
+)
+OPERATORS = st.sampled_from(["", "[eq]", "[in]", "[contains]", "[eq-insensitive]", "[gte]", "["])
+
+
+@settings(max_examples=100)
+@given(query=st.dictionaries(st.builds(add, NAMES | st.text(), OPERATORS), st.text(), max_size=4))
+def test_whatever_is_asked_is_answered(sandbox, ask, query):
+    assert ask(sandbox, query | {"limit": query.get("limit", "1")}).status_code in (200, 422)
 
 
 def test_a_parameter_given_twice_is_a_422(sandbox, ask):

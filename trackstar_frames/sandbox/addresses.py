@@ -26,9 +26,10 @@ def make_address(rng: random.Random, *, business: bool) -> dict[str, Any]:
     }
 
 
-EVERYWHERE = [country for country in COUNTRIES for _ in range(country.share)]
+EVERYWHERE = tuple(country for country in COUNTRIES for _ in range(country.share))
 SECOND_LINES = ("", "", "", "", "", "", "Apt {}", "Unit {}B", "Suite {}00", "Floor {}")
-MAILS = ("gmail.com", "yahoo.com", "outlook.com", "icloud.com", "proton.me", "example.org")
+# Names that are reserved, so that no made-up order names a real mailbox.
+MAILS = ("mail.example", "post.example", "example.com", "example.net", "example.org")
 
 
 def _company(rng: random.Random, *, business: bool) -> str | None:

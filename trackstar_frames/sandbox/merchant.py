@@ -133,20 +133,11 @@ def _kit(rng: random.Random, products: list[Product]) -> Product:
     return Product(make_id(rng), "", f"KIT-{rng.randrange(1000, 9999)}", price, grams, parts)
 
 
-def _services(carriers: tuple[tuple[str, ...], ...]) -> list[Service]:
+def _services(services: tuple[tuple[str, str, str, str | None, int], ...]) -> list[Service]:
     return [
-        Service(
-            f"car_{scac.lower()}",
-            name,
-            scac,
-            f"{scac}-{code}",
-            method,
-            level or None,
-            tracking,
-            url or None,
-        )
-        for name, scac, code, method, level, tracking, url, share in carriers
-        for _ in range(int(share))
+        Service(f"car_{scac.lower()}", name, scac, f"{scac}-{code}", method, level, number, url)
+        for scac, code, method, level, share in services
+        for name, number, url in [CARRIERS[scac]] * share
     ]
 
 
@@ -170,62 +161,27 @@ SKU_PARTS = (
     ("BLK", "WHT", "NVY", "RED", "GRN", "OAK", "CLR"),
     ("S", "M", "L", "XL", "250G", "1L", "A5"),
 )
-# Name, code, service code, method, service level, tracking number, tracking page, share.
+# Name, tracking number, tracking page.
+CARRIERS = {
+    "UPSN": ("UPS", "1Z@##@##0########", "https://www.ups.com/track?tracknum={}"),
+    "FDEG": ("FedEx", "############", "https://www.fedex.com/fedextrack/?trknbr={}"),
+    "USPS": ("USPS", "94################", "https://tools.usps.com/go/TrackConfirm?tLabels={}"),
+    "DHLC": ("DHL", "##########", None),
+    "CNWY": ("XPO", "###-######", None),
+    "ODFL": ("Old Dominion", "###########", None),
+    "EXLA": ("Estes", "###-#######", None),
+}
+# Carrier, code, method, service level, share.
 PARCELS = (
-    (
-        "UPS",
-        "UPSN",
-        "GND",
-        "UPS Ground",
-        "ground",
-        "1Z@##@##0########",
-        "https://www.ups.com/track?tracknum={}",
-        "5",
-    ),
-    (
-        "UPS",
-        "UPSN",
-        "2DA",
-        "UPS 2nd Day Air",
-        "2-day",
-        "1Z@##@##0########",
-        "https://www.ups.com/track?tracknum={}",
-        "2",
-    ),
-    (
-        "FedEx",
-        "FDEG",
-        "HD",
-        "FedEx Home Delivery",
-        "ground",
-        "############",
-        "https://www.fedex.com/fedextrack/?trknbr={}",
-        "4",
-    ),
-    (
-        "FedEx",
-        "FDEG",
-        "ON",
-        "FedEx Standard Overnight",
-        "overnight",
-        "############",
-        "https://www.fedex.com/fedextrack/?trknbr={}",
-        "1",
-    ),
-    (
-        "USPS",
-        "USPS",
-        "PM",
-        "Priority Mail",
-        "",
-        "94################",
-        "https://tools.usps.com/go/TrackConfirmAction?tLabels={}",
-        "4",
-    ),
-    ("DHL", "DHLC", "EXP", "DHL Express Worldwide", "express", "##########", "", "2"),
+    ("UPSN", "GND", "UPS Ground", "ground", 5),
+    ("UPSN", "2DA", "UPS 2nd Day Air", "2-day", 2),
+    ("FDEG", "HD", "FedEx Home Delivery", "ground", 4),
+    ("FDEG", "ON", "FedEx Standard Overnight", "overnight", 1),
+    ("USPS", "PM", "Priority Mail", None, 4),
+    ("DHLC", "EXP", "DHL Express Worldwide", "express", 2),
 )
 FREIGHT = (
-    ("XPO", "CNWY", "LTL", "LTL Standard", "freight", "###-######", "", "2"),
-    ("Old Dominion", "ODFL", "LTL", "LTL Standard", "freight", "###########", "", "2"),
-    ("Estes", "EXLA", "GTD", "Guaranteed LTL", "", "###-#######", "", "1"),
+    ("CNWY", "LTL", "LTL Standard", "freight", 2),
+    ("ODFL", "LTL", "LTL Standard", "freight", 2),
+    ("EXLA", "GTD", "Guaranteed LTL", None, 1),
 )

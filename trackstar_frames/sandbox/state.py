@@ -68,7 +68,7 @@ def _open(rng: random.Random, timeline: Timeline, now: int) -> State:
 
 
 def _stage(rng: random.Random, left: int) -> str:
-    if chance(rng, 0.4):
+    if chance(rng, 0.6):
         # Left lying at the end of a shift, or over the weekend.
         return pick(rng, STAGES)[1]
     about = left * rng.uniform(0.3, 1.5)

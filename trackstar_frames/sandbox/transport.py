@@ -81,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.log.answer(number, answer.status or None)
         self._deliver(answer)
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815 -- the names are the library's
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815 -- not our names
 
     def handle(self) -> None:
         try:
