@@ -68,8 +68,8 @@ def _open(rng: random.Random, timeline: Timeline, now: int) -> State:
 
 
 def _stage(rng: random.Random, left: int) -> str:
-    if chance(rng, 0.6):
-        # Left lying at the end of a shift, or over the weekend.
+    if chance(rng, 0.8):
+        # Waves, shifts and weekends decide more than the hours that are left.
         return pick(rng, STAGES)[1]
     about = left * rng.uniform(0.3, 1.5)
     return next(stage for limit, stage in STAGES if about < limit)
