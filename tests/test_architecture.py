@@ -68,7 +68,7 @@ def test_only_the_sandbox_itself_asks_for_the_client():
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed():
-    heavy = ["matplotlib", "werkzeug", "mimesis", "tqdm", "IPython", "argparse.main"]
+    heavy = ["matplotlib", "cheroot", "mimesis", "tqdm", "IPython", "argparse.main"]
     code = f"import sys, trackstar_frames; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
