@@ -8,16 +8,19 @@ zstd: nothing that could run code when it is read.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import msgspec
 import pyarrow as pa
@@ -29,11 +32,13 @@ __all__ = ["PageCache", "Stored"]
 _FILE = "pages.sqlite"
 _LOCK_WAIT = 5.0
 _FAULTS = (sqlite3.Error, OSError, MemoryError)
+_T = TypeVar("_T")
 
 
 class Stored(msgspec.Struct, frozen=True):
     """One answer as it is kept: its body, and when it was given and expires (Unix seconds)."""
 
+    key: str
     body: bytes
     fetched: float
     expires: float
@@ -54,29 +59,26 @@ class PageCache:
     ----------
     folder
         Where to keep it; the file goes to a private folder inside.
+    seal
+        A secret that rows are sealed with, at most 64 bytes: a row that was not written
+        with it, or not under its key, is as good as none.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seal: bytes = b"") -> None:
         self.path = folder / "http" / _FILE
+        self._seal = seal
         self._rows: _Rows | None = None
         self._broken = False
         self._lock = threading.Lock()
 
     def read(self, key: str) -> Stored | None:
         """Look an answer up; None where it is not there or cannot be read."""
-        with self._tolerant():
-            return self._open().get(key)
-        return None
+        found = self._try(lambda rows: rows.get(key))
+        return found if found is not None and found.key == key else None
 
-    def write(self, key: str, stored: Stored) -> None:
-        """Keep an answer."""
-        with self._tolerant():
-            self._open()[key] = stored
-
-    def purge(self) -> None:
-        """Delete what has expired; deleted bytes are overwritten, not merely unlinked."""
-        with self._tolerant():
-            self._open().purge()
+    def write(self, key: str, body: bytes, fetched: float, expires: float) -> None:
+        """Keep an answer, and delete what has expired."""
+        self._try(lambda rows: rows.keep(Stored(key, body, fetched, expires)))
 
     def clear(self) -> int:
         """Delete every answer, of all connections, and tell how many there were."""
@@ -101,54 +103,71 @@ class PageCache:
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._rows is not None:
-            self._rows.close()
-            self._rows = None
+        with self._lock:
+            if self._rows is not None:
+                self._rows.close()
+                self._rows = None
 
     def __repr__(self) -> str:
         return f"PageCache({str(self.path)!r}{', switched off' if self._broken else ''})"
 
     def _open(self) -> _Rows:
-        with self._lock:
-            if self._rows is None:
-                _make_private(self.path)
-                self._rows = _Rows(self.path)
-            return self._rows
+        if self._rows is None:
+            _make_private(self.path)
+            self._rows = _Rows(self.path, self._seal)
+        return self._rows
 
-    @contextmanager
-    def _tolerant(self) -> Iterator[None]:
-        if self._broken:
-            return
-        try:
-            yield
-        except _FAULTS as error:
-            self._broken = True
-            warnings.warn(
-                f"the cache at {self.path} is switched off for this client: {error}",
-                RuntimeWarning,
-                stacklevel=5,
-            )
+    def _try(self, use: Callable[[_Rows], _T]) -> _T | None:
+        """Use the rows, one thread at a time; None once there was a fault."""
+        with self._lock:
+            if self._broken:
+                return None
+            try:
+                return use(self._open())
+            except _FAULTS as error:
+                self._broken = True
+                fault = error
+        warnings.warn(
+            f"the cache at {self.path} is switched off for this client: {fault}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
 
 
 class _Rows(SQLiteDict):
     """The storage of requests-cache, with waits that end and faults that are heard."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seal: bytes) -> None:
+        stage = Stage(dumps=partial(_pack, seal), loads=partial(_unpack, seal))
+        serializer = SerializerPipeline([stage], is_binary=True)
         super().__init__(
-            path, table_name="pages", serializer=_SERIALIZER, wal=True, timeout=_LOCK_WAIT
+            path, table_name="pages", serializer=serializer, wal=True, timeout=_LOCK_WAIT
         )
         with self.connection() as connection:
             connection.execute("PRAGMA secure_delete=ON")
         self.purge()
 
+    def keep(self, stored: Stored) -> None:
+        self[stored.key] = stored
+        self.purge()
+
     def purge(self) -> None:
+        """Delete what has expired; the bytes are overwritten, not merely let go."""
         with self.connection(commit=True) as connection:
-            connection.execute("DELETE FROM pages WHERE expires <= ?", (time.time(),))
+            expired = "DELETE FROM pages WHERE expires <= ?"
+            deleted = connection.execute(expired, (time.time(),)).rowcount
+        if deleted:
+            self._checkpoint()
 
     def wipe(self) -> None:
         with self.connection(commit=True) as connection:
             connection.execute("DELETE FROM pages")
         self.vacuum()
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        # Until then, the log beside the file holds what was deleted.
         with self.connection() as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
@@ -176,22 +195,28 @@ class _Rows(SQLiteDict):
                 self._active_transaction = False
 
 
-def _pack(stored: Stored) -> bytes:
+def _pack(seal: bytes, stored: Stored) -> bytes:
     squeezed = pa.Codec("zstd", compression_level=1).compress(stored.body, asbytes=True)
-    return msgspec.msgpack.encode((squeezed, len(stored.body), stored.fetched, stored.expires))
+    members = (stored.key, squeezed, len(stored.body), stored.fetched, stored.expires)
+    packed = msgspec.msgpack.encode(members)
+    return _mark(seal, packed) + packed
 
 
-def _unpack(row: bytes) -> Stored:
-    try:
-        squeezed, size, fetched, expires = _ROW.decode(row)
-        body = pa.Codec("zstd").decompress(squeezed, decompressed_size=size, asbytes=True)
-    except (OSError, MemoryError, OverflowError) as error:
-        raise ValueError(f"a damaged row: {error}") from None  # which the storage takes for a miss
-    return Stored(body, fetched, expires)
+def _unpack(seal: bytes, row: bytes) -> Stored:
+    mark, packed = row[:_MARK], row[_MARK:]
+    if not hmac.compare_digest(mark, _mark(seal, packed)):
+        raise ValueError("its seal is broken")  # which the storage takes for a miss
+    key, squeezed, size, fetched, expires = _ROW.decode(packed)
+    body = pa.Codec("zstd").decompress(squeezed, decompressed_size=size, asbytes=True)
+    return Stored(key, body, fetched, expires)
 
 
-_ROW = msgspec.msgpack.Decoder(tuple[bytes, int, float, float])
-_SERIALIZER = SerializerPipeline([Stage(dumps=_pack, loads=_unpack)], is_binary=True)
+def _mark(seal: bytes, packed: bytes) -> bytes:
+    return hashlib.blake2b(packed, key=seal, digest_size=_MARK).digest()
+
+
+_MARK = 32  # bytes
+_ROW = msgspec.msgpack.Decoder(tuple[str, bytes, int, float, float])
 
 
 def _make_private(path: Path) -> None:

@@ -170,6 +170,8 @@ class TrackstarClient:
         self.close()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "settings"):  # in a traceback of `__init__`
+            return "TrackstarClient(?)"
         where = f"{str(self.settings.cache_dir)!r}" if self.settings.cache else "False"
         return (
             f"TrackstarClient({self.settings.base_url!r}, "

@@ -211,6 +211,8 @@ _CLASSES: dict[int, type[ApiError]] = {
     501: NotSupportedError,
 }
 
+_LONG = 500  # characters of the server's words in a message
+
 _ADVICE = {
     401: "check the API key and the access token",
     403: "the connection's policy forbids this; ask its owner",
@@ -222,18 +224,24 @@ _ADVICE = {
 
 
 def error_for(
-    status: int, body: bytes, *, request_id: str | None = None, retry_after: float | None = None
+    status: int,
+    body: bytes,
+    *,
+    request_id: str | None = None,
+    retry_after: float | None = None,
+    scrub: Callable[[str], str] = str,
 ) -> ApiError:
-    """Build the error that an HTTP answer stands for."""
+    """Build the error that an HTTP answer stands for; `scrub` goes over the server's words."""
     said = _parse(body)
-    error = said.get("error") if isinstance(said.get("error"), str) else None
-    origin = said.get("origin") if isinstance(said.get("origin"), str) else None
+    error = scrub(said["error"]) if isinstance(said.get("error"), str) else None
+    origin = scrub(said["origin"]) if isinstance(said.get("origin"), str) else None
+    request_id = scrub(request_id) if request_id else None
     cls = _CLASSES.get(status, ServerError if status >= 500 else ApiError)  # noqa: PLR2004
     parts = [f"the API answered {status}"]
     if error:
-        parts.append(f": {error}")
+        parts.append(f": {error[:_LONG]}")
     if isinstance(said.get("detail"), dict):
-        parts.append(f" {json.dumps(said['detail'], ensure_ascii=False)[:500]}")
+        parts.append(f" {scrub(json.dumps(said['detail'], ensure_ascii=False))[:_LONG]}")
     if status in _ADVICE:
         parts.append(f"; {_ADVICE[status]}")
     if request_id:
@@ -252,7 +260,7 @@ def error_for(
 def _parse(body: bytes) -> dict[str, Any]:
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
 

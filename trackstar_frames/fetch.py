@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
 from contextlib import nullcontext
+from datetime import datetime
 from functools import partial
 from typing import Any
 

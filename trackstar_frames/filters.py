@@ -145,7 +145,7 @@ def split(name: str) -> tuple[str, str | None]:
     >>> split("order_number__eq_insensitive"), split("created_date[gte]"), split("type")
     (('order_number', 'eq-insensitive'), ('created_date', 'gte'), ('type', None))
     """
-    match = re.fullmatch(r"(\w+?)(?:__(\w+)|\[([\w-]+)\])?", name)
+    match = re.fullmatch(r"(\w+?)(?:__([\w-]+)|\[([\w-]+)\])?", name)
     field, worded, bracketed = match.groups() if match else (name, None, None)
     if field in FETCH_OPTIONS:
         raise FilterError(f"{name} is no filter: {field!r} is an option of the fetch functions")

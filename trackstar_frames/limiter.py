@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
 
 __all__ = ["Limiter"]
 
@@ -12,10 +13,10 @@ _SECOND = 1.0
 
 
 class Limiter:
-    """Let at most `rate` requests start in any one second, over all threads.
+    """Let at most `rate` requests reach the server in any one second, over all threads.
 
-    Each caller books the next free moment and sleeps until then, so the callers go in the
-    order in which they came.
+    There are `rate` places. A request takes one, and one second after its answer began the
+    place is free again: so the server never sees more, however long the way to it is.
 
     Parameters
     ----------
@@ -25,22 +26,19 @@ class Limiter:
 
     def __init__(self, rate: int | None) -> None:
         self.rate = rate
-        self._booked: deque[float] = deque(maxlen=rate or 0)
-        self._lock = threading.Lock()
+        self._free: SimpleQueue[float] = SimpleQueue()
+        for _ in range(rate or 0):
+            self._free.put(0.0)
 
-    def wait(self) -> float:
-        """Sleep until a request may start, and tell how many seconds that took."""
-        delay = self._book()
-        if delay > 0:
-            time.sleep(delay)
-        return delay
-
-    def _book(self) -> float:
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until a request may start; leave the block once its answer begins."""
         if self.rate is None:
-            return 0.0
-        with self._lock:
-            now = time.monotonic()
-            full = len(self._booked) == self.rate
-            start = max(now, self._booked[0] + _SECOND) if full else now
-            self._booked.append(start)
-        return start - now
+            yield
+            return
+        moment = self._free.get()
+        try:
+            time.sleep(max(0.0, moment - time.monotonic()))
+            yield
+        finally:
+            self._free.put(time.monotonic() + _SECOND)

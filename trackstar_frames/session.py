@@ -7,21 +7,23 @@ only when it is whole.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 import random
 import re
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 import tenacity
+import urllib3
 
 from trackstar_frames.cache import PageCache, Stored
 from trackstar_frames.envelope import Envelope, read_envelope
@@ -86,7 +88,8 @@ class Session:
         self.settings = settings
         self.requests = 0
         self._credentials = credentials
-        self._cache = PageCache(settings.cache_dir) if settings.cache else None
+        seal = credentials.fingerprint("the seal of what is on disk").encode()
+        self._cache = PageCache(settings.cache_dir, seal) if settings.cache else None
         self._limiter = Limiter(settings.rate_limit)
         self._local = threading.local()
         self._count = threading.Lock()
@@ -99,6 +102,7 @@ class Session:
         refresh: bool = False,
         offline: bool = False,
         chain: float | None = None,
+        check: Callable[[Envelope], object] = bool,
     ) -> Answer:
         """Get one page, from disk or from the server.
 
@@ -114,6 +118,8 @@ class Session:
             The expiry of the listing that this page continues. A page on disk belongs to
             the listing if it expires with it; all pages of a listing expire together, so
             that the head of one day is never joined to the tail of another.
+        check
+            Raises ResponseError for an answer that is whole but cannot be, before it is kept.
 
         Raises
         ------
@@ -127,17 +133,18 @@ class Session:
         if stored is not None:
             fetched = datetime.fromtimestamp(stored.fetched, UTC)
             envelope = read_envelope(stored.body)
+            check(envelope)
             return Answer(stored.body, envelope, fetched, stored.expires, from_cache=True)
         if offline:
             raise OfflineMissError(
                 "offline=True, and a page of this listing is not on disk (never read with this "
                 "connection and these filters, or expired); fetch it once with offline=False"
             )
-        body, envelope = self._with_retries(path, params)
+        body, envelope = self._with_retries(path, params, check)
         fetched_seconds = time.time()
         expires = fetched_seconds + self.settings.expire_after if chain is None else chain
         if self._cache is not None:
-            self._cache.write(key, Stored(body, fetched_seconds, expires))
+            self._cache.write(key, body, fetched_seconds, expires)
         fetched = datetime.fromtimestamp(fetched_seconds, UTC)
         return Answer(body, envelope, fetched, expires, from_cache=False)
 
@@ -154,19 +161,19 @@ class Session:
 
     def _look_up(self, key: str, chain: float | None) -> Stored | None:
         stored = self._cache.read(key) if self._cache is not None else None
-        if stored is None:
+        if stored is None or (chain is not None and stored.expires != chain):
             return None
-        belongs = stored.expires > time.time() if chain is None else stored.expires == chain
-        return stored if belongs else None
+        ends = min(stored.expires, stored.fetched + self.settings.expire_after)
+        return stored if chain is not None or ends > time.time() else None
 
     def _key(self, path: str, params: dict[str, str]) -> str:
         """Name an answer so that only the same credentials find it, and none can be read off."""
-        key, token = self._credentials.api_key, self._credentials.access_token
-        secret = key.encode() + b"\0" + token.encode()
-        asked = f"{self.settings.base_url}{path}?{urlencode(sorted(params.items()))}"
-        return hmac.new(secret, asked.encode(), hashlib.sha256).hexdigest()
+        asked = urlencode(sorted(params.items()))
+        return self._credentials.fingerprint(f"{self.settings.base_url}{path}?{asked}")
 
-    def _with_retries(self, path: str, params: dict[str, str]) -> tuple[bytes, Envelope]:
+    def _with_retries(
+        self, path: str, params: dict[str, str], check: Callable[[Envelope], object]
+    ) -> tuple[bytes, Envelope]:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_retry),
             stop=self._out_of_patience,
@@ -174,27 +181,28 @@ class Session:
             before_sleep=_tell,
             reraise=True,
         )
-        return retrying(self._ask, path, params)
+        return retrying(self._ask, path, params, check)
 
     def _out_of_patience(self, state: tenacity.RetryCallState) -> bool:
         tried_enough = state.attempt_number > self.settings.retries
         return tried_enough or state.idle_for + state.upcoming_sleep > self.settings.max_wait
 
-    def _ask(self, path: str, params: dict[str, str]) -> tuple[bytes, Envelope]:
-        self._limiter.wait()
-        with self._count:
-            self.requests += 1
+    def _ask(
+        self, path: str, params: dict[str, str], check: Callable[[Envelope], object]
+    ) -> tuple[bytes, Envelope]:
         answer = self._send(path, params)
         if isinstance(answer, BaseException):
             raise answer
         if answer.status_code != requests.codes.ok:
             raise self._refusal(answer)
         try:
-            return answer.content, read_envelope(answer.content)
+            envelope = read_envelope(answer.content)
+            check(envelope)
         except ResponseError as error:
             error.status = answer.status_code
-            error.request_id = answer.headers.get("X-Request-Id")
+            error.request_id = self._request_id(answer)
             raise
+        return answer.content, envelope
 
     def _send(self, path: str, params: dict[str, str]) -> requests.Response | BaseException:
         """Send, and hand a fault back rather than raise it.
@@ -208,10 +216,10 @@ class Session:
                 params=params,
                 timeout=(min(self.settings.timeout, _CONNECT_TIMEOUT), self.settings.timeout),
             )
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             transient = isinstance(error, _TRANSIENT)
             trusted = not isinstance(error, requests.exceptions.SSLError)
-            reason = self._credentials.scrub(f"{type(error).__name__}: {error}"[:500])
+            reason = self._credentials.scrub(f"{type(error).__name__}: {error}")[:500]
             return NetworkError(
                 f"no whole answer from {self.settings.base_url}: {reason}",
                 retryable=transient and trusted,
@@ -221,23 +229,38 @@ class Session:
             return error.with_traceback(None)
 
     def _refusal(self, answer: requests.Response) -> TrackstarError:
-        body = self._credentials.scrub(answer.text).encode()
         return error_for(
             answer.status_code,
-            body,
-            request_id=answer.headers.get("X-Request-Id"),
+            answer.content,
+            request_id=self._request_id(answer),
             retry_after=_retry_after(answer.headers.get("Retry-After", "")),
+            scrub=self._credentials.scrub,
         )
+
+    def _request_id(self, answer: requests.Response) -> str | None:
+        given = answer.headers.get("X-Request-Id")
+        return None if given is None else self._credentials.scrub(given)
 
     def _http(self) -> requests.Session:
         """One `requests.Session` per thread: it is not documented as safe to share."""
         if not hasattr(self._local, "session"):
             session = _SameOriginSession()
+            for scheme in ("https://", "http://"):
+                session.mount(scheme, _Throttled(self._turn))
             session.auth = self._sign
+            # A proxy would read plain http, which is allowed on loopback only.
+            session.trust_env = self.settings.base_url.startswith("https:")
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             self._local.session = session
         found: requests.Session = self._local.session
         return found
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._limiter.turn():
+            with self._count:
+                self.requests += 1
+            yield
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["x-trackstar-api-key"] = self._credentials.api_key
@@ -248,11 +271,27 @@ class Session:
 class _SameOriginSession(requests.Session):
     """Follow no redirect to another scheme, host or port: the headers would travel along."""
 
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, *_: object) -> None:
+        """Take no cookie along; the inherited one would also look into netrc."""
+        prepared_request.headers.pop("Cookie", None)
+
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         target = super().get_redirect_target(resp)
         if target is None or _origin(urljoin(resp.url, target)) != _origin(resp.url):
             return None
         return target
+
+
+class _Throttled(requests.adapters.HTTPAdapter):
+    """Send each request, those of redirects too, when it is its turn."""
+
+    def __init__(self, turn: Callable[[], AbstractContextManager[None]]) -> None:
+        super().__init__()
+        self._turn = turn
+
+    def send(self, *request: Any, **options: Any) -> requests.Response:
+        with self._turn():
+            return super().send(*request, **options)
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -283,7 +322,7 @@ def _retry_after(header: str) -> float | None:
         return float(header)
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())

@@ -131,14 +131,17 @@ class Credentials:
     def scrub(self, text: str) -> str:
         """Take the secrets out of a text that came from elsewhere."""
         for secret in sorted((self.access_token, self.api_key), key=len, reverse=True):
-            for spelling in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
-                text = text.replace(Masked(spelling), "***")
+            for spelling in map(Masked, (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])):
+                text = text.replace(spelling, "***")
         return text
 
     def fingerprint(self, text: str) -> str:
         """Hash a text under both secrets: without them it is neither found nor made."""
-        both = hashlib.sha256("\0".join((self.api_key, self.access_token)).encode()).digest()
-        return hashlib.blake2b(text.encode(), key=both, digest_size=32).hexdigest()
+        # In one expression: no variable of a frame holds the secrets in clear.
+        key = hashlib.sha256(
+            b"\0".join((self.api_key.encode(), self.access_token.encode()))
+        ).digest()
+        return hashlib.blake2b(text.encode(), key=key, digest_size=32).hexdigest()
 
 
 def _secret(name: str, given: str | None) -> Masked:
@@ -189,7 +192,9 @@ class Settings:
             cache=flag("cache", given["cache"]),
             cache_dir=cache_dir(given["cache_dir"]),
             expire_after=_seconds("expire_after", given["expire_after"]),
-            rate_limit=None if rate_limit is None else whole("rate_limit", rate_limit, low=1),
+            rate_limit=None
+            if rate_limit is None
+            else whole("rate_limit", rate_limit, low=1, high=1000),
             timeout=_seconds("timeout", given["timeout"]),
             retries=whole("retries", given["retries"], low=0),
             max_wait=_seconds("max_wait", given["max_wait"], may_be_zero=True),

@@ -1,0 +1,164 @@
+"""What every test has: a clean environment, a cache of its own, and no window that opens."""
+
+import importlib.util
+import os
+import socket
+import sys
+import threading
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from trackstar_frames.sandbox import Sandbox
+
+os.environ["MPLBACKEND"] = "Agg"
+
+_SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+settings.register_profile("everyday", max_examples=25, deadline=None, suppress_health_check=_SLOW)
+settings.register_profile("slow", max_examples=300, deadline=None, suppress_health_check=_SLOW)
+
+_FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "netrc", "ci")
+
+
+def pytest_configure(config):
+    chosen = config.getoption("-m")
+    by_mark = "slow" if "slow" in chosen and "not slow" not in chosen else "everyday"
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", by_mark))
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    for name in list(os.environ):
+        if name.startswith("TRACKSTAR_") or name.lower() in _FOREIGN:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TRACKSTAR_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays():
+    yield
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close("all")
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Plain Python over the orders themselves: what the frames must hold."""
+    path = Path(__file__).with_name("reference.py")
+    spec = importlib.util.spec_from_file_location("reference", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def few():
+    """A server of 350 orders without faults; its log grows over the session."""
+    with Sandbox(orders=350, seed=7, rate_limit=None) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def some_orders(few):
+    """The orders of `few`, to start servers from at no cost."""
+    return few.orders
+
+
+@pytest.fixture
+def serve(some_orders):
+    """Start a server of 60 orders (or others) with faults."""
+    running = []
+
+    def start(*faults, orders=60, **options):
+        given = some_orders[:orders] if isinstance(orders, int) else orders
+        options = {"rate_limit": None} | options
+        sandbox = Sandbox(orders=given, faults=faults, **options).start()
+        running.append(sandbox)
+        return sandbox
+
+    yield start
+    for sandbox in running:
+        sandbox.stop()
+
+
+@pytest.fixture
+def ask(serve):
+    """Start a server with faults and a client of it that is quick to give up."""
+
+    def start(*faults, orders=60, client=None, **options):
+        sandbox = serve(*faults, orders=orders, **options)
+        quick = {"rate_limit": None, "retries": 2, "max_wait": 5, "timeout": 5}
+        return sandbox, sandbox.client(**quick | (client or {}))
+
+    return start
+
+
+@pytest.fixture
+def raw_server():
+    """Start a server that answers each request with whatever a function writes.
+
+    The function gets the request's handler; `.seen` lists path and headers of each request.
+    """
+    running = []
+
+    def start(answer):
+        seen = []
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                seen.append((self.path, dict(self.headers)))
+                answer(self)
+
+            def log_message(self, *_):
+                pass
+
+            def handle(self):
+                try:
+                    super().handle()
+                except OSError:
+                    self.close_connection = True
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        running.append((server, thread))
+        url = f"http://127.0.0.1:{server.server_port}"
+        return SimpleNamespace(base_url=url, seen=seen)
+
+    yield start
+    for server, thread in running:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def reply():
+    """Write one whole answer to a raw server's handler."""
+
+    def write(handler, body=b'{"data": [], "next_token": null}', status=200, **headers):
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return write
+
+
+@pytest.fixture
+def closed_url():
+    """The address of a port where nobody listens."""
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return f"http://127.0.0.1:{port}"

@@ -1,0 +1,417 @@
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import trackstar_frames as tf
+from trackstar_frames.limiter import Limiter
+from trackstar_frames.sandbox import Fault
+from trackstar_frames.session import _retry_after
+
+GOOD = b'{"data": [{"id": "a"}], "next_token": null, "total_count": 1}'
+
+
+def busiest(times, window):
+    """Count the most that fell into any window."""
+    return max(sum(first <= t < first + window for t in times) for first in times)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("status", status=429, retry_after=0),
+        Fault("status", status=429),
+        Fault("status", status=500),
+        Fault("status", status=502),
+        Fault("status", status=503, retry_after=0.1),
+        Fault("status", status=504),
+        Fault("html", status=502),
+        Fault("html", status=200),
+        Fault("not_json"),
+        Fault("cut"),
+        Fault("reset"),
+        Fault("hang", seconds=1.5),
+    ],
+    ids=lambda fault: f"{fault.kind} {fault.status or ''} {fault.retry_after}",
+)
+@pytest.mark.parametrize("nth", [1, 3])
+def test_what_may_pass_is_tried_again(ask, reference, fault, nth):
+    fault = Fault(**{**vars(fault), "nth": nth})
+    sandbox, client = ask(fault, client={"timeout": 0.5, "cache": False})
+    frames = tf.fetch_orders(client=client, page_size=20)
+    reference.assert_frames_hold(frames, sandbox.orders)
+    assert len(sandbox.requests) == frames.info["requests"] == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, tf.ApiError),
+        (401, tf.AuthError),
+        (403, tf.AuthError),
+        (404, tf.ApiError),
+        (408, tf.ApiError),
+        (422, tf.ApiError),
+        (501, tf.NotSupportedError),
+    ],
+)
+def test_what_will_not_pass_is_asked_once(ask, status, kind):
+    sandbox, client = ask(Fault("status", status=status, error="no", origin="integration"))
+    with pytest.raises(kind) as caught:
+        tf.fetch_orders(client=client)
+    error = caught.value
+    assert type(error) is kind
+    assert (error.status, error.error, error.origin) == (status, "no", "integration")
+    assert error.request_id == "req_00000001"
+    assert error.request_id in str(error)
+    assert (error.retryable, error.retry_after) == (False, None)
+    assert len(sandbox.requests) == 1
+
+
+def test_wrong_credentials_are_refused(serve):
+    sandbox = serve()
+    with pytest.raises(tf.AuthError, match="check the API key"):
+        tf.fetch_orders(client=sandbox.client(access_token="wrong"))
+    assert len(sandbox.requests) == 1
+
+
+def test_a_server_of_another_mind_names_the_field(raw_server, reply):
+    body = b'{"error": "Validation error", "detail": {"query": {"status": ["Unknown \\ud83d"]}}}'
+    server = raw_server(lambda handler: reply(handler, body, 422))
+    with pytest.raises(tf.ApiError, match=r"status.*Unknown") as caught:
+        tf.fetch_orders(client=tf.TrackstarClient("key-1", "token-1", base_url=server.base_url))
+    assert (caught.value.error, caught.value.origin) == ("Validation error", None)
+
+
+@pytest.mark.parametrize("retries", [0, 1, 2])
+def test_retries_are_counted_beside_the_first_try(ask, retries):
+    sandbox, client = ask(Fault("status", status=503), client={"retries": retries})
+    with pytest.raises(tf.ServerError) as caught:
+        tf.fetch_orders(client=client)
+    assert caught.value.retryable
+    assert len(sandbox.requests) == retries + 1
+
+
+def test_max_wait_bounds_the_waiting_for_one_page(ask):
+    sandbox, client = ask(Fault("status", status=503), client={"retries": 99, "max_wait": 1})
+    begun = time.monotonic()
+    with pytest.raises(tf.ServerError):
+        tf.fetch_orders(client=client)
+    assert time.monotonic() - begun < 5
+    assert 2 <= len(sandbox.requests) <= 4
+
+
+def test_no_waiting_at_all(ask):
+    sandbox, client = ask(Fault("status", status=503), client={"max_wait": 0})
+    with pytest.raises(tf.ServerError):
+        tf.fetch_orders(client=client)
+    assert len(sandbox.requests) == 1
+
+
+def test_a_wait_that_is_too_long_raises_at_once(ask):
+    sandbox, client = ask(Fault("status", status=429, retry_after=3600))
+    begun = time.monotonic()
+    with pytest.raises(tf.RateLimitError) as caught:
+        tf.fetch_orders(client=client)
+    assert time.monotonic() - begun < 5
+    assert (caught.value.retry_after, caught.value.retryable) == (3600, True)
+    assert len(sandbox.requests) == 1
+
+
+def test_a_server_that_asks_for_no_wait_is_not_stormed(ask):
+    sandbox, client = ask(Fault("status", status=429, retry_after=0), client={"retries": 2})
+    with pytest.raises(tf.RateLimitError) as caught:
+        tf.fetch_orders(client=client)
+    times = [request.time for request in sandbox.requests]
+    assert len(times) == 3
+    assert times[1] - times[0] >= 0.2
+    assert times[2] - times[1] >= 0.4
+    assert caught.value.retry_after == 0
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_the_wait_that_is_asked_for_is_kept(ask, form):
+    moment = datetime.now(UTC) + timedelta(seconds=3)
+    asked = 2 if form == "seconds" else format_datetime(moment, usegmt=True)
+    sandbox, client = ask(Fault("status", status=429, retry_after=asked, nth=1))
+    tf.fetch_orders(client=client)
+    first, second = (request.time for request in sandbox.requests)
+    assert second - first >= (2 if form == "seconds" else 1)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("", None),
+        ("0", 0),
+        (" 7 ", 7),
+        ("1.5", 1.5),
+        ("soon", None),
+        ("-3", None),
+        ("1, 2", None),
+        ("nan", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Wed, 21 Oct 2015 07:28:00 -0000", 0),
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", None),
+        ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+    ],
+)
+def test_retry_after_is_read(header, seconds):
+    assert _retry_after(header) == seconds
+
+
+@given(st.text() | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ [+-]?\w+"))
+def test_any_retry_after_is_read_or_left(header):
+    found = _retry_after(header)
+    assert found is None or found >= 0
+
+
+def test_garbage_for_a_wait_is_no_wait(ask):
+    sandbox, client = ask(Fault("status", status=429, retry_after="soon", nth=1))
+    assert len(tf.fetch_orders_df(client=client)) == 60
+    assert len(sandbox.requests) == 2
+
+
+def test_the_rate_is_kept_at_the_server(serve):
+    sandbox = serve(orders=45, rate_limit=10)
+    client = sandbox.client(rate_limit=10, cache=False)
+    tf.fetch_orders(client=client, page_size=2)
+    assert [request.status for request in sandbox.requests] == [200] * 23
+    assert busiest([request.time for request in sandbox.requests], 0.999) <= 10
+
+
+def test_the_rate_is_one_over_all_threads(serve):
+    sandbox = serve(orders=45, rate_limit=10)
+    client = sandbox.client(rate_limit=10, cache=False)
+    threads = [
+        threading.Thread(target=lambda: tf.fetch_orders(client=client, page_size=9))
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [request.status for request in sandbox.requests] == [200] * 25
+    assert busiest([request.time for request in sandbox.requests], 0.999) <= 10
+
+
+def test_what_comes_from_disk_costs_no_budget(serve):
+    sandbox = serve()
+    client = sandbox.client(rate_limit=1)
+    tf.fetch_orders(client=client)
+    begun = time.monotonic()
+    for _ in range(20):
+        tf.fetch_orders(client=client)
+    assert time.monotonic() - begun < 15
+    assert len(sandbox.requests) == 1
+
+
+def test_retries_and_redirects_cost_budget(raw_server, reply):
+    times = []
+
+    def answer(handler):
+        times.append(time.monotonic())
+        if len(times) in (1, 2, 4):
+            return reply(handler, b"", 302, Location="/elsewhere")
+        return reply(handler, GOOD, 503 if len(times) == 3 else 200)
+
+    server = raw_server(answer)
+    client = tf.TrackstarClient("k", "t", base_url=server.base_url, rate_limit=2)
+    tf.fetch_orders(client=client)
+    assert len(times) == client.session.requests == 5
+    assert busiest(times, 0.999) <= 2
+
+
+def test_no_limit_is_no_wait():
+    limiter = Limiter(None)
+    begun = time.monotonic()
+    for _ in range(1000):
+        with limiter.turn():
+            pass
+    assert time.monotonic() - begun < 1
+
+
+def test_a_turn_that_breaks_gives_its_place_back():
+    limiter = Limiter(1)
+    for _ in range(2):
+        with pytest.raises(KeyError), limiter.turn():
+            raise KeyError
+    with limiter.turn():
+        pass
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_leaves_the_origin(serve, ask, status):
+    elsewhere = serve()
+    port = elsewhere.base_url.rpartition(":")[2]
+    for to in (
+        f"{elsewhere.base_url}/wms/orders",
+        f"http://localhost:{port}/wms/orders",
+        f"//127.0.0.1:{port}/wms/orders",
+    ):
+        sandbox, client = ask(Fault("redirect", status=status, to=to))
+        with pytest.raises(tf.ApiError, match=str(status)):
+            tf.fetch_orders(client=client)
+        assert len(sandbox.requests) == 1
+    assert not elsewhere.requests
+
+
+@pytest.mark.parametrize("kind", ["scheme", "host", "bad port", "not a url", "odd bytes"])
+def test_odd_redirects_are_an_error(raw_server, reply, kind):
+    def answer(handler):
+        port = handler.server.server_port
+        to = {
+            "scheme": f"https://127.0.0.1:{port}/wms/orders",
+            "host": f"http://localhost:{port}/wms/orders",
+            "bad port": "http://127.0.0.1:99999999/",
+            "not a url": "http://[::1/",
+            "odd bytes": "/\xff\xfe",
+        }[kind]
+        reply(handler, b"", 302, Location=to)
+
+    server = raw_server(answer)
+    client = tf.TrackstarClient("k", "t", base_url=server.base_url, retries=0)
+    with pytest.raises(tf.TrackstarError):
+        tf.fetch_orders(client=client)
+    assert len(server.seen) == 1
+
+
+def test_a_redirect_within_the_origin_is_followed(ask, reference):
+    sandbox, client = ask(Fault("redirect", to="/wms/orders?limit=1000", nth=1))
+    reference.assert_frames_hold(tf.fetch_orders(client=client), sandbox.orders)
+    assert len(sandbox.requests) == 2
+
+
+def test_redirects_without_end_are_an_error(ask):
+    sandbox, client = ask(Fault("redirect", to="/wms/orders?limit=1000"), client={"retries": 1})
+    with pytest.raises(tf.NetworkError, match="TooManyRedirects"):
+        tf.fetch_orders(client=client)
+    assert len(sandbox.requests) == 31
+
+
+def test_netrc_and_cookies_are_left_alone(raw_server, reply, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password hunter2\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    pages = iter([b'{"data": [], "next_token": "t"}', GOOD])
+
+    def answer(handler):
+        headers = {"Set_Cookie": "session=hunter2; Path=/"}
+        if len(server.seen) == 1:
+            return reply(handler, b"", 307, Location="/moved", **headers)
+        return reply(handler, next(pages), **headers)
+
+    server = raw_server(answer)
+    client = tf.TrackstarClient("key", "token", base_url=server.base_url)
+    tf.fetch_orders(client=client)
+    assert [path.partition("?")[0] for path, _ in server.seen] == [
+        "/wms/orders",
+        "/moved",
+        "/wms/orders",
+    ]
+    for _, headers in server.seen:
+        assert headers["x-trackstar-api-key"] == "key"
+        assert headers["x-trackstar-access-token"] == "token"
+        assert not {"authorization", "cookie"} & {name.lower() for name in headers}
+
+
+def test_no_proxy_reads_what_is_sent_in_clear(raw_server, reply, serve, monkeypatch):
+    proxy = raw_server(lambda handler: reply(handler, GOOD))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, proxy.base_url)
+    sandbox = serve()
+    assert len(tf.fetch_orders_df(client=sandbox.client())) == 60
+    assert not proxy.seen
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'\xef\xbb\xbf{"data": [{"id": "a"}], "next_token": null}',
+        b'\n{\n "data" : [\n  {\n "id" : "a" }\n ,{"id":"b"} ] ,\r\n "next_token":null }\n\n',
+        b'{"next_token": null, "brand_new": [1, {"x": 2}], "data": [{"id": "a"}]}',
+        b'{"data": [{"id": "a", "total_price": NaN, "tags": ["\\ud800"]}], "next_token": null}',
+        b'{"data": [{"id": "a"}], "next_token": null, "total_count": "many"}',
+    ],
+)
+def test_bodies_that_are_spelt_otherwise(raw_server, reply, body):
+    server = raw_server(lambda handler: reply(handler, body))
+    client = tf.TrackstarClient("k", "t", base_url=server.base_url)
+    assert tf.fetch_orders_df(client=client)["id"][0] == "a"
+    assert next(client.iter_pages()).orders[0]["id"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (200, b"", tf.ResponseError),
+        (200, b"null", tf.ResponseError),
+        (200, b"[]", tf.ResponseError),
+        (200, b'{"error": "sorry"}', tf.ResponseError),
+        (200, b'{"data": null, "next_token": null}', tf.ResponseError),
+        (200, b'{"data": [null], "next_token": null}', tf.ResponseError),
+        (200, b'{"data": [[]], "next_token": null}', tf.ResponseError),
+        (200, b'{"data": [1], "next_token": null}', tf.ResponseError),
+        (200, b'{"data": [], "next_token": {}}', tf.ResponseError),
+        (200, b'{"data": [], "next_token": false}', tf.ResponseError),
+        (200, b'{"data": [{"id": "\xff"}], "next_token": null}', tf.ResponseError),
+        (200, GOOD.decode().encode("utf-16"), tf.ResponseError),
+        (200, GOOD + GOOD, tf.ResponseError),
+        (200, b"[" * 200_000, tf.ResponseError),
+        (201, GOOD, tf.ApiError),
+        (206, GOOD, tf.ApiError),
+        (304, b"", tf.ApiError),
+        (500, b"[" * 200_000, tf.ServerError),
+        (500, b"\xff\xfe", tf.ServerError),
+        (500, b'{"error": {"no": "text"}, "origin": 5, "detail": "none"}', tf.ServerError),
+        (999, b"", tf.ServerError),
+    ],
+)
+def test_no_bad_answer_is_taken_for_an_empty_page(raw_server, reply, status, body, kind):
+    server = raw_server(lambda handler: reply(handler, body, status))
+    client = tf.TrackstarClient("k", "t", base_url=server.base_url, retries=0)
+    with pytest.raises(kind) as caught:
+        tf.fetch_orders_df(client=client)
+    assert type(caught.value) is kind
+    assert caught.value.status == status
+    assert len(str(caught.value)) < 2000
+
+
+def test_nobody_listens(closed_url):
+    client = tf.TrackstarClient("k", "t", base_url=closed_url, retries=1, max_wait=2)
+    with pytest.raises(tf.NetworkError, match="no whole answer") as caught:
+        tf.fetch_orders_df(client=client)
+    assert caught.value.retryable
+    assert client.session.requests == 2
+
+
+@pytest.mark.parametrize("way", ["closed", "no status", "chunks"])
+def test_answers_that_stop(raw_server, way):
+    def answer(handler):
+        handler.close_connection = True
+        if way == "closed":  # a body without a length ends with the connection
+            handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + GOOD[:-9])
+        elif way == "no status":
+            handler.wfile.write(b"hello\r\n\r\n")
+        else:
+            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            handler.wfile.write(head + b"%x\r\n%b\r\n" % (len(GOOD), GOOD))
+
+    server = raw_server(answer)
+    client = tf.TrackstarClient("k", "t", base_url=server.base_url, retries=1)
+    with pytest.raises((tf.NetworkError, tf.ResponseError)) as caught:
+        tf.fetch_orders_df(client=client)
+    assert caught.value.retryable
+    assert len(server.seen) == 2
+
+
+def test_repr_tells_where_and_whose(serve, tmp_path):
+    sandbox = serve()
+    assert repr(sandbox.client(cache=False, connection="acme")) == (
+        f"TrackstarClient('{sandbox.base_url}', connection='acme', cache=False)"
+    )
+    assert str(tmp_path) in repr(sandbox.client())
+    assert sandbox.client(connection="acme").connection == "acme"

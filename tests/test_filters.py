@@ -1,0 +1,359 @@
+import itertools
+import random
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import trackstar_frames as tf
+from trackstar_frames.filters import FIELDS, encode, split
+from trackstar_frames.sandbox import Sandbox
+
+DATES = ("created_date", "updated_date", "trackstar_created_date", "trackstar_updated_date")
+COMPARED = ("eq", "neq", "gt", "gte", "lt", "lte")
+WORDS = ("eq", "neq", "in", "nin", "contains", "not_contains")
+NUMBERS = (
+    "eq",
+    "in",
+    "nin",
+    "eq-insensitive",
+    "in-insensitive",
+    "contains",
+    "contains-insensitive",
+    "not_contains",
+)
+
+#: The documentation's table, written down once more.
+GRAMMAR = {
+    **dict.fromkeys(DATES, (*COMPARED, "in", "nin")),
+    "required_ship_date": COMPARED,
+    "ids": ("in",),
+    "status": WORDS,
+    "type": WORDS,
+    "warehouse_customer_id": WORDS,
+    "channel": WORDS,
+    "order_number": NUMBERS,
+    "reference_id": NUMBERS,
+    "trackstar_tags": ("contains", "not_contains"),
+}
+SINGLE = [(field, operator) for field, operators in GRAMMAR.items() for operator in operators]
+COMBINED = [pair for pair in itertools.combinations(SINGLE, 2) if "ids" not in (p[0] for p in pair)]
+
+
+def spelt(field, operator, turn=0):
+    """Spell a filter in one of the three ways."""
+    if turn == 0:
+        return f"{field}__{operator.replace('-', '_')}"
+    return f"{field}[{operator}]" if turn == 1 else f"{field}__{operator}"
+
+
+def a_value(orders, field, operator, rng):
+    """Choose what to ask for, such that some orders pass and some do not."""
+    key = "id" if field == "ids" else field
+    held = sorted({o[key] for o in orders if o.get(key)} if field != "trackstar_tags" else ["vip"])
+    if operator in ("in", "nin", "in-insensitive"):
+        chosen = rng.sample(held, min(len(held), rng.choice([1, 2, 5, 60])))
+        return [value.swapcase() for value in chosen] if "insens" in operator else chosen
+    value = rng.choice(held)
+    if operator == "eq-insensitive":
+        return value.swapcase()
+    if "contains" in operator and field != "trackstar_tags":
+        value = value[: max(1, len(value) // 2)]
+        return value.swapcase() if "insens" in operator else value
+    return value
+
+
+def expected(reference, orders, asked):
+    def typed(field, value):
+        if not field.endswith("_date"):
+            return value
+        return [reference.moment(v) for v in value] if isinstance(value, list) else moment(value)
+
+    moment = reference.moment
+    return {
+        order["id"]
+        for order in orders
+        if all(reference.matches(order, f, op, typed(f, value)) for f, op, value in asked)
+    }
+
+
+@pytest.fixture(scope="module")
+def tagged():
+    """A server of 320 orders, some of which have a null where one may be."""
+    with Sandbox(orders=320, seed=11, rate_limit=None) as first:
+        orders = first.orders
+    for number, order in enumerate(orders):
+        for step, field in enumerate(("type", "channel", "warehouse_customer_id"), 17):
+            if number % step == 0:
+                order[field] = None
+        if number % 23 == 0:
+            order["order_number"] = f"Straße & Ünïcode = {number} 100% +1"
+    with Sandbox(orders=orders, rate_limit=None) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def ids_of(tagged):
+    """Ask the server, and return the ids of what came."""
+    client = tagged.client(rate_limit=None, cache=False)
+
+    def ask(**filters):
+        ids = [o["id"] for page in client.iter_pages(**filters) for o in page.orders]
+        assert len(ids) == len(set(ids))
+        return set(ids)
+
+    return ask
+
+
+def test_the_grammar_is_that_of_the_documentation():
+    assert {name: field.operators for name, field in FIELDS.items()} == GRAMMAR
+
+
+@pytest.mark.parametrize(("field", "operator"), SINGLE)
+def test_one_filter(tagged, ids_of, reference, field, operator):
+    rng = random.Random(f"{field} {operator}")
+    orders = tagged.orders
+    for turn in range(3):
+        value = a_value(orders, field, operator, rng)
+        asked = [(field, operator, value)]
+        assert ids_of(**{spelt(field, operator, turn): value}) == expected(
+            reference, orders, asked
+        ), asked
+
+
+def pair(tagged, ids_of, reference, both):
+    rng = random.Random(str(both))
+    orders = tagged.orders
+    asked = [(field, op, a_value(orders, field, op, rng)) for field, op in both]
+    found = ids_of(**{spelt(f, op): value for f, op, value in asked})
+    assert found == expected(reference, orders, asked), asked
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_a_sample_of_pairs(tagged, ids_of, reference, part):
+    for both in random.Random(part).sample(COMBINED, 40):
+        pair(tagged, ids_of, reference, both)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(16))
+def test_all_pairs(tagged, ids_of, reference, part):
+    for both in COMBINED[part::16]:
+        pair(tagged, ids_of, reference, both)
+
+
+def test_a_plain_field_means_eq_and_a_list_means_in(tagged, ids_of):
+    orders = tagged.orders
+    assert ids_of(status="open") == {o["id"] for o in orders if o["status"] == "open"}
+    for several in (["open", "packed"], ("open", "packed"), {"open", "packed"}):
+        found = ids_of(status=several)
+        assert found == {o["id"] for o in orders if o["status"] in ("open", "packed")}
+    assert ids_of(status=pd.Series(["open"])) == ids_of(status=np.array(["open"]))
+    first = orders[0]["id"]
+    assert ids_of(ids=first) == ids_of(ids=[first]) == ids_of(ids__in=[first]) == {first}
+    moments = [o["created_date"] for o in orders[:3]]
+    assert len(ids_of(created_date=moments)) >= 3
+
+
+@pytest.mark.parametrize("field", [*DATES, "required_ship_date"])
+@pytest.mark.parametrize("operator", ["eq", "gt", "gte", "lt", "lte"])
+def test_a_bare_day_is_the_whole_day(tagged, ids_of, reference, field, operator):
+    orders = tagged.orders
+    days = sorted(reference.moment(o[field]).date() for o in orders if o.get(field))
+    day = days[len(days) // 2]
+    expected = {o["id"] for o in orders if reference.matches_day(o, field, operator, day)}
+    assert expected
+    spellings = [
+        day,
+        day.isoformat(),
+        np.datetime64(day),
+        day.strftime("%Y%m%d"),
+        day.strftime("%G-W%V-%u"),
+    ]
+    for value in spellings:
+        assert ids_of(**{f"{field}__{operator}": value}) == expected, value
+    if operator == "eq":
+        assert ids_of(**{field: day}) == expected
+
+
+@pytest.mark.parametrize("operator", COMPARED)
+def test_a_moment_in_any_dress(tagged, ids_of, reference, operator):
+    orders = tagged.orders
+    chosen = reference.moment(orders[5]["created_date"])
+    naive = chosen.replace(tzinfo=None)
+    far = chosen.astimezone(timezone(timedelta(hours=-9, minutes=-30)))
+    matching = {o["id"] for o in orders if reference.matches(o, "created_date", operator, chosen)}
+    for value in (
+        chosen,
+        naive,
+        far,
+        naive.isoformat(),
+        f"{naive.isoformat()}Z",
+        far.isoformat(),
+        pd.Timestamp(chosen),
+        pd.Timestamp(naive),
+        pd.Timestamp(far),
+        np.datetime64(naive, "s"),
+        np.datetime64(naive, "ns"),
+    ):
+        assert ids_of(**{f"created_date__{operator}": value}) == matching, repr(value)
+
+
+@pytest.mark.parametrize("operator", ["gt", "gte", "lt", "lte"])
+@pytest.mark.parametrize("fraction", ["0.25s", "-0.25s", "1ns", "-1ns", "0.999999s"])
+def test_a_fraction_keeps_the_meaning(tagged, ids_of, operator, fraction):
+    orders = tagged.orders
+    asked = pd.Timestamp(orders[5]["created_date"]) + pd.Timedelta(fraction)
+    compare = {"gt": "__gt__", "gte": "__ge__", "lt": "__lt__", "lte": "__le__"}[operator]
+    matching = {o["id"] for o in orders if getattr(pd.Timestamp(o["created_date"]), compare)(asked)}
+    for value in (asked, asked.isoformat()):
+        assert ids_of(**{f"created_date__{operator}": value}) == matching
+
+
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)), st.sampled_from(COMPARED[2:]))  # noqa: DTZ001 -- naive means UTC
+def test_rounding_keeps_the_meaning_for_whole_seconds(moment, operator):
+    (sent,) = encode({f"created_date__{operator}": moment})[0].values()
+    bound = datetime.fromisoformat(sent)
+    assert bound.microsecond == 0
+    exact = moment.replace(tzinfo=UTC)
+    compare = {"gt": "__gt__", "gte": "__ge__", "lt": "__lt__", "lte": "__le__"}[operator]
+    for seconds in (-1, 0, 1, 2):
+        order = exact.replace(microsecond=0) + timedelta(seconds=seconds)
+        assert getattr(order, compare)(bound) == getattr(order, compare)(exact)
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(GRAMMAR)), st.text(max_size=5), max_size=3), st.data()
+)
+def test_any_text_is_encoded_or_refused(filters, data):
+    operators = [data.draw(st.sampled_from(GRAMMAR[field])) for field in filters]
+    asked = {spelt(f, op): value for (f, value), op in zip(filters.items(), operators, strict=True)}
+    try:
+        queries = encode(asked)
+    except tf.FilterError:
+        return
+    assert all(isinstance(value, str) and value for query in queries for value in query.values())
+
+
+@given(st.text(max_size=12))
+def test_any_name_is_known_or_refused(name):
+    try:
+        field, _ = split(name)
+    except tf.FilterError:
+        return
+    assert field in GRAMMAR
+
+
+def test_the_order_of_filters_and_lists_makes_no_difference():
+    one = encode({"status__in": ["open", "packed", "open"], "type": "b2b"})
+    other = encode({"type": "b2b", "status": ("packed", "open")})
+    assert sorted(one[0].items()) == sorted(other[0].items())
+
+
+NOT_ASKED = [
+    ({"statsu": "open"}, "did you mean 'status'"),
+    ({"pagesize": 5}, "did you mean 'page_size'"),
+    ({"created_at": "2026-01-01"}, "created_date"),
+    ({"status__inn": ["open"]}, "did you mean 'in'"),
+    ({"order_number__neq": "1"}, "Use one of 'eq', 'in', 'nin'"),
+    ({"required_ship_date__in": ["2026-01-01T00:00:00Z"]}, "eq"),
+    ({"required_ship_date": ["2026-01-01T00:00:00Z"]}, "no 'in'"),
+    ({"status": "opne"}, "did you mean 'open'"),
+    ({"status__in": ["open", "pakced"]}, "did you mean 'packed'"),
+    ({"type": "B2C"}, "use one of|did you mean"),
+    ({"status": ""}, "empty"),
+    ({"status": None}, "None"),
+    ({"status": 1}, "int"),
+    ({"status": b"open"}, "bytes"),
+    ({"status": {"in": ["open"]}}, "dict"),
+    ({"ids": [1, 2]}, "int"),
+    ({"ids": [None]}, "NoneType"),
+    ({"order_number": "a\x00b"}, "control"),
+    ({"order_number": "a\nb"}, "control"),
+    ({"order_number": "\ud800"}, "control"),
+    ({"created_date": "yesterday"}, "yesterday"),
+    ({"created_date": "2026-13-01"}, "2026-13-01"),
+    ({"created_date": "2026-02-30"}, "2026-02-30"),
+    ({"created_date": "01/02/2026"}, "01/02/2026"),
+    ({"created_date": ""}, "not a date"),
+    ({"created_date": 1767225600}, "1767225600"),
+    ({"created_date": True}, "True"),
+    ({"created_date": None}, "None"),
+    ({"created_date": pd.NaT}, "NaT"),
+    ({"created_date__gte": np.datetime64("NaT")}, "NaT"),
+    ({"created_date__gte": np.datetime64("2026-01")}, "2026-01"),
+    ({"created_date__gte": pd.Period("2026-01")}, "2026-01"),
+    ({"created_date__gte": timedelta(days=1)}, "timedelta"),
+    ({"created_date__lte": "9999-12-31T23:59:59-01:00"}, "not a date"),
+    ({"created_date__gte": "9999-12-31T23:59:59.5Z"}, "rounded up"),
+    ({"created_date__neq": "2026-01-31"}, "whole day"),
+    ({"created_date__in": ["2026-01-31"]}, "whole day"),
+    ({"created_date__nin": [date(2026, 1, 31)]}, "whole day"),
+    ({"created_date__neq": "20260131"}, "whole day"),
+    ({"created_date__eq": "2026-01-31T00:00:00.5Z"}, "fraction"),
+    ({"created_date__in": ["2026-01-31T00:00:00.5Z"]}, "fraction"),
+    ({"created_date__eq": pd.Timestamp("2026-01-31 00:00:00.000000001")}, "fraction"),
+    ({"order_number__in": ["a,b"]}, "comma"),
+    ({"ids": "a,b"}, "comma"),
+    ({"ids": ["a", "b"], "status": "open"}, "status"),
+    ({"ids": "a", "created_date__gte": "2026-01-01"}, "created_date"),
+    ({"order_number__nin": [str(n) for n in range(101)]}, "101"),
+    ({"status__in": []}, "empty list"),
+    ({"ids": []}, "empty list"),
+    ({"status__neq": ["open", "packed"]}, "one value"),
+    ({"created_date__gte": ["2026-01-01"]}, "one value"),
+    ({"trackstar_tags": "vip"}, "trackstar_tags__contains"),
+    ({"trackstar_tags": ["vip"]}, "no 'in'"),
+    ({"status": "open", "status__eq": "packed"}, "second time"),
+    ({"status__in": ["open"], "status[in]": ["packed"]}, "second time"),
+    ({"created_date": "2026-01-01", "created_date__gte": "2026-01-01"}, "second time"),
+    ({"limit__gte": 5}, "option"),
+    ({"created_date[gte": "2026-01-01"}, "created_date"),
+    ({"extra_params": {"status": "open"}}, "place of its own"),
+    ({"extra_params": {"status__in": "open"}}, "place of its own"),
+    ({"extra_params": {"created_date[gte]": "x"}}, "place of its own"),
+    ({"extra_params": {"limit": 5}}, "place of its own"),
+    ({"extra_params": {"page_token": "x"}}, "place of its own"),
+    ({"extra_params": {"new": None}}, "text or a finite number"),
+    ({"extra_params": {"new": ""}}, "text or a finite number"),
+    ({"extra_params": {"new": [1]}}, "text or a finite number"),
+    ({"extra_params": {"new": float("nan")}}, "text or a finite number"),
+    ({"extra_params": {"new": "\ud800"}}, "text or a finite number"),
+    ({"extra_params": {1: "x"}}, "no name"),
+    ({"extra_params": {"": "x"}}, "no name"),
+    ({"extra_params": ["x"]}, "mapping"),
+    ({"extra_params": {"new": "x"}, "ids": ["a"]}, "new"),
+]
+
+
+@pytest.fixture(scope="module")
+def quiet():
+    """A server that nothing may reach."""
+    with Sandbox(orders=[], rate_limit=None) as sandbox:
+        yield sandbox
+
+
+@pytest.mark.parametrize(("call", "told"), NOT_ASKED, ids=[str(c)[:60] for c, _ in NOT_ASKED])
+def test_what_cannot_be_asked_is_refused_before_any_request(quiet, call, told):
+    client = quiet.client(cache=False)
+    with pytest.raises(tf.FilterError, match=told) as caught:
+        tf.fetch_orders_df(client=client, **call)
+    assert isinstance(caught.value, ValueError)
+    with pytest.raises(tf.FilterError, match=told):
+        client.iter_pages(**call)
+    assert not quiet.requests
+
+
+def test_options_of_the_fetch_functions_are_no_filters_of_iter_pages(quiet):
+    for name in ("limit", "progress", "snapshot", "client"):
+        with pytest.raises(tf.FilterError, match=f"'{name}' is an option"):
+            quiet.client().iter_pages(**{name: 5})
+    assert not quiet.requests
+
+
+def test_101_values_of_nin_that_are_100_pass():
+    (query,) = encode({"order_number__nin": [*map(str, range(100)), "5"]})
+    assert query["order_number[nin]"].count(",") == 99
