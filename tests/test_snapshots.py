@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 
 import duckdb
 import pandas as pd
@@ -250,3 +251,28 @@ def test_a_full_disk_spoils_no_earlier_snapshot(tmp_path):
     assert done.stdout == "SnapshotError\n"
     assert len(list(tmp_path.iterdir())) == 1
     assert len(tf.read_snapshot(tmp_path).orders) == 1000
+
+
+ENDLESS_WRITER = """
+import sys
+import time
+import trackstar_frames as tf
+frames = tf.OrderFrames.from_json([{"id": str(i), "line_items": [{}]} for i in range(3000)])
+print("writing", flush=True)
+while True:
+    tf.write_snapshot(frames, sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("milliseconds", range(0, 300, 25))
+def test_a_killed_writer_leaves_only_whole_snapshots(milliseconds, tmp_path):
+    command = [sys.executable, "-c", ENDLESS_WRITER, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "writing\n"
+        time.sleep(0.2 + milliseconds / 1000)
+        writer.kill()
+    names = tf.list_snapshots(tmp_path)["name"]
+    assert len(names) > 0
+    for name in names:
+        assert len(tf.read_snapshot(tmp_path, name).line_items) == 3000
