@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from trackstar_frames.errors import FilterError
+from trackstar_frames.errors import CredentialsError, FilterError
 from trackstar_frames.filters import encode
 from trackstar_frames.pages import MAX_PAGE, Page, walk
 from trackstar_frames.session import Session
@@ -168,6 +168,12 @@ class TrackstarClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise CredentialsError(
+            "a client is not pickled or copied, as it holds credentials; "
+            "build the client where it is used, from the environment"
+        )
 
     def __repr__(self) -> str:
         if not hasattr(self, "settings"):  # in a traceback of `__init__`

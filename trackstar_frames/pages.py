@@ -105,7 +105,10 @@ def walk(
 
     def check(envelope: Envelope) -> None:
         if _next_token(envelope, page_size) in seen - {None}:
-            raise ResponseError("the server gave the same next_token twice; the listing has no end")
+            raise ResponseError(
+                "the server gave the same next_token twice, so the listing has no end; if that "
+                "lasts, ask with refresh=True: one of the pages on disk may lead back"
+            )
 
     while True:
         cursor = {} if page_token is None else {"page_token": page_token}

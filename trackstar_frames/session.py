@@ -201,7 +201,9 @@ class Session:
         except ResponseError as error:
             error.status = answer.status_code
             error.request_id = self._request_id(answer)
-            raise
+            # Without the frames below, which hold the body: it can hold anything.
+            error.__context__ = None
+            raise error.with_traceback(None) from None
         return answer.content, envelope
 
     def _send(self, path: str, params: dict[str, str]) -> requests.Response | BaseException:

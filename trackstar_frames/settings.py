@@ -206,13 +206,12 @@ def cache_dir(given: str | os.PathLike[str] | None = None) -> Path:
     chosen = _or_environment("cache_dir", given)
     if chosen is None:
         return platformdirs.user_cache_path("trackstar_frames", appauthor=False)
-    try:
-        path = Path(chosen).expanduser().absolute()
-    except (TypeError, RuntimeError) as error:
-        raise SettingsError(f"cache_dir={chosen!r} must be a path: {error}") from None
-    if not os.fspath(chosen) or "\0" in str(path):
+    if not isinstance(chosen, (str, os.PathLike)) or str(chosen) == "" or "\0" in str(chosen):
         raise SettingsError(f"cache_dir={chosen!r} must be the path of a folder")
-    return path
+    try:
+        return Path(chosen).expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingsError(f"cache_dir={chosen!r} is nobody's folder: {error}") from None
 
 
 def _or_environment(name: str, given: Any) -> Any:

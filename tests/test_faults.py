@@ -1,0 +1,165 @@
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import trackstar_frames as tf
+from trackstar_frames.sandbox import Fault, Sandbox
+
+BAD = {
+    "no_data": tf.ResponseError,
+    "data_not_list": tf.ResponseError,
+    "item_not_object": tf.ResponseError,
+    "not_object": tf.ResponseError,
+    "not_json": tf.ResponseError,
+    "absent_token_mid": tf.ResponseError,
+    "empty_token": tf.ResponseError,
+    "bad_token_type": tf.ResponseError,
+    "repeat_token": tf.ResponseError,
+    "loop_token": tf.ResponseError,
+    "cut": tf.NetworkError,
+    "reset": tf.NetworkError,
+    "html 200": tf.ResponseError,
+    "html 502": tf.ServerError,
+    "redirect": tf.ApiError,
+    "status 400": tf.ApiError,
+    "status 401": tf.AuthError,
+    "status 403": tf.AuthError,
+    "status 404": tf.ApiError,
+    "status 422": tf.ApiError,
+    "status 429": tf.RateLimitError,
+    "status 500": tf.ServerError,
+    "status 501": tf.NotSupportedError,
+    "status 503": tf.ServerError,
+}
+HARMLESS = ["empty_page", "short_page", "duplicate", "wrong_count", "absent_token_end", "slow"]
+NEEDS_A_TOKEN = ("repeat_token",)
+
+
+def fault_of(name, **rule):
+    kind, _, status = name.partition(" ")
+    more = {"status": int(status)} if status else {}
+    if kind == "redirect":
+        more["to"] = "http://127.0.0.1:9/"
+    if kind == "slow":
+        more["seconds"] = 0.05
+    return Fault(kind, **more, **rule)
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+@pytest.mark.parametrize("lasting", [True, False])
+def test_on_a_later_page_what_was_read_is_kept(ask, reference, name, lasting):
+    where = {"first_page": False} if lasting else {"nth": 3}
+    sandbox, client = ask(fault_of(name, **where), client={"retries": 0})
+    with pytest.raises(tf.IncompleteFetchError) as caught:
+        tf.fetch_orders(client=client, page_size=15)
+    error = caught.value
+    assert type(error.__cause__) is BAD[name]
+    assert 1 <= error.pages <= 4
+    reference.assert_frames_are_part(error.frames, sandbox.orders)
+    assert len(error.frames.orders) < 60
+    if lasting:
+        for _ in range(2):
+            with pytest.raises(tf.IncompleteFetchError) as caught:
+                error.resume()
+            reference.assert_frames_are_part(caught.value.frames, sandbox.orders)
+            assert len(caught.value.frames.orders) < 60
+    elif name == "loop_token":  # the page that led back was good but for that, and is on disk
+        again = tf.fetch_orders(client=client, page_size=15, refresh=True)
+        reference.assert_frames_hold(again, sandbox.orders)
+    else:
+        reference.assert_frames_hold(error.resume(), sandbox.orders)
+
+
+@pytest.mark.parametrize("name", sorted(BAD.keys() - {"repeat_token", "loop_token"}))
+def test_on_the_first_page_it_is_the_cause_itself(ask, reference, name):
+    sandbox, client = ask(fault_of(name, nth=1), client={"retries": 0})
+    with pytest.raises(BAD[name]) as caught:
+        tf.fetch_orders_df(client=client, page_size=15)
+    assert type(caught.value) is BAD[name]
+    reference.assert_frames_hold(tf.fetch_orders(client=client, page_size=15), sandbox.orders)
+
+
+def test_a_token_that_leads_back_ends_in_an_error(ask):
+    sandbox, client = ask(Fault("loop_token"))
+    with pytest.raises(tf.IncompleteFetchError, match="twice"):
+        tf.fetch_orders(client=client, page_size=15)
+    assert len(sandbox.requests) <= 4
+
+
+@pytest.mark.parametrize("name", ["no_token", "absent_token_mid"])
+def test_an_absent_token_beside_a_full_page_is_no_end(ask, name):
+    _, client = ask(Fault(name))
+    for page_size in (15, 20, 59):
+        with pytest.raises(tf.ResponseError, match="absent beside a full page"):
+            tf.fetch_orders(client=client, page_size=page_size)
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_is_legal_is_read_through(ask, reference, name):
+    sandbox, client = ask(fault_of(name, nth={1, 3, 4}))
+    frames = tf.fetch_orders(client=client, page_size=16)
+    reference.assert_frames_hold(frames, sandbox.orders)
+
+
+def test_a_server_of_tokens_without_end_is_left_in_the_end(ask):
+    _, client = ask(Fault("empty_page", times=30))
+    assert len(tf.fetch_orders_df(client=client, page_size=15)) == 60
+
+
+RULES = st.builds(
+    fault_of,
+    st.sampled_from(sorted({*BAD, *HARMLESS} - {"status 429", "redirect"})),
+    nth=st.none() | st.sets(st.integers(1, 9), min_size=1, max_size=4),
+    every=st.none() | st.integers(2, 4),
+    times=st.integers(1, 3),
+    first_page=st.none() | st.booleans(),
+)
+
+
+MIXTURES = given(
+    rules=st.lists(RULES, max_size=4),
+    page_size=st.sampled_from([1, 7, 20, 60, 1000]),
+    retries=st.integers(0, 1),
+    cache=st.booleans(),
+    gzip=st.booleans(),
+)
+
+
+@MIXTURES
+def test_any_mixture_ends_in_the_truth_or_in_an_error(
+    some_orders, tmp_path_factory, reference, **drawn
+):
+    run_through(some_orders, tmp_path_factory.mktemp("cache"), reference, **drawn)
+
+
+@pytest.mark.slow
+@MIXTURES
+def test_many_mixtures_end_in_the_truth_or_in_an_error(
+    some_orders, tmp_path_factory, reference, **drawn
+):
+    run_through(some_orders, tmp_path_factory.mktemp("cache"), reference, **drawn)
+
+
+def run_through(some_orders, folder, reference, *, rules, page_size, retries, cache, gzip):
+    """Fetch, resume and fetch again until the faults are used up."""
+    orders = some_orders[: 12 if page_size == 1 else 60]
+    with Sandbox(orders=orders, rate_limit=None, faults=rules, gzip=gzip) as sandbox:
+        options = {"rate_limit": None, "retries": retries, "timeout": 5, "max_wait": 1}
+        client = sandbox.client(cache=cache, cache_dir=folder, **options)
+        fetch = partial(tf.fetch_orders, client=client, page_size=page_size)
+        again = fetch
+        for turn in range(30):
+            try:
+                frames = again()
+            except tf.IncompleteFetchError as error:
+                reference.assert_frames_are_part(error.frames, orders)
+                # A page that leads back stays on disk until it is asked anew.
+                again = error.resume if turn < 3 else partial(fetch, refresh=True)
+            except tf.TrackstarError:
+                again = fetch
+            else:
+                break
+        client.close()
+    reference.assert_frames_hold(frames, orders)
