@@ -36,11 +36,41 @@ def tables(orders):
     return found
 
 
-def assert_frames_hold(frames, orders):
-    """Every field of every order is there, and nothing else."""
+def assert_dataframes_hold(frames, orders):
+    """Every field of every order is in the dataframes, and nothing else."""
     for name, rows in tables(orders).items():
         assert_frame_holds(getattr(frames, name), rows, name)
     assert len(frames.problems) == 0
+
+
+def assert_frames_hold(frames, orders):
+    """The same of the Arrow tables behind the dataframes, which is much faster."""
+    held = frames.to_arrow()
+    for name, rows in tables(orders).items():
+        table = held[name]
+        assert len(table) == len(rows), name
+        unheard = {key for row in rows for key in row} - set(table.column_names)
+        assert not unheard, f"{name} has no column for {unheard}"
+        for column, values in zip(table.column_names, table.columns, strict=True):
+            kind = _KINDS.get(str(values.type), "")
+            write = _writer(column, kind)
+            expected = [None if row.get(column) is None else write(row[column]) for row in rows]
+            plain = values.cast("int64") if kind == "datetime64" else values
+            found = [
+                each if each is None or kind == "datetime64" else _read(column, kind, each)
+                for each in plain.to_pylist()
+            ]
+            assert found == expected, f"{name}.{column}"
+    assert len(held["problems"]) == 0
+
+
+_KINDS = {"timestamp[us, tz=UTC]": "datetime64", "double": "float64"}
+
+
+def _read(column, kind, value):
+    if column in FREE_FORM:
+        return json.dumps(json.loads(value), sort_keys=True)
+    return round(value, 6) if kind == "float64" else value
 
 
 def assert_frame_holds(frame, rows, name="orders"):
@@ -56,8 +86,9 @@ def assert_frame_holds(frame, rows, name="orders"):
 
 def assert_frames_are_part(frames, orders):
     """Every order in the frames is one of these orders, whole."""
-    held = set(frames.orders["id"])
-    assert len(held) == len(frames.orders)
+    ids = frames.to_arrow()["orders"]["id"].to_pylist()
+    held = set(ids)
+    assert len(held) == len(ids)
     assert held <= {order["id"] for order in orders}
     assert_frames_hold(frames, [order for order in orders if order["id"] in held])
 

@@ -18,7 +18,7 @@ def test_it_holds_every_field_of_25000_orders(reference):
     with Sandbox(orders=25_000, seed=3, rate_limit=None) as sandbox:
         client = sandbox.client(rate_limit=None, cache=False)
         frames = tf.fetch_orders(client=client)
-        reference.assert_frames_hold(frames, sandbox.orders)
+        reference.assert_dataframes_hold(frames, sandbox.orders)
         assert len(sandbox.requests) == 25
     assert frames.info["pages"] == frames.info["requests"] == 25
     assert frames.info["duplicates"] == frames.info["from_cache"] == 0
@@ -41,13 +41,15 @@ def test_nulls_of_created_date_are_last(serve, some_orders):
     assert frame["created_date"][:-2].is_monotonic_increasing
 
 
-@pytest.mark.parametrize("page_size", [1, 7, 60, 61, 1000])
-@pytest.mark.parametrize("total_count", ["page", "total"])
+@pytest.mark.parametrize(
+    ("page_size", "total_count"),
+    [(1, "page"), (7, "total"), (7, "page"), (60, "page"), (61, "total"), (1000, "page")],
+)
 def test_any_page_size_gives_the_same(serve, reference, page_size, total_count):
-    sandbox = serve(total_count=total_count, gzip=page_size == 7)
+    sandbox = serve(total_count=total_count, gzip=page_size == 61)
     client = sandbox.client(rate_limit=None, cache=False)
     frames = tf.fetch_orders(client=client, page_size=page_size)
-    reference.assert_frames_hold(frames, sandbox.orders)
+    reference.assert_dataframes_hold(frames, sandbox.orders)
     assert len(sandbox.requests) == -(-60 // page_size)
     assert all(query["limit"] == [str(page_size)] for query in queries(sandbox))
 
@@ -168,7 +170,7 @@ def test_of_duplicates_the_newest_is_kept_with_its_children(ask, reference, stam
     expected = sandbox.orders
     if newer:
         expected[6] = expected[6] | change
-    reference.assert_frames_hold(frames, expected)
+    reference.assert_dataframes_hold(frames, expected)
     assert frames.info["duplicates"] == 1
 
 
@@ -186,7 +188,7 @@ def test_thousands_of_ids(few, reference):
     before = len(few.requests)
     client = few.client(rate_limit=None, cache=False)
     frames = tf.fetch_orders(client=client, ids=[*strangers, *known, *known[:50]])
-    reference.assert_frames_hold(frames, few.orders)
+    reference.assert_dataframes_hold(frames, few.orders)
     assert frames.info["duplicates"] == 0
     assert len(few.requests) - before == 24
 
@@ -252,13 +254,13 @@ def test_one_client_serves_several_threads(few):
         else:
             found[status, turn] = len(frame)
 
-    threads = [threading.Thread(target=fetch, args=(s, t)) for s in expected for t in range(4)]
+    threads = [threading.Thread(target=fetch, args=(s, t)) for s in expected for t in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
     assert not faults
-    assert found == {(status, t): n for status, n in expected.items() for t in range(4)}
+    assert found == {(status, t): n for status, n in expected.items() for t in range(2)}
 
 
 def test_a_snapshot_is_written_as_well(few, tmp_path, reference):

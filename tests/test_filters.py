@@ -134,7 +134,7 @@ def pair(tagged, ids_of, reference, both):
 
 @pytest.mark.parametrize("part", range(4))
 def test_a_sample_of_pairs(tagged, ids_of, reference, part):
-    for both in random.Random(part).sample(COMBINED, 40):
+    for both in random.Random(part).sample(COMBINED, 20):
         pair(tagged, ids_of, reference, both)
 
 
