@@ -25,9 +25,21 @@ _FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "netrc", "ci")
 
 
 def pytest_configure(config):
+    profile = "slow" if is_slow(config) else "everyday"
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", profile))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Let the slow run draw more for every law that the everyday run tries."""
+    for item in items:
+        if is_slow(config) and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("slow")
+
+
+def is_slow(config):
     chosen = config.getoption("-m")
-    by_mark = "slow" if "slow" in chosen and "not slow" not in chosen else "everyday"
-    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", by_mark))
+    return "slow" in chosen and "not slow" not in chosen
 
 
 @pytest.fixture(autouse=True)

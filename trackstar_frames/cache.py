@@ -163,7 +163,8 @@ class _Rows(SQLiteDict):
     def wipe(self) -> None:
         with self.connection(commit=True) as connection:
             connection.execute("DELETE FROM pages")
-        self.vacuum()
+        with self.connection() as connection:
+            connection.execute("VACUUM")
         self._checkpoint()
 
     def _checkpoint(self) -> None:

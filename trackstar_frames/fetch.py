@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
-from trackstar_frames.filters import encode, is_list
+from trackstar_frames.filters import MAX_LIST, encode, is_list
 from trackstar_frames.flatten import flatten
 from trackstar_frames.frames import OrderFrames, make_info
 from trackstar_frames.pages import MAX_PAGE, Page, walk
@@ -269,9 +269,11 @@ class _Fetch:
 
 
 def _as_json(value: Any) -> Any:
-    """Write a filter's value as JSON can hold it."""
+    """Write a filter's value as JSON, and small: it travels with every frame."""
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
-    if isinstance(value, list):
-        return [_as_json(each) for each in value]
-    return str(value)
+    if not isinstance(value, list):
+        return str(value)
+    told = [_as_json(each) for each in value[:MAX_LIST]]
+    left = len(value) - len(told)
+    return [*told, f"... and {left:,} more"] if left else told
