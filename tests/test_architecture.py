@@ -14,7 +14,7 @@ PACKAGE = Path(tf.__file__).parent
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
     {"errors"},
-    {"schema", "settings", "limiter", "cache", "progress"},
+    {"schema", "settings", "limiter", "cache", "progress", "transport"},
     {"moments", "envelope", "convert"},
     {"filters", "session", "flatten"},
     {"pages", "tables", "parquet"},

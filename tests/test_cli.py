@@ -76,6 +76,16 @@ def test_the_cache_is_told_and_cleared(capsys):
     assert "pages: 0\n" in capsys.readouterr().out
 
 
+def test_a_damaged_cache_is_told_and_can_be_cleared(tmp_path, capsys):
+    file = tmp_path / "cache" / "http" / "pages.sqlite"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no database at all, " * 100)
+    assert main(["cache", "info"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["cache", "clear"]) == 0
+    assert not file.exists()
+
+
 def test_no_snapshots_are_said_to_be_none(tmp_path, capsys):
     assert main(["snapshots", str(tmp_path)]) == 0
     assert "there are no snapshots" in capsys.readouterr().out

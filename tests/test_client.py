@@ -221,7 +221,7 @@ def test_retries_and_redirects_cost_budget(raw_server, reply):
     server = raw_server(answer)
     client = tf.TrackstarClient("k", "t", base_url=server.base_url, rate_limit=2)
     tf.fetch_orders(client=client)
-    assert len(times) == client.session.requests == 5
+    assert len(times) == client.session.sent == 5
     assert busiest(times, 0.999) <= 2
 
 
@@ -384,7 +384,7 @@ def test_nobody_listens(closed_url):
     with pytest.raises(tf.NetworkError, match="no whole answer") as caught:
         tf.fetch_orders_df(client=client)
     assert caught.value.retryable
-    assert client.session.requests == 2
+    assert client.session.sent == 2
 
 
 @pytest.mark.parametrize("way", ["closed", "no status", "chunks"])
@@ -414,3 +414,14 @@ def test_repr_tells_where_and_whose(serve, tmp_path):
     )
     assert str(tmp_path) in repr(sandbox.client())
     assert sandbox.client(connection="acme").connection == "acme"
+
+
+def test_an_answer_that_drips_is_given_up(ask):
+    sandbox, client = ask(
+        Fault("slow", seconds=20, pieces=200), client={"timeout": 0.5, "retries": 0}
+    )
+    started = time.monotonic()
+    with pytest.raises(tf.NetworkError, match=r"not whole after 0\.5 s"):
+        tf.fetch_orders(client=client)
+    assert time.monotonic() - started < 10
+    assert len(sandbox.requests) == 1

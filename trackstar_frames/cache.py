@@ -84,9 +84,17 @@ class PageCache:
         """Delete every answer, of all connections, and tell how many there were."""
         if not self.path.exists():
             return 0
-        rows = self._open()
-        count = len(rows)
-        rows.wipe()
+        try:
+            rows = self._open()
+            count = len(rows)
+            rows.wipe()
+        except sqlite3.OperationalError:  # locked, say: whole, and in use
+            raise
+        except sqlite3.DatabaseError:  # damaged: there is nothing to count
+            count = 0
+            self.close()
+            for file in self._files():
+                file.unlink(missing_ok=True)
         return count
 
     def info(self) -> dict[str, object]:
@@ -95,8 +103,7 @@ class PageCache:
         if not self.path.exists():
             return found
         count, oldest, newest = self._open().span()
-        files = (self.path, *self.path.parent.glob(f"{_FILE}-*"))
-        found |= {"pages": count, "bytes": sum(file.stat().st_size for file in files)}
+        found |= {"pages": count, "bytes": sum(file.stat().st_size for file in self._files())}
         if count:
             found |= {"first_expires": _utc(oldest), "last_expires": _utc(newest)}
         return found
@@ -110,6 +117,9 @@ class PageCache:
 
     def __repr__(self) -> str:
         return f"PageCache({str(self.path)!r}{', switched off' if self._broken else ''})"
+
+    def _files(self) -> list[Path]:
+        return [self.path, *self.path.parent.glob(f"{_FILE}-*")]
 
     def _open(self) -> _Rows:
         if self._rows is None:

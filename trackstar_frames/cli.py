@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         given.run(given)
     except (tf.FilterError, tf.SettingsError, tf.CredentialsError) as error:
         return _complain(error, 2)
-    except (tf.TrackstarError, OSError, ImportError) as error:
+    except (tf.TrackstarError, OSError, ImportError, sqlite3.Error) as error:
         return _complain(error, 1)
     except KeyboardInterrupt:
         return _complain("interrupted", 1)

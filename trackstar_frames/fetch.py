@@ -200,16 +200,16 @@ class _Fetch:
         self.client = client = client or self.client
         if client is None:
             raise SettingsError("an error that was pickled has no client; call resume(client=...)")
-        before = client.session.requests
+        before = client.session.sent
         try:
             with Progress(shown=self.options["progress"]) as bar:
                 self._read(client, bar)
         except Exception as error:
-            self.requests += client.session.requests - before
+            self.requests += client.session.sent - before
             if not self.batches:
                 raise
             raise self._broken(error) from error
-        self.requests += client.session.requests - before
+        self.requests += client.session.sent - before
         return self._frames(complete=True)
 
     def _read(self, client: TrackstarClient, bar: Progress) -> None:

@@ -13,18 +13,17 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from http import HTTPStatus
+from urllib.parse import urlencode
 
 import requests
 import tenacity
-import urllib3
 
+from trackstar_frames import transport
 from trackstar_frames.cache import PageCache, Stored
 from trackstar_frames.envelope import Envelope, read_envelope
 from trackstar_frames.errors import (
@@ -36,17 +35,11 @@ from trackstar_frames.errors import (
 )
 from trackstar_frames.limiter import Limiter
 from trackstar_frames.settings import Credentials, Settings
+from trackstar_frames.transport import Reply, open_session
 
 __all__ = ["Answer", "Session"]
 
 _FIRST_PAUSE = 0.25  # seconds; doubled from try to try
-_CONNECT_TIMEOUT = 10.0
-_TRANSIENT = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-)
 _log = logging.getLogger("trackstar_frames")
 
 
@@ -86,13 +79,17 @@ class Session:
 
     def __init__(self, settings: Settings, credentials: Credentials) -> None:
         self.settings = settings
-        self.requests = 0
         self._credentials = credentials
         seal = credentials.fingerprint("the seal of what is on disk").encode()
         self._cache = PageCache(settings.cache_dir, seal) if settings.cache else None
         self._limiter = Limiter(settings.rate_limit)
         self._local = threading.local()
-        self._count = threading.Lock()
+
+    @property
+    def sent(self) -> int:
+        """How many requests this thread has sent, those tried again included."""
+        sent: int = getattr(self._local, "sent", 0)
+        return sent
 
     def get(
         self,
@@ -193,112 +190,70 @@ class Session:
         answer = self._send(path, params)
         if isinstance(answer, BaseException):
             raise answer
-        if answer.status_code != requests.codes.ok:
+        if answer.status != HTTPStatus.OK:
             raise self._refusal(answer)
         try:
-            envelope = read_envelope(answer.content)
+            envelope = read_envelope(answer.body)
             check(envelope)
         except ResponseError as error:
-            error.status = answer.status_code
+            error.status = answer.status
             error.request_id = self._request_id(answer)
             # Without the frames below, which hold the body: it can hold anything.
             error.__context__ = None
             raise error.with_traceback(None) from None
-        return answer.content, envelope
+        return answer.body, envelope
 
-    def _send(self, path: str, params: dict[str, str]) -> requests.Response | BaseException:
+    def _send(self, path: str, params: dict[str, str]) -> Reply | BaseException:
         """Send, and hand a fault back rather than raise it.
 
         The frames below hold the headers in clear; an exception raised here, or chained to
         one from there, would carry them into every traceback that shows locals.
         """
         try:
-            return self._http().get(
-                f"{self.settings.base_url}{path}",
-                params=params,
-                timeout=(min(self.settings.timeout, _CONNECT_TIMEOUT), self.settings.timeout),
-            )
-        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-            transient = isinstance(error, _TRANSIENT)
-            trusted = not isinstance(error, requests.exceptions.SSLError)
+            url = self.settings.base_url + path
+            return transport.get(self._http(), url, params, self.settings.timeout)
+        except transport.FAULTS as error:
             reason = self._credentials.scrub(f"{type(error).__name__}: {error}")[:500]
             return NetworkError(
                 f"no whole answer from {self.settings.base_url}: {reason}",
-                retryable=transient and trusted,
+                retryable=transport.is_transient(error),
             )
         except BaseException as error:  # noqa: BLE001  (handed on, without those frames)
             error.__context__ = error.__cause__ = None
             return error.with_traceback(None)
 
-    def _refusal(self, answer: requests.Response) -> TrackstarError:
+    def _refusal(self, answer: Reply) -> TrackstarError:
         return error_for(
-            answer.status_code,
-            answer.content,
+            answer.status,
+            answer.body,
             request_id=self._request_id(answer),
             retry_after=_retry_after(answer.headers.get("Retry-After", "")),
             scrub=self._credentials.scrub,
         )
 
-    def _request_id(self, answer: requests.Response) -> str | None:
+    def _request_id(self, answer: Reply) -> str | None:
         given = answer.headers.get("X-Request-Id")
         return None if given is None else self._credentials.scrub(given)
 
     def _http(self) -> requests.Session:
         """One `requests.Session` per thread: it is not documented as safe to share."""
         if not hasattr(self._local, "session"):
-            session = _SameOriginSession()
-            for scheme in ("https://", "http://"):
-                session.mount(scheme, _Throttled(self._turn))
-            session.auth = self._sign
             # A proxy would read plain http, which is allowed on loopback only.
-            session.trust_env = self.settings.base_url.startswith("https:")
-            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-            self._local.session = session
+            encrypted = self.settings.base_url.startswith("https:")
+            self._local.session = open_session(self._sign, self._turn, trust_env=encrypted)
         found: requests.Session = self._local.session
         return found
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
         with self._limiter.turn():
-            with self._count:
-                self.requests += 1
+            self._local.sent = self.sent + 1
             yield
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["x-trackstar-api-key"] = self._credentials.api_key
         request.headers["x-trackstar-access-token"] = self._credentials.access_token
         return request
-
-
-class _SameOriginSession(requests.Session):
-    """Follow no redirect to another scheme, host or port: the headers would travel along."""
-
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, *_: object) -> None:
-        """Take no cookie along; the inherited one would also look into netrc."""
-        prepared_request.headers.pop("Cookie", None)
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        target = super().get_redirect_target(resp)
-        if target is None or _origin(urljoin(resp.url, target)) != _origin(resp.url):
-            return None
-        return target
-
-
-class _Throttled(requests.adapters.HTTPAdapter):
-    """Send each request, those of redirects too, when it is its turn."""
-
-    def __init__(self, turn: Callable[[], AbstractContextManager[None]]) -> None:
-        super().__init__()
-        self._turn = turn
-
-    def send(self, *request: Any, **options: Any) -> requests.Response:
-        with self._turn():
-            return super().send(*request, **options)
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
 
 
 def _may_retry(error: BaseException) -> bool:
