@@ -72,3 +72,18 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
     code = f"import sys, trackstar_frames; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("missing", "asked", "extra"),
+    [
+        ("matplotlib", "import trackstar_frames as tf; tf.plot_status_mix", "'plots'"),
+        ("cheroot", "from trackstar_frames.sandbox import Sandbox", "'sandbox'"),
+        ("mimesis", "from trackstar_frames.sandbox import Sandbox", "'sandbox'"),
+    ],
+)
+def test_a_missing_extra_is_named(missing, asked, extra):
+    code = f"import sys; sys.modules[{missing!r}] = None; {asked}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"the extra {extra}" in done.stderr.splitlines()[-1]

@@ -50,11 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _demo(given: argparse.Namespace) -> None:
     """Fetch made-up orders over HTTP, and write a snapshot and two pictures."""
-    sandbox_module, plots = _sandbox_module(), _plots()
+    from matplotlib import use  # noqa: PLC0415
+
+    from trackstar_frames import plots  # noqa: PLC0415  (an extra, as are the next)
+    from trackstar_frames.sandbox import Sandbox  # noqa: PLC0415
+
+    use("Agg")  # files only; no window
     folder = Path(given.folder)
     folder.mkdir(parents=True, exist_ok=True)
     with (
-        sandbox_module.Sandbox(orders=given.orders, seed=given.seed) as sandbox,
+        Sandbox(orders=given.orders, seed=given.seed) as sandbox,
         tempfile.TemporaryDirectory() as cache,
         sandbox.client(connection="demo", cache_dir=cache) as client,
     ):
@@ -75,7 +80,8 @@ def _demo(given: argparse.Namespace) -> None:
         "ship_date_compliance.png": plots.plot_ship_date_compliance(judged),
     }
     for name, axes in pictures.items():
-        axes.figure.savefig(folder / name, dpi=120)
+        figure: Any = axes.figure
+        figure.savefig(folder / name, dpi=120)
     _say("\nwritten:")
     for path in (snapshot.path, *(folder / name for name in pictures)):
         _say(f"  {path}")
@@ -113,7 +119,9 @@ def _snapshots(given: argparse.Namespace) -> None:
 
 def _sandbox(given: argparse.Namespace) -> None:
     """Serve made-up orders until interrupted."""
-    with _sandbox_module().Sandbox(
+    from trackstar_frames.sandbox import Sandbox  # noqa: PLC0415  (an extra)
+
+    with Sandbox(
         orders=given.orders,
         seed=given.seed,
         rate_limit=given.rate_limit or None,
@@ -238,25 +246,6 @@ def _first_rows(orders: pd.DataFrame) -> str:
 def _table(frame: pd.DataFrame) -> str:
     with pd.option_context("display.width", 200, "display.max_columns", None):
         return str(frame.to_string(index=False, na_rep="-"))
-
-
-def _sandbox_module() -> Any:
-    try:
-        from trackstar_frames import sandbox  # noqa: PLC0415  (an extra)
-    except ImportError as error:
-        raise ImportError(f"{error}; install the extra: pip install '.[sandbox]'") from None
-    return sandbox
-
-
-def _plots() -> Any:
-    try:
-        import matplotlib as mpl  # noqa: PLC0415  (an extra)
-
-        mpl.use("Agg")
-        from trackstar_frames import plots  # noqa: PLC0415
-    except ImportError as error:
-        raise ImportError(f"{error}; install the extra: pip install '.[plots]'") from None
-    return plots
 
 
 def _say(text: str) -> None:

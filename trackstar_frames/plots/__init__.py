@@ -5,7 +5,10 @@ None shows, saves, fetches or changes matplotlib's settings. Every picture says 
 it stands on, and as of when.
 """
 
-from trackstar_frames.plots.compliance import plot_ship_date_compliance
-from trackstar_frames.plots.status import plot_status_mix
+try:
+    from trackstar_frames.plots.compliance import plot_ship_date_compliance
+    from trackstar_frames.plots.status import plot_status_mix
+except ModuleNotFoundError as error:
+    raise ImportError(f"{error}; the pictures need the extra 'plots'", name=error.name) from error
 
 __all__ = ["plot_ship_date_compliance", "plot_status_mix"]

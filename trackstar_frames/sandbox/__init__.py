@@ -4,8 +4,11 @@ It is written from the endpoint's documentation alone and shares no code with th
 that a mistake in one shows in the other.
 """
 
-from trackstar_frames.sandbox.faults import Fault
-from trackstar_frames.sandbox.log import Request
-from trackstar_frames.sandbox.server import Sandbox
+try:
+    from trackstar_frames.sandbox.faults import Fault
+    from trackstar_frames.sandbox.log import Request
+    from trackstar_frames.sandbox.server import Sandbox
+except ModuleNotFoundError as error:
+    raise ImportError(f"{error}; the sandbox needs the extra 'sandbox'", name=error.name) from error
 
 __all__ = ["Fault", "Request", "Sandbox"]
