@@ -152,6 +152,15 @@ def test_a_snapshot_that_is_not_there_is_an_error(frames, tmp_path, which):
         tf.read_snapshot(tmp_path, which)
 
 
+def test_the_users_home_can_be_written_as_a_tilde(frames, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert tf.write_snapshot(frames, "~/kept").path.parent == tmp_path / "kept"
+    assert len(tf.list_snapshots("~/kept")) == 1
+    frames.to_parquet("~/out")
+    assert_same(frames, OrderFrames.from_parquet("~/out"))
+
+
 def test_an_empty_root_is_an_error(tmp_path):
     with pytest.raises(SnapshotError, match="no snapshots under"):
         tf.read_snapshot(tmp_path)

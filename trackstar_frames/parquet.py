@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 
-__all__ = ["aside", "read", "read_footer", "write"]
+__all__ = ["aside", "files", "locate", "read", "read_footer", "write"]
 
 _KEY = b"trackstar_frames"
 _ROW_GROUP = 100_000
@@ -41,7 +41,7 @@ def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: An
     SnapshotError
         If the disk refuses, or something else is at `path`.
     """
-    target = Path(path).absolute()
+    target = locate(path)
     if target.exists() and not _is_empty(target):
         read_footer(target)  # or refuse to touch it
     footer = {
@@ -64,7 +64,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], dict[str, A
     SnapshotError
         If it is missing, damaged, of another origin, or of a newer schema.
     """
-    folder = Path(path)
+    folder = locate(path)
     footer = read_footer(folder)
     tables = {name: _read_table(folder / name, footer["rows"][name]) for name in TABLES}
     return tables, footer["info"]
@@ -90,6 +90,11 @@ def read_footer(folder: Path) -> dict[str, Any]:
             f"{SCHEMA_VERSION}; update trackstar_frames"
         )
     return footer
+
+
+def locate(path: str | os.PathLike[str]) -> Path:
+    """Make a path absolute, and ``~`` the user's home."""
+    return Path(path).expanduser().absolute()
 
 
 def files(folder: Path) -> list[Path]:

@@ -87,7 +87,7 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
         raise SnapshotError(
             "these frames are the part of a fetch that broke; resume it, and write the whole"
         )
-    path = _free_path(Path(root), frames.info)
+    path = _free_path(parquet.locate(root), frames.info)
     frames.to_parquet(path)
     return Snapshot(path.name, path, dict(frames.info))
 
@@ -107,7 +107,7 @@ def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
         connection, orders (rows), bytes on disk, schema_version. Folders that are not
         snapshots, and half-written ones, are passed over.
     """
-    rows = [_describe(path, footer) for path, footer in _find(Path(root))]
+    rows = [_describe(path, footer) for path, footer in _find(parquet.locate(root))]
     frame = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
     return frame.sort_values(["as_of", "written_at", "name"], ignore_index=True)
 
