@@ -66,7 +66,7 @@ def lateness(due: Array, shipped: Array, now: np.datetime64, outcome: Array) -> 
     """Return how long after due an order shipped, or has been open; NaT where not judged."""
     until = np.where(outcome == OUTCOMES.index("late_open"), now, shipped)
     judged = outcome <= OUTCOMES.index("late_open")
-    return np.where(judged, until - due, np.timedelta64("NaT")).astype("m8[us]")
+    return np.where(judged, until - due, np.timedelta64("NaT", "us")).astype("m8[us]")
 
 
 def words(reasons: Array) -> pd.Series[str]:

@@ -126,7 +126,7 @@ def ship_date_compliance(
 
     due = due_times(orders, due_day, zones)
     stamped = instants(orders, f"{ship_event}_shipped_date")
-    shipped = np.where(stamped <= now, stamped, np.datetime64("NaT"))
+    shipped = np.where(stamped <= now, stamped, np.datetime64("NaT", "us"))
     why = reasons(orders, due, stamped, now, ship_event)
     outcome = outcomes(due + spare.to_timedelta64(), shipped, now, why >= 0)
     judged = orders.assign(
