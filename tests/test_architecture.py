@@ -15,7 +15,7 @@ PACKAGE = Path(tf.__file__).parent
 STOREYS = [
     {"errors"},
     {"schema", "settings", "limiter", "cache", "progress", "transport"},
-    {"moments", "envelope", "convert"},
+    {"moments", "envelope", "convert", "dtypes"},
     {"filters", "session", "flatten"},
     {"pages", "tables", "parquet"},
     {"client", "frames"},

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from trackstar_frames.client import TrackstarClient
+from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
 from trackstar_frames.filters import MAX_LIST, encode, is_list
 from trackstar_frames.flatten import flatten
@@ -36,6 +37,7 @@ def fetch_orders_df(
     progress: bool | None = None,
     extra_params: Mapping[str, Any] | None = None,
     snapshot: str | os.PathLike[str] | None = None,
+    dtype_backend: DtypeBackend = None,
     **filters: Any,
 ) -> pd.DataFrame:
     """Fetch orders as one dataframe: complete, or an error.
@@ -58,6 +60,8 @@ def fetch_orders_df(
         Query parameters that the filters do not know; passed on as they are.
     snapshot
         A root folder to write a snapshot of all tables under as well.
+    dtype_backend
+        None for pandas' own types, ``"pyarrow"`` for Arrow's; as in `OrderFrames`.
     **filters
         ``field=value``, ``field__op=value``, or ``**{"field[op]": value}``. Fields:
         ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
@@ -107,6 +111,7 @@ def fetch_orders_df(
         progress=progress,
         extra_params=extra_params,
         snapshot=snapshot,
+        dtype_backend=dtype_backend,
         **filters,
     ).orders
 
@@ -121,6 +126,7 @@ def fetch_orders(
     progress: bool | None = None,
     extra_params: Mapping[str, Any] | None = None,
     snapshot: str | os.PathLike[str] | None = None,
+    dtype_backend: DtypeBackend = None,
     **filters: Any,
 ) -> OrderFrames:
     """Fetch orders as six tables: complete, or an error.
@@ -149,6 +155,7 @@ def fetch_orders(
         flag("progress", progress)
     if snapshot is not None and not isinstance(snapshot, (str, os.PathLike)):
         raise SettingsError(f"snapshot={snapshot!r} must be the path of a folder, or None")
+    check_backend(dtype_backend)
     check_source(refresh=refresh, offline=offline, cache=client is None or client.settings.cache)
     filters = {name: list(each) if is_list(each) else each for name, each in filters.items()}
     queries = encode(filters, extra_params)
@@ -157,7 +164,15 @@ def fetch_orders(
         "extra_params": {name: _as_json(value) for name, value in (extra_params or {}).items()},
         "limit": limit,
     }
-    fetch = _Fetch(queries, asked, page_size, refresh=refresh, offline=offline, progress=progress)
+    fetch = _Fetch(
+        queries,
+        asked,
+        page_size,
+        refresh=refresh,
+        offline=offline,
+        progress=progress,
+        dtype_backend=dtype_backend,
+    )
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
         frames = fetch.run(chosen)
     if snapshot is not None:
@@ -251,7 +266,7 @@ class _Fetch:
             duplicates=duplicates,
             complete=complete,
         )
-        return OrderFrames(tables, info)
+        return OrderFrames(tables, info, dtype_backend=self.options["dtype_backend"])
 
     def _broken(self, error: Exception) -> IncompleteFetchError:
         known = error if isinstance(error, TrackstarError) else TrackstarError(str(error))

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -15,15 +14,14 @@ import pandas as pd
 import pyarrow as pa
 
 from trackstar_frames import parquet
+from trackstar_frames.dtypes import DtypeBackend, check_backend, to_frame
 from trackstar_frames.envelope import read_envelope
 from trackstar_frames.errors import ResponseError
 from trackstar_frames.flatten import flatten
-from trackstar_frames.schema import LIFECYCLE, TABLES
+from trackstar_frames.schema import TABLES
 from trackstar_frames.tables import assemble
 
 __all__ = ["OrderFrames", "make_info"]
-
-_TYPES = MappingProxyType({pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()})
 
 
 class OrderFrames:
@@ -32,8 +30,10 @@ class OrderFrames:
     Each attribute is a DataFrame with a RangeIndex and the columns and types of
     `data_dictionary`, whatever the data: text is ``str`` (``object`` on pandas 2.2), whole
     numbers ``Int64``, truth values ``boolean``, numbers ``float64``, moments
-    ``datetime64[us, UTC]``. The one exception is `orders.status`, an ordered categorical
-    in lifecycle order, to which a status unknown to this package is added at the end.
+    ``datetime64[us, UTC]``. With ``dtype_backend="pyarrow"`` they are `pandas.ArrowDtype` of
+    the same Arrow types that `to_arrow` has, and share its memory. The one exception is
+    `orders.status`, with both an ordered categorical in lifecycle order, to which a status
+    unknown to this package is added at the end.
 
     Attributes
     ----------
@@ -54,11 +54,16 @@ class OrderFrames:
     info : dict
         JSON values: filters, connection, fetched_at, pages, requests, from_cache, stale,
         duplicates and more.
+    dtype_backend : None or "pyarrow"
+        The types of the frames.
 
     Notes
     -----
     The frames are made from Arrow tables when first looked at, and kept. To change one,
     take a copy: `to_arrow` and `to_parquet` give what was fetched.
+
+    pandas does not know a list of Arrow by its name: a file that ``df.to_parquet`` wrote of
+    orders with Arrow types is read with ``pandas.read_parquet(..., dtype_backend="pyarrow")``.
 
     Examples
     --------
@@ -68,44 +73,63 @@ class OrderFrames:
     0       a1           0   X         2
     """
 
-    def __init__(self, tables: Mapping[str, pa.Table], info: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        tables: Mapping[str, pa.Table],
+        info: Mapping[str, Any],
+        *,
+        dtype_backend: DtypeBackend = None,
+    ) -> None:
+        self.dtype_backend = check_backend(dtype_backend)
         self._tables = dict(tables)
         self.info = dict(info)
 
     @classmethod
-    def from_json(cls, bodies_or_orders: Any) -> OrderFrames:
+    def from_json(cls, bodies_or_orders: Any, *, dtype_backend: DtypeBackend = None) -> OrderFrames:
         """Build the tables from JSON at hand: exports, webhooks, tests.
 
         Parameters
         ----------
         bodies_or_orders
             A response body (bytes or str) or an order (a dict), or an iterable of these.
+        dtype_backend
+            None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
         Raises
         ------
         ResponseError
             If a body is not JSON, or neither a response, an order nor a list of orders.
+        SettingsError
+            If `dtype_backend` is neither.
         """
+        check_backend(dtype_backend)
         one = isinstance(bodies_or_orders, (bytes, str, Mapping))
         given: Iterable[Any] = [bodies_or_orders] if one else bodies_or_orders
         tables, duplicates = assemble([flatten(_orders(each)) for each in given])
-        return cls(tables, make_info(duplicates=duplicates))
+        return cls(tables, make_info(duplicates=duplicates), dtype_backend=dtype_backend)
 
     @classmethod
-    def from_parquet(cls, path: str | os.PathLike[str]) -> OrderFrames:
+    def from_parquet(
+        cls, path: str | os.PathLike[str], *, dtype_backend: DtypeBackend = None
+    ) -> OrderFrames:
         """Read what `to_parquet` or a snapshot wrote.
 
         Parameters
         ----------
         path
             The folder that holds a folder for each table.
+        dtype_backend
+            None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
         Raises
         ------
         SnapshotError
             If it is missing, damaged, not of this package, or of a newer schema.
+        SettingsError
+            If `dtype_backend` is neither.
         """
-        return cls(*parquet.read(path))
+        check_backend(dtype_backend)
+        return cls(*parquet.read(path), dtype_backend=dtype_backend)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Write all tables as plain Parquet files, one folder each, whole or not at all.
@@ -183,13 +207,7 @@ class OrderFrames:
         )
 
     def _frame(self, name: str) -> pd.DataFrame:
-        frame: pd.DataFrame = self._tables[name].to_pandas(types_mapper=_TYPES.get)
-        for column in TABLES[name].columns:
-            if column.kind == "status":
-                frame[column.name] = _categorical(self._tables[name][column.name])
-            elif column.kind == "strings":
-                lists = self._tables[name][column.name].to_pylist()
-                frame[column.name] = pd.Series(lists, dtype="object", index=frame.index)
+        frame = to_frame(self._tables[name], TABLES[name], self.dtype_backend)
         frame.attrs["trackstar"] = dict(self.info)
         return frame
 
@@ -239,12 +257,6 @@ def _is_envelope(text: bytes) -> bool:
         return isinstance(json.loads(text).get("data"), list)
     except (ValueError, AttributeError):
         return True  # and let the reader of envelopes say what is wrong
-
-
-def _categorical(statuses: pa.ChunkedArray) -> pd.Categorical:
-    texts = statuses.to_pandas()
-    unknown = sorted(set(texts.dropna().unique()) - set(LIFECYCLE))
-    return pd.Categorical(texts, categories=[*LIFECYCLE, *unknown], ordered=True)
 
 
 def _provenance(info: Mapping[str, Any]) -> list[str]:

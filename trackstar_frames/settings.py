@@ -86,6 +86,7 @@ FETCH_OPTIONS: Mapping[str, Option] = MappingProxyType(
             Option("progress", None, "A bar; None shows one in terminals and notebooks only."),
             Option("extra_params", {}, "Query parameters that the filters do not know."),
             Option("snapshot", None, "A root folder to write a snapshot under as well."),
+            Option("dtype_backend", None, "Types of the frames: None for pandas', or 'pyarrow'."),
         )
     }
 )

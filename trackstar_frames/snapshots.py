@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from trackstar_frames import parquet
+from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.schema import TABLES
@@ -43,15 +44,22 @@ class Snapshot:
         """The Parquet files of each table, for any reader."""
         return {name: parquet.files(self.path / name) for name in TABLES}
 
-    def read(self) -> OrderFrames:
+    def read(self, *, dtype_backend: DtypeBackend = None) -> OrderFrames:
         """Read all its tables.
+
+        Parameters
+        ----------
+        dtype_backend
+            None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
         Raises
         ------
         SnapshotError
             If it is damaged.
+        SettingsError
+            If `dtype_backend` is neither.
         """
-        return OrderFrames.from_parquet(self.path)
+        return OrderFrames.from_parquet(self.path, dtype_backend=dtype_backend)
 
 
 def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapshot:
@@ -112,7 +120,12 @@ def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
     return frame.sort_values(["as_of", "written_at", "name"], ignore_index=True)
 
 
-def read_snapshot(root: str | os.PathLike[str], which: str | datetime = "latest") -> OrderFrames:
+def read_snapshot(
+    root: str | os.PathLike[str],
+    which: str | datetime = "latest",
+    *,
+    dtype_backend: DtypeBackend = None,
+) -> OrderFrames:
     """Read one snapshot under a root.
 
     Parameters
@@ -121,6 +134,8 @@ def read_snapshot(root: str | os.PathLike[str], which: str | datetime = "latest"
         The folder of all snapshots.
     which
         A name, ``"latest"``, or a time (naive means UTC): the newest not after it.
+    dtype_backend
+        None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
     Returns
     -------
@@ -131,7 +146,10 @@ def read_snapshot(root: str | os.PathLike[str], which: str | datetime = "latest"
     ------
     SnapshotError
         If there is no such snapshot, naming those there are, or it is damaged.
+    SettingsError
+        If `dtype_backend` is neither.
     """
+    check_backend(dtype_backend)
     found = list_snapshots(root)
     if found.empty:
         raise SnapshotError(f"there are no snapshots under {root}")
@@ -145,7 +163,7 @@ def read_snapshot(root: str | os.PathLike[str], which: str | datetime = "latest"
                 f"{found['as_of'].iloc[0]}"
             )
     chosen = (found if which == "latest" else named).iloc[-1]
-    return OrderFrames.from_parquet(chosen["path"])
+    return OrderFrames.from_parquet(chosen["path"], dtype_backend=dtype_backend)
 
 
 _TYPES = {
