@@ -68,6 +68,7 @@ def walk(
     refresh: bool = False,
     offline: bool = False,
     chain: float | None = None,
+    store: bool = True,
 ) -> Iterator[Page]:
     """Read one listing page by page.
 
@@ -84,7 +85,7 @@ def walk(
         Orders of one page.
     page_token
         Where to start; the first page by default.
-    refresh, offline, chain
+    refresh, offline, chain, store
         As for `Session.get`; `chain` only where `page_token` continues a listing.
 
     Yields
@@ -118,6 +119,7 @@ def walk(
             refresh=refresh and chain is None,
             offline=offline,
             chain=chain,
+            store=store,
             check=check,
         )
         chain = answer.expires

@@ -81,6 +81,9 @@ class Column:
         Whether it tells who or where a person is.
     deprecated : bool
         Whether the API keeps it for older readers only.
+    free_form : bool
+        Whether anything may stand in it, personal data included: tags, URLs, free-form and
+        unknown JSON.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Column:
     path: tuple[str, ...] = ()
     personal: bool = False
     deprecated: bool = False
+    free_form: bool = False
 
     @property
     def field(self) -> pa.Field:
@@ -134,7 +138,8 @@ def data_dictionary() -> pd.DataFrame:
     pandas.DataFrame
         One row per column, keyed by (table, column): its pandas type, where it stands in
         an order's JSON (null for what this package computes), what it means, whether it
-        is personal data, and whether the API has deprecated it.
+        is personal data, whether the API has deprecated it, and whether it is free-form,
+        so that anything may stand in it. ``pii`` hides what is personal or free-form.
 
     Examples
     --------
@@ -154,6 +159,7 @@ def data_dictionary() -> pd.DataFrame:
                 "description": column.meaning,
                 "personal": column.personal,
                 "deprecated": column.deprecated,
+                "free_form": column.free_form,
             }
             for table in TABLES.values()
             for column in table.columns
@@ -166,9 +172,9 @@ def _full_path(table: Table, column: Column) -> str | None:
 
 
 def _column(path: str, kind: str, meaning: str, *marks: str) -> Column:
-    """Name a column after its JSON path; the marks are ``personal`` and ``deprecated``."""
+    """Name a column after its JSON path; the marks are those of `Column` that are true."""
     parts = tuple(path.split("."))
-    return Column("_".join(parts), kind, meaning, parts, "personal" in marks, "deprecated" in marks)
+    return Column("_".join(parts), kind, meaning, parts, **dict.fromkeys(marks, True))
 
 
 def _ship_to(whose: str) -> tuple[Column, ...]:
@@ -187,6 +193,7 @@ def _places(prefix: str, whose: str, *marks: str) -> tuple[Column, ...]:
         _column(f"{prefix}.address2", "string", f"The {whose}'s street, second line.", *marks),
         _column(f"{prefix}.address3", "string", f"The {whose}'s street, third line.", *marks),
         _column(f"{prefix}.city", "string", f"The {whose}'s city.", *marks),
+        # A state or a country holds too many people to tell one of them.
         _column(f"{prefix}.state", "string", f"The {whose}'s state or region."),
         _column(f"{prefix}.postal_code", "string", f"The {whose}'s postal code.", *marks),
         _column(f"{prefix}.country", "string", f"The {whose}'s country."),
@@ -208,7 +215,9 @@ _ORDER_ID = Column("order_id", "string", "The order: `orders.id`.")
 _SHIPMENT_INDEX = Column("shipment_index", "int", "The shipment's place in its order, from 0.")
 _PACKAGE_INDEX = Column("package_index", "int", "The package's place in its shipment, from 0.")
 _LINE_INDEX = Column("line_index", "int", "The line's place in its list, from 0.")
-_EXTRA = Column("extra", "json", "Keys that this schema does not know, as one JSON object.")
+_EXTRA = Column(
+    "extra", "json", "Keys that this schema does not know, as one JSON object.", free_form=True
+)
 
 _COMPUTED = (
     Column("line_item_count", "int", "How many lines were ordered."),
@@ -267,7 +276,7 @@ _ORDERS = Table(
         _column("total_discount", "float", "Discount, in the order's currency."),
         _column("total_shipping", "float", "Shipping charged, in the order's currency."),
         *_ship_to("the order"),
-        _column("tags", "strings", "The order's tags."),
+        _column("tags", "strings", "The order's tags.", "free_form"),
         _column(
             "required_ship_date",
             "timestamp",
@@ -276,9 +285,16 @@ _ORDERS = Table(
         _column("saturday_delivery", "bool", "Whether Saturday delivery is asked for."),
         _column("signature_required", "bool", "Whether the receiver must sign."),
         _column("international_duty_paid_by", "string", "sender, recipient or third_party."),
-        _column("external_system_url", "string", "The order's page in the source system."),
-        _column("trackstar_tags", "json", "Tags set through Trackstar: text or key and value."),
-        _column("additional_fields", "json", "What else this WMS says; free form."),
+        _column(
+            "external_system_url", "string", "The order's page in the source system.", "free_form"
+        ),
+        _column(
+            "trackstar_tags",
+            "json",
+            "Tags set through Trackstar: text or key and value.",
+            "free_form",
+        ),
+        _column("additional_fields", "json", "What else this WMS says; free form.", "free_form"),
         *_COMPUTED,
         _EXTRA,
     ),
@@ -355,7 +371,7 @@ _PACKAGES = Table(
         _column("package_id", "string", "The package's id; not trusted to be unique."),
         _column("package_name", "string", "The kind of box."),
         _column("tracking_number", "string", "The carrier's tracking number.", "personal"),
-        _column("tracking_url", "string", "The carrier's tracking page.", "personal"),
+        _column("tracking_url", "string", "The carrier's tracking page.", "personal", "free_form"),
         *_method(old=("shipping_method", "carrier")),
         _column("shipping_cost", "float", "What the carrier charged, in the order's currency."),
         _column("measurements.length", "float", "In `measurements_unit`."),
@@ -397,7 +413,7 @@ _PROBLEMS = Table(
         Column("table", "string", "The table that the value belongs to."),
         Column("order_id", "string", "The order, or null where it has no id."),
         Column("path", "string", "Where it stands in the order."),
-        Column("value", "string", "The raw JSON; null where `extra` keeps it."),
+        Column("value", "string", "The raw JSON; null where `extra` keeps it.", free_form=True),
         Column("message", "string", "What is wrong with it."),
     ),
 )

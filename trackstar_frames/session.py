@@ -99,6 +99,7 @@ class Session:
         refresh: bool = False,
         offline: bool = False,
         chain: float | None = None,
+        store: bool = True,
         check: Callable[[Envelope], object] = bool,
     ) -> Answer:
         """Get one page, from disk or from the server.
@@ -115,6 +116,8 @@ class Session:
             The expiry of the listing that this page continues. A page on disk belongs to
             the listing if it expires with it; all pages of a listing expire together, so
             that the head of one day is never joined to the tail of another.
+        store
+            Whether the server's answer is kept on disk.
         check
             Raises ResponseError for an answer that is whole but cannot be, before it is kept.
 
@@ -140,7 +143,7 @@ class Session:
         body, envelope = self._with_retries(path, params, check)
         fetched_seconds = time.time()
         expires = fetched_seconds + self.settings.expire_after if chain is None else chain
-        if self._cache is not None:
+        if self._cache is not None and store:
             self._cache.write(key, body, fetched_seconds, expires)
         fetched = datetime.fromtimestamp(fetched_seconds, UTC)
         return Answer(body, envelope, fetched, expires, from_cache=False)

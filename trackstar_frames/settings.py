@@ -21,17 +21,27 @@ from urllib.parse import quote, urlsplit
 
 import platformdirs
 
-from trackstar_frames.errors import CredentialsError, SettingsError
+from trackstar_frames.errors import CredentialsError, SettingsError, one_of
 
 _ENDLESS = 1e9  # seconds
+_SHORTEST_KEY = 16  # characters; a shorter key can be found by trying
 _ODD_IN_URL = re.compile(r"[\x00-\x20\x7f?#\\]")
 
-__all__ = ["FETCH_OPTIONS", "OPTIONS", "Credentials", "Masked", "Option", "Settings"]
+__all__ = [
+    "FETCH_OPTIONS",
+    "OPTIONS",
+    "PII",
+    "PII_KEY",
+    "Credentials",
+    "Masked",
+    "Option",
+    "Settings",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option of `TrackstarClient`."""
+    """One option of `TrackstarClient` or of the fetch functions."""
 
     name: str
     default: object
@@ -84,11 +94,20 @@ FETCH_OPTIONS: Mapping[str, Option] = MappingProxyType(
             Option("refresh", False, "Ask the server again, whatever is on disk."),
             Option("offline", False, "Read from disk only; what is not there raises."),
             Option("progress", None, "A bar; None shows one in terminals and notebooks only."),
+            Option("pii", "keep", "What becomes of personal data: keep, drop or hash."),
             Option("extra_params", {}, "Query parameters that the filters do not know."),
             Option("snapshot", None, "A root folder to write a snapshot under as well."),
             Option("dtype_backend", None, "Types of the frames: None for pandas', or 'pyarrow'."),
         )
     }
+)
+
+#: What `pii` may be.
+PII = ("keep", "drop", "hash")
+
+#: Never an argument: it would stand in notebooks and in the shell's history.
+PII_KEY = Option(
+    "pii_key", None, "The key of pii='hash'; a long random text.", variable="TRACKSTAR_PII_KEY"
 )
 
 
@@ -275,6 +294,23 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise SettingsError(f"{name}={value!r} must be True or False")
     return value
+
+
+def pii_key(pii: object) -> Masked | None:
+    """Check what is to become of personal data, and take the key that ``hash`` needs."""
+    if not isinstance(pii, str) or pii not in PII:
+        raise SettingsError(one_of("pii", pii, PII))
+    if pii != "hash":
+        return None
+    key: Masked = Masked.of(os.environ.get(PII_KEY.variable or "", ""))
+    if len(key) < _SHORTEST_KEY or not key.isprintable():
+        raise SettingsError(
+            f"pii='hash' needs a key in the environment variable {PII_KEY.variable}, which is "
+            f"{'too short or holds control characters' if key else 'missing'}; give it at least "
+            f"{_SHORTEST_KEY} characters, and keep it, as another key gives other hashes; to make "
+            f'one: python -c "import secrets; print(secrets.token_hex(32))"'
+        )
+    return key
 
 
 def check_source(*, refresh: object, offline: object, cache: bool) -> None:
