@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from trackstar_frames.errors import SettingsError, one_of
 from trackstar_frames.schema import LIFECYCLE, Table
 
-__all__ = ["DtypeBackend", "check_backend", "to_frame"]
+__all__ = ["DtypeBackend", "check_backend", "own_types", "to_frame"]
 
 DtypeBackend = Literal["pyarrow"] | None
 
@@ -67,12 +67,33 @@ def to_frame(table: pa.Table, described: Table, dtype_backend: DtypeBackend = No
         if column.kind in makers
     ]
     frame: pd.DataFrame = table.drop_columns([name for _, name, _ in made]).to_pandas(
-        types_mapper=pd.ArrowDtype if dtype_backend == "pyarrow" else _TYPES.get,
+        types_mapper=pd.ArrowDtype if dtype_backend == "pyarrow" else _nullable,
         ignore_metadata=True,
     )
     for place, name, make in made:
         frame.insert(place, name, make(table[name]))
     return frame
+
+
+def own_types(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Give a column of Arrow types in those that `to_frame` would give it; any other as it is.
+
+    Examples
+    --------
+    >>> own_types(pd.Series([1, None], dtype="int64[pyarrow]")).dtype
+    Int64Dtype()
+    """
+    if not isinstance(column.dtype, pd.ArrowDtype):
+        return column
+    own: pd.Series[Any] = pa.array(column.array).to_pandas(types_mapper=_nullable)
+    own.index, own.name = column.index, column.name
+    return own
+
+
+def _nullable(kind: pa.DataType) -> pd.Int64Dtype | pd.BooleanDtype | None:
+    if pa.types.is_integer(kind):
+        return pd.Int64Dtype()
+    return pd.BooleanDtype() if pa.types.is_boolean(kind) else None
 
 
 def _categorical(statuses: pa.ChunkedArray) -> pd.Categorical:
@@ -93,8 +114,6 @@ def _lists(column: pa.ChunkedArray) -> pd.Series[Any]:
     cells[lists.is_null().to_numpy(zero_copy_only=False)] = None
     return pd.Series(cells, dtype=object, copy=False)
 
-
-_TYPES = MappingProxyType({pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()})
 
 _Maker = Callable[[pa.ChunkedArray], Any]
 

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from trackstar_frames.dtypes import own_types
 from trackstar_frames.errors import one_of
 
-__all__ = ["by_columns", "choice", "duration", "instant", "require"]
+__all__ = ["by_columns", "choice", "column", "duration", "instant", "require"]
 
 
 def require(frame: object, columns: Iterable[str], *, source: str, name: str = "orders") -> None:
     """Raise unless `frame` is a DataFrame with these columns."""
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"{name} is a {type(frame).__name__}; pass the DataFrame of {source}")
-    missing = [column for column in dict.fromkeys(columns) if column not in frame.columns]
+    missing = [each for each in dict.fromkeys(columns) if each not in frame.columns]
     if missing:
         listed = ", ".join(map(repr, missing))
         raise ValueError(f"{name} lacks {listed}; pass the frame of {source} with these columns")
+
+
+def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """Read a column in pandas' own types, whatever the types of the frame."""
+    return own_types(frame[name])
 
 
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from trackstar_frames.measures._checks import column
 from trackstar_frames.measures._time import Array, Zones, day_ends, instants, local
 
 __all__ = ["OUTCOMES", "due_times", "lateness", "outcomes", "reasons", "words"]
@@ -39,7 +40,7 @@ def reasons(
     orders: pd.DataFrame, due: Array, stamped: Array, now: np.datetime64, ship_event: str
 ) -> Array:
     """Return each order's place in `_REASONS`, -1 for one that can be judged."""
-    status = orders["status"]
+    status = column(orders, "status")
     done = ["fulfilled"] if ship_event == "complete" else ["fulfilled", "partially_fulfilled"]
     unstamped = status.isin(done).to_numpy(dtype=bool) & np.isnat(stamped)
     last = instants(orders, "last_shipped_date") if ship_event == "complete" else stamped

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from trackstar_frames.measures._checks import column
 from trackstar_frames.measures._time import Array, Period
 
 __all__ = ["coded", "tally", "wilson"]
@@ -15,9 +16,9 @@ _MOST_CELLS = 20_000_000
 _Z95 = 1.959963984540054
 
 
-def coded(column: pd.Series) -> tuple[Array, list[str]]:
+def coded(frame: pd.DataFrame, name: str) -> tuple[Array, list[str]]:
     """Return each row's place in the list of values, -1 for null, and the list."""
-    codes, values = pd.factorize(column)
+    codes, values = pd.factorize(column(frame, name))
     return codes, [str(value) for value in values]
 
 
@@ -72,9 +73,10 @@ def wilson(successes: Array, n: Array) -> tuple[Array, Array, Array]:
 
 def _groups(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Array, pd.DataFrame]:
     """Return each row's group, and one row of keys for each group."""
-    keys = frame[list(by)].reset_index(drop=True)
     if not by:
         return np.zeros(len(frame), dtype=np.int64), pd.DataFrame(index=range(1))
+    keys = frame[list(by)].reset_index(drop=True)
+    keys = keys.assign(**{name: column(keys, name) for name in by})
     groups = keys.groupby(list(by), dropna=False, observed=True).ngroup().to_numpy()
     first = np.unique(groups, return_index=True)[1]
     return groups, keys.iloc[first]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trackstar_frames.measures._checks import choice, require
+from trackstar_frames.measures._checks import choice, column, require
 
 __all__ = ["Array", "Period", "Zones", "day_ends", "instants", "local", "period", "utc"]
 
@@ -30,15 +30,15 @@ _TICK = np.timedelta64(1, "us")
 
 def instants(frame: pd.DataFrame, name: str) -> Array:
     """Read a column of moments as UTC; naive ones are UTC already."""
-    column = frame[name]
-    if column.isna().all():
-        return np.full(len(column), "NaT", dtype="M8[us]")
-    if column.dtype.kind != "M":
+    stamps = column(frame, name)
+    if stamps.isna().all():
+        return np.full(len(stamps), "NaT", dtype="M8[us]")
+    if stamps.dtype.kind != "M":
         raise TypeError(
-            f"column {name!r} is {column.dtype}, not moments; "
+            f"column {name!r} is {frame[name].dtype}, not moments; "
             f"convert it with pd.to_datetime(..., utc=True, format='ISO8601')"
         )
-    return column.to_numpy(dtype="M8[us]")
+    return stamps.to_numpy(dtype="M8[us]")
 
 
 def utc(stamps: Array) -> pd.DatetimeIndex:
@@ -99,7 +99,7 @@ class Zones:
         if self.by_warehouse is None:
             return np.zeros(len(frame), dtype=np.int64), [str(self.default)]
         require(frame, ["warehouse_id"], source="fetch_orders_df")
-        rows, ids = pd.factorize(frame["warehouse_id"])
+        rows, ids = pd.factorize(column(frame, "warehouse_id"))
         known = [self.by_warehouse.get(str(key), self.default) for key in ids]
         if missing := [str(key) for key, zone in zip(ids, known, strict=True) if zone is None]:
             listed = ", ".join(map(repr, sorted(missing)[:10]))

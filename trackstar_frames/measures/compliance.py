@@ -254,7 +254,7 @@ def _local_due(compliance: pd.DataFrame) -> Array:
 
 
 def _codes(compliance: pd.DataFrame) -> Array:
-    codes, values = coded(compliance["outcome"])
+    codes, values = coded(compliance, "outcome")
     for value in values:
         choice("outcome", value, OUTCOMES)
     if (codes < 0).any():

@@ -68,7 +68,7 @@ def status_mix(
     groups = by_columns(orders, by)
     span = None if freq is None else period(freq)
     stamps = None if span is None else instants(orders, "created_date")
-    codes, statuses = _codes(orders["status"])
+    codes, statuses = _codes(orders)
     counts, labels = tally(orders, codes, len(statuses), by=groups, stamps=stamps, period=span)
     table = pd.DataFrame(counts, index=labels, columns=pd.Index(statuses, name="status"))
     if normalize:
@@ -78,9 +78,9 @@ def status_mix(
     return table
 
 
-def _codes(status: pd.Series) -> tuple[Array, list[str]]:
+def _codes(orders: pd.DataFrame) -> tuple[Array, list[str]]:
     """Return each row's place among the statuses, and these in the order of columns."""
-    codes, values = coded(status)
+    codes, values = coded(orders, "status")
     statuses = [*LIFECYCLE, *sorted(set(values) - set(LIFECYCLE))]
     if (codes < 0).any():
         statuses.append(NO_STATUS)
