@@ -248,3 +248,16 @@ def test_groups_or_periods():
 def test_the_path_goes_from_light_to_dark():
     greys = [np.dot(to_rgb(_LOOKS[name][0]), (0.299, 0.587, 0.114)) for name in LIFECYCLE[:7]]
     assert (np.diff(greys) < -0.05).all()
+
+
+def test_the_legend_explains_what_is_drawn_and_nothing_else():
+    table = orders(4, created_date=pd.to_datetime([*["2026-03-02T00:00Z"] * 3, None]))
+    table["status"] = ["open", "open", "packed", "zz"]
+    axes = plot_status_mix(table, freq="D")
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["open (2)", "packed (1)"]
+    many = orders(60, status="open", channel=[f"c{number:02}" for number in range(60)])
+    many.loc[59, ["status", "channel"]] = ["zz", "z"]
+    axes = plot_status_mix(many, by="channel")
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["open (59)"]
+    colours = [to_rgb(bar.get_facecolor()) for bar in axes.get_legend().get_patches()]
+    assert colours == [to_rgb(_LOOKS["open"][0])]

@@ -66,6 +66,7 @@ def to_frame(table: pa.Table, described: Table, dtype_backend: DtypeBackend = No
         for place, column in enumerate(described.columns)
         if column.kind in makers
     ]
+    # Not with split_blocks: a block that shares the table's memory cannot be written to.
     frame: pd.DataFrame = table.drop_columns([name for _, name, _ in made]).to_pandas(
         types_mapper=pd.ArrowDtype if dtype_backend == "pyarrow" else _nullable,
         ignore_metadata=True,
@@ -85,7 +86,9 @@ def own_types(column: pd.Series[Any]) -> pd.Series[Any]:
     """
     if not isinstance(column.dtype, pd.ArrowDtype):
         return column
-    own: pd.Series[Any] = pa.array(column.array).to_pandas(types_mapper=_nullable)
+    # By way of a table: from a bare array, pandas guesses the type of texts from the data.
+    table = pa.table({"own": pa.array(column.array)})
+    own: pd.Series[Any] = table.to_pandas(types_mapper=_nullable)["own"]
     own.index, own.name = column.index, column.name
     return own
 

@@ -96,11 +96,12 @@ def plot_status_mix(
     table = counts.div(n.where(n > 0), axis=0).fillna(0.0) if normalize else counts
     names = by_columns(orders, by)
     if freq is None:
-        axes, note = _groups(ax, table, n, names, bar_kws)
+        axes, bars, note = _groups(ax, table, n, names, bar_kws)
     else:
-        axes, note = _periods(ax, table, n, freq, bar_kws)
+        axes, bars, note = _periods(ax, table, n, freq, bar_kws)
     count_axis(axes.xaxis if freq is None else axes.yaxis, normalize=normalize)
-    _legend(axes, counts)
+    labels = [f"{printable(status)} ({counts[status].sum():,})" for status in bars]
+    legend(axes, list(bars.values()), labels, "status")
     headline(axes, "Orders by status", names, [f"n = {n.sum():,} orders", as_of(orders), *note])
     if not n.sum():
         say(axes, "no orders")
@@ -109,18 +110,18 @@ def plot_status_mix(
 
 def _periods(
     ax: Axes | None, table: pd.DataFrame, n: pd.Series[int], freq: str, bar_kws: dict[str, Any]
-) -> tuple[Axes, list[str]]:
+) -> tuple[Axes, dict[str, Any], list[str]]:
     axes = get_axes(ax, 4.5)
     dated = np.asarray(table.index.notna())
     starts, ends = spans(table.index[dated], freq)
     widths = ends - starts
-    _stack(axes, table[dated], starts + widths / 2, widths, bar_kws)
+    drawn = _stack(axes, table[dated], starts + widths / 2, widths, bar_kws)
     date_axis(axes, starts, ends, f"created, by {spelt(freq)} (UTC)")
     bars = n[dated]
     note = [f"n per bar {bars.min():,} to {bars.max():,}"] if len(bars) > 1 else []
     if undated := n[~dated].sum():
         note.append(f"not drawn: {undated:,} without a created date")
-    return axes, note
+    return axes, drawn, note
 
 
 def _groups(
@@ -129,13 +130,13 @@ def _groups(
     n: pd.Series[int],
     names: list[str],
     bar_kws: dict[str, Any],
-) -> tuple[Axes, list[str]]:
+) -> tuple[Axes, dict[str, Any], list[str]]:
     rows, note = largest(n, MOST_ROWS)
     axes = get_axes(ax, 2.1 + 0.34 * max(len(rows), 2))
     places = np.arange(len(rows), dtype=float)
-    _stack(axes, table.iloc[rows], places, np.full(len(rows), 0.8), bar_kws, lying=True)
+    drawn = _stack(axes, table.iloc[rows], places, np.full(len(rows), 0.8), bar_kws, lying=True)
     group_axis(axes, table.index[rows], n.iloc[rows], names)
-    return axes, note
+    return axes, drawn, note
 
 
 def _stack(
@@ -146,23 +147,19 @@ def _stack(
     bar_kws: dict[str, Any],
     *,
     lying: bool = False,
-) -> None:
-    """Pile the columns of a table up, one bar for each row."""
+) -> dict[str, Any]:
+    """Pile the columns of a table up, one bar for each row; return a bar of each status drawn."""
     draw, base = (axes.barh, "left") if lying else (axes.bar, "bottom")
     dense = len(table) > _MOST_GAPS
     edges = {"edgecolor": "white", "linewidth": 0 if dense else 0.5}
     done = np.zeros(len(table))
+    drawn = {}
     for status in table.columns[(table != 0).any()]:
         colour, hatch = _LOOKS.get(status, _UNKNOWN)
         values = table[status].to_numpy()
         some = values > 0
         style = {"color": colour, "hatch": "" if dense else hatch, **edges, base: done[some]}
         width = size if dense else size * 0.94
-        draw(at[some], values[some], width[some], **{**style, **bar_kws})
+        drawn[status] = draw(at[some], values[some], width[some], **{**style, **bar_kws})[0]
         done = done + values
-
-
-def _legend(axes: Axes, counts: pd.DataFrame) -> None:
-    sums = counts.sum()
-    labels = [f"{printable(status)} ({n:,})" for status, n in sums[sums > 0].items()]
-    legend(axes, [bars[0] for bars in axes.containers[-len(labels) :]], labels, "status")
+    return drawn

@@ -1,0 +1,143 @@
+"""Measures and pictures are the same, whatever the types of the frame they read."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+import trackstar_frames as tf
+from trackstar_frames import OrderFrames, measures, plots
+
+BY = [
+    "channel",
+    "warehouse_id",
+    "status",
+    "saturday_delivery",
+    "line_item_count",
+    "total_price",
+    "created_date",
+    ["type", "units_ordered"],
+]
+JUDGED = ["due_at", "shipped_at", "outcome", "lateness", "reason"]
+FREQ = [None, "W"]
+
+
+def zones(orders):
+    some = orders["warehouse_id"].dropna().unique()[:1]
+    return {str(some[0]): "Asia/Tokyo", None: "America/New_York"}
+
+
+def rates(orders, by=None, freq=None):
+    return tf.compliance_rate(tf.ship_date_compliance(orders, tz=zones(orders)), by, freq)
+
+
+#: Every public measure and picture, in the ways that read columns.
+CASES = {
+    "ship_date_compliance": [
+        lambda orders: tf.ship_date_compliance(orders)[JUDGED],
+        lambda orders: tf.ship_date_compliance(orders, tz=zones(orders), due_day="end")[JUDGED],
+        lambda orders: tf.ship_date_compliance(orders, ship_event="first")[JUDGED],
+        lambda orders: tf.ship_date_compliance(orders, ship_event="last", grace="2h")[JUDGED],
+    ],
+    "compliance_rate": [
+        lambda orders, by=by, freq=freq: rates(orders, by, freq)
+        for by in [None, *BY]
+        for freq in FREQ
+    ],
+    "status_mix": [
+        *(
+            lambda orders, by=by, freq=freq: tf.status_mix(orders, by, freq)
+            for by in [None, *BY]
+            for freq in FREQ
+        ),
+        lambda orders: tf.status_mix(orders, "channel", normalize=True),
+    ],
+    "plot_ship_date_compliance": [
+        lambda orders: tf.plot_ship_date_compliance(orders, tz=zones(orders)),
+        lambda orders: tf.plot_ship_date_compliance(orders, by="channel"),
+        lambda orders: tf.plot_ship_date_compliance(orders, by=["type", "status"], freq=None),
+    ],
+    "plot_status_mix": [
+        lambda orders: tf.plot_status_mix(orders, freq="W"),
+        lambda orders: tf.plot_status_mix(orders, by="saturday_delivery", normalize=True),
+        lambda orders: tf.plot_status_mix(orders, by=["channel", "line_item_count"]),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def frames(some_orders):
+    odd = [{"id": "n"}, {"id": "u", "status": "zz", "required_ship_date": "2026-01-01T00:00:00Z"}]
+    made = OrderFrames.from_json([*some_orders[:150], *odd])
+    last = made.orders["updated_date"].max()
+    info = {**made.info, "fetched_at": last.isoformat()}
+    return [
+        OrderFrames(made.to_arrow(), info, dtype_backend=backend) for backend in (None, "pyarrow")
+    ]
+
+
+def test_every_public_measure_and_picture_is_tried():
+    public = {name for name in [*measures.__all__, *plots.__all__] if name.islower()}
+    assert set(CASES) == public
+
+
+@pytest.mark.parametrize(
+    "case", [each for name in measures.__all__ for each in CASES.get(name, [])]
+)
+def test_measures_are_equal(frames, case):
+    own, arrow = (case(each.orders) for each in frames)
+    pd.testing.assert_frame_equal(own, arrow)
+    assert own.attrs == arrow.attrs
+    assert len(own)
+
+
+@pytest.mark.parametrize("case", [each for name in plots.__all__ for each in CASES.get(name, [])])
+def test_pictures_are_equal(frames, case):
+    own, arrow = (picture(case(each.orders)) for each in frames)
+    assert np.array_equal(own, arrow)
+    assert own.std() > 0
+
+
+def picture(axes):
+    canvas = axes.figure.canvas
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba()).copy()
+    plt.close(axes.figure)
+    return pixels
+
+
+@pytest.mark.parametrize("backend", [0, 1])
+def test_what_pandas_reads_from_parquet_with_arrow_types_is_judged_alike(frames, backend, tmp_path):
+    orders = frames[backend].orders
+    orders.to_parquet(tmp_path / "orders.parquet")
+    again = pd.read_parquet(tmp_path / "orders.parquet", dtype_backend="pyarrow")
+    pd.testing.assert_frame_equal(
+        tf.ship_date_compliance(orders, tz=zones(orders))[JUDGED],
+        tf.ship_date_compliance(again, tz=zones(orders))[JUDGED],
+    )
+    pd.testing.assert_frame_equal(
+        tf.status_mix(orders, "channel", "W"), tf.status_mix(again, "channel", "W")
+    )
+
+
+def test_whole_columns_of_nulls_and_empty_frames_are_read_alike():
+    for given in ([], [{"id": "a"}, {"id": "b", "status": "open"}]):
+        own, arrow = (
+            OrderFrames.from_json(given, dtype_backend=backend).orders
+            for backend in (None, "pyarrow")
+        )
+        pd.testing.assert_frame_equal(
+            tf.ship_date_compliance(own, as_of="2026-01-01")[JUDGED],
+            tf.ship_date_compliance(arrow, as_of="2026-01-01")[JUDGED],
+        )
+        for by in BY:
+            pd.testing.assert_frame_equal(
+                tf.status_mix(own, by, "W"), tf.status_mix(arrow, by, "W")
+            )
+
+
+def test_a_column_of_arrow_that_is_no_moment_is_named_with_its_type(frames):
+    orders = frames[1].orders
+    wrong = orders.assign(created_date=orders["id"])
+    with pytest.raises(TypeError, match=r"'created_date' is string\[pyarrow\], not moments"):
+        tf.status_mix(wrong, freq="W")
