@@ -16,14 +16,15 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["CONVERTERS"]
+__all__ = ["CONVERTERS", "EXACT", "is_plain"]
 
 _read = msgspec.json.Decoder().decode
 _read_text = msgspec.json.Decoder(str).decode
 _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 _INT64 = range(-(2**63), 2**63)
-_EXACT = 2**53  # up to here a float64 tells all whole numbers apart
+#: Up to here a float64 tells all whole numbers apart.
+EXACT = 2**53
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\S+)?")
 _FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{6}\d*[1-9]")
@@ -41,7 +42,10 @@ def _float(raw: bytes) -> float | None:
     value = _numeral(raw)
     if value is None:
         return None
-    number = float(value)
+    try:
+        number = float(value if isinstance(value, float) or raw.startswith(b'"') else raw)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number) or (isinstance(value, int) and int(number) != value):
         raise ValueError("a number that float64 cannot hold")
     return number
@@ -50,7 +54,7 @@ def _float(raw: bytes) -> float | None:
 def _int(raw: bytes) -> int | None:
     value = _numeral(raw)
     if isinstance(value, float):
-        if not value.is_integer() or abs(value) > _EXACT:
+        if not value.is_integer() or abs(value) > EXACT:
             raise ValueError("not a whole number")
         value = int(value)
     if value is not None and value not in _INT64:
@@ -92,7 +96,10 @@ def _timestamp(raw: bytes) -> datetime | None:
         raise ValueError("not a date")
     if _FINER_THAN_MICROSECONDS.search(value):
         raise ValueError("a date finer than microseconds")
-    moment = datetime.fromisoformat(value)
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("not a date") from None  # its own words repeat the value
     try:
         return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     except OverflowError:
@@ -122,3 +129,22 @@ CONVERTERS: Mapping[str, Callable[[bytes], Any]] = MappingProxyType(
         "json": _json,
     }
 )
+
+
+_PLAIN = MappingProxyType(
+    {
+        "string": re.compile(rb'"'),
+        "status": re.compile(rb'"'),
+        "int": re.compile(rb"-?\d+$"),
+        "float": re.compile(rb"[-\d]"),
+        "bool": re.compile(rb"true|false"),
+        "timestamp": re.compile(rb'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"$'),
+        "strings": re.compile(rb'\[\s*((null|"([^"\\]|\\.)*")\s*(,\s*|(?=\])))*\]$'),
+        "json": re.compile(b""),
+    }
+)
+
+
+def is_plain(kind: str, raw: bytes) -> bool:
+    """Tell whether a value that is not null is spelt as documented for its kind."""
+    return _PLAIN[kind].match(raw) is not None

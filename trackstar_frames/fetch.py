@@ -10,17 +10,17 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
 from trackstar_frames.filters import MAX_LIST, encode, is_list
-from trackstar_frames.flatten import flatten
+from trackstar_frames.flatten import Batch, Flattener
 from trackstar_frames.frames import OrderFrames, make_info
 from trackstar_frames.pages import MAX_PAGE, Page, walk
+from trackstar_frames.personal import hide
 from trackstar_frames.progress import Progress
-from trackstar_frames.settings import check_source, flag, whole
+from trackstar_frames.settings import Masked, check_source, flag, pii_key, whole
 from trackstar_frames.snapshots import write_snapshot
 from trackstar_frames.tables import assemble
 
@@ -35,6 +35,7 @@ def fetch_orders_df(
     refresh: bool = False,
     offline: bool = False,
     progress: bool | None = None,
+    pii: str = "keep",
     extra_params: Mapping[str, Any] | None = None,
     snapshot: str | os.PathLike[str] | None = None,
     dtype_backend: DtypeBackend = None,
@@ -56,6 +57,12 @@ def fetch_orders_df(
         Read from disk only.
     progress
         Show a bar; None shows it in terminals and notebooks only.
+    pii
+        What becomes of personal data. ``"keep"``: nothing. ``"drop"``: null wherever
+        `data_dictionary` marks a column as personal or free-form, and in the values of
+        `problems`; an unknown key is not named. ``"hash"``: the same, but a personal text
+        becomes its HMAC-SHA-256 under the key in ``TRACKSTAR_PII_KEY``, so that equal texts
+        stay equal. Columns and types stay. But for ``"keep"``, no answer is kept on disk.
     extra_params
         Query parameters that the filters do not know; passed on as they are.
     snapshot
@@ -109,6 +116,7 @@ def fetch_orders_df(
         refresh=refresh,
         offline=offline,
         progress=progress,
+        pii=pii,
         extra_params=extra_params,
         snapshot=snapshot,
         dtype_backend=dtype_backend,
@@ -124,6 +132,7 @@ def fetch_orders(
     refresh: bool = False,
     offline: bool = False,
     progress: bool | None = None,
+    pii: str = "keep",
     extra_params: Mapping[str, Any] | None = None,
     snapshot: str | os.PathLike[str] | None = None,
     dtype_backend: DtypeBackend = None,
@@ -157,17 +166,15 @@ def fetch_orders(
         raise SettingsError(f"snapshot={snapshot!r} must be the path of a folder, or None")
     check_backend(dtype_backend)
     check_source(refresh=refresh, offline=offline, cache=client is None or client.settings.cache)
+    key = pii_key(pii)
     filters = {name: list(each) if is_list(each) else each for name, each in filters.items()}
     queries = encode(filters, extra_params)
-    asked = {
-        "filters": {name: _as_json(value) for name, value in filters.items()},
-        "extra_params": {name: _as_json(value) for name, value in (extra_params or {}).items()},
-        "limit": limit,
-    }
+    asked = _asked(filters, extra_params or {}, pii) | {"limit": limit}
     fetch = _Fetch(
         queries,
         asked,
         page_size,
+        key=key,
         refresh=refresh,
         offline=offline,
         progress=progress,
@@ -188,17 +195,22 @@ class _Fetch:
         queries: list[dict[str, str]],
         asked: dict[str, Any],
         page_size: int,
+        *,
+        key: Masked | None = None,
         **options: Any,
     ) -> None:
         self.queries = queries
         self.asked = asked
+        self.hides: bool = asked["pii"] != "keep"
+        self.key = key
         self.page_size = min(page_size, asked["limit"] or page_size)
         self.options = options
         self.client: TrackstarClient | None = None
         self.query = 0
         self.token: str | None = None
         self.chain: float | None = None
-        self.batches: list[dict[str, pa.Table]] = []
+        self.batches: list[Batch] = []
+        self.pages = 0
         self.orders = 0
         self.requests = 0
         self.from_cache = 0
@@ -206,8 +218,9 @@ class _Fetch:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What was read, and whom to ask, stay in this process: orders are personal data.
-        # The pages that a refresh has brought are on disk, and need not be asked again.
-        options = self.options | {"refresh": False}
+        # The pages that a refresh has brought are on disk, and need not be asked again;
+        # where none was stored, what is on disk is what the refresh was to replace.
+        options = self.options | {"refresh": self.options["refresh"] and self.hides}
         return partial(_Fetch, **options), (self.queries, self.asked, self.page_size)
 
     def run(self, client: TrackstarClient | None) -> OrderFrames:
@@ -215,19 +228,26 @@ class _Fetch:
         self.client = client = client or self.client
         if client is None:
             raise SettingsError("an error that was pickled has no client; call resume(client=...)")
+        self.key = self.key or pii_key(self.asked["pii"])  # a pickle has lost it
+        hides = partial(hide, how=self.asked["pii"], key=self.key)
         before = client.session.sent
         try:
-            with Progress(shown=self.options["progress"]) as bar:
-                self._read(client, bar)
+            with Progress(shown=self.options["progress"]) as bar, Flattener(hides) as flattener:
+                try:
+                    self._read(client, bar, flattener)
+                finally:
+                    self.batches += flattener.batches()
         except Exception as error:
             self.requests += client.session.sent - before
-            if not self.batches:
+            if self.hides:
+                error.__traceback__ = None  # its frames hold the page that was read last
+            if not self.pages:
                 raise
             raise self._broken(error) from error
         self.requests += client.session.sent - before
         return self._frames(complete=True)
 
-    def _read(self, client: TrackstarClient, bar: Progress) -> None:
+    def _read(self, client: TrackstarClient, bar: Progress, flattener: Flattener) -> None:
         while self.query < len(self.queries):
             pages = walk(
                 client.session,
@@ -237,17 +257,19 @@ class _Fetch:
                 refresh=self.options["refresh"],
                 offline=self.options["offline"],
                 chain=self.chain,
+                store=not self.hides,
             )
             for page in pages:
-                bar.add(self._take(page))
+                bar.add(self._take(page, flattener))
                 if self.orders == self.asked["limit"]:
                     return
             self.query, self.token, self.chain = self.query + 1, None, None
 
-    def _take(self, page: Page) -> int:
+    def _take(self, page: Page, flattener: Flattener) -> int:
         left = None if self.asked["limit"] is None else self.asked["limit"] - self.orders
         orders = page.raw_orders[:left]
-        self.batches.append(flatten(orders))
+        flattener.add(orders)
+        self.pages += 1
         self.orders += len(orders)
         self.from_cache += page.from_cache
         self.fetched_at = min(self.fetched_at or page.fetched_at, page.fetched_at)
@@ -260,7 +282,7 @@ class _Fetch:
             **self.asked,
             connection=self.client.connection if self.client else None,
             fetched_at=self.fetched_at and self.fetched_at.isoformat(),
-            pages=len(self.batches),
+            pages=self.pages,
             requests=self.requests,
             from_cache=self.from_cache,
             duplicates=duplicates,
@@ -271,16 +293,26 @@ class _Fetch:
     def _broken(self, error: Exception) -> IncompleteFetchError:
         known = error if isinstance(error, TrackstarError) else TrackstarError(str(error))
         return IncompleteFetchError(
-            f"the fetch broke after {len(self.batches)} pages ({self.orders:,} orders), which "
+            f"the fetch broke after {self.pages} pages ({self.orders:,} orders), which "
             f".frames holds; .resume() goes on from there: {error}",
             frames=self._frames(complete=False),
-            pages=len(self.batches),
+            pages=self.pages,
             resume=self.run,
             status=known.status,
             request_id=known.request_id,
             retryable=known.retryable,
             retry_after=known.retry_after,
         )
+
+
+def _asked(filters: dict[str, Any], extra: Mapping[str, Any], pii: str) -> dict[str, Any]:
+    """Tell what was asked; tags and unknown parameters are free-form, and hidden as those are."""
+    told = {name: _as_json(value) for name, value in filters.items()}
+    more = {name: _as_json(value) for name, value in extra.items()}
+    if pii != "keep":
+        told |= dict.fromkeys((name for name in told if name.startswith("trackstar_tags")), "*")
+        more = dict.fromkeys(more, "*")
+    return {"filters": told, "extra_params": more, "pii": pii}
 
 
 def _as_json(value: Any) -> Any:

@@ -6,7 +6,7 @@ import html
 import json
 import os
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
@@ -17,8 +17,10 @@ from trackstar_frames import parquet
 from trackstar_frames.dtypes import DtypeBackend, check_backend, to_frame
 from trackstar_frames.envelope import read_envelope
 from trackstar_frames.errors import ResponseError
-from trackstar_frames.flatten import flatten
+from trackstar_frames.flatten import Flattener
+from trackstar_frames.personal import hide
 from trackstar_frames.schema import TABLES
+from trackstar_frames.settings import pii_key
 from trackstar_frames.tables import assemble
 
 __all__ = ["OrderFrames", "make_info"]
@@ -53,7 +55,7 @@ class OrderFrames:
         One row per value that could not be kept as its column's type, and per unknown key.
     info : dict
         JSON values: filters, connection, fetched_at, pages, requests, from_cache, stale,
-        duplicates and more.
+        duplicates, pii and more.
     dtype_backend : None or "pyarrow"
         The types of the frames.
 
@@ -85,28 +87,38 @@ class OrderFrames:
         self.info = dict(info)
 
     @classmethod
-    def from_json(cls, bodies_or_orders: Any, *, dtype_backend: DtypeBackend = None) -> OrderFrames:
+    def from_json(
+        cls, bodies_or_orders: Any, *, pii: str = "keep", dtype_backend: DtypeBackend = None
+    ) -> OrderFrames:
         """Build the tables from JSON at hand: exports, webhooks, tests.
 
         Parameters
         ----------
         bodies_or_orders
             A response body (bytes or str) or an order (a dict), or an iterable of these.
+        pii
+            What becomes of personal data: ``"keep"``, ``"drop"`` or ``"hash"``, as for
+            `fetch_orders_df`.
         dtype_backend
             None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
         Raises
         ------
+        SettingsError
+            If `pii` or `dtype_backend` is none of these, or ``"hash"`` lacks its key; before
+            anything is read.
         ResponseError
             If a body is not JSON, or neither a response, an order nor a list of orders.
-        SettingsError
-            If `dtype_backend` is neither.
         """
         check_backend(dtype_backend)
+        key = pii_key(pii)
         one = isinstance(bodies_or_orders, (bytes, str, Mapping))
         given: Iterable[Any] = [bodies_or_orders] if one else bodies_or_orders
-        tables, duplicates = assemble([flatten(_orders(each)) for each in given])
-        return cls(tables, make_info(duplicates=duplicates), dtype_backend=dtype_backend)
+        with Flattener(partial(hide, how=pii, key=key)) as flattener:
+            for each in given:
+                flattener.add(_orders(each))
+            tables, duplicates = assemble(flattener.batches())
+        return cls(tables, make_info(duplicates=duplicates, pii=pii), dtype_backend=dtype_backend)
 
     @classmethod
     def from_parquet(
@@ -225,6 +237,7 @@ def make_info(**known: Any) -> dict[str, Any]:
         "from_cache": 0,
         "stale": 0,
         "duplicates": 0,
+        "pii": "keep",
         "complete": True,
         **known,
     }
@@ -239,10 +252,13 @@ def _orders(given: Any) -> list[msgspec.Raw]:
     else:
         raise ResponseError(f"expected a response's body or an order, not {type(given).__name__}")
     if text.lstrip().startswith(b"["):
-        text = b'{"data": %b}' % text
-    elif not _is_envelope(text):
-        text = b'{"data": [%b]}' % text
-    return read_envelope(text).data
+        return read_envelope(b'{"data": %b}' % text).data
+    try:
+        return read_envelope(text).data
+    except ResponseError:
+        if not _is_order(text):
+            raise
+        return read_envelope(b'{"data": [%b]}' % text).data
 
 
 def _dumps(order: Mapping[str, Any]) -> bytes:
@@ -252,11 +268,11 @@ def _dumps(order: Mapping[str, Any]) -> bytes:
         return json.dumps(order).encode()
 
 
-def _is_envelope(text: bytes) -> bool:
+def _is_order(text: bytes) -> bool:
     try:
-        return isinstance(json.loads(text).get("data"), list)
+        return not isinstance(json.loads(text).get("data"), list)
     except (ValueError, AttributeError):
-        return True  # and let the reader of envelopes say what is wrong
+        return False
 
 
 def _provenance(info: Mapping[str, Any]) -> list[str]:
@@ -274,4 +290,6 @@ def _provenance(info: Mapping[str, Any]) -> list[str]:
         )
     if info["duplicates"]:
         lines.append(f"{info['duplicates']:,} duplicates dropped")
+    if info.get("pii", "keep") != "keep":
+        lines.append(f"personal data: pii={info['pii']!r}")
     return lines if info["complete"] else [*lines, "INCOMPLETE: the fetch broke before its end"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,18 +12,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.flatten import BATCH, flatten
+from trackstar_frames.flatten import BATCH, Batch, batch_schema
 from trackstar_frames.schema import TABLES
 
 __all__ = ["assemble"]
 
 _Numbers = npt.NDArray[np.int64]
 _Sums = npt.NDArray[np.float64]
+_DROPPED = -1
+_NONE = -1  # the number of no order, and the last place
 _NEVER = np.iinfo(np.int64).min
 _EXACT = 2.0**53  # below, a float64 tells all whole numbers apart
 
 
-def assemble(batches: Sequence[dict[str, pa.Table]]) -> tuple[dict[str, pa.Table], int]:
+def assemble(batches: Sequence[Batch]) -> tuple[dict[str, pa.Table], int]:
     """Join batches into the tables of the schema.
 
     Of an order that is there more than once, the newest `updated_date` is kept with its
@@ -31,7 +35,7 @@ def assemble(batches: Sequence[dict[str, pa.Table]]) -> tuple[dict[str, pa.Table
     Parameters
     ----------
     batches
-        What `flatten` gave, in the order in which the server gave the pages.
+        What `Flattener` gave, in the order in which the server gave the pages.
 
     Returns
     -------
@@ -39,32 +43,21 @@ def assemble(batches: Sequence[dict[str, pa.Table]]) -> tuple[dict[str, pa.Table
         The tables by name, with exactly the columns of the schema; and how many orders
         were dropped as duplicates.
     """
-    joined = _join(batches or [flatten([])])
-    met = joined.pop("orders")
-    kept = _sorted(met, _newest(met))
-    place = np.full(len(met), -1, np.int64)
-    place[kept] = np.arange(len(kept))
-    tables = {name: _follow(table, place) for name, table in joined.items()}
-    orders = met.take(pa.array(kept))
-    for name, column in _computed(tables, len(kept)).items():
-        orders = orders.append_column(name, column)
-    tables["orders"] = orders
-    return (
-        {name: _shape(tables[name], table.schema) for name, table in TABLES.items()},
-        len(met) - len(kept),
+    batches = batches or [{name: batch_schema(name).empty_table() for name in TABLES}]
+    met = pa.concat_tables(
+        batch["orders"].select(["id", "created_date", "updated_date"]) for batch in batches
     )
-
-
-def _join(batches: Sequence[dict[str, pa.Table]]) -> dict[str, pa.Table]:
-    """Put the batches one behind the other, and number their orders on."""
-    starts = np.cumsum([0, *(len(batch["orders"]) for batch in batches)])
-    return {
-        name: pa.concat_tables(
-            _set(batch[name], pc.add(batch[name][BATCH], pa.scalar(start, pa.int64())))
-            for batch, start in zip(batches, starts, strict=False)
-        )
-        for name in TABLES
-    }
+    kept = _sorted(met, _newest(met))
+    place = np.full(len(met) + 1, _DROPPED)
+    place[kept] = np.arange(len(kept))
+    place[_NONE] = len(kept)  # behind all orders
+    with ThreadPoolExecutor(pa.cpu_count()) as threads:
+        rows = {name: _follow(name, batches, place, threads.map) for name in TABLES}
+    orders = rows["orders"].table
+    for name, column in _computed(rows).items():
+        orders = orders.append_column(name, column)
+    rows["orders"].table = orders
+    return {name: _finish(name, rows[name], orders["id"]) for name in TABLES}, len(met) - len(kept)
 
 
 def _newest(orders: pa.Table) -> _Numbers:
@@ -91,50 +84,13 @@ def _sorted(orders: pa.Table, kept: _Numbers) -> _Numbers:
     return kept[sequence]
 
 
-def _follow(table: pa.Table, place: _Numbers) -> pa.Table:
-    """Bring rows into their orders' sequence; those of dropped orders go, the orderless stay."""
-    number = table[BATCH].to_numpy() if len(place) else np.full(len(table), np.nan)
-    orderless = np.isnan(number.astype(np.float64))
-    moved = np.full(len(table), len(place), np.int64)
-    moved[~orderless] = place[number[~orderless].astype(np.int64)]
-    rows = np.argsort(moved, kind="stable")
-    rows = rows[moved[rows] >= 0]
-    return _set(table.take(pa.array(rows)), pa.array(moved[rows]))
-
-
-def _set(table: pa.Table, numbers: pa.Array) -> pa.Table:
-    return table.set_column(0, BATCH, numbers)
-
-
-def _shape(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    return table.select(schema.names).cast(schema).combine_chunks()
-
-
-def _computed(tables: dict[str, pa.Table], orders: int) -> dict[str, pa.Array]:
-    """Compute the columns of the orders that come from the rows below them."""
-    lines, shipments, packages = (
-        _Rows(tables[name], orders) for name in ("line_items", "shipments", "packages")
-    )
-    ordered = lines.total("quantity")
-    return {
-        "line_item_count": pa.array(lines.count()),
-        "units_ordered": _whole(ordered),
-        "shipment_count": pa.array(shipments.count()),
-        "package_count": pa.array(packages.count()),
-        **_ship_events(shipments, _units(tables["shipment_line_items"], shipments), ordered),
-        "shipping_cost": pa.array(
-            packages.total("shipping_cost"), mask=packages.count("shipping_cost") == 0
-        ),
-    }
-
-
+@dataclass(slots=True)
 class _Rows:
-    """Rows that know the number of their order."""
+    """The rows of a table in their orders' sequence, and the number of each row's order."""
 
-    def __init__(self, table: pa.Table, orders: int) -> None:
-        self.table = table
-        self.orders = orders
-        self.order: _Numbers = table[BATCH].to_numpy()
+    table: pa.Table
+    order: _Numbers
+    orders: int
 
     def count(self, column: str | None = None) -> _Numbers:
         """Count the rows of each order, or those whose column is not null."""
@@ -147,11 +103,58 @@ class _Rows:
         return _sums(self.order, values, self.orders)
 
 
-def _units(lines: pa.Table, shipments: _Rows) -> _Sums:
+def _follow(
+    name: str, batches: Sequence[Batch], place: _Numbers, over: Callable[..., Iterable[pa.Array]]
+) -> _Rows:
+    """Join a table's batches in their orders' sequence; rows of dropped orders go."""
+    moved = place[_numbers(name, batches)]
+    sequence = np.argsort(moved, kind="stable")[np.count_nonzero(moved == _DROPPED) :]
+    joined = pa.concat_tables(batch[name].drop_columns(BATCH) for batch in batches)
+    rows = pa.array(sequence)
+    columns = over(lambda column: column.combine_chunks().take(rows), joined.columns)
+    table = pa.Table.from_arrays(list(columns), schema=joined.schema)
+    return _Rows(table, moved[sequence], place[_NONE])
+
+
+def _numbers(name: str, batches: Sequence[Batch]) -> _Numbers:
+    """Number the orders that rows belong to over all batches."""
+    found, start = [], 0
+    for batch in batches:
+        number = batch[name][BATCH].fill_null(_NONE).to_numpy()
+        found.append(np.where(number == _NONE, _NONE, number + start))
+        start += len(batch["orders"])
+    return np.concatenate(found)
+
+
+def _finish(name: str, rows: _Rows, ids: pa.ChunkedArray) -> pa.Table:
+    """Name each row's order, and give exactly the columns of the schema."""
+    table, schema = rows.table, TABLES[name].schema
+    if "order_id" in schema.names and "order_id" not in table.column_names:
+        table = table.append_column("order_id", ids.take(pa.array(rows.order)))
+    return table.select(schema.names)
+
+
+def _computed(rows: Mapping[str, _Rows]) -> dict[str, pa.Array]:
+    """Compute the columns of the orders that come from the rows below them."""
+    lines, shipments, packages = (rows[name] for name in ("line_items", "shipments", "packages"))
+    ordered = lines.total("quantity")
+    return {
+        "line_item_count": pa.array(lines.count()),
+        "units_ordered": _whole(ordered),
+        "shipment_count": pa.array(shipments.count()),
+        "package_count": pa.array(packages.count()),
+        **_ship_events(shipments, _units(rows["shipment_line_items"], shipments), ordered),
+        "shipping_cost": pa.array(
+            packages.total("shipping_cost"), mask=packages.count("shipping_cost") == 0
+        ),
+    }
+
+
+def _units(lines: _Rows, shipments: _Rows) -> _Sums:
     """Sum the units of each shipment."""
     first = np.concatenate(([0], np.cumsum(shipments.count())))
-    shipment = first[lines[BATCH].to_numpy()] + lines["shipment_index"].to_numpy()
-    units = lines["quantity"].fill_null(0).to_numpy()
+    shipment = first[lines.order] + lines.table["shipment_index"].to_numpy()
+    units = lines.table["quantity"].fill_null(0).to_numpy()
     return _sums(shipment, units, len(shipments.table))
 
 

@@ -1,0 +1,103 @@
+"""Laws of the flattening, over orders of any shape."""
+
+import itertools
+import json
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trackstar_frames import OrderFrames
+from trackstar_frames.flatten import stored_columns
+from trackstar_frames.schema import TABLES
+
+# Orders of any shape. Each text in them is unique, so that it can be looked for.
+
+SCALARS = st.sampled_from(["text", "text", None, True, 7, 1.5, ""])
+VALUES = (
+    SCALARS | st.lists(SCALARS, max_size=2) | st.fixed_dictionaries({"a": SCALARS, "ä b": SCALARS})
+)
+
+
+def objects(table, **lists):
+    known = {column.path[0] for column in stored_columns(TABLES[table]) if column.path} - {"id"}
+    keys = st.sampled_from(["new", "", "line_items", *sorted(known)])
+    optional = {key: st.lists(of, max_size=2) for key, of in lists.items()}
+    members = st.dictionaries(keys, VALUES, max_size=6)
+    return st.tuples(members, st.fixed_dictionaries({}, optional=optional)).map(
+        lambda parts: {**parts[0], **parts[1]}
+    )
+
+
+PACKAGES = objects("packages", line_items=objects("package_line_items"))
+SHIPMENTS = objects("shipments", line_items=objects("shipment_line_items"), packages=PACKAGES)
+ORDERS = st.lists(
+    objects("orders", line_items=objects("line_items"), shipments=SHIPMENTS), max_size=3
+)
+
+
+def numbered(value, counter):
+    """Make each text of a JSON value unique."""
+    if isinstance(value, dict):
+        return {key: numbered(inner, counter) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [numbered(inner, counter) for inner in value]
+    return f"<{next(counter)}>" if value == "text" else value
+
+
+def with_ids(orders):
+    counter = itertools.count()
+    return [{**numbered(order, counter), "id": f"id-{i}"} for i, order in enumerate(orders)]
+
+
+def items(value):
+    return value if isinstance(value, list) else []
+
+
+def members(value):
+    return value if isinstance(value, dict) else {}
+
+
+@given(ORDERS)
+def test_every_text_of_every_order_is_found_exactly_once(orders):
+    orders = with_ids(orders)
+    frames = OrderFrames.from_json(orders)
+    found = json.dumps([table.to_pylist() for table in frames.to_arrow().values()], default=str)
+    for text in re.findall(r"<\d+>", json.dumps(orders)):
+        assert found.count(text) == 1
+
+
+@given(ORDERS)
+def test_every_list_has_as_many_rows_as_items(orders):
+    orders = with_ids(orders)
+    shipments = [each for order in orders for each in items(order.get("shipments"))]
+    packages = [each for shipment in shipments for each in items(members(shipment).get("packages"))]
+    lists = {
+        "line_items": orders,
+        "shipment_line_items": shipments,
+        "package_line_items": packages,
+    }
+    expected = {
+        name: sum(len(items(members(parent).get("line_items"))) for parent in parents)
+        for name, parents in lists.items()
+    }
+    expected |= {"orders": len(orders), "shipments": len(shipments), "packages": len(packages)}
+    tables = OrderFrames.from_json(orders).to_arrow()
+    assert {name: len(tables[name]) for name in expected} == expected
+
+
+@given(ORDERS)
+def test_types_never_depend_on_the_data_and_keys_are_unique(orders):
+    tables = OrderFrames.from_json(with_ids(orders)).to_arrow()
+    for name, table in TABLES.items():
+        assert tables[name].schema.equals(table.schema)
+        keys = tables[name].select(list(table.key)).to_pylist()
+        assert not table.key or len({tuple(key.values()) for key in keys}) == len(keys)
+
+
+@given(ORDERS, st.integers(1, 3))
+def test_how_orders_are_cut_into_pages_changes_nothing(orders, size):
+    orders = with_ids(orders)
+    pages = [{"data": orders[i : i + size]} for i in range(0, len(orders), size)]
+    whole, cut = OrderFrames.from_json(orders), OrderFrames.from_json(pages)
+    assert all(table.equals(cut.to_arrow()[name]) for name, table in whole.to_arrow().items())

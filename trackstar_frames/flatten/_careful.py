@@ -1,0 +1,261 @@
+"""The careful way: every value by itself, from its own JSON text.
+
+Takes whatever an order may hold, at the price of Python objects for each value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from trackstar_frames.convert import CONVERTERS, is_plain
+from trackstar_frames.flatten._shape import (
+    BOXES,
+    LISTS,
+    Batch,
+    Path,
+    batch_schema,
+    stored_columns,
+)
+from trackstar_frames.schema import TABLES
+
+__all__ = ["UNKNOWN", "flatten_carefully"]
+
+#: What `problems` says of a key that the schema does not know.
+UNKNOWN = "unknown key, kept in extra"
+
+_TWICE = "given twice; the last is kept"
+
+_read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def flatten_carefully(orders: Iterable[msgspec.Raw]) -> tuple[Batch, Counter[Path]]:
+    """Flatten orders value by value.
+
+    Returns
+    -------
+    dict of str to pyarrow.Table, Counter
+        The batch; and where values stood that are odd (of another JSON type than their
+        column's, or under unknown keys), with how often.
+    """
+    rows = _Rows()
+    for order in orders:
+        rows.add(bytes(order))
+    return {name: rows.table(name) for name in TABLES}, rows.odd
+
+
+@dataclass(slots=True)
+class _Node:
+    """What may stand in one JSON object: columns, nested objects, and lists of rows, by key."""
+
+    path: tuple[str, ...] = ()
+    leaves: dict[str, tuple[int, str]] = field(default_factory=dict)
+    objects: dict[str, _Node] = field(default_factory=dict)
+    lists: dict[str, str] = field(default_factory=dict)
+
+    def inner(self, key: str) -> _Node:
+        return self.objects.setdefault(key, _Node((*self.path, key)))
+
+
+@cache
+def _layout(name: str) -> tuple[_Node, int]:
+    """Arrange a table's columns by their JSON paths, and tell how wide a row is."""
+    root = _Node(lists=LISTS[name])
+    columns = stored_columns(TABLES[name])
+    for place, column in enumerate(columns, start=1):
+        if column.path:
+            node = root
+            for key in column.path[:-1]:
+                node = node.inner(key)
+            node.leaves[column.path[-1]] = (place, column.kind)
+    return root, len(columns) + 1
+
+
+class _Rows:
+    """The rows met so far, each led by its order's number."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[list[Any]]] = {name: [] for name in TABLES}
+        self.odd: Counter[Path] = Counter()
+        self.number = -1
+        self.order_id: str | None = None
+        self.read_object: Callable[[bytes], dict[str, msgspec.Raw]] = _read_object
+
+    def add(self, order: bytes) -> None:
+        self.read_object = _read_repeated if _has_repeated(order) else _read_object
+        members = self.read_object(order)
+        self.order_id = _identity(members)
+        if self.order_id is None:
+            row = [None, "orders", None, "", order.decode(), "an order without an id"]
+            self.rows["problems"].append(row)
+            return
+        self.number += 1
+        self._row("orders", members, (), "")
+
+    def table(self, name: str) -> pa.Table:
+        schema = batch_schema(name)
+        rows = self.rows[name]
+        values = zip(*rows, strict=True) if rows else ([] for _ in schema)
+        arrays = [pa.array(each, kind) for each, kind in zip(values, schema.types, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=schema)
+
+    def _row(
+        self, table: str, members: dict[str, msgspec.Raw], key: tuple[int, ...], path: str
+    ) -> None:
+        """Add one row, and the rows of the lists inside."""
+        root, width = _layout(table)
+        row: list[Any] = [None] * width
+        row[: len(key) + 1] = (self.number, *key)
+        unknown = self._object(_Place(table, row, key), root, members, path)
+        if unknown:
+            row[-1] = msgspec.json.encode(unknown).decode()
+        self.rows[table].append(row)
+
+    def _object(
+        self, place: _Place, node: _Node, members: dict[str, msgspec.Raw], path: str
+    ) -> dict[str, Any]:
+        """Put the members of one object where they belong, and return those left over."""
+        unknown: dict[str, Any] = {}
+        for name, raw in members.items():
+            text = bytes(raw)
+            if name in node.leaves:
+                self._leaf(place, node, name, text, path)
+            elif name in node.objects:
+                inner = self._parse(place, self.read_object, text, path + name)
+                rest = self._object(place, node.objects[name], inner or {}, f"{path}{name}.")
+                if rest:
+                    unknown[name] = rest
+            elif name in node.lists:
+                items = self._parse(place, _read_list, text, path + name)
+                self._children(place, node.lists[name], items or [], path + name)
+            elif isinstance(name, _Earlier):
+                self._problem(place, path + name, text.decode(), _TWICE)
+            else:
+                unknown[name] = raw
+                self.odd[place.table, (*node.path, name)] += 1
+                self._problem(place, path + name, None, UNKNOWN)
+        return unknown
+
+    def _leaf(self, place: _Place, node: _Node, name: str, text: bytes, path: str) -> None:
+        if text == b"null":
+            return
+        column, kind = node.leaves[name]
+        if not is_plain(kind, text):
+            self.odd[place.table, (*node.path, name)] += 1
+        try:
+            place.row[column] = CONVERTERS[kind](text)
+        except ValueError as error:
+            self._problem(place, path + name, text.decode(), str(error))
+
+    def _children(self, place: _Place, table: str, items: list[msgspec.Raw], path: str) -> None:
+        for index, item in enumerate(items):
+            here = f"{path}[{index}]"
+            members = self._parse(place, self.read_object, bytes(item), here) or {}
+            if table == "shipments":
+                members = _take_boxes(members)
+            self._row(table, members, (*place.key, index), f"{here}.")
+
+    def _parse(self, place: _Place, read: Callable[[bytes], Any], text: bytes, path: str) -> Any:
+        """Open an object or a list; None where it is neither, which is told."""
+        if text in (b"null", b'""'):
+            return None
+        try:
+            return read(text)
+        except msgspec.ValidationError:
+            expected = "a list" if read is _read_list else "an object"
+            self._problem(place, path, text.decode(), f"not {expected}")
+            return None
+
+    def _problem(self, place: _Place, path: str, value: str | None, message: str) -> None:
+        row = [self.number, place.table, self.order_id, path, value, message]
+        self.rows["problems"].append(row)
+
+
+@dataclass(slots=True, frozen=True)
+class _Place:
+    """The row that values go to."""
+
+    table: str
+    row: list[Any]
+    key: tuple[int, ...]
+
+
+def _identity(members: dict[str, msgspec.Raw]) -> str | None:
+    try:
+        found: str = CONVERTERS["string"](bytes(members["id"]))
+    except (KeyError, ValueError):
+        return None
+    return found or None
+
+
+class _Earlier(str):
+    """A key that comes again in the same object; equal to nothing but itself."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+def _has_repeated(text: bytes) -> bool:
+    """Tell whether any object in a JSON text gives a key twice."""
+    found = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        found.append(len(dict(pairs)) < len(pairs))
+
+    json.loads(text, object_pairs_hook=look)
+    return any(found)
+
+
+def _read_repeated(text: bytes) -> dict[str, msgspec.Raw]:
+    """Read an object whose keys may come twice; all but the last are `_Earlier`."""
+    _read_object(text)  # or refuse what is none
+    pairs = list(_cut(text.decode()))
+    last = {key: place for place, (key, _) in enumerate(pairs)}
+    return {
+        key if last[key] == place else _Earlier(key): msgspec.Raw(value.encode())
+        for place, (key, value) in enumerate(pairs)
+    }
+
+
+def _cut(text: str) -> Iterator[tuple[str, str]]:
+    """Cut an object into its keys and the JSON texts of their values."""
+    scan = json.JSONDecoder().raw_decode
+    end = text.index("{")
+    while text[start := _skip(text, end + 1)] != "}":
+        key, end = scan(text, start)
+        start = _skip(text, _skip(text, end) + len(":"))
+        _, end = scan(text, start)
+        yield key, text[start:end]
+        end = _skip(text, end)
+        if text[end] == "}":
+            return
+
+
+def _skip(text: str, start: int) -> int:
+    while text[start] in " \t\r\n":
+        start += 1
+    return start
+
+
+def _take_boxes(shipment: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    """Read the older ``boxes`` as packages, unless there are both."""
+    boxes, packages = (_is_full(shipment.get(key)) for key in (BOXES, "packages"))
+    if BOXES not in shipment or (boxes and packages):
+        return shipment
+    empty = "packages" if boxes else BOXES
+    return {
+        "packages" if key == BOXES else key: raw for key, raw in shipment.items() if key != empty
+    }
+
+
+def _is_full(items: msgspec.Raw | None) -> bool:
+    return items is not None and bytes(items).translate(None, b" \t\r\n") not in (b"null", b"[]")

@@ -1,0 +1,145 @@
+"""What the fast way reads by itself, and what it takes out as JSON text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from trackstar_frames.flatten._shape import BOXES, LISTS, Path, stored_columns
+from trackstar_frames.schema import ARROW_TYPES, TABLES
+
+__all__ = ["Layout", "attribute"]
+
+_UNDECLARABLE = re.compile(r'["\\\x00-\x1f]')
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the fast way reads an order.
+
+    Attributes
+    ----------
+    taken : frozenset of Path
+        The values that are taken out of the JSON as text before Arrow reads the rest:
+        the free-form ones, and those under keys or of types that the schema does not know.
+    """
+
+    taken: frozenset[Path]
+
+    @classmethod
+    def of_schema(cls) -> Layout:
+        """Take out what is free-form by the schema, and nothing else."""
+        return cls(
+            frozenset(
+                (table.name, column.path)
+                for table in TABLES.values()
+                for column in table.columns
+                if column.kind == "json" and column.path
+            )
+        )
+
+    @staticmethod
+    def can_take(path: Path) -> bool:
+        """Tell whether a value can be taken out: neither rows, nor what msgspec cannot declare."""
+        table, keys = path
+        rows = len(keys) == 1 and keys[0] in _lists(table)
+        return not rows and not any(_UNDECLARABLE.search(key) for key in keys)
+
+    def with_taken(self, paths: Iterable[Path]) -> Layout:
+        """Take out more."""
+        return Layout(self.taken.union(paths))
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The types of an order's members in Arrow; what is taken out has left a null."""
+        return pa.schema(self._fields("orders"))
+
+    @cached_property
+    def read_lines(self) -> Callable[[bytes], list[Any]]:
+        """Read newline-separated orders, for what is taken out alone."""
+        return msgspec.json.Decoder(self._readers["orders"]).decode_lines
+
+    def rows(self, orders: list[Any]) -> dict[str, list[Any]]:
+        """Arrange what `read_lines` gave as the rows of each table that something is taken from."""
+        found = {"orders": orders}
+        for table, lists in LISTS.items():
+            for key, child in lists.items():
+                if child in self._readers:
+                    keys = (key, BOXES) if child == "packages" else (key,)
+                    found[child] = list(_children(found[table], keys))
+        return found
+
+    def _fields(self, table: str) -> list[pa.Field]:
+        known = {column.path: ARROW_TYPES[column.kind] for column in stored_columns(TABLES[table])}
+        known.update((path, pa.null()) for owner, path in self.taken if owner == table)
+        known.pop((), None)
+        known.update(
+            ((key,), pa.list_(pa.struct(self._fields(child))))
+            for key, child in _lists(table).items()
+        )
+        return _as_fields(_nested(known))
+
+    @cached_property
+    def _readers(self) -> dict[str, Any]:
+        """For each table that something is taken from, or from below it, what reads its rows."""
+        found: dict[str, Any] = {}
+        for table in reversed(LISTS):
+            known: dict[tuple[str, ...], Any] = {
+                path: msgspec.Raw for owner, path in self.taken if owner == table
+            }
+            for key, child in _lists(table).items():
+                if child in found:
+                    known[key,] = list[found[child] | None] | None
+            if known:
+                found[table] = _as_struct(_nested(known))
+        return found
+
+
+def attribute(key: str) -> str:
+    """Name the attribute that holds a key's value in what `Layout.read_lines` gave."""
+    return "k" + key.encode().hex()
+
+
+def _lists(table: str) -> dict[str, str]:
+    lists = LISTS[table]
+    return lists | {BOXES: lists["packages"]} if "packages" in lists else lists
+
+
+def _children(parents: Iterable[Any], keys: Iterable[str]) -> Iterator[Any]:
+    names = [attribute(key) for key in keys]
+    for parent in parents:
+        for name in names:
+            yield from getattr(parent, name, None) or ()
+
+
+def _nested(flat: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    root: dict[str, Any] = {}
+    for path, value in flat.items():
+        node = root
+        for key in path[:-1]:
+            node = node.setdefault(key, {})
+        node[path[-1]] = value
+    return root
+
+
+def _as_fields(tree: Mapping[str, Any]) -> list[pa.Field]:
+    return [
+        pa.field(key, pa.struct(_as_fields(kind)) if isinstance(kind, dict) else kind)
+        for key, kind in tree.items()
+    ]
+
+
+def _as_struct(tree: Mapping[str, Any]) -> type[msgspec.Struct]:
+    fields: list[Any] = []
+    for key, kind in tree.items():
+        inner = _as_struct(kind) | None if isinstance(kind, dict) else kind
+        default = msgspec.Raw() if kind is msgspec.Raw else None
+        fields.append((attribute(key), inner, default))
+    names = {attribute(key): key for key in tree}
+    return msgspec.defstruct("Taken", fields, rename=names, gc=False)

@@ -1,0 +1,87 @@
+"""What Arrow read of a page, as the rows of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trackstar_frames.flatten._shape import BATCH, BOXES, batch_schema, stored_columns
+from trackstar_frames.schema import TABLES
+
+__all__ = ["Rows"]
+
+_Numbers = npt.NDArray[np.int64]
+
+
+class Rows:
+    """The rows of one table: what Arrow read, by path, and the numbers that place them."""
+
+    def __init__(self, table: str, rows: pa.StructArray, **places: _Numbers) -> None:
+        self.table = table
+        self.places = places or {BATCH: np.arange(len(rows))}
+        self.values = dict(_leaves(rows))
+        self._extra: dict[int, dict[str, Any]] = {}
+
+    def children(self, table: str, key: str) -> Rows:
+        """Open a list of rows; a shipment's packages may be its older boxes."""
+        lists = self.values[key,]
+        if table == "packages":
+            lists = _packages_or_boxes(lists, self.values[BOXES,])
+        lengths = pc.list_value_length(lists).fill_null(0).to_numpy()
+        parent = np.repeat(np.arange(len(lists)), lengths)
+        index = np.arange(len(parent)) - (np.cumsum(lengths) - lengths)[parent]
+        places = {name: place[parent] for name, place in self.places.items()}
+        name = TABLES[table].key[-1]
+        return Rows(table, lists.flatten(), **places, **{name: index})
+
+    def add_extra(self, row: int, path: tuple[str, ...], value: msgspec.Raw) -> None:
+        """Keep a value that has no column."""
+        members = self._extra.setdefault(row, {})
+        for key in path[:-1]:
+            members = members.setdefault(key, {})
+        members[path[-1]] = value
+
+    def as_table(self) -> pa.Table:
+        """Give the rows as a table of a batch."""
+        values = {
+            column.name: self.values.get(column.path)
+            for column in stored_columns(TABLES[self.table])
+        }
+        values |= {name: pa.array(place) for name, place in self.places.items()}
+        values["extra"] = self._extra_column()
+        schema = batch_schema(self.table)
+        return pa.Table.from_arrays([values[name] for name in schema.names], schema=schema)
+
+    def path(self, row: int) -> str:
+        """Tell where a row stands in its order, as the beginning of a path."""
+        keys = TABLES[self.table].path.split("[]")
+        places = [place[row] for name, place in self.places.items() if name != BATCH]
+        return "".join(f"{key}[{place}]" for key, place in zip(keys, places, strict=False))
+
+    def _extra_column(self) -> pa.Array:
+        texts: list[str | None] = [None] * len(self.places[BATCH])
+        for row, members in self._extra.items():
+            texts[row] = msgspec.json.encode(members).decode()
+        return pa.array(texts, pa.string())
+
+
+def _leaves(rows: pa.StructArray, path: tuple[str, ...] = ()) -> Iterator[tuple[Any, pa.Array]]:
+    for member, values in zip(rows.type, rows.flatten(), strict=True):
+        here = (*path, member.name)
+        if pa.types.is_struct(member.type):
+            yield from _leaves(values, here)
+        else:
+            yield here, values
+
+
+def _packages_or_boxes(packages: pa.ListArray, boxes: pa.ListArray) -> pa.ListArray:
+    full = [pc.greater(pc.list_value_length(each), 0).fill_null(False) for each in (packages, boxes)]
+    if pc.any(pc.and_(*full)).as_py():
+        raise pa.ArrowInvalid("a shipment with packages and boxes")
+    return pc.if_else(full[1], boxes, packages) if pc.any(full[1]).as_py() else packages
