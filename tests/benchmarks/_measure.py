@@ -51,11 +51,12 @@ class Contender:
 
 
 class Timings:
-    """The seconds of some contenders, round by round."""
+    """The seconds of some contenders, round by round: by the clock, and of all CPUs."""
 
     def __init__(self, contenders: Iterable[Contender]) -> None:
         self._contenders = {each.name: each for each in contenders}
         self.seconds: dict[str, list[float]] = {name: [] for name in self._contenders}
+        self.cpu: dict[str, list[float]] = {name: [] for name in self._contenders}
 
     def rates(self, name: str) -> list[float]:
         """Orders per second, round by round."""
@@ -85,7 +86,8 @@ def time_rounds(contenders: Sequence[Contender], rounds: int, *, collect: bool) 
         for each in [*contenders[first:], *contenders[:first]]:
             tell(f"round {number + 1} of {rounds}: {each.name}")
             took = in_new_process(_time, each, collect) if each.apart else _time(each, collect)
-            timings.seconds[each.name].append(took)
+            timings.seconds[each.name].append(took[0])
+            timings.cpu[each.name].append(took[1])
     return timings
 
 
@@ -127,13 +129,13 @@ def tell(text: str) -> None:
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _time(contender: Contender, collect: bool) -> float:  # noqa: FBT001 -- as submitted
+def _time(contender: Contender, collect: bool) -> tuple[float, float]:  # noqa: FBT001 -- as submitted
     contender.rehearse()
     given = contender.prepare()
     _settle(collect=collect)
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     result = contender.work(given)
-    took = time.perf_counter() - start
+    took = time.perf_counter() - start, time.process_time() - start_cpu
     del result
     gc.enable()
     return took

@@ -37,10 +37,11 @@ def speed_table(
             f"{statistics.median(rates):,.0f}",
             f"{max(rates) * each.size / each.orders / 1e6:,.1f}",
             *(f"{timings.ratio(each.name, other):.2f}" for other in beside.values()),
+            f"{min(timings.cpu[each.name]) / each.orders * 1e6:,.0f}",
             "-" if peak is None else f"{peak / 1e6:,.0f}",
         ]
 
-    header = ["contender", "orders", "orders/s", "median", "MB/s", *beside, "peak MB"]
+    header = ["contender", "orders", "orders/s", "median", "MB/s", *beside, "CPU us", "peak MB"]
     return format_table(header, [cells(each) for each in contenders])
 
 
@@ -50,6 +51,7 @@ def legend() -> str:
         "orders/s, MB/s  the best of all rounds; the contenders take turns in each",
         "median          of the orders/s of all rounds",
         "x ...           orders/s over those of another contender in the same round; the median",
+        "CPU us          microseconds of all CPUs for one order, the least of all rounds",
         "peak MB         what the work adds to the memory of a new process that holds the pages",
     ]
     if not reset_peak():

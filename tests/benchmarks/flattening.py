@@ -24,7 +24,7 @@ from trackstar_frames.schema import TABLES
 ORJSON = "orjson.loads, nothing built"
 NORMALIZE = "json_normalize, record_path"
 BY_HAND = "orjson and pandas, by hand"
-DLT = "dlt rest_api, HTTP to Parquet"
+DLT = "dlt, HTTP to Parquet"
 
 
 def main() -> None:
