@@ -61,8 +61,19 @@ def _no_figure_stays():
 @pytest.fixture(scope="session")
 def reference():
     """Plain Python over the orders themselves: what the frames must hold."""
-    path = Path(__file__).with_name("reference.py")
-    spec = importlib.util.spec_from_file_location("reference", path)
+    return beside("reference")
+
+
+@pytest.fixture(scope="session")
+def planted():
+    """Orders in which all that is personal carries a mark, and how to look for it."""
+    return beside("planted")
+
+
+def beside(name):
+    """Load a module of this folder that holds no tests."""
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -21,7 +21,7 @@ import pandas as pd
 import trackstar_frames as tf
 from trackstar_frames import filters as grammar
 from trackstar_frames.cache import PageCache
-from trackstar_frames.settings import cache_dir
+from trackstar_frames.settings import PII, cache_dir
 
 __all__ = ["main"]
 
@@ -98,6 +98,7 @@ def _fetch(given: argparse.Namespace) -> None:
             page_size=given.page_size,
             refresh=given.refresh,
             offline=given.offline,
+            pii=given.pii,
             snapshot=given.snapshot,
             **filters,
         )
@@ -186,6 +187,12 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--connection", help="a label for the data")
     fetch.add_argument("--refresh", action="store_true", help="ask the server again")
     fetch.add_argument("--offline", action="store_true", help="read from disk only")
+    fetch.add_argument(
+        "--pii",
+        choices=PII,
+        default="keep",
+        help="what becomes of personal data (%(default)s); hash needs TRACKSTAR_PII_KEY",
+    )
 
     snapshots = _command(commands, "snapshots", _snapshots)
     snapshots.add_argument("root", metavar="ROOT", help="the folder of all snapshots")
