@@ -100,6 +100,15 @@ def test_every_way_by_hand_gives_the_rows_that_we_give(bench, bodies):
 OF_ORDER = ["order_id", "of.id"]
 
 
+def test_who_does_less_work_stops_the_run(bench, bodies):
+    script = bench("flattening")
+    rows = {name: len(table) for name, table in script.to_arrow(bodies).items()}
+    del rows["problems"]
+    script._check_rows(rows, bodies, bodies)
+    with pytest.raises(SystemExit, match="json_normalize, record_path: other rows than ours"):
+        script._check_rows(rows, bodies[1:], bodies)
+
+
 def test_a_ratio_is_that_of_the_same_round(bench):
     measure = bench("_measure")
     quick, slow = (measure.Contender(name, len, list, list, 10, 10) for name in ("quick", "slow"))
