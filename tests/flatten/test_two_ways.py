@@ -153,6 +153,29 @@ def test_what_is_odd_is_taken_out_or_refused(given_orders):
         assert_same(batch, expected)
 
 
+@given(st.sampled_from([*PLAIN, "line"]), ODD)
+def test_a_single_value_is_refused_or_the_same(kind, text):
+    column = {
+        "string": "reference_id",
+        "float": "total_price",
+        "bool": "saturday_delivery",
+        "timestamp": "created_date",
+        "strings": "tags",
+        "json": "additional_fields",
+        "line": "line_items",
+    }.get(kind, kind)
+    order = f'{{"id":"a","{column}":{text}}}'
+    if kind == "int":
+        order = f'{{"id":"a","line_items":[{{"quantity":{text}}}]}}'
+    expected, _ = flatten_carefully([msgspec.Raw(order.encode())])
+    try:
+        batch = flatten_fast([msgspec.Raw(order.encode())], Layout.of_schema())
+    except REFUSALS:
+        event("refused")
+    else:
+        assert_same(batch, expected)
+
+
 @given(orders(known, odd), st.integers(1, 3))
 def test_the_flattener_gives_what_the_careful_way_gives(given_orders, size):
     pages = [given_orders[i : i + size] for i in range(0, len(given_orders), size)]

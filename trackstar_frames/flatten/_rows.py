@@ -60,9 +60,9 @@ class Rows:
 
     def path(self, row: int) -> str:
         """Tell where a row stands in its order, as the beginning of a path."""
-        keys = TABLES[self.table].path.split("[]")
+        keys = TABLES[self.table].path.removesuffix("[]").split("[].")
         places = [place[row] for name, place in self.places.items() if name != BATCH]
-        return "".join(f"{key}[{place}]" for key, place in zip(keys, places, strict=False))
+        return "".join(f"{key}[{place}]." for key, place in zip(keys, places, strict=False))
 
     def _extra_column(self) -> pa.Array:
         texts: list[str | None] = [None] * len(self.places[BATCH])

@@ -82,7 +82,7 @@ class Taken:
         for problem in sorted(self._problems):
             rows = tables[problem.table]
             number = int(rows.places[BATCH][problem.row])
-            path = ".".join(filter(None, (rows.path(problem.row), *problem.path)))
+            path = rows.path(problem.row) + ".".join(problem.path)
             found.append(
                 (number, problem.table, ids[number], path, problem.value, problem.message)
             )
