@@ -217,11 +217,12 @@ def test_arrow_types_share_the_memory_of_the_tables(some_orders):
         frame = getattr(frames, name)
         for column in set(table.column_names) - ({"status"} if name == "orders" else set()):
             shown = pa.chunked_array(frame[column].array.__arrow_array__())
-            assert addresses(shown) == addresses(table[column]), column
+            assert addresses(shown) <= addresses(table[column]), column
+            assert addresses(shown) or not len(table)
 
 
 def addresses(column):
-    return [each and each.address for chunk in column.chunks for each in chunk.buffers()]
+    return {each.address for chunk in column.chunks for each in chunk.buffers() if each}
 
 
 _SOME = Table("some", "", (), "", tuple(Column(k, k, "") for k in ("string", "status", "strings")))
