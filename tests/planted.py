@@ -28,8 +28,9 @@ TWICE = f'{{"id": "t", "{MARK}": "{MARK}", "{MARK}": 1, "tags": ["{MARK}"], "tag
 class Planter:
     """Gives unique texts that carry a mark, and that JSON can spell in several ways."""
 
-    def __init__(self):
+    def __init__(self, *, odd=True):
         self._numbers = itertools.count()
+        self._odd = odd
         self.planted = 0
 
     def __call__(self):
@@ -37,6 +38,8 @@ class Planter:
         return f'{MARK}{self.planted - 1:04}"ö/\\'
 
     def unknown(self):
+        if not self._odd:
+            return {}
         values = [self(), {self(): self()}, [self(), DIGITS], DIGITS, None, "", True]
         keys = [key.format(self()) if "{}" in key else key for key in _ODD]
         return dict(zip(keys, itertools.cycle(values), strict=False))
@@ -63,7 +66,7 @@ class Planter:
             "ship_to_address": self.address(),
             "ship_from_address": {"address1": "Dock 4", "city": "Reno"} | self.unknown(),
             "line_items": [{"sku": "A", "quantity": 2} | self.unknown()],
-            packages: [self.package(), {}],
+            packages: [self.package(), {"package_id": "q"}],
         } | self.unknown()
 
     def order(self, name):
@@ -82,7 +85,10 @@ class Planter:
             "trackstar_tags": [self(), {self(): self()}],
             "additional_fields": {self(): self(), "phone": DIGITS},
             "line_items": [{"sku": "A", "quantity": 2} | self.unknown()],
-            "shipments": [self.shipment("packages"), self.shipment("boxes")],
+            "shipments": [
+                self.shipment("packages"),
+                self.shipment("boxes" if self._odd else "packages"),
+            ],
         } | self.unknown()
 
     def mistyped(self):

@@ -54,6 +54,17 @@ def test_all_else_is_as_it_was(planted, pii):
 
 
 @HIDDEN
+def test_pages_without_anything_odd_leave_no_mark(planted, pii):
+    plant = planted.Planter(odd=False)
+    page = json.dumps({"data": [plant.order(f"o{number}") for number in range(40)]})
+    keep, hidden = (tf.OrderFrames.from_json([page], pii=each) for each in ("keep", pii))
+    assert_hides(keep, hidden, pii)
+    assert len(planted.marks(planted.shown(keep))) > 10
+    assert planted.marks(planted.shown(hidden)) == []
+    assert len(hidden.problems) == 0
+
+
+@HIDDEN
 def test_json_at_hand_leaves_no_mark(planted, pii):
     orders = planted.ORDERS
     for at_hand in (orders, json.dumps(orders), [json.dumps({"data": orders}), planted.TWICE]):
