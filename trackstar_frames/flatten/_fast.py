@@ -24,6 +24,7 @@ __all__ = ["REFUSALS", "flatten_fast"]
 #: What `flatten_fast` raises for orders that it does not take.
 REFUSALS = (pa.ArrowInvalid, msgspec.DecodeError)
 
+
 def flatten_fast(orders: Sequence[msgspec.Raw], layout: Layout) -> Batch:
     """Flatten orders all at once.
 

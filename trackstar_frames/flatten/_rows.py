@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -19,6 +20,16 @@ __all__ = ["Rows"]
 _Numbers = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """The values under one path that has no column: where in the text, of which rows, and what."""
+
+    path: tuple[str, ...]
+    starts: _Numbers
+    rows: _Numbers
+    texts: list[bytes]
+
+
 class Rows:
     """The rows of one table: what Arrow read, by path, and the numbers that place them."""
 
@@ -26,7 +37,7 @@ class Rows:
         self.table = table
         self.places = places or {BATCH: np.arange(len(rows))}
         self.values = dict(_leaves(rows))
-        self._extra: dict[int, dict[str, Any]] = {}
+        self.extra: list[Extra] = []
 
     def children(self, table: str, key: str) -> Rows:
         """Open a list of rows; a shipment's packages may be its older boxes."""
@@ -40,13 +51,6 @@ class Rows:
         name = TABLES[table].key[-1]
         return Rows(table, lists.flatten(), **places, **{name: index})
 
-    def add_extra(self, row: int, path: tuple[str, ...], value: msgspec.Raw) -> None:
-        """Keep a value that has no column."""
-        members = self._extra.setdefault(row, {})
-        for key in path[:-1]:
-            members = members.setdefault(key, {})
-        members[path[-1]] = value
-
     def as_table(self) -> pa.Table:
         """Give the rows as a table of a batch."""
         values = {
@@ -58,17 +62,42 @@ class Rows:
         schema = batch_schema(self.table)
         return pa.Table.from_arrays([values[name] for name in schema.names], schema=schema)
 
-    def path(self, row: int) -> str:
-        """Tell where a row stands in its order, as the beginning of a path."""
+    def paths(self, rows: _Numbers) -> list[str]:
+        """Tell where rows stand in their orders, as the beginnings of paths."""
         keys = TABLES[self.table].path.removesuffix("[]").split("[].")
-        places = [place[row] for name, place in self.places.items() if name != BATCH]
-        return "".join(f"{key}[{place}]." for key, place in zip(keys, places, strict=False))
+        places = [place[rows].tolist() for name, place in self.places.items() if name != BATCH]
+        if not places:
+            return [""] * len(rows)
+        return list(map("".join(f"{key}[{{}}]." for key in keys).format, *places))
 
     def _extra_column(self) -> pa.Array:
-        texts: list[str | None] = [None] * len(self.places[BATCH])
-        for row, members in self._extra.items():
-            texts[row] = msgspec.json.encode(members).decode()
+        texts: list[bytes | None] = [None] * len(self.places[BATCH])
+        for row, text in _as_objects(self.extra):
+            texts[row] = text
         return pa.array(texts, pa.string())
+
+
+def _as_objects(found: list[Extra]) -> Iterator[tuple[int, bytes]]:
+    """Put the values of each row into one JSON object."""
+    if len(found) == 1:  # as a rule, and much faster
+        (only,) = found
+        before = b"".join(b"{%b:" % msgspec.json.encode(key) for key in only.path)
+        after = b"}" * len(only.path)
+        for row, text in zip(only.rows.tolist(), only.texts, strict=True):
+            yield row, b"%b%b%b" % (before, text, after)
+        return
+    rows: dict[int, dict[str, Any]] = {}
+    for _, row, path, text in sorted(
+        (start, row, each.path, text)
+        for each in found
+        for start, row, text in zip(each.starts, each.rows, each.texts, strict=True)
+    ):
+        node = rows.setdefault(row, {})
+        for key in path[:-1]:
+            node = node.setdefault(key, {})
+        node[path[-1]] = msgspec.Raw(text)
+    for row, members in rows.items():
+        yield row, msgspec.json.encode(members)
 
 
 def _leaves(rows: pa.StructArray, path: tuple[str, ...] = ()) -> Iterator[tuple[Any, pa.Array]]:
@@ -81,7 +110,9 @@ def _leaves(rows: pa.StructArray, path: tuple[str, ...] = ()) -> Iterator[tuple[
 
 
 def _packages_or_boxes(packages: pa.ListArray, boxes: pa.ListArray) -> pa.ListArray:
-    full = [pc.greater(pc.list_value_length(each), 0).fill_null(False) for each in (packages, boxes)]
+    full = [
+        pc.greater(pc.list_value_length(each), 0).fill_null(False) for each in (packages, boxes)
+    ]
     if pc.any(pc.and_(*full)).as_py():
         raise pa.ArrowInvalid("a shipment with packages and boxes")
     return pc.if_else(full[1], boxes, packages) if pc.any(full[1]).as_py() else packages

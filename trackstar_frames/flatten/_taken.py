@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pyarrow as pa
 from trackstar_frames.convert import CONVERTERS
 from trackstar_frames.flatten._careful import UNKNOWN
 from trackstar_frames.flatten._layout import Layout, attribute
-from trackstar_frames.flatten._rows import Rows
+from trackstar_frames.flatten._rows import Extra, Rows
 from trackstar_frames.flatten._shape import BATCH, Path, batch_schema
 from trackstar_frames.schema import ARROW_TYPES, TABLES
 
@@ -27,13 +27,19 @@ _KINDS = {
 _Spans = npt.NDArray[np.int64]  # of each value: where it starts and ends in the text, its row
 
 
-class _Problem(NamedTuple):
-    start: int
+_NO_SPANS = np.empty((0, 3), np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Problems:
+    """What is told of the values under one path."""
+
     table: str
-    row: int
     path: tuple[str, ...]
-    value: str | None
-    message: str
+    starts: Sequence[int]
+    rows: Sequence[int]
+    values: Sequence[str] | None
+    messages: Sequence[str]
 
 
 class Taken:
@@ -54,49 +60,45 @@ class Taken:
         self._spans: dict[Path, _Spans] = {
             (table, path): _spans(rows[table], path, base) for table, path in layout.taken
         }
-        self._problems: list[_Problem] = []
+        self._problems: list[_Problems] = []
 
     def rest(self) -> bytes:
         """Give the text with a null in the place of each value."""
-        spans = np.concatenate([np.empty((0, 3), np.int64), *self._spans.values()])
-        starts, ends, _ = spans[np.argsort(spans[:, 0])].T.tolist()
-        view = memoryview(self._text)
-        between = zip([0, *ends], [*starts, len(view)], strict=True)
-        return b"null".join([view[start:end] for start, end in between])
+        # Bytes rather than views: thousands of those would keep the garbage collector busy.
+        text, behind, pieces = self._text, 0, []
+        for start, end, _ in _each(np.concatenate([_NO_SPANS, *self._spans.values()])):
+            pieces.append(text[behind:start])
+            behind = end
+        return b"null".join([*pieces, text[behind:]])
 
     def put_back(self, tables: Mapping[str, Rows]) -> None:
         """Fill columns with their values, and `extra` with what has no column."""
-        unknown = []
         for (table, path), spans in self._spans.items():
+            rows = tables[table]
             if (table, path) in _KINDS:
-                rows = tables[table]
                 rows.values[path] = self._column(table, path, len(rows.values[path]))
-            else:
-                unknown += [(*span, table, path) for span in spans.tolist()]
-        for start, end, row, table, path in sorted(unknown):
-            tables[table].add_extra(row, path, msgspec.Raw(self._text[start:end]))
-            self._problems.append(_Problem(start, table, row, path, None, UNKNOWN))
+            elif len(spans):
+                starts, _, places = spans.T
+                texts = [self._text[start:end] for start, end, _ in _each(spans)]
+                rows.extra.append(Extra(path, starts, places, texts))
+                told = [UNKNOWN] * len(spans)
+                self._problems.append(_Problems(table, path, starts, places, None, told))
 
     def problems(self, tables: Mapping[str, Rows]) -> pa.Table:
         """Tell what could not be kept in its column, in the order of the text."""
-        ids = tables["orders"].values["id",].to_pylist() if self._problems else []
-        found = []
-        for problem in sorted(self._problems):
-            rows = tables[problem.table]
-            number = int(rows.places[BATCH][problem.row])
-            path = rows.path(problem.row) + ".".join(problem.path)
-            found.append(
-                (number, problem.table, ids[number], path, problem.value, problem.message)
-            )
         schema = batch_schema("problems")
-        values = zip(*found, strict=True) if found else ([] for _ in schema)
-        arrays = [pa.array(each, kind) for each, kind in zip(values, schema.types, strict=True)]
-        return pa.Table.from_arrays(arrays, schema=schema)
+        if not self._problems:
+            return schema.empty_table()
+        parts = [_as_table(each, tables[each.table]) for each in self._problems]
+        found = pa.concat_tables(parts).sort_by("start")
+        ids = tables["orders"].values["id",].take(found[BATCH].combine_chunks())
+        return found.append_column("order_id", ids).select(schema.names).cast(schema)
 
     def _column(self, table: str, path: tuple[str, ...], length: int) -> pa.Array:
         kind = _KINDS[table, path]
         values: list[Any] = [None] * length
-        for start, end, row in self._spans[table, path].tolist():
+        problems = []
+        for start, end, row in _each(self._spans[table, path]):
             text = self._text[start:end]
             if text == b"null":
                 continue
@@ -106,9 +108,30 @@ class Taken:
             try:
                 values[row] = CONVERTERS[kind](text)
             except ValueError as error:
-                told = _Problem(start, table, row, path, text.decode(), str(error))
-                self._problems.append(told)
+                problems.append((start, row, text.decode(), str(error)))
+        if problems:
+            self._problems.append(_Problems(table, path, *zip(*problems, strict=True)))
         return pa.array(values, ARROW_TYPES[kind])
+
+
+def _as_table(problems: _Problems, rows: Rows) -> pa.Table:
+    met = np.asarray(problems.rows)
+    last = ".".join(problems.path)
+    return pa.table(
+        {
+            "start": pa.array(problems.starts, pa.int64()),
+            BATCH: rows.places[BATCH][met],
+            "table": pa.repeat(problems.table, len(met)),
+            "path": [f"{path}{last}" for path in rows.paths(met)],
+            "value": pa.array(problems.values or [None] * len(met), pa.string()),
+            "message": problems.messages,
+        }
+    )
+
+
+def _each(spans: _Spans) -> Iterator[tuple[int, int, int]]:
+    """Go through spans in the order of the text."""
+    return zip(*spans[np.argsort(spans[:, 0])].T.tolist(), strict=True)
 
 
 def _spans(rows: list[Any], path: tuple[str, ...], base: int) -> _Spans:
