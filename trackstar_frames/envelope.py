@@ -32,6 +32,7 @@ class Envelope(msgspec.Struct, frozen=True):
     next_token: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
+_BRACE = ord("{")
 _DECODER = msgspec.json.Decoder(Envelope)
 
 
@@ -64,7 +65,7 @@ def read_envelope(body: bytes) -> Envelope:
             f"the answer ({len(body):,} bytes) is not JSON: {error}", retryable=True
         ) from None
     for place, order in enumerate(envelope.data):
-        if memoryview(order)[:1] != b"{":
+        if memoryview(order)[0] != _BRACE:
             raise ResponseError(f"the answer is not as documented: data[{place}] is not an object")
     if envelope.next_token == "":
         raise ResponseError("the answer is not as documented: next_token is an empty string")

@@ -117,7 +117,7 @@ def _follow(
 
 
 def _numbers(name: str, batches: Sequence[Batch]) -> _Numbers:
-    """Number the orders that rows belong to over all batches."""
+    """Tell the number, over all batches, of the order that each row belongs to."""
     found, start = [], 0
     for batch in batches:
         number = batch[name][BATCH].fill_null(_NONE).to_numpy()

@@ -48,7 +48,7 @@ PLAIN = {
     "strings": LISTS_OF_TEXT,
     "json": ODD,
 }
-NEW_KEYS = st.sampled_from(["new", "é", "", "ship_to_address_city", 'a"b', "\n", "id", "boxes"])
+NEW_KEYS = st.sampled_from(["new", "é", "", "ship_to_address_city", 'a"b', "\n", "id", "boxes", "extra", "_order"])
 
 
 def known(table):

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
+from typing import Self
 
 import msgspec
 import pyarrow as pa
@@ -64,7 +65,7 @@ class Flattener:
         self._room = threading.Semaphore(2 * pa.cpu_count())
         self._pages: list[Future[list[Batch]]] = []
 
-    def __enter__(self) -> Flattener:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

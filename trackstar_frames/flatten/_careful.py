@@ -16,14 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from trackstar_frames.convert import CONVERTERS, is_plain
-from trackstar_frames.flatten._shape import (
-    BOXES,
-    LISTS,
-    Batch,
-    Path,
-    batch_schema,
-    stored_columns,
-)
+from trackstar_frames.flatten._shape import BOXES, LISTS, Batch, Path, batch_schema, stored_columns
 from trackstar_frames.schema import TABLES
 
 __all__ = ["UNKNOWN", "flatten_carefully"]

@@ -95,10 +95,14 @@ class Layout:
             }
             for key, child in _lists(table).items():
                 if child in found:
-                    known[key,] = list[found[child] | None] | None
+                    known[key,] = _lists_of(found[child])
             if known:
                 found[table] = _as_struct(_nested(known))
         return found
+
+
+def _lists_of(row: Any) -> Any:
+    return list[row | None] | None
 
 
 def attribute(key: str) -> str:

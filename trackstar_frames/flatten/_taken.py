@@ -25,8 +25,6 @@ _KINDS = {
 }
 
 _Spans = npt.NDArray[np.int64]  # of each value: where it starts and ends in the text, its row
-
-
 _NO_SPANS = np.empty((0, 3), np.int64)
 
 
@@ -38,7 +36,7 @@ class _Problems:
     path: tuple[str, ...]
     starts: Sequence[int]
     rows: Sequence[int]
-    values: Sequence[str] | None
+    values: Sequence[str | None]
     messages: Sequence[str]
 
 
@@ -66,7 +64,8 @@ class Taken:
         """Give the text with a null in the place of each value."""
         # Bytes rather than views: thousands of those would keep the garbage collector busy.
         text, behind, pieces = self._text, 0, []
-        for start, end, _ in _each(np.concatenate([_NO_SPANS, *self._spans.values()])):
+        spans = np.concatenate([_NO_SPANS, *self._spans.values()])
+        for start, end, _ in _each(spans[np.argsort(spans[:, 0])]):
             pieces.append(text[behind:start])
             behind = end
         return b"null".join([*pieces, text[behind:]])
@@ -81,8 +80,8 @@ class Taken:
                 starts, _, places = spans.T
                 texts = [self._text[start:end] for start, end, _ in _each(spans)]
                 rows.extra.append(Extra(path, starts, places, texts))
-                told = [UNKNOWN] * len(spans)
-                self._problems.append(_Problems(table, path, starts, places, None, told))
+                kept, told = [None] * len(spans), [UNKNOWN] * len(spans)
+                self._problems.append(_Problems(table, path, starts, places, kept, told))
 
     def problems(self, tables: Mapping[str, Rows]) -> pa.Table:
         """Tell what could not be kept in its column, in the order of the text."""
@@ -123,15 +122,14 @@ def _as_table(problems: _Problems, rows: Rows) -> pa.Table:
             BATCH: rows.places[BATCH][met],
             "table": pa.repeat(problems.table, len(met)),
             "path": [f"{path}{last}" for path in rows.paths(met)],
-            "value": pa.array(problems.values or [None] * len(met), pa.string()),
+            "value": pa.array(problems.values, pa.string()),
             "message": problems.messages,
         }
     )
 
 
 def _each(spans: _Spans) -> Iterator[tuple[int, int, int]]:
-    """Go through spans in the order of the text."""
-    return zip(*spans[np.argsort(spans[:, 0])].T.tolist(), strict=True)
+    return zip(*spans.T.tolist(), strict=True)
 
 
 def _spans(rows: list[Any], path: tuple[str, ...], base: int) -> _Spans:
