@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
@@ -230,22 +230,29 @@ class _Fetch:
             raise SettingsError("an error that was pickled has no client; call resume(client=...)")
         self.key = self.key or pii_key(self.asked["pii"])  # a pickle has lost it
         hides = partial(hide, how=self.asked["pii"], key=self.key)
+        error = self._try_to_read(client, hides)
+        if error is None:
+            return self._frames(complete=True)
+        if self.hides:
+            error.__traceback__ = None  # its frames hold the page that was read last
+        if not self.pages:
+            raise error
+        raise self._broken(error) from error
+
+    def _try_to_read(
+        self, client: TrackstarClient, hides: Callable[[Batch], Batch]
+    ) -> Exception | None:
         before = client.session.sent
-        try:
-            with Progress(shown=self.options["progress"]) as bar, Flattener(hides) as flattener:
-                try:
-                    self._read(client, bar, flattener)
-                finally:
-                    self.batches += flattener.batches()
-        except Exception as error:
+        error = None
+        with Progress(shown=self.options["progress"]) as bar, Flattener(hides) as flattener:
+            try:
+                self._read(client, bar, flattener)
+            except Exception as fault:  # noqa: BLE001  (told with what was read before it)
+                error = fault
             self.requests += client.session.sent - before
-            if self.hides:
-                error.__traceback__ = None  # its frames hold the page that was read last
-            if not self.pages:
-                raise
-            raise self._broken(error) from error
-        self.requests += client.session.sent - before
-        return self._frames(complete=True)
+            # Outside of the try: a fault of the flattening itself cannot be resumed from.
+            self.batches += flattener.batches()
+        return error
 
     def _read(self, client: TrackstarClient, bar: Progress, flattener: Flattener) -> None:
         while self.query < len(self.queries):
