@@ -283,7 +283,7 @@ NOT_ASKED = [
     ({"created_date": True}, "True"),
     ({"created_date": None}, "None"),
     ({"created_date": pd.NaT}, "NaT"),
-    ({"created_date__gte": np.datetime64("NaT")}, "NaT"),
+    ({"created_date__gte": np.datetime64("NaT", "s")}, "NaT"),
     ({"created_date__gte": np.datetime64("2026-01")}, "2026-01"),
     ({"created_date__gte": pd.Period("2026-01")}, "2026-01"),
     ({"created_date__gte": timedelta(days=1)}, "timedelta"),

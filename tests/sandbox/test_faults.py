@@ -1,4 +1,5 @@
 import json
+import re
 import time
 
 import pytest
@@ -27,7 +28,7 @@ def test_every_kind_is_made_and_documented():
         KINDS, key=[*INSTEAD, *ON_THE_WAY, *ON_ENVELOPE, *ON_ORDERS].index
     )
     for kind, parameters in KINDS.items():
-        assert f"\n    {kind} " in Fault.__doc__
+        assert re.search(rf"(?m)^ *{kind} ", Fault.__doc__)
         assert all(f"`{parameter}`" in Fault.__doc__ for parameter in parameters)
 
 
