@@ -26,7 +26,15 @@ _INT64 = range(-(2**63), 2**63)
 #: Up to here a float64 tells all whole numbers apart.
 EXACT = 2**53
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\S+)?")
+#: No number that a column holds has more digits, and Python refuses to read many more.
+_MOST_DIGITS = 400
+# Narrower than what `datetime` takes: it reads 12.5 hours as 12:00:00.5, skips the fraction
+# of an offset and digits without end, and takes 24:00 from Python 3.14 on.
+_DATE = re.compile(
+    r"\d{4}-\d\d-\d\d([T ]([01]\d|2[0-3])(:?\d\d(:?\d\d([.,]\d+)?)?)?"
+    r"(Z|[+-]\d\d(:?\d\d(:?\d\d)?)?)?)?",
+    re.ASCII,
+)
 _FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{6}\d*[1-9]")
 
 
@@ -64,14 +72,22 @@ def _int(raw: bytes) -> int | None:
 
 def _numeral(raw: bytes) -> float | None:
     """Read a number, or a text that spells one: int where it is whole by its spelling."""
+    if raw[:1] in b"[{":
+        raise ValueError("not a number")
     value = _read(raw)
     if value == "":
         return None
     if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = int(value) if value.lstrip("+-").isdecimal() else float(value)
+        value = _whole(value) if value.lstrip("+-").isdecimal() else float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("not a number")  # noqa: TRY004  (of the data, not of an argument)
     return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a number of more than {_MOST_DIGITS} digits")
+    return int(text)
 
 
 _BOOLEANS = MappingProxyType(
@@ -91,8 +107,7 @@ def _timestamp(raw: bytes) -> datetime | None:
     """Read a date; a naive one is UTC, an offset is converted."""
     if raw == b'""':
         return None
-    value = _read(raw)
-    if not isinstance(value, str) or not _DATE.fullmatch(value):
+    if not raw.startswith(b'"') or not _DATE.fullmatch(value := _read_text(raw)):
         raise ValueError("not a date")
     if _FINER_THAN_MICROSECONDS.search(value):
         raise ValueError("a date finer than microseconds")
@@ -139,7 +154,7 @@ _PLAIN = MappingProxyType(
         "float": re.compile(rb"[-\d]"),
         "bool": re.compile(rb"true|false"),
         "timestamp": re.compile(rb'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"$'),
-        "strings": re.compile(rb'\[\s*((null|"([^"\\]|\\.)*")\s*(,\s*|(?=\])))*\]$'),
+        "strings": re.compile(rb'\[\s*+((null|"[^"\\]*+(\\.[^"\\]*+)*+")\s*+(,\s*+|(?=\])))*+\]$'),
         "json": re.compile(b""),
     }
 )

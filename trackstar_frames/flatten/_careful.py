@@ -204,7 +204,8 @@ def _has_repeated(text: bytes) -> bool:
     def look(pairs: list[tuple[str, Any]]) -> None:
         found.append(len(dict(pairs)) < len(pairs))
 
-    json.loads(text, object_pairs_hook=look)
+    # Numbers as text: Python refuses to read those of thousands of digits.
+    json.loads(text, object_pairs_hook=look, parse_int=str, parse_float=str)
     return any(found)
 
 
