@@ -5,8 +5,10 @@ One pass that checks the shape and cuts the orders apart, without building them.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
+from collections import Counter
 
 import msgspec
 import numpy as np
@@ -60,7 +62,11 @@ def read_envelope(body: bytes) -> Envelope:
         envelope = _decode(body)
     except msgspec.ValidationError as error:
         raise ResponseError(f"the answer is not as documented: {error}") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ResponseError(
+            f"the answer ({len(body):,} bytes) is nested too deeply to be read"
+        ) from None
+    except ValueError as error:
         raise ResponseError(
             f"the answer ({len(body):,} bytes) is not JSON: {error}", retryable=True
         ) from None
@@ -72,26 +78,67 @@ def read_envelope(body: bytes) -> Envelope:
     return envelope
 
 
-def _as_text(body: bytes) -> pa.StringArray:
+def _as_text(body: bytes) -> pa.LargeStringArray:
     """Let Arrow see a body as text: it checks UTF-8 without decoding it."""
-    ends = pa.py_buffer(np.array([0, len(body)], np.int32))
-    return pa.StringArray.from_buffers(1, ends, pa.py_buffer(body))
+    ends = pa.py_buffer(np.array([0, len(body)], np.int64))
+    return pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(body))
 
 
 def _decode(body: bytes) -> Envelope:
     try:
-        return _DECODER.decode(body)
+        envelope = _DECODER.decode(body)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        return _DECODER.decode(strict_json(body))
+        body = strict_json(body)
+        envelope = _DECODER.decode(body)
+    _refuse_repeated(_frame(body, envelope.data))
+    return envelope
+
+
+def _frame(body: bytes, orders: list[msgspec.Raw]) -> bytes:
+    """Cut the orders out of their body."""
+    if not orders:
+        return body
+    base = pa.py_buffer(body).address
+    first, last = pa.py_buffer(orders[0]), pa.py_buffer(orders[-1])
+    return body[: first.address - base] + body[last.address - base + last.size :]
+
+
+def _refuse_repeated(frame: bytes) -> None:
+    """Refuse a body that gives its orders or its cursor twice: all but the last are lost."""
+    members = json.loads(frame, object_pairs_hook=list, parse_int=str)
+    times = Counter(key for key, _ in members)
+    for key in Envelope.__struct_fields__:
+        if times[key] > 1:
+            raise msgspec.ValidationError(f"`{key}` is given {times[key]} times")
 
 
 def strict_json(body: bytes) -> bytes:
     r"""Rewrite what only lenient parsers take, so that nothing of it is lost.
 
     ``NaN`` and ``Infinity`` become strings of that name; a lone surrogate becomes its own
-    escape, spelt out (``\ud800`` as six characters).
+    escape, spelt out (``\ud800`` as six characters); a mark of the byte order goes. All else
+    keeps its spelling.
     """
-    text = json.dumps(json.loads(body, parse_constant=str), ensure_ascii=False)
-    return re.sub("[\ud800-\udfff]", lambda lone: f"\\\\u{ord(lone[0]):04x}", text).encode()
+    body = body.removeprefix(codecs.BOM_UTF8)
+    if b"NaN" in body or b"Infinity" in body:
+        body = _STRING_OR_CONSTANT.sub(_quoted, body)
+    return _ESCAPE.sub(_spelt_out, body)
+
+
+_STRING_OR_CONSTANT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity', re.DOTALL)
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}"  # a pair: a character
+    rb"|\\(?P<lone>u[dD][89a-fA-F][\da-fA-F]{2})"
+    rb"|\\.",
+    re.DOTALL,
+)
+
+
+def _quoted(found: re.Match[bytes]) -> bytes:
+    return found[0] if found[0].startswith(b'"') else b'"%b"' % found[0]
+
+
+def _spelt_out(escape: re.Match[bytes]) -> bytes:
+    return rb"\\%b" % escape["lone"] if escape["lone"] else escape[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import html
 import json
 import os
@@ -112,7 +113,8 @@ class OrderFrames:
         """
         check_backend(dtype_backend)
         key = pii_key(pii)
-        one = isinstance(bodies_or_orders, (bytes, str, Mapping))
+        many = isinstance(bodies_or_orders, Iterable)
+        one = not many or isinstance(bodies_or_orders, (bytes, bytearray, str, Mapping))
         given: Iterable[Any] = [bodies_or_orders] if one else bodies_or_orders
         with Flattener(partial(hide, how=pii, key=key)) as flattener:
             for each in given:
@@ -251,6 +253,7 @@ def _orders(given: Any) -> list[msgspec.Raw]:
         text = given if isinstance(given, bytes) else given.encode(errors="surrogatepass")
     else:
         raise ResponseError(f"expected a response's body or an order, not {type(given).__name__}")
+    text = text.removeprefix(codecs.BOM_UTF8)
     if text.lstrip().startswith(b"["):
         return read_envelope(b'{"data": %b}' % text).data
     try:
@@ -263,6 +266,13 @@ def _orders(given: Any) -> list[msgspec.Raw]:
 
 def _dumps(order: Mapping[str, Any]) -> bytes:
     try:
+        return _encoded(dict(order))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ResponseError(f"an order cannot be written as JSON: {error}") from None
+
+
+def _encoded(order: dict[str, Any]) -> bytes:
+    try:
         return json.dumps(order, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # a lone surrogate; its escape can be kept
         return json.dumps(order).encode()
@@ -270,8 +280,8 @@ def _dumps(order: Mapping[str, Any]) -> bytes:
 
 def _is_order(text: bytes) -> bool:
     try:
-        return not isinstance(json.loads(text).get("data"), list)
-    except (ValueError, AttributeError):
+        return not isinstance(json.loads(text, parse_int=str).get("data"), list)
+    except (ValueError, AttributeError, RecursionError):
         return False
 
 
