@@ -6,14 +6,15 @@ does not know is kept in `extra`. Free-form values keep the very text that was r
 
 There are two ways with one result. The fast one (`_fast`) has Arrow read a whole page and
 refuses what is not as expected; the careful one (`_careful`) takes anything, value by value.
-A refused page is halved until the odd orders stand alone, and what is odd often is learned:
-the fast way then takes those values out as text (`_layout`, `_taken`), and goes on.
+A refused page is halved until the odd orders stand alone, as long as that pays; and what is
+odd often is learned (`_experience`): the fast way then takes those values out as text
+(`_layout`, `_taken`), and goes on.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -22,21 +23,16 @@ from typing import Self
 import msgspec
 import pyarrow as pa
 
+from trackstar_frames.errors import ResponseError
 from trackstar_frames.flatten._careful import flatten_carefully
+from trackstar_frames.flatten._experience import FEW, Experience
 from trackstar_frames.flatten._fast import REFUSALS, flatten_fast
-from trackstar_frames.flatten._layout import Layout
-from trackstar_frames.flatten._shape import BATCH, Batch, Path, batch_schema, stored_columns
+from trackstar_frames.flatten._shape import BATCH, Batch, batch_schema, stored_columns
 
 __all__ = ["BATCH", "Batch", "Flattener", "batch_schema", "stored_columns"]
 
-#: So few orders are not halved any more.
-_FEW = 8
-
-#: A value that was odd so often is taken out as text from then on.
-_OFTEN = 10
-
-#: So many kinds of odd values are learned at most: more are not a schema, but free text.
-_MOST = 50
+#: More threads than this would wait for Python itself.
+_THREADS = min(4, pa.cpu_count())
 
 
 class Flattener:
@@ -57,12 +53,10 @@ class Flattener:
 
     def __init__(self, then: Callable[[Batch], Batch] | None = None) -> None:
         self._then = then
-        self._layout = Layout.of_schema()
-        self._odd: Counter[Path] = Counter()
-        self._learning = threading.Lock()
-        self._threads = ThreadPoolExecutor(pa.cpu_count(), "flatten")
+        self._experience = Experience()
+        self._threads = ThreadPoolExecutor(_THREADS, "flatten")
         # A page holds megabytes: where pages come faster than they are flattened, they wait.
-        self._room = threading.Semaphore(2 * pa.cpu_count())
+        self._room = threading.Semaphore(2 * _THREADS)
         self._pages: list[Future[list[Batch]]] = []
 
     def __enter__(self) -> Self:
@@ -84,28 +78,54 @@ class Flattener:
         self._pages.append(page)
 
     def batches(self) -> list[Batch]:
-        """Wait for all pages, and give their batches in the order of the pages."""
+        """Wait for all pages, and give their batches in the order of the pages.
+
+        Raises
+        ------
+        ResponseError
+            If an order is nested deeper than Python lets it be read.
+        """
         return [batch for page in self._pages for batch in page.result()]
 
     def _flatten(self, orders: Sequence[msgspec.Raw]) -> list[Batch]:
-        return [self._then(each) if self._then else each for each in self._halves(orders)]
+        try:
+            return [self._then(each) if self._then else each for each in self._halves(orders)]
+        except RecursionError:
+            raise ResponseError(
+                f"an order is nested too deeply to be read: Python's limit, "
+                f"sys.getrecursionlimit(), is {sys.getrecursionlimit()}"
+            ) from None
 
     def _halves(self, orders: Sequence[msgspec.Raw]) -> Iterator[Batch]:
-        try:
-            yield flatten_fast(orders, self._layout)
-        except REFUSALS:
-            if len(orders) <= _FEW:
-                yield self._flatten_carefully(orders)
-            else:
-                middle = len(orders) // 2
-                yield from self._halves(orders[:middle])
-                yield from self._halves(orders[middle:])
+        batch = self._try(orders)
+        if batch:
+            yield batch
+        elif self._experience.refused(len(orders)):
+            middle = len(orders) // 2
+            yield from self._halves(orders[:middle])
+            yield from self._halves(orders[middle:])
+        else:
+            yield from self._carefully(orders)
 
-    def _flatten_carefully(self, orders: Sequence[msgspec.Raw]) -> Batch:
+    def _carefully(self, orders: Sequence[msgspec.Raw]) -> Iterator[Batch]:
+        """Read the first orders carefully, and the others too unless those have taught enough."""
+        tried = self._experience.layout
+        yield self._read_carefully(orders[:FEW])
+        rest = orders[FEW:]
+        if rest and self._experience.layout is tried:
+            yield self._read_carefully(rest)
+        elif rest:
+            yield from self._halves(rest)
+
+    def _read_carefully(self, orders: Sequence[msgspec.Raw]) -> Batch:
         batch, odd = flatten_carefully(orders)
-        with self._learning:
-            self._odd += Counter({path: n for path, n in odd.items() if Layout.can_take(path)})
-            often = {path for path, times in self._odd.most_common(_MOST) if times >= _OFTEN}
-            if not often <= self._layout.taken:
-                self._layout = self._layout.with_taken(often)
+        self._experience.read_carefully(len(orders), odd)
+        return batch
+
+    def _try(self, orders: Sequence[msgspec.Raw]) -> Batch | None:
+        try:
+            batch = flatten_fast(orders, self._experience.layout)
+        except REFUSALS:
+            return None
+        self._experience.read(len(orders))
         return batch

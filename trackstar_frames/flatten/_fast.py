@@ -22,7 +22,7 @@ from trackstar_frames.flatten._taken import Taken
 __all__ = ["REFUSALS", "flatten_fast"]
 
 #: What `flatten_fast` raises for orders that it does not take.
-REFUSALS = (pa.ArrowInvalid, msgspec.DecodeError)
+REFUSALS = (pa.ArrowInvalid, msgspec.DecodeError, RecursionError)
 
 
 def flatten_fast(orders: Sequence[msgspec.Raw], layout: Layout) -> Batch:
@@ -30,11 +30,11 @@ def flatten_fast(orders: Sequence[msgspec.Raw], layout: Layout) -> Batch:
 
     Raises
     ------
-    pyarrow.ArrowInvalid, msgspec.DecodeError
+    pyarrow.ArrowInvalid, msgspec.DecodeError, RecursionError
         If a value or a key is not as the layout expects.
     """
-    text = _as_lines(orders)
-    taken = Taken(text, layout)
+    received = b"\n".join(orders)
+    taken = Taken(received, _as_lines(orders, received), layout)
     tables = {"orders": Rows("orders", _read(taken.rest(), layout))}
     for table, lists in LISTS.items():
         for key, child in lists.items():
@@ -46,11 +46,18 @@ def flatten_fast(orders: Sequence[msgspec.Raw], layout: Layout) -> Batch:
     return batch | {"problems": taken.problems(tables)}
 
 
-def _as_lines(orders: Sequence[msgspec.Raw]) -> bytes:
-    if orders and b"\n" in bytes(orders[0]):
-        # Outside of strings, a line's end is but a space.
-        return b"\n".join(bytes(order).translate(_ON_ONE_LINE) for order in orders)
-    return b"\n".join(orders)
+def _as_lines(orders: Sequence[msgspec.Raw], received: bytes) -> bytes:
+    """Put each order on one line; no byte changes its place."""
+    if len(received) >= _TOO_LONG:
+        raise pa.ArrowInvalid(f"{len(received):,} bytes at once")
+    if received.count(b"\n") < max(1, len(orders)):
+        return received
+    # Outside of strings, a line's end is but a space.
+    return b"\n".join(bytes(order).translate(_ON_ONE_LINE) for order in orders)
+
+
+#: Arrow counts a block's bytes in 32 bits.
+_TOO_LONG = 2**31 - 1
 
 
 _ON_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")

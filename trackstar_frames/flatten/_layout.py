@@ -17,6 +17,7 @@ from trackstar_frames.schema import ARROW_TYPES, TABLES
 __all__ = ["Layout", "attribute"]
 
 _UNDECLARABLE = re.compile(r'["\\\x00-\x1f]')
+_LONGEST_KEY = 200
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,15 @@ class Layout:
 
     @staticmethod
     def can_take(path: Path) -> bool:
-        """Tell whether a value can be taken out: neither rows, nor what msgspec cannot declare."""
+        """Tell whether a value can be taken out: neither rows, nor what msgspec cannot declare.
+
+        Nor what is better not kept in mind: a key of megabytes.
+        """
         table, keys = path
         rows = len(keys) == 1 and keys[0] in _lists(table)
-        return not rows and not any(_UNDECLARABLE.search(key) for key in keys)
+        return not rows and not any(
+            len(key) > _LONGEST_KEY or _UNDECLARABLE.search(key) for key in keys
+        )
 
     def with_taken(self, paths: Iterable[Path]) -> Layout:
         """Take out more."""

@@ -45,25 +45,28 @@ class Taken:
 
     Parameters
     ----------
-    text
-        The orders, one on each line.
+    received
+        The orders as they were received, each followed by a line's end.
+    lines
+        The same, byte by byte, but each order on one line.
     layout
         Says which values.
     """
 
-    def __init__(self, text: bytes, layout: Layout) -> None:
-        self._text = text
-        rows = layout.rows(layout.read_lines(text))
-        base = pa.py_buffer(text).address
+    def __init__(self, received: bytes, lines: bytes, layout: Layout) -> None:
+        self._text = received
+        self._lines = lines
+        rows = layout.rows(layout.read_lines(lines))
+        base = pa.py_buffer(lines).address
         self._spans: dict[Path, _Spans] = {
             (table, path): _spans(rows[table], path, base) for table, path in layout.taken
         }
         self._problems: list[_Problems] = []
 
     def rest(self) -> bytes:
-        """Give the text with a null in the place of each value."""
+        """Give the lines with a null in the place of each value."""
         # Bytes rather than views: thousands of those would keep the garbage collector busy.
-        text, behind, pieces = self._text, 0, []
+        text, behind, pieces = self._lines, 0, []
         spans = np.concatenate([_NO_SPANS, *self._spans.values()])
         for start, end, _ in _each(spans[np.argsort(spans[:, 0])]):
             pieces.append(text[behind:start])
