@@ -7,13 +7,20 @@ import time
 from http import HTTPStatus
 from typing import Any
 
-from cheroot.server import Gateway, HTTPServer
+from cheroot.server import Gateway, HTTPConnection, HTTPServer
 
 from trackstar_frames.sandbox.answers import Answer
 from trackstar_frames.sandbox.endpoint import Call, Endpoint
 from trackstar_frames.sandbox.log import Request, RequestLog
 
 _THREADS = 24  # as many answers can be under way at once
+
+
+class _Connection(HTTPConnection):
+    def close(self) -> None:
+        super().close()
+        # Or what a client did not wait for would be sent again when this is collected.
+        self.wfile.raw.close()
 
 
 class Server(HTTPServer):
@@ -30,6 +37,8 @@ class Server(HTTPServer):
     latency
         Seconds before every answer.
     """
+
+    ConnectionClass = _Connection
 
     # How long `stop` may have to wait, in seconds.
     expiration_interval = 0.02
