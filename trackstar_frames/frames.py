@@ -6,7 +6,7 @@ import codecs
 import html
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any
 
@@ -117,8 +117,8 @@ class OrderFrames:
         one = not many or isinstance(bodies_or_orders, (bytes, bytearray, str, Mapping))
         given: Iterable[Any] = [bodies_or_orders] if one else bodies_or_orders
         with Flattener(partial(hide, how=pii, key=key)) as flattener:
-            for each in given:
-                flattener.add(_orders(each))
+            for page in _pages(map(_orders, given)):
+                flattener.add(page)
             tables, duplicates = assemble(flattener.batches())
         return cls(tables, make_info(duplicates=duplicates, pii=pii), dtype_backend=dtype_backend)
 
@@ -226,6 +226,10 @@ class OrderFrames:
         return frame
 
 
+#: So many orders are flattened at once.
+_PAGE = 1000
+
+
 def make_info(**known: Any) -> dict[str, Any]:
     """Compose the provenance of a fetch; all values are JSON, and small."""
     return {
@@ -243,6 +247,17 @@ def make_info(**known: Any) -> dict[str, Any]:
         "complete": True,
         **known,
     }
+
+
+def _pages(found: Iterable[list[msgspec.Raw]]) -> Iterator[list[msgspec.Raw]]:
+    """Join what was given one by one: many orders at once are flattened much faster."""
+    page: list[msgspec.Raw] = []
+    for orders in found:
+        page += orders
+        if len(page) >= _PAGE:
+            yield page
+            page = []
+    yield page
 
 
 def _orders(given: Any) -> list[msgspec.Raw]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -197,6 +198,10 @@ class _Earlier(str):
     __hash__ = object.__hash__
 
 
+#: Python refuses to read numbers of thousands of digits.
+_NUMBERS_AS_TEXT: Mapping[str, Any] = MappingProxyType({"parse_int": str, "parse_float": str})
+
+
 def _has_repeated(text: bytes) -> bool:
     """Tell whether any object in a JSON text gives a key twice."""
     found = []
@@ -204,8 +209,7 @@ def _has_repeated(text: bytes) -> bool:
     def look(pairs: list[tuple[str, Any]]) -> None:
         found.append(len(dict(pairs)) < len(pairs))
 
-    # Numbers as text: Python refuses to read those of thousands of digits.
-    json.loads(text, object_pairs_hook=look, parse_int=str, parse_float=str)
+    json.loads(text, object_pairs_hook=look, **_NUMBERS_AS_TEXT)
     return any(found)
 
 
@@ -222,7 +226,7 @@ def _read_repeated(text: bytes) -> dict[str, msgspec.Raw]:
 
 def _cut(text: str) -> Iterator[tuple[str, str]]:
     """Cut an object into its keys and the JSON texts of their values."""
-    scan = json.JSONDecoder().raw_decode
+    scan = json.JSONDecoder(**_NUMBERS_AS_TEXT).raw_decode
     end = text.index("{")
     while text[start := _skip(text, end + 1)] != "}":
         key, end = scan(text, start)

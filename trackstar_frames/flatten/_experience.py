@@ -74,7 +74,7 @@ class Experience:
 
     def _earn(self, orders: float) -> None:
         with self._lock:
-            self._credit = min(self._credit + orders, _MOST_CREDIT)
+            self._credit = max(-_MOST_CREDIT, min(self._credit + orders, _MOST_CREDIT))
 
     def _count(self, odd: Mapping[Path, int]) -> None:
         for path, times in odd.items():
