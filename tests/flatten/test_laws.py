@@ -67,6 +67,32 @@ def test_every_text_of_every_order_is_found_exactly_once(orders):
         assert found.count(text) == 1
 
 
+def written(value, counter, random):
+    """Write JSON in which a key may be given twice, and each text is unique."""
+    if isinstance(value, dict):
+        pairs = (
+            f"{json.dumps(key)}:{written(inner, counter, random)}"
+            for key, inner in value.items()
+            for _ in range(random.choice([1, 1, 2]))
+        )
+        return f"{{{','.join(pairs)}}}"
+    if isinstance(value, list):
+        return f"[{','.join(written(inner, counter, random) for inner in value)}]"
+    return json.dumps(f"<{next(counter)}>" if value == "text" else value)
+
+
+@given(ORDERS, st.randoms(use_true_random=False))
+def test_where_keys_are_given_twice_every_text_is_found_too(orders, random):
+    counter = itertools.count()
+    orders = [{**order, "id": f"id-{number}"} for number, order in enumerate(orders)]
+    text = f"[{','.join(written(order, counter, random) for order in orders)}]"
+    tables = OrderFrames.from_json(text).to_arrow()
+    found = json.dumps([table.to_pylist() for table in tables.values()], default=str)
+    assert [found.count(f"<{number}>") for number in range(next(counter))].count(1) == text.count(
+        "<"
+    )
+
+
 @given(ORDERS)
 def test_every_list_has_as_many_rows_as_items(orders):
     orders = with_ids(orders)
@@ -101,3 +127,18 @@ def test_how_orders_are_cut_into_pages_changes_nothing(orders, size):
     pages = [{"data": orders[i : i + size]} for i in range(0, len(orders), size)]
     whole, cut = OrderFrames.from_json(orders), OrderFrames.from_json(pages)
     assert all(table.equals(cut.to_arrow()[name]) for name, table in whole.to_arrow().items())
+
+
+@given(ORDERS, st.sampled_from(["\n", "\r\n", "\r"]))
+def test_line_ends_are_but_spaces_outside_of_texts(orders, end):
+    orders = with_ids(orders)
+    texts = [json.dumps(order, indent=2, ensure_ascii=False) for order in orders]
+    pretty = f"[{','.join(texts)}]".replace("\n", end)
+    expected = OrderFrames.from_json(orders).to_arrow()
+    for name, table in OrderFrames.from_json(pretty).to_arrow().items():
+        assert compact(table) == compact(expected[name])
+
+
+def compact(table):
+    """Give rows without the spaces between the parts of JSON text."""
+    return re.sub(r"\\+[rn]|\s", "", repr(table.to_pylist()))

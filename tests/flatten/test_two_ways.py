@@ -48,7 +48,9 @@ PLAIN = {
     "strings": LISTS_OF_TEXT,
     "json": ODD,
 }
-NEW_KEYS = st.sampled_from(["new", "é", "", "ship_to_address_city", 'a"b', "\n", "id", "boxes", "extra", "_order"])
+NEW_KEYS = st.sampled_from(
+    ["new", "é", "", "ship_to_address_city", 'a"b', "\n", "id", "boxes", "extra", "_order"]
+)
 
 
 def known(table):

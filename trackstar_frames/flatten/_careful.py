@@ -194,8 +194,14 @@ class _Earlier(str):
     """A key that comes again in the same object; equal to nothing but itself."""
 
     __slots__ = ()
-    __eq__ = object.__eq__
     __hash__ = object.__hash__
+
+    # Those of `object` leave the answer to the other side, which is a str.
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
 
 
 #: Python refuses to read numbers of thousands of digits.

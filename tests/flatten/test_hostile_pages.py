@@ -1,0 +1,176 @@
+"""Pages that mean harm: none, equal, huge, or odd all over; and what is learned from them."""
+
+import json
+
+import msgspec
+import pytest
+
+from trackstar_frames import IncompleteFetchError, OrderFrames, ResponseError, fetch_orders
+from trackstar_frames.client import TrackstarClient
+from trackstar_frames.flatten import Flattener
+from trackstar_frames.flatten._experience import FEW, Experience
+from trackstar_frames.flatten._layout import Layout
+
+PLAIN = [f'{{"id":"plain-{i}","line_items":[{{"sku":"S","quantity":2}}]}}' for i in range(40)]
+
+
+def body(*orders):
+    return f'{{"data":[{",".join(orders)}],"next_token":null}}'
+
+
+def rows(frames, table):
+    return frames.to_arrow()[table].to_pylist()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_pages_of_no_and_of_one_order(number):
+    frames = OrderFrames.from_json(body(*PLAIN[:number]))
+    assert (len(frames.orders), len(frames.line_items)) == (number, number)
+
+
+def test_a_page_of_equal_ids_is_one_order():
+    orders = [f'{{"id":"a","reference_id":"{i}","line_items":[{{}}]}}' for i in range(1000)]
+    frames = OrderFrames.from_json(body(*orders))
+    assert [row["reference_id"] for row in rows(frames, "orders")] == ["999"]
+    assert len(frames.line_items) == 1
+    assert frames.info["duplicates"] == 999
+
+
+@pytest.mark.parametrize("given", ["orders", "order", "page"])
+def test_how_many_are_given_at_a_time_changes_nothing(given):
+    orders = [
+        *PLAIN,
+        '{"id":"odd","line_items":{"a":1}}',
+        *(f'{{"id":"{i}"}}' for i in range(1200)),
+    ]
+    cut = {"orders": body(*orders), "order": orders, "page": [body(*orders[:7]), *orders[7:]]}
+    expected = OrderFrames.from_json(f"[{','.join(orders)}]").to_arrow()
+    assert OrderFrames.from_json(cut[given]).to_arrow() == expected
+
+
+@pytest.mark.slow
+def test_an_order_of_three_hundred_thousand_lines():
+    for odd in ("2", '"2"'):
+        lines = ",".join(['{"sku":"S","quantity":2}'] * 299_999 + [f'{{"quantity":{odd}}}'])
+        frames = OrderFrames.from_json(body(f'{{"id":"a","line_items":[{lines}]}}'))
+        assert frames.orders["units_ordered"].tolist() == [600_000]
+
+
+@pytest.mark.parametrize("key", ["data", "next_token"])
+def test_a_body_that_gives_its_orders_or_its_cursor_twice_is_refused(key):
+    value = {"data": '[{"id":"b"}]', "next_token": '"c"'}[key]
+    for more in ("[]", '[{"id":"a"}]'):
+        text = f'{{"{key}":{value},"data":{more},"next_token":null}}'
+        with pytest.raises(ResponseError, match=f"`{key}` is given 2 times"):
+            OrderFrames.from_json(text)
+
+
+# What is learned.
+
+
+def raw(number, members):
+    return msgspec.Raw(json.dumps({"id": f"{number}", **members}).encode())
+
+
+def test_of_many_new_keys_few_are_remembered():
+    orders = [raw(i, {f"k{i * 20 + j}": j for j in range(20)}) for i in range(1000)]
+    with Flattener() as flattener:
+        for start in range(0, 1000, 100):
+            flattener.add(orders[start : start + 100])
+        batches = flattener.batches()
+    experience = flattener._experience
+    assert sum(len(batch["problems"]) for batch in batches) == 20_000
+    assert len(experience._odd) <= 1000
+    assert experience.layout.taken == Layout.of_schema().taken
+
+
+def test_of_many_keys_that_come_often_so_many_are_learned():
+    experience = Experience()
+    for start in range(0, 500, 7):
+        odd = {("orders", (f"k{(start + i) % 200}",)): 10 for i in range(7)}
+        experience.read_carefully(7, odd)
+    assert len(experience.layout.taken - Layout.of_schema().taken) == 50
+
+
+def test_a_key_of_megabytes_is_not_remembered():
+    experience = Experience()
+    experience.read_carefully(20, {("orders", ("k" * 10_000,)): 20})
+    assert experience.layout.taken == Layout.of_schema().taken
+
+
+def test_trying_in_vain_comes_to_an_end():
+    """Where nothing can be read the fast way, most orders are not tried twice."""
+    experience = Experience()
+    tried = 0
+
+    def read(orders):
+        nonlocal tried
+        tried += orders
+        if experience.refused(orders):
+            read(orders // 2)
+            read(orders - orders // 2)
+        else:
+            experience.read_carefully(orders, {})
+
+    for _ in range(100):
+        read(1000)
+    assert 100_000 <= tried < 200_000
+
+
+def test_trying_goes_on_where_it_pays():
+    """One odd order in a thousand is soon alone, however many pages there are."""
+    experience = Experience()
+    carefully = 0
+
+    def read(start, stop):
+        nonlocal carefully
+        if not start <= 700 < stop:
+            experience.read(stop - start)
+        elif experience.refused(stop - start):
+            read(start, (start + stop) // 2)
+            read((start + stop) // 2, stop)
+        else:
+            carefully += stop - start
+            experience.read_carefully(stop - start, {})
+
+    read(0, 1000)
+    carefully = 0
+    for _ in range(100):
+        read(0, 1000)
+    assert carefully <= 100 * FEW
+
+
+# Over the network.
+
+
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [
+        ('{"id":"z","new":%s}' % ("[" * 5000 + "]" * 5000), "nested too deeply"),
+        ('{"id":"z"}],"data":[', "`data` is given 2 times"),
+        ('{"id":"z"},7', r"data\[1\] is not an object"),
+    ],
+)
+def test_a_fetch_that_meets_such_a_page_keeps_what_it_has(raw_server, reply, last, error):
+    first = body(*PLAIN).replace('"next_token":null', '"next_token":"2"').encode()
+
+    def answer(handler):
+        reply(handler, body(last).encode() if "page_token" in handler.path else first)
+
+    client = TrackstarClient("key", "token", base_url=raw_server(answer).base_url, retries=0)
+    with pytest.raises(IncompleteFetchError, match=error) as caught:
+        fetch_orders(client=client)
+    assert len(caught.value.frames.orders) == 40
+
+
+def test_a_fetch_of_a_lenient_page_loses_nothing(raw_server, reply):
+    odd = (
+        '{"id":"z","total_price":NaN,"new":"\\ud800","additional_fields":[1.50],"tags":7,"tags":8}'
+    )
+    server = raw_server(
+        lambda handler: reply(handler, b"\xef\xbb\xbf" + body(*PLAIN, odd).encode())
+    )
+    frames = fetch_orders(client=TrackstarClient("key", "token", base_url=server.base_url))
+    (kept,) = (row for row in rows(frames, "orders") if row["id"] == "z")
+    assert (kept["additional_fields"], kept["extra"]) == ("[1.50]", '{"new":"\\\\ud800"}')
+    assert {row["value"] for row in rows(frames, "problems")} == {'"NaN"', "7", "8", None}
