@@ -116,10 +116,25 @@ def _follow(
     return _Rows(table, moved[sequence], place[_NONE])
 
 
-def _take(column: pa.ChunkedArray, rows: pa.Array) -> pa.Array:
+def _take(column: pa.ChunkedArray, rows: pa.Array) -> pa.Array | pa.ChunkedArray:
     # Arrow's default pool keeps what its threads have freed: half as much memory again.
     pool = pa.system_memory_pool()
-    return pc.take(column.combine_chunks(memory_pool=pool), rows, memory_pool=pool)
+    try:
+        whole = column.combine_chunks(memory_pool=pool)
+    except pa.ArrowInvalid:  # 2 GiB of text or more, which 32 bits cannot count
+        wide = pa.large_list(pa.large_string()) if pa.types.is_list(column.type) else None
+        whole = column.cast(wide or pa.large_string()).combine_chunks(memory_pool=pool)
+        return pa.chunked_array(_take_parts(whole, rows, column.type))
+    return pc.take(whole, rows, memory_pool=pool)
+
+
+def _take_parts(values: pa.Array, rows: pa.Array, kind: pa.DataType) -> list[pa.Array]:
+    """Take rows in as many parts as it needs for each to be of the narrower type."""
+    try:
+        return [pc.take(values, rows, memory_pool=pa.system_memory_pool()).cast(kind)]
+    except pa.ArrowInvalid:
+        parts = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+        return [taken for part in parts for taken in _take_parts(values, part, kind)]
 
 
 def _numbers(name: str, batches: Sequence[Batch]) -> _Numbers:

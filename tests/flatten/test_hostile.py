@@ -67,9 +67,19 @@ def test_a_key_of_ten_megabytes_is_kept():
     assert [path for path, *_ in problems(frames)] == [LONG]
 
 
-def test_an_id_of_ten_megabytes_is_an_id():
-    (order,) = rows(OrderFrames.from_json(f'{{"id":"{LONG}"}}'), "orders")
-    assert order["id"] == LONG
+@pytest.mark.parametrize("letter", ["x", "é", "\\n"])
+def test_an_id_may_have_a_thousand_characters(letter):
+    """Each line of an order repeats its id: one of megabytes would make gigabytes."""
+    kept, whole = (f'{{"id":"{letter * n}","line_items":[{{}},{{}}]}}' for n in (1000, 1001))
+    frames = OrderFrames.from_json(body(kept, whole, *PLAIN))
+    assert json.loads(f'"{letter * 1000}"') in [row["id"] for row in rows(frames, "orders")]
+    assert [row["value"] for row in rows(frames, "problems")] == [whole]
+    assert len(frames.line_items) == 42
+
+
+def test_an_id_of_ten_megabytes_is_kept_once():
+    frames = OrderFrames.from_json(f'{{"id":"{LONG}","line_items":[{{}},{{}}]}}')
+    assert count(frames, LONG) == 1
 
 
 # Depth.
@@ -137,14 +147,15 @@ NUMBERS = [
 @pytest.mark.parametrize("quote", ["", '"'])
 def test_a_number_is_kept_exactly_or_told(number, quote):
     text = f"{quote}{number}{quote}"
+    name = number if len(number) <= 1000 else "7"
     order = (
-        f'{{"id":{text},"total_price":{text},"reference_id":{text},"tags":[{text}],'
+        f'{{"id":{quote}{name}{quote},"total_price":{text},"reference_id":{text},"tags":[{text}],'
         f'"line_items":[{{"quantity":{text}}}],"additional_fields":{text},"new":{text}}}'
     )
     for orders in ([order], [order, *PLAIN]):
         frames = OrderFrames.from_json(body(*orders))
-        (kept,) = (each for each in rows(frames, "orders") if each["id"] == number)
-        (line,) = (each for each in rows(frames, "line_items") if each["order_id"] == number)
+        (kept,) = (each for each in rows(frames, "orders") if each["id"] == name)
+        (line,) = (each for each in rows(frames, "line_items") if each["order_id"] == name)
         told = {path: value for path, value, _ in problems(frames)}
         assert kept["reference_id"] == number
         assert kept["tags"] == [number]

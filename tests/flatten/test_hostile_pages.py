@@ -3,6 +3,7 @@
 import json
 
 import msgspec
+import pyarrow as pa
 import pytest
 
 from trackstar_frames import IncompleteFetchError, OrderFrames, ResponseError, fetch_orders
@@ -10,6 +11,9 @@ from trackstar_frames.client import TrackstarClient
 from trackstar_frames.flatten import Flattener
 from trackstar_frames.flatten._experience import FEW, Experience
 from trackstar_frames.flatten._layout import Layout
+from trackstar_frames.tables import _take
+
+LONG = "x" * 10_000_000
 
 PLAIN = [f'{{"id":"plain-{i}","line_items":[{{"sku":"S","quantity":2}}]}}' for i in range(40)]
 
@@ -54,6 +58,19 @@ def test_an_order_of_three_hundred_thousand_lines():
         lines = ",".join(['{"sku":"S","quantity":2}'] * 299_999 + [f'{{"quantity":{odd}}}'])
         frames = OrderFrames.from_json(body(f'{{"id":"a","line_items":[{lines}]}}'))
         assert frames.orders["units_ordered"].tolist() == [600_000]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [pa.string(), pa.list_(pa.string())])
+def test_a_column_may_hold_more_than_two_gibibytes(kind):
+    value = LONG if pa.types.is_string(kind) else [LONG]
+    chunk = pa.array([value], kind)
+    end = pa.array([None, "end" if pa.types.is_string(kind) else ["end"]], kind)
+    column = pa.chunked_array([chunk] * 220 + [end])
+    taken = _take(column, pa.array([*range(220), 221, 220]))
+    assert taken.type == kind
+    assert taken.slice(219).to_pylist() == [value, *end.to_pylist()[::-1]]
+    assert len(taken) == 222
 
 
 @pytest.mark.parametrize("key", ["data", "next_token"])

@@ -130,7 +130,7 @@ def test_an_order_without_an_id_is_kept_whole(value):
     order = '{"id":%s,"new":"<1>"}' % value if value else '{"new":"<1>"}'  # noqa: UP031
     assert_each_mark_is_found_once(order)
     frames = OrderFrames.from_json(body(*PLAIN, order))
-    assert problems(frames) == [("", order, "an order without an id")]
+    assert problems(frames) == [("", order, "an order without an id of 1 to 1,000 characters")]
     assert len(frames.orders) == 40
 
 

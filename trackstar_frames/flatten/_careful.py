@@ -17,7 +17,15 @@ import msgspec
 import pyarrow as pa
 
 from trackstar_frames.convert import CONVERTERS, is_plain
-from trackstar_frames.flatten._shape import BOXES, LISTS, Batch, Path, batch_schema, stored_columns
+from trackstar_frames.flatten._shape import (
+    BOXES,
+    LISTS,
+    LONGEST_ID,
+    Batch,
+    Path,
+    batch_schema,
+    stored_columns,
+)
 from trackstar_frames.schema import TABLES
 
 __all__ = ["UNKNOWN", "flatten_carefully"]
@@ -26,6 +34,7 @@ __all__ = ["UNKNOWN", "flatten_carefully"]
 UNKNOWN = "unknown key, kept in extra"
 
 _TWICE = "given twice; the last is kept"
+_ANONYMOUS = f"an order without an id of 1 to {LONGEST_ID:,} characters"
 
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -88,7 +97,7 @@ class _Rows:
         members = self.read_object(order)
         self.order_id = _identity(members)
         if self.order_id is None:
-            row = [None, "orders", None, "", order.decode(), "an order without an id"]
+            row = [None, "orders", None, "", order.decode(), _ANONYMOUS]
             self.rows["problems"].append(row)
             return
         self.number += 1
@@ -187,7 +196,7 @@ def _identity(members: dict[str, msgspec.Raw]) -> str | None:
         found: str = CONVERTERS["string"](bytes(members["id"]))
     except (KeyError, ValueError):
         return None
-    return found or None
+    return found if 1 <= len(found) <= LONGEST_ID else None
 
 
 class _Earlier(str):

@@ -16,7 +16,7 @@ import pyarrow.json
 from trackstar_frames.convert import EXACT
 from trackstar_frames.flatten._layout import Layout
 from trackstar_frames.flatten._rows import Rows
-from trackstar_frames.flatten._shape import LISTS, Batch
+from trackstar_frames.flatten._shape import LISTS, LONGEST_ID, Batch
 from trackstar_frames.flatten._taken import Taken
 
 __all__ = ["REFUSALS", "flatten_fast"]
@@ -99,5 +99,6 @@ _CALENDAR = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 
 def _refuse_anonymous(orders: Rows) -> None:
     ids = orders.values["id",]
-    if ids.null_count or pc.any(pc.equal(ids, "")).as_py():
+    lengths = pc.min_max(pc.binary_length(ids)).as_py()
+    if ids.null_count or not 1 <= lengths["min"] <= lengths["max"] <= LONGEST_ID:
         raise pa.ArrowInvalid("an order without an id")

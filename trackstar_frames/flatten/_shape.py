@@ -8,7 +8,16 @@ import pyarrow as pa
 
 from trackstar_frames.schema import TABLES, Column, Table
 
-__all__ = ["BATCH", "BOXES", "LISTS", "Batch", "Path", "batch_schema", "stored_columns"]
+__all__ = [
+    "BATCH",
+    "BOXES",
+    "LISTS",
+    "LONGEST_ID",
+    "Batch",
+    "Path",
+    "batch_schema",
+    "stored_columns",
+]
 
 #: Tables by name, each led by `BATCH`.
 Batch = dict[str, pa.Table]
@@ -21,6 +30,9 @@ BATCH = "_order"
 
 #: What older answers call the packages of a shipment.
 BOXES = "boxes"
+
+#: Every row below an order repeats its id: a longer one is none.
+LONGEST_ID = 1000
 
 #: The lists that hold rows of their own, by the table that holds them; parents first.
 LISTS = MappingProxyType(
