@@ -115,46 +115,51 @@ def test_a_key_of_megabytes_is_not_remembered():
     assert experience.layout.taken == Layout.of_schema().taken
 
 
-def test_trying_in_vain_comes_to_an_end():
-    """Where nothing can be read the fast way, most orders are not tried twice."""
-    experience = Experience()
-    tried = 0
-
-    def read(orders):
-        nonlocal tried
-        tried += orders
-        if experience.refused(orders):
-            read(orders // 2)
-            read(orders - orders // 2)
-        else:
-            experience.read_carefully(orders, {})
-
-    for _ in range(100):
-        read(1000)
-    assert 100_000 <= tried < 200_000
+@pytest.mark.parametrize("page", [1, 10, 100, 1000])
+def test_trying_in_vain_comes_to_an_end(page):
+    """Where nothing can be read the fast way, few orders are tried again and again."""
+    tried, carefully = work(Experience(), pages=100_000 // page, page=page, odd=range(page))
+    assert carefully == 100_000
+    assert tried < 200_000
 
 
 def test_trying_goes_on_where_it_pays():
     """One odd order in a thousand is soon alone, however many pages there are."""
     experience = Experience()
-    carefully = 0
-
-    def read(start, stop):
-        nonlocal carefully
-        if not start <= 700 < stop:
-            experience.read(stop - start)
-        elif experience.refused(stop - start):
-            read(start, (start + stop) // 2)
-            read((start + stop) // 2, stop)
-        else:
-            carefully += stop - start
-            experience.read_carefully(stop - start, {})
-
-    read(0, 1000)
-    carefully = 0
-    for _ in range(100):
-        read(0, 1000)
+    work(experience, pages=10, page=1000, odd=[700])
+    _, carefully = work(experience, pages=100, page=1000, odd=[700])
     assert carefully <= 100 * FEW
+
+
+def test_after_pages_of_odd_orders_plain_ones_are_soon_read_the_fast_way_again():
+    experience = Experience()
+    work(experience, pages=100, page=1000, odd=range(1000))
+    _, carefully = work(experience, pages=100, page=1000, odd=[])
+    assert carefully <= 2000
+
+
+def work(experience, *, pages, page, odd):
+    """Count the orders that are tried, and those read carefully, as `Flattener` does it."""
+    tried = carefully = 0
+
+    def read(orders):
+        nonlocal tried, carefully
+        if experience.may_try:
+            tried += len(orders)
+            if not any(each in odd for each in orders):
+                experience.read(len(orders))
+                return
+            experience.refused(len(orders))
+        if len(orders) > FEW and experience.may_try:
+            read(orders[: len(orders) // 2])
+            read(orders[len(orders) // 2 :])
+        else:
+            carefully += len(orders)
+            experience.read_carefully(len(orders), {})
+
+    for _ in range(pages):
+        read(range(page))
+    return tried, carefully
 
 
 # Over the network.

@@ -100,7 +100,7 @@ class Flattener:
         batch = self._try(orders)
         if batch:
             yield batch
-        elif self._experience.refused(len(orders)):
+        elif len(orders) > FEW and self._experience.may_try:
             middle = len(orders) // 2
             yield from self._halves(orders[:middle])
             yield from self._halves(orders[middle:])
@@ -123,9 +123,12 @@ class Flattener:
         return batch
 
     def _try(self, orders: Sequence[msgspec.Raw]) -> Batch | None:
+        if not self._experience.may_try:
+            return None
         try:
             batch = flatten_fast(orders, self._experience.layout)
         except REFUSALS:
+            self._experience.refused(len(orders))
             return None
         self._experience.read(len(orders))
         return batch

@@ -55,14 +55,18 @@ class Experience:
         self._credit: float = _FIRST_CREDIT
         self._lock = threading.Lock()
 
+    @property
+    def may_try(self) -> bool:
+        """Whether there is credit to try the fast way."""
+        return self._credit > 0
+
     def read(self, orders: int) -> None:
         """Note that the fast way has read orders."""
         self._earn(orders)
 
-    def refused(self, orders: int) -> bool:
-        """Note that the fast way has refused orders; tell whether to try it on parts of them."""
+    def refused(self, orders: int) -> None:
+        """Note that the fast way has refused orders."""
         self._earn(-orders / _FASTER - FEW)
-        return orders > FEW and self._credit > 0
 
     def read_carefully(self, orders: int, odd: Mapping[Path, int]) -> None:
         """Note that orders were read carefully, and how often which values were odd."""
@@ -74,7 +78,7 @@ class Experience:
 
     def _earn(self, orders: float) -> None:
         with self._lock:
-            self._credit = max(-_MOST_CREDIT, min(self._credit + orders, _MOST_CREDIT))
+            self._credit = min(self._credit + orders, _MOST_CREDIT)
 
     def _count(self, odd: Mapping[Path, int]) -> None:
         for path, times in odd.items():
@@ -88,6 +92,7 @@ class Experience:
         often = often[: _MOST - self._learned]
         if often:
             self._learned += len(often)
+            self._credit = max(self._credit, _FIRST_CREDIT)
             self.layout = self.layout.with_taken(often)
             for path in often:
                 del self._odd[path]
