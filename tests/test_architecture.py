@@ -16,7 +16,7 @@ STOREYS = [
     {"errors"},
     {"schema", "settings", "limiter", "cache", "progress", "transport"},
     {"moments", "envelope", "convert", "dtypes", "personal"},
-    {"filters", "session", "flatten"},
+    {"bodies", "filters", "session", "flatten"},
     {"pages", "tables", "parquet"},
     {"client", "frames"},
     {"snapshots"},

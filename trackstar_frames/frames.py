@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import codecs
 import html
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property, partial
 from typing import Any
 
-import msgspec
 import pandas as pd
 import pyarrow as pa
 
 from trackstar_frames import parquet
+from trackstar_frames.bodies import cut
 from trackstar_frames.dtypes import DtypeBackend, check_backend, to_frame
-from trackstar_frames.envelope import read_envelope
-from trackstar_frames.errors import ResponseError
 from trackstar_frames.flatten import Flattener
 from trackstar_frames.personal import hide
 from trackstar_frames.schema import TABLES
@@ -113,11 +109,8 @@ class OrderFrames:
         """
         check_backend(dtype_backend)
         key = pii_key(pii)
-        many = isinstance(bodies_or_orders, Iterable)
-        one = not many or isinstance(bodies_or_orders, (bytes, bytearray, str, Mapping))
-        given: Iterable[Any] = [bodies_or_orders] if one else bodies_or_orders
         with Flattener(partial(hide, how=pii, key=key)) as flattener:
-            for page in _pages(map(_orders, given)):
+            for page in cut(bodies_or_orders):
                 flattener.add(page)
             tables, duplicates = assemble(flattener.batches())
         return cls(tables, make_info(duplicates=duplicates, pii=pii), dtype_backend=dtype_backend)
@@ -226,10 +219,6 @@ class OrderFrames:
         return frame
 
 
-#: So many orders are flattened at once.
-_PAGE = 1000
-
-
 def make_info(**known: Any) -> dict[str, Any]:
     """Compose the provenance of a fetch; all values are JSON, and small."""
     return {
@@ -247,57 +236,6 @@ def make_info(**known: Any) -> dict[str, Any]:
         "complete": True,
         **known,
     }
-
-
-def _pages(found: Iterable[list[msgspec.Raw]]) -> Iterator[list[msgspec.Raw]]:
-    """Join what was given one by one: many orders at once are flattened much faster."""
-    page: list[msgspec.Raw] = []
-    for orders in found:
-        page += orders
-        if len(page) >= _PAGE:
-            yield page
-            page = []
-    yield page
-
-
-def _orders(given: Any) -> list[msgspec.Raw]:
-    """Cut a body, a list of orders, or an order into the JSON texts of orders."""
-    if isinstance(given, Mapping):
-        text = _dumps(given)
-    elif isinstance(given, (bytes, str)):
-        text = given if isinstance(given, bytes) else given.encode(errors="surrogatepass")
-    else:
-        raise ResponseError(f"expected a response's body or an order, not {type(given).__name__}")
-    text = text.removeprefix(codecs.BOM_UTF8)
-    if text.lstrip().startswith(b"["):
-        return read_envelope(b'{"data": %b}' % text).data
-    try:
-        return read_envelope(text).data
-    except ResponseError:
-        if not _is_order(text):
-            raise
-        return read_envelope(b'{"data": [%b]}' % text).data
-
-
-def _dumps(order: Mapping[str, Any]) -> bytes:
-    try:
-        return _encoded(dict(order))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ResponseError(f"an order cannot be written as JSON: {error}") from None
-
-
-def _encoded(order: dict[str, Any]) -> bytes:
-    try:
-        return json.dumps(order, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # a lone surrogate; its escape can be kept
-        return json.dumps(order).encode()
-
-
-def _is_order(text: bytes) -> bool:
-    try:
-        return not isinstance(json.loads(text, parse_int=str).get("data"), list)
-    except (ValueError, AttributeError, RecursionError):
-        return False
 
 
 def _provenance(info: Mapping[str, Any]) -> list[str]:

@@ -5,18 +5,17 @@ Takes whatever an order may hold, at the price of Python objects for each value.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
 from trackstar_frames.convert import CONVERTERS, is_plain
+from trackstar_frames.flatten._repeated import Earlier, has_repeated, read_repeated
 from trackstar_frames.flatten._shape import (
     BOXES,
     LISTS,
@@ -93,7 +92,7 @@ class _Rows:
         self.read_object: Callable[[bytes], dict[str, msgspec.Raw]] = _read_object
 
     def add(self, order: bytes) -> None:
-        self.read_object = _read_repeated if _has_repeated(order) else _read_object
+        self.read_object = read_repeated if has_repeated(order) else _read_object
         members = self.read_object(order)
         self.order_id = _identity(members)
         if self.order_id is None:
@@ -139,7 +138,7 @@ class _Rows:
             elif name in node.lists:
                 items = self._parse(place, _read_list, text, path + name)
                 self._children(place, node.lists[name], items or [], path + name)
-            elif isinstance(name, _Earlier):
+            elif isinstance(name, Earlier):
                 self._problem(place, path + name, text.decode(), _TWICE)
             else:
                 unknown[name] = raw
@@ -197,66 +196,6 @@ def _identity(members: dict[str, msgspec.Raw]) -> str | None:
     except (KeyError, ValueError):
         return None
     return found if 1 <= len(found) <= LONGEST_ID else None
-
-
-class _Earlier(str):
-    """A key that comes again in the same object; equal to nothing but itself."""
-
-    __slots__ = ()
-    __hash__ = object.__hash__
-
-    # Those of `object` leave the answer to the other side, which is a str.
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __ne__(self, other: object) -> bool:
-        return self is not other
-
-
-#: Python refuses to read numbers of thousands of digits.
-_NUMBERS_AS_TEXT: Mapping[str, Any] = MappingProxyType({"parse_int": str, "parse_float": str})
-
-
-def _has_repeated(text: bytes) -> bool:
-    """Tell whether any object in a JSON text gives a key twice."""
-    found = []
-
-    def look(pairs: list[tuple[str, Any]]) -> None:
-        found.append(len(dict(pairs)) < len(pairs))
-
-    json.loads(text, object_pairs_hook=look, **_NUMBERS_AS_TEXT)
-    return any(found)
-
-
-def _read_repeated(text: bytes) -> dict[str, msgspec.Raw]:
-    """Read an object whose keys may come twice; all but the last are `_Earlier`."""
-    _read_object(text)  # or refuse what is none
-    pairs = list(_cut(text.decode()))
-    last = {key: place for place, (key, _) in enumerate(pairs)}
-    return {
-        key if last[key] == place else _Earlier(key): msgspec.Raw(value.encode())
-        for place, (key, value) in enumerate(pairs)
-    }
-
-
-def _cut(text: str) -> Iterator[tuple[str, str]]:
-    """Cut an object into its keys and the JSON texts of their values."""
-    scan = json.JSONDecoder(**_NUMBERS_AS_TEXT).raw_decode
-    end = text.index("{")
-    while text[start := _skip(text, end + 1)] != "}":
-        key, end = scan(text, start)
-        start = _skip(text, _skip(text, end) + len(":"))
-        _, end = scan(text, start)
-        yield key, text[start:end]
-        end = _skip(text, end)
-        if text[end] == "}":
-            return
-
-
-def _skip(text: str, start: int) -> int:
-    while text[start] in " \t\r\n":
-        start += 1
-    return start
 
 
 def _take_boxes(shipment: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
