@@ -57,6 +57,7 @@ def test_lists_of_strings_stay_lists():
         [FULL],
         json.dumps(FULL),
         json.dumps(FULL).encode(),
+        bytearray(json.dumps(FULL).encode()),
         json.dumps([FULL]),
         json.dumps({"data": [FULL], "next_token": None, "total_count": 1}),
         [json.dumps({"data": [], "next_token": "x"}).encode(), FULL],
