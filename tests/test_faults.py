@@ -69,7 +69,8 @@ def test_on_a_later_page_what_was_read_is_kept(ask, reference, name, lasting):
         again = tf.fetch_orders(client=client, page_size=15, refresh=True)
         reference.assert_frames_hold(again, sandbox.orders)
     else:
-        reference.assert_frames_hold(error.resume(), sandbox.orders)
+        for _ in range(2):
+            reference.assert_frames_hold(error.resume(), sandbox.orders)
 
 
 @pytest.mark.parametrize("name", sorted(BAD.keys() - {"repeat_token", "loop_token"}))

@@ -210,6 +210,7 @@ class _Fetch:
         self.token: str | None = None
         self.chain: float | None = None
         self.batches: list[Batch] = []
+        self.broke = False
         self.pages = 0
         self.orders = 0
         self.requests = 0
@@ -284,7 +285,9 @@ class _Fetch:
         return len(orders)
 
     def _frames(self, *, complete: bool) -> OrderFrames:
-        tables, duplicates = assemble(self.batches)
+        # Once an error has been given out, it can be resumed more than once.
+        kept = [dict(batch) for batch in self.batches] if self.broke else self.batches
+        tables, duplicates = assemble(kept)
         info = make_info(
             **self.asked,
             connection=self.client.connection if self.client else None,
@@ -298,6 +301,7 @@ class _Fetch:
         return OrderFrames(tables, info, dtype_backend=self.options["dtype_backend"])
 
     def _broken(self, error: Exception) -> IncompleteFetchError:
+        self.broke = True
         known = error if isinstance(error, TrackstarError) else TrackstarError(str(error))
         return IncompleteFetchError(
             f"the fetch broke after {self.pages} pages ({self.orders:,} orders), which "

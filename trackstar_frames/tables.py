@@ -35,7 +35,8 @@ def assemble(batches: Sequence[Batch]) -> tuple[dict[str, pa.Table], int]:
     Parameters
     ----------
     batches
-        What `Flattener` gave, in the order in which the server gave the pages.
+        What `Flattener` gave, in the order in which the server gave the pages. They are
+        emptied: their memory is given back as the tables are made.
 
     Returns
     -------
@@ -44,6 +45,25 @@ def assemble(batches: Sequence[Batch]) -> tuple[dict[str, pa.Table], int]:
         were dropped as duplicates.
     """
     batches = batches or [{name: batch_schema(name).empty_table() for name in TABLES}]
+    starts = np.cumsum([0, *(len(batch["orders"]) for batch in batches)])
+    place, kept = _places(batches)
+    rows = {}
+    with ThreadPoolExecutor(pa.cpu_count()) as threads:
+        for name in TABLES:
+            parts = [batch.pop(name) for batch in batches]
+            rows[name] = _follow(parts, starts, place, threads.map)
+            del parts
+            pa.system_memory_pool().release_unused()
+    orders = rows["orders"].table
+    for name, column in _computed(rows).items():
+        orders = orders.append_column(name, column)
+    rows["orders"].table = orders
+    tables = {name: _finish(name, rows[name], orders["id"]) for name in TABLES}
+    return tables, int(starts[-1]) - kept
+
+
+def _places(batches: Sequence[Batch]) -> tuple[_Numbers, int]:
+    """Tell for the number of each order its place in the result, and how many there are."""
     met = pa.concat_tables(
         batch["orders"].select(["id", "created_date", "updated_date"]) for batch in batches
     )
@@ -51,13 +71,7 @@ def assemble(batches: Sequence[Batch]) -> tuple[dict[str, pa.Table], int]:
     place = np.full(len(met) + 1, _DROPPED)
     place[kept] = np.arange(len(kept))
     place[_NONE] = len(kept)  # behind all orders
-    with ThreadPoolExecutor(pa.cpu_count()) as threads:
-        rows = {name: _follow(name, batches, place, threads.map) for name in TABLES}
-    orders = rows["orders"].table
-    for name, column in _computed(rows).items():
-        orders = orders.append_column(name, column)
-    rows["orders"].table = orders
-    return {name: _finish(name, rows[name], orders["id"]) for name in TABLES}, len(met) - len(kept)
+    return place, len(kept)
 
 
 def _newest(orders: pa.Table) -> _Numbers:
@@ -104,12 +118,15 @@ class _Rows:
 
 
 def _follow(
-    name: str, batches: Sequence[Batch], place: _Numbers, over: Callable[..., Iterable[pa.Array]]
+    parts: Sequence[pa.Table],
+    starts: _Numbers,
+    place: _Numbers,
+    over: Callable[..., Iterable[pa.Array]],
 ) -> _Rows:
-    """Join a table's batches in their orders' sequence; rows of dropped orders go."""
-    moved = place[_numbers(name, batches)]
+    """Join a table's parts in their orders' sequence; rows of dropped orders go."""
+    moved = place[_numbers(parts, starts)]
     sequence = np.argsort(moved, kind="stable")[np.count_nonzero(moved == _DROPPED) :]
-    joined = pa.concat_tables(batch[name].drop_columns(BATCH) for batch in batches)
+    joined = pa.concat_tables(part.drop_columns(BATCH) for part in parts)
     rows = pa.array(sequence)
     columns = over(lambda column: _take(column, rows), joined.columns)
     table = pa.Table.from_arrays(list(columns), schema=joined.schema)
@@ -137,13 +154,12 @@ def _take_parts(values: pa.Array, rows: pa.Array, kind: pa.DataType) -> list[pa.
         return [taken for part in parts for taken in _take_parts(values, part, kind)]
 
 
-def _numbers(name: str, batches: Sequence[Batch]) -> _Numbers:
-    """Tell the number, over all batches, of the order that each row belongs to."""
-    found, start = [], 0
-    for batch in batches:
-        number = batch[name][BATCH].fill_null(_NONE).to_numpy()
+def _numbers(parts: Sequence[pa.Table], starts: _Numbers) -> _Numbers:
+    """Tell the number, over all parts, of the order that each row belongs to."""
+    found = []
+    for part, start in zip(parts, starts, strict=False):
+        number = part[BATCH].fill_null(_NONE).to_numpy()
         found.append(np.where(number == _NONE, _NONE, number + start))
-        start += len(batch["orders"])
     return np.concatenate(found)
 
 

@@ -78,14 +78,15 @@ class Flattener:
         self._pages.append(page)
 
     def batches(self) -> list[Batch]:
-        """Wait for all pages, and give their batches in the order of the pages.
+        """Wait for all pages, and hand over their batches in the order of the pages.
 
         Raises
         ------
         ResponseError
             If an order is nested deeper than Python lets it be read.
         """
-        return [batch for page in self._pages for batch in page.result()]
+        pages, self._pages = self._pages, []
+        return [batch for page in pages for batch in page.result()]
 
     def _flatten(self, orders: Sequence[msgspec.Raw]) -> list[Batch]:
         try:
