@@ -142,3 +142,34 @@ def test_line_ends_are_but_spaces_outside_of_texts(orders, end):
 def compact(table):
     """Give rows without the spaces between the parts of JSON text."""
     return re.sub(r"\\+[rn]|\s", "", repr(table.to_pylist()))
+
+
+WHEN = st.sampled_from([None, "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"])
+
+
+@given(st.lists(st.tuples(ORDERS, st.integers(0, 2), WHEN), max_size=4))
+def test_of_orders_with_one_id_the_newest_is_kept_with_all_that_is_its(drawn):
+    met = [
+        {**order, "id": f"id-{number}", "updated_date": when}
+        for orders, number, when in drawn
+        for order in with_ids(orders)
+    ]
+    newest = {}
+    for order in met:
+        rival = newest.get(order["id"])
+        if rival is None or (order["updated_date"] or "") >= (rival["updated_date"] or ""):
+            newest[order["id"]] = order
+    kept = [order for order in met if newest[order["id"]] is order]
+    frames, expected = OrderFrames.from_json(met), OrderFrames.from_json(kept)
+    assert frames.to_arrow() == expected.to_arrow()
+    assert frames.info["duplicates"] == len(met) - len(kept)
+
+
+@given(ORDERS)
+def test_parquet_gives_back_what_it_was_given(tmp_path_factory, orders):
+    frames = OrderFrames.from_json(with_ids(orders))
+    folder = tmp_path_factory.mktemp("frames") / "parquet"
+    frames.to_parquet(folder)
+    again = OrderFrames.from_parquet(folder)
+    assert again.to_arrow() == frames.to_arrow()
+    assert again.info == frames.info
