@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trackstar_frames.convert import EXACT
 from trackstar_frames.flatten import BATCH, Batch, batch_schema
 from trackstar_frames.schema import TABLES
 
@@ -22,7 +23,6 @@ _Sums = npt.NDArray[np.float64]
 _DROPPED = -1
 _NONE = -1  # the number of no order, and the last place
 _NEVER = np.iinfo(np.int64).min
-_EXACT = 2.0**53  # below, a float64 tells all whole numbers apart
 
 
 def assemble(batches: Sequence[Batch]) -> tuple[dict[str, pa.Table], int]:
@@ -232,7 +232,7 @@ def _sums(groups: npt.ArrayLike, values: npt.ArrayLike, size: int) -> _Sums:
 
 def _whole(sums: _Sums) -> pa.Array:
     """Whole numbers, null where a sum is too large to be exact."""
-    inexact = np.abs(sums) >= _EXACT
+    inexact = np.abs(sums) >= EXACT
     return pa.array(np.where(inexact, 0, sums).astype(np.int64), mask=inexact)
 
 

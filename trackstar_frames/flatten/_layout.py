@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from trackstar_frames.flatten._shape import BOXES, LISTS, Path, stored_columns
+from trackstar_frames.flatten._shape import BOXES, LISTS, Path, put, stored_columns
 from trackstar_frames.schema import ARROW_TYPES, TABLES
 
 __all__ = ["Layout", "attribute"]
@@ -75,9 +75,9 @@ class Layout:
         """Arrange what `read_lines` gave as the rows of each table that something is taken from."""
         found = {"orders": orders}
         for table, lists in LISTS.items():
-            for key, child in lists.items():
+            for child in lists.values():
                 if child in self._readers:
-                    keys = (key, BOXES) if child == "packages" else (key,)
+                    keys = [key for key, below in _lists(table).items() if below == child]
                     found[child] = list(_children(found[table], keys))
         return found
 
@@ -131,10 +131,7 @@ def _children(parents: Iterable[Any], keys: Iterable[str]) -> Iterator[Any]:
 def _nested(flat: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
     root: dict[str, Any] = {}
     for path, value in flat.items():
-        node = root
-        for key in path[:-1]:
-            node = node.setdefault(key, {})
-        node[path[-1]] = value
+        put(root, path, value)
     return root
 
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.flatten._shape import BATCH, BOXES, batch_schema, stored_columns
+from trackstar_frames.flatten._shape import BATCH, BOXES, batch_schema, put, stored_columns
 from trackstar_frames.schema import TABLES
 
-__all__ = ["Rows"]
+__all__ = ["Extra", "Rows"]
 
 _Numbers = npt.NDArray[np.int64]
 
@@ -92,10 +92,7 @@ def _as_objects(found: list[Extra]) -> Iterator[tuple[int, bytes]]:
         for each in found
         for start, row, text in zip(each.starts, each.rows, each.texts, strict=True)
     ):
-        node = rows.setdefault(row, {})
-        for key in path[:-1]:
-            node = node.setdefault(key, {})
-        node[path[-1]] = msgspec.Raw(text)
+        put(rows.setdefault(row, {}), path, msgspec.Raw(text))
     for row, members in rows.items():
         yield row, msgspec.json.encode(members)
 

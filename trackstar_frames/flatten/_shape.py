@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import MappingProxyType
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,6 +18,7 @@ __all__ = [
     "Batch",
     "Path",
     "batch_schema",
+    "put",
     "stored_columns",
 ]
 
@@ -58,7 +61,15 @@ def _is_kept(table: Table, column: Column) -> bool:
     return table.name == "problems" or column.name != "order_id"
 
 
+@cache
 def batch_schema(name: str) -> pa.Schema:
     """Declare a table of a batch."""
     columns = stored_columns(TABLES[name])
     return pa.schema([pa.field(BATCH, pa.int64()), *(column.field for column in columns)])
+
+
+def put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Put a value into nested dicts, and make those that are not there yet."""
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = value
