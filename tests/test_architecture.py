@@ -14,12 +14,12 @@ PACKAGE = Path(tf.__file__).parent
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
     {"errors"},
-    {"schema", "settings", "limiter", "cache", "progress", "transport"},
+    {"schema", "settings", "limiter", "cache", "progress", "transport", "crew", "windows"},
     {"moments", "envelope", "convert", "dtypes", "personal"},
     {"bodies", "filters", "session", "flatten"},
     {"pages", "tables", "parquet"},
-    {"client", "frames"},
-    {"snapshots"},
+    {"client", "frames", "chains"},
+    {"snapshots", "reading"},
     {"fetch"},
 ]
 STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}

@@ -1,3 +1,4 @@
+import logging
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
-from trackstar_frames.limiter import Limiter
 from trackstar_frames.sandbox import Fault
 from trackstar_frames.session import _retry_after
 
@@ -220,27 +220,9 @@ def test_retries_and_redirects_cost_budget(raw_server, reply):
 
     server = raw_server(answer)
     client = tf.TrackstarClient("k", "t", base_url=server.base_url, rate_limit=2)
-    tf.fetch_orders(client=client)
-    assert len(times) == client.session.sent == 5
+    frames = tf.fetch_orders(client=client)
+    assert len(times) == frames.info["requests"] == 5
     assert busiest(times, 0.999) <= 2
-
-
-def test_no_limit_is_no_wait():
-    limiter = Limiter(None)
-    begun = time.monotonic()
-    for _ in range(1000):
-        with limiter.turn():
-            pass
-    assert time.monotonic() - begun < 1
-
-
-def test_a_turn_that_breaks_gives_its_place_back():
-    limiter = Limiter(1)
-    for _ in range(2):
-        with pytest.raises(KeyError), limiter.turn():
-            raise KeyError
-    with limiter.turn():
-        pass
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -379,12 +361,13 @@ def test_no_bad_answer_is_taken_for_an_empty_page(raw_server, reply, status, bod
     assert len(str(caught.value)) < 2000
 
 
-def test_nobody_listens(closed_url):
+def test_nobody_listens(closed_url, caplog):
+    caplog.set_level(logging.INFO, "trackstar_frames")
     client = tf.TrackstarClient("k", "t", base_url=closed_url, retries=1, max_wait=2)
     with pytest.raises(tf.NetworkError, match="no whole answer") as caught:
         tf.fetch_orders_df(client=client)
     assert caught.value.retryable
-    assert client.session.sent == 2
+    assert [r.msg for r in caplog.records] == ["waiting %.1f s before another try: %s"]
 
 
 @pytest.mark.parametrize("way", ["closed", "no status", "chunks"])

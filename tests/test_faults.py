@@ -104,9 +104,13 @@ def test_what_is_legal_is_read_through(ask, reference, name):
     reference.assert_frames_hold(frames, sandbox.orders)
 
 
-def test_a_server_of_tokens_without_end_is_left_in_the_end(ask):
+def test_empty_pages_may_come_but_not_for_ever(ask):
     _, client = ask(Fault("empty_page", times=30))
     assert len(tf.fetch_orders_df(client=client, page_size=15)) == 60
+    sandbox, client = ask(Fault("empty_page"))
+    with pytest.raises(tf.IncompleteFetchError, match="more than 1000 empty pages"):
+        tf.fetch_orders_df(client=client, page_size=15)
+    assert len(sandbox.requests) == 1001
 
 
 RULES = st.builds(

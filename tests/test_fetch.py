@@ -68,8 +68,8 @@ def test_limit_is_of_all_orders_and_not_of_a_page(serve, reference, limit):
 def test_every_filter_goes_with_every_page(serve):
     sandbox = serve(orders=200)
     filters = {
-        "created_date__gte": "2020-01-01",
-        "created_date__lt": "2099-01-01",
+        "updated_date__gte": "2020-01-01",
+        "updated_date__lt": "2099-01-01",
         "status__in": ["open", "fulfilled", "packed"],
         "order_number__not_contains": "zzz",
     }
@@ -82,8 +82,8 @@ def test_every_filter_goes_with_every_page(serve):
     for number, query in enumerate(asked):
         assert ("page_token" in query) == (number > 0)
         assert query["status[in]"] == ["fulfilled,open,packed"]
-        assert query["created_date[gte]"] == ["2020-01-01T00:00:00Z"]
-        assert query["created_date[lt]"] == ["2099-01-01T00:00:00Z"]
+        assert query["updated_date[gte]"] == ["2020-01-01T00:00:00Z"]
+        assert query["updated_date[lt]"] == ["2099-01-01T00:00:00Z"]
         assert query["order_number[not_contains]"] == ["zzz"]
         assert query["limit"] == ["7"]
 

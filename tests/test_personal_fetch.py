@@ -250,7 +250,7 @@ def test_the_key_is_shown_nowhere(broken, caplog):
     texts = [*rendered(error), repr(vars(fetch)), pickle.dumps(error).decode("latin-1")]
     texts += [str(vars(record)) for record in caplog.records]
     texts += [json.dumps(frames.info) for frames in (error.frames, error.resume())]
-    assert "'key': '***'" in repr(vars(fetch))
+    assert "'_key': '***'" in repr(vars(fetch))
     assert not [text for text in texts if KEY in text or KEY.encode().hex() in text]
     with pytest.raises(tf.CredentialsError):
         pickle.dumps(vars(fetch)["key"])

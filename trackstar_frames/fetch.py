@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
-from datetime import datetime
-from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.dtypes import DtypeBackend, check_backend
-from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
+from trackstar_frames.errors import SettingsError
 from trackstar_frames.filters import MAX_LIST, encode, is_list
-from trackstar_frames.flatten import Batch, Flattener
-from trackstar_frames.frames import OrderFrames, make_info
-from trackstar_frames.pages import MAX_PAGE, Page, walk
-from trackstar_frames.personal import hide
-from trackstar_frames.progress import Progress
-from trackstar_frames.settings import Masked, check_source, flag, pii_key, whole
+from trackstar_frames.frames import OrderFrames
+from trackstar_frames.pages import MAX_PAGE
+from trackstar_frames.reading import Reading
+from trackstar_frames.settings import check_source, flag, pii_key, whole
 from trackstar_frames.snapshots import write_snapshot
-from trackstar_frames.tables import assemble
 
 __all__ = ["fetch_orders", "fetch_orders_df"]
+
+#: More chains than this wait for one another, at any rate that the API allows.
+MAX_WORKERS = 32
 
 
 def fetch_orders_df(
@@ -32,6 +30,7 @@ def fetch_orders_df(
     client: TrackstarClient | None = None,
     page_size: int = MAX_PAGE,
     limit: int | None = None,
+    workers: int = 8,
     refresh: bool = False,
     offline: bool = False,
     progress: bool | None = None,
@@ -51,6 +50,11 @@ def fetch_orders_df(
         Orders of one request, 1 to 1000.
     limit
         At most this many orders in all: the server's first ones, in its own order.
+    workers
+        Cursor chains that are read side by side, 1 to 32; together they keep to the rate of
+        the client. Where the filters bound ``created_date`` on one side at least, the time
+        is cut into windows, each a chain of its own; long lists are chains too. Which
+        requests are made does not depend on it. With `limit`, there is one chain.
     refresh
         Ask the server again, whatever is on disk.
     offline
@@ -113,6 +117,7 @@ def fetch_orders_df(
         client=client,
         page_size=page_size,
         limit=limit,
+        workers=workers,
         refresh=refresh,
         offline=offline,
         progress=progress,
@@ -129,6 +134,7 @@ def fetch_orders(
     client: TrackstarClient | None = None,
     page_size: int = MAX_PAGE,
     limit: int | None = None,
+    workers: int = 8,
     refresh: bool = False,
     offline: bool = False,
     progress: bool | None = None,
@@ -158,6 +164,7 @@ def fetch_orders(
     """
     page_size = whole("page_size", page_size, low=1, high=MAX_PAGE)
     limit = None if limit is None else whole("limit", limit, low=1)
+    workers = whole("workers", workers, low=1, high=MAX_WORKERS)
     if client is not None and not isinstance(client, TrackstarClient):
         raise SettingsError(f"client={client!r} must be a TrackstarClient, or None")
     if progress is not None:
@@ -170,150 +177,22 @@ def fetch_orders(
     filters = {name: list(each) if is_list(each) else each for name, each in filters.items()}
     queries = encode(filters, extra_params)
     asked = _asked(filters, extra_params or {}, pii) | {"limit": limit}
-    fetch = _Fetch(
+    reading = Reading(
         queries,
         asked,
-        page_size,
         key=key,
+        page_size=page_size,
+        workers=workers,
         refresh=refresh,
         offline=offline,
         progress=progress,
         dtype_backend=dtype_backend,
     )
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        frames = fetch.run(chosen)
+        frames = reading.run(chosen)
     if snapshot is not None:
         write_snapshot(frames, snapshot)
     return frames
-
-
-class _Fetch:
-    """A fetch on its way: what was asked, what was read, and where to go on."""
-
-    def __init__(
-        self,
-        queries: list[dict[str, str]],
-        asked: dict[str, Any],
-        page_size: int,
-        *,
-        key: Masked | None = None,
-        **options: Any,
-    ) -> None:
-        self.queries = queries
-        self.asked = asked
-        self.hides: bool = asked["pii"] != "keep"
-        self.key = key
-        self.page_size = min(page_size, asked["limit"] or page_size)
-        self.options = options
-        self.client: TrackstarClient | None = None
-        self.query = 0
-        self.token: str | None = None
-        self.chain: float | None = None
-        self.batches: list[Batch] = []
-        self.broke = False
-        self.pages = 0
-        self.orders = 0
-        self.requests = 0
-        self.from_cache = 0
-        self.fetched_at: datetime | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # What was read, and whom to ask, stay in this process: orders are personal data.
-        # The pages that a refresh has brought are on disk, and need not be asked again;
-        # where none was stored, what is on disk is what the refresh was to replace.
-        options = self.options | {"refresh": self.options["refresh"] and self.hides}
-        return partial(_Fetch, **options), (self.queries, self.asked, self.page_size)
-
-    def run(self, client: TrackstarClient | None) -> OrderFrames:
-        """Read to the end, or raise with what was read."""
-        self.client = client = client or self.client
-        if client is None:
-            raise SettingsError("an error that was pickled has no client; call resume(client=...)")
-        self.key = self.key or pii_key(self.asked["pii"])  # a pickle has lost it
-        hides = partial(hide, how=self.asked["pii"], key=self.key)
-        error = self._try_to_read(client, hides)
-        if error is None:
-            return self._frames(complete=True)
-        if self.hides:
-            error.__traceback__ = None  # its frames hold the page that was read last
-        if not self.pages:
-            raise error
-        raise self._broken(error) from error
-
-    def _try_to_read(
-        self, client: TrackstarClient, hides: Callable[[Batch], Batch]
-    ) -> Exception | None:
-        before = client.session.sent
-        error = None
-        with Progress(shown=self.options["progress"]) as bar, Flattener(hides) as flattener:
-            try:
-                self._read(client, bar, flattener)
-            except Exception as fault:  # noqa: BLE001  (told with what was read before it)
-                error = fault
-            self.requests += client.session.sent - before
-            # Outside of the try: a fault of the flattening itself cannot be resumed from.
-            self.batches += flattener.batches()
-        return error
-
-    def _read(self, client: TrackstarClient, bar: Progress, flattener: Flattener) -> None:
-        while self.query < len(self.queries):
-            pages = walk(
-                client.session,
-                self.queries[self.query],
-                page_size=self.page_size,
-                page_token=self.token,
-                refresh=self.options["refresh"],
-                offline=self.options["offline"],
-                chain=self.chain,
-                store=not self.hides,
-            )
-            for page in pages:
-                bar.add(self._take(page, flattener))
-                if self.orders == self.asked["limit"]:
-                    return
-            self.query, self.token, self.chain = self.query + 1, None, None
-
-    def _take(self, page: Page, flattener: Flattener) -> int:
-        left = None if self.asked["limit"] is None else self.asked["limit"] - self.orders
-        orders = page.raw_orders[:left]
-        flattener.add(orders)
-        self.pages += 1
-        self.orders += len(orders)
-        self.from_cache += page.from_cache
-        self.fetched_at = min(self.fetched_at or page.fetched_at, page.fetched_at)
-        self.token, self.chain = page.next_token, page.expires
-        return len(orders)
-
-    def _frames(self, *, complete: bool) -> OrderFrames:
-        # Once an error has been given out, it can be resumed more than once.
-        kept = [dict(batch) for batch in self.batches] if self.broke else self.batches
-        tables, duplicates = assemble(kept)
-        info = make_info(
-            **self.asked,
-            connection=self.client.connection if self.client else None,
-            fetched_at=self.fetched_at and self.fetched_at.isoformat(),
-            pages=self.pages,
-            requests=self.requests,
-            from_cache=self.from_cache,
-            duplicates=duplicates,
-            complete=complete,
-        )
-        return OrderFrames(tables, info, dtype_backend=self.options["dtype_backend"])
-
-    def _broken(self, error: Exception) -> IncompleteFetchError:
-        self.broke = True
-        known = error if isinstance(error, TrackstarError) else TrackstarError(str(error))
-        return IncompleteFetchError(
-            f"the fetch broke after {self.pages} pages ({self.orders:,} orders), which "
-            f".frames holds; .resume() goes on from there: {error}",
-            frames=self._frames(complete=False),
-            pages=self.pages,
-            resume=self.run,
-            status=known.status,
-            request_id=known.request_id,
-            retryable=known.retryable,
-            retry_after=known.retry_after,
-        )
 
 
 def _asked(filters: dict[str, Any], extra: Mapping[str, Any], pii: str) -> dict[str, Any]:

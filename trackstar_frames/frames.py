@@ -110,9 +110,8 @@ class OrderFrames:
         check_backend(dtype_backend)
         key = pii_key(pii)
         with Flattener(partial(hide, how=pii, key=key)) as flattener:
-            for page in cut(bodies_or_orders):
-                flattener.add(page)
-            tables, duplicates = assemble(flattener.batches())
+            pages = [flattener.add(page) for page in cut(bodies_or_orders)]
+            tables, duplicates = assemble([batch for page in pages for batch in page.result()])
         return cls(tables, make_info(duplicates=duplicates, pii=pii), dtype_backend=dtype_backend)
 
     @classmethod

@@ -1,44 +1,146 @@
-"""The API's budget: so many requests a second for each access token."""
+"""The API's budget: so many requests a second for each access token, in the whole process."""
 
 from __future__ import annotations
 
+import math
+import os
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from queue import SimpleQueue
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+from weakref import WeakValueDictionary
 
-__all__ = ["Limiter"]
+__all__ = ["Limiter", "Place", "limiter_of"]
 
-_SECOND = 1.0
+# The second that the server counts, and a little, as requests do not travel equally fast.
+_SPAN = 1.01
+_WIDER = 0.03  # after each refusal, so that the next one is less likely
+_WIDEST = 1.2
+_SPELLINGS = ("x-ratelimit", "x-rate-limit")
+
+
+class Place(NamedTuple):
+    """One request's place in the budget.
+
+    Attributes
+    ----------
+    number : int
+        How many this process had taken by then.
+    used : int
+        How many of them were within one second.
+    left : int or None
+        How many more may follow at once; None where there is no limit.
+    """
+
+    number: int
+    used: int
+    left: int | None
 
 
 class Limiter:
-    """Let at most `rate` requests reach the server in any one second, over all threads.
+    """Keep the requests of one access token, over all threads and clients, within its budget.
 
-    There are `rate` places. A request takes one, and one second after its answer began the
-    place is free again: so the server never sees more, however long the way to it is.
-
-    Parameters
-    ----------
-    rate
-        Requests a second; None is no limit.
+    A request takes a place, which is free again one second after it was sent. The server's
+    own count comes back in the headers of its answers: what it has counted beyond the
+    requests of this process was sent by others, who share the token; so many places less
+    are given for a second.
     """
 
-    def __init__(self, rate: int | None) -> None:
-        self.rate = rate
-        self._free: SimpleQueue[float] = SimpleQueue()
-        for _ in range(rate or 0):
-            self._free.put(0.0)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sent: list[float] = []
+        self._number = 0
+        self._span = _SPAN
+        self._held = 0.0
+        self._limit = math.inf
+        self._others = 0.0
+        self._counted = -math.inf
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait until a request may start; leave the block once its answer begins."""
-        if self.rate is None:
-            yield
+    def turn(self, rate: int | None, wait: Callable[[str, float], None]) -> Place:
+        """Wait until a request may be sent, and take its place.
+
+        Parameters
+        ----------
+        rate
+            Requests a second that the caller wants at most; None is no limit.
+        wait
+            Waits for a reason, so many seconds; may raise, and then no place was taken.
+        """
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                reason, seconds = self._until_free(now, rate)
+                if seconds <= 0:
+                    return self._take(now, rate)
+            wait(reason, seconds)
+
+    def heed(self, headers: Mapping[str, str], place: Place) -> None:
+        """Read what an answer says of the budget."""
+        limit, remaining = (_whole(headers, name) for name in ("limit", "remaining"))
+        if not limit or remaining is None:
             return
-        moment = self._free.get()
-        try:
-            time.sleep(max(0.0, moment - time.monotonic()))
-            yield
-        finally:
-            self._free.put(time.monotonic() + _SECOND)
+        with self._lock:
+            # What left after this request may have arrived before it.
+            ours = place.used + self._number - place.number
+            self._limit = limit
+            self._others = max(0, limit - remaining - ours)
+            self._counted = time.monotonic()
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody send for so long, as the server has refused one."""
+        with self._lock:
+            self._held = max(self._held, time.monotonic() + seconds)
+            self._span = min(self._span + _WIDER, _WIDEST)
+
+    def unlock(self) -> None:
+        """Be free, whoever held the lock in the process that this one was forked from."""
+        self._lock = threading.Lock()
+
+    def _until_free(self, now: float, rate: int | None) -> tuple[str, float]:
+        self._sent = [sent for sent in self._sent if sent > now - self._span]
+        if self._held > now:
+            return "asked to wait", self._held - now
+        if rate is None or len(self._sent) < (places := self._places(now, rate)):
+            return "", 0.0
+        return "rate limit", self._sent[-places] + self._span - now
+
+    def _places(self, now: float, rate: int) -> int:
+        others = self._others if now < self._counted + self._span else 0
+        return int(max(1, min(rate, self._limit - others)))
+
+    def _take(self, now: float, rate: int | None) -> Place:
+        self._sent.append(now)
+        self._number += 1
+        used = len(self._sent)
+        left = None if rate is None else max(0, self._places(now, rate) - used)
+        return Place(self._number, used, left)
+
+
+def limiter_of(budget: str) -> Limiter:
+    """Give the one limiter of this process for a budget, whatever the name that it goes by."""
+    with _LOCK:
+        return _LIMITERS.setdefault(budget, Limiter())
+
+
+# The server counts the requests of a token, whoever sends them: so must the process.
+_LIMITERS: WeakValueDictionary[str, Limiter] = WeakValueDictionary()
+_LOCK = threading.Lock()
+
+
+def _unlock_all() -> None:
+    global _LOCK  # noqa: PLW0603  (a thread of the parent may have held it)
+    _LOCK = threading.Lock()
+    for limiter in list(_LIMITERS.values()):
+        limiter.unlock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_all)
+
+
+def _whole(headers: Mapping[str, str], name: str) -> int | None:
+    for spelling in _SPELLINGS:
+        text = headers.get(f"{spelling}-{name}", "").strip()
+        if text.isascii() and text.isdecimal():
+            return int(text)
+    return None

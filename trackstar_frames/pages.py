@@ -12,7 +12,7 @@ import msgspec
 
 from trackstar_frames.envelope import Envelope
 from trackstar_frames.errors import ResponseError
-from trackstar_frames.session import Session
+from trackstar_frames.session import Session, Watch
 
 __all__ = ["MAX_PAGE", "PATH", "Page", "walk"]
 
@@ -69,6 +69,7 @@ def walk(
     offline: bool = False,
     chain: float | None = None,
     store: bool = True,
+    watch: Watch | None = None,
 ) -> Iterator[Page]:
     """Read one listing page by page.
 
@@ -85,8 +86,8 @@ def walk(
         Orders of one page.
     page_token
         Where to start; the first page by default.
-    refresh, offline, chain, store
-        As for `Session.get`; `chain` only where `page_token` continues a listing.
+    refresh, offline, chain, store, watch
+        As for `Session.get`; with a `chain`, `refresh` has been done.
 
     Yields
     ------
@@ -96,20 +97,20 @@ def walk(
     Raises
     ------
     ResponseError
-        If a token comes back a second time, or is absent beside a full page.
+        If the listing has no end (a token or the same pages come back, or empty pages go on
+        and on), or if a token is absent beside a full page.
     TrackstarError
         Whatever `Session.get` raises.
     """
     if "ids" in params:
         page_size = MAX_PAGE  # beside ids, the API ignores every other parameter
     seen = {page_token}
+    repeats = _Repeats()
 
     def check(envelope: Envelope) -> None:
         if _next_token(envelope, page_size) in seen - {None}:
-            raise ResponseError(
-                "the server gave the same next_token twice, so the listing has no end; if that "
-                "lasts, ask with refresh=True: one of the pages on disk may lead back"
-            )
+            raise _endless("the same next_token twice")
+        repeats.refuse(envelope.data)
 
     while True:
         cursor = {} if page_token is None else {"page_token": page_token}
@@ -121,8 +122,10 @@ def walk(
             chain=chain,
             store=store,
             check=check,
+            watch=watch or Watch(),
         )
         chain = answer.expires
+        repeats.add(answer.envelope.data)
         page_token = _next_token(answer.envelope, page_size)
         yield Page(
             body=answer.body,
@@ -135,6 +138,57 @@ def walk(
         if page_token is None:
             return
         seen.add(page_token)
+
+
+class _Repeats:
+    """Know a listing that goes round in a circle, or on for ever, under ever new tokens.
+
+    A page is known by the orders at its ends. One may come again where data change between
+    the pages of a listing; several in a row do not. Pages may be empty, but not for ever.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[bytes, bytes]] = set()
+        self._again = 0
+        self._empty = 0
+
+    def refuse(self, orders: list[msgspec.Raw]) -> None:
+        if self._again + self._is_known(orders) >= _CIRCLE:
+            raise _endless(f"{_CIRCLE} pages in a row that it had given before")
+        if self._empty + (not orders) > _DESERT:
+            raise _endless(f"more than {_DESERT} empty pages in a row")
+
+    def add(self, orders: list[msgspec.Raw]) -> None:
+        self._again = self._again + 1 if self._is_known(orders) else 0
+        self._empty = 0 if orders else self._empty + 1
+        self._seen |= _ends(orders)
+
+    def _is_known(self, orders: list[msgspec.Raw]) -> bool:
+        return bool(self._seen & _ends(orders))
+
+
+class _Identified(msgspec.Struct):
+    id: msgspec.Raw = msgspec.Raw()
+
+
+_CIRCLE = 3  # pages
+_DESERT = 1000  # pages
+_IDENTIFIED = msgspec.json.Decoder(_Identified)
+
+
+def _ends(orders: list[msgspec.Raw]) -> set[tuple[bytes, bytes]]:
+    return {(_id(orders[0]), _id(orders[-1]))} if orders else set()
+
+
+def _id(order: msgspec.Raw) -> bytes:
+    return bytes(_IDENTIFIED.decode(order).id or order)
+
+
+def _endless(given: str) -> ResponseError:
+    return ResponseError(
+        f"the server gave {given}, so the listing has no end; if that lasts, ask with "
+        f"refresh=True: one of the pages on disk may lead back"
+    )
 
 
 def _next_token(envelope: Envelope, page_size: int) -> str | None:

@@ -22,6 +22,14 @@ class Progress:
         self._bar: Any = None
         self._shown = _someone_looks() if shown is None else shown
         self._pages = 0
+        self.requests = 0
+
+    def sent(self, left: int | None) -> None:
+        """Count a request."""
+        self.requests += 1
+
+    def waiting(self, why: str, seconds: float) -> None:
+        """Tell."""
 
     def __enter__(self) -> Self:
         if self._shown:

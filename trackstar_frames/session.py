@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import random
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import requests
@@ -29,18 +29,20 @@ from trackstar_frames.envelope import Envelope, read_envelope
 from trackstar_frames.errors import (
     NetworkError,
     OfflineMissError,
+    RateLimitError,
     ResponseError,
     TrackstarError,
     error_for,
 )
-from trackstar_frames.limiter import Limiter
+from trackstar_frames.limiter import Place, limiter_of
 from trackstar_frames.settings import Credentials, Settings
-from trackstar_frames.transport import Reply, open_session
+from trackstar_frames.transport import Browser, Browsers, Reply
 
-__all__ = ["Answer", "Session"]
+__all__ = ["Answer", "Session", "Watch"]
 
 _FIRST_PAUSE = 0.25  # seconds; doubled from try to try
 _log = logging.getLogger("trackstar_frames")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,22 @@ class Answer:
     from_cache: bool
 
 
+class Watch:
+    """Whom a session tells what it does, and who waits for it; this one keeps silent."""
+
+    def sent(self, left: int | None) -> None:
+        """Hear that a request leaves; so many more may follow at once (None: no limit)."""
+
+    def wait(self, why: str, seconds: float) -> None:  # noqa: ARG002  (others show it)
+        """Wait so long; may raise, to leave the request."""
+        time.sleep(seconds)
+
+
+_SILENT = Watch()
+
+
 class Session:
-    """GET requests of one connection; safe to use from several threads.
+    """GET requests of one connection; safe to use from several threads, and after a fork.
 
     Parameters
     ----------
@@ -82,14 +98,8 @@ class Session:
         self._credentials = credentials
         seal = credentials.fingerprint("the seal of what is on disk").encode()
         self._cache = PageCache(settings.cache_dir, seal) if settings.cache else None
-        self._limiter = Limiter(settings.rate_limit)
-        self._local = threading.local()
-
-    @property
-    def sent(self) -> int:
-        """How many requests this thread has sent, those tried again included."""
-        sent: int = getattr(self._local, "sent", 0)
-        return sent
+        self._limiter = limiter_of(credentials.fingerprint(f"the budget of {settings.base_url}"))
+        self._browsers = Browsers(self._open_browser)
 
     def get(
         self,
@@ -101,6 +111,7 @@ class Session:
         chain: float | None = None,
         store: bool = True,
         check: Callable[[Envelope], object] = bool,
+        watch: Watch = _SILENT,
     ) -> Answer:
         """Get one page, from disk or from the server.
 
@@ -119,7 +130,10 @@ class Session:
         store
             Whether the server's answer is kept on disk.
         check
-            Raises ResponseError for an answer that is whole but cannot be, before it is kept.
+            Raises ResponseError for an answer that is whole but cannot be, before it is kept;
+            one on disk is then asked for again.
+        watch
+            Is told of requests and waits.
 
         Raises
         ------
@@ -129,18 +143,16 @@ class Session:
             If the server gives no whole answer, after the tries that the settings allow.
         """
         key = self._key(path, params)
-        stored = None if refresh else self._look_up(key, chain)
-        if stored is not None:
-            fetched = datetime.fromtimestamp(stored.fetched, UTC)
-            envelope = read_envelope(stored.body)
-            check(envelope)
-            return Answer(stored.body, envelope, fetched, stored.expires, from_cache=True)
+        if not refresh:
+            stored = self._look_up(key, chain, check, offline=offline)
+            if stored is not None:
+                return stored
         if offline:
             raise OfflineMissError(
                 "offline=True, and a page of this listing is not on disk (never read with this "
                 "connection and these filters, or expired); fetch it once with offline=False"
             )
-        body, envelope = self._with_retries(path, params, check)
+        body, envelope = self._with_retries(partial(self._ask, path, params, check, watch), watch)
         fetched_seconds = time.time()
         expires = fetched_seconds + self.settings.expire_after if chain is None else chain
         if self._cache is not None and store:
@@ -149,48 +161,84 @@ class Session:
         return Answer(body, envelope, fetched, expires, from_cache=False)
 
     def close(self) -> None:
-        """Close this thread's connections and the cache."""
-        session = self._local.__dict__.pop("session", None)
-        if session is not None:
-            session.close()
+        """Close the connections and the cache."""
+        self._browsers.close()
         if self._cache is not None:
             self._cache.close()
 
     def __repr__(self) -> str:
         return f"Session({self.settings.base_url!r})"
 
-    def _look_up(self, key: str, chain: float | None) -> Stored | None:
+    def _look_up(
+        self,
+        key: str,
+        chain: float | None,
+        check: Callable[[Envelope], object],
+        *,
+        offline: bool,
+    ) -> Answer | None:
         stored = self._cache.read(key) if self._cache is not None else None
-        if stored is None or (chain is not None and stored.expires != chain):
+        if stored is None or not self._belongs(stored, chain):
             return None
+        try:
+            envelope = read_envelope(stored.body)
+            check(envelope)
+        except ResponseError:
+            if offline:
+                raise
+            return None
+        fetched = datetime.fromtimestamp(stored.fetched, UTC)
+        return Answer(stored.body, envelope, fetched, stored.expires, from_cache=True)
+
+    def _belongs(self, stored: Stored, chain: float | None) -> bool:
+        if chain is not None:
+            return stored.expires == chain
         ends = min(stored.expires, stored.fetched + self.settings.expire_after)
-        return stored if chain is not None or ends > time.time() else None
+        return ends > time.time()
 
     def _key(self, path: str, params: dict[str, str]) -> str:
         """Name an answer so that only the same credentials find it, and none can be read off."""
         asked = urlencode(sorted(params.items()))
         return self._credentials.fingerprint(f"{self.settings.base_url}{path}?{asked}")
 
-    def _with_retries(
-        self, path: str, params: dict[str, str], check: Callable[[Envelope], object]
-    ) -> tuple[bytes, Envelope]:
+    def _with_retries(self, ask: Callable[[], _T], watch: Watch) -> _T:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_retry),
             stop=self._out_of_patience,
-            wait=_pause,
-            before_sleep=_tell,
+            wait=self._pause,
+            before_sleep=partial(self._wait, watch),
+            sleep=lambda _: None,  # `_wait` has done so, and said why
             reraise=True,
         )
-        return retrying(self._ask, path, params, check)
+        return retrying(ask)
 
     def _out_of_patience(self, state: tenacity.RetryCallState) -> bool:
         tried_enough = state.attempt_number > self.settings.retries
         return tried_enough or state.idle_for + state.upcoming_sleep > self.settings.max_wait
 
+    def _pause(self, state: tenacity.RetryCallState) -> float:
+        """Wait as long as the server asks, never less than a growing pause, with jitter."""
+        asked: float = getattr(_outcome(state), "retry_after", None) or 0.0
+        grown = _FIRST_PAUSE * 2.0 ** (state.attempt_number - 1)
+        pause = max(asked, grown)
+        room = max(0.0, self.settings.max_wait - state.idle_for - pause)
+        return pause + random.uniform(0, min(grown, room))  # noqa: S311  (not a secret)
+
+    def _wait(self, watch: Watch, state: tenacity.RetryCallState) -> None:
+        error, seconds = _outcome(state), state.upcoming_sleep
+        _log.info("waiting %.1f s before another try: %s", seconds, error)
+        if isinstance(error, RateLimitError):
+            self._limiter.hold(seconds)  # the other threads would only be told the same
+        watch.wait(f"before try {state.attempt_number + 1}", seconds)
+
     def _ask(
-        self, path: str, params: dict[str, str], check: Callable[[Envelope], object]
+        self,
+        path: str,
+        params: dict[str, str],
+        check: Callable[[Envelope], object],
+        watch: Watch,
     ) -> tuple[bytes, Envelope]:
-        answer = self._send(path, params)
+        answer = self._send(path, params, watch)
         if isinstance(answer, BaseException):
             raise answer
         if answer.status != HTTPStatus.OK:
@@ -206,15 +254,15 @@ class Session:
             raise error.with_traceback(None) from None
         return answer.body, envelope
 
-    def _send(self, path: str, params: dict[str, str]) -> Reply | BaseException:
+    def _send(self, path: str, params: dict[str, str], watch: Watch) -> Reply | BaseException:
         """Send, and hand a fault back rather than raise it.
 
         The frames below hold the headers in clear; an exception raised here, or chained to
         one from there, would carry them into every traceback that shows locals.
         """
         try:
-            url = self.settings.base_url + path
-            return transport.get(self._http(), url, params, self.settings.timeout)
+            with self._browsers.lend() as browser:
+                return self._get(browser, self.settings.base_url + path, params, watch)
         except transport.FAULTS as error:
             reason = self._credentials.scrub(f"{type(error).__name__}: {error}")[:500]
             return NetworkError(
@@ -238,20 +286,21 @@ class Session:
         given = answer.headers.get("X-Request-Id")
         return None if given is None else self._credentials.scrub(given)
 
-    def _http(self) -> requests.Session:
-        """One `requests.Session` per thread: it is not documented as safe to share."""
-        if not hasattr(self._local, "session"):
-            # A proxy would read plain http, which is allowed on loopback only.
-            encrypted = self.settings.base_url.startswith("https:")
-            self._local.session = open_session(self._sign, self._turn, trust_env=encrypted)
-        found: requests.Session = self._local.session
-        return found
+    def _get(self, browser: Browser, url: str, params: dict[str, str], watch: Watch) -> Reply:
+        places: list[Place] = []
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        with self._limiter.turn():
-            self._local.sent = self.sent + 1
-            yield
+        def turn() -> None:
+            places.append(self._limiter.turn(self.settings.rate_limit, watch.wait))
+            watch.sent(places[-1].left)
+
+        browser.turn = turn
+        answer = transport.get(browser, url, params, self.settings.timeout)
+        self._limiter.heed(answer.headers, places[-1])
+        return answer
+
+    def _open_browser(self) -> Browser:
+        # A proxy would read plain http, which is allowed on loopback only.
+        return Browser(self._sign, trust_env=self.settings.base_url.startswith("https:"))
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["x-trackstar-api-key"] = self._credentials.api_key
@@ -263,17 +312,8 @@ def _may_retry(error: BaseException) -> bool:
     return isinstance(error, TrackstarError) and error.retryable
 
 
-def _pause(state: tenacity.RetryCallState) -> float:
-    """Wait as long as the server asks, never less than a growing pause, with jitter."""
-    error = state.outcome.exception() if state.outcome else None
-    asked: float = getattr(error, "retry_after", None) or 0.0
-    grown = _FIRST_PAUSE * 2.0 ** (state.attempt_number - 1)
-    return max(asked, grown) + random.uniform(0, grown)  # noqa: S311  (not a secret)
-
-
-def _tell(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    _log.info("waiting %.1f s before another try: %s", state.upcoming_sleep, error)
+def _outcome(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
 
 
 def _retry_after(header: str) -> float | None:

@@ -92,9 +92,8 @@ def raw(number, members):
 def test_of_many_new_keys_few_are_remembered():
     orders = [raw(i, {f"k{i * 20 + j}": j for j in range(20)}) for i in range(1000)]
     with Flattener() as flattener:
-        for start in range(0, 1000, 100):
-            flattener.add(orders[start : start + 100])
-        batches = flattener.batches()
+        pages = [flattener.add(orders[start : start + 100]) for start in range(0, 1000, 100)]
+        batches = [batch for page in pages for batch in page.result()]
     experience = flattener._experience
     assert sum(len(batch["problems"]) for batch in batches) == 20_000
     assert len(experience._odd) <= 1000

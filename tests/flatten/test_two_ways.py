@@ -182,9 +182,8 @@ def test_a_single_value_is_refused_or_the_same(kind, text):
 def test_the_flattener_gives_what_the_careful_way_gives(given_orders, size):
     pages = [given_orders[i : i + size] for i in range(0, len(given_orders), size)]
     with Flattener() as flattener:
-        for page in pages:
-            flattener.add(page)
-        found, _ = assemble(flattener.batches())
+        futures = [flattener.add(page) for page in pages]
+        found, _ = assemble([batch for each in futures for batch in each.result()])
     expected, _ = assemble([flatten_carefully(given_orders)[0]])
     assert_same(found, expected)
 

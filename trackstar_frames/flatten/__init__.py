@@ -56,7 +56,6 @@ class Flattener:
         self._threads = ThreadPoolExecutor(_THREADS, "flatten")
         # A page holds megabytes: where pages come faster than they are flattened, they wait.
         self._room = threading.Semaphore(2 * _THREADS)
-        self._pages: list[Future[list[Batch]]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -64,23 +63,19 @@ class Flattener:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(cancel_futures=True)
 
-    def add(self, orders: Sequence[msgspec.Raw]) -> None:
-        """Begin to flatten a page: the JSON texts of its orders, each an object."""
+    def add(self, orders: Sequence[msgspec.Raw]) -> Future[list[Batch]]:
+        """Begin to flatten a page: the JSON texts of its orders, each an object.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Its batches, in the order of its rows; or a ResponseError, if an order is nested
+            deeper than Python lets it be read.
+        """
         self._room.acquire()
         page = self._threads.submit(self._flatten, orders)
         page.add_done_callback(lambda _: self._room.release())
-        self._pages.append(page)
-
-    def batches(self) -> list[Batch]:
-        """Wait for all pages, and hand over their batches in the order of the pages.
-
-        Raises
-        ------
-        ResponseError
-            If an order is nested deeper than Python lets it be read.
-        """
-        pages, self._pages = self._pages, []
-        return [batch for page in pages for batch in page.result()]
+        return page
 
     def _flatten(self, orders: Sequence[msgspec.Raw]) -> list[Batch]:
         try:

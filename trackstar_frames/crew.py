@@ -1,0 +1,80 @@
+"""Threads that work side by side, and stop together."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from queue import SimpleQueue
+from typing import TypeVar
+
+__all__ = ["Crew", "Stopped"]
+
+_T = TypeVar("_T")
+
+
+class Stopped(Exception):  # noqa: N818  (no error: somebody else has met one)
+    """Work was left because another thread has failed, or nobody waits for it any more."""
+
+
+class Crew:
+    """So many threads at most, for one piece of work after the other.
+
+    Parameters
+    ----------
+    size
+        How many.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._stop = threading.Event()
+
+    def do(self, task: Callable[[_T], object], things: Iterable[_T]) -> None:
+        """Do a task for each thing, the first ones first, and wait for all.
+
+        Raises
+        ------
+        Exception
+            The first failure, once no thread works any more.
+        KeyboardInterrupt
+            At once; the threads stop by themselves, at their next wait at the latest.
+        """
+        left = deque(things)
+        over: SimpleQueue[BaseException | None] = SimpleQueue()
+        count = min(self._size, len(left))
+        for _ in range(count):
+            # As daemons, they do not keep a program alive that somebody has interrupted.
+            threading.Thread(target=self._work, args=(task, left, over), daemon=True).start()
+        try:
+            ends = [over.get() for _ in range(count)]
+        except BaseException:
+            self._stop.set()
+            raise
+        failures = [end for end in ends if end is not None]
+        if failures:
+            raise min(failures, key=lambda each: isinstance(each, Stopped))
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, or raise `Stopped` as soon as the work is to be left."""
+        if self._stop.wait(seconds):
+            raise Stopped
+
+    def _work(
+        self,
+        task: Callable[[_T], object],
+        left: deque[_T],
+        over: SimpleQueue[BaseException | None],
+    ) -> None:
+        try:
+            while left and not self._stop.is_set():
+                try:
+                    thing = left.popleft()
+                except IndexError:  # another thread was faster
+                    break
+                task(thing)
+        except BaseException as failure:  # noqa: BLE001  (raised again where the work was asked)
+            self._stop.set()
+            over.put(failure)
+        else:
+            over.put(None)
