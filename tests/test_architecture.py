@@ -13,7 +13,7 @@ PACKAGE = Path(tf.__file__).parent
 
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
-    {"errors"},
+    {"errors", "tally"},
     {"schema", "settings", "limiter", "cache", "progress", "transport"},
     {"moments", "envelope", "convert", "dtypes", "personal"},
     {"bodies", "filters", "session", "flatten"},
