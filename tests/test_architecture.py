@@ -13,8 +13,8 @@ PACKAGE = Path(tf.__file__).parent
 
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
-    {"errors"},
-    {"schema", "settings", "limiter", "cache", "progress", "transport", "crew", "windows"},
+    {"errors", "tally", "crew", "windows"},
+    {"schema", "settings", "limiter", "cache", "progress", "transport"},
     {"moments", "envelope", "convert", "dtypes", "personal"},
     {"bodies", "filters", "session", "flatten"},
     {"pages", "tables", "parquet"},

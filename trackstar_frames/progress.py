@@ -1,62 +1,218 @@
-"""A bar while pages come in: in terminals and notebooks, and nowhere else unless asked."""
+"""What a fetch shows while it goes on: a bar, lines, or nothing.
+
+A bar in terminals and notebooks, a line every ten seconds elsewhere, nothing in CI.
+"""
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
+
+from trackstar_frames.tally import Tally
 
 __all__ = ["Progress"]
 
+_EVERY = 10.0  # seconds between two lines
+_FRAME = 0.1  # seconds between two frames of the bar
+_COLUMNS = 80  # where a terminal does not tell
+_log = logging.getLogger("trackstar_frames")
+
 
 class Progress:
-    """Count orders and pages, visibly or not.
+    """Count pages, orders and requests of one fetch, from any thread, and show them.
 
     Parameters
     ----------
     shown
-        True or False; None shows the bar in a terminal or a notebook, unless ``CI`` is set.
+        True shows a bar in terminals and notebooks, and writes a line every ten seconds to
+        stderr elsewhere. False shows nothing. None is as True where somebody looks, logs the
+        lines where nobody does, and shows nothing if ``CI`` is set.
+    clock
+        Tells the time in seconds.
     """
 
-    def __init__(self, *, shown: bool | None = None) -> None:
-        self._bar: Any = None
-        self._shown = _someone_looks() if shown is None else shown
-        self._pages = 0
-        self.requests = 0
-
-    def sent(self, left: int | None) -> None:
-        """Count a request."""
-        self.requests += 1
-
-    def waiting(self, why: str, seconds: float) -> None:
-        """Tell."""
+    def __init__(
+        self, *, shown: bool | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._tally = Tally(clock())
+        self._view = _choose_view(shown)(self._tally, clock)
 
     def __enter__(self) -> Self:
-        if self._shown:
-            from tqdm.auto import tqdm  # noqa: PLC0415  (draws on notebooks; slow to import)
-
-            self._bar = tqdm(unit=" orders", desc="fetching", leave=True)
+        self._view.open()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._view.close()
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent, those tried again included."""
+        return self._tally.requests
 
     def add(self, orders: int) -> None:
-        """Count one more page."""
-        self._pages += 1
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"{self._pages:,} pages", refresh=False)
-            self._bar.update(orders)
+        """Count one more page, with so many orders."""
+        now = self._clock()
+        self._tally.add(orders, now)
+        self._view.tell(now)
+
+    def sent(self, left: int | None) -> None:
+        """Count one more request; so many more may leave in this second, None is no limit."""
+        now = self._clock()
+        self._tally.sent(left, now)
+        self._view.tell(now)
+
+    def waiting(self, why: str, seconds: float) -> None:
+        """Tell that a thread begins to wait; of several waits the one that ends last is shown."""
+        now = self._clock()
+        self._tally.waiting(why, now + seconds)
+        self._view.tell(now, at_once=seconds > _EVERY)
 
 
-def _someone_looks() -> bool:
-    if os.environ.get("CI"):
+class _View:
+    """Where a fetch is shown: nowhere, unless a subclass says more."""
+
+    def __init__(self, tally: Tally, clock: Callable[[], float]) -> None:
+        self._tally = tally
+        self._clock = clock
+
+    def open(self) -> None:
+        """Begin to show."""
+
+    def tell(self, now: float, *, at_once: bool = False) -> None:
+        """Hear that a count has changed, or that a long wait begins."""
+
+    def close(self) -> None:
+        """Show the end."""
+
+
+class _Lines(_View):
+    """A line every ten seconds, to the log; none of a fetch that is over before."""
+
+    _always_ends = False
+
+    def __init__(self, tally: Tally, clock: Callable[[], float]) -> None:
+        super().__init__(tally, clock)
+        self._turn = threading.Lock()
+        self._told = -math.inf
+
+    def tell(self, now: float, *, at_once: bool = False) -> None:
+        since = self._told if at_once else max(self._told, self._tally.began)
+        if now < since + _EVERY:
+            return
+        with self._turn:
+            if now < self._told + _EVERY:
+                return  # another thread was first
+            self._told = now
+        self._write(self._tally.line(now))
+
+    def close(self) -> None:
+        with self._turn:
+            told, self._told = self._told, math.inf
+        if self._always_ends or told > -math.inf:
+            self._write(self._tally.last_line(self._clock()))
+
+    def _write(self, line: str) -> None:
+        _log.info(line)
+
+
+class _Printed(_Lines):
+    """The same to stderr, as it was asked for."""
+
+    _always_ends = True
+
+    def _write(self, line: str) -> None:
+        # A fetch is worth more than its lines: a pipe that is gone does not end it.
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+
+class _Bar(_View):
+    """One line that is drawn over and over.
+
+    By a thread of its own: so a wait vanishes when it is over and the clock goes on though
+    no page comes, and no thread that fetches waits for a slow terminal.
+    """
+
+    def open(self) -> None:
+        self._file = None if _in_notebook() else sys.stderr
+        self._bar = _tqdm()(
+            desc=self._line(), bar_format="{desc}", dynamic_ncols=self._file is not None
+        )
+        self._ended = threading.Event()
+        self._painter = threading.Thread(target=self._paint, name="progress", daemon=True)
+        self._painter.start()
+
+    def close(self) -> None:
+        self._ended.set()
+        try:
+            self._painter.join()
+        finally:
+            self._tally.stop()
+            with suppress(OSError, ValueError):
+                self._set(self._line())
+                self._bar.close()
+
+    def _paint(self) -> None:
+        shown = ""
+        with suppress(OSError, ValueError):  # the terminal is gone
+            while not self._ended.wait(_FRAME):
+                line = self._line()
+                if line != shown:
+                    self._set(line)
+                    self._bar.refresh()
+                    shown = line
+
+    def _set(self, line: str) -> None:
+        self._bar.n = self._tally.orders
+        self._bar.set_description_str(line, refresh=False)
+
+    def _line(self) -> str:
+        # The last column stays free: some terminals begin a new line once it is written.
+        width = None if self._file is None else _columns(self._file) - 1
+        return self._tally.bar(self._clock(), width)
+
+
+def _choose_view(shown: bool | None) -> type[_View]:  # noqa: FBT001  (handed on)
+    if shown is False or (shown is None and os.environ.get("CI")):
+        return _View
+    if _in_terminal() or _in_notebook():
+        return _Bar
+    return _Printed if shown else _Lines
+
+
+def _in_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, or it is closed
         return False
-    return sys.stderr.isatty() or _in_notebook()
 
 
 def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def _tqdm() -> Any:
+    with warnings.catch_warnings():
+        # Without ipywidgets it warns, and draws text: which is what is wanted then.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from tqdm.auto import tqdm  # noqa: PLC0415  (only where a bar is drawn)
+    return tqdm
+
+
+def _columns(file: Any) -> int:
+    try:
+        return os.get_terminal_size(file.fileno()).columns or _COLUMNS
+    except (OSError, ValueError, AttributeError):
+        return _COLUMNS
