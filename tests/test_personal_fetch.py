@@ -253,7 +253,7 @@ def test_the_key_is_shown_nowhere(broken, caplog):
     assert "'_key': '***'" in repr(vars(fetch))
     assert not [text for text in texts if KEY in text or KEY.encode().hex() in text]
     with pytest.raises(tf.CredentialsError):
-        pickle.dumps(vars(fetch)["key"])
+        pickle.dumps(vars(fetch)["_key"])
 
 
 def test_a_fetch_that_goes_on_here_keeps_its_key(planted, broken, monkeypatch):
