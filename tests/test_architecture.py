@@ -14,7 +14,7 @@ PACKAGE = Path(tf.__file__).parent
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
     {"errors", "tally", "crew", "windows"},
-    {"schema", "settings", "limiter", "cache", "progress", "transport"},
+    {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
     {"moments", "envelope", "convert", "dtypes", "personal"},
     {"bodies", "filters", "session", "flatten"},
     {"pages", "tables", "parquet"},

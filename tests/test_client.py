@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
+from trackstar_frames.retries import retry_after
 from trackstar_frames.sandbox import Fault
-from trackstar_frames.session import _retry_after
 
 GOOD = b'{"data": [{"id": "a"}], "next_token": null, "total_count": 1}'
 
@@ -160,12 +160,12 @@ def test_the_wait_that_is_asked_for_is_kept(ask, form):
     ],
 )
 def test_retry_after_is_read(header, seconds):
-    assert _retry_after(header) == seconds
+    assert retry_after(header) == seconds
 
 
 @given(st.text() | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ [+-]?\w+"))
 def test_any_retry_after_is_read_or_left(header):
-    found = _retry_after(header)
+    found = retry_after(header)
     assert found is None or found >= 0
 
 

@@ -96,6 +96,7 @@ def _fetch(given: argparse.Namespace) -> None:
             client=client,
             limit=given.limit,
             page_size=given.page_size,
+            workers=given.workers,
             refresh=given.refresh,
             offline=given.offline,
             pii=given.pii,
@@ -184,6 +185,9 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--snapshot", metavar="ROOT", help="write one more snapshot under ROOT")
     fetch.add_argument("--limit", type=int, help="at most this many orders")
     fetch.add_argument("--page-size", type=int, default=1000, help="orders of one request")
+    fetch.add_argument(
+        "--workers", type=int, default=8, help="pages on their way at a time (%(default)s)"
+    )
     fetch.add_argument("--connection", help="a label for the data")
     fetch.add_argument("--refresh", action="store_true", help="ask the server again")
     fetch.add_argument("--offline", action="store_true", help="read from disk only")

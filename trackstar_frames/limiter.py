@@ -16,6 +16,9 @@ __all__ = ["Limiter", "Place", "limiter_of"]
 _SPAN = 1.01
 _WIDER = 0.03  # after each refusal, so that the next one is less likely
 _WIDEST = 1.2
+# Seconds after a refusal in which requests are spread evenly: so the counts in the answers
+# tell of others who share the token before both have sent all they may.
+_CAREFUL = 60.0
 _SPELLINGS = ("x-ratelimit", "x-rate-limit")
 
 
@@ -52,6 +55,7 @@ class Limiter:
         self._number = 0
         self._span = _SPAN
         self._held = 0.0
+        self._careful = 0.0
         self._limit = math.inf
         self._others = 0.0
         self._counted = -math.inf
@@ -91,6 +95,7 @@ class Limiter:
         with self._lock:
             self._held = max(self._held, time.monotonic() + seconds)
             self._span = min(self._span + _WIDER, _WIDEST)
+            self._careful = self._held + _CAREFUL
 
     def unlock(self) -> None:
         """Be free, whoever held the lock in the process that this one was forked from."""
@@ -100,9 +105,13 @@ class Limiter:
         self._sent = [sent for sent in self._sent if sent > now - self._span]
         if self._held > now:
             return "asked to wait", self._held - now
-        if rate is None or len(self._sent) < (places := self._places(now, rate)):
+        if rate is None or not self._sent:
             return "", 0.0
-        return "rate limit", self._sent[-places] + self._span - now
+        places = self._places(now, rate)
+        free = self._sent[-places] + self._span if len(self._sent) >= places else now
+        if now < self._careful:
+            free = max(free, self._sent[-1] + self._span / places)
+        return "rate limit", free - now
 
     def _places(self, now: float, rate: int) -> int:
         others = self._others if now < self._counted + self._span else 0

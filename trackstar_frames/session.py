@@ -8,20 +8,15 @@ only when it is whole.
 from __future__ import annotations
 
 import logging
-import random
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
-from typing import TypeVar
 from urllib.parse import urlencode
 
 import requests
-import tenacity
 
 from trackstar_frames import transport
 from trackstar_frames.cache import PageCache, Stored
@@ -35,14 +30,13 @@ from trackstar_frames.errors import (
     error_for,
 )
 from trackstar_frames.limiter import Place, limiter_of
+from trackstar_frames.retries import Retries, retry_after
 from trackstar_frames.settings import Credentials, Settings
 from trackstar_frames.transport import Browser, Browsers, Reply
 
 __all__ = ["Answer", "Session", "Watch"]
 
-_FIRST_PAUSE = 0.25  # seconds; doubled from try to try
 _log = logging.getLogger("trackstar_frames")
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +94,7 @@ class Session:
         self._cache = PageCache(settings.cache_dir, seal) if settings.cache else None
         self._limiter = limiter_of(credentials.fingerprint(f"the budget of {settings.base_url}"))
         self._browsers = Browsers(self._open_browser)
+        self._retries = Retries(settings.retries, settings.max_wait)
 
     def get(
         self,
@@ -152,7 +147,9 @@ class Session:
                 "offline=True, and a page of this listing is not on disk (never read with this "
                 "connection and these filters, or expired); fetch it once with offline=False"
             )
-        body, envelope = self._with_retries(partial(self._ask, path, params, check, watch), watch)
+        body, envelope = self._retries.run(
+            partial(self._ask, path, params, check, watch), partial(self._wait, watch)
+        )
         fetched_seconds = time.time()
         expires = fetched_seconds + self.settings.expire_after if chain is None else chain
         if self._cache is not None and store:
@@ -201,35 +198,11 @@ class Session:
         asked = urlencode(sorted(params.items()))
         return self._credentials.fingerprint(f"{self.settings.base_url}{path}?{asked}")
 
-    def _with_retries(self, ask: Callable[[], _T], watch: Watch) -> _T:
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_retry),
-            stop=self._out_of_patience,
-            wait=self._pause,
-            before_sleep=partial(self._wait, watch),
-            sleep=lambda _: None,  # `_wait` has done so, and said why
-            reraise=True,
-        )
-        return retrying(ask)
-
-    def _out_of_patience(self, state: tenacity.RetryCallState) -> bool:
-        tried_enough = state.attempt_number > self.settings.retries
-        return tried_enough or state.idle_for + state.upcoming_sleep > self.settings.max_wait
-
-    def _pause(self, state: tenacity.RetryCallState) -> float:
-        """Wait as long as the server asks, never less than a growing pause, with jitter."""
-        asked: float = getattr(_outcome(state), "retry_after", None) or 0.0
-        grown = _FIRST_PAUSE * 2.0 ** (state.attempt_number - 1)
-        pause = max(asked, grown)
-        room = max(0.0, self.settings.max_wait - state.idle_for - pause)
-        return pause + random.uniform(0, min(grown, room))  # noqa: S311  (not a secret)
-
-    def _wait(self, watch: Watch, state: tenacity.RetryCallState) -> None:
-        error, seconds = _outcome(state), state.upcoming_sleep
+    def _wait(self, watch: Watch, error: TrackstarError, attempt: int, seconds: float) -> None:
         _log.info("waiting %.1f s before another try: %s", seconds, error)
         if isinstance(error, RateLimitError):
             self._limiter.hold(seconds)  # the other threads would only be told the same
-        watch.wait(f"before try {state.attempt_number + 1}", seconds)
+        watch.wait(f"before try {attempt + 1}", seconds)
 
     def _ask(
         self,
@@ -278,7 +251,7 @@ class Session:
             answer.status,
             answer.body,
             request_id=self._request_id(answer),
-            retry_after=_retry_after(answer.headers.get("Retry-After", "")),
+            retry_after=retry_after(answer.headers.get("Retry-After", "")),
             scrub=self._credentials.scrub,
         )
 
@@ -306,23 +279,3 @@ class Session:
         request.headers["x-trackstar-api-key"] = self._credentials.api_key
         request.headers["x-trackstar-access-token"] = self._credentials.access_token
         return request
-
-
-def _may_retry(error: BaseException) -> bool:
-    return isinstance(error, TrackstarError) and error.retryable
-
-
-def _outcome(state: tenacity.RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
-
-
-def _retry_after(header: str) -> float | None:
-    """Read ``Retry-After``: seconds, or a date."""
-    if re.fullmatch(r"\d+(\.\d+)?", header.strip()):
-        return float(header)
-    try:
-        moment = parsedate_to_datetime(header)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,224 @@
+import gc
+import itertools
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import trackstar_frames as tf
+from trackstar_frames.limiter import Limiter, limiter_of
+from trackstar_frames.sandbox import Fault, Sandbox
+
+
+class Clock:
+    """Notes the waits that are asked for, and really waits."""
+
+    def __init__(self):
+        self.waits = []
+
+    def __call__(self, why, seconds):
+        self.waits.append((why, seconds))
+        time.sleep(seconds)
+
+
+def busiest(times, window=0.98):
+    """Count the requests of the busiest second, but for what the way to a server may take."""
+    return max(sum(start <= time < start + window for time in times) for start in times)
+
+
+def refused(sandbox):
+    return sum(request.status == 429 for request in sandbox.requests)
+
+
+def test_a_place_is_free_again_after_a_second():
+    limiter, wait = Limiter(), Clock()
+    lefts = [limiter.turn(3, wait).left for _ in range(3)]
+    assert (lefts, wait.waits) == ([2, 1, 0], [])
+    limiter.turn(3, wait)
+    assert [why for why, _ in wait.waits] == ["rate limit"]
+    assert 0.9 < sum(seconds for _, seconds in wait.waits) < 1.1
+
+
+def test_no_limit_is_no_wait():
+    limiter, wait = Limiter(), Clock()
+    assert [limiter.turn(None, wait).left for _ in range(1000)] == [None] * 1000
+    assert wait.waits == []
+
+
+def test_a_wait_that_is_left_takes_no_place():
+    limiter = Limiter()
+    limiter.turn(1, Clock())
+
+    def leave(_why, _seconds):
+        raise KeyError
+
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            limiter.turn(1, leave)
+    wait = Clock()
+    limiter.turn(1, wait)
+    assert sum(seconds for _, seconds in wait.waits) < 1.1
+
+
+def test_a_refusal_holds_everybody():
+    limiter, wait = Limiter(), Clock()
+    limiter.hold(0.3)
+    limiter.turn(None, wait)
+    assert [why for why, _ in wait.waits] == ["asked to wait"]
+    assert 0.2 < wait.waits[0][1] <= 0.3
+
+
+def test_after_a_refusal_requests_are_spread():
+    limiter, wait = Limiter(), Clock()
+    limiter.hold(0)
+    for _ in range(4):
+        limiter.turn(10, wait)
+    assert [why for why, _ in wait.waits] == ["rate limit"] * 3
+    assert all(0.05 < seconds < 0.2 for _, seconds in wait.waits)
+
+
+@pytest.mark.parametrize("spelling", ["x-ratelimit", "x-rate-limit"])
+def test_what_others_have_sent_is_left_to_them(spelling):
+    limiter, wait = Limiter(), Clock()
+    place = limiter.turn(10, wait)
+    # The server has counted seven, one of which was ours.
+    limiter.heed({f"{spelling}-limit": "10", f"{spelling}-remaining": "3"}, place)
+    assert [limiter.turn(10, wait).left for _ in range(3)] == [2, 1, 0]
+    assert wait.waits == []
+
+
+def test_what_left_later_may_have_arrived_before():
+    limiter, wait = Limiter(), Clock()
+    place = limiter.turn(10, wait)
+    for _ in range(6):
+        limiter.turn(10, wait)
+    limiter.heed({"x-ratelimit-limit": "10", "x-ratelimit-remaining": "3"}, place)
+    assert limiter.turn(10, wait).left == 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x-ratelimit-limit": "10"},
+        {"x-ratelimit-remaining": "0"},
+        {"x-ratelimit-limit": "0", "x-ratelimit-remaining": "0"},
+        {"x-ratelimit-limit": "ten", "x-ratelimit-remaining": "-1"},
+        {"x-ratelimit-limit": "²", "x-ratelimit-remaining": "1e3"},
+        {"x-ratelimit-limit": "600", "x-ratelimit-remaining": "599"},
+    ],
+)
+def test_headers_that_say_nothing_change_nothing(headers):
+    limiter, wait = Limiter(), Clock()
+    limiter.heed(headers, limiter.turn(10, wait))
+    assert limiter.turn(10, wait).left == 8
+
+
+def test_one_request_may_always_be_sent():
+    limiter, wait = Limiter(), Clock()
+    limiter.heed({"x-ratelimit-limit": "5", "x-ratelimit-remaining": "0"}, limiter.turn(10, wait))
+    limiter.turn(10, wait)
+    assert 0.9 < sum(seconds for _, seconds in wait.waits) < 1.1
+
+
+def test_a_budget_has_one_limiter_as_long_as_it_is_used():
+    limiter = limiter_of("a")
+    assert limiter_of("a") is limiter
+    assert limiter_of("b") is not limiter
+    limiter.turn(None, Clock())
+    del limiter
+    gc.collect()
+    assert limiter_of("a").turn(10, Clock()).left == 9
+
+
+@pytest.mark.parametrize("spelling", ["x-ratelimit", "x-rate-limit"])
+def test_a_stricter_server_is_heeded_before_it_refuses(some_orders, spelling):
+    with Sandbox(orders=some_orders, rate_limit=4, rate_headers=spelling, latency=0.1) as sandbox:
+        client = sandbox.client(cache=False, rate_limit=10)
+        frame = tf.fetch_orders_df(client=client, page_size=25, created_date__gte="2020-01-01")
+        assert len(frame) == len(some_orders)
+        assert len(sandbox.requests) > 12
+        assert refused(sandbox) <= 1
+        assert busiest([request.time for request in sandbox.requests], 0.9) <= 5
+
+
+def test_clients_of_one_token_share_its_budget(some_orders):
+    with Sandbox(orders=some_orders[:150], rate_limit=10) as sandbox:
+        clients = [sandbox.client(cache=False) for _ in range(3)]
+        threads = [
+            threading.Thread(target=tf.fetch_orders, kwargs={"client": each, "page_size": 15})
+            for each in clients
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(sandbox.requests) == 30
+        assert refused(sandbox) == 0
+        assert busiest([request.time for request in sandbox.requests]) <= 10
+
+
+def test_tokens_have_budgets_of_their_own(some_orders):
+    with Sandbox(orders=some_orders[:10], tokens=2) as sandbox:
+        keys = [sandbox.access_tokens[0], sandbox.access_tokens[1]]
+        clients = [
+            tf.TrackstarClient(sandbox.api_key, key, base_url=sandbox.base_url, cache=False)
+            for key in keys
+        ]
+        assert clients[0].session._limiter is not clients[1].session._limiter
+        again = tf.TrackstarClient(sandbox.api_key, keys[0], base_url=sandbox.base_url)
+        assert again.session._limiter is clients[0].session._limiter
+
+
+def test_after_a_refusal_all_chains_wait(some_orders):
+    fault = Fault("status", status=429, retry_after=1, nth=5)
+    with Sandbox(orders=some_orders, rate_limit=None, faults=[fault]) as sandbox:
+        client = sandbox.client(cache=False, rate_limit=None)
+        frame = tf.fetch_orders_df(client=client, page_size=25, created_date__gte="2020-01-01")
+        assert len(frame) == len(some_orders)
+        times = sorted(request.time for request in sandbox.requests)
+        pauses = [later - sooner for sooner, later in itertools.pairwise(times)]
+        assert sum(pause > 0.9 for pause in pauses) == 1
+
+
+def test_another_process_on_the_same_token_gets_its_share(some_orders):
+    code = (
+        "import sys, trackstar_frames as tf\n"
+        "url, key, token = sys.argv[1:]\n"
+        "client = tf.TrackstarClient(key, token, base_url=url, cache=False)\n"
+        "frames = tf.fetch_orders(client=client, page_size=15, created_date__gte='2020-01-01')\n"
+        "print(len(frames.orders))"
+    )
+    with Sandbox(orders=some_orders, rate_limit=10) as sandbox:
+        command = [sys.executable, "-c", code]
+        command += [sandbox.base_url, sandbox.api_key, sandbox.access_token]
+        running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+        assert [int(each.communicate()[0]) for each in running] == [len(some_orders)] * 2
+        assert refused(sandbox) < len(sandbox.requests) / 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_is_not_stopped_by_what_its_parent_did():
+    code = (
+        "import os, threading, time\n"
+        "import trackstar_frames as tf\n"
+        "from trackstar_frames.limiter import limiter_of, _LOCK\n"
+        "from trackstar_frames.sandbox import Sandbox\n"
+        "with Sandbox(orders=30, rate_limit=None) as sandbox:\n"
+        "    client = sandbox.client()\n"
+        "    tf.fetch_orders(client=client, page_size=10)\n"
+        "    limiter = client.session._limiter\n"
+        "    with limiter._lock, _LOCK:\n"
+        "        child = os.fork()\n"
+        "    if child == 0:\n"
+        "        frames = tf.fetch_orders(client=client, page_size=10, refresh=True)\n"
+        "        os._exit(len(frames.orders))\n"
+        "    tf.fetch_orders(client=client, page_size=10, refresh=True)\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("30\n", "")
