@@ -9,6 +9,8 @@ from trackstar_frames.sandbox import Fault, Sandbox
 
 BAD = {
     "no_data": tf.ResponseError,
+    "null_data": tf.ResponseError,
+    "error_in_200": tf.ResponseError,
     "data_not_list": tf.ResponseError,
     "item_not_object": tf.ResponseError,
     "not_object": tf.ResponseError,
@@ -20,6 +22,9 @@ BAD = {
     "loop_token": tf.ResponseError,
     "cut": tf.NetworkError,
     "reset": tf.NetworkError,
+    "reset_mid": tf.NetworkError,
+    "bad_gzip": tf.NetworkError,
+    "cut_gzip": tf.ResponseError,
     "html 200": tf.ResponseError,
     "html 502": tf.ServerError,
     "redirect": tf.ApiError,
@@ -34,7 +39,7 @@ BAD = {
     "status 503": tf.ServerError,
 }
 HARMLESS = ["empty_page", "short_page", "duplicate", "wrong_count", "absent_token_end", "slow"]
-NEEDS_A_TOKEN = ("repeat_token",)
+CHANGES = ["new_order", "gone_order"]
 
 
 def fault_of(name, **rule):
@@ -97,11 +102,43 @@ def test_an_absent_token_beside_a_full_page_is_no_end(ask, name):
             tf.fetch_orders(client=client, page_size=page_size)
 
 
-@pytest.mark.parametrize("name", HARMLESS)
+@pytest.mark.parametrize("name", [*HARMLESS, *CHANGES])
 def test_what_is_legal_is_read_through(ask, reference, name):
     sandbox, client = ask(fault_of(name, nth={1, 3, 4}))
     frames = tf.fetch_orders(client=client, page_size=16)
     reference.assert_frames_hold(frames, sandbox.orders)
+
+
+def test_an_order_that_changes_meanwhile_is_taken_as_it_is_at_last(ask, reference):
+    fault = Fault("changed_order", change={"status": "other"})
+    sandbox, client = ask(fault, order="updated_date")
+    frames = tf.fetch_orders(client=client, page_size=15)
+    assert frames.info["duplicates"] > 0
+    reference.assert_frames_hold(frames, sandbox.orders)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("order", ["inserted", "created_date"])
+def test_parts_may_change_while_others_are_read(ask, reference, name, order):
+    sandbox, client = ask(Fault(name, every=3), order=order)
+    frames = tf.fetch_orders(client=client, page_size=7, created_date__gte="2000-01-01")
+    assert len(sandbox.orders) != 60
+    reference.assert_frames_hold(frames, sandbox.orders)
+
+
+def test_a_server_that_forgets_the_dates_behind_a_token(ask, reference):
+    sandbox, client = ask(Fault("ignores_dates", first_page=False))
+    frames = tf.fetch_orders(client=client, page_size=7, created_date__gte="2000-01-01")
+    assert frames.info["duplicates"] > 0
+    reference.assert_frames_hold(frames, sandbox.orders)
+
+
+@pytest.mark.parametrize("kind", ["reset_mid", "bad_gzip", "cut_gzip"])
+def test_an_answer_that_was_damaged_on_its_way_is_asked_for_again(ask, reference, kind):
+    sandbox, client = ask(Fault(kind, nth=2))
+    frames = tf.fetch_orders(client=client, page_size=30)
+    reference.assert_frames_hold(frames, sandbox.orders)
+    assert len(sandbox.requests) == 3
 
 
 def test_empty_pages_may_come_but_not_for_ever(ask):

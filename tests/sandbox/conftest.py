@@ -43,6 +43,35 @@ def ask(http):
     return ask
 
 
+@pytest.fixture
+def faulty():
+    """Start a server of 7 orders with faults."""
+    sandboxes = []
+
+    def faulty(*faults, orders=7, **options):
+        options = {"rate_limit": None} | options
+        sandboxes.append(Sandbox(orders, faults=faults, **options).start())
+        return sandboxes[-1]
+
+    yield faulty
+    for sandbox in sandboxes:
+        sandbox.stop()
+
+
+@pytest.fixture(scope="session")
+def pages(ask):
+    """Read the bodies of a listing, but at most so many: it may have no end."""
+
+    def pages(sandbox, limit, most=6):
+        query, bodies = {"limit": limit}, []
+        while len(bodies) < most and (not bodies or bodies[-1]["next_token"]):
+            bodies.append(ask(sandbox, query).json())
+            query["page_token"] = bodies[-1]["next_token"]
+        return bodies
+
+    return pages
+
+
 @pytest.fixture(scope="session")
 def listing(ask):
     def listing(sandbox, query=None, *, token=0):

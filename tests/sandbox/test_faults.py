@@ -1,32 +1,18 @@
-import json
 import re
-import time
 
 import pytest
 import requests
 
 from trackstar_frames.sandbox import Fault, Sandbox
-from trackstar_frames.sandbox.broken import INSTEAD, ON_ENVELOPE, ON_ORDERS, ON_THE_WAY
-from trackstar_frames.sandbox.faults import KINDS
-
-
-@pytest.fixture
-def faulty():
-    sandboxes = []
-
-    def faulty(*faults, orders=7, **options):
-        sandboxes.append(Sandbox(orders, faults=faults, rate_limit=None, **options).start())
-        return sandboxes[-1]
-
-    yield faulty
-    for sandbox in sandboxes:
-        sandbox.stop()
+from trackstar_frames.sandbox.broken import INSTEAD, ON_ENVELOPE, ON_THE_WAY
+from trackstar_frames.sandbox.broken_pages import ON_ORDERS, ON_QUERY
+from trackstar_frames.sandbox.kinds import KINDS, PARAMETERS
 
 
 def test_every_kind_is_made_and_documented():
-    assert [*INSTEAD, *ON_THE_WAY, *ON_ENVELOPE, *ON_ORDERS] == sorted(
-        KINDS, key=[*INSTEAD, *ON_THE_WAY, *ON_ENVELOPE, *ON_ORDERS].index
-    )
+    made = [*INSTEAD, *ON_THE_WAY, *ON_ENVELOPE, *ON_QUERY, *ON_ORDERS]
+    assert sorted(made) == sorted(KINDS)
+    assert {parameter for takes in KINDS.values() for parameter in takes} == set(PARAMETERS)
     for kind, parameters in KINDS.items():
         assert re.search(rf"(?m)^ *{kind} ", Fault.__doc__)
         assert all(f"`{parameter}`" in Fault.__doc__ for parameter in parameters)
@@ -59,6 +45,22 @@ def test_status_without_origin_and_with_a_date(faulty, ask):
     assert response.headers["retry-after"] == date
 
 
+@pytest.mark.parametrize(
+    ("retry_after", "expected"),
+    [(None, None), (0, "0"), (0.5, "0.5"), (-1, "-1"), ("soon", "soon")],
+)
+def test_a_429_with_headers_and_without(faulty, ask, retry_after, expected):
+    fault = Fault("status", status=429, retry_after=retry_after)
+    told, silent = (
+        ask(faulty(fault, rate_limit=10, rate_headers=names)) for names in ("x-ratelimit", None)
+    )
+    for response in (told, silent):
+        assert response.status_code == 429
+        assert response.headers.get("retry-after") == expected
+    assert told.headers["x-ratelimit-limit"] == "10"
+    assert not [name for name in silent.headers if "rate" in name.lower()]
+
+
 @pytest.mark.parametrize("status", [None, 200, 502])
 def test_html(faulty, ask, status):
     response = ask(faulty(Fault("html", status=status)))
@@ -72,6 +74,23 @@ def test_not_json(faulty, ask):
     assert response.status_code == 200
     with pytest.raises(requests.JSONDecodeError):
         response.json()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {"error": "Internal server error", "origin": "trackstar"}),
+        (
+            {"error": "Asleep", "origin": "integration"},
+            {"error": "Asleep", "origin": "integration"},
+        ),
+        ({"origin": ""}, {"error": "Internal server error"}),
+    ],
+)
+def test_error_in_200(faulty, ask, options, expected):
+    response = ask(faulty(Fault("error_in_200", **options)))
+    assert (response.status_code, response.json()) == (200, expected)
+    assert response.headers["Content-Type"] == "application/json"
 
 
 def test_not_object(faulty, ask):
@@ -92,37 +111,6 @@ def test_redirect(faulty, ask):
     assert (response.status_code, response.headers["Location"]) == (307, "http://127.0.0.2:1/")
 
 
-def test_reset(faulty, ask):
-    sandbox = faulty(Fault("reset", nth=1))
-    with pytest.raises(requests.ConnectionError, match="reset by peer"):
-        ask(sandbox)
-    assert ask(sandbox).json()["data"] == sandbox.orders
-    assert [request.status for request in sandbox.requests] == [None, 200]
-
-
-def test_cut(faulty, ask):
-    sandbox = faulty(Fault("cut", nth=1))
-    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
-        ask(sandbox)
-    assert ask(sandbox).json()["data"] == sandbox.orders
-
-
-def test_hang(faulty, ask):
-    sandbox = faulty(Fault("hang", nth=1, seconds=60))
-    with pytest.raises(requests.ReadTimeout):
-        ask(sandbox, timeout=0.1)
-    assert ask(sandbox).json()["data"] == sandbox.orders
-
-
-def test_slow(faulty, ask):
-    sandbox = faulty(Fault("slow", seconds=0.2, pieces=4))
-    began = time.monotonic()
-    response = ask(sandbox, stream=True)
-    assert time.monotonic() - began < 0.15
-    assert json.loads(response.content)["data"] == sandbox.orders
-    assert time.monotonic() - began >= 0.15
-
-
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
@@ -138,6 +126,11 @@ def test_envelopes(faulty, ask, kind, expected):
     assert expected.items() <= body.items()
     assert body.get("data", sandbox.orders) == sandbox.orders
     assert ("data" in body) == (kind != "no_data")
+
+
+def test_null_data(faulty, ask):
+    body = ask(faulty(Fault("null_data"))).json()
+    assert body == {"data": None, "next_token": None, "total_count": 7}
 
 
 def test_data_not_list(faulty, ask):
@@ -159,65 +152,6 @@ def test_absent_tokens(faulty, ask, kind, absent):
     token = ask(healthy, {"limit": 4}).json()["next_token"]
     bodies = {1: ask(sandbox, {"limit": 4}), 2: ask(sandbox, {"limit": 4, "page_token": token})}
     assert [page for page, body in bodies.items() if "next_token" not in body.json()] == absent
-
-
-def pages(ask, sandbox, limit, most=6):
-    query, bodies = {"limit": limit}, []
-    while len(bodies) < most and (not bodies or bodies[-1]["next_token"]):
-        bodies.append(ask(sandbox, query).json())
-        query["page_token"] = bodies[-1]["next_token"]
-    return bodies
-
-
-def test_repeat_token(faulty, ask):
-    sandbox = faulty(Fault("repeat_token"))
-    bodies = pages(ask, sandbox, 3, most=4)
-    assert len({body["next_token"] for body in bodies}) == 1
-    assert bodies[1]["data"] == bodies[3]["data"] == sandbox.orders[3:6]
-
-
-@pytest.mark.parametrize("order", ["inserted", "reversed", "id"])
-def test_loop_token(faulty, ask, order):
-    bodies = pages(ask, faulty(Fault("loop_token"), order=order), 3)
-    tokens = [body["next_token"] for body in bodies]
-    assert tokens[0] != tokens[1]
-    assert tokens == tokens[:2] * 3
-    assert all(body["data"] == bodies[0]["data"] != [] for body in bodies)
-
-
-@pytest.mark.parametrize("order", ["inserted", "reversed", "id", "created_date_desc"])
-def test_empty_page(faulty, ask, order):
-    sandbox = faulty(Fault("empty_page", nth=(1, 2, 4)), order=order)
-    bodies = pages(ask, sandbox, 4)
-    assert [len(body["data"]) for body in bodies] == [0, 0, 4, 0, 3]
-    assert len({body["next_token"] for body in bodies}) == 5
-    assert {order["id"] for body in bodies for order in body["data"]} == {
-        order["id"] for order in sandbox.orders
-    }
-
-
-def test_short_page(faulty, ask):
-    sandbox = faulty(Fault("short_page"))
-    bodies = pages(ask, sandbox, 4)
-    assert [len(body["data"]) for body in bodies] == [2, 2, 2, 1]
-    assert [order for body in bodies for order in body["data"]] == sandbox.orders
-
-
-def test_duplicate(faulty, ask):
-    sandbox = faulty(Fault("duplicate", nth=2))
-    bodies = pages(ask, sandbox, 3)
-    assert [len(body["data"]) for body in bodies] == [3, 3, 2]
-    assert bodies[1]["data"][0] == bodies[0]["data"][-1]
-    listed = [order for body in bodies for order in body["data"]]
-    assert [*listed[:3], *listed[4:]] == sandbox.orders
-
-
-def test_duplicate_that_has_changed(faulty, ask):
-    change = {"status": "cancelled", "updated_date": "2030-01-01T00:00:00Z"}
-    sandbox = faulty(Fault("duplicate", times=1, first_page=False, change=change))
-    bodies = pages(ask, sandbox, 1, most=20)
-    assert bodies[1]["data"] == [sandbox.orders[0] | change]
-    assert [order for body in bodies[2:] for order in body["data"]] == sandbox.orders[1:]
 
 
 def struck(ask, sandbox, queries):
@@ -273,6 +207,8 @@ def test_a_fault_of_a_page_leaves_an_error_as_it_is(faulty, ask):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
+        ("error_in_200", {"status": 500}, "takes no status: it takes origin, error beside"),
+        ("same_orders", {"change": {}}, "'same_orders' takes no change: it takes nothing"),
         ("rest", {}, "unknown kind of fault 'rest'; did you mean 'reset'?.*The kinds are: status,"),
         (None, {}, "unknown kind of fault None"),
         ("reset", {"status": 500}, "'reset' takes no status: it takes nothing"),

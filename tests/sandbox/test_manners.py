@@ -87,6 +87,16 @@ def test_the_eleventh_request_of_a_second_is_refused(ask, spelling):
         assert refused.json() == {"error": "Rate limit exceeded", "origin": "trackstar"}
 
 
+def test_a_server_may_tell_nothing_of_its_limit(ask):
+    with Sandbox(1, rate_limit=1, rate_headers=None) as sandbox:
+        responses = [ask(sandbox) for _ in range(2)]
+        assert [response.status_code for response in responses] == [200, 429]
+        for response in responses:
+            assert not [name for name in response.headers if "rate" in name.lower()]
+            assert "retry-after" not in response.headers
+        assert responses[1].json() == {"error": "Rate limit exceeded", "origin": "trackstar"}
+
+
 def test_waiting_as_told_is_enough(ask):
     with Sandbox(1, rate_limit=2) as sandbox:
         responses = [ask(sandbox) for _ in range(3)]

@@ -20,9 +20,11 @@ class Answer:
     headers
         Headers beside those that every answer carries.
     delivery
-        How it is sent: ``"whole"``, ``"cut"``, ``"slow"`` or ``"reset"``.
+        How it is sent: ``"whole"``, ``"late"``, ``"slow"``, ``"cut"``, ``"reset"`` or
+        ``"reset_mid"``.
     seconds, pieces
-        For ``"slow"``: how long the body takes, and in how many pieces.
+        For ``"late"``: how long nothing comes. For ``"slow"``: how long the body takes, and in
+        how many pieces.
     """
 
     status: int

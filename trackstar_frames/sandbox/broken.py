@@ -1,15 +1,15 @@
 """What each kind of fault does to an answer.
 
-A fault acts at one of four places: instead of the page, on the page's orders, on the envelope
-around them, or on the way out.
+A fault acts at one of five places: instead of the page, on what was asked for, on the page's
+orders (these two: `broken_pages`), on the envelope around them, or on the way out.
 """
 
+import gzip
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from trackstar_frames.sandbox.answers import Answer, error_answer, json_answer
-from trackstar_frames.sandbox.database import Database, Page
+from trackstar_frames.sandbox.answers import Answer, default_error, error_answer, json_answer
 from trackstar_frames.sandbox.faults import Fault
 from trackstar_frames.sandbox.query import Query
 from trackstar_frames.sandbox.tokens import encode
@@ -21,14 +21,18 @@ Envelope = dict[str, bytes]
 def status(fault: Fault, _headers: Headers) -> Answer:
     """Answer with an error as the API would spell it."""
     headers = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
-    origin = "trackstar" if fault.origin is None else fault.origin or None
-    return error_answer(fault.status or 500, fault.error, origin=origin, headers=headers)
+    return error_answer(fault.status or 500, fault.error, origin=_origin(fault), headers=headers)
 
 
 def html(fault: Fault, _headers: Headers) -> Answer:
     """Answer with the page of a proxy in between."""
     body = b"<html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
     return Answer(fault.status or 502, body, {"Content-Type": "text/html; charset=utf-8"})
+
+
+def error_in_200(fault: Fault, _headers: Headers) -> Answer:
+    """Answer with an error under the status of a success."""
+    return error_answer(200, fault.error or default_error(500), origin=_origin(fault))
 
 
 def not_json(_fault: Fault, _headers: Headers) -> Answer:
@@ -57,38 +61,14 @@ def reset(_fault: Fault, _headers: Headers) -> Answer:
     return Answer(0, b"", delivery="reset")
 
 
-def empty_page(_fault: Fault, query: Query, database: Database) -> Page:
-    """Return no orders, and the place where the page itself begins."""
-    place = query.position or database.start
-    return Page([], place._replace(turn=place.turn + 1))
-
-
-def short_page(_fault: Fault, query: Query, database: Database) -> Page:
-    """Return half of what was asked for."""
-    return database.page(replace(query, limit=max(1, query.limit // 2)))
-
-
-def duplicate(fault: Fault, query: Query, database: Database) -> Page:
-    """Return the last order of the page before, then this page's."""
-    before = None if query.position is None else database.body(query.position.seq)
-    if before is None or query.position is None:
-        return database.page(query)
-    text = json.dumps(json.loads(before) | dict(fault.change or {})).encode()
-    if query.limit == 1:
-        return Page([text], query.position._replace(turn=query.position.turn + 1))
-    page = database.page(replace(query, limit=query.limit - 1))
-    return page._replace(orders=[text, *page.orders])
-
-
-def loop_token(_fault: Fault, query: Query, database: Database) -> Page:
-    """Lead back to the first page, by two tokens in turn."""
-    sent = query.position or database.start
-    return database.page(query)._replace(end=database.start._replace(turn=1 - sent.turn))
-
-
 def no_data(envelope: Envelope, _query: Query) -> None:
     """Leave the orders out."""
     del envelope["data"]
+
+
+def null_data(envelope: Envelope, _query: Query) -> None:
+    """Give a null for the orders."""
+    envelope["data"] = b"null"
 
 
 def data_not_list(envelope: Envelope, _query: Query) -> None:
@@ -156,18 +136,41 @@ def cut(_fault: Fault, answer: Answer) -> Answer:
     return replace(answer, delivery="cut")
 
 
+def reset_mid(_fault: Fault, answer: Answer) -> Answer:
+    """Reset the connection in the middle of the answer."""
+    return replace(answer, delivery="reset_mid")
+
+
+def bad_gzip(_fault: Fault, answer: Answer) -> Answer:
+    """Call plain text compressed."""
+    return _as_gzip(answer, answer.body)
+
+
+def cut_gzip(_fault: Fault, answer: Answer) -> Answer:
+    """Compress, and lose the second half; the length is that of the first."""
+    body = gzip.compress(answer.body, compresslevel=1)
+    return _as_gzip(answer, body[: len(body) // 2])
+
+
 NO_TOKEN = b"null"
 INSTEAD: dict[str, Callable[[Fault, Headers], Answer]] = {
     function.__name__: function
-    for function in (status, html, not_json, not_object, echo_secret, redirect, reset)
-}
-ON_ORDERS: dict[str, Callable[[Fault, Query, Database], Page]] = {
-    function.__name__: function for function in (empty_page, short_page, loop_token, duplicate)
+    for function in (
+        status,
+        html,
+        error_in_200,
+        not_json,
+        not_object,
+        echo_secret,
+        redirect,
+        reset,
+    )
 }
 ON_ENVELOPE: dict[str, Callable[[Envelope, Query], None]] = {
     function.__name__: function
     for function in (
         no_data,
+        null_data,
         data_not_list,
         item_not_object,
         wrong_count,
@@ -180,5 +183,13 @@ ON_ENVELOPE: dict[str, Callable[[Envelope, Query], None]] = {
     )
 }
 ON_THE_WAY: dict[str, Callable[[Fault, Answer], Answer]] = {
-    function.__name__: function for function in (hang, slow, cut)
+    function.__name__: function for function in (hang, slow, cut, reset_mid, bad_gzip, cut_gzip)
 }
+
+
+def _origin(fault: Fault) -> str | None:
+    return "trackstar" if fault.origin is None else fault.origin or None
+
+
+def _as_gzip(answer: Answer, body: bytes) -> Answer:
+    return replace(answer, body=body, headers={**answer.headers, "Content-Encoding": "gzip"})

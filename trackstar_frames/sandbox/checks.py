@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Any
 
 
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
     """Raise ValueError if `value` is none of those `allowed`."""
     if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not one of {', '.join(allowed)}")
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(str, allowed))}")
 
 
 def check_numbers(**numbers: Any) -> None:

@@ -64,7 +64,7 @@ class Database:
     def delete(self, ids: Iterable[str]) -> None:
         """Forget the orders of these ids; an unknown id is none."""
         with self._connect() as db:
-            keys = [(key,) for key in ids]
+            keys = [(_string(key),) for key in ids]
             db.executemany(
                 "DELETE FROM bodies WHERE seq IN (SELECT seq FROM orders WHERE id = ?)", keys
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from trackstar_frames.sandbox import broken
+from trackstar_frames.sandbox import broken, broken_pages
 from trackstar_frames.sandbox.answers import Answer, error_answer, json_answer
 from trackstar_frames.sandbox.database import Database, Page
 from trackstar_frames.sandbox.faults import Fault, FaultPlan
@@ -46,13 +46,13 @@ class Manners:
     total_count
         ``"page"``: the orders of this page; ``"total"``: those of all pages.
     rate_headers
-        What the names of the rate headers begin with.
+        What the names of the rate headers begin with; None sends none, nor ``retry-after``.
     gzip
         Whether bodies are compressed for clients that accept it.
     """
 
     total_count: str = "page"
-    rate_headers: str = "x-ratelimit"
+    rate_headers: str | None = "x-ratelimit"
     gzip: bool = False
 
 
@@ -116,6 +116,8 @@ class Endpoint:
         fault = self._faults.next(connection.index, dict(pairs))
         if fault is not None and fault.kind in broken.INSTEAD:
             return broken.INSTEAD[fault.kind](fault, call.headers)
+        if fault is not None and fault.kind in broken_pages.ON_QUERY:
+            pairs = [*broken_pages.ON_QUERY[fault.kind](pairs)]
         try:
             answer = self._page(connection.database, parse(pairs), fault)
         except InvalidQueryError as error:
@@ -126,8 +128,8 @@ class Endpoint:
         return answer
 
     def _page(self, database: Database, query: Query, fault: Fault | None) -> Answer:
-        if fault is not None and fault.kind in broken.ON_ORDERS:
-            page = broken.ON_ORDERS[fault.kind](fault, query, database)
+        if fault is not None and fault.kind in broken_pages.ON_ORDERS:
+            page = broken_pages.ON_ORDERS[fault.kind](fault, query, database)
         else:
             page = database.page(query)
         envelope = self._envelope(database, query, page)
@@ -145,7 +147,8 @@ class Endpoint:
         }
 
     def _compress(self, call: Call, answer: Answer) -> Answer:
-        if not self._manners.gzip or "gzip" not in call.headers.get("accept-encoding", ""):
+        accepted = "gzip" in call.headers.get("accept-encoding", "")
+        if not self._manners.gzip or not accepted or "Content-Encoding" in answer.headers:
             return answer
         headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
         body = gzip.compress(answer.body, compresslevel=1)

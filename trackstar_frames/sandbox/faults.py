@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any
 
+from trackstar_frames.sandbox.kinds import KINDS, PARAMETERS, REQUIRED
+
 Where = Callable[[Mapping[str, str]], bool]
 
 
@@ -52,7 +54,8 @@ class Fault:
     ============  ================================================================================
     status        an error `status` (500) with the API's JSON body: `error` (the API's own words),
                   `origin` (``"trackstar"``; ``""`` leaves it out), header ``retry-after`` if
-                  `retry_after` is given
+                  `retry_after` is given: seconds, 0 too, or any text
+    error_in_200  the same body, `error` and `origin`, in a 200
     html          a proxy's error page in HTML, with `status` (502)
     not_json      200 with a body that is cut short JSON
     not_object    200 with a JSON list in place of the envelope
@@ -69,6 +72,9 @@ class Fault:
     hang          nothing for `seconds` (5), then the page
     slow          the body drips in `pieces` (10) during `seconds` (1)
     cut           the connection closes in the middle of the body that Content-Length announced
+    reset_mid     the connection is reset in the middle of the body
+    bad_gzip      ``Content-Encoding: gzip``, and a body that is none
+    cut_gzip      ``Content-Encoding: gzip``, and the first half of such a body
     ============  ================================================================================
 
     The page comes, but is not as documented, or tests what a client assumes (an answer that is
@@ -78,6 +84,7 @@ class Fault:
     kind               what happens
     =================  ===========================================================================
     no_data            ``data`` is absent
+    null_data          ``data`` is null
     data_not_list      ``data`` is an object
     item_not_object    the first item of ``data`` is a string
     wrong_count        ``total_count`` is 0
@@ -92,7 +99,34 @@ class Fault:
     short_page         half the orders asked for, and a token that the others follow
     duplicate          the page begins with the last order of the page before, with the fields of
                        `change` (none) replaced; nothing on a first page
+    same_orders        the orders of the first page, and a token never given before: no end
+    ignores_dates      the page as though no parameter ``created_date`` had been sent
     =================  ===========================================================================
+
+    Before the page is made, the orders themselves change, for later pages and `Sandbox.orders`
+    too (what has no id neither changes nor goes):
+
+    =============  ===============================================================================
+    kind           what happens
+    =============  ===============================================================================
+    new_order      one more order: the first of this page with a new id, and with the fields of
+                   `change` (none) replaced; nothing if the page holds none
+    changed_order  the last order of the page before changes: ``updated_date`` is a second later,
+                   and the fields of `change` (none) are replaced; nothing on a first page
+    gone_order     the first order of this page is deleted
+    =============  ===============================================================================
+
+    Examples
+    --------
+    A burst of two, then all is well:
+
+    >>> from trackstar_frames.sandbox import Sandbox
+    >>> burst = Fault("status", status=503, nth=range(2, 4))
+    >>> with Sandbox(orders=20, faults=[burst], rate_limit=None) as sandbox:
+    ...     with sandbox.client(cache=False) as client:
+    ...         pages = list(client.iter_pages(page_size=10))
+    ...     [request.status for request in sandbox.requests]
+    [200, 503, 503, 200]
     """
 
     kind: str
@@ -193,33 +227,3 @@ def _unknown(kind: str) -> str:
 
 def _takes(kind: str) -> str:
     return f"it takes {', '.join(KINDS[kind]) or 'nothing'} beside the choice of requests"
-
-
-KINDS: dict[str, tuple[str, ...]] = {
-    "status": ("status", "retry_after", "origin", "error"),
-    "html": ("status",),
-    "not_json": (),
-    "not_object": (),
-    "echo_secret": ("status",),
-    "redirect": ("status", "to"),
-    "reset": (),
-    "hang": ("seconds",),
-    "slow": ("seconds", "pieces"),
-    "cut": (),
-    "no_data": (),
-    "data_not_list": (),
-    "item_not_object": (),
-    "wrong_count": (),
-    "no_token": (),
-    "absent_token_mid": (),
-    "absent_token_end": (),
-    "empty_token": (),
-    "bad_token_type": (),
-    "repeat_token": (),
-    "loop_token": (),
-    "empty_page": (),
-    "short_page": (),
-    "duplicate": ("change",),
-}
-REQUIRED = {"to"}
-PARAMETERS = ("status", "retry_after", "origin", "error", "seconds", "pieces", "to", "change")

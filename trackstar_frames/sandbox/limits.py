@@ -51,7 +51,7 @@ class RateLimit:
             return Budget(allowed, self.limit - len(self._passed), self._passed[-1] + 1, wait)
 
 
-def rate_headers(limit: int, budget: Budget, spelling: str) -> dict[str, str]:
+def rate_headers(limit: int, budget: Budget, spelling: str | None) -> dict[str, str]:
     """Return the headers that tell a client of its budget.
 
     Parameters
@@ -59,8 +59,11 @@ def rate_headers(limit: int, budget: Budget, spelling: str) -> dict[str, str]:
     limit, budget
         The requests of one second, and what is left of them.
     spelling
-        What the names begin with: ``"x-ratelimit"``, or the older ``"x-rate-limit"``.
+        What the names begin with: ``"x-ratelimit"``, or the older ``"x-rate-limit"``; None: a
+        server that tells nothing.
     """
+    if spelling is None:
+        return {}
     headers = {
         f"{spelling}-limit": str(limit),
         f"{spelling}-remaining": str(budget.remaining),

@@ -58,6 +58,7 @@ class Sandbox:
         Whether bodies are compressed for clients that accept it.
     rate_headers
         What the names of the rate headers begin with: ``"x-ratelimit"`` or ``"x-rate-limit"``.
+        None sends none of them, and over the limit a 429 without ``retry-after``.
     port
         The port; 0 takes a free one.
 
@@ -83,7 +84,7 @@ class Sandbox:
         order: str = "inserted",
         total_count: str = "page",
         gzip: bool = False,
-        rate_headers: str = "x-ratelimit",
+        rate_headers: str | None = "x-ratelimit",
         port: int = 0,
     ) -> None:
         check_numbers(orders=orders, tokens=tokens, rate_limit=rate_limit)
@@ -91,7 +92,7 @@ class Sandbox:
         check_time(now)
         check_choice("order", order, tuple(LISTING_ORDERS))
         check_choice("total_count", total_count, ("page", "total"))
-        check_choice("rate_headers", rate_headers, ("x-ratelimit", "x-rate-limit"))
+        check_choice("rate_headers", rate_headers, ("x-ratelimit", "x-rate-limit", None))
         self._given = orders
         self._seed = seed
         self._now = now or datetime.now(UTC).replace(minute=0, second=0, microsecond=0)

@@ -102,9 +102,15 @@ class _Gateway(Gateway):
         if answer.delivery == "slow":
             self._drip(answer)
         elif answer.delivery == "cut":
-            self.req.write(answer.body[: len(answer.body) // 2])
+            self._half(answer)
+        elif answer.delivery == "reset_mid":
+            self._half(answer)
+            self._reset()
         else:
             self.req.write(answer.body)
+
+    def _half(self, answer: Answer) -> None:
+        self.req.write(answer.body[: len(answer.body) // 2])
 
     def _drip(self, answer: Answer) -> None:
         step = -(-len(answer.body) // answer.pieces)
