@@ -141,6 +141,30 @@ def test_an_answer_that_was_damaged_on_its_way_is_asked_for_again(ask, reference
     assert len(sandbox.requests) == 3
 
 
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_is_legal_is_read_through_in_parts_too(ask, reference, name):
+    sandbox, client = ask(fault_of(name, nth={1, 3, 4}))
+    frames = tf.fetch_orders(client=client, page_size=7, created_date__gte="2000-01-01")
+    reference.assert_frames_hold(frames, sandbox.orders)
+
+
+@pytest.mark.parametrize("first_page", [None, True, False])
+@pytest.mark.parametrize("every", [None, 3])
+def test_a_server_that_ignores_the_dates_gives_every_order_once(ask, reference, first_page, every):
+    sandbox, client = ask(Fault("ignores_dates", first_page=first_page, every=every))
+    frames = tf.fetch_orders(client=client, page_size=7, created_date__gte="2000-01-01")
+    reference.assert_frames_hold(frames, sandbox.orders)
+
+
+@pytest.mark.parametrize("filters", [{}, {"created_date__gte": "2000-01-01"}], ids=["one", "parts"])
+def test_the_same_orders_under_ever_new_tokens_have_no_end(ask, reference, filters):
+    sandbox, client = ask(Fault("same_orders"))
+    with pytest.raises(tf.IncompleteFetchError, match="3 pages in a row") as caught:
+        tf.fetch_orders(client=client, page_size=15, **filters)
+    reference.assert_frames_are_part(caught.value.frames, sandbox.orders)
+    assert filters or len(sandbox.requests) == 5
+
+
 def test_empty_pages_may_come_but_not_for_ever(ask):
     _, client = ask(Fault("empty_page", times=30))
     assert len(tf.fetch_orders_df(client=client, page_size=15)) == 60
@@ -150,10 +174,17 @@ def test_empty_pages_may_come_but_not_for_ever(ask):
     assert len(sandbox.requests) == 1002  # the first page of all is asked for by itself
 
 
+#: All ask for every order: in one chain, or in parts.
+QUESTIONS = [
+    {},
+    {"created_date__gte": "2000-01-01"},
+    {"created_date__lte": "2100-01-01"},
+    {"created_date__gt": "2026-01-01", "created_date__lt": "2027-01-01"},
+]
 RULES = st.builds(
     fault_of,
     st.sampled_from(sorted({*BAD, *HARMLESS} - {"status 429", "redirect"})),
-    nth=st.none() | st.sets(st.integers(1, 9), min_size=1, max_size=4),
+    nth=st.none() | st.sets(st.integers(1, 25), min_size=1, max_size=4),
     every=st.none() | st.integers(2, 4),
     times=st.integers(1, 3),
     first_page=st.none() | st.booleans(),
@@ -166,6 +197,8 @@ MIXTURES = given(
     retries=st.integers(0, 1),
     cache=st.booleans(),
     gzip=st.booleans(),
+    filters=st.sampled_from(QUESTIONS),
+    order=st.sampled_from(["inserted", "created_date", "updated_date_desc"]),
 )
 
 
@@ -184,13 +217,16 @@ def test_many_mixtures_end_in_the_truth_or_in_an_error(
     run_through(some_orders, tmp_path_factory.mktemp("cache"), reference, **drawn)
 
 
-def run_through(some_orders, folder, reference, *, rules, page_size, retries, cache, gzip):
+def run_through(some_orders, folder, reference, *, rules, **drawn):
     """Fetch, resume and fetch again until the faults are used up."""
+    page_size, retries, cache, filters = (
+        drawn.pop(name) for name in ("page_size", "retries", "cache", "filters")
+    )
     orders = some_orders[: 12 if page_size == 1 else 60]
-    with Sandbox(orders=orders, rate_limit=None, faults=rules, gzip=gzip) as sandbox:
+    with Sandbox(orders=orders, rate_limit=None, faults=rules, **drawn) as sandbox:
         options = {"rate_limit": None, "retries": retries, "timeout": 5, "max_wait": 1}
         client = sandbox.client(cache=cache, cache_dir=folder, **options)
-        fetch = partial(tf.fetch_orders, client=client, page_size=page_size)
+        fetch = partial(tf.fetch_orders, client=client, page_size=page_size, **filters)
         again = fetch
         for turn in range(30):
             try:

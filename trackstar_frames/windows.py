@@ -23,7 +23,7 @@ _LOWER = ("created_date[gt]", "created_date[gte]")
 _UPPER = ("created_date[lt]", "created_date[lte]")
 _DAY = 86_400  # seconds
 _HISTORY = 3 * 365 * _DAY  # as much as a new connection loads
-_CROWD = (0.05, 0.95)  # the quantiles between which most orders are; strays do not count
+_CROWD = (0.05, 0.95)  # quantiles
 _FEW = 8  # orders that tell too little of their window
 _ALL_OVER = 0.5
 _LEAST = 1e-6
@@ -104,6 +104,8 @@ class Sample:
     @property
     def is_sorted(self) -> bool:
         """Whether the page was the head of a sorted listing, and shows its one end only."""
+        if not len(self._steps):
+            return False
         return bool(max(np.mean(self._steps >= 0), np.mean(self._steps <= 0)) > _SORTED)
 
     @property
@@ -123,6 +125,8 @@ class Sample:
         list of (Window, float)
             The parts, each with its share of the orders of the page.
         """
+        if not len(self._times):  # where else the orders may be is not known
+            return [(self._window, 1.0)]
         steps = np.arange(1, parts) / parts
         is_all_over = self._share >= _ALL_OVER
         cuts = self._where_orders_are(steps) if is_all_over else self._beside_the_crowd(steps)
@@ -137,9 +141,15 @@ class Sample:
         """What part of the window the orders are spread over."""
         if len(self._times) < _FEW:
             return 1.0
-        first, last = np.quantile(self._times, _CROWD)
+        first, last = self._crowd
         spread = (last - first) / (_CROWD[1] - _CROWD[0])
         return float(min(1.0, spread / (self._high - self._low)))
+
+    @property
+    def _crowd(self) -> tuple[float, float]:
+        """Between which seconds most orders are: strays do not count."""
+        first, last = np.quantile(self._times, _CROWD)
+        return float(first), float(last)
 
     def _where_orders_are(self, steps: npt.NDArray[np.float64]) -> list[float]:
         """Cut by time and by orders in equal parts: the page may show some times too often."""
@@ -149,7 +159,7 @@ class Sample:
         return list(np.interp(steps, (time + orders) / 2, points))
 
     def _beside_the_crowd(self, steps: npt.NDArray[np.float64]) -> list[float]:
-        first, last = np.quantile(self._times, _CROWD)
+        first, last = self._crowd
         cuts = list(np.interp(steps, [0, 1], [self._low, self._high]))
         if first - self._low > last - first:
             cuts.append(first)
@@ -168,7 +178,7 @@ def _horizon(
     if low >= high:  # asked for what is older, or to come
         low = math.inf if window.start is None else window.start
         high = -math.inf if window.end is None else window.end
-    return min(low, *times[:1]), max(high, *(times[-1:] + 1))
+    return min([low, *times[:1]]), max([high, *(times[-1:] + 1)])
 
 
 def _times(created: Iterable[str], window: Window) -> npt.NDArray[np.int64]:
