@@ -42,7 +42,8 @@ class TrackstarClient:
     expire_after
         Seconds until an answer is deleted; an hour, as Trackstar's own copy is hourly.
     rate_limit
-        Requests a second; None for no limit. The API allows ten per access token.
+        Requests a second; None for no limit. The API allows ten per access token, which all
+        clients of the token share in one process.
     timeout
         Seconds to wait for an answer.
     retries
