@@ -5,12 +5,14 @@ import operator
 import re
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 import trackstar_frames as tf
+from trackstar_frames.sandbox import Request
 
 FOLDER = Path(__file__).parent / "benchmarks"
 
@@ -25,8 +27,19 @@ CONTENDERS = [
 ]
 
 
-def run(*options):
-    command = [sys.executable, FOLDER / "flattening.py", *options]
+FETCHERS = [
+    "ours, in windows",
+    "ours, in windows, cache cold",
+    "ours, in windows, cache warm",
+    "ours, one chain",
+    "loop and json_normalize, by hand",
+]
+
+REPLAYS = ["from_json, bodies in memory", "replay, one chain", "replay, in windows"]
+
+
+def run(*options, script="flattening.py"):
+    command = [sys.executable, FOLDER / script, *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -49,22 +62,56 @@ def bodies(bench, few):
 def test_flattening_measures_every_contender():
     done = run("--pages", "2", "--rounds", "1", "--no-dlt")
     assert (done.returncode, done.stderr) == (0, "")
-    cells = [re.split(r"  +", line) for line in done.stdout.splitlines()]
-    measured = {name: figures for name, *figures in cells if name in CONTENDERS}
+    measured = rows_of(done.stdout, CONTENDERS)
     assert list(measured) == CONTENDERS
     for figures in measured.values():
         assert len(figures) == 8
-        assert all(float(figure.replace(",", "")) > 0 for figure in figures[:7])
+        assert all(number(figure) > 0 for figure in figures[:7])
     assert measured["orjson.loads, nothing built"][4] == "1.00"
     assert measured["json_normalize, record_path"][5] == "1.00"
 
 
+def rows_of(text, names):
+    """Find the rows of a table by their first cells."""
+    cells = [re.split(r"  +", line) for line in text.splitlines()]
+    return {name: figures for name, *figures in cells if name in names}
+
+
+def number(figure):
+    return float(figure.replace(",", "").rstrip("%"))
+
+
+@pytest.mark.slow
+def test_fetching_measures_every_contender():
+    few = ("--orders", "2500", "--latency", "0", "--rate", "500", "--rounds", "1")
+    done = run(*few, "--replay-pages", "1", "--replay-rounds", "1", script="fetching.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    measured = rows_of(done.stdout, FETCHERS)
+    assert list(measured) == FETCHERS
+    for figures in measured.values():
+        assert len(figures) == 9
+        assert figures[0] == "2.5"
+        assert figures[2] == "0"
+        assert all(number(figures[place]) > 0 for place in (3, 5, 6, 7))
+    windows, cold, warm, chain, loop = ([number(each[1])] for each in measured.values())
+    assert windows == cold > chain == loop == [3]
+    assert (warm, measured["ours, in windows, cache warm"][4]) == ([0], "-")
+    assert measured["ours, one chain"][6] == "1.00"
+    assert list(rows_of(done.stdout, REPLAYS)) == REPLAYS
+    sizes = rows_of(done.stdout, ["JSON", "zstd 3, body by body", "the cache's file"])
+    assert [number(ratio) >= 1 for _, ratio in sizes.values()] == [True] * 3
+
+
 @pytest.mark.parametrize(
-    ("option", "value", "allowed"),
-    [("--pages", "0", "a whole number from 1"), ("--odd-pages", "2", "a share: above 0")],
+    ("script", "option", "value", "allowed"),
+    [
+        ("flattening.py", "--pages", "0", "a whole number from 1"),
+        ("flattening.py", "--odd-pages", "2", "a share: above 0"),
+        ("fetching.py", "--latency", "-1", "a number of seconds from 0"),
+    ],
 )
-def test_an_option_that_cannot_be_meant_is_refused(option, value, allowed):
-    done = run(option, value)
+def test_an_option_that_cannot_be_meant_is_refused(script, option, value, allowed):
+    done = run(option, value, script=script)
     assert done.returncode == 2
     assert f"{option}: '{value}' is not {allowed}" in done.stderr
 
@@ -136,6 +183,44 @@ def test_peak_memory_is_what_the_work_adds(bench):
     light = measure.Contender("light", len, partial(work, size), list, 1, size)
     assert measure.peak_growth(heavy, collect=True) == pytest.approx(size, rel=0.1)
     assert measure.peak_growth(light, collect=True) < size / 10
+
+
+def test_work_apart_is_timed_weighed_and_asked(bench):
+    work = partial(operator.mul, b"x")
+    size = 64_000_000
+    heavy = bench("_measure").Contender("heavy", work, partial(int, size), list, 1, size)
+    began = time.time()
+    run = bench("_measure").run_apart(heavy, len)
+    assert began < run.began < run.began + run.seconds < time.time()
+    assert (run.told, run.growth) == (size, pytest.approx(size, rel=0.1))
+
+
+def test_the_sandbox_of_another_process_tells_what_it_was_asked(bench):
+    began = time.time()
+    with bench("_server").serve(1500, rate_limit=2) as serving:
+        assert serving.requests(0, time.time()) == []
+        assert len(bench("_peers").by_loop(serving.server)) == 1500
+        assert len(bench("_peers").by_loop(serving.server, 5)) == 5
+        seen = serving.requests(began, time.time())
+        assert serving.requests(0, began) == []
+    assert {each.token for each in seen} == {serving.server.access_token}
+    assert [each.status for each in seen if each.status != 429] == [200] * 3
+
+
+def test_the_rate_is_that_from_the_first_arrival_to_the_last_answer(bench):
+    fetching, measure = bench("fetching"), bench("_measure")
+    seen = [Request(50 + at, None, "/", 429 if at == 2 else 200) for at in range(5)]
+    fetch = fetching._Fetch(measure.Run(0, 9, 1, 0, 0), seen, latency=0.5)
+    assert (fetch.requests, fetch.refused, fetch.rate) == (5, 1, 4 / 4.5)
+    assert fetching._Fetch(measure.Run(0, 9, 1, 0, 0), [], latency=0.5).rate == 0
+
+
+def test_who_fetches_less_stops_the_run(bench):
+    fetching, measure = bench("fetching"), bench("_measure")
+    contender = measure.Contender("some", len, list, list, orders=1000, size=0)
+    fetching._check(contender, measure.Run(0, 1, 1, None, told=1000))
+    with pytest.raises(SystemExit, match="some: 999 orders of 1,000, so no time compares"):
+        fetching._check(contender, measure.Run(0, 1, 1, None, told=999))
 
 
 def test_a_table_is_aligned(bench):

@@ -68,6 +68,29 @@ class Timings:
         return statistics.median(mine / theirs for mine, theirs in pairs)
 
 
+@dataclass(frozen=True)
+class Run:
+    """What a contender's work took, once, in a process of its own.
+
+    Attributes
+    ----------
+    began
+        When, in Unix seconds.
+    seconds, cpu
+        By the clock, and of all CPUs.
+    growth
+        By how many bytes it raised the peak of memory; None where the system does not say.
+    told
+        What was asked of its result.
+    """
+
+    began: float
+    seconds: float
+    cpu: float
+    growth: int | None
+    told: Any
+
+
 def time_rounds(contenders: Sequence[Contender], rounds: int, *, collect: bool) -> Timings:
     """Time every contender once in each round, each round led by another one.
 
@@ -98,6 +121,11 @@ def peak_growth(contender: Contender, *, collect: bool) -> int | None:
     """
     tell(f"memory: {contender.name}")
     return in_new_process(_grow, contender, collect)
+
+
+def run_apart(contender: Contender, ask: Callable[[Any], Any]) -> Run:
+    """Time and weigh a contender's work in a new process, and ask something of its result."""
+    return in_new_process(_run, contender, ask)
 
 
 def in_new_process(function: Callable[..., Any], *args: Any) -> Any:
@@ -141,6 +169,18 @@ def _time(contender: Contender, collect: bool) -> tuple[float, float]:  # noqa: 
     return took
 
 
+def _run(contender: Contender, ask: Callable[[Any], Any]) -> Run:
+    contender.rehearse()
+    given = contender.prepare()
+    _settle(collect=True)
+    reset_peak()
+    before, began = _peak(), time.time()
+    start, start_cpu = time.perf_counter(), time.process_time()
+    result = contender.work(given)
+    took = time.perf_counter() - start, time.process_time() - start_cpu
+    return Run(began, *took, _growth(before), ask(result))
+
+
 def _grow(contender: Contender, collect: bool) -> int | None:  # noqa: FBT001 -- as submitted
     contender.rehearse()
     given = contender.prepare()
@@ -148,15 +188,20 @@ def _grow(contender: Contender, collect: bool) -> int | None:  # noqa: FBT001 --
     reset_peak()
     before = _peak()
     result = contender.work(given)
-    after = _peak()
+    growth = _growth(before)
     del result
-    return None if before is None or after is None else after - before
+    return growth
 
 
 def _settle(*, collect: bool) -> None:
     gc.collect()
     if not collect:
         gc.disable()
+
+
+def _growth(before: int | None) -> int | None:
+    after = _peak()
+    return None if before is None or after is None else after - before
 
 
 def _peak() -> int | None:

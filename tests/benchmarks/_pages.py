@@ -2,45 +2,18 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import count
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 
+from _server import Server
+
 import trackstar_frames as tf
-from trackstar_frames.sandbox import Sandbox
 
 #: How many orders are on a page, and how many pages are made up before they are repeated.
 PAGE = 1000
 MADE_UP = 20
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where the sandbox listens, and what it lets in."""
-
-    base_url: str
-    api_key: str = field(repr=False)
-    access_token: str = field(repr=False)
-
-
-@contextmanager
-def serve(pages: int) -> Iterator[Server]:
-    """Run a sandbox in a process of its own, so that it shares no interpreter with the measured."""
-    context = get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(pages * PAGE, there), daemon=True)
-    process.start()
-    there.close()
-    try:
-        yield here.recv()
-    finally:
-        here.close()
-        process.join()
 
 
 def fetch(server: Server, pages: int) -> list[bytes]:
@@ -94,15 +67,6 @@ def write(folder: Path, bodies: Iterable[bytes]) -> Path:
 def read(folder: Path) -> list[bytes]:
     """Read what `write` wrote: once in each process, where all share it."""
     return [path.read_bytes() for path in sorted(folder.iterdir())]
-
-
-def _serve(orders: int, pipe: Connection) -> None:
-    with Sandbox(orders=orders, rate_limit=None) as sandbox:
-        pipe.send(Server(sandbox.base_url, sandbox.api_key, sandbox.access_token))
-        try:
-            pipe.recv()
-        except EOFError:
-            return
 
 
 def _copy(body: bytes, number: int) -> bytes:

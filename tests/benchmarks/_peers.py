@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import orjson
 import pandas as pd
-from _pages import Server
+import requests
+from _server import Server
 
 Frames = dict[str, pd.DataFrame]
 
@@ -83,6 +85,26 @@ def dlt_to_parquet(listing: Listing) -> dict[str, int]:
     pipeline.run(source, loader_file_format="parquet")
     counts = pipeline.last_trace.last_normalize_info.row_counts
     return {table: counts.get(name, 0) for table, name in _DLT_TABLES.items()}
+
+
+def by_loop(server: Server, limit: int | None = None) -> pd.DataFrame:
+    """Ask page after page, keep the orders, and spread them over columns at the end."""
+    orders: list[dict[str, Any]] = []
+    query = {"limit": str(limit or 1000)}
+    with requests.Session() as session:
+        session.headers["x-trackstar-api-key"] = server.api_key
+        session.headers["x-trackstar-access-token"] = server.access_token
+        token = "first"
+        while token and (limit is None or len(orders) < limit):
+            answer = session.get(f"{server.base_url}/wms/orders", params=query, timeout=30)
+            if answer.status_code == requests.codes.too_many:
+                time.sleep(float(answer.headers["retry-after"]))
+                continue
+            answer.raise_for_status()
+            page = answer.json()
+            orders += page["data"]
+            token = query["page_token"] = page["next_token"]
+    return pd.json_normalize(orders)
 
 
 _DLT_TABLES = {

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import _measure
+import _options
 import _pages
 import _peers
 import _report
+import _server
 import pandas as pd
 import pyarrow as pa
 
@@ -32,11 +34,11 @@ def main() -> None:
     given = _parser().parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="trackstar-benchmark-") as folder,
-        _pages.serve(min(given.pages, _pages.MADE_UP)) as server,
+        _server.serve(min(given.pages, _pages.MADE_UP) * _pages.PAGE) as serving,
     ):
         if given.threads:
             _measure.limit_threads(given.threads)
-        report = _run(given, server, Path(folder))
+        report = _run(given, serving.server, Path(folder))
     _measure.tell("")
     print("\n\n".join(report))
 
@@ -67,35 +69,19 @@ IN_MEMORY = {
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--pages", type=_count, default=20, help="pages of 1,000 orders (20)")
-    add("--rounds", type=_count, default=5, help="how often each is timed (5)")
-    add("--threads", type=_count, help="keep to so many threads and CPUs (all)")
+    add("--pages", type=_options.count, default=20, help="pages of 1,000 orders (20)")
+    add("--rounds", type=_options.count, default=5, help="how often each is timed (5)")
+    add("--threads", type=_options.count, help="keep to so many threads and CPUs (all)")
     share = "share of the odd pages with a mistyped price, one page at least (0.01)"
-    add("--odd-pages", type=_share, default=0.01, metavar="SHARE", help=share)
-    add("--dlt-pages", type=_count, default=2, metavar="PAGES", help="pages for dlt (2)")
+    add("--odd-pages", type=_options.share, default=0.01, metavar="SHARE", help=share)
+    add("--dlt-pages", type=_options.count, default=2, metavar="PAGES", help="pages for dlt (2)")
     add("--no-dlt", dest="dlt", action="store_false", help="leave dlt out")
     add("--no-gc", dest="gc", action="store_false", help="turn the garbage collector off")
     add("--no-memory", dest="memory", action="store_false", help="leave peak memory out")
     return parser
 
 
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1
-    if not 0 < share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share: above 0, and 1 at most")
-    return share
-
-
-def _run(given: argparse.Namespace, server: _pages.Server, folder: Path) -> list[str]:
+def _run(given: argparse.Namespace, server: _server.Server, folder: Path) -> list[str]:
     """Make the pages, compare the rows, measure, and give the parts of the report."""
     _measure.tell("making up orders")
     plain = _pages.write(folder / "plain", _pages.fetch(server, given.pages))
@@ -139,7 +125,7 @@ def _in_memory(folders: Mapping[str, Path]) -> list[_measure.Contender]:
     ]
 
 
-def _over_http(server: _pages.Server, folder: Path, bodies: Sequence[bytes]) -> _measure.Contender:
+def _over_http(server: _server.Server, folder: Path, bodies: Sequence[bytes]) -> _measure.Contender:
     listing = _peers.Listing(server, len(bodies), _pages.PAGE, folder)
     few = _peers.Listing(server, 1, 100, folder)
     _check(DLT, _measure.in_new_process(_peers.dlt_to_parquet, listing), _rows(to_arrow(bodies)))
