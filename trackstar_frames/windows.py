@@ -22,6 +22,7 @@ __all__ = ["Sample", "Window"]
 _LOWER = ("created_date[gt]", "created_date[gte]")
 _UPPER = ("created_date[lt]", "created_date[lte]")
 _DAY = 86_400  # seconds
+_CALENDAR = (-62_135_596_800, 253_402_300_800)  # the years 1 to 9999, all that can be written
 _HISTORY = 3 * 365 * _DAY  # as much as a new connection loads
 _CROWD = (0.05, 0.95)  # quantiles
 _FEW = 8  # orders that tell too little of their window
@@ -66,7 +67,9 @@ class Window:
         return [self._part(start, end) for start, end in itertools.pairwise([None, *inside, None])]
 
     def _holds(self, cut: int) -> bool:
-        return (self.start is None or cut > self.start) and (self.end is None or cut < self.end)
+        first = _CALENDAR[0] if self.start is None else self.start
+        end = _CALENDAR[1] if self.end is None else self.end
+        return first < cut < end
 
     def _part(self, start: int | None, end: int | None) -> Window:
         params = self.params
@@ -196,4 +199,6 @@ def _read(stamp: str) -> int:
 
 
 def _write(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}Z"
+    # Not by strftime, which writes the year 1 (where some systems put what has no date) as "1".
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.replace(tzinfo=None).isoformat() + "Z"
