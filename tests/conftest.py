@@ -70,6 +70,12 @@ def planted():
     return beside("planted")
 
 
+@pytest.fixture(scope="session")
+def made():
+    """Listings of thousands of orders that have a date and nothing else."""
+    return beside("made")
+
+
 def beside(name):
     """Load a module of this folder that holds no tests."""
     path = Path(__file__).with_name(f"{name}.py")

@@ -86,6 +86,7 @@ class Listing:
                     chain.has_read(page, head.answered or page.fetched_at)
                     if self._is_enough:
                         return
+                    crew.wait(0)  # without a rate limit there may be no other wait to stop at
 
         def begin(chain: _Chain) -> None:
             if not chain.pages:
@@ -107,7 +108,7 @@ class Listing:
             for parent in parents:
                 parent.compare_children()
             total = sum(part.size for part in parts)
-            crowded = [part for part in level if part.size > total * _CROWDED]
+            crowded = [part for part in parts if part.size > total * _CROWDED]
             parents = [part for part in crowded if part.divide(_PARTS * part.size / total)]
             self._divided |= {parent.path for parent in parents}
             level = [child for parent in parents for child in parent.children]
