@@ -13,7 +13,7 @@ PACKAGE = Path(tf.__file__).parent
 
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
-    {"errors", "tally", "crew", "windows"},
+    {"errors", "tally", "crew", "windows", "forks", "rows"},
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
     {"moments", "envelope", "convert", "dtypes", "personal"},
     {"bodies", "filters", "session", "flatten"},

@@ -1,17 +1,22 @@
 """The bar of a fetch, drawn in a real terminal and in a real notebook."""
 
+import errno
 import fcntl
+import io
 import os
 import re
 import struct
 import subprocess
 import sys
 import termios
+import threading
 from itertools import pairwise
 
 import nbclient
 import nbformat
 import pytest
+
+from trackstar_frames.progress import Progress
 
 BEGIN = """
 from trackstar_frames.progress import Progress
@@ -31,7 +36,7 @@ class Terminal:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=slave,
-            env=os.environ | environment,
+            env=os.environ | {"PYTHON_COLORS": "0"} | environment,
         )
         os.close(slave)
 
@@ -105,6 +110,7 @@ def test_the_clock_of_a_bar_goes_on_while_all_wait():
         terminal.read_until(lambda frames: any("[00:01, 0/s]" in frame for frame in frames))
         assert terminal.go_on() == 0
     assert "wait" not in terminal.frames[-1]
+    assert all(one != other for one, other in pairwise(terminal.frames))
 
 
 def test_an_error_leaves_the_bar_above_its_traceback():
@@ -125,7 +131,8 @@ def test_no_frame_is_wider_than_the_terminal(columns, widest):
     with Terminal(body, columns) as terminal:
         terminal.read_until(lambda frames: any("1,234,567" in frame for frame in frames))
         assert terminal.go_on() == 0
-    assert max(map(len, terminal.screen.split("\r"))) <= widest + 1  # with a newline
+    drawn = [len(line) for frame in terminal.screen.split("\r") for line in frame.split("\n")]
+    assert max(drawn) <= widest
     assert "1,234,567 orders" in terminal.frames[-1]
 
 
@@ -137,7 +144,6 @@ def test_calls_do_not_draw():
         assert terminal.go_on() == 0
     assert "20,000 orders" in terminal.frames[-1]
     assert len(terminal.frames) < 1000
-    assert all(one != other for one, other in pairwise(terminal.frames[:-1]))
 
 
 def test_a_terminal_that_is_gone_does_not_end_a_fetch():
@@ -150,6 +156,30 @@ print("whole")"""
         terminal.hang_up()
         assert terminal.process.communicate(b"\n")[0] == b"whole\n"
         assert terminal.process.returncode == 0
+
+
+class FullTerminal(io.StringIO):
+    full = False
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        if self.full:
+            raise BlockingIOError(errno.EAGAIN, "it takes no more")
+        return super().write(text)
+
+
+def test_a_terminal_that_takes_no_more_does_not_end_a_fetch(monkeypatch):
+    terminal = FullTerminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Progress(shown=True) as progress:
+        terminal.full = True
+        progress.add(1)
+        (painter,) = (each for each in threading.enumerate() if each.name == "progress")
+        painter.join()
+        progress.add(1)
+    assert terminal.getvalue().startswith("\rfetching: 0 orders")
 
 
 NOTEBOOK = """
@@ -181,8 +211,10 @@ with Progress() as progress:
     (shown,) = notebook.cells[0].outputs
     assert "application/vnd.jupyter.widget-view+json" in shown.data
     (widgets,) = notebook.metadata.widgets.values()
-    values = [str(each["state"].get("value", "")) for each in widgets["state"].values()]
-    assert any("350\u2007orders" in value for value in values)
+    states = [each["state"] for each in widgets["state"].values()]
+    assert any(re.search(r"350\sorders", str(state.get("value"))) for state in states)
+    assert any(state.get("value") == state.get("max", 0) for state in states)
+    assert any(state.get("width") == "20px" for state in states)
 
 
 @pytest.mark.parametrize("stderr", ["None", "open(sys.executable)"])

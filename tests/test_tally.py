@@ -51,6 +51,7 @@ def test_of_several_waits_the_one_that_ends_last_is_shown():
     assert "rate limit" not in tally.bar(0.0, None)
     tally.waiting("before try 3", 4.5)
     assert "before try 3: 0.5 s" in tally.bar(4.0, None)
+    assert "before try 3: 0.1 s" in tally.bar(4.49, None)
     assert ":" not in tally.bar(4.5, None).partition("]")[2]
 
 

@@ -169,7 +169,9 @@ class _Bar(_View):
                 line = self._line()
                 if line != shown:
                     self._set(line)
-                    self._bar.refresh()
+                    # tqdm itself would not let go of the lock if the terminal refuses.
+                    with self._bar.get_lock():
+                        self._bar.refresh(nolock=True)
                     shown = line
 
     def _set(self, line: str) -> None:
