@@ -13,11 +13,12 @@ PACKAGE = Path(tf.__file__).parent
 
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
-    {"errors", "tally", "crew", "windows", "forks", "rows"},
+    {"errors", "tally", "crew", "windows", "forks", "rows", "aside"},
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
-    {"moments", "envelope", "convert", "dtypes", "personal"},
-    {"bodies", "filters", "session", "flatten"},
-    {"pages", "tables", "parquet"},
+    {"moments", "envelope", "convert", "dtypes", "personal", "manifest"},
+    {"bodies", "filters", "session", "flatten", "older"},
+    {"pages", "joining"},
+    {"tables", "parquet"},
     {"client", "frames", "chains"},
     {"snapshots", "reading"},
     {"fetch"},
