@@ -15,7 +15,7 @@ PACKAGE = Path(tf.__file__).parent
 STOREYS = [
     {"errors", "tally", "crew", "windows", "forks", "rows"},
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
-    {"moments", "envelope", "convert", "dtypes", "personal"},
+    {"moments", "envelope", "convert", "dtypes", "personal", "compare"},
     {"bodies", "filters", "session", "flatten"},
     {"pages", "tables", "parquet"},
     {"client", "frames", "chains"},
