@@ -15,13 +15,15 @@ PACKAGE = Path(tf.__file__).parent
 STOREYS = [
     {"errors", "tally", "crew", "windows", "forks", "rows", "aside"},
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
-    {"moments", "envelope", "convert", "dtypes", "personal", "manifest"},
+    {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare"},
     {"bodies", "filters", "session", "flatten", "older"},
     {"pages", "joining"},
     {"tables", "parquet"},
-    {"client", "frames", "chains"},
+    {"client", "frames", "chains", "spill"},
     {"snapshots", "reading"},
-    {"fetch"},
+    {"question"},
+    {"fetch", "export"},
+    {"sync"},
 ]
 STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}
 

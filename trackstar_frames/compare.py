@@ -1,0 +1,158 @@
+"""What differs between two sets of the finished tables, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trackstar_frames.schema import TABLES, Table
+
+__all__ = ["COMPARED", "changed_orders", "common_ids", "differing", "unequal"]
+
+_Mask = npt.NDArray[np.bool_]
+_Numbers = npt.NDArray[np.int64]
+_Column: TypeAlias = pa.Array | pa.ChunkedArray
+
+#: The tables that make an order; `problems` tells how it was read.
+COMPARED = tuple(name for name in TABLES if name != "problems")
+
+
+def changed_orders(old: Mapping[str, pa.Table], new: Mapping[str, pa.Table]) -> set[str]:
+    """Tell which of the orders that are in both sets of tables differ, children included.
+
+    Parameters
+    ----------
+    old, new
+        The tables by name, as `OrderFrames.to_arrow` gives them, in any sequence of rows.
+
+    Returns
+    -------
+    set of str
+        The ids of orders of which any value of any table but `problems` differs, or the
+        number of rows. Orders that only one side has are not told.
+
+    Examples
+    --------
+    >>> from trackstar_frames.frames import OrderFrames
+    >>> was = OrderFrames.from_json([{"id": "a1", "tags": []}, {"id": "b2"}]).to_arrow()
+    >>> now = OrderFrames.from_json([{"id": "a1"}, {"id": "b2"}, {"id": "c3"}]).to_arrow()
+    >>> changed_orders(was, now)
+    {'a1'}
+    """
+    ids = common_ids(old["orders"], new["orders"])
+    changed = np.zeros(len(ids), dtype=bool)
+    for name in COMPARED:
+        changed |= differing(TABLES[name], old[name], new[name], ids)
+    return set(ids.filter(pa.array(changed)).to_pylist())
+
+
+def common_ids(old: pa.Table, new: pa.Table) -> pa.ChunkedArray:
+    """List the ids that are in both tables of orders, in the sequence of the new."""
+    return new["id"].filter(pc.is_in(new["id"], value_set=old["id"]))
+
+
+def differing(table: Table, old: pa.Table, new: pa.Table, ids: _Column) -> _Mask:
+    """Tell for each order whether its rows differ in any value, or in number.
+
+    Parameters
+    ----------
+    table
+        What the schema says of `old` and `new`.
+    old, new
+        Rows of one table, in any sequence.
+    ids
+        The orders to look at; rows of others are passed over.
+    """
+    was, now = _numbers(table, old, ids), _numbers(table, new, ids)
+    changed: _Mask = _count(was, len(ids)) != _count(now, len(ids))
+    # What is left has equally many rows on both sides: sorted by key, they stand in pairs.
+    paired = np.append(~changed, False)
+    left, order = _in_sequence(table, old, was, paired)
+    right, _ = _in_sequence(table, new, now, paired)
+    for name in table.schema.names:
+        changed[order[unequal(left[name], right[name])]] = True
+    return changed
+
+
+def unequal(left: _Column, right: _Column) -> _Mask:
+    """Compare two columns of one type and length, value by value.
+
+    Parameters
+    ----------
+    left, right
+        Of any type of the schema, lists of strings included.
+
+    Returns
+    -------
+    numpy.ndarray
+        True where they differ. Null equals null and nothing else, inside lists too; NaN
+        equals NaN.
+
+    Raises
+    ------
+    ValueError
+        If their types or lengths differ.
+
+    Examples
+    --------
+    >>> tags = pa.list_(pa.string())
+    >>> unequal(pa.array([None, ["x"], ["y"]], tags), pa.array([[], ["x"], [None]], tags)).tolist()
+    [True, False, True]
+    """
+    if left.type != right.type or len(left) != len(right):
+        raise ValueError(
+            f"{len(left):,} values of {left.type} cannot be compared with {len(right):,} of "
+            f"{right.type}"
+        )
+    if pa.types.is_list(left.type):
+        return _unequal_lists(left, right)
+    differ = pc.not_equal(left, right).fill_null(False)
+    if pa.types.is_floating(left.type):
+        neither = pc.and_(pc.is_nan(left), pc.is_nan(right)).fill_null(False)
+        differ = pc.and_not(differ, neither)
+    one_is_null: _Mask = _mask(left.is_null()) != _mask(right.is_null())
+    return _mask(differ) | one_is_null
+
+
+def _unequal_lists(left: _Column, right: _Column) -> _Mask:
+    """Compare lengths, then what the lists of equal length hold."""
+    lengths = pc.list_value_length(left)
+    differ = unequal(lengths, pc.list_value_length(right))
+    alike = pc.and_(pa.array(~differ), lengths.is_valid())
+    rows = np.repeat(np.flatnonzero(_mask(alike)), lengths.filter(alike).to_numpy())
+    inner = unequal(pc.list_flatten(left.filter(alike)), pc.list_flatten(right.filter(alike)))
+    differ[rows[inner]] = True
+    return differ
+
+
+def _numbers(table: Table, rows: pa.Table, ids: _Column) -> _Numbers:
+    """Tell for each row the place of its order in `ids`, or the one after the last."""
+    places = pc.index_in(rows[table.key[0]], value_set=ids)
+    numbers: _Numbers = places.cast(pa.int64()).fill_null(len(ids)).to_numpy()
+    return numbers
+
+
+def _count(numbers: _Numbers, orders: int) -> _Numbers:
+    return np.bincount(numbers, minlength=orders + 1)[:orders]
+
+
+def _in_sequence(
+    table: Table, rows: pa.Table, numbers: _Numbers, chosen: _Mask
+) -> tuple[pa.Table, _Numbers]:
+    """Sort the rows of the chosen orders by key; with the number of each row's order."""
+    keys = [rows[name].to_numpy() for name in reversed(table.key[1:])]
+    sequence = np.lexsort([*keys, numbers])
+    sequence = sequence[chosen[numbers[sequence]]]
+    if len(sequence) == len(rows) and np.array_equal(sequence, np.arange(len(rows))):
+        return rows, numbers
+    return rows.take(pa.array(sequence)), numbers[sequence]
+
+
+def _mask(column: _Column) -> _Mask:
+    mask: _Mask = np.asarray(column)
+    return mask
