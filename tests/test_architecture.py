@@ -20,9 +20,10 @@ STOREYS = [
     {"pages", "joining"},
     {"tables", "parquet"},
     {"client", "frames", "chains", "spill"},
-    {"snapshots", "reading"},
-    {"question"},
-    {"fetch", "export"},
+    {"snapshots", "question"},
+    {"reading"},
+    {"fetch", "spilling", "upsert"},
+    {"export"},
     {"sync"},
 ]
 STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}

@@ -8,8 +8,8 @@
 True
 
 Fetch with `fetch_orders_df` (orders) or `fetch_orders` (orders, lines, shipments,
-packages); keep with `write_snapshot`; judge with `ship_date_compliance`; draw with
-`plot_status_mix` and `plot_ship_date_compliance`.
+packages); keep with `write_snapshot`, `export_orders` and `sync_orders`; judge with
+`ship_date_compliance`; draw with `plot_status_mix` and `plot_ship_date_compliance`.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ from trackstar_frames.errors import (
     SnapshotError,
     TrackstarError,
 )
+from trackstar_frames.export import export_orders
 from trackstar_frames.fetch import fetch_orders, fetch_orders_df
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.measures import compliance_rate, ship_date_compliance, status_mix
 from trackstar_frames.pages import Page
 from trackstar_frames.schema import data_dictionary
 from trackstar_frames.snapshots import Snapshot, list_snapshots, read_snapshot, write_snapshot
+from trackstar_frames.sync import sync_orders
 
 if TYPE_CHECKING:
     from trackstar_frames.plots import plot_ship_date_compliance, plot_status_mix
@@ -65,6 +67,7 @@ __all__ = [
     "TrackstarError",
     "compliance_rate",
     "data_dictionary",
+    "export_orders",
     "fetch_orders",
     "fetch_orders_df",
     "list_snapshots",
@@ -73,6 +76,7 @@ __all__ = [
     "read_snapshot",
     "ship_date_compliance",
     "status_mix",
+    "sync_orders",
     "write_snapshot",
 ]
 

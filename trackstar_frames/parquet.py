@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trackstar_frames.aside import aside, flush, put
-from trackstar_frames.errors import SnapshotError
+from trackstar_frames.errors import SnapshotError, TrackstarError
 from trackstar_frames.joining import split
 from trackstar_frames.manifest import FILE, File, Key, Manifest, Part, file_name
 from trackstar_frames.older import read_older
@@ -34,7 +35,9 @@ __all__ = [
     "locate",
     "manifest",
     "read",
+    "read_ids",
     "read_part",
+    "read_span",
     "write",
     "writing",
 ]
@@ -106,6 +109,30 @@ def manifest(folder: Path) -> Manifest:
         return Manifest.read(folder) if (folder / FILE).exists() else read_older(folder, _KEY)
 
 
+def read_ids(folder: Path, place: int) -> pa.ChunkedArray:
+    """Read the ids of the orders of one part."""
+    path = folder / "orders" / file_name(place)
+    with disk_faults(f"{path} is damaged"), pq.ParquetFile(path) as file:
+        return file.read(["id"])["id"]
+
+
+def read_span(folder: Path, place: int, column: str) -> tuple[int, datetime | None]:
+    """Tell in how many orders of one part a column is null, and its greatest value."""
+    path = folder / "orders" / file_name(place)
+    with disk_faults(f"{path} is damaged"), pq.ParquetFile(path) as file:
+        groups = [file.metadata.row_group(each) for each in range(file.num_row_groups)]
+        found = [
+            group.column(each).statistics
+            for group in groups
+            for each in range(group.num_columns)
+            if group.column(each).path_in_schema == column
+        ]
+    if not found:  # of an older schema
+        return sum(group.num_rows for group in groups), None
+    greatest = max((each.max for each in found if each.has_min_max), default=None)
+    return sum(each.null_count for each in found), greatest
+
+
 def read_part(folder: Path, place: int, part: Part) -> dict[str, pa.Table]:
     """Read one part, and make sure that it is whole."""
     return _for_each_table(lambda name: _read_file(folder / name / file_name(place), part, name))
@@ -165,6 +192,8 @@ class Writer:
 
     def finish(self, info: Mapping[str, Any]) -> Path:
         """Write what the folder says of itself; then it is whole."""
+        if not self._parts:
+            self.add({name: table.schema.empty_table() for name, table in TABLES.items()})
         for name in TABLES:
             flush(self.folder / name)
         flush(Manifest.of(self._parts, dict(info)).write(self.folder))
@@ -181,7 +210,7 @@ def disk_faults(what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, pa.ArrowException, msgspec.MsgspecError) as error:
-        if isinstance(error, SnapshotError):
+        if isinstance(error, TrackstarError):
             raise
         raise SnapshotError(f"{what}: {type(error).__name__}: {error}") from error
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -24,7 +25,14 @@ from trackstar_frames.joining import split
 from trackstar_frames.manifest import Manifest
 from trackstar_frames.schema import TABLES
 
-__all__ = ["Snapshot", "list_snapshots", "place_snapshot", "read_snapshot", "write_snapshot"]
+__all__ = [
+    "Snapshot",
+    "find_snapshots",
+    "list_snapshots",
+    "place_snapshot",
+    "read_snapshot",
+    "write_snapshot",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +152,19 @@ def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
         connection, orders (rows), bytes on disk, schema_version. Folders that are not
         snapshots, and half-written ones, are passed over.
     """
-    rows = [_describe(*found) for found in _find(parquet.locate(root))]
-    frame = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
-    return frame.sort_values(["as_of", "written_at", "name"], ignore_index=True)
+    rows = [_describe(*found) for found in find_snapshots(root)]
+    return pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
+
+
+def find_snapshots(root: str | os.PathLike[str]) -> list[tuple[Path, Manifest]]:
+    """Find the snapshots under a root, oldest first, each with what it says of itself."""
+    folder = parquet.locate(root)
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and not path.name.startswith("."):
+            with suppress(SnapshotError):
+                found.append((path, parquet.manifest(path)))
+    return sorted(found, key=lambda each: (_as_of(each[1]), each[1].written_at, each[0].name))
 
 
 def read_snapshot(
@@ -222,22 +240,16 @@ def _stem(info: Mapping[str, Any]) -> str:
     return stem
 
 
-def _find(root: Path) -> Iterator[tuple[Path, Manifest]]:
-    if not root.is_dir():
-        return
-    for path in root.iterdir():
-        if path.is_dir() and not path.name.startswith("."):
-            try:
-                yield path, parquet.manifest(path)
-            except SnapshotError:
-                continue
+def _as_of(said: Manifest) -> datetime:
+    moment = datetime.fromisoformat(said.info["fetched_at"] or said.written_at)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _describe(path: Path, said: Manifest) -> dict[str, Any]:
     return {
         "name": path.name,
         "path": str(path),
-        "as_of": said.info["fetched_at"] or said.written_at,
+        "as_of": _as_of(said),
         "written_at": said.written_at,
         "connection": said.info["connection"],
         "orders": said.rows("orders"),
