@@ -13,7 +13,7 @@ PACKAGE = Path(tf.__file__).parent
 
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
-    {"errors", "tally", "crew", "windows", "forks", "rows", "aside"},
+    {"errors", "tally", "crew", "windows", "forks", "rows", "aside", "memory"},
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
     {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare"},
     {"bodies", "filters", "session", "flatten", "older"},

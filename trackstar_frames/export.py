@@ -130,6 +130,5 @@ def _again(
 
 def _fill(spill: Spill, writer: parquet.Writer) -> dict[str, Any]:
     for batches, kept in spill.between(spill.firsts(parquet.PART)):
-        tables, _ = assemble(batches, kept)
-        writer.add(tables)
+        writer.add(assemble(batches, kept)[0])
     return {}

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames.flatten import BATCH, Batch, batch_schema
+from trackstar_frames.memory import give_back
 from trackstar_frames.schema import TABLES
 
 __all__ = ["Numbers", "Rows", "Sums", "as_batch", "join", "keys", "split", "sums", "valid"]
@@ -50,7 +51,7 @@ def join(batches: Sequence[Batch], kept: Numbers) -> dict[str, Rows]:
             parts = [batch.pop(name) for batch in batches]
             rows[name] = _follow(parts, starts, place, threads.map)
             del parts
-            pa.system_memory_pool().release_unused()
+            give_back()
     return rows
 
 

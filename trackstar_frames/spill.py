@@ -22,6 +22,7 @@ import pyarrow as pa
 from trackstar_frames.flatten import BATCH, Batch
 from trackstar_frames.joining import Numbers
 from trackstar_frames.manifest import Key
+from trackstar_frames.memory import give_back
 from trackstar_frames.schema import TABLES
 from trackstar_frames.tables import sort
 
@@ -121,6 +122,7 @@ class Spill:
         """
         cuts = [run.cut(firsts) for run in self._runs]
         for span in range(len(firsts) + 1):
+            give_back()
             is_last = span == len(firsts)
             batches, kept, start = [], [np.array([], np.int64)], 0
             for run, places in zip(self._runs, cuts, strict=True):
@@ -229,7 +231,7 @@ class _Run:
         batch = {}
         for name in TABLES:
             with pa.OSFile(str(self._path(name))) as source:
-                file = pa.ipc.open_file(source)
+                file = pa.ipc.open_file(source, memory_pool=pa.system_memory_pool())
                 chosen = range(blocks.start, file.num_record_batches) if is_last else blocks
                 table = pa.Table.from_batches(
                     [file.get_batch(each) for each in chosen], file.schema
