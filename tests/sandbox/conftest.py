@@ -1,4 +1,6 @@
+import importlib.util
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import requests
@@ -11,6 +13,16 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 @pytest.fixture(scope="session")
 def now():
     return NOW
+
+
+@pytest.fixture(scope="session")
+def documented():
+    """What orders must be: `documented.check(orders, now)`."""
+    path = Path(__file__).with_name("documented.py")
+    spec = importlib.util.spec_from_file_location("documented", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

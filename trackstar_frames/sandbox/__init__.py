@@ -5,10 +5,11 @@ that a mistake in one shows in the other.
 """
 
 try:
+    from trackstar_frames.sandbox.changes import Changes
     from trackstar_frames.sandbox.faults import Fault
     from trackstar_frames.sandbox.log import Request
     from trackstar_frames.sandbox.server import Sandbox
 except ModuleNotFoundError as error:
     raise ImportError(f"{error}; the sandbox needs the extra 'sandbox'", name=error.name) from error
 
-__all__ = ["Fault", "Request", "Sandbox"]
+__all__ = ["Changes", "Fault", "Request", "Sandbox"]

@@ -18,6 +18,19 @@ def check_numbers(**numbers: Any) -> None:
             raise ValueError(f"{name}={value!r} is not between {low} and {high}")
 
 
+def check_whole(**numbers: Any) -> None:
+    """Raise ValueError if a number is not whole; None passes."""
+    for name, value in numbers.items():
+        if value is not None and type(value) is not int:
+            raise ValueError(f"{name}={value!r} is not a whole number")
+
+
+def check_index(name: str, value: int, count: int) -> None:
+    """Raise ValueError if `value` is none of the places of `count` things."""
+    if type(value) is not int or not 0 <= value < count:
+        raise ValueError(f"{name}={value!r} is not between 0 and {count - 1}")
+
+
 def check_time(now: datetime | None) -> None:
     """Raise ValueError if a time has no time zone."""
     if now is not None and now.tzinfo is None:
@@ -31,4 +44,7 @@ BOUNDS = {
     "latency": (0, 3600),
     "days": (1, 10_000),
     "odd": (0, 1),
+    "hours": (0.01, 10_000),
+    "new": (0, 10**6),
+    "late": (0, 1),
 }

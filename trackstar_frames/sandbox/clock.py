@@ -1,12 +1,29 @@
 """When orders are placed: the rhythm of the day and the week, and how times are written."""
 
+import math
 import random
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from trackstar_frames.sandbox.chance import draw
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+class Span(NamedTuple):
+    """The time from one look at the orders to the next: after `before`, up to `now`."""
+
+    before: int
+    now: int
+
+    def moment(self, rng: random.Random) -> int:
+        """Return any second of it."""
+        return self.before + 1 + draw(rng, self.now - self.before)
+
+    def sees(self, rng: random.Random, mean: float) -> bool:
+        """Return whether it sees what happens once in `mean` seconds, as chance will have it."""
+        return rng.random() < -math.expm1((self.before - self.now) / mean)
 
 
 def stamp(seconds: int) -> str:
@@ -29,14 +46,15 @@ def after_workdays(seconds: int, days: int) -> int:
     return day
 
 
-def placed(rng: random.Random, count: int, now: int, days: int) -> list[int]:
-    """Return `count` times in the `days` before `now`, in no order.
+def placed(rng: random.Random, count: int, since: int, now: int) -> list[int]:
+    """Return `count` times from `since` up to and without `now`, in no order.
 
     Most fall in the mornings and evenings of workdays, more in the last week of November.
     """
-    hours = [now - HOUR * back for back in range(1, days * 24 + 1)]
-    weights = [_busy(hour) for hour in hours]
-    return [hour + draw(rng, HOUR) for hour in rng.choices(hours, weights, k=count)]
+    ends = [now - HOUR * back for back in range(math.ceil((now - since) / HOUR))]
+    slots = [(max(since, end - HOUR), end) for end in ends]
+    weights = [_busy(end - HOUR) * (end - start) for start, end in slots]
+    return [start + draw(rng, end - start) for start, end in rng.choices(slots, weights, k=count)]
 
 
 def slump(created: int, now: int) -> float:

@@ -6,18 +6,16 @@ ready-made, so that a page is found by an index and joined from text.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from trackstar_frames.sandbox.columns import COLUMNS, Order, row_of, text_of
 from trackstar_frames.sandbox.query import Query
 from trackstar_frames.sandbox.tokens import Position
-
-Order = Mapping[str, Any]
 
 
 class Page(NamedTuple):
@@ -36,10 +34,13 @@ class Database:
         The file to create.
     order
         The order of a listing: a name of `LISTING_ORDERS`.
+    without
+        Fields that no order has, whatever is written.
     """
 
-    def __init__(self, path: Path, order: str) -> None:
+    def __init__(self, path: Path, order: str, without: Collection[str] = ()) -> None:
         self._path = path
+        self._without = without
         self._key, self._direction = LISTING_ORDERS[order]
         with self._connect() as db:
             db.executescript(TABLES)
@@ -48,7 +49,7 @@ class Database:
         """Add `orders`, whatever their ids."""
         with self._connect() as db:
             db.execute("PRAGMA journal_mode = OFF")
-            for order in orders:
+            for order in self._kept(orders):
                 _insert(db, order)
             db.executescript(INDEXES)
             # From here on, readers do not wait for a writer.
@@ -57,14 +58,22 @@ class Database:
     def upsert(self, orders: Iterable[Order]) -> None:
         """Replace the orders whose id is known, in their places, and add the others."""
         with self._connect() as db:
-            for order in orders:
+            for order in self._kept(orders):
                 if not _replace(db, order):
                     _insert(db, order)
+
+    def rewrite(self, changed: Mapping[int, Order], new: Iterable[Order]) -> None:
+        """Replace the orders of these sequence numbers and add the new ones, all at once."""
+        with self._connect() as db:
+            for seq, order in zip(changed, self._kept(changed.values()), strict=True):
+                _update(db, seq, order)
+            for order in self._kept(new):
+                _insert(db, order)
 
     def delete(self, ids: Iterable[str]) -> None:
         """Forget the orders of these ids; an unknown id is none."""
         with self._connect() as db:
-            keys = [(_string(key),) for key in ids]
+            keys = [(text_of(key),) for key in ids]
             db.executemany(
                 "DELETE FROM bodies WHERE seq IN (SELECT seq FROM orders WHERE id = ?)", keys
             )
@@ -92,6 +101,16 @@ class Database:
             row = db.execute("SELECT body FROM bodies WHERE seq = ?", (seq,)).fetchone()
         return None if row is None else bytes(row[0])
 
+    def bodies(self, seqs: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """Return the orders of these sequence numbers; those that are gone are left out."""
+        rows = self.rows(BODIES, json.dumps([*seqs]))
+        return {seq: json.loads(body) for seq, body in rows}
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return what `sql` finds in the tables `orders` and `bodies`."""
+        with self._connect() as db:
+            return db.execute(sql, values).fetchall()
+
     def all(self) -> list[dict[str, Any]]:
         """Return every order, in the order of insertion."""
         with self._connect() as db:
@@ -107,6 +126,14 @@ class Database:
 
     def __len__(self) -> int:
         return self.count(Query())
+
+    def _kept(self, orders: Iterable[Order]) -> Iterable[Order]:
+        if not self._without:
+            return orders
+        return (
+            {name: value for name, value in order.items() if name not in self._without}
+            for order in orders
+        )
 
     def _after(self, query: Query) -> tuple[str, tuple[Any, ...]]:
         if query.position is None:
@@ -126,52 +153,34 @@ class Database:
 
 
 def _insert(db: sqlite3.Connection, order: Order) -> None:
-    cursor = db.execute(INSERT, _row(order))
+    cursor = db.execute(INSERT, row_of(order))
     db.execute("INSERT INTO bodies VALUES (?, ?)", (cursor.lastrowid, _text(order)))
 
 
 def _replace(db: sqlite3.Connection, order: Order) -> bool:
-    found = db.execute("SELECT seq FROM orders WHERE id = ?", (_string(order.get("id")),))
+    found = db.execute("SELECT seq FROM orders WHERE id = ?", (text_of(order.get("id")),))
     seqs = [row[0] for row in found]
     for seq in seqs:
-        db.execute(UPDATE, (*_row(order), seq))
-        db.execute("UPDATE bodies SET body = ? WHERE seq = ?", (_text(order), seq))
+        _update(db, seq, order)
     return bool(seqs)
+
+
+def _update(db: sqlite3.Connection, seq: int, order: Order) -> None:
+    old = db.execute(ROW, (seq,)).fetchone() or ()
+    # An index is dear to keep; only those of what has changed are touched.
+    changed = {
+        name: value
+        for name, was, value in zip(COLUMNS, old, row_of(order), strict=False)
+        if was != value
+    }
+    if changed:
+        names = ", ".join(f"{name} = ?" for name in changed)
+        db.execute(f"UPDATE orders SET {names} WHERE seq = ?", (*changed.values(), seq))  # noqa: S608 -- ours
+    db.execute("UPDATE bodies SET body = ? WHERE seq = ?", (_text(order), seq))
 
 
 def _text(order: Order) -> bytes:
     return msgspec.json.encode(order)
-
-
-def _row(order: Order) -> tuple[Any, ...]:
-    texts = [_string(order.get(name)) for name in TEXTS]
-    dates = [_microseconds(order.get(name)) for name in DATES]
-    return (*texts, *dates, _tags(order.get("trackstar_tags")))
-
-
-def _string(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value)
-
-
-def _microseconds(value: Any) -> int | None:
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1_000_000)
-
-
-def _tags(value: Any) -> str | None:
-    if not isinstance(value, list):
-        return None
-    return json.dumps([text for tag in value for text in _tag(tag)])
-
-
-def _tag(tag: Any) -> list[str]:
-    if isinstance(tag, dict):
-        return [f"{key}:{_string(value)}" for key, value in tag.items()]
-    return [] if tag is None else [str(tag)]
 
 
 def _casefold(value: str | None) -> str | None:
@@ -182,23 +191,6 @@ def _all(conditions: tuple[str, ...]) -> str:
     return " AND ".join(conditions) or "1"
 
 
-TEXTS = (
-    "id",
-    "status",
-    "type",
-    "warehouse_customer_id",
-    "channel",
-    "order_number",
-    "reference_id",
-)
-DATES = (
-    "created_date",
-    "updated_date",
-    "trackstar_created_date",
-    "trackstar_updated_date",
-    "required_ship_date",
-)
-COLUMNS = (*TEXTS, *DATES, "trackstar_tags")
 # The key must not be null, or the rows after a null could not be found.
 LISTING_ORDERS = {
     "inserted": ("seq", "ASC"),
@@ -221,8 +213,9 @@ INDEXES = "\n".join(
         "ANALYZE;",
     ]
 )
+BODIES = "SELECT seq, body FROM bodies WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq"
 INSERT = f"INSERT INTO orders VALUES (NULL{', ?' * len(COLUMNS)})"  # noqa: S608 -- ours
-UPDATE = f"UPDATE orders SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE seq = ?"  # noqa: S608
+ROW = f"SELECT {', '.join(COLUMNS)} FROM orders WHERE seq = ?"  # noqa: S608 -- ours
 PAGE = """
     SELECT page.key, seq, body FROM (
         SELECT {key} AS key, seq FROM orders WHERE {where}

@@ -4,7 +4,7 @@ import gzip
 import itertools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -49,11 +49,14 @@ class Manners:
         What the names of the rate headers begin with; None sends none, nor ``retry-after``.
     gzip
         Whether bodies are compressed for clients that accept it.
+    unknown
+        Fields that cannot be filtered on, though the documentation says so.
     """
 
     total_count: str = "page"
     rate_headers: str | None = "x-ratelimit"
     gzip: bool = False
+    unknown: Collection[str] = ()
 
 
 class Endpoint:
@@ -119,7 +122,7 @@ class Endpoint:
         if fault is not None and fault.kind in broken_pages.ON_QUERY:
             pairs = [*broken_pages.ON_QUERY[fault.kind](pairs)]
         try:
-            answer = self._page(connection.database, parse(pairs), fault)
+            answer = self._page(connection.database, parse(pairs, self._manners.unknown), fault)
         except InvalidQueryError as error:
             detail = {"query": {error.parameter: [error.message]}}
             answer = error_answer(422, detail=detail)

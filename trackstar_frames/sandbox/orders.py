@@ -1,14 +1,14 @@
 """Made-up orders that look, vary and age like real ones."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from trackstar_frames.sandbox.addresses import make_address
 from trackstar_frames.sandbox.chance import chance, draw, or_null, pick
 from trackstar_frames.sandbox.clock import DAY, HOUR, placed, stamp
-from trackstar_frames.sandbox.merchant import Product, make_id, make_merchant
+from trackstar_frames.sandbox.merchant import Merchant, Product, make_id, make_merchant
 from trackstar_frames.sandbox.odd import make_odd
 from trackstar_frames.sandbox.plan import Draft, Plan, make_parcels, make_plan
 from trackstar_frames.sandbox.shipments import make_shipment
@@ -32,16 +32,40 @@ def make_orders(
     odd
         The share of orders that are odd, as some integrations are.
     """
-    rng = random.Random(f"orders/{seed}")
+    rng = _rng(seed)
     merchant = make_merchant(rng)
     today = int(now.timestamp())
-    created = placed(rng, count, today, days)
+    created = placed(rng, count, today - days * DAY, today)
     since = today - max(days - 30, 0) * DAY
-    ranks = sorted(range(count), key=created.__getitem__)
-    numbers = {place: number for number, place in enumerate(ranks, 10_000)}
-    for place, moment in enumerate(created):
-        order = _order(rng, Draft(merchant, numbers[place], moment, today, since))
-        yield make_odd(rng, order) if rng.random() < odd else order
+    for moment, number in zip(created, numbered(created, FIRST_NUMBER), strict=True):
+        yield make_order(rng, Draft(merchant, number, moment, today, since), odd)
+
+
+def merchant_of(seed: str) -> Merchant:
+    """Return the merchant whose orders `make_orders` makes of `seed`."""
+    return make_merchant(_rng(seed))
+
+
+def numbered(created: Sequence[int], first: int) -> list[int]:
+    """Return a number for each of the times, from `first` on, the earliest first."""
+    ranks = sorted(range(len(created)), key=created.__getitem__)
+    numbers = dict(zip(ranks, range(first, first + len(created)), strict=True))
+    return [numbers[place] for place in range(len(created))]
+
+
+def make_order(rng: random.Random, draft: Draft, odd: float) -> dict[str, Any]:
+    """Return what becomes of `draft`, written down; odd in a share of all draws."""
+    order = _order(rng, draft)
+    return make_odd(rng, order) if rng.random() < odd else order
+
+
+def synced(rng: random.Random, merchant: Merchant, moment: int) -> int:
+    """Return when an hourly look at the merchant's orders sees what happened at `moment`."""
+    return moment + (merchant.sync_second - moment) % HOUR + draw(rng, 90)
+
+
+def _rng(seed: str) -> random.Random:
+    return random.Random(f"orders/{seed}")
 
 
 def _order(rng: random.Random, draft: Draft) -> dict[str, Any]:
@@ -156,13 +180,9 @@ def _tail(rng: random.Random, draft: Draft, plan: Plan) -> dict[str, Any]:
 
 def _arrivals(rng: random.Random, draft: Draft, plan: Plan) -> tuple[int, int]:
     late = rng.randrange(2 * HOUR, 30 * HOUR) if chance(rng, 0.02) else 0
-    arrived = max(_synced(rng, draft, plan.timeline.created), draft.since)
-    changed = max(_synced(rng, draft, plan.state.updated) + late, arrived)
+    arrived = max(synced(rng, draft.merchant, plan.timeline.created), draft.since)
+    changed = max(synced(rng, draft.merchant, plan.state.updated) + late, arrived)
     return min(arrived, draft.now), min(changed, draft.now)
-
-
-def _synced(rng: random.Random, draft: Draft, moment: int) -> int:
-    return moment + (draft.merchant.sync_second - moment) % HOUR + draw(rng, 90)
 
 
 def _trackstar_tags(rng: random.Random) -> list[Any] | None:
@@ -190,6 +210,7 @@ def _omit(rng: random.Random, order: dict[str, Any]) -> dict[str, Any]:
     return order
 
 
+FIRST_NUMBER = 10_000
 TAGS = ("wholesale", "fragile", "gift-wrap", "subscription", "first-order", "hazmat", "préçieux")
 DUTY_PAYERS = ("sender", "recipient", "third_party")
 # Keys that some integrations leave out.

@@ -70,10 +70,17 @@ def make_parcels(rng: random.Random, draft: Draft, plan: Plan) -> list[Parcel]:
     parts = split(rng, plan.lines) if len(plan.timeline.shipped) > 1 else [_short(rng, plan.lines)]
     moments = [*plan.state.shipped, None, None][: len(parts)]
     return [
-        Parcel(part, warehouse, plan.service, _status(rng, moment), moment)
+        Parcel(part, warehouse, plan.service, parcel_status(rng, moment), moment)
         for part, moment in zip(parts, moments, strict=True)
         if moment is not None or (plan.picked and chance(rng, 0.6))
     ]
+
+
+def parcel_status(rng: random.Random, shipped: int | None) -> str:
+    """Return the status of a shipment that left then, or (None) has not left."""
+    if shipped is None:
+        return "open"
+    return "other" if chance(rng, 0.004) else "shipped"
 
 
 KINDS = ("d2c",) * 86 + ("b2b",) * 6 + ("dropship",) * 7 + ("transfer",)
@@ -100,9 +107,3 @@ def _short(rng: random.Random, lines: list[Line]) -> list[Line]:
         return lines
     (product, quantity), *others = lines
     return [(product, max(1, quantity - 1)), *others]
-
-
-def _status(rng: random.Random, moment: int | None) -> str:
-    if moment is None:
-        return "open"
-    return "other" if chance(rng, 0.004) else "shipped"

@@ -6,7 +6,7 @@ Nulls: a comparison with a null is false, so ``eq``, ``gt``, ``gte``, ``lt``, ``
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -56,13 +56,15 @@ class Query:
     position: Position | None = None
 
 
-def parse(pairs: Sequence[tuple[str, str]]) -> Query:
+def parse(pairs: Sequence[tuple[str, str]], unknown: Collection[str] = ()) -> Query:
     """Return the query that `pairs` of parameter and value spell.
 
     Parameters
     ----------
     pairs
         Decoded parameters in the order they were sent.
+    unknown
+        Fields that this server does not know, though others do.
 
     Raises
     ------
@@ -73,7 +75,7 @@ def parse(pairs: Sequence[tuple[str, str]]) -> Query:
         if name in ("ids", "ids[in]"):
             return _by_ids(name, value)
     _refuse_repeats(pairs)
-    conditions = [_condition(*pair) for pair in pairs if pair[0] not in PAGING]
+    conditions = [_condition(*pair, unknown) for pair in pairs if pair[0] not in PAGING]
     given = dict(pairs)
     return Query(
         where=tuple(condition.sql for condition in conditions),
@@ -133,10 +135,10 @@ def _position(token: str | None) -> Position | None:
         raise InvalidQueryError("page_token", "Invalid page token.") from None
 
 
-def _condition(name: str, value: str) -> Condition:
+def _condition(name: str, value: str, unknown: Collection[str]) -> Condition:
     match = PARAMETER.fullmatch(name)
     field = FIELDS.get(match["field"]) if match else None
-    if match is None or field is None:
+    if match is None or field is None or match["field"] in unknown:
         raise InvalidQueryError(name, "Unknown field.")
     operator = match["operator"] or "eq"
     if operator not in field.operators:

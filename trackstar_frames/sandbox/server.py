@@ -7,13 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
-from trackstar_frames.sandbox.checks import check_choice, check_numbers, check_time
-from trackstar_frames.sandbox.database import LISTING_ORDERS, Database
+from trackstar_frames.sandbox.changes import Changes
+from trackstar_frames.sandbox.checks import check_choice, check_index, check_numbers, check_time
+from trackstar_frames.sandbox.database import LISTING_ORDERS
 from trackstar_frames.sandbox.endpoint import Connection, Endpoint, Manners
 from trackstar_frames.sandbox.faults import Fault, FaultPlan
 from trackstar_frames.sandbox.limits import RateLimit
 from trackstar_frames.sandbox.log import Request, RequestLog
-from trackstar_frames.sandbox.orders import make_orders
+from trackstar_frames.sandbox.source import Recipe, Source
 from trackstar_frames.sandbox.transport import Server
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class Sandbox:
     rate_headers
         What the names of the rate headers begin with: ``"x-ratelimit"`` or ``"x-rate-limit"``.
         None sends none of them, and over the limit a 429 without ``retry-after``.
+    trackstar_dates
+        Whether orders have ``trackstar_created_date`` and ``trackstar_updated_date``. False leaves
+        them out of every order, and answers filters on them with 422, as some integrations do.
     port
         The port; 0 takes a free one.
 
@@ -85,6 +89,7 @@ class Sandbox:
         total_count: str = "page",
         gzip: bool = False,
         rate_headers: str | None = "x-ratelimit",
+        trackstar_dates: bool = True,
         port: int = 0,
     ) -> None:
         check_numbers(orders=orders, tokens=tokens, rate_limit=rate_limit)
@@ -93,19 +98,15 @@ class Sandbox:
         check_choice("order", order, tuple(LISTING_ORDERS))
         check_choice("total_count", total_count, ("page", "total"))
         check_choice("rate_headers", rate_headers, ("x-ratelimit", "x-rate-limit", None))
-        self._given = orders
-        self._seed = seed
-        self._now = now or datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-        self._days = days
-        self._odd = odd
-        self._order = order
+        now = now or datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        self._recipe = Recipe(orders, seed, now, days, odd, order, trackstar_dates)
         self._rate_limit = rate_limit
         self._latency = latency
         self._faults = tuple(faults or ())
-        self._manners = Manners(total_count, rate_headers, gzip)
+        self._manners = Manners(total_count, rate_headers, gzip, self._recipe.without)
         self._port = port
         self._log = RequestLog()
-        self._databases: list[Database] = []
+        self._sources: list[Source] = []
         self._server: Server | None = None
         self.api_key, *self.access_tokens = _secrets(seed, tokens + 1)
 
@@ -131,15 +132,63 @@ class Sandbox:
 
     def orders_of(self, token: int) -> list[dict[str, Any]]:
         """Return the orders of the token of this index."""
-        return self._database(token).all()
+        return self._source(token).database.all()
+
+    def now_of(self, token: int = 0) -> datetime:
+        """Return the time up to which the orders of the token have happened."""
+        return self._source(token).now
 
     def upsert(self, orders: Iterable[Mapping[str, Any]], token: int = 0) -> None:
         """Change the orders whose id the token has, and add the others."""
-        self._database(token).upsert(orders)
+        self._source(token).database.upsert(orders)
 
     def delete(self, ids: Iterable[str], token: int = 0) -> None:
         """Remove the orders of these ids from the token's."""
-        self._database(token).delete(ids)
+        self._source(token).database.delete(ids)
+
+    def advance(
+        self,
+        hours: float = 24.0,
+        *,
+        new: int | None = None,
+        late: float = 0.05,
+        seed: int | None = None,
+        token: int = 0,
+    ) -> Changes:
+        """Let time pass for one token: orders come, go on, leave, and change otherwise.
+
+        The same sandbox and the same calls give the same orders; given ones change as far as they
+        can be read. An answer shows the orders of before or of after, never some of both.
+
+        Parameters
+        ----------
+        hours
+            How long, from a hundredth of an hour to 10,000.
+        new
+            How many orders come; by default about as many as came in such a time before.
+        late
+            The share of new and changed orders that arrive late: their ``updated_date``, and the
+            ``created_date`` of new ones, lies hours to days before these hours, though Trackstar
+            saw them within. What last changed in the hour before them is never late.
+        seed
+            Another seed gives other changes; by default the sandbox's own.
+        token
+            The index of the access token.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of its bounds.
+
+        Examples
+        --------
+        >>> with Sandbox(orders=1000, seed=1) as sandbox:
+        ...     changes = sandbox.advance(hours=6, new=3)
+        ...     len(changes.new), len(sandbox.orders)
+        (3, 1003)
+        """
+        check_index("token", token, len(self.access_tokens))
+        return self._source(token).advance(hours, new, late, seed)
 
     def client(self, token: int = 0, **kwargs: Any) -> "TrackstarClient":
         """Return a client of this server for the token of this index.
@@ -166,7 +215,7 @@ class Sandbox:
             raise RuntimeError("the sandbox runs already; stop() it first")
         self._folder = TemporaryDirectory(prefix="trackstar-sandbox-")
         try:
-            self._databases = [self._load(index) for index in range(len(self.access_tokens))]
+            self._sources = [self._make(index) for index in range(len(self.access_tokens))]
             self._log = RequestLog()
             self._server = Server(self._port, self._endpoint(), self._log, self._latency)
         except BaseException:
@@ -189,7 +238,8 @@ class Sandbox:
 
     def __repr__(self) -> str:
         where = "stopped" if self._server is None else self.base_url
-        count = self._given if isinstance(self._given, int) else len(self._given)
+        given = self._recipe.orders
+        count = given if isinstance(given, int) else len(given)
         return f"<Sandbox {where}: {count:,} orders, tokens: {len(self.access_tokens)}>"
 
     def _running(self) -> Server:
@@ -197,26 +247,18 @@ class Sandbox:
             raise RuntimeError("the sandbox is not running; start() it or use it in a with block")
         return self._server
 
-    def _database(self, token: int) -> Database:
+    def _source(self, token: int) -> Source:
         self._running()
-        return self._databases[token]
+        return self._sources[token]
 
-    def _load(self, index: int) -> Database:
-        database = Database(Path(self._folder.name) / f"{index}.sqlite", self._order)
-        database.load(self._orders(index))
-        return database
-
-    def _orders(self, index: int) -> Iterable[Mapping[str, Any]]:
-        if not isinstance(self._given, int):
-            return self._given
-        seed = f"{self._seed}/{index}"
-        return make_orders(self._given, seed, self._now, days=self._days, odd=self._odd)
+    def _make(self, index: int) -> Source:
+        return Source(Path(self._folder.name) / f"{index}.sqlite", index, self._recipe)
 
     def _endpoint(self) -> Endpoint:
         connections = {
-            token: Connection(index, database, self._rate())
-            for index, (token, database) in enumerate(
-                zip(self.access_tokens, self._databases, strict=True)
+            token: Connection(index, source.database, self._rate())
+            for index, (token, source) in enumerate(
+                zip(self.access_tokens, self._sources, strict=True)
             )
         }
         return Endpoint(self.api_key, connections, FaultPlan(self._faults), self._manners)

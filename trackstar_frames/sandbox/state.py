@@ -31,6 +31,33 @@ def make_state(rng: random.Random, timeline: Timeline, now: int) -> State:
     return _open(rng, timeline, now)
 
 
+def make_move(rng: random.Random, status: str, left: int, updated: int) -> State | None:
+    """Return where an order that waits goes next, or None: as far as it can before it leaves.
+
+    Parameters
+    ----------
+    rng
+        What chance decides.
+    status
+        Where it is: a stage, or a trouble.
+    left
+        The seconds until it leaves.
+    updated
+        When it goes.
+    """
+    if status in TROUBLES:
+        others = [trouble for trouble in TROUBLES if trouble != status]
+        following = _stage(rng, left) if chance(rng, 0.75) else pick(rng, others)
+    elif status in TROUBLED and chance(rng, 0.15):
+        following = pick(rng, TROUBLES)
+    elif status == LIFECYCLE[-1]:
+        return None
+    else:
+        stage = max(LIFECYCLE.index(_stage(rng, left)), LIFECYCLE.index(status) + 1)
+        following = LIFECYCLE[stage]
+    return _state(rng, following, updated, ())
+
+
 RAW_STATUSES: dict[str, tuple[str | None, ...]] = {
     "open": ("NEW", "Awaiting fulfillment", None),
     "confirmed": ("ACCEPTED", "Allocated"),
@@ -52,6 +79,8 @@ STAGES = (
     (20 * HOUR, "confirmed"),
     (math.inf, "open"),
 )
+LIFECYCLE = tuple(stage for _, stage in reversed(STAGES))
+TROUBLED = LIFECYCLE[:3]  # later on, the goods are at hand
 TROUBLES = ("backordered", "backordered", "exception", "other", "other")
 
 

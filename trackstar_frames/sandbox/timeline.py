@@ -6,6 +6,8 @@ from typing import NamedTuple
 from trackstar_frames.sandbox.chance import chance, draw, or_null, pick
 from trackstar_frames.sandbox.clock import DAY, HOUR, SATURDAY, after_workdays, weekday
 
+Due = tuple[int | None, int]
+
 
 class Timeline(NamedTuple):
     """The times of one order, in seconds since the epoch.
@@ -50,7 +52,14 @@ def make_timeline(
     punctuality
         The chance that it leaves in time.
     """
-    stated, due_by = _due(rng, created, kind, due)
+    return make_course(rng, created, kind, _due(rng, created, kind, due), punctuality)
+
+
+def make_course(
+    rng: random.Random, created: int, kind: str, due: Due, punctuality: float
+) -> Timeline:
+    """Return the story of an order whose due date is known: as stated, and its last second."""
+    stated, due_by = due
     regret = created + 120 + int(rng.expovariate(1 / (8 * HOUR)))
     cancelled = or_null(rng, regret, 1 - CANCELLED)
     stuck = cancelled is None and chance(rng, STUCK)
@@ -69,7 +78,7 @@ WORKDAYS = {
 CLOSING = (17 * HOUR, 20 * HOUR + HOUR // 2, 22 * HOUR + 59 * 60 + 59)
 
 
-def _due(rng: random.Random, created: int, kind: str, due: str) -> tuple[int | None, int]:
+def _due(rng: random.Random, created: int, kind: str, due: str) -> Due:
     late_in_day = created % DAY > 14 * HOUR
     day = after_workdays(created, max(pick(rng, WORKDAYS[kind]), int(late_in_day)))
     time = pick(rng, CLOSING)
