@@ -22,7 +22,7 @@ STOREYS = [
     {"client", "frames", "chains", "spill"},
     {"snapshots", "question"},
     {"reading"},
-    {"fetch", "spilling", "upsert"},
+    {"fetch", "spilling", "upsert", "thinning"},
     {"export"},
     {"sync"},
 ]

@@ -42,6 +42,7 @@ from trackstar_frames.pages import Page
 from trackstar_frames.schema import data_dictionary
 from trackstar_frames.snapshots import Snapshot, list_snapshots, read_snapshot, write_snapshot
 from trackstar_frames.sync import sync_orders
+from trackstar_frames.thinning import thin_snapshots
 
 if TYPE_CHECKING:
     from trackstar_frames.plots import plot_ship_date_compliance, plot_status_mix
@@ -77,6 +78,7 @@ __all__ = [
     "ship_date_compliance",
     "status_mix",
     "sync_orders",
+    "thin_snapshots",
     "write_snapshot",
 ]
 

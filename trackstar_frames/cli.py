@@ -1,4 +1,4 @@
-"""The shell: ``trackstar-frames demo | fetch | snapshots | sandbox | cache``.
+"""The shell: ``trackstar-frames demo | fetch | export | sync | snapshots | sandbox | cache``.
 
 Exit codes: 0 done, 1 failed, 2 called wrongly. An error is one line. Credentials come from
 the environment only; they are never flags, which would stay in the shell's history.
@@ -89,19 +89,13 @@ def _demo(given: argparse.Namespace) -> None:
 
 def _fetch(given: argparse.Namespace) -> None:
     """Fetch orders with the credentials of the environment."""
-    filters = dict(map(_filter, given.filters))
-    grammar.encode(filters)
-    with tf.TrackstarClient(connection=given.connection) as client:
+    with _client(given) as client:
         frames = tf.fetch_orders(
             client=client,
             limit=given.limit,
-            page_size=given.page_size,
-            workers=given.workers,
-            refresh=given.refresh,
             offline=given.offline,
-            pii=given.pii,
             snapshot=given.snapshot,
-            **filters,
+            **_asked(given),
         )
     if given.output:
         frames.to_parquet(given.output)
@@ -110,6 +104,34 @@ def _fetch(given: argparse.Namespace) -> None:
         _say(_first_rows(frames.orders))
     if len(frames.problems):
         _say(f"{len(frames.problems):,} values are told in the table problems")
+
+
+def _export(given: argparse.Namespace) -> None:
+    """Fetch orders straight to one more snapshot, however many there are."""
+    with _client(given) as client:
+        snapshot = tf.export_orders(given.root, client=client, limit=given.limit, **_asked(given))
+    _say(f"exported to {snapshot.path} with {snapshot.info['requests']:,} requests")
+
+
+def _sync(given: argparse.Namespace) -> None:
+    """Ask for what has changed, and write the whole as one more snapshot."""
+    with _client(given) as client:
+        snapshot = tf.sync_orders(given.root, client=client, overlap=given.overlap, **_asked(given))
+    done = snapshot.info["sync"]
+    counts = ", ".join(f"{done[name]:,} {name}" for name in ("new", "changed", "unchanged"))
+    _say(f"synced to {snapshot.path} with {snapshot.info['requests']:,} requests: {counts}")
+
+
+def _client(given: argparse.Namespace) -> tf.TrackstarClient:
+    return tf.TrackstarClient(connection=given.connection)
+
+
+def _asked(given: argparse.Namespace) -> dict[str, Any]:
+    """Read the filters and options that all who ask the server take."""
+    filters = dict(map(_filter, given.filters))
+    grammar.encode(filters)
+    options = {name: getattr(given, name) for name in ("page_size", "workers", "refresh", "pii")}
+    return filters | options
 
 
 def _snapshots(given: argparse.Namespace) -> None:
@@ -175,27 +197,22 @@ def _parser() -> argparse.ArgumentParser:
     _add_sandbox_options(demo)
 
     fetch = _command(commands, "fetch", _fetch)
-    fetch.add_argument(
-        "filters",
-        nargs="*",
-        metavar="FILTER=VALUE",
-        help="for example created_date__gte=2026-01-01 status__in=open,packed",
-    )
+    _add_fetch_options(fetch, refresh="ask the server again")
     fetch.add_argument("--output", metavar="FOLDER", help="write all tables there, as Parquet")
     fetch.add_argument("--snapshot", metavar="ROOT", help="write one more snapshot under ROOT")
     fetch.add_argument("--limit", type=int, help="at most this many orders")
-    fetch.add_argument("--page-size", type=int, default=1000, help="orders of one request")
-    fetch.add_argument(
-        "--workers", type=int, default=8, help="pages on their way at a time (%(default)s)"
-    )
-    fetch.add_argument("--connection", help="a label for the data")
-    fetch.add_argument("--refresh", action="store_true", help="ask the server again")
     fetch.add_argument("--offline", action="store_true", help="read from disk only")
-    fetch.add_argument(
-        "--pii",
-        choices=PII,
-        default="keep",
-        help="what becomes of personal data (%(default)s); hash needs TRACKSTAR_PII_KEY",
+
+    export = _command(commands, "export", _export)
+    export.add_argument("root", metavar="ROOT", help="the folder of all snapshots")
+    _add_fetch_options(export, refresh="begin anew, though one that broke could be resumed")
+    export.add_argument("--limit", type=int, help="at most this many orders")
+
+    sync = _command(commands, "sync", _sync)
+    sync.add_argument("root", metavar="ROOT", help="the folder of all snapshots")
+    _add_fetch_options(sync, refresh="begin anew, though one that broke could be resumed")
+    sync.add_argument(
+        "--overlap", default="2h", help="how far to look back beyond the last one (%(default)s)"
     )
 
     snapshots = _command(commands, "snapshots", _snapshots)
@@ -221,6 +238,27 @@ def _command(commands: Any, name: str, run: Any) -> argparse.ArgumentParser:
     )
     command.set_defaults(run=run)
     return command
+
+
+def _add_fetch_options(command: argparse.ArgumentParser, *, refresh: str) -> None:
+    command.add_argument(
+        "filters",
+        nargs="*",
+        metavar="FILTER=VALUE",
+        help="for example created_date__gte=2026-01-01 status__in=open,packed",
+    )
+    command.add_argument("--page-size", type=int, default=1000, help="orders of one request")
+    command.add_argument(
+        "--workers", type=int, default=8, help="pages on their way at a time (%(default)s)"
+    )
+    command.add_argument("--connection", help="a label for the data")
+    command.add_argument("--refresh", action="store_true", help=refresh)
+    command.add_argument(
+        "--pii",
+        choices=PII,
+        default="keep",
+        help="what becomes of personal data (%(default)s); hash needs TRACKSTAR_PII_KEY",
+    )
 
 
 def _add_sandbox_options(command: argparse.ArgumentParser) -> None:

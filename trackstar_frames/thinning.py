@@ -1,0 +1,95 @@
+"""`thin_snapshots`: keep the snapshots that a rule asks for, and remove the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from trackstar_frames.aside import remove
+from trackstar_frames.parquet import disk_faults
+from trackstar_frames.settings import flag, whole
+from trackstar_frames.snapshots import list_snapshots
+
+__all__ = ["thin_snapshots"]
+
+
+def thin_snapshots(
+    root: str | os.PathLike[str],
+    *,
+    latest: int = 3,
+    daily: int = 14,
+    weekly: int = 8,
+    monthly: int = 24,
+    dry_run: bool = False,
+) -> pd.DataFrame:
+    """Remove old snapshots, but for those that a rule keeps, of each connection apart.
+
+    No snapshot needs another: what two of them share is there until the last one is removed.
+    Periods are of UTC, weeks begin on Monday; a period without a snapshot does not count.
+
+    Parameters
+    ----------
+    root
+        The folder of all snapshots.
+    latest
+        Keep the newest so many, 1 at least.
+    daily, weekly, monthly
+        Keep the last one of each of the newest so many days, weeks and months.
+    dry_run
+        Tell what would be done, and do nothing.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per snapshot that there was, oldest first: the columns of `list_snapshots`,
+        and kept_by: ``"latest"``, ``"daily"``, ``"weekly"`` or ``"monthly"``, the first that
+        keeps it; null for one that was removed.
+
+    Raises
+    ------
+    SettingsError
+        If a number is none, before anything is removed.
+    SnapshotError
+        If the disk refuses.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from trackstar_frames import OrderFrames, write_snapshot
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     for _ in range(3):
+    ...         _ = write_snapshot(OrderFrames.from_json({"id": "a1"}), root)
+    ...     thin_snapshots(root, latest=1)["kept_by"].fillna("removed").tolist()
+    ['removed', 'removed', 'latest']
+    """
+    rule = {
+        "latest": whole("latest", latest, low=1),
+        "daily": whole("daily", daily, low=0),
+        "weekly": whole("weekly", weekly, low=0),
+        "monthly": whole("monthly", monthly, low=0),
+    }
+    flag("dry_run", dry_run)
+    found = list_snapshots(root)
+    found["kept_by"] = pd.Series(None, found.index, dtype="str")
+    for _, ours in found.groupby("connection", dropna=False):
+        for reason, number in rule.items():
+            kept = list(_kept(ours["as_of"], reason, number))
+            found.loc[found.index.isin(kept) & found["kept_by"].isna(), "kept_by"] = reason
+    if not dry_run:
+        for path in found.loc[found["kept_by"].isna(), "path"]:
+            with disk_faults(f"cannot remove {path}"):
+                remove(Path(path))
+    return found
+
+
+def _kept(as_of: pd.Series[pd.Timestamp], reason: str, number: int) -> Iterator[int]:
+    """Give the rows that one rule keeps; they are sorted by time."""
+    period = {"latest": None, "daily": "D", "weekly": "W-SUN", "monthly": "M"}[reason]
+    last = as_of
+    if period is not None:
+        periods = as_of.dt.tz_localize(None).dt.to_period(period)
+        last = as_of[~periods.duplicated(keep="last")]
+    yield from last.index[max(0, len(last) - number) :]
