@@ -167,3 +167,20 @@ def test_the_sandbox_serves_until_interrupted():
         assert len(tf.fetch_orders_df(client=client)) == 50
         server.send_signal(signal.SIGINT)
         assert server.wait(timeout=30) == 0
+
+
+@pytest.mark.usefixtures("connected")
+def test_export_and_sync_write_snapshots_and_tell_what_they_did(tmp_path, capsys):
+    root = str(tmp_path / "root")
+    assert main(["export", root, "created_date__gte=2020-01-01"]) == 0
+    assert re.fullmatch(rf"exported to {root}/\S+ with \d+ requests\n", capsys.readouterr().out)
+    assert main(["sync", root, "created_date__gte=2020-01-01", "--overlap", "90min"]) == 0
+    said = capsys.readouterr().out
+    assert re.fullmatch(
+        rf"synced to {root}/\S+ with \d+ requests: 0 new, 0 changed, \d+ unchanged\n", said
+    )
+    assert tf.list_snapshots(root)["orders"].tolist() == [300, 300]
+    assert main(["sync", root, "status=open"]) == 2
+    assert "cannot be kept in sync" in capsys.readouterr().err
+    assert main(["sync", root]) == 1
+    assert "answer another question" in capsys.readouterr().err

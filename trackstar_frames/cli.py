@@ -89,13 +89,14 @@ def _demo(given: argparse.Namespace) -> None:
 
 def _fetch(given: argparse.Namespace) -> None:
     """Fetch orders with the credentials of the environment."""
+    asked = _asked(given)
     with _client(given) as client:
         frames = tf.fetch_orders(
             client=client,
             limit=given.limit,
             offline=given.offline,
             snapshot=given.snapshot,
-            **_asked(given),
+            **asked,
         )
     if given.output:
         frames.to_parquet(given.output)
@@ -108,15 +109,17 @@ def _fetch(given: argparse.Namespace) -> None:
 
 def _export(given: argparse.Namespace) -> None:
     """Fetch orders straight to one more snapshot, however many there are."""
+    asked = _asked(given)
     with _client(given) as client:
-        snapshot = tf.export_orders(given.root, client=client, limit=given.limit, **_asked(given))
+        snapshot = tf.export_orders(given.root, client=client, limit=given.limit, **asked)
     _say(f"exported to {snapshot.path} with {snapshot.info['requests']:,} requests")
 
 
 def _sync(given: argparse.Namespace) -> None:
     """Ask for what has changed, and write the whole as one more snapshot."""
+    asked = _asked(given)
     with _client(given) as client:
-        snapshot = tf.sync_orders(given.root, client=client, overlap=given.overlap, **_asked(given))
+        snapshot = tf.sync_orders(given.root, client=client, overlap=given.overlap, **asked)
     done = snapshot.info["sync"]
     counts = ", ".join(f"{done[name]:,} {name}" for name in ("new", "changed", "unchanged"))
     _say(f"synced to {snapshot.path} with {snapshot.info['requests']:,} requests: {counts}")

@@ -1,0 +1,87 @@
+"""Old snapshots thinned by a rule: what is kept stays whole, of each connection apart."""
+
+import pandas as pd
+import pytest
+
+import trackstar_frames as tf
+from trackstar_frames import OrderFrames
+from trackstar_frames.frames import make_info
+
+
+def write(root, moment, connection=None):
+    tables = OrderFrames.from_json({"id": "a1"}).to_arrow()
+    told = make_info(fetched_at=pd.Timestamp(moment, tz="UTC").isoformat(), connection=connection)
+    return tf.write_snapshot(OrderFrames(tables, told), root).name
+
+
+def kept(told):
+    return told.set_index("name")["kept_by"].dropna().to_dict()
+
+
+def test_the_last_of_each_period_is_kept(tmp_path):
+    names = {
+        moment: write(tmp_path, moment)
+        for moment in pd.date_range("2026-01-01", "2026-03-20 18:00", freq="6h")
+    }
+    told = tf.thin_snapshots(tmp_path, latest=2, daily=3, weekly=2, monthly=2)
+    assert len(told) == len(names)
+    expected = {
+        "2026-03-20 18:00": "latest",
+        "2026-03-20 12:00": "latest",
+        "2026-03-19 18:00": "daily",
+        "2026-03-18 18:00": "daily",
+        "2026-03-15 18:00": "weekly",
+        "2026-02-28 18:00": "monthly",
+    }
+    by_name = {names[pd.Timestamp(moment)]: reason for moment, reason in expected.items()}
+    assert kept(told) == by_name
+    assert set(tf.list_snapshots(tmp_path)["name"]) == set(by_name)
+    assert {each.name for each in tmp_path.iterdir()} == set(by_name)
+    assert all(len(tf.read_snapshot(tmp_path, name).orders) == 1 for name in by_name)
+
+
+def test_a_dry_run_tells_the_same_and_removes_nothing(tmp_path):
+    for day in range(1, 6):
+        write(tmp_path, f"2026-01-0{day}")
+    rule = {"latest": 1, "daily": 2, "weekly": 0, "monthly": 0}
+    told = tf.thin_snapshots(tmp_path, **rule, dry_run=True)
+    assert len(tf.list_snapshots(tmp_path)) == 5
+    pd.testing.assert_frame_equal(tf.thin_snapshots(tmp_path, **rule), told)
+    assert len(tf.list_snapshots(tmp_path)) == 2
+
+
+def test_each_connection_is_thinned_apart(tmp_path):
+    for connection in ("acme", "zen", None):
+        for day in (1, 2):
+            write(tmp_path, f"2026-01-0{day}", connection)
+    tf.thin_snapshots(tmp_path, latest=1, daily=0, weekly=0, monthly=0)
+    left = tf.list_snapshots(tmp_path)
+    assert left["as_of"].dt.day.tolist() == [2, 2, 2]
+    assert set(left["connection"].fillna("-")) == {"acme", "zen", "-"}
+
+
+def test_what_shares_files_with_a_removed_one_stays_whole(serve, tmp_path):
+    client = serve(orders=40).client(rate_limit=None, cache=False)
+    for _ in range(3):
+        last = tf.sync_orders(tmp_path, client=client)
+    assert last.files["orders"][0].stat().st_nlink == 3
+    tf.thin_snapshots(tmp_path, latest=1, daily=0, weekly=0, monthly=0)
+    assert tf.list_snapshots(tmp_path)["name"].tolist() == [last.name]
+    assert len(last.read().orders) == 40
+    assert len(tf.sync_orders(tmp_path, client=client).read().orders) == 40
+
+
+def test_foreign_folders_are_left_alone_and_no_snapshots_are_fine(tmp_path):
+    (tmp_path / "notes").mkdir()
+    assert len(tf.thin_snapshots(tmp_path)) == 0
+    assert (tmp_path / "notes").is_dir()
+    assert len(tf.thin_snapshots(tmp_path / "nowhere")) == 0
+
+
+@pytest.mark.parametrize("wrong", [{"latest": 0}, {"daily": -1}, {"weekly": 1.5}, {"dry_run": 1}])
+def test_a_rule_that_is_none_removes_nothing(tmp_path, wrong):
+    for day in (1, 2):
+        write(tmp_path, f"2026-01-0{day}")
+    with pytest.raises(tf.SettingsError, match=next(iter(wrong))):
+        tf.thin_snapshots(tmp_path, **wrong)
+    assert len(tf.list_snapshots(tmp_path)) == 2
