@@ -15,12 +15,12 @@ PACKAGE = Path(tf.__file__).parent
 STOREYS = [
     {"errors", "tally", "crew", "windows", "forks", "rows"},
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
-    {"moments", "envelope", "convert", "dtypes", "personal", "compare"},
-    {"bodies", "filters", "session", "flatten"},
+    {"moments", "envelope", "convert", "dtypes", "personal", "compare", "scan"},
+    {"bodies", "filters", "session", "flatten", "differences", "measures"},
     {"pages", "tables", "parquet"},
     {"client", "frames", "chains"},
     {"snapshots", "reading"},
-    {"fetch"},
+    {"fetch", "between", "history"},
 ]
 STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}
 
@@ -67,7 +67,7 @@ def test_measures_plots_and_sandbox_keep_to_themselves(part, allowed):
 def test_every_file_has_its_storey():
     rooms = {path.stem for path in PACKAGE.glob("*.py")}
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert rooms | folders == {*STOREY, "__init__", "cli", "measures", "plots", "sandbox"}
+    assert rooms | folders == {*STOREY, "__init__", "cli", "plots", "sandbox"}
 
 
 def test_only_the_sandbox_itself_asks_for_the_client():

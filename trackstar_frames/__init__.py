@@ -8,8 +8,9 @@
 True
 
 Fetch with `fetch_orders_df` (orders) or `fetch_orders` (orders, lines, shipments,
-packages); keep with `write_snapshot`; judge with `ship_date_compliance`; draw with
-`plot_status_mix` and `plot_ship_date_compliance`.
+packages); keep with `write_snapshot`; judge with `ship_date_compliance`; compare two snapshots
+with `diff_snapshots` and `status_transitions`; draw with `plot_status_mix`,
+`plot_ship_date_compliance` and `plot_status_transitions`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from trackstar_frames.between import diff_snapshots, due_date_changes, status_transitions
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.errors import (
     ApiError,
@@ -36,13 +38,18 @@ from trackstar_frames.errors import (
 )
 from trackstar_frames.fetch import fetch_orders, fetch_orders_df
 from trackstar_frames.frames import OrderFrames
+from trackstar_frames.history import order_history
 from trackstar_frames.measures import compliance_rate, ship_date_compliance, status_mix
 from trackstar_frames.pages import Page
 from trackstar_frames.schema import data_dictionary
 from trackstar_frames.snapshots import Snapshot, list_snapshots, read_snapshot, write_snapshot
 
 if TYPE_CHECKING:
-    from trackstar_frames.plots import plot_ship_date_compliance, plot_status_mix
+    from trackstar_frames.plots import (
+        plot_ship_date_compliance,
+        plot_status_mix,
+        plot_status_transitions,
+    )
 
 __all__ = [
     "ApiError",
@@ -65,14 +72,19 @@ __all__ = [
     "TrackstarError",
     "compliance_rate",
     "data_dictionary",
+    "diff_snapshots",
+    "due_date_changes",
     "fetch_orders",
     "fetch_orders_df",
     "list_snapshots",
+    "order_history",
     "plot_ship_date_compliance",
     "plot_status_mix",
+    "plot_status_transitions",
     "read_snapshot",
     "ship_date_compliance",
     "status_mix",
+    "status_transitions",
     "write_snapshot",
 ]
 
