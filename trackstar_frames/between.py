@@ -13,7 +13,8 @@ import pyarrow as pa
 from trackstar_frames.differences import KINDS, differences
 from trackstar_frames.dtypes import to_frame
 from trackstar_frames.frames import OrderFrames
-from trackstar_frames.measures import as_ofs, redated, transitions
+from trackstar_frames.measures import redated, transitions
+from trackstar_frames.measures._sides import as_ofs
 from trackstar_frames.scan import scan
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots import Snapshot

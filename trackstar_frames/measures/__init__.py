@@ -4,7 +4,6 @@ Every table carries in ``attrs["trackstar"]`` what it was made from: when the da
 fetched and, for compliance, the whole policy. A rate never stands without its n.
 """
 
-from trackstar_frames.measures._sides import as_ofs
 from trackstar_frames.measures.compliance import OUTCOMES, compliance_rate, ship_date_compliance
 from trackstar_frames.measures.redated import redated
 from trackstar_frames.measures.status import status_mix
@@ -13,7 +12,6 @@ from trackstar_frames.measures.transitions import TRANSITIONS, transitions
 __all__ = [
     "OUTCOMES",
     "TRANSITIONS",
-    "as_ofs",
     "compliance_rate",
     "redated",
     "ship_date_compliance",

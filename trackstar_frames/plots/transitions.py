@@ -26,7 +26,7 @@ _MARKS: Mapping[str, str] = MappingProxyType(
 )
 _SHARES = colormaps["Blues"]
 _EMPTY, _NO_SHARE = "0.97", "0.88"
-_DARK = 0.55  # from this share on, white is read better than black
+_DARK = 0.715  # from this share on, white is read better than black
 _GAP = 0.25  # between the matrix and its margins, in cells
 _MOST_LETTERS = 20
 
@@ -108,7 +108,7 @@ def _cell(axes: Axes, x: float, y: float, row: Any, size: float) -> None:
     """Draw the orders of one pair of statuses."""
     known = not pd.isna(row.share)
     _box(axes, x, y, _SHARES(row.share) if known else _NO_SHARE)
-    ink = "white" if known and row.share > _DARK else "0.1"
+    ink = "white" if known and row.share > _DARK else "black"
     words = f"{row.orders:,}" + (f"\n{_percent(row.share)}" if known else "")
     axes.text(x + 0.05, y, words, ha="center", va="center", color=ink, fontsize=size)
     axes.plot(x - 0.38, y - 0.3, _MARKS[row.kind], color=ink, markersize=size * 0.6)
@@ -150,7 +150,7 @@ def _ticks(
 def _legend(axes: Axes, transitions: pd.DataFrame) -> None:
     n = {kind: transitions.loc[transitions["kind"] == kind, "orders"].sum() for kind in TRANSITIONS}
     drawn = [kind for kind in TRANSITIONS if n[kind]]
-    marks = [Line2D([], [], marker=_MARKS[kind], color="0.1", linestyle="none") for kind in drawn]
+    marks = [Line2D([], [], marker=_MARKS[kind], color="black", linestyle="none") for kind in drawn]
     legend(axes, marks, [f"{kind} ({n[kind]:,})" for kind in drawn], "move")
 
 
