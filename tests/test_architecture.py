@@ -13,14 +13,18 @@ PACKAGE = Path(tf.__file__).parent
 
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
-    {"errors", "tally", "crew", "windows", "forks", "rows"},
+    {"errors", "tally", "crew", "windows", "forks", "rows", "aside"},
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
-    {"moments", "envelope", "convert", "dtypes", "personal", "compare", "scan"},
-    {"bodies", "filters", "session", "flatten", "differences", "measures"},
-    {"pages", "tables", "parquet"},
-    {"client", "frames", "chains"},
-    {"snapshots", "reading"},
-    {"fetch", "between", "history"},
+    {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare", "scan"},
+    {"bodies", "filters", "session", "flatten", "older", "differences", "measures"},
+    {"pages", "joining"},
+    {"tables", "parquet"},
+    {"client", "frames", "chains", "spill"},
+    {"snapshots", "question"},
+    {"reading"},
+    {"fetch", "spilling", "upsert", "between", "history"},
+    {"export"},
+    {"sync"},
 ]
 STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}
 

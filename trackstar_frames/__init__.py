@@ -8,9 +8,9 @@
 True
 
 Fetch with `fetch_orders_df` (orders) or `fetch_orders` (orders, lines, shipments,
-packages); keep with `write_snapshot`; judge with `ship_date_compliance`; compare two snapshots
-with `diff_snapshots` and `status_transitions`; draw with `plot_status_mix`,
-`plot_ship_date_compliance` and `plot_status_transitions`.
+packages); keep with `write_snapshot`, `export_orders` and `sync_orders`; judge with
+`ship_date_compliance`; compare two snapshots with `diff_snapshots` and `status_transitions`; draw
+with `plot_status_mix`, `plot_ship_date_compliance` and `plot_status_transitions`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from trackstar_frames.errors import (
     SnapshotError,
     TrackstarError,
 )
+from trackstar_frames.export import export_orders
 from trackstar_frames.fetch import fetch_orders, fetch_orders_df
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.history import order_history
@@ -43,6 +44,7 @@ from trackstar_frames.measures import compliance_rate, ship_date_compliance, sta
 from trackstar_frames.pages import Page
 from trackstar_frames.schema import data_dictionary
 from trackstar_frames.snapshots import Snapshot, list_snapshots, read_snapshot, write_snapshot
+from trackstar_frames.sync import sync_orders
 
 if TYPE_CHECKING:
     from trackstar_frames.plots import (
@@ -74,6 +76,7 @@ __all__ = [
     "data_dictionary",
     "diff_snapshots",
     "due_date_changes",
+    "export_orders",
     "fetch_orders",
     "fetch_orders_df",
     "list_snapshots",
@@ -85,6 +88,7 @@ __all__ = [
     "ship_date_compliance",
     "status_mix",
     "status_transitions",
+    "sync_orders",
     "write_snapshot",
 ]
 

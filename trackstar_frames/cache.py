@@ -84,6 +84,10 @@ class PageCache:
             return
         self._try(lambda rows: rows.keep(key, row, expires))
 
+    def delete(self, key: str) -> None:
+        """Delete an answer, if it is there."""
+        self._try(lambda rows: rows.drop(key))
+
     def clear(self) -> int:
         """Delete every answer, of all connections, and tell how many there were."""
         if not self.path.exists():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
@@ -99,6 +101,12 @@ class TrackstarClient:
         """The label of the data."""
         return self.settings.connection
 
+    def identify(self, text: str) -> str:
+        """Hash a text so that it tells this connection's from another's: by label or by token."""
+        if self.connection is None:
+            return self.session.fingerprint(text)
+        return hashlib.sha256(f"{self.connection}\0{text}".encode()).hexdigest()
+
     def iter_pages(
         self,
         page_token: str | None = None,
@@ -155,7 +163,7 @@ class TrackstarClient:
                 query,
                 page_size=page_size,
                 page_token=page_token,
-                refresh=refresh,
+                since=math.inf if refresh else 0.0,
                 offline=offline,
             )
         )

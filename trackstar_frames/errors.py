@@ -159,7 +159,8 @@ class IncompleteFetchError(TrackstarError):
     Attributes
     ----------
     frames : OrderFrames or None
-        What was read before the fault (None once the error was pickled).
+        What was read before the fault (None once the error was pickled, and of an export or
+        a sync, which keep nothing in memory).
     pages : int
         How many pages that was.
     """
@@ -168,9 +169,9 @@ class IncompleteFetchError(TrackstarError):
         self,
         message: str,
         *,
-        frames: OrderFrames,
+        frames: OrderFrames | None,
         pages: int,
-        resume: Callable[[TrackstarClient | None], OrderFrames],
+        resume: Callable[[TrackstarClient | None], Any],
         **fields: Any,
     ) -> None:
         super().__init__(message, **fields)
@@ -178,7 +179,7 @@ class IncompleteFetchError(TrackstarError):
         self.pages = pages
         self._resume = resume
 
-    def resume(self, client: TrackstarClient | None = None) -> OrderFrames:
+    def resume(self, client: TrackstarClient | None = None) -> Any:
         """Go on from where the fetch broke, and return the whole.
 
         Parameters
@@ -189,8 +190,9 @@ class IncompleteFetchError(TrackstarError):
 
         Returns
         -------
-        OrderFrames
-            All tables: the pages read before the fault, and the rest.
+        OrderFrames or Snapshot
+            What the call that broke was to give: the pages read before the fault, and the
+            rest.
 
         Raises
         ------

@@ -12,17 +12,13 @@ import pandas as pd
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.errors import SettingsError
-from trackstar_frames.filters import MAX_LIST, encode, is_list
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.pages import MAX_PAGE
+from trackstar_frames.question import Question
 from trackstar_frames.reading import Reading
-from trackstar_frames.settings import check_source, flag, pii_key, whole
 from trackstar_frames.snapshots import write_snapshot
 
 __all__ = ["fetch_orders", "fetch_orders_df"]
-
-#: More chains than this wait for one another, at any rate that the API allows.
-MAX_WORKERS = 32
 
 
 def fetch_orders_df(
@@ -162,55 +158,24 @@ def fetch_orders(
     >>> len(frames.orders), frames.info["duplicates"]
     (50, 0)
     """
-    page_size = whole("page_size", page_size, low=1, high=MAX_PAGE)
-    limit = None if limit is None else whole("limit", limit, low=1)
-    workers = whole("workers", workers, low=1, high=MAX_WORKERS)
-    if client is not None and not isinstance(client, TrackstarClient):
-        raise SettingsError(f"client={client!r} must be a TrackstarClient, or None")
-    if progress is not None:
-        flag("progress", progress)
     if snapshot is not None and not isinstance(snapshot, (str, os.PathLike)):
         raise SettingsError(f"snapshot={snapshot!r} must be the path of a folder, or None")
     check_backend(dtype_backend)
-    check_source(refresh=refresh, offline=offline, cache=client is None or client.settings.cache)
-    key = pii_key(pii)
-    filters = {name: list(each) if is_list(each) else each for name, each in filters.items()}
-    queries = encode(filters, extra_params)
-    asked = _asked(filters, extra_params or {}, pii) | {"limit": limit}
-    reading = Reading(
-        queries,
-        asked,
-        key=key,
+    question = Question.of(
+        filters,
+        client=client,
         page_size=page_size,
+        limit=limit,
         workers=workers,
         refresh=refresh,
         offline=offline,
         progress=progress,
-        dtype_backend=dtype_backend,
+        pii=pii,
+        extra_params=extra_params,
     )
+    reading = Reading(question, dtype_backend=dtype_backend)
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
         frames = reading.run(chosen)
     if snapshot is not None:
         write_snapshot(frames, snapshot)
     return frames
-
-
-def _asked(filters: dict[str, Any], extra: Mapping[str, Any], pii: str) -> dict[str, Any]:
-    """Tell what was asked; tags and unknown parameters are free-form, and hidden as those are."""
-    told = {name: _as_json(value) for name, value in filters.items()}
-    more = {name: _as_json(value) for name, value in extra.items()}
-    if pii != "keep":
-        told |= dict.fromkeys((name for name in told if name.startswith("trackstar_tags")), "*")
-        more = dict.fromkeys(more, "*")
-    return {"filters": told, "extra_params": more, "pii": pii}
-
-
-def _as_json(value: Any) -> Any:
-    """Write a filter's value as JSON, and small: it travels with every frame."""
-    if isinstance(value, (str, int, float, bool)) or value is None:
-        return value
-    if not isinstance(value, list):
-        return str(value)
-    told = [_as_json(each) for each in value[:MAX_LIST]]
-    left = len(value) - len(told)
-    return [*told, f"... and {left:,} more"] if left else told

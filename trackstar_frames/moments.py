@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, date, datetime, timedelta
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.errors import FilterError
+from trackstar_frames.errors import FilterError, SettingsError
 
-__all__ = ["is_day", "stamp"]
+__all__ = ["duration", "is_day", "stamp"]
 
 #: x > 1.5 means x > 1 for whole seconds, and x >= 1.5 means x >= 2.
 _ROUND_UP = MappingProxyType({"gt": 0, "gte": 1, "lt": 1, "lte": 0})
@@ -123,3 +125,30 @@ def _later(moment: datetime, seconds: int) -> datetime:
 
 def _write(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat() + "Z"
+
+
+def duration(name: str, value: object) -> float:
+    """Read a length of time, in seconds: a number of them, a timedelta, or text as pandas has it.
+
+    Raises
+    ------
+    SettingsError
+        If it is none, endless or negative.
+
+    Examples
+    --------
+    >>> duration("overlap", "90min"), duration("overlap", 60)
+    (5400.0, 60.0)
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    try:
+        length = pd.Timedelta(value, unit="s") if is_number else pd.Timedelta(value)  # type: ignore[arg-type]
+        seconds = math.nan if isinstance(value, bool) else length.total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise SettingsError(
+            f"{name}={value!r} must be a length of time of at least 0: seconds, a timedelta, or "
+            f"text such as '2h'"
+        )
+    return float(seconds)

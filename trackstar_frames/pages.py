@@ -65,7 +65,7 @@ def walk(
     *,
     page_size: int = MAX_PAGE,
     page_token: str | None = None,
-    refresh: bool = False,
+    since: float = 0.0,
     offline: bool = False,
     chain: float | None = None,
     store: bool = True,
@@ -86,8 +86,8 @@ def walk(
         Orders of one page.
     page_token
         Where to start; the first page by default.
-    refresh, offline, chain, store, watch
-        As for `Session.get`; with a `chain`, `refresh` has been done.
+    since, offline, chain, store, watch
+        As for `Session.get`; with a `chain`, its age decides, not `since`.
 
     Yields
     ------
@@ -117,7 +117,7 @@ def walk(
         answer = session.get(
             PATH,
             {**params, "limit": str(page_size), **cursor},
-            refresh=refresh and chain is None,
+            since=since if chain is None else 0.0,
             offline=offline,
             chain=chain,
             store=store,

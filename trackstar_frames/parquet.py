@@ -1,40 +1,65 @@
-"""Tables on disk: a folder of plain Parquet files for each table, whole or not at all."""
+"""Tables on disk: a folder of plain Parquet files for each table, whole or not at all.
+
+The orders stand in one sequence, cut into parts; a part has a file in each table's folder.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trackstar_frames.errors import SnapshotError
+from trackstar_frames.aside import aside, flush, put
+from trackstar_frames.errors import SnapshotError, TrackstarError
+from trackstar_frames.joining import split
+from trackstar_frames.manifest import FILE, File, Key, Manifest, Part, file_name
+from trackstar_frames.older import read_older
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 
-__all__ = ["aside", "files", "locate", "read", "read_footer", "write"]
+__all__ = [
+    "PART",
+    "Writer",
+    "disk_faults",
+    "files",
+    "locate",
+    "manifest",
+    "read",
+    "read_ids",
+    "read_part",
+    "read_span",
+    "write",
+    "writing",
+]
+
+#: Orders of one part; each of its files is one row group.
+PART = 100_000
 
 _KEY = b"trackstar_frames"
-_ROW_GROUP = 100_000
+_T = TypeVar("_T")
 
 
 def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: Any) -> None:
-    """Write tables aside, flush them, and put them in place by one rename.
+    """Write tables as a folder.
 
     Parameters
     ----------
     path
         The folder to make. An empty one, or an earlier one of this package, is replaced.
     tables
-        By name.
+        By name; sorted, as `assemble` makes them.
     info
-        What each footer tells of the fetch.
+        What the folder tells of the fetch.
 
     Raises
     ------
@@ -43,17 +68,11 @@ def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: An
     """
     target = locate(path)
     if target.exists() and not _is_empty(target):
-        read_footer(target)  # or refuse to touch it
-    footer = {
-        "schema_version": SCHEMA_VERSION,
-        "written_at": datetime.now(UTC).isoformat(),
-        "rows": {name: len(table) for name, table in tables.items()},
-        "info": info,
-    }
-    with _disk_faults(f"cannot write {target}"), aside(target) as folder:
-        for name, table in tables.items():
-            _write_table(folder / name, table, footer)
-        _replace(folder, target)
+        manifest(target)  # or refuse to touch it
+    with writing(target, info) as writer:
+        for part in split(tables, PART):
+            writer.add(part)
+        put(writer.finish(info), target)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], dict[str, Any]]:
@@ -65,13 +84,19 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], dict[str, A
         If it is missing, damaged, of another origin, or of a newer schema.
     """
     folder = locate(path)
-    footer = read_footer(folder)
-    tables = {name: _read_table(folder / name, footer["rows"][name]) for name in TABLES}
-    return tables, footer["info"]
+    said = manifest(folder)
+    parts = [read_part(folder, place, part) for place, part in enumerate(said.parts)]
+    tables = {
+        name: pa.concat_tables(
+            [TABLES[name].schema.empty_table(), *(part[name] for part in parts)]
+        ).combine_chunks()
+        for name in TABLES
+    }
+    return tables, said.info
 
 
-def read_footer(folder: Path) -> dict[str, Any]:
-    """Read what a folder says of itself: schema_version, written_at, rows, info.
+def manifest(folder: Path) -> Manifest:
+    """Read what a folder says of itself.
 
     Raises
     ------
@@ -80,16 +105,37 @@ def read_footer(folder: Path) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise SnapshotError(f"there is no snapshot at {folder}")
-    with _disk_faults(f"{folder} is not a snapshot of this package, or is damaged"):
-        file, *_ = files(folder / "orders")
-        metadata = pq.read_schema(file).metadata or {}
-        footer: dict[str, Any] = json.loads(metadata[_KEY])
-    if footer["schema_version"] > SCHEMA_VERSION:
-        raise SnapshotError(
-            f"{folder} has schema {footer['schema_version']}, and this package knows up to "
-            f"{SCHEMA_VERSION}; update trackstar_frames"
-        )
-    return footer
+    with disk_faults(f"{folder} is not a snapshot of this package, or is damaged"):
+        return Manifest.read(folder) if (folder / FILE).exists() else read_older(folder, _KEY)
+
+
+def read_ids(folder: Path, place: int) -> pa.ChunkedArray:
+    """Read the ids of the orders of one part."""
+    path = folder / "orders" / file_name(place)
+    with disk_faults(f"{path} is damaged"), pq.ParquetFile(path) as file:
+        return file.read(["id"])["id"]
+
+
+def read_span(folder: Path, place: int, column: str) -> tuple[int, datetime | None]:
+    """Tell in how many orders of one part a column is null, and its greatest value."""
+    path = folder / "orders" / file_name(place)
+    with disk_faults(f"{path} is damaged"), pq.ParquetFile(path) as file:
+        groups = [file.metadata.row_group(each) for each in range(file.num_row_groups)]
+        found = [
+            group.column(each).statistics
+            for group in groups
+            for each in range(group.num_columns)
+            if group.column(each).path_in_schema == column
+        ]
+    if not found:  # of an older schema
+        return sum(group.num_rows for group in groups), None
+    greatest = max((each.max for each in found if each.has_min_max), default=None)
+    return sum(each.null_count for each in found), greatest
+
+
+def read_part(folder: Path, place: int, part: Part) -> dict[str, pa.Table]:
+    """Read one part, and make sure that it is whole."""
+    return _for_each_table(lambda name: _read_file(folder / name / file_name(place), part, name))
 
 
 def locate(path: str | os.PathLike[str]) -> Path:
@@ -103,77 +149,127 @@ def files(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def aside(target: Path) -> Iterator[Path]:
-    """Give a private folder beside `target` to write in; it is gone afterwards if unused."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = target.parent / f".{target.name}.{uuid.uuid4().hex}.partial"
-    folder.mkdir(mode=0o700)
+def writing(target: Path, info: Mapping[str, Any]) -> Iterator[Writer]:
+    """Give what writes a folder aside, to be put at `target` when it is finished."""
+    with disk_faults(f"cannot write {target}"), aside(target) as folder:
+        yield Writer(folder, info)
+
+
+class Writer:
+    """Writes a folder of tables, part by part.
+
+    Parameters
+    ----------
+    folder
+        Where; empty.
+    info
+        What the fetch told.
+    """
+
+    def __init__(self, folder: Path, info: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._info = info
+        self._parts: list[Part] = []
+        for name in TABLES:
+            (folder / name).mkdir(mode=0o700)
+
+    def add(self, tables: Mapping[str, pa.Table]) -> None:
+        """Write one more part: its orders come after those before it."""
+        footer = {"schema_version": SCHEMA_VERSION, "info": dict(self._info)}
+        metadata = {_KEY: json.dumps(footer)}
+        written = _for_each_table(
+            lambda name: _write_file(
+                self._next(name), tables[name].replace_schema_metadata(metadata)
+            )
+        )
+        self._parts.append(Part(_first(tables["orders"]), written))
+
+    def link(self, folder: Path, place: int, part: Part) -> None:
+        """Take a part of another folder over, as it is, without writing it again."""
+        for name in TABLES:
+            _link(folder / name / file_name(place), self._next(name))
+        self._parts.append(part)
+
+    def finish(self, info: Mapping[str, Any]) -> Path:
+        """Write what the folder says of itself; then it is whole."""
+        if not self._parts:
+            self.add({name: table.schema.empty_table() for name, table in TABLES.items()})
+        for name in TABLES:
+            flush(self.folder / name)
+        flush(Manifest.of(self._parts, dict(info)).write(self.folder))
+        flush(self.folder)
+        return self.folder
+
+    def _next(self, table: str) -> Path:
+        return self.folder / table / file_name(len(self._parts))
+
+
+@contextmanager
+def disk_faults(what: str) -> Iterator[None]:
+    """Make what disks and files may raise a SnapshotError."""
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        yield
+    except (OSError, ValueError, KeyError, pa.ArrowException, msgspec.MsgspecError) as error:
+        if isinstance(error, TrackstarError):
+            raise
+        raise SnapshotError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-def _write_table(folder: Path, table: pa.Table, footer: Mapping[str, Any]) -> None:
-    folder.mkdir(mode=0o700)
-    path = folder / "part-00000.parquet"
+def _first(orders: pa.Table) -> Key | None:
+    if not len(orders):
+        return None
+    created = orders["created_date"][0].cast(pa.int64()).as_py()
+    return created, orders["id"][0].as_py()
+
+
+def _write_file(path: Path, table: pa.Table) -> File:
+    sink = pa.BufferOutputStream()
     pq.write_table(
-        table.replace_schema_metadata({_KEY: json.dumps(footer)}),
-        path,
-        compression="zstd",
-        row_group_size=_ROW_GROUP,
-        write_page_checksum=True,
+        table, sink, compression="zstd", row_group_size=max(1, len(table)), write_page_checksum=True
     )
-    path.chmod(0o600)
-    _flush(path)
-    _flush(folder)
+    written = sink.getvalue()
+    with path.open("xb") as file:
+        path.chmod(0o600)
+        file.write(written)
+        file.flush()
+        os.fsync(file.fileno())
+    return File(len(table), written.size, hashlib.sha256(written).hexdigest())
 
 
-def _read_table(folder: Path, rows: int) -> pa.Table:
-    schema = TABLES[folder.name].schema
-    with _disk_faults(f"{folder} is damaged"):
-        parts = [
-            pq.ParquetFile(file, page_checksum_verification=True).read() for file in files(folder)
-        ]
-        table = pa.concat_tables(parts).select(schema.names).cast(schema).combine_chunks()
-    if len(table) != rows:
-        raise SnapshotError(f"{folder} is damaged: it holds {len(table):,} rows, not {rows:,}")
+def _read_file(path: Path, part: Part, name: str) -> pa.Table:
+    with disk_faults(f"{path} is damaged"):
+        body, known = path.read_bytes(), part.files[name]
+        if known.sha256 and hashlib.sha256(body).hexdigest() != known.sha256:
+            raise SnapshotError(f"{path} is damaged: it is not what was written")
+        file = pq.ParquetFile(pa.BufferReader(body), page_checksum_verification=True)
+        table = _as_now(file.read(), name)
+    if len(table) != known.rows:
+        raise SnapshotError(f"{path} is damaged: it holds {len(table):,} rows, not {known.rows:,}")
     return table
 
 
-def _replace(folder: Path, target: Path) -> None:
-    """Rename a finished folder into place, over an earlier one."""
-    earlier = folder.with_suffix(".earlier")
-    if target.exists():
-        target.rename(earlier)
+def _as_now(table: pa.Table, name: str) -> pa.Table:
+    """Give the columns of today's schema; those that an older one did not have are null."""
+    schema = TABLES[name].schema
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)
+
+
+def _link(source: Path, target: Path) -> None:
     try:
-        folder.rename(target)
-    except OSError:
-        if earlier.exists():
-            earlier.rename(target)
-        raise
-    _flush(target.parent)
-    shutil.rmtree(earlier, ignore_errors=True)
+        os.link(source, target)
+    except OSError:  # another disk, or one that knows no links
+        shutil.copyfile(source, target)
+        target.chmod(0o600)
+        flush(target)
 
 
-def _flush(path: Path) -> None:
-    """Have the disk hold it before it is named; folders cannot be flushed on Windows."""
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _disk_faults(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise SnapshotError(f"{what}: {type(error).__name__}: {error}") from error
+def _for_each_table(work: Callable[[str], _T]) -> dict[str, _T]:
+    with ThreadPoolExecutor(pa.cpu_count()) as threads:
+        return dict(zip(TABLES, threads.map(work, TABLES), strict=True))

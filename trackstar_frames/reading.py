@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from concurrent.futures import Future
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from trackstar_frames.chains import Listing, Place
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.crew import Crew
+from trackstar_frames.dtypes import DtypeBackend
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
 from trackstar_frames.flatten import Batch, Flattener
 from trackstar_frames.frames import OrderFrames, make_info
 from trackstar_frames.pages import Page, walk
 from trackstar_frames.personal import hide
 from trackstar_frames.progress import Progress
+from trackstar_frames.question import Question
 from trackstar_frames.session import Watch
 from trackstar_frames.settings import Masked, pii_key
 from trackstar_frames.tables import assemble
 
-__all__ = ["Reading"]
+__all__ = ["Reading", "broken"]
 
 
 class Reading:
@@ -30,72 +34,58 @@ class Reading:
 
     Parameters
     ----------
-    queries
-        The parameters of each listing.
-    asked
-        What the frames tell of the question: filters, extra_params, limit, pii.
-    page_size, workers, refresh, offline, progress, dtype_backend
+    question
+        What is asked.
+    since
+        Pages that the server gave before this time (Unix seconds) are asked for anew.
+    dtype_backend
         As for `fetch_orders`.
-    key
-        What personal data are hashed under.
     """
 
     def __init__(
-        self,
-        queries: list[dict[str, str]],
-        asked: dict[str, Any],
-        *,
-        key: Masked | None = None,
-        **options: Any,
+        self, question: Question, *, since: float = 0.0, dtype_backend: DtypeBackend = None
     ) -> None:
-        self._queries = queries
-        self._asked = asked
-        self._options = options
-        self._key = key
+        self._question = question
+        self._since = math.inf if question.refresh else since
+        self._dtype_backend = dtype_backend
+        self._key: Masked | None = None
         self._client: TrackstarClient | None = None
         # The server's first orders are those of one chain, read in its order.
-        self._listing = Listing(queries, divides=self._limit is None)
+        self._listing = Listing(question.queries, divides=question.limit is None)
         self._taken: list[_Taken] = []
         self._lock = threading.Lock()
         self._requests = 0
+        self._began = math.inf
         self._broke = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What was read, and whom to ask, stay in this process: orders are personal data.
         # The pages that a refresh has brought are on disk, and need not be asked again;
         # where none was stored, what is on disk is what the refresh was to replace.
-        options = self._options | {"refresh": self._options["refresh"] and self._hides}
-        return partial(Reading, **options), (self._queries, self._asked)
+        question = self._question
+        again = replace(question, refresh=question.refresh and question.hides)
+        return partial(Reading, dtype_backend=self._dtype_backend), (again,)
 
     def run(self, client: TrackstarClient | None) -> OrderFrames:
         """Read to the end, or raise with what was read."""
-        self._client = client = client or self._client
-        if client is None:
-            raise SettingsError("an error that was pickled has no client; call resume(client=...)")
-        self._key = self._key or pii_key(self._asked["pii"])  # a pickle has lost it
-        error = self._try_to_read(client)
+        error = self.read(client)
         if error is None:
             return self._frames(complete=True)
-        if self._hides:
+        if self._question.hides:
             error.__traceback__ = None  # its frames hold the page that was read last
         if not self._taken:
             raise error
         raise self._broken(error) from error
 
-    @property
-    def _limit(self) -> int | None:
-        limit: int | None = self._asked["limit"]
-        return limit
-
-    @property
-    def _hides(self) -> bool:
-        hides: bool = self._asked["pii"] != "keep"
-        return hides
-
-    def _try_to_read(self, client: TrackstarClient) -> Exception | None:
-        hides = partial(hide, how=self._asked["pii"], key=self._key)
+    def read(self, client: TrackstarClient | None) -> Exception | None:
+        """Read to the end, or to where it breaks, and give what broke it."""
+        self._client = client = client or self._client
+        if client is None:
+            raise SettingsError("an error that was pickled has no client; call resume(client=...)")
+        self._key = self._key or pii_key(self._question.pii)  # a pickle has lost it
+        self._began = min(self._began, time.time())
         error = None
-        with Progress(shown=self._options["progress"]) as bar, Flattener(hides) as flattener:
+        with Progress(shown=self._question.progress) as bar, Flattener(self._keep) as flattener:
             try:
                 self._read(client, bar, flattener)
             except Exception as fault:  # noqa: BLE001  (told with what was read before it)
@@ -106,45 +96,32 @@ class Reading:
                 page.batches.result()
         return error
 
-    def _read(self, client: TrackstarClient, bar: Progress, flattener: Flattener) -> None:
-        crew = Crew(self._options["workers"] if self._limit is None else 1)
-        walk_one = partial(
-            walk,
-            client.session,
-            page_size=min(self._options["page_size"], self._limit or self._options["page_size"]),
-            refresh=self._options["refresh"],
-            offline=self._options["offline"],
-            store=not self._hides,
-            watch=_Watch(bar, crew),
-        )
-        self._listing.read(walk_one, partial(self._take, bar, flattener), crew)
-
-    def _take(self, bar: Progress, flattener: Flattener, place: Place, page: Page) -> bool:
-        orders = page.raw_orders[: self._left]
-        batches = flattener.add(orders)
-        with self._lock:
-            self._taken.append(
-                _Taken(place, len(orders), page.from_cache, page.fetched_at, batches)
-            )
-        bar.add(len(orders))
-        return self._left != 0
+    @property
+    def pages(self) -> int:
+        """How many pages were read."""
+        return len(self._taken)
 
     @property
-    def _left(self) -> int | None:
-        """How many orders are still wanted; None is all."""
-        return None if self._limit is None else self._limit - _orders(self._taken)
+    def orders(self) -> int:
+        """How many orders were on them."""
+        return sum(page.orders for page in self._taken)
 
-    def _frames(self, *, complete: bool) -> OrderFrames:
-        taken = sorted(self._taken, key=lambda page: page.place)
-        if complete:
-            taken = [page for page in taken if not self._listing.comes_again(page.place)]
-        # Once an error has been given out, it can be resumed more than once.
-        batches = [batch for page in taken for batch in page.batches.result()]
-        tables, duplicates = assemble([dict(each) for each in batches] if self._broke else batches)
+    def ranks(self) -> list[int]:
+        """Give the rank of each page by the server's sequence; -1 if its orders come again."""
+        places = [page.place for page in self._taken]
+        ranks = {place: rank for rank, place in enumerate(sorted(places))}
+        comes_again = self._listing.comes_again
+        return [-1 if comes_again(place) else ranks[place] for place in places]
+
+    def info(self, *, duplicates: int, complete: bool = True) -> dict[str, Any]:
+        """Tell where the orders come from."""
+        taken = self._wanted() if complete else self._taken
         fetched_at = min((page.fetched_at for page in taken), default=None)
-        info = make_info(
-            **self._asked,
-            connection=self._client.connection if self._client else None,
+        told, client = self._question.told, self._client
+        return make_info(
+            **{**told, "question": client and client.identify(told["question"])},
+            connection=client and client.connection,
+            began=datetime.fromtimestamp(self._began, UTC).isoformat(),
             fetched_at=fetched_at and fetched_at.isoformat(),
             pages=len(taken),
             requests=self._requests,
@@ -152,26 +129,84 @@ class Reading:
             duplicates=duplicates,
             complete=complete,
         )
-        return OrderFrames(tables, info, dtype_backend=self._options["dtype_backend"])
+
+    def _read(self, client: TrackstarClient, bar: Progress, flattener: Flattener) -> None:
+        question = self._question
+        crew = Crew(question.workers if question.limit is None else 1)
+        walk_one = partial(
+            walk,
+            client.session,
+            page_size=min(question.page_size, question.limit or question.page_size),
+            since=self._since,
+            offline=question.offline,
+            store=not question.hides,
+            watch=_Watch(bar, crew),
+        )
+        self._listing.read(walk_one, partial(self._take, bar, flattener), crew)
+
+    def _take(self, bar: Progress, flattener: Flattener, place: Place, page: Page) -> bool:
+        orders = page.raw_orders[: self._left]
+        with self._lock:
+            number = len(self._taken)
+            taken = _Taken(place, len(orders), page.from_cache, page.fetched_at)
+            self._taken.append(taken)
+        taken.batches = flattener.add(orders, number)
+        bar.add(len(orders))
+        return self._left != 0
+
+    def _keep(self, batch: Batch, number: int) -> Any:  # noqa: ARG002  (others keep it elsewhere)
+        """Keep a batch of the page of this number; on a thread that flattens."""
+        return hide(batch, self._question.pii, self._key)
+
+    @property
+    def _left(self) -> int | None:
+        """How many orders are still wanted; None is all."""
+        return None if self._question.limit is None else self._question.limit - self.orders
+
+    def _wanted(self) -> list[_Taken]:
+        return [page for page in self._taken if not self._listing.comes_again(page.place)]
+
+    def _frames(self, *, complete: bool) -> OrderFrames:
+        wanted = self._wanted() if complete else self._taken
+        taken = sorted(wanted, key=lambda page: page.place)
+        # Once an error has been given out, it can be resumed more than once.
+        batches = [batch for page in taken for batch in page.batches.result()]
+        tables, duplicates = assemble([dict(each) for each in batches] if self._broke else batches)
+        info = self.info(duplicates=duplicates, complete=complete)
+        return OrderFrames(tables, info, dtype_backend=self._dtype_backend)
 
     def _broken(self, error: Exception) -> IncompleteFetchError:
         self._broke = True
-        known = error if isinstance(error, TrackstarError) else TrackstarError(str(error))
-        pages, orders = len(self._taken), _orders(self._taken)
-        return IncompleteFetchError(
-            f"the fetch broke after {pages} pages ({orders:,} orders), which "
-            f".frames holds; .resume() goes on from there: {error}",
+        return broken(
+            error,
+            f"the fetch broke after {self.pages} pages ({self.orders:,} orders), which "
+            f".frames holds; .resume() goes on from there",
             frames=self._frames(complete=False),
-            pages=pages,
+            pages=self.pages,
             resume=self.run,
-            status=known.status,
-            request_id=known.request_id,
-            retryable=known.retryable,
-            retry_after=known.retry_after,
         )
 
 
-@dataclass(frozen=True)
+def broken(error: Exception, message: str, **told: Any) -> IncompleteFetchError:
+    """Word what broke a fetch after its first page."""
+    known = error if isinstance(error, TrackstarError) else TrackstarError(str(error))
+    return IncompleteFetchError(
+        f"{message}: {error}",
+        status=known.status,
+        request_id=known.request_id,
+        retryable=known.retryable,
+        retry_after=known.retry_after,
+        **told,
+    )
+
+
+def _nothing() -> Future[list[Any]]:
+    nothing: Future[list[Any]] = Future()
+    nothing.set_result([])
+    return nothing
+
+
+@dataclass
 class _Taken:
     """A page that was read."""
 
@@ -179,7 +214,7 @@ class _Taken:
     orders: int
     from_cache: bool
     fetched_at: datetime
-    batches: Future[list[Batch]]
+    batches: Future[list[Any]] = field(default_factory=_nothing)
 
 
 class _Watch(Watch):
@@ -195,7 +230,3 @@ class _Watch(Watch):
     def wait(self, why: str, seconds: float) -> None:
         self._bar.waiting(why, seconds)
         self._crew.wait(seconds)
-
-
-def _orders(taken: list[_Taken]) -> int:
-    return sum(page.orders for page in taken)

@@ -71,6 +71,12 @@ class Rows(SQLiteDict):
             deleted = self._purge()
         self._checkpoint(deleted)
 
+    def drop(self, key: str) -> None:
+        """Delete a row."""
+        with self.connection(commit=True) as connection:
+            deleted = connection.execute("DELETE FROM pages WHERE key = ?", (key,)).rowcount
+        self._checkpoint(deleted)
+
     def wipe(self) -> None:
         """Delete every row, and give the space back."""
         with self.connection(commit=True) as connection:

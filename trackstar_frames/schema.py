@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LIFECYCLE", "SCHEMA_VERSION", "TABLES", "Column", "Table", "data_dictionary"]
 
-#: Written into every Parquet footer; raised when the meaning of a column changes.
-SCHEMA_VERSION = 1
+#: Written into every Parquet footer; raised when columns, their meaning or the files change.
+SCHEMA_VERSION = 2
 
 #: The statuses of an order: seven on the path, then four off it.
 LIFECYCLE = (

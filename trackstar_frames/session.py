@@ -8,6 +8,7 @@ only when it is whole.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ class Session:
         path: str,
         params: dict[str, str],
         *,
-        refresh: bool = False,
+        since: float = 0.0,
         offline: bool = False,
         chain: float | None = None,
         store: bool = True,
@@ -114,8 +115,8 @@ class Session:
         ----------
         path, params
             What to ask for.
-        refresh
-            Ask the server, whatever is on disk.
+        since
+            Pages that the server gave before this time (Unix seconds) are asked for anew.
         offline
             Ask the disk only.
         chain
@@ -138,10 +139,9 @@ class Session:
             If the server gives no whole answer, after the tries that the settings allow.
         """
         key = self._key(path, params)
-        if not refresh:
-            stored = self._look_up(key, chain, check, offline=offline)
-            if stored is not None:
-                return stored
+        stored = self._look_up(key, chain, since, check, offline=offline)
+        if stored is not None:
+            return stored
         if offline:
             raise OfflineMissError(
                 "offline=True, and a page of this listing is not on disk (never read with this "
@@ -157,6 +157,35 @@ class Session:
         fetched = datetime.fromtimestamp(fetched_seconds, UTC)
         return Answer(body, envelope, fetched, expires, from_cache=False)
 
+    def fingerprint(self, text: str) -> str:
+        """Hash a text under the credentials: without them it is neither found nor made."""
+        return self._credentials.fingerprint(text)
+
+    def began(self, work: str, *, anew: bool = False) -> float:
+        """Tell when a piece of work was begun that was not ended: now, unless it is on disk.
+
+        Parameters
+        ----------
+        work
+            What tells it from others.
+        anew
+            Begin it now, whatever is on disk.
+        """
+        now = time.time()
+        if self._cache is None:
+            return now
+        key = self._credentials.fingerprint(f"the beginning of {work}")
+        stored = None if anew else self._cache.read(key)
+        if stored is not None and stored.expires > now:
+            return stored.fetched
+        self._cache.write(key, b"", now, now + self.settings.expire_after)
+        return now
+
+    def ended(self, work: str) -> None:
+        """Forget that a piece of work was begun."""
+        if self._cache is not None:
+            self._cache.delete(self._credentials.fingerprint(f"the beginning of {work}"))
+
     def close(self) -> None:
         """Close the connections and the cache."""
         self._browsers.close()
@@ -170,12 +199,13 @@ class Session:
         self,
         key: str,
         chain: float | None,
+        since: float,
         check: Callable[[Envelope], object],
         *,
         offline: bool,
     ) -> Answer | None:
-        stored = self._cache.read(key) if self._cache is not None else None
-        if stored is None or not self._belongs(stored, chain):
+        stored = self._cache.read(key) if self._cache is not None and since < math.inf else None
+        if stored is None or not self._belongs(stored, chain, since):
             return None
         try:
             envelope = read_envelope(stored.body)
@@ -187,9 +217,11 @@ class Session:
         fetched = datetime.fromtimestamp(stored.fetched, UTC)
         return Answer(stored.body, envelope, fetched, stored.expires, from_cache=True)
 
-    def _belongs(self, stored: Stored, chain: float | None) -> bool:
+    def _belongs(self, stored: Stored, chain: float | None, since: float) -> bool:
         if chain is not None:
             return stored.expires == chain
+        if stored.fetched < since:
+            return False
         ends = min(stored.expires, stored.fetched + self.settings.expire_after)
         return ends > time.time()
 

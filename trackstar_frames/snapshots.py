@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from trackstar_frames import parquet
+from trackstar_frames.aside import put_new
 from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
+from trackstar_frames.joining import split
+from trackstar_frames.manifest import Manifest
 from trackstar_frames.schema import TABLES
 
-__all__ = ["Snapshot", "list_snapshots", "read_snapshot", "write_snapshot"]
+__all__ = [
+    "Snapshot",
+    "find_snapshots",
+    "list_snapshots",
+    "place_snapshot",
+    "read_snapshot",
+    "write_snapshot",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +109,32 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
         raise SnapshotError(
             "these frames are the part of a fetch that broke; resume it, and write the whole"
         )
-    path = _free_path(parquet.locate(root), frames.info)
-    frames.to_parquet(path)
-    return Snapshot(path.name, path, dict(frames.info))
+    parts = split(frames.to_arrow(), parquet.PART)
+    return place_snapshot(root, frames.info, partial(_write_all, parts))
+
+
+def place_snapshot(
+    root: str | os.PathLike[str],
+    info: Mapping[str, Any],
+    fill: Callable[[parquet.Writer], Mapping[str, Any]],
+) -> Snapshot:
+    """Have somebody write the parts of one more snapshot, and put it in place when it is whole.
+
+    Parameters
+    ----------
+    root
+        The folder of all snapshots; made if it is missing.
+    info
+        What the fetch told.
+    fill
+        Writes the parts, and tells what there is to add to the info.
+    """
+    folder, stem = parquet.locate(root), _stem(info)
+    names = (stem if tail == 1 else f"{stem}_{tail}" for tail in itertools.count(1))
+    with parquet.writing(folder / stem, info) as writer:
+        told = {**info, **fill(writer)}
+        path = put_new(writer.finish(told), (folder / name for name in names))
+    return Snapshot(path.name, path, told)
 
 
 def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
@@ -115,9 +152,19 @@ def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
         connection, orders (rows), bytes on disk, schema_version. Folders that are not
         snapshots, and half-written ones, are passed over.
     """
-    rows = [_describe(path, footer) for path, footer in _find(parquet.locate(root))]
-    frame = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
-    return frame.sort_values(["as_of", "written_at", "name"], ignore_index=True)
+    rows = [_describe(*found) for found in find_snapshots(root)]
+    return pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
+
+
+def find_snapshots(root: str | os.PathLike[str]) -> list[tuple[Path, Manifest]]:
+    """Find the snapshots under a root, oldest first, each with what it says of itself."""
+    folder = parquet.locate(root)
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and not path.name.startswith("."):
+            with suppress(SnapshotError):
+                found.append((path, parquet.manifest(path)))
+    return sorted(found, key=lambda each: (_as_of(each[1]), each[1].written_at, each[0].name))
 
 
 def read_snapshot(
@@ -178,40 +225,36 @@ _TYPES = {
 }
 
 
-def _free_path(root: Path, info: dict[str, Any]) -> Path:
-    """Choose a name that sorts by time, is good on every file system, and is not taken."""
+def _write_all(parts: Iterable[Mapping[str, pa.Table]], writer: parquet.Writer) -> dict[str, Any]:
+    for part in parts:
+        writer.add(part)
+    return {}
+
+
+def _stem(info: Mapping[str, Any]) -> str:
+    """Compose a name that sorts by time, and is good on every file system."""
     as_of = info["fetched_at"] or datetime.now(UTC).isoformat()
     stem = datetime.fromisoformat(as_of).astimezone(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
     if info["connection"]:
         stem += "_" + re.sub(r"[^\w-]+", "-", info["connection"])[:60]
-    tail = 1
-    while (path := root / (stem if tail == 1 else f"{stem}_{tail}")).exists():
-        tail += 1
-    return path
+    return stem
 
 
-def _find(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    if not root.is_dir():
-        return
-    for path in root.iterdir():
-        if path.is_dir() and not path.name.startswith("."):
-            try:
-                yield path, parquet.read_footer(path)
-            except SnapshotError:
-                continue
+def _as_of(said: Manifest) -> datetime:
+    moment = datetime.fromisoformat(said.info["fetched_at"] or said.written_at)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _describe(path: Path, footer: dict[str, Any]) -> dict[str, Any]:
-    info = footer["info"]
+def _describe(path: Path, said: Manifest) -> dict[str, Any]:
     return {
         "name": path.name,
         "path": str(path),
-        "as_of": info["fetched_at"] or footer["written_at"],
-        "written_at": footer["written_at"],
-        "connection": info["connection"],
-        "orders": footer["rows"]["orders"],
-        "bytes": sum(file.stat().st_size for file in path.rglob("*.parquet")),
-        "schema_version": footer["schema_version"],
+        "as_of": _as_of(said),
+        "written_at": said.written_at,
+        "connection": said.info["connection"],
+        "orders": said.rows("orders"),
+        "bytes": said.bytes,
+        "schema_version": said.schema_version,
     }
 
 

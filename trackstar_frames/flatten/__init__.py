@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
@@ -40,7 +40,7 @@ class Flattener:
     Parameters
     ----------
     then
-        What is done to each batch before it is kept.
+        What is done to each batch, with what came beside its page; what it gives is kept.
 
     Notes
     -----
@@ -50,9 +50,10 @@ class Flattener:
     order without an id, which is kept there whole).
     """
 
-    def __init__(self, then: Callable[[Batch], Batch] | None = None) -> None:
+    def __init__(self, then: Callable[..., Any] | None = None) -> None:
         self._then = then
         self._experience = Experience()
+        self._failed: Future[list[Any]] | None = None
         self._threads = ThreadPoolExecutor(_THREADS, "flatten")
         # A page holds megabytes: where pages come faster than they are flattened, they wait.
         self._room = threading.Semaphore(2 * _THREADS)
@@ -63,7 +64,7 @@ class Flattener:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(cancel_futures=True)
 
-    def add(self, orders: Sequence[msgspec.Raw]) -> Future[list[Batch]]:
+    def add(self, orders: Sequence[msgspec.Raw], *beside: Any) -> Future[list[Any]]:
         """Begin to flatten a page: the JSON texts of its orders, each an object.
 
         Returns
@@ -71,15 +72,28 @@ class Flattener:
         concurrent.futures.Future
             Its batches, in the order of its rows; or a ResponseError, if an order is nested
             deeper than Python lets it be read.
+
+        Raises
+        ------
+        Exception
+            What an earlier page has failed with: to go on would be for nothing.
         """
         self._room.acquire()
-        page = self._threads.submit(self._flatten, orders)
-        page.add_done_callback(lambda _: self._room.release())
+        if self._failed is not None:
+            self._failed.result()
+        page = self._threads.submit(self._flatten, orders, beside)
+        page.add_done_callback(self._is_done)
         return page
 
-    def _flatten(self, orders: Sequence[msgspec.Raw]) -> list[Batch]:
+    def _is_done(self, page: Future[list[Any]]) -> None:
+        if not page.cancelled() and page.exception() is not None:
+            self._failed = page
+        self._room.release()
+
+    def _flatten(self, orders: Sequence[msgspec.Raw], beside: tuple[Any, ...]) -> list[Any]:
+        then = self._then
         try:
-            return [self._then(each) if self._then else each for each in self._halves(orders)]
+            return [then(each, *beside) if then else each for each in self._halves(orders)]
         except RecursionError:
             raise ResponseError(
                 f"an order is nested too deeply to be read: Python's limit, "

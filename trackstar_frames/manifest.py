@@ -1,0 +1,119 @@
+"""What a folder of tables says of itself: its parts, their files, and where it comes from."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trackstar_frames.errors import SnapshotError
+from trackstar_frames.schema import SCHEMA_VERSION
+
+__all__ = ["FILE", "File", "Key", "Manifest", "Part", "file_name", "refuse_newer"]
+
+#: Engines pass over names that begin so.
+FILE = "_trackstar_frames.json"
+
+#: Where an order stands among others: its created_date in microseconds (None: it has none,
+#: and comes last), and its id.
+Key = tuple[int | None, str]
+
+
+class File(msgspec.Struct, frozen=True):
+    """One Parquet file: what it must hold to be whole."""
+
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A run of orders that follow one another, with all that is below them.
+
+    Attributes
+    ----------
+    first : tuple or None
+        The key of its first order; None if it has none.
+    files : dict of str to File
+        One for each table, named after the part's place; see `file_name`.
+    """
+
+    first: Key | None
+    files: dict[str, File]
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """A whole folder of tables.
+
+    Attributes
+    ----------
+    schema_version : int
+        Of the newest of its files.
+    written_at : str
+        When, ISO 8601, UTC.
+    info : dict
+        What the fetch told: filters, connection, fetched_at and more.
+    parts : list of Part
+        In the sequence of their orders.
+    """
+
+    schema_version: int
+    written_at: str
+    info: dict[str, Any]
+    parts: list[Part]
+
+    @classmethod
+    def of(cls, parts: list[Part], info: dict[str, Any]) -> Manifest:
+        """Describe what is being written now."""
+        return cls(SCHEMA_VERSION, datetime.now(UTC).isoformat(), info, parts)
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read what a folder says of itself.
+
+        Raises
+        ------
+        OSError, msgspec.DecodeError
+            If it does not say so.
+        SnapshotError
+            If it speaks of a newer schema.
+        """
+        said = (folder / FILE).read_bytes()
+        refuse_newer(folder, msgspec.json.decode(said, type=_Version).schema_version)
+        return msgspec.json.decode(said, type=cls)
+
+    def write(self, folder: Path) -> Path:
+        """Write it into its folder."""
+        path = folder / FILE
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
+        path.chmod(0o600)
+        return path
+
+    def rows(self, table: str) -> int:
+        """Count the rows of a table."""
+        return sum(part.files[table].rows for part in self.parts)
+
+    @property
+    def bytes(self) -> int:
+        """How long its Parquet files are, those shared with other folders included."""
+        return sum(file.bytes for part in self.parts for file in part.files.values())
+
+
+def file_name(place: int) -> str:
+    """Name the files of a part, so that they sort by their orders."""
+    return f"part-{place:05}.parquet"
+
+
+def refuse_newer(folder: Path, version: int) -> None:
+    """Refuse a folder that a newer package has written."""
+    if version > SCHEMA_VERSION:
+        raise SnapshotError(
+            f"{folder} has schema {version}, and this package knows up to {SCHEMA_VERSION}; "
+            f"update trackstar_frames"
+        )
+
+
+class _Version(msgspec.Struct):
+    schema_version: int

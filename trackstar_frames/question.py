@@ -1,0 +1,137 @@
+"""A call of a fetch function, checked before any work: what to ask, and how to read it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trackstar_frames.client import TrackstarClient
+from trackstar_frames.errors import SettingsError
+from trackstar_frames.filters import MAX_LIST, encode, is_list
+from trackstar_frames.pages import MAX_PAGE
+from trackstar_frames.settings import Masked, check_source, flag, pii_key, whole
+
+__all__ = ["MAX_WORKERS", "Question"]
+
+#: More chains than this wait for one another, at any rate that the API allows.
+MAX_WORKERS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked, and how it is read.
+
+    Attributes
+    ----------
+    queries : list of dict
+        The parameters of each listing.
+    told : dict
+        What the frames tell of it: filters, extra_params, limit, pii, question (a hash of
+        all that decides which orders come, and how they look).
+    page_size, workers, refresh, offline, progress
+        As for `fetch_orders`.
+    """
+
+    queries: list[dict[str, str]]
+    told: dict[str, Any]
+    page_size: int = MAX_PAGE
+    workers: int = 8
+    refresh: bool = False
+    offline: bool = False
+    progress: bool | None = None
+
+    @classmethod
+    def of(
+        cls,
+        filters: Mapping[str, Any],
+        *,
+        client: TrackstarClient | None,
+        page_size: int,
+        limit: int | None,
+        workers: int,
+        refresh: bool,
+        offline: bool,
+        progress: bool | None,
+        pii: str,
+        extra_params: Mapping[str, Any] | None,
+    ) -> Question:
+        """Check a call.
+
+        Raises
+        ------
+        FilterError, SettingsError
+            If it cannot be meant.
+        """
+        page_size = whole("page_size", page_size, low=1, high=MAX_PAGE)
+        limit = None if limit is None else whole("limit", limit, low=1)
+        workers = whole("workers", workers, low=1, high=MAX_WORKERS)
+        if client is not None and not isinstance(client, TrackstarClient):
+            raise SettingsError(f"client={client!r} must be a TrackstarClient, or None")
+        if progress is not None:
+            flag("progress", progress)
+        check_source(
+            refresh=refresh, offline=offline, cache=client is None or client.settings.cache
+        )
+        key = pii_key(pii)
+        asked = {name: list(each) if is_list(each) else each for name, each in filters.items()}
+        queries = encode(asked, extra_params)
+        told = _told(asked, extra_params or {}, pii)
+        told |= {"limit": limit, "question": _hash([queries, limit, pii], key)}
+        return cls(
+            queries=queries,
+            told=told,
+            page_size=page_size,
+            workers=workers,
+            refresh=refresh,
+            offline=offline,
+            progress=progress,
+        )
+
+    @property
+    def limit(self) -> int | None:
+        """At most this many orders in all."""
+        limit: int | None = self.told["limit"]
+        return limit
+
+    @property
+    def pii(self) -> str:
+        """What becomes of personal data."""
+        pii: str = self.told["pii"]
+        return pii
+
+    @property
+    def hides(self) -> bool:
+        """Whether personal data are hidden, so that no answer may be kept on disk."""
+        return self.pii != "keep"
+
+
+def _hash(asked: list[Any], key: Masked | None) -> str:
+    """Name a question: under another key, hashed texts are others."""
+    text = json.dumps(asked, sort_keys=True).encode()
+    secret = b"trackstar_frames" if key is None else key.encode()
+    return hmac.new(secret, text, hashlib.sha256).hexdigest()
+
+
+def _told(filters: dict[str, Any], extra: Mapping[str, Any], pii: str) -> dict[str, Any]:
+    """Tell what was asked; tags and unknown parameters are free-form, and hidden as those are."""
+    told = {name: _as_json(value) for name, value in filters.items()}
+    more = {name: _as_json(value) for name, value in extra.items()}
+    if pii != "keep":
+        told |= dict.fromkeys((name for name in told if name.startswith("trackstar_tags")), "*")
+        more = dict.fromkeys(more, "*")
+    return {"filters": told, "extra_params": more, "pii": pii}
+
+
+def _as_json(value: Any) -> Any:
+    """Write a filter's value as JSON, and small: it travels with every frame."""
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    if not isinstance(value, list):
+        return str(value)
+    told = [_as_json(each) for each in value[:MAX_LIST]]
+    left = len(value) - len(told)
+    return [*told, f"... and {left:,} more"] if left else told

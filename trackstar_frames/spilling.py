@@ -1,0 +1,105 @@
+"""A fetch whose orders wait on disk: for what takes more of them than memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trackstar_frames.aside import aside
+from trackstar_frames.client import TrackstarClient
+from trackstar_frames.errors import SettingsError
+from trackstar_frames.flatten import Batch
+from trackstar_frames.parquet import disk_faults
+from trackstar_frames.question import Question
+from trackstar_frames.reading import Reading, broken
+from trackstar_frames.spill import Spill
+
+__all__ = ["Again", "spilling"]
+
+
+@contextmanager
+def spilling(
+    root: Path, work: str, question: Question, again: Again
+) -> Iterator[tuple[Reading, Spill]]:
+    """Read what a question asks to a hidden folder under `root`, which is gone afterwards.
+
+    What the client's cache has of the same work, if that broke or was killed, is not asked
+    for again; once the block has ended well, it is forgotten that the work was begun.
+
+    Parameters
+    ----------
+    root
+        The folder of all snapshots.
+    work
+        One word for it.
+    question
+        What is asked.
+    again
+        Does the whole work again, with the same client.
+    """
+    session = again.client_or_raise().session
+    name = f"{work} {root} {question.page_size} {question.queries}"
+    since = 0.0 if question.offline else session.began(name, anew=question.refresh)
+    with disk_faults(f"cannot write under {root}"), aside(root / work) as folder:
+        spill = Spill(folder)
+        reading = _Spilled(question, since, spill)
+        error = reading.read(again.client)
+        if error is not None:
+            if question.hides:
+                error.__traceback__ = None  # its frames hold the page that was read last
+            if not reading.pages:
+                raise error
+            raise broken(
+                error,
+                f"the {work} broke after {reading.pages} pages ({reading.orders:,} orders); "
+                f".resume(), or the same call, goes on from those that are on disk",
+                frames=None,
+                pages=reading.pages,
+                resume=again,
+            ) from error
+        yield reading, spill
+    session.ended(name)
+
+
+class _Spilled(Reading):
+    """A fetch that keeps its orders on disk."""
+
+    def __init__(self, question: Question, since: float, spill: Spill) -> None:
+        super().__init__(question, since=since)
+        self._spill = spill
+
+    def _keep(self, batch: Batch, number: int) -> None:
+        self._spill.add(super()._keep(batch, number), number)
+
+
+class Again:
+    """A work that can be done again, also in another process by another client.
+
+    Parameters
+    ----------
+    work
+        Takes a client; can be pickled.
+    client
+        Whom to ask; a pickle loses it.
+    """
+
+    def __init__(
+        self, work: Callable[[TrackstarClient], Any], client: TrackstarClient | None = None
+    ) -> None:
+        self._work = work
+        self.client = client
+
+    def __call__(self, client: TrackstarClient | None = None) -> Any:
+        """Do it."""
+        return self._work(client or self.client_or_raise())
+
+    def client_or_raise(self) -> TrackstarClient:
+        """Give the client, or say how to give one."""
+        if self.client is None:
+            raise SettingsError("an error that was pickled has no client; call resume(client=...)")
+        return self.client
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Again, (self._work,)

@@ -1,0 +1,200 @@
+"""`sync_orders`: ask only for what has changed, and write the whole as it is now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trackstar_frames import parquet
+from trackstar_frames.client import TrackstarClient
+from trackstar_frames.errors import FilterError, TrackstarError
+from trackstar_frames.export import export
+from trackstar_frames.filters import split
+from trackstar_frames.moments import duration
+from trackstar_frames.pages import MAX_PAGE
+from trackstar_frames.question import Question
+from trackstar_frames.snapshots import Snapshot, place_snapshot
+from trackstar_frames.spilling import Again, spilling
+from trackstar_frames.upsert import Base, Upsert
+
+__all__ = ["sync_orders"]
+
+#: What an order keeps for life, so that an order never leaves the question.
+LASTING = ("created_date", "warehouse_customer_id", "type", "order_number", "reference_id")
+
+_OURS, _THEIRS = "trackstar_updated_date", "updated_date"
+_INVALID = 422
+
+
+def sync_orders(
+    root: str | os.PathLike[str],
+    *,
+    overlap: str | float | timedelta = "2h",
+    client: TrackstarClient | None = None,
+    page_size: int = MAX_PAGE,
+    workers: int = 8,
+    refresh: bool = False,
+    offline: bool = False,
+    progress: bool | None = None,
+    pii: str = "keep",
+    extra_params: Mapping[str, Any] | None = None,
+    **filters: Any,
+) -> Snapshot:
+    """Ask for the orders that changed since the last sync, and write the whole as it is now.
+
+    The first call is an export. Each later one goes on from the newest snapshot under `root`
+    that has the same connection and the same question, whether an export, a fetch or a sync
+    has made it: it asks for what has changed since that one was begun, puts it in the place
+    of what was there by `id`, with all line items, shipments and packages, and writes one
+    more snapshot. Parts without a change are shared with the earlier one, not written again.
+
+    What has changed is told by ``trackstar_updated_date`` where all orders have it and the
+    server can be asked for it, so that an order that arrives late, with an old stamp of its
+    source, is not missed. Else ``updated_date`` is taken as well or instead; where some
+    orders have neither, all orders are asked for.
+
+    Parameters
+    ----------
+    root
+        The folder of all snapshots; made if it is missing.
+    overlap
+        How far to look back beyond the last sync: seconds, a timedelta or text as pandas
+        reads it. Trackstar's copy is hourly, so it should be longer than an hour; where only
+        ``updated_date`` is known, an order that arrives later than that is missed.
+    client, page_size, workers, offline, progress, pii, extra_params
+        As for `export_orders`; `pii` and `extra_params` the same on every call.
+    refresh
+        Begin anew, though a sync that broke could be resumed.
+    **filters
+        Only on what never changes: created_date, warehouse_customer_id, type, order_number,
+        reference_id; the same on every call. A window that moves is another question.
+
+    Returns
+    -------
+    Snapshot
+        The whole. ``info["sync"]`` tells what was done: by which stamps, since when, from
+        which snapshot (`base`), and how many of the orders that the server gave were `new`,
+        `changed` and `unchanged`; ``info["requests"]`` how many requests that took. Orders
+        deleted at the source stay; an export shows them gone.
+
+    Raises
+    ------
+    FilterError
+        Before any request, for a filter on what may change.
+    SnapshotError
+        If the snapshots under `root` answer another question, or are damaged, or the disk
+        refuses; what was there before is untouched.
+    TrackstarError
+        Whatever `export_orders` raises; nothing has moved then, and the same call goes on.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from trackstar_frames.sandbox import Sandbox
+    >>> with Sandbox(orders=50) as sandbox, tempfile.TemporaryDirectory() as root:
+    ...     client = sandbox.client()
+    ...     first = sync_orders(root, client=client)
+    ...     again = sync_orders(root, client=client)
+    >>> first.info["sync"]["new"], again.info["sync"]["new"], again.info["sync"]["changed"]
+    (50, 0, 0)
+    """
+    for name in filters:
+        _check_filter(name)
+    question = Question.of(
+        filters,
+        client=client,
+        page_size=page_size,
+        limit=None,
+        workers=workers,
+        refresh=refresh,
+        offline=offline,
+        progress=progress,
+        pii=pii,
+        extra_params=extra_params,
+    )
+    seconds = duration("overlap", overlap)
+    with TrackstarClient() if client is None else nullcontext(client) as chosen:
+        return _sync(parquet.locate(root), question, seconds, chosen)
+
+
+def _check_filter(name: str) -> None:
+    field, _ = split(name)
+    if field not in LASTING:
+        raise FilterError(
+            f"{name} cannot be kept in sync: an order's {field} may change, and then the order "
+            f"would be missing or stale; sync by {', '.join(LASTING)}, and filter the frame"
+        )
+
+
+def _sync(root: Path, question: Question, overlap: float, client: TrackstarClient) -> Snapshot:
+    base = Base.find(root, question, client)
+    if base is None:
+        return _begin(root, question, overlap, client)
+    *others, last = _ways(base)
+    for stamps in others:
+        try:
+            return _go_on(base, question, overlap, stamps, client)
+        except TrackstarError as error:
+            if error.status != _INVALID:
+                raise
+    return _go_on(base, question, overlap, last, client)
+
+
+def _begin(root: Path, question: Question, overlap: float, client: TrackstarClient) -> Snapshot:
+    return export(root, question, client, begins=_told((), None, overlap, None))
+
+
+def _go_on(
+    base: Base,
+    question: Question,
+    overlap: float,
+    stamps: tuple[str, ...],
+    client: TrackstarClient,
+) -> Snapshot:
+    """Ask for what has changed by some stamps (by none, for all), and write the whole."""
+    since = {stamp: base.watermark(stamp) - timedelta(seconds=overlap) for stamp in stamps}
+    queries = [
+        query | {f"{stamp}[gte]": f"{moment:%Y-%m-%dT%H:%M:%SZ}"}
+        for query in question.queries
+        for stamp, moment in since.items()
+    ]
+    changes = replace(question, queries=queries or question.queries)
+    again = Again(partial(_resume, base.root, question, overlap), client)
+    with spilling(base.root, f"sync of {base.name}", changes, again) as (reading, spill):
+        info = reading.info(duplicates=spill.settle(reading.ranks()))
+        told = _told(stamps, min(since.values(), default=None), overlap, base.name)
+        return place_snapshot(base.root, info, Upsert(base, spill, told).fill)
+
+
+def _told(
+    stamps: tuple[str, ...], since: datetime | None, overlap: float, base: str | None
+) -> dict[str, Any]:
+    return {
+        "by": list(stamps),
+        "since": since and since.isoformat(),
+        "overlap": overlap,
+        "base": base,
+    }
+
+
+def _resume(root: Path, question: Question, overlap: float, client: TrackstarClient) -> Snapshot:
+    return _sync(root, replace(question, refresh=False), overlap, client)
+
+
+def _ways(base: Base) -> list[tuple[str, ...]]:
+    """List by which stamps to ask, the best first; the server may not know the first one."""
+    if not base.orders:
+        return [(_OURS,), (_THEIRS,)]
+    ours, theirs = base.missing(_OURS), base.missing(_THEIRS)
+    fallback = () if theirs else (_THEIRS,)
+    if not ours:
+        return [(_OURS,), fallback]
+    if ours < base.orders and fallback:
+        return [(_OURS, _THEIRS), fallback]
+    return [fallback]
