@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pandas as pd
@@ -14,6 +14,7 @@ from trackstar_frames.compare import changed_orders
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE
 
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 GONE, ADDED, CHANGED = 7, 5, 60
 SHIPPED_DATES = [f"{which}_shipped_date" for which in ("first", "last", "complete")]
 
@@ -44,7 +45,7 @@ def shifted(text, number):
 def sides(tmp_path_factory):
     """Write the orders as they are, and as they are after changes; with the orders."""
     root = tmp_path_factory.mktemp("root")
-    with Sandbox(orders=300, seed=5, rate_limit=None, days=20) as sandbox:
+    with Sandbox(orders=300, seed=5, rate_limit=None, days=20, now=NOW) as sandbox:
         client = sandbox.client(cache=False)
         before = sandbox.orders
         old = tf.write_snapshot(tf.fetch_orders(client=client), root)
@@ -280,6 +281,8 @@ def test_sides_that_cannot_be_meant_are_refused(sides, ask):
         ask(old, 7)
     with pytest.raises(SnapshotError, match="no snapshot at"):
         ask(old.path / "nowhere", new)
+    with pytest.raises(SnapshotError, match=f"a folder of snapshots.*{new.name}"):
+        ask(old, new.path.parent)
 
 
 def test_a_snapshot_of_which_the_file_is_damaged_or_gone_is_told(sides, tmp_path):

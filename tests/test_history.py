@@ -1,5 +1,8 @@
 """The story of one order over snapshots of a server that changes."""
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
@@ -10,6 +13,8 @@ from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.scan import scan
 from trackstar_frames.schema import TABLES
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def write(frames, root, moment, connection=None):
@@ -32,7 +37,7 @@ def told(story):
 
 
 def test_the_story_of_an_order_is_what_was_done_to_it(tmp_path):
-    with Sandbox(orders=40, seed=2, rate_limit=None) as sandbox:
+    with Sandbox(orders=40, seed=2, rate_limit=None, now=NOW) as sandbox:
         client = sandbox.client(cache=False, connection="acme")
         order = next(each for each in sandbox.orders if each["line_items"] and not each["tags"])
         states = [
@@ -187,3 +192,21 @@ def test_a_column_that_older_files_lack_is_null(parts, tmp_path):
 def test_a_scan_of_nothing_is_damage():
     with pytest.raises(SnapshotError, match="no files of packages"):
         scan([], "packages")
+
+
+def test_synced_snapshots_tell_it_too(tmp_path):
+    with Sandbox(orders=30, seed=4, rate_limit=None, now=NOW) as sandbox:
+        client = sandbox.client(cache=False)
+        tf.sync_orders(tmp_path, client=client)
+        order = next(each for each in sandbox.orders if each["status"] == "fulfilled")
+        now = pd.Timestamp.now("UTC").isoformat()
+        stamps = dict.fromkeys(["updated_date", "trackstar_updated_date"], now)
+        sandbox.upsert([{**order, **stamps, "status": "awaiting_customs"}])
+        tf.sync_orders(tmp_path, client=client)
+    story = told(tf.order_history(tmp_path, order["id"]))
+    assert story[0] == ("first_seen", None, None, None)
+    assert ("changed", "status", order["status"], "awaiting_customs") in story
+    assert {column for _, column, *_ in story[1:]} == {"status", *stamps}
+    first, second = (Path(each) for each in tf.list_snapshots(tmp_path)["path"])
+    assert tf.status_transitions(first, second)["kind"].tolist().count("left_path") == 1
+    assert set(tf.diff_snapshots(first, second)["order_id"]) == {order["id"]}

@@ -58,7 +58,7 @@ def cells(axes):
     found = {}
     for text in axes.texts:
         x, y = text.get_position()
-        if (column := columns.get(round(x - 0.05, 6))) and (row := rows.get(round(y, 6))):
+        if (column := columns.get(round(x, 6))) and (row := rows.get(round(y - 0.1, 6))):
             found[row.split(" (n")[0], column] = text.get_text()
     return found
 

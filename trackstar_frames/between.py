@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from trackstar_frames.differences import KINDS, differences
 from trackstar_frames.dtypes import to_frame
+from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.measures import redated, transitions
 from trackstar_frames.measures._sides import as_ofs
 from trackstar_frames.scan import scan
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots import Snapshot
+from trackstar_frames.snapshots import Snapshot, list_snapshots
 
 __all__ = ["diff_snapshots", "due_date_changes", "status_transitions"]
 
@@ -197,10 +198,20 @@ def _open(name: str, side: object) -> OrderFrames:
     if isinstance(side, Snapshot):
         return side.read()
     if isinstance(side, str | os.PathLike):
-        return OrderFrames.from_parquet(side)
+        return _read(name, side)
     raise TypeError(
         f"{name} is a {type(side).__name__}; pass a Snapshot, OrderFrames, or the path of a "
         f"snapshot"
+    )
+
+
+def _read(name: str, path: str | os.PathLike[str]) -> OrderFrames:
+    below = list_snapshots(path)
+    if below.empty:
+        return OrderFrames.from_parquet(path)
+    raise SnapshotError(
+        f"{name}={str(path)!r} is a folder of snapshots; pass the path of one of them, such as "
+        f"{below['path'].iloc[-1]!r}"
     )
 
 

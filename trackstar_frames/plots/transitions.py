@@ -110,8 +110,8 @@ def _cell(axes: Axes, x: float, y: float, row: Any, size: float) -> None:
     _box(axes, x, y, _SHARES(row.share) if known else _NO_SHARE)
     ink = "white" if known and row.share > _DARK else "black"
     words = f"{row.orders:,}" + (f"\n{_percent(row.share)}" if known else "")
-    axes.text(x + 0.05, y, words, ha="center", va="center", color=ink, fontsize=size)
-    axes.plot(x - 0.38, y - 0.3, _MARKS[row.kind], color=ink, markersize=size * 0.6)
+    axes.text(x, y + 0.1, words, ha="center", va="center", color=ink, fontsize=size)
+    axes.plot(x - 0.39, y - 0.34, _MARKS[row.kind], color=ink, markersize=size * 0.55)
 
 
 def _box(axes: Axes, x: float, y: float, colour: Any) -> None:
