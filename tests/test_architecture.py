@@ -15,14 +15,14 @@ PACKAGE = Path(tf.__file__).parent
 STOREYS = [
     {"errors", "tally", "crew", "windows", "forks", "rows", "aside", "memory"},
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
-    {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare"},
-    {"bodies", "filters", "session", "flatten", "older"},
+    {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare", "scan"},
+    {"bodies", "filters", "session", "flatten", "older", "differences", "measures"},
     {"pages", "joining"},
     {"tables", "parquet"},
     {"client", "frames", "chains", "spill"},
     {"snapshots", "question"},
     {"reading"},
-    {"fetch", "spilling", "upsert", "thinning"},
+    {"fetch", "spilling", "upsert", "thinning", "between", "history"},
     {"export"},
     {"sync"},
 ]
@@ -71,7 +71,7 @@ def test_measures_plots_and_sandbox_keep_to_themselves(part, allowed):
 def test_every_file_has_its_storey():
     rooms = {path.stem for path in PACKAGE.glob("*.py")}
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert rooms | folders == {*STOREY, "__init__", "cli", "measures", "plots", "sandbox"}
+    assert rooms | folders == {*STOREY, "__init__", "cli", "plots", "sandbox"}
 
 
 def test_only_the_sandbox_itself_asks_for_the_client():

@@ -9,7 +9,8 @@ True
 
 Fetch with `fetch_orders_df` (orders) or `fetch_orders` (orders, lines, shipments,
 packages); keep with `write_snapshot`, `export_orders` and `sync_orders`; judge with
-`ship_date_compliance`; draw with `plot_status_mix` and `plot_ship_date_compliance`.
+`ship_date_compliance`; compare two snapshots with `diff_snapshots` and `status_transitions`; draw
+with `plot_status_mix`, `plot_ship_date_compliance` and `plot_status_transitions`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from trackstar_frames.between import diff_snapshots, due_date_changes, status_transitions
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.errors import (
     ApiError,
@@ -37,6 +39,7 @@ from trackstar_frames.errors import (
 from trackstar_frames.export import export_orders
 from trackstar_frames.fetch import fetch_orders, fetch_orders_df
 from trackstar_frames.frames import OrderFrames
+from trackstar_frames.history import order_history
 from trackstar_frames.measures import compliance_rate, ship_date_compliance, status_mix
 from trackstar_frames.pages import Page
 from trackstar_frames.schema import data_dictionary
@@ -45,7 +48,11 @@ from trackstar_frames.sync import sync_orders
 from trackstar_frames.thinning import thin_snapshots
 
 if TYPE_CHECKING:
-    from trackstar_frames.plots import plot_ship_date_compliance, plot_status_mix
+    from trackstar_frames.plots import (
+        plot_ship_date_compliance,
+        plot_status_mix,
+        plot_status_transitions,
+    )
 
 __all__ = [
     "ApiError",
@@ -68,15 +75,20 @@ __all__ = [
     "TrackstarError",
     "compliance_rate",
     "data_dictionary",
+    "diff_snapshots",
+    "due_date_changes",
     "export_orders",
     "fetch_orders",
     "fetch_orders_df",
     "list_snapshots",
+    "order_history",
     "plot_ship_date_compliance",
     "plot_status_mix",
+    "plot_status_transitions",
     "read_snapshot",
     "ship_date_compliance",
     "status_mix",
+    "status_transitions",
     "sync_orders",
     "thin_snapshots",
     "write_snapshot",

@@ -52,6 +52,15 @@ CASES = {
         ),
         lambda orders: tf.status_mix(orders, "channel", normalize=True),
     ],
+    "transitions": [lambda orders: measures.transitions(orders[:100], orders[50:])],
+    "redated": [
+        lambda orders: measures.redated(
+            orders, orders.assign(required_ship_date=orders["created_date"])
+        )
+    ],
+    "plot_status_transitions": [
+        lambda orders: tf.plot_status_transitions(measures.transitions(orders[:100], orders[50:]))
+    ],
     "plot_ship_date_compliance": [
         lambda orders: tf.plot_ship_date_compliance(orders, tz=zones(orders)),
         lambda orders: tf.plot_ship_date_compliance(orders, by="channel"),

@@ -5,6 +5,16 @@ fetched and, for compliance, the whole policy. A rate never stands without its n
 """
 
 from trackstar_frames.measures.compliance import OUTCOMES, compliance_rate, ship_date_compliance
+from trackstar_frames.measures.redated import redated
 from trackstar_frames.measures.status import status_mix
+from trackstar_frames.measures.transitions import TRANSITIONS, transitions
 
-__all__ = ["OUTCOMES", "compliance_rate", "ship_date_compliance", "status_mix"]
+__all__ = [
+    "OUTCOMES",
+    "TRANSITIONS",
+    "compliance_rate",
+    "redated",
+    "ship_date_compliance",
+    "status_mix",
+    "transitions",
+]

@@ -8,7 +8,8 @@ it stands on, and as of when.
 try:
     from trackstar_frames.plots.compliance import plot_ship_date_compliance
     from trackstar_frames.plots.status import plot_status_mix
+    from trackstar_frames.plots.transitions import plot_status_transitions
 except ModuleNotFoundError as error:
     raise ImportError(f"{error}; the pictures need the extra 'plots'", name=error.name) from error
 
-__all__ = ["plot_ship_date_compliance", "plot_status_mix"]
+__all__ = ["plot_ship_date_compliance", "plot_status_mix", "plot_status_transitions"]

@@ -21,10 +21,10 @@ _SPELT = {"D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
 _dates: Any = dates
 
 
-def get_axes(ax: Axes | None, height: float) -> Axes:
+def get_axes(ax: Axes | None, height: float, *, width: float = 8) -> Axes:
     """Return `ax`, or the axes of a new figure."""
     if ax is None:
-        return plt.subplots(figsize=(8, height), layout="constrained")[1]
+        return plt.subplots(figsize=(width, height), layout="constrained")[1]
     if not isinstance(ax, Axes):
         raise TypeError(f"ax is a {type(ax).__name__}; pass matplotlib Axes, or None")
     return ax
@@ -159,11 +159,16 @@ def policy_of(frame: pd.DataFrame) -> dict[str, Any]:
 def as_of(frame: pd.DataFrame) -> str:
     """Say when the data are from."""
     known = policy_of(frame).get("as_of") or frame.attrs.get("trackstar", {}).get("fetched_at")
-    if known is None:
-        return "as of an unknown time"
-    stamp = pd.Timestamp(known)
+    return f"as of {stamped(known)}"
+
+
+def stamped(moment: str | None) -> str:
+    """Spell a moment of ISO 8601, to the minute."""
+    if moment is None:
+        return "an unknown time"
+    stamp = pd.Timestamp(moment)
     stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
-    return f"as of {stamp:%Y-%m-%d %H:%M} UTC"
+    return f"{stamp:%Y-%m-%d %H:%M} UTC"
 
 
 def named(label: object) -> str:

@@ -1,0 +1,233 @@
+"""What happened between two snapshots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import pandas as pd
+import pyarrow as pa
+
+from trackstar_frames.differences import KINDS, differences
+from trackstar_frames.dtypes import to_frame
+from trackstar_frames.errors import SnapshotError
+from trackstar_frames.frames import OrderFrames
+from trackstar_frames.measures import redated, transitions
+from trackstar_frames.measures._sides import as_ofs
+from trackstar_frames.scan import scan
+from trackstar_frames.schema import TABLES
+from trackstar_frames.snapshots import Snapshot, list_snapshots
+
+__all__ = ["diff_snapshots", "due_date_changes", "status_transitions"]
+
+_Side: TypeAlias = Snapshot | OrderFrames | str | os.PathLike[str]
+
+
+def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
+    """List what differs between two snapshots, field by field.
+
+    Parameters
+    ----------
+    old, new
+        The older and the newer: each a `Snapshot`, an `OrderFrames`, or the path of a
+        snapshot.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per field that changed, keyed by (order_id, column), and one per order that
+        only one side has. Sorted by ``order_id``, then by column as `data_dictionary` lists
+        them, child tables last.
+
+        - ``order_id`` (str).
+        - ``column`` (str): a column of `orders`; or the name of a child table, where an
+          order's rows there differ in any value or in number; null if the order is new or
+          has vanished.
+        - ``old``, ``new`` (str): text as it is; moments in ISO 8601, UTC; numbers, truth values
+          and lists as JSON; null as null. Of a child table all rows of the order as a JSON
+          list of objects, by key, without the order's id and what is null in them. Both are
+          null if the order is new or has vanished.
+        - ``kind`` (categorical): ``new`` (only the newer has the order), ``vanished`` (only the
+          older) or ``changed``.
+
+        ``attrs["trackstar"]`` holds ``old_as_of`` and ``new_as_of``: ISO 8601, or None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a side is none of these, or the older is newer than the newer.
+    SnapshotError
+        If a snapshot cannot be read.
+
+    Notes
+    -----
+    An order vanishes when the source deletes it, and also when it no longer meets the filters
+    of the newer fetch: compare snapshots of the same filters. A synced snapshot keeps what the
+    source deleted.
+
+    Examples
+    --------
+    >>> was = OrderFrames.from_json([{"id": "a1", "status": "open"}, {"id": "b2"}])
+    >>> now = OrderFrames.from_json([{"id": "a1", "status": "packed", "total_price": 5}])
+    >>> diff = diff_snapshots(was, now)
+    >>> diff[["order_id", "kind"]]
+      order_id      kind
+    0       a1   changed
+    1       a1   changed
+    2       b2  vanished
+    >>> diff.loc[diff["column"] == "status", ["old", "new"]]
+        old     new
+    0  open  packed
+    """
+    was, now = _open("old", old), _open("new", new)
+    told = as_ofs(was.info["fetched_at"], now.info["fetched_at"])
+    table = differences(was.to_arrow(), now.to_arrow())
+    frame: pd.DataFrame = table.to_pandas()
+    frame["kind"] = pd.Categorical(frame["kind"], categories=list(KINDS))
+    frame.attrs["trackstar"] = told
+    return frame
+
+
+def status_transitions(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd.DataFrame:
+    """Count orders by the status they had in one snapshot, and the one they have in a later.
+
+    States that an order passed through between the two snapshots are unobservable: open in the
+    one and fulfilled in the other is one row, ``forward``, whatever lies between. Take snapshots
+    as often as the answer must be fine.
+
+    Parameters
+    ----------
+    old, new
+        The older and the newer: each a `Snapshot`, an `OrderFrames`, the path of a snapshot,
+        or a frame of orders as `fetch_orders_df` gives it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per pair of statuses that any order has, keyed by (from_status, to_status); in
+        lifecycle order, nulls last.
+
+        - ``from_status``, ``to_status`` (ordered categorical): statuses unknown to this
+          package stand behind the others, ``(none)`` for orders without a status last. Null
+          where the order was not yet, or is no longer, in the snapshot.
+        - ``kind`` (categorical): ``forward`` and ``backward`` among the seven states from open
+          to fulfilled; ``stuck`` in the same state; ``settled``, which is that for fulfilled
+          and cancelled; ``left_path``, from one of the seven to another state (backordered,
+          exception, cancelled, other, unknown ones); ``returned``, back from there; ``off_path``
+          among those others; ``new``; ``vanished``.
+        - ``orders`` (int64): how many.
+        - ``share`` (float64): of the orders that were in from_status, vanished ones included;
+          null for new ones.
+        - ``median_age``, ``max_age`` (timedelta64[us]): of these orders, at the newer snapshot's
+          as-of since their created_date; null where either is unknown.
+
+        ``attrs["trackstar"]`` holds ``old_as_of`` and ``new_as_of``: ISO 8601, or None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a side is none of these, lacks a column, has an order twice, or the older is newer
+        than the newer.
+    SnapshotError
+        If a snapshot cannot be read.
+
+    Examples
+    --------
+    >>> was = OrderFrames.from_json([{"id": "a1", "status": "open"}, {"id": "b2"}])
+    >>> now = OrderFrames.from_json([{"id": "a1", "status": "packed"}, {"id": "c3"}])
+    >>> status_transitions(was, now)[["from_status", "to_status", "kind", "orders", "share"]]
+      from_status to_status      kind  orders  share
+    0        open    packed   forward       1    1.0
+    1      (none)       NaN  vanished       1    1.0
+    2         NaN    (none)       new       1    NaN
+    """
+    columns = ["id", "status", "created_date"]
+    return transitions(_orders("old", old, columns), _orders("new", new, columns))
+
+
+def due_date_changes(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd.DataFrame:
+    """List the orders of which the required ship date moved between two snapshots.
+
+    Parameters
+    ----------
+    old, new
+        As in `status_transitions`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per order that both have and whose ``required_ship_date`` differs, keyed and
+        sorted by order_id.
+
+        - ``order_id`` (str), and ``status`` (ordered categorical) in the newer.
+        - ``old_due``, ``new_due`` (datetime64[us, UTC]): null without a due date. Exactly midnight
+          UTC stands for the whole day.
+        - ``moved`` (timedelta64[us]): new_due - old_due; null where either is.
+        - ``kind`` (categorical): ``later``, ``earlier``, ``set`` or ``removed``.
+
+        ``attrs["trackstar"]`` holds ``old_as_of`` and ``new_as_of``: ISO 8601, or None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a side is none of these, lacks a column, has an order twice, or the older is newer
+        than the newer.
+    SnapshotError
+        If a snapshot cannot be read.
+
+    Examples
+    --------
+    >>> was, now = (
+    ...     OrderFrames.from_json({"id": "a1", "required_ship_date": f"2026-03-0{day}T00:00:00Z"})
+    ...     for day in (2, 5)
+    ... )
+    >>> due_date_changes(was, now)[["order_id", "moved", "kind"]]
+      order_id  moved   kind
+    0       a1 3 days  later
+    """
+    columns = ["id", "status", "required_ship_date"]
+    return redated(_orders("old", old, columns), _orders("new", new, columns))
+
+
+def _open(name: str, side: object) -> OrderFrames:
+    """Read a side as a whole."""
+    if isinstance(side, OrderFrames):
+        return side
+    if isinstance(side, Snapshot):
+        return side.read()
+    if isinstance(side, str | os.PathLike):
+        return _read(name, side)
+    raise TypeError(
+        f"{name} is a {type(side).__name__}; pass a Snapshot, OrderFrames, or the path of a "
+        f"snapshot"
+    )
+
+
+def _read(name: str, path: str | os.PathLike[str]) -> OrderFrames:
+    below = list_snapshots(path)
+    if below.empty:
+        return OrderFrames.from_parquet(path)
+    raise SnapshotError(
+        f"{name}={str(path)!r} is a folder of snapshots; pass the path of one of them, such as "
+        f"{below['path'].iloc[-1]!r}"
+    )
+
+
+def _orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFrame:
+    """Read some columns of a side's orders; of a snapshot, no others are read from disk."""
+    if isinstance(side, pd.DataFrame):
+        return side
+    if isinstance(side, Snapshot):
+        return _frame(scan(side.files["orders"], "orders", columns=columns), side.info)
+    frames = _open(name, side)
+    return _frame(frames.to_arrow()["orders"].select(list(columns)), frames.info)
+
+
+def _frame(orders: pa.Table, info: dict[str, Any]) -> pd.DataFrame:
+    table = TABLES["orders"]
+    read = tuple(column for column in table.columns if column.name in orders.column_names)
+    frame = to_frame(orders.select([column.name for column in read]), replace(table, columns=read))
+    frame.attrs["trackstar"] = dict(info)
+    return frame

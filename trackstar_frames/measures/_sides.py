@@ -1,0 +1,49 @@
+"""Two frames of orders, an older and a newer one, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from trackstar_frames.measures._checks import column, instant, require
+
+__all__ = ["as_ofs", "check_sides", "fetched_at"]
+
+
+def check_sides(old: pd.DataFrame, new: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise unless both frames have these columns, and each id once."""
+    for name, frame in (("old", old), ("new", new)):
+        require(frame, ["id", *columns], source="fetch_orders_df", name=name)
+        ids = column(frame, "id")
+        if not ids.is_unique:
+            twice = ids[ids.duplicated()].iloc[0]
+            raise ValueError(
+                f"{name} has more than one row of the order {twice!r}; pass one row per order, "
+                f"of one connection at a time"
+            )
+
+
+def fetched_at(frame: pd.DataFrame) -> object:
+    """Tell what a frame says of when it was fetched; None if nothing."""
+    return frame.attrs.get("trackstar", {}).get("fetched_at")
+
+
+def as_ofs(old: object, new: object) -> dict[str, str | None]:
+    """Tell in ISO 8601 (UTC) when two sides are from; None where that is not known.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the old is newer than the new, or one of them is not a moment.
+    """
+    was, now = (None if each is None else instant("fetched_at", each) for each in (old, new))
+    if was is not None and now is not None and was > now:
+        raise ValueError(
+            f"old is as of {was.isoformat()}, after new, which is as of {now.isoformat()}; pass "
+            f"the older one first"
+        )
+    return {
+        "old_as_of": None if was is None else was.isoformat(),
+        "new_as_of": None if now is None else now.isoformat(),
+    }

@@ -1,0 +1,59 @@
+"""Some rows and columns of a snapshot's table, read without the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from trackstar_frames.errors import SnapshotError
+from trackstar_frames.schema import TABLES
+
+__all__ = ["scan"]
+
+
+def scan(
+    files: Sequence[Path],
+    name: str,
+    *,
+    columns: Sequence[str] | None = None,
+    order_id: str | None = None,
+) -> pa.Table:
+    """Read a table, or a part of it.
+
+    Parameters
+    ----------
+    files
+        Its Parquet files, in the order of their rows.
+    name
+        What the schema calls it.
+    columns
+        Only these; None for all.
+    order_id
+        Only this order's rows; None for all. Parts of files whose statistics exclude it are
+        not read.
+
+    Returns
+    -------
+    pyarrow.Table
+        With the types of the schema; a column that the files do not have is null.
+
+    Raises
+    ------
+    SnapshotError
+        If a file is missing or damaged.
+    """
+    table = TABLES[name]
+    mine = None if order_id is None else ds.field(table.key[0]) == order_id
+    if not files:
+        raise SnapshotError(f"the snapshot is damaged: it has no files of {name}")
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
+    try:
+        dataset = ds.dataset([str(file) for file in files], schema=table.schema, format=parquet)
+        return dataset.to_table(columns=None if columns is None else list(columns), filter=mine)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        where = files[0].parent
+        raise SnapshotError(f"{where} is damaged: {type(error).__name__}: {error}") from error
