@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,9 +34,8 @@ __all__ = [
     "locate",
     "manifest",
     "read",
-    "read_ids",
+    "read_column",
     "read_part",
-    "read_span",
     "write",
     "writing",
 ]
@@ -109,28 +107,14 @@ def manifest(folder: Path) -> Manifest:
         return Manifest.read(folder) if (folder / FILE).exists() else read_older(folder, _KEY)
 
 
-def read_ids(folder: Path, place: int) -> pa.ChunkedArray:
-    """Read the ids of the orders of one part."""
+def read_column(folder: Path, place: int, column: str) -> pa.ChunkedArray:
+    """Read one column of the orders of one part; null where an older schema did not have it."""
     path = folder / "orders" / file_name(place)
     with disk_faults(f"{path} is damaged"), pq.ParquetFile(path) as file:
-        return file.read(["id"])["id"]
-
-
-def read_span(folder: Path, place: int, column: str) -> tuple[int, datetime | None]:
-    """Tell in how many orders of one part a column is null, and its greatest value."""
-    path = folder / "orders" / file_name(place)
-    with disk_faults(f"{path} is damaged"), pq.ParquetFile(path) as file:
-        groups = [file.metadata.row_group(each) for each in range(file.num_row_groups)]
-        found = [
-            group.column(each).statistics
-            for group in groups
-            for each in range(group.num_columns)
-            if group.column(each).path_in_schema == column
-        ]
-    if not found:  # of an older schema
-        return sum(group.num_rows for group in groups), None
-    greatest = max((each.max for each in found if each.has_min_max), default=None)
-    return sum(each.null_count for each in found), greatest
+        if column in file.schema_arrow.names:
+            return file.read([column])[column]
+        missing = pa.nulls(file.metadata.num_rows, TABLES["orders"].schema.field(column).type)
+        return pa.chunked_array([missing])
 
 
 def read_part(folder: Path, place: int, part: Part) -> dict[str, pa.Table]:

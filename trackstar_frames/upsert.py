@@ -80,7 +80,7 @@ class Base:
 
     def missing(self, stamp: str) -> int:
         """How many of its orders do not have a stamp."""
-        return sum(missing for missing, _ in self._spans[stamp])
+        return sum(stamps.null_count for stamps in self._stamps[stamp])
 
     def watermark(self, stamp: str) -> datetime:
         """Give a time up to which all changes are in it, by the clock of that stamp.
@@ -89,14 +89,15 @@ class Base:
         end; nor after any stamp that was seen, as the server's clock may be behind ours.
         """
         began = datetime.fromisoformat(self.manifest.info["began"])
-        seen = [greatest for _, greatest in self._spans[stamp] if greatest is not None]
+        greatest = (pc.max(stamps).as_py() for stamps in self._stamps[stamp])
+        seen = [each for each in greatest if each is not None]
         return min(began, max(seen, default=began)).astimezone(UTC)
 
     @cached_property
-    def _spans(self) -> dict[str, list[tuple[int, datetime | None]]]:
+    def _stamps(self) -> dict[str, list[pa.ChunkedArray]]:
         places = range(len(self.manifest.parts))
         return {
-            stamp: [parquet.read_span(self.path, place, stamp) for place in places]
+            stamp: [parquet.read_column(self.path, place, stamp) for place in places]
             for stamp in ("trackstar_updated_date", "updated_date")
         }
 
@@ -137,7 +138,7 @@ class Upsert:
 
     def _merge(self, place: int, fresh: _Tables) -> Iterator[_Tables] | None:
         """Put orders into a part; None if that changes nothing."""
-        met = pc.is_in(parquet.read_ids(self._base.path, place), value_set=self._ids)
+        met = pc.is_in(parquet.read_column(self._base.path, place, "id"), value_set=self._ids)
         if not (pc.any(met).as_py() or len(fresh["orders"]) or len(fresh["problems"])):
             return None
         part = self._base.manifest.parts[place]

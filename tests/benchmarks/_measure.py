@@ -80,6 +80,8 @@ class Run:
         By the clock, and of all CPUs.
     growth
         By how many bytes it raised the peak of memory; None where the system does not say.
+    peak
+        That peak itself.
     told
         What was asked of its result.
     """
@@ -89,6 +91,7 @@ class Run:
     cpu: float
     growth: int | None
     told: Any
+    peak: int | None = None
 
 
 def time_rounds(contenders: Sequence[Contender], rounds: int, *, collect: bool) -> Timings:
@@ -178,7 +181,7 @@ def _run(contender: Contender, ask: Callable[[Any], Any]) -> Run:
     start, start_cpu = time.perf_counter(), time.process_time()
     result = contender.work(given)
     took = time.perf_counter() - start, time.process_time() - start_cpu
-    return Run(began, *took, _growth(before), ask(result))
+    return Run(began, *took, _growth(before), ask(result), _peak())
 
 
 def _grow(contender: Contender, collect: bool) -> int | None:  # noqa: FBT001 -- as submitted

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
-from trackstar_frames.sandbox import Request, Sandbox
+from trackstar_frames.sandbox import Changes, Request, Sandbox
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,14 @@ class Serving:
 
     def requests(self, began: float, ended: float) -> list[Request]:
         """Read from its log what arrived between two times (Unix seconds)."""
-        self._pipe.send((began, ended))
+        return self._ask("requests", began, ended)
+
+    def advance(self, hours: float) -> Changes:
+        """Let time pass over its orders, and tell what changed."""
+        return self._ask("advance", hours)
+
+    def _ask(self, what: str, *given: float) -> Any:
+        self._pipe.send((what, given))
         return self._pipe.recv()
 
 
@@ -61,9 +69,14 @@ def serve(orders: int, **options: Any) -> Iterator[Serving]:
 def _serve(orders: int, options: dict[str, Any], pipe: Connection) -> None:
     with Sandbox(orders, **({"rate_limit": None} | options)) as sandbox:
         pipe.send(Server(sandbox.base_url, sandbox.api_key, sandbox.access_token))
+        answers = {"advance": sandbox.advance, "requests": partial(_requests, sandbox)}
         while True:
             try:
-                began, ended = pipe.recv()
+                what, given = pipe.recv()
             except EOFError:
                 return
-            pipe.send([each for each in sandbox.requests if began <= each.time <= ended])
+            pipe.send(answers[what](*given))
+
+
+def _requests(sandbox: Sandbox, began: float, ended: float) -> list[Request]:
+    return [each for each in sandbox.requests if began <= each.time <= ended]
