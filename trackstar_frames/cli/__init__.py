@@ -1,0 +1,36 @@
+"""The shell: ``trackstar-frames demo | fetch | export | sync | snapshots | sandbox | cache``.
+
+Exit codes: 0 done, 1 failed, 2 called wrongly. An error is one line. Credentials come from
+the environment only; they are never flags, which would stay in the shell's history.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import trackstar_frames as tf
+from trackstar_frames.cli._parser import make_parser
+from trackstar_frames.cli._printing import complain
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command, and return its exit code.
+
+    Parameters
+    ----------
+    argv
+        The arguments; by default those of the process.
+    """
+    try:
+        given = make_parser().parse_args(argv)
+        given.run(given)
+    except (tf.FilterError, tf.SettingsError, tf.CredentialsError) as error:
+        return complain(error, 2)
+    except (tf.TrackstarError, OSError, ImportError, sqlite3.Error) as error:
+        return complain(error, 1)
+    except KeyboardInterrupt:
+        return complain("interrupted", 1)
+    return 0

@@ -1,0 +1,158 @@
+"""What each command does."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import trackstar_frames as tf
+from trackstar_frames import filters as grammar
+from trackstar_frames.cache import PageCache
+from trackstar_frames.cli._printing import first_rows, say, table
+from trackstar_frames.settings import cache_dir
+
+__all__ = ["cache", "demo", "export", "fetch", "sandbox", "snapshots", "sync"]
+
+
+def demo(given: argparse.Namespace) -> None:
+    """Fetch made-up orders over HTTP, and write a snapshot and two pictures."""
+    from matplotlib import use  # noqa: PLC0415
+
+    from trackstar_frames import plots  # noqa: PLC0415  (an extra, as are the next)
+    from trackstar_frames.sandbox import Sandbox  # noqa: PLC0415
+
+    use("Agg")  # files only; no window
+    folder = Path(given.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        Sandbox(orders=given.orders, seed=given.seed) as sandbox,
+        tempfile.TemporaryDirectory() as cache,
+        sandbox.client(connection="demo", cache_dir=cache) as client,
+    ):
+        say(f"a local server holds {given.orders:,} made-up orders at {sandbox.base_url}")
+        frames = tf.fetch_orders(client=client)
+        again = tf.fetch_orders(client=client, progress=False)
+    say(
+        f"fetched {len(frames.orders):,} orders with {frames.info['requests']} requests; "
+        f"the same call again took {again.info['requests']}, from disk\n"
+    )
+    say(first_rows(frames.orders))
+    judged = tf.ship_date_compliance(frames.orders)
+    counts = judged["outcome"].value_counts(sort=False)
+    say("\nship-date compliance: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+    snapshot = tf.write_snapshot(frames, folder / "snapshots")
+    pictures = {
+        "status_mix.png": plots.plot_status_mix(frames.orders, freq="W"),
+        "ship_date_compliance.png": plots.plot_ship_date_compliance(judged),
+    }
+    for name, axes in pictures.items():
+        figure: Any = axes.figure
+        figure.savefig(folder / name, dpi=120)
+    say("\nwritten:")
+    for path in (snapshot.path, *(folder / name for name in pictures)):
+        say(f"  {path}")
+
+
+def fetch(given: argparse.Namespace) -> None:
+    """Fetch orders with the credentials of the environment."""
+    asked = _asked(given)
+    with _client(given) as client:
+        frames = tf.fetch_orders(
+            client=client,
+            limit=given.limit,
+            offline=given.offline,
+            snapshot=given.snapshot,
+            **asked,
+        )
+    if given.output:
+        frames.to_parquet(given.output)
+        say(f"wrote {len(frames.orders):,} orders to {given.output}")
+    else:
+        say(first_rows(frames.orders))
+    if len(frames.problems):
+        say(f"{len(frames.problems):,} values are told in the table problems")
+
+
+def export(given: argparse.Namespace) -> None:
+    """Fetch orders straight to one more snapshot, however many there are."""
+    asked = _asked(given)
+    with _client(given) as client:
+        snapshot = tf.export_orders(given.root, client=client, limit=given.limit, **asked)
+    say(f"exported to {snapshot.path} with {snapshot.info['requests']:,} requests")
+
+
+def sync(given: argparse.Namespace) -> None:
+    """Ask for what has changed, and write the whole as one more snapshot."""
+    asked = _asked(given)
+    with _client(given) as client:
+        snapshot = tf.sync_orders(given.root, client=client, overlap=given.overlap, **asked)
+    done = snapshot.info["sync"]
+    counts = ", ".join(f"{done[name]:,} {name}" for name in ("new", "changed", "unchanged"))
+    say(f"synced to {snapshot.path} with {snapshot.info['requests']:,} requests: {counts}")
+
+
+def snapshots(given: argparse.Namespace) -> None:
+    """List the snapshots under a folder."""
+    found = tf.list_snapshots(given.root)
+    columns = ["name", "connection", "orders", "bytes", "written_at"]
+    say(table(found[columns]) if len(found) else f"there are no snapshots under {given.root}")
+
+
+def sandbox(given: argparse.Namespace) -> None:
+    """Serve made-up orders until interrupted."""
+    from trackstar_frames.sandbox import Sandbox  # noqa: PLC0415  (an extra)
+
+    with Sandbox(
+        orders=given.orders,
+        seed=given.seed,
+        rate_limit=given.rate_limit or None,
+        latency=given.latency,
+        port=given.port,
+    ) as sandbox:
+        say(f"export TRACKSTAR_BASE_URL={sandbox.base_url}")
+        say(f"export TRACKSTAR_API_KEY={sandbox.api_key}")
+        say(f"export TRACKSTAR_ACCESS_TOKEN={sandbox.access_token}")
+        say(f"# {given.orders:,} made-up orders; stop with Ctrl-C")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            say("# stopped")
+
+
+def cache(given: argparse.Namespace) -> None:
+    """Tell what is cached, or delete it."""
+    cache = PageCache(cache_dir())
+    try:
+        if given.action == "clear":
+            say(f"deleted {cache.clear():,} pages from {cache.path}")
+            return
+        for name, value in cache.info().items():
+            say(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
+    finally:
+        cache.close()
+
+
+def _client(given: argparse.Namespace) -> tf.TrackstarClient:
+    return tf.TrackstarClient(connection=given.connection)
+
+
+def _asked(given: argparse.Namespace) -> dict[str, Any]:
+    """Read the filters and options that all who ask the server take."""
+    filters = dict(map(_filter, given.filters))
+    grammar.encode(filters)
+    options = {name: getattr(given, name) for name in ("page_size", "workers", "refresh", "pii")}
+    return filters | options
+
+
+def _filter(text: str) -> tuple[str, Any]:
+    """Read ``name=value``; a list's values are separated by commas, as the API has them."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise tf.FilterError(f"{text!r} is no filter; write FIELD=VALUE or FIELD__OP=VALUE")
+    field, operator = grammar.split(name)
+    operator = operator or grammar.FIELDS[field].plain or ""
+    is_list = operator.partition("-")[0] in ("in", "nin")
+    return name, value.split(",") if is_list else value

@@ -1,0 +1,112 @@
+"""The commands, their arguments and their help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, NoReturn
+
+import trackstar_frames as tf
+from trackstar_frames.cli import _commands
+from trackstar_frames.cli._printing import complain
+from trackstar_frames.settings import PII
+
+__all__ = ["make_parser"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complain on one line."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.exit(complain(f"{message} (see {self.prog} --help)", 2))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the whole shell."""
+    parser = _Parser(
+        prog="trackstar-frames",
+        description="Orders of the Trackstar WMS API as dataframes.",
+        epilog="Credentials: TRACKSTAR_API_KEY and TRACKSTAR_ACCESS_TOKEN.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=tf.__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = _command(commands, "demo", _commands.demo)
+    demo.add_argument("--folder", default="trackstar-demo", help="where to write (%(default)s)")
+    _add_sandbox_options(demo)
+
+    fetch = _command(commands, "fetch", _commands.fetch)
+    _add_fetch_options(fetch, refresh="ask the server again")
+    fetch.add_argument("--output", metavar="FOLDER", help="write all tables there, as Parquet")
+    fetch.add_argument("--snapshot", metavar="ROOT", help="write one more snapshot under ROOT")
+    fetch.add_argument("--limit", type=int, help="at most this many orders")
+    fetch.add_argument("--offline", action="store_true", help="read from disk only")
+
+    export = _command(commands, "export", _commands.export)
+    export.add_argument("root", metavar="ROOT", help="the folder of all snapshots")
+    _add_fetch_options(export, refresh="begin anew, though one that broke could be resumed")
+    export.add_argument("--limit", type=int, help="at most this many orders")
+
+    sync = _command(commands, "sync", _commands.sync)
+    sync.add_argument("root", metavar="ROOT", help="the folder of all snapshots")
+    _add_fetch_options(sync, refresh="begin anew, though one that broke could be resumed")
+    sync.add_argument(
+        "--overlap", default="2h", help="how far to look back beyond the last one (%(default)s)"
+    )
+
+    snapshots = _command(commands, "snapshots", _commands.snapshots)
+    snapshots.add_argument("root", metavar="ROOT", help="the folder of all snapshots")
+
+    sandbox = _command(commands, "sandbox", _commands.sandbox)
+    _add_sandbox_options(sandbox)
+    sandbox.add_argument("--port", type=int, default=0, help="0 takes a free one (%(default)s)")
+    sandbox.add_argument(
+        "--rate-limit", type=int, default=10, help="requests a second, 0 for no limit (%(default)s)"
+    )
+    sandbox.add_argument("--latency", type=float, default=0.0, help="seconds for each answer")
+
+    cache = _command(commands, "cache", _commands.cache)
+    cache.add_argument("action", choices=["info", "clear"], help="tell, or delete everything")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any) -> argparse.ArgumentParser:
+    described = run.__doc__
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=described, description=described, allow_abbrev=False
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_fetch_options(command: argparse.ArgumentParser, *, refresh: str) -> None:
+    command.add_argument(
+        "filters",
+        nargs="*",
+        metavar="FILTER=VALUE",
+        help="for example created_date__gte=2026-01-01 status__in=open,packed",
+    )
+    command.add_argument("--page-size", type=int, default=1000, help="orders of one request")
+    command.add_argument(
+        "--workers", type=int, default=8, help="pages on their way at a time (%(default)s)"
+    )
+    command.add_argument("--connection", help="a label for the data")
+    command.add_argument("--refresh", action="store_true", help=refresh)
+    command.add_argument(
+        "--pii",
+        choices=PII,
+        default="keep",
+        help="what becomes of personal data (%(default)s); hash needs TRACKSTAR_PII_KEY",
+    )
+
+
+def _add_sandbox_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--orders", type=_count, default=5000, help="how many (%(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="which ones (%(default)s)")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)

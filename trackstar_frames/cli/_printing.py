@@ -1,0 +1,40 @@
+"""What is printed: tables, and errors on one line."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pandas as pd
+
+__all__ = ["complain", "first_rows", "say", "table"]
+
+_COLUMNS = ["order_number", "status", "created_date", "required_ship_date", "complete_shipped_date"]
+
+
+def first_rows(orders: pd.DataFrame) -> str:
+    """Write the first orders as a table, and how many there are."""
+    shown = orders[_COLUMNS].head(5)
+    moments = [name for name in _COLUMNS if name.endswith("_date")]
+    shown = shown.assign(**{name: shown[name].dt.strftime("%Y-%m-%d %H:%M") for name in moments})
+    return (
+        f"{table(shown)}\n... {len(orders):,} orders x {orders.shape[1]} columns; moments are UTC"
+    )
+
+
+def table(frame: pd.DataFrame) -> str:
+    """Write a frame as a table."""
+    with pd.option_context("display.width", 200, "display.max_columns", None):
+        return str(frame.to_string(index=False, na_rep="-"))
+
+
+def say(text: str) -> None:
+    """Print, without what would steer the terminal: orders are other people's text."""
+    print(re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "?", text), flush=True)  # noqa: T201
+
+
+def complain(message: object, code: int) -> int:
+    """Print an error on one line, and give the exit code."""
+    line = " ".join(str(message).split())
+    print(f"trackstar-frames: error: {line}", file=sys.stderr)  # noqa: T201
+    return code
