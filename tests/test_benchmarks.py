@@ -226,3 +226,36 @@ def test_who_fetches_less_stops_the_run(bench):
 def test_a_table_is_aligned(bench):
     table = bench("_report").format_table(["who", "n"], [["a name", "1"], ["b", "1,000"]])
     assert table == "who         n\n------  -----\na name      1\nb       1,000"
+
+
+EXPORTS = [
+    "export, few orders",
+    "export, all orders",
+    "fetch_orders, then write_snapshot",
+    "sync, a day later",
+]
+
+
+@pytest.mark.slow
+def test_exporting_measures_every_work():
+    few = ("--orders", "2500", "--few", "0.5", "--latency", "0", "--rate", "500")
+    done = run(*few, script="exporting.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    measured = rows_of(done.stdout, EXPORTS)
+    assert list(measured) == EXPORTS
+    orders, requests = ([number(each[place]) for each in measured.values()] for place in (0, 1))
+    assert 500 < orders[0] < orders[1] == orders[2] == 2500 < orders[3]
+    assert all(requests)
+    assert all(number(figure) > 0 for each in measured.values() for figure in each[2:6])
+    assert len(re.findall(r"(?:to few|to export): \d+\.\d+$", done.stdout, re.MULTILINE)) == 4
+
+
+def test_a_peer_that_keeps_less_is_none(bench):
+    exporting, measure = bench("exporting"), bench("_measure")
+    runs = {
+        name: measure.Run(0, 1, 1, None, told=exporting.Done(orders=1000, requests=1))
+        for name in (exporting.LARGE, exporting.MEMORY, exporting.SYNC)
+    }
+    exporting._check(runs, 1000, new=0)
+    with pytest.raises(SystemExit, match="1,000 orders of 1,001"):
+        exporting._check(runs, 1000, new=1)
