@@ -20,7 +20,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trackstar_frames.aside import aside, flush, put
+from trackstar_frames.aside import alone, aside, flush, put
 from trackstar_frames.errors import SnapshotError, TrackstarError
 from trackstar_frames.joining import split
 from trackstar_frames.manifest import FILE, File, Key, Manifest, Part, file_name
@@ -67,12 +67,16 @@ def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: An
         If the disk refuses, or something else is at `path`.
     """
     target = locate(path)
-    if target.exists() and not _is_empty(target):
-        manifest(target)  # or refuse to touch it
+    if target.exists():  # before any work
+        with disk_faults(f"cannot write {target}"), alone(target):
+            _refuse_foreign(target)
     with writing(target, info) as writer:
         for part in split(tables, PART):
             writer.add(part)
-        put(writer.finish(info), target)
+        folder = writer.finish(info)
+        with alone(target):
+            _refuse_foreign(target)
+            put(folder, target)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], dict[str, Any]]:
@@ -215,8 +219,11 @@ def disk_faults(what: str) -> Iterator[None]:
         raise SnapshotError(f"{what}: {type(error).__name__}: {error}") from error
 
 
-def _is_empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
+def _refuse_foreign(target: Path) -> None:
+    """Refuse to replace what is there, unless it is empty or of this package."""
+    is_empty = target.is_dir() and not any(target.iterdir())
+    if target.exists() and not is_empty:
+        manifest(target)
 
 
 def _first(orders: pa.Table) -> Key | None:
