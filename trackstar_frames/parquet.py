@@ -116,7 +116,10 @@ def manifest(folder: Path) -> Manifest:
 def read_ids(folder: Path, place: int) -> pa.ChunkedArray:
     """Read the ids of the orders of one part."""
     path = folder / "orders" / file_name(place)
-    with disk_faults(f"{path} is damaged"), pq.ParquetFile(path) as file:
+    with (
+        disk_faults(f"{path} is damaged"),
+        pq.ParquetFile(path, page_checksum_verification=True) as file,
+    ):
         return file.read(["id"])["id"]
 
 
@@ -191,7 +194,12 @@ class Writer:
     def link(self, folder: Path, place: int, part: Part) -> None:
         """Take a part of another folder over, as it is, without writing it again."""
         for name in TABLES:
-            _link(folder / name / file_name(place), self._next(name))
+            source = folder / name / file_name(place)
+            with disk_faults(f"{source} is damaged"):
+                size = source.stat().st_size
+            if size != part.files[name].bytes:
+                raise SnapshotError(f"{source} is damaged: it is not what was written")
+            _link(source, self._next(name))
         self._parts.append(part)
 
     def finish(self, info: Mapping[str, Any]) -> Path:

@@ -17,11 +17,12 @@ import pyarrow.compute as pc
 
 from trackstar_frames import parquet
 from trackstar_frames.client import TrackstarClient
-from trackstar_frames.compare import changed_orders
+from trackstar_frames.compare import changed_orders, common_ids
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.joining import as_batch, split
 from trackstar_frames.manifest import Key, Manifest
 from trackstar_frames.question import Question
+from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots import find_snapshots
 from trackstar_frames.spill import Spill
 from trackstar_frames.tables import assemble
@@ -85,10 +86,12 @@ class Base:
     def watermark(self, stamp: str) -> datetime:
         """Give a time up to which all changes are in it, by the clock of that stamp.
 
-        Not after the begin of its fetch, as what was read first may have changed before the
-        end; nor after any stamp that was seen, as the server's clock may be behind ours.
+        Not after the begin of its fetch, nor after the first page that it took from disk, as
+        what was read first may have changed before the end; nor after any stamp that was seen,
+        as the server's clock may be behind ours.
         """
-        began = datetime.fromisoformat(self.manifest.info["began"])
+        info = self.manifest.info
+        began = min(datetime.fromisoformat(info[name]) for name in ("began", "fetched_at"))
         seen = [greatest for _, greatest in self._spans[stamp] if greatest is not None]
         return min(began, max(seen, default=began)).astimezone(UTC)
 
@@ -144,7 +147,7 @@ class Upsert:
         old = parquet.read_part(self._base.path, place, part)
         fresh = _without_known(fresh, old)
         known = pc.is_in(fresh["orders"]["id"], value_set=old["orders"]["id"])
-        changed = len(changed_orders(old, fresh))
+        changed = len(changed_orders(old, fresh) | _with_other_problems(old, fresh))
         moved = _count(met) - _count(known)
         self._counts["new"] -= _count(met)
         self._counts["changed"] += changed + moved
@@ -169,6 +172,16 @@ def _divide(tables: _Tables) -> Iterator[_Tables]:
         yield from split(tables, max(1, ceil(orders / pieces)))
 
 
+def _with_other_problems(old: _Tables, fresh: _Tables) -> set[str]:
+    """Tell which of the orders on both sides were read with other problems: other raw values."""
+    ids = common_ids(old["orders"], fresh["orders"])
+    problems = [tables["problems"] for tables in (old, fresh)]
+    known = [each.filter(pc.is_in(each["order_id"], value_set=ids)) for each in problems]
+    was, now = ({tuple(row.values()) for row in each.to_pylist()} for each in known)
+    place = TABLES["problems"].schema.get_field_index("order_id")
+    return {row[place] for row in was ^ now}
+
+
 def _without_known(fresh: _Tables, old: _Tables) -> dict[str, pa.Table]:
     """Leave out the orders without an id that were there before: nothing else tells them."""
     problems, there = fresh["problems"], old["problems"]
@@ -185,6 +198,11 @@ def _count(mask: pa.ChunkedArray) -> int:
 
 def _mismatch(root: Path, newest: Base, question: Question) -> str:
     info = newest.manifest.info
+    if info.get("question") is None:
+        return (
+            f"{newest.path} does not tell which question it answers (an older version of this "
+            f"package wrote it, or its frames were not fetched); sync under another root"
+        )
     was, now = (
         {name: told.get(name) for name in ("filters", "extra_params", "limit", "pii")}
         for told in (info, question.told)
