@@ -127,7 +127,8 @@ def read_span(folder: Path, place: int, column: str) -> tuple[int, datetime | No
     """Tell in how many orders of one part a column is null, and its greatest value."""
     path = folder / "orders" / file_name(place)
     with disk_faults(f"{path} is damaged"), pq.ParquetFile(path) as file:
-        groups = [file.metadata.row_group(each) for each in range(file.num_row_groups)]
+        every = (file.metadata.row_group(each) for each in range(file.num_row_groups))
+        groups = [group for group in every if group.num_rows]  # of none there are no statistics
         found = [
             group.column(each).statistics
             for group in groups
