@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import time
+from hashlib import sha256
 
 import duckdb
 import pandas as pd
@@ -14,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames import OrderFrames, SnapshotError
-from trackstar_frames.frames import make_info
+from trackstar_frames import OrderFrames, SnapshotError, parquet
+from trackstar_frames.manifest import FILE
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 
@@ -60,7 +61,29 @@ def test_every_footer_tells_where_the_rows_come_from(frames, tmp_path):
         assert footer["info"]["filters"] == {"type__neq": "transfer"}
         assert footer["info"]["connection"] == "acme / eu"
         assert footer["info"]["fetched_at"] == frames.info["fetched_at"]
-        assert footer["rows"]["orders"] == len(frames.orders)
+
+
+def test_the_manifest_tells_what_the_folder_holds(frames, tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "PART", 70)
+    snapshot = tf.write_snapshot(frames, tmp_path)
+    said = json.loads((snapshot.path / FILE).read_text())
+    assert said["schema_version"] == SCHEMA_VERSION
+    assert said["info"] == frames.info
+    assert len(said["parts"]) == len(snapshot.files["orders"]) == -(-len(frames.orders) // 70)
+    for name, files in snapshot.files.items():
+        for part, file in zip(said["parts"], files, strict=True):
+            assert part["files"][name]["rows"] == pq.read_metadata(file).num_rows
+            assert part["files"][name]["bytes"] == file.stat().st_size
+            assert part["files"][name]["sha256"] == sha256(file.read_bytes()).hexdigest()
+    assert tf.list_snapshots(tmp_path)["bytes"][0] == sum(
+        file.stat().st_size for files in snapshot.files.values() for file in files
+    )
+
+
+@pytest.mark.parametrize("fewer", [-1, 0, 1, 250])
+def test_parts_of_any_size_are_read_as_one(frames, tmp_path, monkeypatch, fewer):
+    monkeypatch.setattr(parquet, "PART", len(frames.orders) - fewer)
+    assert_same(frames, tf.write_snapshot(frames, tmp_path).read())
 
 
 def test_no_credential_is_in_a_snapshot(tmp_path):
@@ -187,19 +210,53 @@ def test_a_missing_table_and_a_missing_row_are_damage(frames, tmp_path):
     file = snapshot.files["line_items"][0]
     whole = pq.read_table(file)
     pq.write_table(whole.slice(1), file)
-    with pytest.raises(SnapshotError, match="rows"):
+    with pytest.raises(SnapshotError, match=r"line_items.*is damaged: it is not what was written"):
+        snapshot.read()
+    change_manifest(snapshot.path, lambda files: files["line_items"].update(sha256=""))
+    with pytest.raises(SnapshotError, match=r"line_items.*is damaged: it holds .* rows, not"):
         snapshot.read()
     file.unlink()
     with pytest.raises(SnapshotError, match="line_items"):
         snapshot.read()
 
 
+def change_manifest(folder, change):
+    """Change what a folder says of the files of its first part."""
+    said = json.loads((folder / FILE).read_text())
+    change(said["parts"][0]["files"])
+    (folder / FILE).write_text(json.dumps(said))
+
+
+def test_a_missing_or_cut_manifest_is_damage(frames, tmp_path):
+    snapshot = tf.write_snapshot(frames, tmp_path)
+    manifest = snapshot.path / FILE
+    body = manifest.read_bytes()
+    for left in (b"", b"{}", b"null", body[: len(body) // 2], body[:-3], b"\xff" + body):
+        manifest.write_bytes(left)
+        with pytest.raises(SnapshotError, match=f"{snapshot.name} is not a snapshot.*or is damag"):
+            snapshot.read()
+        assert tf.list_snapshots(tmp_path).empty
+    manifest.unlink()
+    with pytest.raises(SnapshotError, match=f"{snapshot.name} is not a snapshot.*or is damaged"):
+        snapshot.read()
+    manifest.write_bytes(body)
+    assert_same(snapshot.read(), frames)
+
+
 def test_a_newer_schema_is_told(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
+    newer = {"schema_version": SCHEMA_VERSION + 1, "layout": "another"}
+    (snapshot.path / FILE).write_text(json.dumps(newer))
+    with pytest.raises(SnapshotError, match="update trackstar_frames"):
+        snapshot.read()
+
+
+def test_a_newer_schema_is_told_by_a_footer_too(frames, tmp_path):
+    snapshot = tf.write_snapshot(frames, tmp_path)
+    (snapshot.path / FILE).unlink()
     file = snapshot.files["orders"][0]
-    footer = {"schema_version": SCHEMA_VERSION + 1, "rows": {}, "info": make_info()}
-    table = pq.read_table(file).replace_schema_metadata({"trackstar_frames": json.dumps(footer)})
-    pq.write_table(table, file)
+    footer = json.dumps({"schema_version": SCHEMA_VERSION + 1})
+    pq.write_table(pq.read_table(file).replace_schema_metadata({"trackstar_frames": footer}), file)
     with pytest.raises(SnapshotError, match="update trackstar_frames"):
         snapshot.read()
 

@@ -11,12 +11,12 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import filelock
 
-__all__ = ["aside", "flush", "put", "put_new", "remove", "sweep"]
+__all__ = ["alone", "aside", "flush", "put", "put_new", "remove", "sweep"]
 
 _PARTIAL = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{32}\.(?P<kind>partial|earlier)(?P<lock>\.lock)?")
 
@@ -38,8 +38,13 @@ def aside(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def alone(target: Path) -> AbstractContextManager[None]:
+    """Keep others from replacing a folder meanwhile; shortly, as they wait."""
+    return _alive(target.with_name(f".{target.name}"))
+
+
 def put(folder: Path, target: Path) -> None:
-    """Rename a finished folder into place, over an earlier one."""
+    """Rename a finished folder into place, over an earlier one; to be done `alone`."""
     if not target.exists():
         put_new(folder, [target])
         return
@@ -82,8 +87,9 @@ def sweep(parent: Path) -> None:
     for name in {each.name.removesuffix(".lock") for each in parent.iterdir()}:
         if match := _PARTIAL.fullmatch(name):
             # Of another user, or just swept by another process: then it is theirs to remove.
-            with suppress(OSError, filelock.Timeout), _alive(parent / name, wait=0):
-                _finish(parent / name, parent / match["target"])
+            target = parent / match["target"]
+            with suppress(OSError), _alive(parent / name, wait=0), alone(target):
+                _finish(parent / name, target)
 
 
 def flush(path: Path) -> None:

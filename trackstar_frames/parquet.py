@@ -9,9 +9,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trackstar_frames.aside import aside, flush, put
+from trackstar_frames.aside import alone, aside, flush, put
 from trackstar_frames.errors import SnapshotError, TrackstarError
 from trackstar_frames.joining import split
 from trackstar_frames.manifest import FILE, File, Key, Manifest, Part, file_name
@@ -65,12 +66,16 @@ def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: An
         If the disk refuses, or something else is at `path`.
     """
     target = locate(path)
-    if target.exists() and not _is_empty(target):
-        manifest(target)  # or refuse to touch it
+    if target.exists():  # before any work
+        with disk_faults(f"cannot write {target}"), alone(target):
+            _refuse_foreign(target)
     with writing(target, info) as writer:
         for part in split(tables, PART):
             writer.add(part)
-        put(writer.finish(info), target)
+        folder = writer.finish(info)
+        with alone(target):
+            _refuse_foreign(target)
+            put(folder, target)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], dict[str, Any]]:
@@ -110,7 +115,10 @@ def manifest(folder: Path) -> Manifest:
 def read_column(folder: Path, place: int, column: str) -> pa.ChunkedArray:
     """Read one column of the orders of one part; null where an older schema did not have it."""
     path = folder / "orders" / file_name(place)
-    with disk_faults(f"{path} is damaged"), pq.ParquetFile(path) as file:
+    with (
+        disk_faults(f"{path} is damaged"),
+        pq.ParquetFile(path, page_checksum_verification=True) as file,
+    ):
         if column in file.schema_arrow.names:
             return file.read([column])[column]
         missing = pa.nulls(file.metadata.num_rows, TABLES["orders"].schema.field(column).type)
@@ -119,7 +127,7 @@ def read_column(folder: Path, place: int, column: str) -> pa.ChunkedArray:
 
 def read_part(folder: Path, place: int, part: Part) -> dict[str, pa.Table]:
     """Read one part, and make sure that it is whole."""
-    return _for_each_table(lambda name: _read_file(folder / name / file_name(place), part, name))
+    return _for_each(TABLES, lambda name: _read_file(folder / name / file_name(place), part, name))
 
 
 def locate(path: str | os.PathLike[str]) -> Path:
@@ -137,6 +145,15 @@ def writing(target: Path, info: Mapping[str, Any]) -> Iterator[Writer]:
     """Give what writes a folder aside, to be put at `target` when it is finished."""
     with disk_faults(f"cannot write {target}"), aside(target) as folder:
         yield Writer(folder, info)
+
+
+@dataclass(frozen=True)
+class Like:
+    """A part of another folder, to share files with."""
+
+    folder: Path
+    place: int
+    part: Part
 
 
 class Writer:
@@ -157,22 +174,37 @@ class Writer:
         for name in TABLES:
             (folder / name).mkdir(mode=0o700)
 
-    def add(self, tables: Mapping[str, pa.Table]) -> None:
-        """Write one more part: its orders come after those before it."""
+    def add(self, tables: Mapping[str, pa.Table], like: Like | None = None) -> None:
+        """Write one more part: its orders come after those before it.
+
+        Parameters
+        ----------
+        tables
+            By name; all of them, or those that differ from `like`.
+        like
+            A part of another folder with the same orders. What it has of the other tables is
+            shared with it, and not written again.
+        """
         footer = {"schema_version": SCHEMA_VERSION, "info": dict(self._info)}
         metadata = {_KEY: json.dumps(footer)}
-        written = _for_each_table(
+        files = _for_each(
+            tables,
             lambda name: _write_file(
                 self._next(name), tables[name].replace_schema_metadata(metadata)
-            )
+            ),
         )
-        self._parts.append(Part(_first(tables["orders"]), written))
-
-    def link(self, folder: Path, place: int, part: Part) -> None:
-        """Take a part of another folder over, as it is, without writing it again."""
-        for name in TABLES:
-            _link(folder / name / file_name(place), self._next(name))
-        self._parts.append(part)
+        if like is None:
+            self._parts.append(Part(_first(tables["orders"]), files))
+            return
+        for name in TABLES.keys() - tables.keys():
+            files[name] = like.part.files[name]
+            source = like.folder / name / file_name(like.place)
+            with disk_faults(f"{source} is damaged"):
+                size = source.stat().st_size
+            if size != files[name].bytes:
+                raise SnapshotError(f"{source} is damaged: it is not what was written")
+            _link(source, self._next(name))
+        self._parts.append(Part(like.part.first, files))
 
     def finish(self, info: Mapping[str, Any]) -> Path:
         """Write what the folder says of itself; then it is whole."""
@@ -199,8 +231,11 @@ def disk_faults(what: str) -> Iterator[None]:
         raise SnapshotError(f"{what}: {type(error).__name__}: {error}") from error
 
 
-def _is_empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
+def _refuse_foreign(target: Path) -> None:
+    """Refuse to replace what is there, unless it is empty or of this package."""
+    is_empty = target.is_dir() and not any(target.iterdir())
+    if target.exists() and not is_empty:
+        manifest(target)
 
 
 def _first(orders: pa.Table) -> Key | None:
@@ -254,6 +289,6 @@ def _link(source: Path, target: Path) -> None:
         flush(target)
 
 
-def _for_each_table(work: Callable[[str], _T]) -> dict[str, _T]:
+def _for_each(tables: Iterable[str], work: Callable[[str], _T]) -> dict[str, _T]:
     with ThreadPoolExecutor(pa.cpu_count()) as threads:
-        return dict(zip(TABLES, threads.map(work, TABLES), strict=True))
+        return dict(zip(tables, threads.map(work, tables), strict=True))

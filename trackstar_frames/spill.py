@@ -1,16 +1,13 @@
 """More orders than memory holds: batches in sorted runs on disk, and read back by their keys.
 
-A run is some thousands of orders, sorted, in blocks; so a span of keys is read from every
-run without the rest of it. Orders that were met twice are found by their ids over all runs.
+Orders that were met twice are found by their ids over all runs.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,21 +16,18 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames.flatten import BATCH, Batch
+from trackstar_frames.flatten import Batch, batch_schema
 from trackstar_frames.joining import Numbers
 from trackstar_frames.manifest import Key
 from trackstar_frames.memory import give_back
+from trackstar_frames.runs import LAST, MET, Run, microseconds
 from trackstar_frames.schema import TABLES
 from trackstar_frames.tables import sort
 
 __all__ = ["Spill"]
 
 _RUN = 16_000  # orders; twice as many are in memory at times
-_BLOCK = 1_000  # orders
-_PAGE = "_page"
-_LAST = np.iinfo(np.int64).max  # the created_date of orders that have none
 _FIRST = np.iinfo(np.int64).min  # the updated_date of orders that have none
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 class Spill:
@@ -49,14 +43,17 @@ class Spill:
         self._folder = folder
         self._lock = threading.Lock()
         self._held: list[Batch] = []
-        self._runs: list[_Run] = []
+        self._runs: list[Run] = []
         self._numbers = itertools.count()
+        self._arrivals = _Arrivals()
 
     def add(self, batch: Batch, page: int) -> None:
-        """Keep a batch of a page; the number of the page tells it from others in `settle`."""
-        orders = batch["orders"]
-        batch["orders"] = orders.append_column(_PAGE, pa.array(np.full(len(orders), page)))
+        """Keep a batch of a page; those of one page come one after the other.
+
+        The number of the page tells it from others in `settle`.
+        """
         with self._lock:
+            self._arrivals.mark(batch, page)
             self._held.append(batch)
             if sum(len(each["orders"]) for each in self._held) < _RUN:
                 return
@@ -72,7 +69,7 @@ class Spill:
         Parameters
         ----------
         ranks
-            The rank of each page; less than 0 leaves all its orders out.
+            The rank of each page; less than 0 leaves all that is on it out.
 
         Returns
         -------
@@ -83,14 +80,14 @@ class Spill:
             rest, self._held = self._held, []
         if rest:
             self._write(rest)
-        rank_of = np.asarray([*ranks, -1])
+        self._arrivals.ranks = ranks
         hashes = []
         for run in self._runs:
-            met = run.columns("id", "created_date", _PAGE)
-            run.kept = rank_of[met[_PAGE].to_numpy()] >= 0
-            run.created = _microseconds(met["created_date"], _LAST)
+            met = run.columns("id", "created_date", MET)
+            run.kept = self._arrivals.ranks_of(met) >= 0
+            run.created = microseconds(met["created_date"], LAST)
             hashes.append(pd.util.hash_array(met["id"].to_numpy()))
-        return self._drop_duplicates(hashes, rank_of)
+        return self._drop_duplicates(hashes)
 
     @property
     def orders(self) -> int:
@@ -123,44 +120,69 @@ class Spill:
         cuts = [run.cut(firsts) for run in self._runs]
         for span in range(len(firsts) + 1):
             give_back()
-            is_last = span == len(firsts)
             batches, kept, start = [], [np.array([], np.int64)], 0
             for run, places in zip(self._runs, cuts, strict=True):
                 first, end = places[span], places[span + 1]
-                if first < end or is_last:
-                    batches.append(run.read(first, end, is_last=is_last))
+                if first < end:
+                    batches.append(run.read(first, end))
                     kept.append(np.flatnonzero(run.kept[first:end]) + start)
                     start += end - first
+            if span == len(firsts):
+                batches.append(self._strays())
             yield batches, np.concatenate(kept)
 
     def _write(self, batches: list[Batch]) -> None:
-        run = _Run(self._folder / f"{next(self._numbers):05}")
+        run = Run(self._folder / f"{next(self._numbers):05}")
         run.write(sort(batches))
         with self._lock:
             self._runs.append(run)
 
-    def _drop_duplicates(self, hashes: list[npt.NDArray[np.uint64]], rank_of: Numbers) -> int:
+    def _drop_duplicates(self, hashes: list[npt.NDArray[np.uint64]]) -> int:
         _, group, counts = np.unique(
             np.concatenate([np.array([], np.uint64), *hashes]),
             return_inverse=True,
             return_counts=True,
         )
-        again = counts[group] > 1
-        ends = np.cumsum([len(each) for each in hashes])
+        again, end = counts[group] > 1, 0
         best: dict[str, _Met] = {}
         dropped = 0
-        for run, suspects in zip(self._runs, np.split(again, ends[:-1]), strict=True):
-            for met in run.describe(np.flatnonzero(suspects & run.kept), rank_of):
+        for run in self._runs:
+            first, end = end, end + len(run.kept)
+            for met in self._describe(run, np.flatnonzero(again[first:end] & run.kept)):
                 other = best.setdefault(met.id, met)
                 if other is not met:
-                    best[met.id], worse = (met, other) if other.value <= met.value else (other, met)
+                    best[met.id], worse = (met, other) if other.value < met.value else (other, met)
                     worse.run.kept[worse.row] = False
                     dropped += 1
         return dropped
 
+    def _describe(self, run: Run, rows: Numbers) -> Iterator[_Met]:
+        """Give what makes one of several orders of an id better than the others."""
+        met = run.columns("id", "updated_date", MET).take(pa.array(rows))
+        updated = microseconds(met["updated_date"], _FIRST)
+        values = zip(
+            updated.tolist(),
+            self._arrivals.ranks_of(met).tolist(),
+            met[MET].to_pylist(),
+            strict=True,
+        )
+        for key, value, row in zip(met["id"].to_pylist(), values, rows.tolist(), strict=True):
+            yield _Met(key, value, run, row)
+
+    def _strays(self) -> Batch:
+        """Give the rows of no order as a batch, in the sequence of their pages."""
+        batch = {name: batch_schema(name).empty_table() for name in TABLES}
+        if self._runs:
+            rows = pa.concat_tables(run.strays() for run in self._runs)
+            ranks = self._arrivals.ranks_of(rows)
+            sequence = np.lexsort([rows[MET].to_numpy(), ranks])
+            chosen = rows.take(pa.array(sequence[ranks[sequence] >= 0]))
+            batch["problems"] = chosen.select(batch["problems"].column_names)
+        return batch
+
     def _key_at(self, place: int, created: Numbers) -> Key:
         moment = created[place]
-        known = None if moment == _LAST else int(moment)
+        known = None if moment == LAST else int(moment)
         if created[place - 1] != moment:
             return known, ""
         equals = sorted(each for run in self._runs for each in run.ids_at(moment))
@@ -172,101 +194,34 @@ class _Met(NamedTuple):
 
     id: str
     value: tuple[int, int, int]
-    run: _Run
+    run: Run
     row: int
 
 
-@dataclass
-class _Run:
-    """One sorted run: a file for each table, in blocks of the same orders."""
+class _Arrivals:
+    """Numbers what comes, and knows of which page it was."""
 
-    folder: Path
-    created: Numbers = field(default_factory=lambda: np.array([], np.int64))
-    kept: npt.NDArray[np.bool_] = field(default_factory=lambda: np.array([], bool))
+    def __init__(self) -> None:
+        self.ranks: Sequence[int] = []
+        self._pages: list[int] = []
+        self._starts: list[int] = []
+        self._next = 0
 
-    def write(self, batch: Batch) -> None:
-        orders = len(batch["orders"])
-        self.folder.mkdir(mode=0o700)
-        starts = np.arange(0, max(orders, 1), _BLOCK)
-        for name, table in batch.items():
-            numbers = table[BATCH].fill_null(orders).to_numpy()
-            places = [*np.searchsorted(numbers, starts), len(table)]
-            with pa.ipc.new_file(self._path(name), table.schema, options=_OPTIONS) as file:
-                for first, end in itertools.pairwise(places):
-                    file.write_batch(_as_one(table[first:end]))
+    def mark(self, batch: Batch, page: int) -> None:
+        """Give the orders of a batch numbers; its problems have that of the first one."""
+        first, orders = self._next, len(batch["orders"])
+        self._pages.append(page)
+        self._starts.append(first)
+        self._next += max(1, orders)
+        for name, numbers in {
+            "orders": np.arange(first, first + orders),
+            "problems": np.full(len(batch["problems"]), first),
+        }.items():
+            batch[name] = batch[name].append_column(MET, pa.array(numbers))
 
-    def columns(self, *names: str) -> pa.Table:
-        """Read some columns of all its orders."""
-        with pa.OSFile(str(self._path("orders"))) as source:
-            whole = pa.ipc.open_file(source).schema
-            wanted = [whole.get_field_index(name) for name in names]
-            options = pa.ipc.IpcReadOptions(included_fields=wanted)
-            return pa.ipc.open_file(source, options=options).read_all().combine_chunks()
-
-    def describe(self, rows: Numbers, rank_of: Numbers) -> Iterator[_Met]:
-        """Give what makes one of several orders of an id better than the others."""
-        met = self.columns("id", "updated_date", _PAGE).take(pa.array(rows))
-        updated = _microseconds(met["updated_date"], _FIRST).tolist()
-        ranks = rank_of[met[_PAGE].to_numpy()].tolist()
-        values = zip(updated, ranks, rows.tolist(), strict=True)
-        for key, value in zip(met["id"].to_pylist(), values, strict=True):
-            yield _Met(key, value, self, value[-1])
-
-    def cut(self, firsts: Sequence[Key]) -> list[int]:
-        """Tell from which row on the orders of each span are, and where the last one ends."""
-        return [0, *(self._place(key) for key in firsts), len(self.created)]
-
-    def ids_at(self, moment: int) -> list[str]:
-        """Give the ids of the orders of a moment that are kept."""
-        first, end = self._equals(moment)
-        if first == end:
-            return []
-        ids = self.columns("id")["id"][first:end]
-        found: list[str] = ids.filter(pa.array(self.kept[first:end])).to_pylist()
-        return found
-
-    def read(self, first: int, end: int, *, is_last: bool) -> Batch:
-        """Read the rows of some orders, and those of none with the last ones."""
-        blocks = range(first // _BLOCK, -(-end // _BLOCK))
-        batch = {}
-        for name in TABLES:
-            with pa.OSFile(str(self._path(name))) as source:
-                file = pa.ipc.open_file(source, memory_pool=pa.system_memory_pool())
-                chosen = range(blocks.start, file.num_record_batches) if is_last else blocks
-                table = pa.Table.from_batches(
-                    [file.get_batch(each) for each in chosen], file.schema
-                )
-            numbers = table[BATCH].fill_null(_LAST).to_numpy()
-            start, stop = np.searchsorted(numbers, [first, end])
-            rows = table[start : len(table) if is_last else stop]
-            shifted = pa.compute.subtract(rows[BATCH], first)
-            batch[name] = rows.set_column(0, BATCH, shifted)
-        batch["orders"] = batch["orders"].drop_columns(_PAGE)
-        return batch
-
-    def _place(self, key: Key) -> int:
-        moment = _LAST if key[0] is None else key[0]
-        first, end = self._equals(moment)
-        if first == end or not key[1]:
-            return first
-        ids = self.columns("id")["id"]
-        return bisect_left(range(len(ids)), key[1], first, end, key=lambda row: ids[row].as_py())
-
-    def _equals(self, moment: int) -> tuple[int, int]:
-        first, end = (
-            int(np.searchsorted(self.created, moment, side)) for side in ("left", "right")
-        )
-        return first, end
-
-    def _path(self, table: str) -> Path:
-        return self.folder / f"{table}.arrow"
-
-
-def _as_one(table: pa.Table) -> pa.RecordBatch:
-    arrays = [column.combine_chunks() for column in table.columns]
-    return pa.record_batch(arrays, schema=table.schema)
-
-
-def _microseconds(column: pa.ChunkedArray, missing: int) -> Numbers:
-    whole: Numbers = column.cast(pa.int64()).fill_null(missing).to_numpy()
-    return whole
+    def ranks_of(self, rows: pa.Table) -> Numbers:
+        """Tell the rank of the page of each row."""
+        of_batch = np.array(self.ranks, np.int64)[np.array(self._pages, np.int64)]
+        batch = np.searchsorted(self._starts, rows[MET].to_numpy(), "right") - 1
+        ranks: Numbers = of_batch[batch]
+        return ranks

@@ -40,7 +40,7 @@ def spilling(
         Does the whole work again, with the same client.
     """
     session = again.client_or_raise().session
-    name = f"{work} {root} {question.page_size} {question.queries}"
+    name = f"{work} {root} {question.page_size} {question.limit} {question.queries}"
     since = 0.0 if question.offline else session.began(name, anew=question.refresh)
     with disk_faults(f"cannot write under {root}"), aside(root / work) as folder:
         spill = Spill(folder)
@@ -60,7 +60,8 @@ def spilling(
                 resume=again,
             ) from error
         yield reading, spill
-    session.ended(name)
+    if not question.offline:
+        session.ended(name)
 
 
 class _Spilled(Reading):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -158,9 +158,9 @@ def _go_on(
     client: TrackstarClient,
 ) -> Snapshot:
     """Ask for what has changed by some stamps (by none, for all), and write the whole."""
-    since = {stamp: base.watermark(stamp) - timedelta(seconds=overlap) for stamp in stamps}
+    since = {stamp: _before(base.watermark(stamp), overlap) for stamp in stamps}
     queries = [
-        query | {f"{stamp}[gte]": f"{moment:%Y-%m-%dT%H:%M:%SZ}"}
+        query | {f"{stamp}[gte]": _write(moment)}
         for query in question.queries
         for stamp, moment in since.items()
     ]
@@ -170,6 +170,17 @@ def _go_on(
         info = reading.info(duplicates=spill.settle(reading.ranks()))
         told = _told(stamps, min(since.values(), default=None), overlap, base.name)
         return place_snapshot(base.root, info, Upsert(base, spill, told).fill)
+
+
+def _before(moment: datetime, seconds: float) -> datetime:
+    """Go back, as far as there are dates: some systems put the first one where they have none."""
+    first = datetime.min.replace(tzinfo=UTC)
+    return first + max(moment - first - timedelta(seconds=seconds), timedelta(0))
+
+
+def _write(moment: datetime) -> str:
+    # Not by strftime, which writes the year 1 as "1".
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def _told(

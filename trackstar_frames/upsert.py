@@ -17,11 +17,13 @@ import pyarrow.compute as pc
 
 from trackstar_frames import parquet
 from trackstar_frames.client import TrackstarClient
-from trackstar_frames.compare import changed_orders
+from trackstar_frames.compare import COMPARED, common_ids, differing, unequal
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.joining import as_batch, split
 from trackstar_frames.manifest import Key, Manifest
+from trackstar_frames.parquet import Like
 from trackstar_frames.question import Question
+from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots import find_snapshots
 from trackstar_frames.spill import Spill
 from trackstar_frames.tables import assemble
@@ -85,10 +87,12 @@ class Base:
     def watermark(self, stamp: str) -> datetime:
         """Give a time up to which all changes are in it, by the clock of that stamp.
 
-        Not after the begin of its fetch, as what was read first may have changed before the
-        end; nor after any stamp that was seen, as the server's clock may be behind ours.
+        Not after the begin of its fetch, nor after the first page that it took from disk, as
+        what was read first may have changed before the end; nor after any stamp that was seen,
+        as the server's clock may be behind ours.
         """
-        began = datetime.fromisoformat(self.manifest.info["began"])
+        info = self.manifest.info
+        began = min(datetime.fromisoformat(info[name]) for name in ("began", "fetched_at"))
         greatest = (pc.max(stamps).as_py() for stamps in self._stamps[stamp])
         seen = [each for each in greatest if each is not None]
         return min(began, max(seen, default=began)).astimezone(UTC)
@@ -127,39 +131,63 @@ class Upsert:
         parts = self._base.manifest.parts
         firsts = [part.first or _END for part in parts[1:]]
         spans = self._spill.between(firsts)
-        for place, (part, (batches, kept)) in enumerate(zip(parts, spans, strict=True)):
-            fresh, _ = assemble(batches, kept)
-            merged = self._merge(place, fresh)
-            if merged is None:
-                writer.link(self._base.path, place, part)
-            for piece in merged or ():
-                writer.add(piece)
+        for place, (batches, kept) in zip(range(len(parts)), spans, strict=True):
+            self._write(writer, place, assemble(batches, kept)[0])
         return {"sync": {**self._told, **self._counts}}
 
-    def _merge(self, place: int, fresh: _Tables) -> Iterator[_Tables] | None:
-        """Put orders into a part; None if that changes nothing."""
-        met = pc.is_in(parquet.read_column(self._base.path, place, "id"), value_set=self._ids)
+    def _write(self, writer: parquet.Writer, place: int, fresh: _Tables) -> None:
+        """Write one part with what has come for it, or as much of it as that changes."""
+        like = Like(self._base.path, place, self._base.manifest.parts[place])
+        met = pc.is_in(parquet.read_column(like.folder, place, "id"), value_set=self._ids)
         if not (pc.any(met).as_py() or len(fresh["orders"]) or len(fresh["problems"])):
-            return None
-        part = self._base.manifest.parts[place]
-        old = parquet.read_part(self._base.path, place, part)
+            writer.add({}, like)
+            return
+        old = parquet.read_part(like.folder, place, like.part)
         fresh = _without_known(fresh, old)
-        known = pc.is_in(fresh["orders"]["id"], value_set=old["orders"]["id"])
-        changed = len(changed_orders(old, fresh))
-        moved = _count(met) - _count(known)
+        differs = _differences(old, fresh)
+        changed = len(set().union(*differs.values()))
+        known = _count(pc.is_in(fresh["orders"]["id"], value_set=old["orders"]["id"]))
         self._counts["new"] -= _count(met)
-        self._counts["changed"] += changed + moved
-        self._counts["unchanged"] += _count(known) - changed
-        is_known = (
-            _count(known) == len(fresh["orders"])
-            and not pc.any(pc.is_null(fresh["problems"]["order_id"])).as_py()
-        )
-        if is_known and not changed and not moved:
-            return None
+        self._counts["changed"] += changed + _count(met) - known  # the others have moved away
+        self._counts["unchanged"] += known - changed
+        if known == _count(met) == len(fresh["orders"]) and _keep_their_places(old, fresh):
+            writer.add(
+                {name: _replace(old, fresh, name, ids) for name, ids in differs.items() if ids},
+                like,
+            )
+            return
         stays = np.flatnonzero(~np.asarray(met))
         comes = np.arange(len(fresh["orders"])) + len(met)
         merged, _ = assemble([as_batch(old), as_batch(fresh)], np.concatenate([stays, comes]))
-        return _divide(merged)
+        for piece in _divide(merged):
+            writer.add(piece)
+
+
+def _differences(old: _Tables, fresh: _Tables) -> dict[str, set[str]]:
+    """Tell of each table in which of the orders that are on both sides it differs."""
+    ids = common_ids(old["orders"], fresh["orders"])
+    masks = {name: differing(TABLES[name], old[name], fresh[name], ids) for name in COMPARED}
+    found = {name: set(ids.filter(pa.array(mask)).to_pylist()) for name, mask in masks.items()}
+    return found | {"problems": _with_other_problems(old, fresh)}
+
+
+def _keep_their_places(old: _Tables, fresh: _Tables) -> bool:
+    """Tell whether orders that are all known stand where they stood, and nothing else came."""
+    was, now = old["orders"], fresh["orders"]
+    rows = pc.index_in(now["id"], value_set=was["id"].combine_chunks())
+    moved = unequal(was["created_date"].take(rows), now["created_date"]).any()
+    return not moved and not pc.any(pc.is_null(fresh["problems"]["order_id"])).as_py()
+
+
+def _replace(old: _Tables, fresh: _Tables, name: str, ids: set[str]) -> pa.Table:
+    """Put the rows that some orders have in a table now in the place of those that they had."""
+    key, chosen = "id" if name == "orders" else "order_id", pa.array(sorted(ids))
+    stays = pc.invert(pc.is_in(old[name][key], value_set=chosen))
+    comes = pc.is_in(fresh[name][key], value_set=chosen)
+    both = pa.concat_tables([old[name].filter(stays), fresh[name].filter(comes)])
+    place = pc.index_in(both[key], value_set=old["orders"]["id"].combine_chunks())
+    sequence = place.fill_null(len(old["orders"])).to_numpy().argsort(kind="stable")
+    return both.take(pa.array(sequence))
 
 
 def _divide(tables: _Tables) -> Iterator[_Tables]:
@@ -168,6 +196,16 @@ def _divide(tables: _Tables) -> Iterator[_Tables]:
     if orders or len(tables["problems"]):
         pieces = max(1, ceil(orders / (parquet.PART * _ROOM)))
         yield from split(tables, max(1, ceil(orders / pieces)))
+
+
+def _with_other_problems(old: _Tables, fresh: _Tables) -> set[str]:
+    """Tell which of the orders on both sides were read with other problems: other raw values."""
+    ids = common_ids(old["orders"], fresh["orders"])
+    problems = [tables["problems"] for tables in (old, fresh)]
+    known = [each.filter(pc.is_in(each["order_id"], value_set=ids)) for each in problems]
+    was, now = ({tuple(row.values()) for row in each.to_pylist()} for each in known)
+    place = TABLES["problems"].schema.get_field_index("order_id")
+    return {row[place] for row in was ^ now}
 
 
 def _without_known(fresh: _Tables, old: _Tables) -> dict[str, pa.Table]:
@@ -186,6 +224,11 @@ def _count(mask: pa.ChunkedArray) -> int:
 
 def _mismatch(root: Path, newest: Base, question: Question) -> str:
     info = newest.manifest.info
+    if info.get("question") is None:
+        return (
+            f"{newest.path} does not tell which question it answers (an older version of this "
+            f"package wrote it, or its frames were not fetched); sync under another root"
+        )
     was, now = (
         {name: told.get(name) for name in ("filters", "extra_params", "limit", "pii")}
         for told in (info, question.told)

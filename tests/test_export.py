@@ -1,0 +1,407 @@
+"""Exports: what a fetch would have given, straight to disk; complete, or an error that goes on."""
+
+import os
+import pickle
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from functools import partial
+from itertools import pairwise
+
+import dask.dataframe as dd
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+import trackstar_frames as tf
+from trackstar_frames import parquet, runs, spill
+from trackstar_frames.sandbox import Fault
+from trackstar_frames.schema import TABLES
+
+PAGE, PART = 7, 23
+ASKED = {
+    "all": {},
+    "bounded": {"created_date__gte": "2000-01-01"},
+    "one status": {"status": "fulfilled"},
+    "one page": {"page_size": 1000},
+    "limit": {"limit": 37},
+    "limit of a page": {"limit": 14},
+    "nothing": {"order_number": "no such number"},
+}
+#: What tells of the way, and not of what was asked and found.
+OF_THE_WAY = ("began", "fetched_at", "requests", "from_cache")
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """Make runs, blocks and parts so small that 60 orders fill several."""
+    monkeypatch.setattr(spill, "_RUN", 25)
+    monkeypatch.setattr(runs, "_BLOCK", 7)
+    monkeypatch.setattr(parquet, "PART", PART)
+
+
+def export(root, client, **asked):
+    return tf.export_orders(root, client=client, **({"page_size": PAGE} | asked))
+
+
+def assert_same(snapshot, frames):
+    for name, table in snapshot.read().to_arrow().items():
+        assert table.equals(frames.to_arrow()[name]), name
+    told, known = (
+        {name: value for name, value in info.items() if name not in OF_THE_WAY}
+        for info in (snapshot.info, frames.info)
+    )
+    assert told == known
+    assert snapshot.read().info == snapshot.info
+
+
+def paths_of(sandbox, began=0):
+    return [request.path for request in sandbox.requests[began:]]
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+def test_it_is_what_a_fetch_gives(ask, reference, root, asked):
+    sandbox, client = ask()
+    snapshot = export(root, client, **asked)
+    frames = tf.fetch_orders(client=client, refresh=True, **({"page_size": PAGE} | asked))
+    assert_same(snapshot, frames)
+    reference.assert_frames_are_part(snapshot.read(), sandbox.orders)
+    assert len(frames.orders) == 60 or asked.keys() - {"created_date__gte", "page_size"}
+    assert [each.name for each in root.iterdir()] == [snapshot.name]
+    parts = [pq.read_metadata(file).num_rows for file in snapshot.files["orders"]]
+    assert parts[:-1] == [PART] * (len(parts) - 1)
+    assert len(parts) == max(1, -(-len(frames.orders) // PART))
+
+
+@pytest.mark.parametrize("odd", [0.0, 1.0])
+def test_odd_orders_and_those_without_an_id_are_kept(serve, root, some_orders, odd):
+    strays = [{"name": "no id", "number": number} for number in range(5)]
+    undated = [each | {"created_date": None} for each in some_orders[50:60]]
+    orders = [*some_orders[:50], *undated]
+    for place in (0, 20, 21, 40, 59):
+        orders.insert(place, strays.pop())
+    sandbox = serve(orders=orders) if not odd else serve(orders=60, odd=odd)
+    client = sandbox.client(rate_limit=None)
+    snapshot = export(root, client)
+    assert_same(snapshot, tf.fetch_orders(client=client, page_size=PAGE, refresh=True))
+    assert len(snapshot.read().problems) == (0 if odd else 5)
+
+
+@pytest.mark.parametrize("pii", ["drop", "hash"])
+def test_personal_data_is_hidden_and_no_body_is_kept(ask, root, monkeypatch, planted, pii):
+    monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
+    _, client = ask(Fault("status", status=403, nth=3), orders=planted.ORDERS)
+    with pytest.raises(tf.IncompleteFetchError) as caught:
+        export(root, client, pii=pii)
+    assert list(root.iterdir()) == []
+    assert not any(bodies_on_disk(client))
+    snapshot = caught.value.resume()
+    assert_same(snapshot, tf.fetch_orders(client=client, page_size=PAGE, pii=pii))
+    assert not any(bodies_on_disk(client))
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert planted.marks(path.read_bytes() for path in files) == []
+    assert planted.marks(pd.read_parquet(path).to_csv() for path in root.rglob("*.parquet")) == []
+
+
+def bodies_on_disk(client):
+    """Tell of each answer in the cache whether there is anything in it."""
+    with closing(sqlite3.connect(client.settings.cache_dir / "http" / "pages.sqlite")) as db:
+        keys = [key for (key,) in db.execute("SELECT key FROM pages")]
+    return [bool(client.session._cache.read(key).body) for key in keys]
+
+
+@pytest.mark.parametrize("kind", ["duplicate", "new_order", "gone_order"])
+@pytest.mark.parametrize("asked", ["all", "bounded"])
+def test_orders_that_come_twice_come_or_go_are_there_once(ask, reference, root, kind, asked):
+    sandbox, client = ask(Fault(kind, every=3))
+    snapshot = export(root, client, **ASKED[asked])
+    reference.assert_frames_hold(snapshot.read(), sandbox.orders)
+    assert snapshot.info["duplicates"] > 0 or kind != "duplicate" or asked != "all"
+
+
+def test_an_order_that_changes_meanwhile_is_taken_as_it_is_at_last(ask, reference, root):
+    fault = Fault("changed_order", change={"status": "other"})
+    sandbox, client = ask(fault, order="updated_date")
+    snapshot = export(root, client)
+    assert snapshot.info["duplicates"] > 0
+    reference.assert_frames_hold(snapshot.read(), sandbox.orders)
+
+
+def test_the_newest_of_an_order_is_kept_with_its_children(ask, root, some_orders):
+    old = some_orders[3] | {"updated_date": "2001-01-01T00:00:00Z", "line_items": []}
+    undated = some_orders[3] | {"updated_date": None, "shipments": []}
+    orders = [old, *some_orders[:60], undated]
+    _, client = ask(orders=orders)
+    snapshot = export(root, client)
+    assert snapshot.info["duplicates"] == 2
+    kept = snapshot.read().to_arrow()
+    expected = tf.OrderFrames.from_json(some_orders[:60]).to_arrow()
+    assert kept["line_items"].equals(expected["line_items"])
+    assert kept["shipments"].equals(expected["shipments"])
+
+
+def test_a_server_that_ignores_the_dates_gives_every_order_once(ask, reference, root):
+    sandbox, client = ask(Fault("ignores_dates"))
+    snapshot = export(root, client, created_date__gte="2000-01-01")
+    reference.assert_frames_hold(snapshot.read(), sandbox.orders)
+
+
+def test_its_files_are_small_typed_and_can_be_skipped(ask, root):
+    _, client = ask()
+    snapshot = export(root, client)
+    for name, files in snapshot.files.items():
+        for file in files:
+            meta = pq.read_metadata(file)
+            assert meta.num_row_groups <= 1
+            columns = [meta.row_group(0).column(n) for n in range(meta.num_columns)]
+            assert {column.compression for column in columns} == {"ZSTD"}
+            assert pq.read_schema(file).remove_metadata() == TABLES[name].schema
+            words = [each for each in columns if each.physical_type == "BYTE_ARRAY"]
+            assert all("RLE_DICTIONARY" in each.encodings for each in words if each.num_values)
+    spans = [created_span(file) for file in snapshot.files["orders"]]
+    assert spans == sorted(spans)
+    assert all(end <= first for (_, end), (first, _) in pairwise(spans))
+
+
+def created_span(file):
+    meta = pq.read_metadata(file)
+    place = pq.read_schema(file).get_field_index("created_date")
+    found = meta.row_group(0).column(place).statistics
+    assert (found.has_min_max, found.null_count) == (True, 0)
+    return found.min, found.max
+
+
+def test_engines_skip_what_is_not_of_the_time_asked(ask, root):
+    _, client = ask()
+    snapshot = export(root, client)
+    moment = snapshot.read().orders["created_date"][50]
+    wanted = pc.field("created_date") >= pa.scalar(moment)
+    folder = ds.dataset(snapshot.path / "orders", format="parquet")
+    groups = [fragment.subset(wanted).num_row_groups for fragment in folder.get_fragments()]
+    assert groups == [0, 0, 1]
+    found = duckdb.sql(
+        f"select count(*) from parquet_metadata('{snapshot.path}/orders/*.parquet') "
+        f"where path_in_schema = 'created_date' and stats_max_value::timestamptz >= '{moment}'"
+    )
+    assert found.fetchall() == [(1,)]
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # dask's, of pandas
+def test_engines_read_it_without_this_package(ask, root):
+    _, client = ask()
+    path = export(root, client).path
+    whole = tf.OrderFrames.from_parquet(path).orders
+    ids, units = whole["id"].tolist(), int(whole["units_ordered"].sum())
+    assert pd.read_parquet(path / "orders")["id"].tolist() == ids
+    assert pl.read_parquet(path / "orders")["id"].to_list() == ids
+    assert pl.scan_parquet(path / "orders/*.parquet").collect()["units_ordered"].sum() == units
+    query = f"select list(id), sum(units_ordered) from '{path}/orders/*.parquet'"
+    assert duckdb.sql(query).fetchall() == [(ids, units)]
+    lazy = dd.read_parquet(path / "orders")
+    assert lazy.compute()["id"].tolist() == ids
+    assert lazy["units_ordered"].sum().compute() == units
+    for name in TABLES:
+        rows = len(tf.OrderFrames.from_parquet(path).to_arrow()[name])
+        assert len(pd.read_parquet(path / name)) == len(dd.read_parquet(path / name)) == rows
+
+
+BREAKS = [
+    Fault("reset_mid", nth=4),
+    Fault("no_data", first_page=False, nth={2, 3}),
+]
+DENIED = Fault("status", status=403, nth=3)
+CASES = [(fault, "all", "resume") for fault in BREAKS]
+CASES += [(DENIED, asked, "resume") for asked in ("all", "bounded", "limit")]
+CASES += [(DENIED, "all", "call"), (DENIED, "bounded", "pickle")]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0].kind} {case[1]} {case[2]}")
+def test_what_breaks_goes_on_from_what_is_on_disk(ask, reference, root, case):
+    fault, name, again = case
+    sandbox, client = ask(fault, client={"retries": 0})
+    run = partial(export, root, client, workers=1, **ASKED[name])
+    found, broken = attempt(run), 0
+    while isinstance(found, tf.IncompleteFetchError):
+        broken += 1
+        assert found.frames is None
+        assert found.pages > 0
+        assert list(root.iterdir()) == []
+        found = attempt({"call": run}.get(again) or partial(resume, found, client, again))
+    # But for those that broke, no page was asked for twice.
+    paths = paths_of(sandbox)
+    assert len(paths) == len(set(paths)) + broken > len(set(paths))
+    reference.assert_frames_are_part(found.read(), sandbox.orders)
+    assert len(found.read().orders) == ASKED[name].get("limit", 60)
+    # What is finished is asked for anew.
+    assert_same(run(), found.read())
+    assert sorted(paths_of(sandbox, len(paths))) == sorted(set(paths))
+
+
+def attempt(run):
+    """Give what it gives, or the error that it breaks with."""
+    try:
+        return run()
+    except tf.IncompleteFetchError as error:
+        return error
+
+
+def resume(error, client, how):
+    return error.resume() if how == "resume" else copy_of(error).resume(client=client)
+
+
+def copy_of(error):
+    return pickle.loads(pickle.dumps(error))
+
+
+def test_an_error_that_was_pickled_asks_for_a_client(ask, root):
+    _, client = ask(Fault("status", status=403, nth=3))
+    with pytest.raises(tf.IncompleteFetchError) as caught:
+        export(root, client)
+    known = pickle.dumps(caught.value)
+    assert client.session._credentials.api_key.encode() not in known
+    with pytest.raises(tf.SettingsError, match=r"resume\(client=...\)"):
+        copy_of(caught.value).resume()
+
+
+def test_what_was_begun_with_another_limit_is_another_export(ask, root):
+    sandbox, client = ask(Fault("status", status=403, nth=3))
+    with pytest.raises(tf.IncompleteFetchError):
+        export(root, client, limit=37)
+    began = len(sandbox.requests)
+    export(root, client)
+    assert len(paths_of(sandbox, began)) == 9
+
+
+def test_it_may_be_begun_anew(ask, root, reference):
+    sandbox, client = ask(
+        Fault("status", status=403, nth=3), Fault("status", status=403, nth=3 + 3)
+    )
+    with pytest.raises(tf.IncompleteFetchError):
+        export(root, client)
+    with pytest.raises(tf.IncompleteFetchError) as caught:
+        export(root, client, refresh=True)
+    assert len(sandbox.requests) == 6
+    snapshot = caught.value.resume()  # goes on from what the new beginning has brought
+    assert len(sandbox.requests) == 6 + 7
+    reference.assert_frames_hold(snapshot.read(), sandbox.orders)
+
+
+def test_it_works_without_a_cache(ask, root, reference):
+    fault = Fault("status", status=403, nth=3)
+    sandbox, client = ask(fault, client={"cache": False})
+    with pytest.raises(tf.IncompleteFetchError) as caught:
+        export(root, client)
+    reference.assert_frames_hold(caught.value.resume().read(), sandbox.orders)
+    assert len(sandbox.requests) == 3 + 9
+    reference.assert_frames_hold(export(root, client, refresh=True).read(), sandbox.orders)
+
+
+def test_pages_of_a_fetch_are_asked_for_anew_but_offline(ask, root, reference):
+    sandbox, client = ask()
+    with pytest.raises(tf.OfflineMissError):
+        export(root, client, offline=True)
+    assert list(root.iterdir()) == []
+    frames = tf.fetch_orders(client=client, page_size=PAGE)
+    assert len(sandbox.requests) == 9
+    offline = export(root, client, offline=True)
+    assert len(sandbox.requests) == 9
+    assert (offline.info["requests"], offline.info["from_cache"]) == (0, 9)
+    assert offline.info["fetched_at"] == frames.info["fetched_at"]
+    assert_same(offline, frames)
+    assert export(root, client).info["requests"] == 9
+    reference.assert_frames_hold(tf.read_snapshot(root), sandbox.orders)
+
+
+def test_offline_ends_no_export_that_broke(ask, root):
+    sandbox, client = ask(Fault("status", status=403, nth=3))
+    with pytest.raises(tf.IncompleteFetchError):
+        export(root, client)
+    with pytest.raises(tf.IncompleteFetchError) as caught:
+        export(root, client, offline=True)
+    assert type(caught.value.__cause__) is tf.OfflineMissError
+    export(root, client)
+    assert len(sandbox.requests) == 3 + 7
+
+
+def test_on_the_first_page_it_is_the_cause_itself(ask, root):
+    _, client = ask(Fault("status", status=403, nth=1))
+    with pytest.raises(tf.AuthError):
+        export(root, client)
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"stauts": "open"}, {"limit": 0}, {"pii": "no"}, {"workers": 99}, {"client": "c"}]
+)
+def test_a_call_that_cannot_be_meant_does_nothing(ask, root, wrong):
+    sandbox, client = ask()
+    with pytest.raises((tf.FilterError, tf.SettingsError)):
+        tf.export_orders(root, **({"client": client} | wrong))
+    assert (sandbox.requests, root.exists()) == ([], False)
+
+
+def test_a_root_that_cannot_be_is_a_snapshot_error(ask, tmp_path):
+    sandbox, client = ask()
+    (tmp_path / "file").write_text("in the way")
+    for root in (tmp_path / "file", tmp_path / "file" / "root"):
+        with pytest.raises(tf.SnapshotError, match="cannot write under"):
+            export(root, client)
+    assert sandbox.requests == []
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_what_else_is_under_the_root_stays(ask, root, reference):
+    (root / "notes" / "orders").mkdir(parents=True)
+    (root / "notes" / "orders" / "x.parquet").write_text("mine")
+    (root / "readme.txt").write_text("mine")
+    (root / ".git").mkdir()
+    sandbox, client = ask()
+    snapshot = export(root, client)
+    reference.assert_frames_hold(tf.read_snapshot(root), sandbox.orders)
+    assert {each.name for each in root.iterdir()} == {
+        ".git", "notes", "readme.txt", snapshot.name
+    }  # fmt: skip
+
+
+FULL_DISK = """
+import resource, signal, sys
+import trackstar_frames as tf
+from trackstar_frames import spill
+
+root, key, token, url, run, size = sys.argv[1:]
+spill._RUN = int(run)
+client = tf.TrackstarClient(key, token, base_url=url, cache=False, rate_limit=None)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
+try:
+    tf.export_orders(root, client=client, page_size=50)
+except tf.SnapshotError as error:
+    print("SnapshotError")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX resource limits")
+@pytest.mark.parametrize(("run", "size"), [(100, 4096), (3, 32768)], ids=["spill", "parquet"])
+def test_a_full_disk_spoils_no_earlier_snapshot(few, root, reference, run, size):
+    before = tf.export_orders(root, client=few.client(cache=False, rate_limit=None))
+    given = (root, few.api_key, few.access_token, few.base_url, run, size)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, *map(str, given)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("SnapshotError\n", "")
+    assert [each.name for each in root.iterdir()] == [before.name]
+    reference.assert_frames_hold(tf.read_snapshot(root), few.orders)

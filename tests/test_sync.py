@@ -1,0 +1,610 @@
+"""Syncs: ask for what has changed, write the whole as it is now, and miss nothing."""
+
+import json
+import os
+import re
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+
+import trackstar_frames as tf
+from trackstar_frames import parquet, runs, spill
+from trackstar_frames.manifest import FILE
+from trackstar_frames.sandbox import Fault, Sandbox
+from trackstar_frames.schema import TABLES
+
+PART = 20
+NOW = "2026-09-01T12:00:00Z"
+OURS, THEIRS = "trackstar_updated_date", "updated_date"
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(spill, "_RUN", 25)
+    monkeypatch.setattr(runs, "_BLOCK", 7)
+    monkeypatch.setattr(parquet, "PART", PART)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+def made(number, at="2026-08-01T00:00:00Z", **more):
+    """Make an order that a few bytes tell."""
+    return {
+        "id": f"o{number:03}",
+        "created_date": f"2026-07-{1 + number % 28:02}T00:00:{number % 60:02}Z",
+        THEIRS: at,
+        OURS: at,
+        "status": "open",
+        "line_items": [{"sku": f"s{number}", "quantity": 1}],
+        "shipments": [],
+        **more,
+    }
+
+
+MADE = [made(number) for number in range(60)]
+
+
+@pytest.fixture
+def shop(serve):
+    """Serve orders with all stamps alike; give the server and a client of it."""
+
+    def start(*faults, orders=MADE, client=None, **options):
+        sandbox = serve(*faults, orders=orders, **options)
+        return sandbox, sandbox.client(**({"rate_limit": None, "retries": 0} | (client or {})))
+
+    return start
+
+
+def sync(root, client, **asked):
+    return tf.sync_orders(root, client=client, **({"overlap": 0} | asked))
+
+
+def assert_true(snapshot, sandbox):
+    """It holds what the server holds, to the letter."""
+    page = msgspec.json.encode({"data": sandbox.orders, "next_token": None})
+    held = snapshot.read().to_arrow()
+    for name, table in tf.OrderFrames.from_json(page).to_arrow().items():
+        assert held[name].equals(table), name
+
+
+def counts(snapshot):
+    return tuple(snapshot.info["sync"][name] for name in ("new", "changed", "unchanged"))
+
+
+def asked_since(sandbox, began):
+    """Give the filters of the requests after the first so many."""
+    found = [re.findall(r"(\w+)%5Bgte%5D=([^&]+)", each.path) for each in sandbox.requests[began:]]
+    return [{name: value.replace("%3A", ":") for name, value in pairs} for pairs in found]
+
+
+def inodes(snapshot):
+    return {name: [file.stat().st_ino for file in files] for name, files in snapshot.files.items()}
+
+
+def test_the_first_is_an_export(shop, root):
+    sandbox, client = shop()
+    snapshot = sync(root, client)
+    assert_true(snapshot, sandbox)
+    assert counts(snapshot) == (60, 0, 0)
+    assert snapshot.info["sync"]["base"] is None
+    assert len(snapshot.files["orders"]) == 3
+
+
+def test_new_and_changed_orders_are_counted_and_put_in_place(shop, root):
+    sandbox, client = shop()
+    first = sync(root, client)
+    sandbox.upsert(
+        [
+            made(3, NOW, status="fulfilled"),
+            made(4, NOW, line_items=[{"sku": "other"}]),
+            made(5, NOW, shipments=[{"packages": [{"tracking_number": "1Z"}]}]),
+            made(6, NOW),
+            made(70, NOW),
+            made(71, NOW, created_date=None),
+        ]
+    )
+    began = len(sandbox.requests)
+    snapshot = sync(root, client)
+    assert_true(snapshot, sandbox)
+    # The stamps of o006 have changed, and a stamp is a value of an order as any other.
+    assert counts(snapshot) == (2, 4, 60 - 4)
+    assert snapshot.info["sync"]["base"] == first.name
+    assert asked_since(sandbox, began) == [{OURS: "2026-08-01T00:00:00Z"}]
+    assert counts(sync(root, client)) == (0, 0, 6)
+
+
+def test_it_asks_for_nothing_twice_and_is_idempotent(shop, root):
+    sandbox, client = shop()
+    first = sync(root, client)
+    sandbox.upsert([made(3, NOW, status="fulfilled")])
+    second = sync(root, client)
+    for _ in range(2):
+        third = sync(root, client)
+        assert counts(third) == (0, 0, 1)
+        assert third.info["requests"] == 1
+        assert inodes(third) == inodes(second)
+    assert_true(third, sandbox)
+    assert first.read().orders["status"].eq("open").all()
+
+
+def test_only_the_parts_that_have_changed_are_written(shop, root):
+    sandbox, client = shop()
+    first = sync(root, client)
+    changed = first.read().orders["id"][PART + 3]
+    sandbox.upsert([made(int(changed[1:]), NOW, status="fulfilled")])
+    second = sync(root, client)
+    assert_true(second, sandbox)
+    for name in TABLES:
+        same = [a == b for a, b in zip(inodes(first)[name], inodes(second)[name], strict=True)]
+        assert same == [True, False, True]
+    assert tf.list_snapshots(root)["orders"].tolist() == [60, 60]
+
+
+def test_where_links_cannot_be_parts_are_copied(shop, root, monkeypatch):
+    sandbox, client = shop()
+    first = sync(root, client)
+
+    def refuse(*_):
+        raise OSError("this disk knows no links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    second = sync(root, client)
+    assert_true(second, sandbox)
+    for name, files in second.files.items():
+        for file, other in zip(files, first.files[name], strict=True):
+            assert file.read_bytes() == other.read_bytes()
+            assert file.stat().st_ino != other.stat().st_ino
+            assert os.name == "nt" or file.stat().st_mode & 0o777 == 0o600
+
+
+def test_parts_that_grow_are_divided_and_those_that_are_empty_go(shop, root):
+    sandbox, client = shop()
+    sync(root, client)
+    sandbox.upsert([made(100 + n, NOW, created_date="2026-07-15T00:00:00Z") for n in range(50)])
+    grown = sync(root, client)
+    assert_true(grown, sandbox)
+    sizes = [pq.read_metadata(file).num_rows for file in grown.files["orders"]]
+    assert max(sizes) <= PART * 1.2
+    late = "2026-09-01T13:00:00Z"
+    moved = grown.read().orders["id"][: sizes[0]]
+    sandbox.upsert([made(int(key[1:]), late, created_date=None) for key in moved])
+    shrunk = sync(root, client)
+    assert_true(shrunk, sandbox)
+    assert counts(shrunk)[0:2] == (0, sizes[0])
+
+
+def test_an_order_whose_creation_changed_moves(shop, root):
+    sandbox, client = shop()
+    sync(root, client)
+    dates = ("2001-01-01T00:00:00Z", "2026-07-20T00:00:00Z", "2030-01-01T00:00:00Z", None)
+    for turn, date in enumerate(dates):
+        sandbox.upsert([made(20, f"2026-09-01T12:00:{turn:02}Z", created_date=date)])
+        snapshot = sync(root, client)
+        assert_true(snapshot, sandbox)
+        assert counts(snapshot)[:2] == (0, 1)
+
+
+def test_orders_deleted_at_the_source_stay(shop, root):
+    sandbox, client = shop()
+    sync(root, client)
+    sandbox.delete(["o003"])
+    assert len(sync(root, client).read().orders) == 60
+    assert len(tf.export_orders(root, client=client).read().orders) == 59
+    assert len(sync(root, client).read().orders) == 59
+
+
+def test_orders_without_an_id_are_not_multiplied(shop, root):
+    strays = [{"name": "n", OURS: NOW}, {"name": "m", OURS: NOW}]
+    sandbox, client = shop(orders=[*MADE, *strays])
+    assert len(sync(root, client).read().problems) == 2
+    for _ in range(2):
+        snapshot = sync(root, client)
+        assert len(snapshot.read().problems) == 2
+        assert snapshot.info["requests"] == 1
+    sandbox.upsert([{"name": "k", OURS: NOW}])
+    assert_true(sync(root, client), sandbox)
+    assert_true(sync(root, client), sandbox)
+
+
+def test_values_that_cannot_be_read_are_those_of_now(shop, root):
+    sandbox, client = shop(orders=[made(n, total_price=f"odd {n}") for n in range(60)])
+    sync(root, client)
+    sandbox.upsert([made(9, total_price="odder"), made(10), made(11, total_price=2)])
+    snapshot = sync(root, client)
+    assert_true(snapshot, sandbox)
+    assert counts(snapshot) == (0, 3, 57)
+
+
+def test_an_empty_connection_is_synced_too(shop, root):
+    sandbox, client = shop(orders=[])
+    assert counts(sync(root, client)) == (0, 0, 0)
+    assert counts(sync(root, client)) == (0, 0, 0)
+    sandbox.upsert([made(1, "2099-01-01T00:00:00Z")])
+    assert_true(sync(root, client), sandbox)
+
+
+# --- Since when
+
+
+def test_it_looks_back_from_the_newest_stamp_that_was_seen(shop, root):
+    sandbox, client = shop(orders=[*MADE, made(60, NOW)])
+    sync(root, client)
+    for overlap, since in (
+        ("2h", "2026-09-01T10:00:00Z"),
+        (90, "2026-09-01T11:58:30Z"),
+        (timedelta(days=1), "2026-08-31T12:00:00Z"),
+    ):
+        began = len(sandbox.requests)
+        snapshot = sync(root, client, overlap=overlap)
+        assert asked_since(sandbox, began) == [{OURS: since}]
+        told = datetime.fromisoformat(snapshot.info["sync"]["since"])
+        assert told == datetime.fromisoformat(since)
+    assert snapshot.info["sync"]["overlap"] == 86400
+
+
+def test_stamps_of_the_future_do_not_move_it_beyond_the_begin(shop, root):
+    sandbox, client = shop(orders=[*MADE, made(60, "2999-01-01T00:00:00Z")])
+    first = sync(root, client)
+    began = len(sandbox.requests)
+    snapshot = sync(root, client)
+    (asked,) = asked_since(sandbox, began)
+    assert asked[OURS] == first.info["began"][:19] + "Z"
+    assert snapshot.info["sync"]["since"] == first.info["began"]
+
+
+def rewritten(snapshot, root, **info):
+    """Write a snapshot's orders once more, as though the fetch had told something else."""
+    frames = snapshot.read()
+    return tf.write_snapshot(tf.OrderFrames(frames.to_arrow(), {**frames.info, **info}), root)
+
+
+def test_a_clock_that_is_ahead_moves_nothing(shop, root, tmp_path):
+    sandbox, client = shop()
+    ahead = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+    rewritten(sync(tmp_path / "other", client), root, began=ahead, fetched_at=ahead)
+    began = len(sandbox.requests)
+    sandbox.upsert([made(3, NOW, status="fulfilled")])
+    assert_true(sync(root, client), sandbox)
+    assert asked_since(sandbox, began) == [{OURS: "2026-08-01T00:00:00Z"}]
+
+
+def test_pages_from_disk_are_older_than_the_begin(shop, root, tmp_path):
+    sandbox, client = shop(orders=[*MADE, made(60, "2999-01-01T00:00:00Z")])
+    older = (datetime.now(UTC) - timedelta(minutes=50)).isoformat()
+    rewritten(sync(tmp_path / "other", client), root, fetched_at=older)
+    began = len(sandbox.requests)
+    sync(root, client)
+    assert asked_since(sandbox, began) == [{OURS: older[:19] + "Z"}]
+
+
+def test_the_first_date_of_all_is_one_too(shop, root):
+    first = "0001-01-01T00:00:00Z"
+    sandbox, client = shop(orders=[made(n, first) for n in range(3)])
+    sync(root, client)
+    sandbox.upsert([made(1, first, status="fulfilled")])
+    snapshot = sync(root, client, overlap="2h")
+    assert_true(snapshot, sandbox)
+    assert asked_since(sandbox, 1) == [{OURS: first}]
+
+
+def test_an_order_that_arrives_late_is_not_missed(shop, root):
+    sandbox, client = shop()
+    sync(root, client)
+    sandbox.upsert([made(90) | {THEIRS: "2019-01-01T00:00:00Z", OURS: NOW}])
+    assert_true(sync(root, client), sandbox)
+
+
+# --- By which stamps
+
+
+def without(order, *stamps):
+    return {name: value for name, value in order.items() if name not in stamps}
+
+
+def test_without_our_stamp_theirs_is_asked_for(shop, root):
+    sandbox, client = shop(orders=[without(each, OURS) for each in MADE])
+    sync(root, client)
+    sandbox.upsert([without(made(3, NOW, status="fulfilled"), OURS)])
+    began = len(sandbox.requests)
+    snapshot = sync(root, client, overlap="1h")
+    assert asked_since(sandbox, began) == [{THEIRS: "2026-07-31T23:00:00Z"}]
+    assert snapshot.info["sync"]["by"] == [THEIRS]
+    assert_true(snapshot, sandbox)
+
+
+def test_where_some_have_only_theirs_both_are_asked_for(shop, root):
+    mixed = [without(each, OURS) if n % 2 else each for n, each in enumerate(MADE)]
+    sandbox, client = shop(orders=mixed)
+    sync(root, client)
+    sandbox.upsert([made(2, NOW) | {THEIRS: "2019-01-01T00:00:00Z"}])
+    sandbox.upsert([without(made(3, NOW, status="fulfilled"), OURS), made(4, NOW)])
+    began = len(sandbox.requests)
+    snapshot = sync(root, client)
+    stamp = "2026-08-01T00:00:00Z"
+    assert asked_since(sandbox, began) == [{OURS: stamp}, {THEIRS: stamp}]
+    assert snapshot.info["sync"]["by"] == [OURS, THEIRS]
+    assert_true(snapshot, sandbox)
+    assert counts(snapshot)[:2] == (0, 3)
+
+
+def test_where_some_have_neither_all_are_asked_for(shop, root):
+    sandbox, client = shop(orders=[*MADE, without(made(60), OURS, THEIRS)])
+    sync(root, client)
+    sandbox.upsert([without(made(60, status="fulfilled"), OURS, THEIRS)])
+    began = len(sandbox.requests)
+    snapshot = sync(root, client)
+    assert asked_since(sandbox, began) == [{}]
+    assert (snapshot.info["sync"]["by"], snapshot.info["sync"]["since"]) == ([], None)
+    assert_true(snapshot, sandbox)
+    assert counts(snapshot) == (0, 1, 60)
+
+
+REFUSED = Fault("status", status=422, where=lambda query: f"{OURS}[gte]" in query)
+
+
+def test_a_server_that_refuses_our_stamp_is_asked_by_theirs(shop, root):
+    sandbox, client = shop(REFUSED)
+    sync(root, client)
+    sandbox.upsert([made(3, NOW, status="fulfilled")])
+    began = len(sandbox.requests)
+    snapshot = sync(root, client)
+    stamp = "2026-08-01T00:00:00Z"
+    assert asked_since(sandbox, began) == [{OURS: stamp}, {THEIRS: stamp}]
+    assert snapshot.info["sync"]["by"] == [THEIRS]
+    assert_true(snapshot, sandbox)
+
+
+def test_an_empty_base_is_gone_on_from_by_theirs_too(shop, root):
+    sandbox, client = shop(REFUSED, orders=[])
+    sync(root, client)
+    sandbox.upsert([made(1, "2099-01-01T00:00:00Z")])
+    assert_true(sync(root, client), sandbox)
+
+
+def test_a_server_that_refuses_all_stamps_is_an_error(shop, root):
+    fault = Fault("status", status=422, where=lambda query: "updated" in "".join(query))
+    sandbox, client = shop(fault)
+    first = sync(root, client)
+    with pytest.raises(tf.ApiError) as caught:
+        sync(root, client)
+    assert caught.value.status == 422
+    assert [each.name for each in root.iterdir()] == [first.name]
+    assert len(sandbox.requests) == 3
+
+
+# --- What may be asked, and by whom
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"status": "open"},
+        {"updated_date__gte": "2026-01-01"},
+        {"trackstar_updated_date__gte": "2026-01-01"},
+        {"trackstar_created_date__gte": "2026-01-01"},
+        {"required_ship_date__gte": "2026-01-01"},
+        {"trackstar_tags__contains": "x"},
+        {"channel": "shopify"},
+        {"ids": ["a"]},
+        {"limit": 5},
+        {"order_number": "1", "stauts": "open"},
+    ],
+)
+def test_filters_on_what_may_change_are_refused(shop, root, filters):
+    sandbox, client = shop()
+    with pytest.raises(tf.FilterError):
+        sync(root, client, **filters)
+    assert (sandbox.requests, root.exists()) == ([], False)
+
+
+@pytest.mark.parametrize("overlap", [-1, "soon", None, float("nan"), True, "400 years"])
+def test_an_overlap_that_is_none_is_refused(shop, root, overlap):
+    sandbox, client = shop()
+    with pytest.raises(tf.SettingsError, match="overlap="):
+        sync(root, client, overlap=overlap)
+    assert (sandbox.requests, root.exists()) == ([], False)
+
+
+def test_filters_on_what_lasts_are_kept(shop, root):
+    sandbox, client = shop()
+    asked = {"created_date__gte": "2026-07-10", "warehouse_customer_id__neq": "w"}
+    sync(root, client, **asked)
+    sandbox.upsert([made(n, NOW, status="fulfilled") for n in (1, 20)])
+    snapshot = sync(root, client, **asked)
+    frames = tf.fetch_orders(client=client, refresh=True, **asked)
+    for name, table in frames.to_arrow().items():
+        assert snapshot.read().to_arrow()[name].equals(table)
+    assert counts(snapshot)[:2] == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"created_date__gte": "2026-07-02"},
+        {"pii": "drop"},
+        {"pii": "hash"},
+        {"extra_params": {"x": 1}},
+    ],
+)
+def test_another_question_under_the_same_root_is_refused(shop, root, monkeypatch, other):
+    monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
+    sandbox, client = shop()
+    sync(root, client, created_date__gte="2026-07-01")
+    began = len(sandbox.requests)
+    with pytest.raises(tf.SnapshotError, match="ask the same on every call, or sync under another"):
+        sync(root, client, **({"created_date__gte": "2026-07-01"} | other))
+    assert len(sandbox.requests) == began
+    assert len(list(root.iterdir())) == 1
+
+
+def test_another_key_of_pii_is_another_question(shop, root, monkeypatch):
+    monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
+    _, client = shop()
+    sync(root, client, pii="hash")
+    assert counts(sync(root, client, pii="hash"))[:2] == (0, 0)
+    monkeypatch.setenv("TRACKSTAR_PII_KEY", "another-key-of-these-tests-012345")
+    with pytest.raises(tf.SnapshotError, match="under another key of pii"):
+        sync(root, client, pii="hash")
+
+
+@pytest.mark.parametrize("pii", ["drop", "hash"])
+def test_what_is_hidden_stays_hidden(shop, root, monkeypatch, pii):
+    monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
+    sandbox, client = shop()
+    sync(root, client, pii=pii)
+    sandbox.upsert([made(3, NOW, ship_to_address={"full_name": "Ada", "state": "NY"})])
+    snapshot = sync(root, client, pii=pii)
+    frames = tf.fetch_orders(client=client, pii=pii)
+    for name, table in frames.to_arrow().items():
+        assert snapshot.read().to_arrow()[name].equals(table)
+    assert "Ada" not in snapshot.read().orders.to_csv()
+
+
+def test_connections_under_one_root_do_not_mix(root):
+    with Sandbox(orders=30, tokens=2, rate_limit=None) as sandbox:
+        clients = [
+            sandbox.client(token, connection=label, rate_limit=None)
+            for token, label in enumerate(["acme", "emca"])
+        ]
+        for _ in range(2):
+            for token, client in enumerate(clients):
+                snapshot = sync(root, client)
+                ids = {order["id"] for order in sandbox.orders_of(token)}
+                assert set(snapshot.read().orders["id"]) == ids
+                assert snapshot.info["connection"] == client.connection
+    assert tf.list_snapshots(root)["connection"].value_counts().to_dict() == {"acme": 2, "emca": 2}
+
+
+def test_other_credentials_without_a_label_are_told(root):
+    with Sandbox(orders=30, tokens=2, rate_limit=None) as sandbox:
+        sync(root, sandbox.client(0, rate_limit=None))
+        with pytest.raises(tf.SnapshotError, match="give the client a connection label"):
+            sync(root, sandbox.client(1, rate_limit=None))
+        began = len(sandbox.requests)
+        assert counts(sync(root, sandbox.client(0, rate_limit=None)))[:2] == (0, 0)
+        assert len(sandbox.requests) == began + 1
+
+
+def test_a_label_outlives_its_token(root):
+    with Sandbox(orders=20, tokens=2, rate_limit=None) as sandbox:
+        sync(root, sandbox.client(0, connection="acme", rate_limit=None))
+        snapshot = sync(root, sandbox.client(1, connection="acme", rate_limit=None), overlap="900D")
+        ids = [order["id"] for token in (0, 1) for order in sandbox.orders_of(token)]
+        assert sorted(snapshot.read().orders["id"]) == sorted(ids)
+
+
+def test_frames_that_were_not_fetched_are_no_base(shop, root):
+    _, client = shop()
+    tf.write_snapshot(tf.OrderFrames.from_json(MADE), root)
+    with pytest.raises(tf.SnapshotError, match="does not tell which question it answers"):
+        sync(root, client)
+
+
+# --- What it goes on from
+
+
+def test_it_goes_on_from_a_fetch_and_from_an_export(shop, root):
+    sandbox, client = shop()
+    asked = {"created_date__gte": "2026-07-01"}
+    base = tf.write_snapshot(tf.fetch_orders(client=client, **asked), root)
+    sandbox.upsert([made(3, NOW, status="fulfilled")])
+    snapshot = sync(root, client, **asked)
+    assert snapshot.info["sync"]["base"] == base.name
+    assert_true(snapshot, sandbox)
+    base = tf.export_orders(root, client=client, **asked)
+    sandbox.upsert([made(3, "2026-09-02T00:00:00Z", status="cancelled")])
+    snapshot = sync(root, client, **asked)
+    assert snapshot.info["sync"]["base"] == base.name
+    assert_true(snapshot, sandbox)
+    assert counts(snapshot) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("breaks", ["first", "later"])
+def test_a_sync_that_broke_goes_on(shop, root, breaks):
+    fault = Fault("status", status=403, nth=3)
+    sandbox, client = shop(fault) if breaks == "first" else shop()
+    if breaks == "later":
+        sandbox.stop()
+        sandbox, client = shop(Fault("status", status=403, nth=3 + 6))
+        sync(root, client, page_size=10)
+    before = len(sandbox.requests)
+    sandbox.upsert([made(n, NOW, status="packed") for n in range(50)])
+    with pytest.raises(tf.IncompleteFetchError) as caught:
+        sync(root, client, page_size=10)
+    assert caught.value.frames is None
+    assert len(list(root.iterdir())) == (breaks == "later")
+    snapshot = caught.value.resume()
+    assert_true(snapshot, sandbox)
+    paths = [request.path for request in sandbox.requests[before:]]
+    assert len(paths) == len(set(paths)) + 1
+    assert snapshot.info["sync"]["overlap"] == 0
+
+
+def test_the_same_call_goes_on_and_what_has_changed_since_is_not_lost(shop, root):
+    sandbox, client = shop(Fault("status", status=403, nth=3))
+    with pytest.raises(tf.IncompleteFetchError):
+        sync(root, client, page_size=10)
+    # The first page is on disk, as it was before this.
+    first = json.loads(next(client.iter_pages(page_size=10, offline=True)).body)["data"][0]
+    sandbox.upsert([first | {"status": "fulfilled", THEIRS: NOW, OURS: NOW}])
+    snapshot = sync(root, client, page_size=10)
+    assert snapshot.info["from_cache"] == 2
+    assert_true(sync(root, client, page_size=10), sandbox)
+
+
+@pytest.mark.parametrize("damage", ["byte", "cut", "gone"])
+@pytest.mark.parametrize("table", ["orders", "line_items"])
+def test_a_damaged_base_is_named_and_nothing_is_written(shop, root, table, damage):
+    sandbox, client = shop()
+    base = sync(root, client)
+    sandbox.upsert([each | {"status": "fulfilled", OURS: NOW} for each in MADE])
+    file = base.files[table][1]
+    body = bytearray(file.read_bytes())
+    body[len(body) // 8] ^= 0xFF
+    file.unlink() if damage == "gone" else file.write_bytes(
+        bytes(body) if damage == "byte" else body[: len(body) // 2]
+    )
+    with pytest.raises(tf.SnapshotError, match=f"{table}.part-00001"):
+        sync(root, client)
+    assert [each.name for each in root.iterdir()] == [base.name]
+
+
+@pytest.mark.parametrize("table", ["orders", "line_items"])
+def test_a_part_that_is_cut_is_not_taken_over(shop, root, table):
+    _, client = shop()
+    base = sync(root, client)
+    file = base.files[table][1]
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(tf.SnapshotError, match=f"{table}.part-00001.parquet is damaged"):
+        sync(root, client)
+    assert [each.name for each in root.iterdir()] == [base.name]
+
+
+def test_a_base_without_its_manifest_is_none(shop, root):
+    sandbox, client = shop()
+    base = sync(root, client)
+    (base.path / FILE).unlink()
+    snapshot = sync(root, client)
+    assert snapshot.info["sync"]["base"] is None
+    assert_true(snapshot, sandbox)
+
+
+def test_offline_it_asks_nobody(shop, root):
+    sandbox, client = shop()
+    sync(root, client)
+    with pytest.raises(tf.OfflineMissError):
+        sync(root, client, offline=True)
+    assert len(sandbox.requests) == 1
+    assert len(list(root.iterdir())) == 1
+
+
+def test_the_info_in_the_snapshot_is_that_which_was_told(shop, root):
+    _, client = shop()
+    sync(root, client)
+    snapshot = sync(root, client)
+    assert tf.read_snapshot(root).info == snapshot.info
