@@ -129,8 +129,10 @@ def written(frames, root):
     """Give all that frames write: the files, their footers, and the same in plain."""
     snapshot = tf.write_snapshot(frames, root)
     for path in filter(lambda path: path.is_file(), root.rglob("*")):
+        yield from (str(path), path.read_bytes())
+    for path in root.rglob("*.parquet"):
         file = pq.ParquetFile(path)
-        yield from (str(path), path.read_bytes(), str(file.schema_arrow.metadata))
+        yield str(file.schema_arrow.metadata)
         yield json.dumps(file.metadata.to_dict(), default=str)
         plain = pa.BufferOutputStream()
         pq.write_table(file.read(), plain, compression="none", use_dictionary=False)
