@@ -68,6 +68,7 @@ def test_the_examples_of_the_package_run(tmp_path, monkeypatch):
     assert (result.failed, result.attempted > 3) == (0, True)
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # dask's, of pandas
 def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -75,6 +76,8 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
         exec(code, names)
     assert len(names["again"].orders) == 2000
     assert names["weekly"]["rate"].between(0, 1).any()
+    assert names["tuesday"].info["requests"] == 1
+    assert names["tuesday"].info["sync"]["base"] == names["monday"].name
 
 
 def test_the_readme_lists_every_filter_and_its_operators():
