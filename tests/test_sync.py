@@ -132,17 +132,40 @@ def test_it_asks_for_nothing_twice_and_is_idempotent(shop, root):
     assert first.read().orders["status"].eq("open").all()
 
 
-def test_only_the_parts_that_have_changed_are_written(shop, root):
+def shared(first, second):
+    """Tell of each table which parts two snapshots share."""
+    was, now = inodes(first), inodes(second)
+    return {name: [a == b for a, b in zip(was[name], now[name], strict=True)] for name in TABLES}
+
+
+@pytest.mark.parametrize(
+    ("change", "written"),
+    [
+        ({"status": "fulfilled"}, {"orders"}),
+        ({"line_items": [{"sku": "other", "quantity": 9}]}, {"orders", "line_items"}),
+        ({"total_price": "dear"}, {"orders", "problems"}),
+    ],
+)
+def test_only_the_files_that_have_changed_are_written(shop, root, change, written):
     sandbox, client = shop()
     first = sync(root, client)
     changed = first.read().orders["id"][PART + 3]
-    sandbox.upsert([made(int(changed[1:]), NOW, status="fulfilled")])
+    sandbox.upsert([made(int(changed[1:]), NOW, **change)])
     second = sync(root, client)
     assert_true(second, sandbox)
-    for name in TABLES:
-        same = [a == b for a, b in zip(inodes(first)[name], inodes(second)[name], strict=True)]
-        assert same == [True, False, True]
+    assert shared(first, second) == {name: [True, name not in written, True] for name in TABLES}
     assert tf.list_snapshots(root)["orders"].tolist() == [60, 60]
+
+
+def test_of_a_part_with_a_new_order_every_file_is_written(shop, root):
+    sandbox, client = shop()
+    first = sync(root, client)
+    changed = first.read().orders[["id", "created_date"]].iloc[PART + 3]
+    created = f"{changed['created_date']:%Y-%m-%dT%H:%M:%SZ}"
+    sandbox.upsert([made(80, NOW, created_date=created)])
+    second = sync(root, client)
+    assert_true(second, sandbox)
+    assert shared(first, second) == {name: [True, False, True] for name in TABLES}
 
 
 def test_where_links_cannot_be_parts_are_copied(shop, root, monkeypatch):

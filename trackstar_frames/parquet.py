@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 #: Orders of one part; each of its files is one row group.
-PART = 100_000
+PART = 80_000
 
 _KEY = b"trackstar_frames"
 _T = TypeVar("_T")
