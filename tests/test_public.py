@@ -12,6 +12,7 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames.filters import FIELDS
+from trackstar_frames.parquet import PART
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -92,6 +93,10 @@ def test_the_readme_lists_every_filter_and_its_operators():
     }
     assert listed.pop("ids") == []
     assert listed == {name: ops for name, ops in expected.items() if name != "ids"}
+
+
+def test_the_readme_knows_how_long_a_part_is():
+    assert f"parts of about {PART:,}\norders" in README
 
 
 @pytest.mark.parametrize("error", [name for name in tf.__all__ if name.endswith("Error")])
