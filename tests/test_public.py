@@ -12,6 +12,7 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames.filters import FIELDS
+from trackstar_frames.parquet import PART
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -68,6 +69,7 @@ def test_the_examples_of_the_package_run(tmp_path, monkeypatch):
     assert (result.failed, result.attempted > 3) == (0, True)
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # dask's, of pandas
 def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -75,6 +77,8 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
         exec(code, names)
     assert len(names["again"].orders) == 2000
     assert names["weekly"]["rate"].between(0, 1).any()
+    assert names["tuesday"].info["requests"] == 1
+    assert names["tuesday"].info["sync"]["base"] == names["monday"].name
 
 
 def test_the_readme_lists_every_filter_and_its_operators():
@@ -89,6 +93,10 @@ def test_the_readme_lists_every_filter_and_its_operators():
     }
     assert listed.pop("ids") == []
     assert listed == {name: ops for name, ops in expected.items() if name != "ids"}
+
+
+def test_the_readme_knows_how_long_a_part_is():
+    assert f"parts of about {PART:,}\norders" in README
 
 
 @pytest.mark.parametrize("error", [name for name in tf.__all__ if name.endswith("Error")])
