@@ -50,7 +50,6 @@ def join(batches: Sequence[Batch], kept: Numbers) -> dict[str, Rows]:
         for name in TABLES:
             parts = [batch.pop(name) for batch in batches]
             rows[name] = _follow(parts, starts, place, threads.map)
-            del parts
             give_back()
     return rows
 
@@ -114,7 +113,7 @@ class Rows:
 
 
 def _follow(
-    parts: Sequence[pa.Table],
+    parts: list[pa.Table],
     starts: Numbers,
     place: Numbers,
     over: Callable[..., Iterable[pa.Array]],
@@ -123,9 +122,16 @@ def _follow(
     moved = place[_numbers(parts, starts)]
     sequence = np.argsort(moved, kind="stable")[np.count_nonzero(moved == _DROPPED) :]
     joined = pa.concat_tables(part.drop_columns(BATCH) for part in parts)
-    rows = pa.array(sequence)
-    columns = over(lambda column: _take(column, rows), joined.columns)
-    table = pa.Table.from_arrays(list(columns), schema=joined.schema)
+    rows, schema, columns = pa.array(sequence), joined.schema, joined.columns
+    # From here on, each column's memory is free again once it was taken.
+    del joined
+    parts.clear()
+
+    def take(number: int) -> pa.Array | pa.ChunkedArray:
+        column, columns[number] = columns[number], None
+        return _take(column, rows)
+
+    table = pa.Table.from_arrays(list(over(take, range(len(columns)))), schema=schema)
     return Rows(table, moved[sequence], place[_NONE])
 
 

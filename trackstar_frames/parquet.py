@@ -6,7 +6,9 @@ The orders stand in one sequence, cut into parts; a part has a file in each tabl
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import operator
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -155,9 +157,19 @@ class Like:
     place: int
     part: Part
 
+    def share(self, table: str, target: Path) -> File:
+        """Have one of its files at another place too, and tell what it holds."""
+        source, known = self.folder / table / file_name(self.place), self.part.files[table]
+        with disk_faults(f"{source} is damaged"):
+            size = source.stat().st_size
+        if size != known.bytes:
+            raise SnapshotError(f"{source} is damaged: it is not what was written")
+        _link(source, target)
+        return known
+
 
 class Writer:
-    """Writes a folder of tables, part by part.
+    """Writes a folder of tables, part by part; several threads may add parts.
 
     Parameters
     ----------
@@ -170,12 +182,18 @@ class Writer:
     def __init__(self, folder: Path, info: Mapping[str, Any]) -> None:
         self.folder = folder
         self._info = info
-        self._parts: list[Part] = []
+        self._numbers = itertools.count()
+        self._parts: list[tuple[tuple[int, ...], int, Part]] = []
         for name in TABLES:
             (folder / name).mkdir(mode=0o700)
 
-    def add(self, tables: Mapping[str, pa.Table], like: Like | None = None) -> None:
-        """Write one more part: its orders come after those before it.
+    def add(
+        self,
+        tables: Mapping[str, pa.Table],
+        like: Like | None = None,
+        place: tuple[int, ...] | None = None,
+    ) -> None:
+        """Write one more part.
 
         Parameters
         ----------
@@ -184,40 +202,42 @@ class Writer:
         like
             A part of another folder with the same orders. What it has of the other tables is
             shared with it, and not written again.
+        place
+            Where the part stands among the others; by default behind those before it.
         """
+        number = next(self._numbers)
         footer = {"schema_version": SCHEMA_VERSION, "info": dict(self._info)}
         metadata = {_KEY: json.dumps(footer)}
         files = _for_each(
             tables,
             lambda name: _write_file(
-                self._next(name), tables[name].replace_schema_metadata(metadata)
+                self._path(name, number), tables[name].replace_schema_metadata(metadata)
             ),
         )
         if like is None:
-            self._parts.append(Part(_first(tables["orders"]), files))
-            return
-        for name in TABLES.keys() - tables.keys():
-            files[name] = like.part.files[name]
-            source = like.folder / name / file_name(like.place)
-            with disk_faults(f"{source} is damaged"):
-                size = source.stat().st_size
-            if size != files[name].bytes:
-                raise SnapshotError(f"{source} is damaged: it is not what was written")
-            _link(source, self._next(name))
-        self._parts.append(Part(like.part.first, files))
+            first = _first(tables["orders"])
+        else:
+            first = like.part.first
+            for name in TABLES.keys() - tables.keys():
+                files[name] = like.share(name, self._path(name, number))
+        self._parts.append((place or (number,), number, Part(first, files)))
 
     def finish(self, info: Mapping[str, Any]) -> Path:
-        """Write what the folder says of itself; then it is whole."""
+        """Name the files by their places, and write what the folder says; then it is whole."""
         if not self._parts:
             self.add({name: table.schema.empty_table() for name, table in TABLES.items()})
+        in_place = sorted(self._parts, key=operator.itemgetter(0))
         for name in TABLES:
+            for place, (_, number, _) in enumerate(in_place):
+                self._path(name, number).rename(self.folder / name / file_name(place))
             flush(self.folder / name)
-        flush(Manifest.of(self._parts, dict(info)).write(self.folder))
+        parts = [part for _, _, part in in_place]
+        flush(Manifest.of(parts, dict(info)).write(self.folder))
         flush(self.folder)
         return self.folder
 
-    def _next(self, table: str) -> Path:
-        return self.folder / table / file_name(len(self._parts))
+    def _path(self, table: str, number: int) -> Path:
+        return self.folder / table / f"{number:05}.new"
 
 
 @contextmanager

@@ -24,7 +24,7 @@ MET = "_met"
 #: The created_date of orders that have none.
 LAST = np.iinfo(np.int64).max
 
-_BLOCK = 250  # orders
+_BLOCK = 500  # orders
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -33,6 +36,8 @@ __all__ = ["Base", "Upsert"]
 _Tables = Mapping[str, pa.Table]
 
 _END: Key = (None, chr(sys.maxunicode))  # after all orders
+
+_AT_ONCE = 2  # parts
 
 #: How much longer than usual a part may grow before it is divided.
 _ROOM = 1.2
@@ -124,43 +129,58 @@ class Upsert:
         self._spill = spill
         self._told = told
         self._ids = spill.ids()
-        self._counts = {"new": spill.orders, "changed": 0, "unchanged": 0}
 
     def fill(self, writer: parquet.Writer) -> dict[str, Any]:
         """Write all parts: those without a change are taken over as they are."""
         parts = self._base.manifest.parts
-        firsts = [part.first or _END for part in parts[1:]]
-        spans = self._spill.between(firsts)
-        for place, (batches, kept) in zip(range(len(parts)), spans, strict=True):
-            self._write(writer, place, assemble(batches, kept)[0])
-        return {"sync": {**self._told, **self._counts}}
+        spans = self._spill.between([part.first or _END for part in parts[1:]])
+        room = threading.Semaphore(_AT_ONCE)  # a part and what becomes of it are in memory
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            counts = []
+            for place, (batches, kept) in zip(range(len(parts)), spans, strict=True):
+                room.acquire()
+                counts.append(
+                    threads.submit(self._write, writer, place, assemble(batches, kept)[0])
+                )
+                counts[-1].add_done_callback(lambda _: room.release())
+            met, changed, unchanged = map(
+                sum, zip(*(each.result() for each in counts), strict=True)
+            )
+        new = self._spill.orders - met
+        counted = {"new": new, "changed": changed, "unchanged": unchanged}
+        return {"sync": {**self._told, **counted}}
 
-    def _write(self, writer: parquet.Writer, place: int, fresh: _Tables) -> None:
-        """Write one part with what has come for it, or as much of it as that changes."""
+    def _write(self, writer: parquet.Writer, place: int, fresh: _Tables) -> tuple[int, int, int]:
+        """Write one part with what has come for it, or as much of it as that changes.
+
+        Returns
+        -------
+        int, int, int
+            How many of its orders the server gave; how many of them have changed, those that
+            have moved to another part too; and how many have not.
+        """
         like = Like(self._base.path, place, self._base.manifest.parts[place])
-        met = pc.is_in(parquet.read_column(like.folder, place, "id"), value_set=self._ids)
-        if not (pc.any(met).as_py() or len(fresh["orders"]) or len(fresh["problems"])):
-            writer.add({}, like)
-            return
+        given = pc.is_in(parquet.read_column(like.folder, place, "id"), value_set=self._ids)
+        met = _count(given)
+        if not (met or len(fresh["orders"]) or len(fresh["problems"])):
+            writer.add({}, like, (place,))
+            return 0, 0, 0
         old = parquet.read_part(like.folder, place, like.part)
         fresh = _without_known(fresh, old)
         differs = _differences(old, fresh)
         changed = len(set().union(*differs.values()))
         known = _count(pc.is_in(fresh["orders"]["id"], value_set=old["orders"]["id"]))
-        self._counts["new"] -= _count(met)
-        self._counts["changed"] += changed + _count(met) - known  # the others have moved away
-        self._counts["unchanged"] += known - changed
-        if known == _count(met) == len(fresh["orders"]) and _keep_their_places(old, fresh):
-            writer.add(
-                {name: _replace(old, fresh, name, ids) for name, ids in differs.items() if ids},
-                like,
-            )
-            return
-        stays = np.flatnonzero(~np.asarray(met))
-        comes = np.arange(len(fresh["orders"])) + len(met)
-        merged, _ = assemble([as_batch(old), as_batch(fresh)], np.concatenate([stays, comes]))
-        for piece in _divide(merged):
-            writer.add(piece)
+        if known == met == len(fresh["orders"]) and _keep_their_places(old, fresh):
+            touched = {name: ids for name, ids in differs.items() if ids}
+            tables = {name: _replace(old, fresh, name, ids) for name, ids in touched.items()}
+            writer.add(tables, like, (place,))
+        else:
+            stays = np.flatnonzero(~np.asarray(given))
+            comes = np.arange(len(fresh["orders"])) + len(given)
+            merged, _ = assemble([as_batch(old), as_batch(fresh)], np.concatenate([stays, comes]))
+            for number, piece in enumerate(_divide(merged)):
+                writer.add(piece, place=(place, number))
+        return met, changed + met - known, known - changed
 
 
 def _differences(old: _Tables, fresh: _Tables) -> dict[str, set[str]]:
@@ -180,14 +200,30 @@ def _keep_their_places(old: _Tables, fresh: _Tables) -> bool:
 
 
 def _replace(old: _Tables, fresh: _Tables, name: str, ids: set[str]) -> pa.Table:
-    """Put the rows that some orders have in a table now in the place of those that they had."""
-    key, chosen = "id" if name == "orders" else "order_id", pa.array(sorted(ids))
-    stays = pc.invert(pc.is_in(old[name][key], value_set=chosen))
-    comes = pc.is_in(fresh[name][key], value_set=chosen)
-    both = pa.concat_tables([old[name].filter(stays), fresh[name].filter(comes)])
-    place = pc.index_in(both[key], value_set=old["orders"]["id"].combine_chunks())
-    sequence = place.fill_null(len(old["orders"])).to_numpy().argsort(kind="stable")
-    return both.take(pa.array(sequence))
+    """Put the rows that some orders have in a table now in the place of those that they had.
+
+    Without a copy: both sides are in the sequence of their orders, and are taken in slices.
+    """
+    orders = old["orders"]["id"].combine_chunks()
+    places = np.sort(pc.index_in(pa.array(sorted(ids)), value_set=orders).to_numpy())
+    (was, starts, ends), (now, firsts, lasts) = (
+        (side[name], *np.searchsorted(_places(side[name], orders), [places, places + 1]))
+        for side in (old, fresh)
+    )
+    slices, end = [], 0
+    for start, next_end, first, last in zip(starts, ends, firsts, lasts, strict=True):
+        slices += [was[end:start], now[first:last]]
+        end = next_end
+    return pa.concat_tables([*slices, was[end:]])
+
+
+def _places(table: pa.Table, orders: pa.Array) -> npt.NDArray[np.int64]:
+    """Tell of each row the place of its order; rows of none come last."""
+    key = "order_id" if "order_id" in table.column_names else "id"
+    places: npt.NDArray[np.int64] = (
+        pc.index_in(table[key], value_set=orders).fill_null(len(orders)).to_numpy()
+    )
+    return places
 
 
 def _divide(tables: _Tables) -> Iterator[_Tables]:
