@@ -232,7 +232,7 @@ EXPORTS = [
     "export, few orders",
     "export, all orders",
     "fetch_orders, then write_snapshot",
-    "sync, a day later",
+    "sync, hours later",
 ]
 
 

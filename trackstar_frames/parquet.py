@@ -268,7 +268,13 @@ def _first(orders: pa.Table) -> Key | None:
 def _write_file(path: Path, table: pa.Table) -> File:
     sink = pa.BufferOutputStream()
     pq.write_table(
-        table, sink, compression="zstd", row_group_size=max(1, len(table)), write_page_checksum=True
+        table,
+        sink,
+        compression="zstd",
+        row_group_size=max(1, len(table)),
+        write_page_checksum=True,
+        # What is nearly all different, ids and addresses, is smaller and faster without one.
+        dictionary_pagesize_limit=128 * 1024,
     )
     written = sink.getvalue()
     with path.open("xb") as file:

@@ -1,4 +1,4 @@
-"""Export and sync at the rate ceiling: how they grow with the orders, and what a day costs."""
+"""Export and sync at the rate ceiling: how they grow with the orders, and what a sync costs."""
 
 import argparse
 import os
@@ -22,7 +22,7 @@ import trackstar_frames as tf
 
 SMALL, LARGE = "export, few orders", "export, all orders"
 MEMORY = "fetch_orders, then write_snapshot"
-SYNC = "sync, a day later"
+SYNC = "sync, hours later"
 
 DAYS = 180
 
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--orders", type=_options.count, default=1_000_000, help="all orders (1,000,000)")
     few = "the share of them that the small export asks for (0.1)"
     add("--few", type=_options.share, default=0.1, metavar="SHARE", help=few)
-    add("--hours", type=_options.count, default=24, help="hours before the sync (24)")
+    add("--hours", type=_options.count, default=12, help="hours before the sync (12)")
     add("--latency", type=_options.seconds, default=0.3, help="seconds of each answer (0.3)")
     add("--rate", type=_options.count, default=10, help="requests a second (10)")
     return parser
