@@ -14,7 +14,7 @@ def moment(text):
 
 def fill_order(order, until):
     """Count an order's lines and units by what was shipped until a moment (None: nothing)."""
-    lines = wanting(order)
+    everything, lines = order.get("line_items", []), wanting(order)
     parts, loose, counts = defaultdict(Counter), Counter(), Counter(lines=len(lines))
     pools = {"kits": parts, "skus": loose}
     live = [each for each in order.get("shipments", []) if each.get("status") != "cancelled"]
@@ -24,7 +24,7 @@ def fill_order(order, until):
         in_time = None not in (stamp, until) and stamp <= until
         for line in shipment.get("line_items", []):
             units = (line.get("quantity") or 0) * in_time
-            take(line, units, lines, pools, counts)
+            take(line, units, everything, pools, counts)
     kits = {product: min(shipped.values()) for product, shipped in parts.items()}
     give(lines, loose, kits, parts, counts)
     return counts
@@ -37,7 +37,7 @@ def wanting(order):
 
 
 def take(line, units, lines, pools, counts):
-    """Put shipped units where they may fill a line."""
+    """Put shipped units where they may fill a line, be it one of nothing."""
     sku, parent = line.get("sku"), line.get("parent_product_id")
     counts["units_shipped"] += units
     counts["kit_units"] += units * (parent is not None)

@@ -125,6 +125,7 @@ def test_lines_of_nothing_are_left_out_and_ones_of_no_known_quantity_are_not_fil
     table = fill_rates(frames, as_of=AS_OF)
     assert table.loc[0, ["lines", "lines_filled", "orders_filled", "units"]].tolist() == [1] * 4
     assert table.attrs["trackstar"]["fill_rates"]["lines_left_out"] == 2
+    assert counts(order([line("A", 1), line("B", 0)], shipment(line("B", 1)))) == (0, 0, 0, 0)
     unknown = order([line("A", 1), line("B", None)], sent)
     table = fill_rates(OrderFrames.from_json(unknown), as_of=AS_OF)
     assert table.loc[0, ["lines", "lines_filled", "orders_filled", "units"]].tolist() == [
@@ -161,6 +162,7 @@ def test_a_kit_that_ships_under_its_own_sku_is_filled_by_it():
     assert counts(order([KIT], shipment(line("KIT", 2)))) == (1, 2, 0, 0)
     both = [shipment(line("KIT", 1)), shipment(part("P", 1), part("Q", 1))]
     assert counts(order([KIT], *both)) == (1, 2, 0, 2)
+    assert counts(order([KIT], shipment(line("KIT", 1), part("P", 2)))) == (1, 2, 0, 2)
     assert counts(order([KIT], shipment(part("KIT", 2)))) == (1, 2, 0, 2)
 
 

@@ -70,8 +70,9 @@ def test_one_fulfilled_short_has_failed_unless_the_rest_may_have_shipped():
 
 def test_orders_that_are_not_due_or_cannot_be_judged_are_not_in_n():
     assert counted(order(status="open"), as_of="2026-03-01") == {"pending": 1}
-    never = [order(status="cancelled"), order(required_ship_date=None), order(ordered=())]
-    assert counted(*never, order(ordered=[("A", 0)])) == {"not_evaluable": 4}
+    never = [order(status="cancelled"), order(required_ship_date=None)]
+    nothing = [order(shipment(("A", 1)), ordered=each) for each in ((), [("A", 0)])]
+    assert counted(*never, *nothing) == {"not_evaluable": 4}
     assert counted(order(created_date=LATER), as_of=DUE) == {"not_evaluable": 1}
 
 
@@ -79,6 +80,9 @@ def test_any_past_moment_can_be_asked_about():
     sent = order(shipment(("A", 2)), shipment(("B", 1), at="2026-03-02T18:00:00Z"))
     assert counted(sent, as_of=DAY) == {"pending": 1}
     assert counted(sent, as_of="2026-03-02T18:00:00Z") == FULL
+    mended = order(shipment(("A", 3)), shipment(("B", 1), at="2026-03-02T18:00:00Z"))
+    assert counted(mended, as_of=DAY) == {"n": 1, "on_time": 1}
+    assert counted(mended) == FULL
 
 
 def test_grace_and_the_reading_of_days_move_the_limit():
@@ -93,9 +97,9 @@ def test_grace_and_the_reading_of_days_move_the_limit():
 
 def test_periods_are_those_of_the_compliance_rate(some_orders):
     made = OrderFrames.from_json(some_orders)
-    policy = {"as_of": "2026-07-01", "tz": "Asia/Tokyo", "due_day": "end", "grace": "2h"}
+    policy = {"as_of": "2026-07-01", "tz": "America/New_York", "due_day": "end", "grace": "2h"}
     compliance = ship_date_compliance(made.orders, **policy)
-    for by, freq in [(None, None), ("channel", "W"), (["type", "warehouse_id"], "MS")]:
+    for by, freq in [(None, "D"), ("channel", "W"), (["type", "warehouse_id"], "MS")]:
         table = ship_otif(made, by, freq, **policy)
         rates = compliance_rate(compliance, by, freq)
         pd.testing.assert_index_equal(table.index, rates.index)

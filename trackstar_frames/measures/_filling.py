@@ -222,8 +222,8 @@ def _allot(keys: pd.Series[int], wanted: pd.Series[float], supply: pd.Series[flo
 
 def _sums(rows: pd.DataFrame, name: str, columns: list[str]) -> pd.DataFrame:
     by_order = rows.groupby("order")
-    sums = by_order[columns].sum().assign(rows=by_order.size())
-    return sums.add_prefix(f"{name}_")
+    sums = by_order[columns].sum().astype(np.int64)
+    return sums.assign(rows=by_order.size()).add_prefix(f"{name}_")
 
 
 def _whole(frame: pd.DataFrame, name: str) -> Array:
