@@ -65,6 +65,12 @@ def reference():
 
 
 @pytest.fixture(scope="session")
+def filled():
+    """Plain Python over the orders themselves: how much of them has shipped."""
+    return beside("filled")
+
+
+@pytest.fixture(scope="session")
 def planted():
     """Orders in which all that is personal carries a mark, and how to look for it."""
     return beside("planted")

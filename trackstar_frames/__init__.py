@@ -9,8 +9,9 @@ True
 
 Fetch with `fetch_orders_df` (orders) or `fetch_orders` (orders, lines, shipments,
 packages); keep with `write_snapshot`, `export_orders` and `sync_orders`; judge with
-`ship_date_compliance`; compare two snapshots with `diff_snapshots` and `status_transitions`; draw
-with `plot_status_mix`, `plot_ship_date_compliance` and `plot_status_transitions`.
+`ship_date_compliance`, `fill_rates` and `ship_otif`; compare two snapshots with
+`diff_snapshots` and `status_transitions`; draw with `plot_status_mix`,
+`plot_ship_date_compliance` and `plot_status_transitions`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,13 @@ from trackstar_frames.export import export_orders
 from trackstar_frames.fetch import fetch_orders, fetch_orders_df
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.history import order_history
-from trackstar_frames.measures import compliance_rate, ship_date_compliance, status_mix
+from trackstar_frames.measures import (
+    compliance_rate,
+    fill_rates,
+    ship_date_compliance,
+    ship_otif,
+    status_mix,
+)
 from trackstar_frames.pages import Page
 from trackstar_frames.schema import data_dictionary
 from trackstar_frames.snapshots import Snapshot, list_snapshots, read_snapshot, write_snapshot
@@ -80,6 +87,7 @@ __all__ = [
     "export_orders",
     "fetch_orders",
     "fetch_orders_df",
+    "fill_rates",
     "list_snapshots",
     "order_history",
     "plot_ship_date_compliance",
@@ -87,6 +95,7 @@ __all__ = [
     "plot_status_transitions",
     "read_snapshot",
     "ship_date_compliance",
+    "ship_otif",
     "status_mix",
     "status_transitions",
     "sync_orders",

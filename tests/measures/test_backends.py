@@ -73,6 +73,22 @@ CASES = {
     ],
 }
 
+#: Measures that read more tables than the orders.
+WHOLE_CASES = {
+    "fill_rates": [
+        *(lambda frames, by=by: tf.fill_rates(frames, by) for by in [None, *BY]),
+        lambda frames: tf.fill_rates(frames, as_of=frames.orders["created_date"].median()),
+    ],
+    "ship_otif": [
+        *(
+            lambda frames, by=by, freq=freq: tf.ship_otif(frames, by, freq, tz=zones(frames.orders))
+            for by in [None, *BY]
+            for freq in FREQ
+        ),
+        lambda frames: tf.ship_otif(frames, due_day="end", grace="2h"),
+    ],
+}
+
 
 @pytest.fixture(scope="module")
 def frames(some_orders):
@@ -87,7 +103,7 @@ def frames(some_orders):
 
 def test_every_public_measure_and_picture_is_tried():
     public = {name for name in [*measures.__all__, *plots.__all__] if name.islower()}
-    assert set(CASES) == public
+    assert {*CASES, *WHOLE_CASES} == public
 
 
 @pytest.mark.parametrize(
@@ -95,6 +111,14 @@ def test_every_public_measure_and_picture_is_tried():
 )
 def test_measures_are_equal(frames, case):
     own, arrow = (case(each.orders) for each in frames)
+    pd.testing.assert_frame_equal(own, arrow)
+    assert own.attrs == arrow.attrs
+    assert len(own)
+
+
+@pytest.mark.parametrize("case", [each for cases in WHOLE_CASES.values() for each in cases])
+def test_measures_of_all_tables_are_equal(frames, case):
+    own, arrow = map(case, frames)
     pd.testing.assert_frame_equal(own, arrow)
     assert own.attrs == arrow.attrs
     assert len(own)

@@ -1,10 +1,12 @@
-"""Measures over the frame of orders: frame in, frame out, nothing fetched, read or drawn.
+"""Measures over the frames of orders: frame in, frame out, nothing fetched, read or drawn.
 
 Every table carries in ``attrs["trackstar"]`` what it was made from: when the data was
 fetched and, for compliance, the whole policy. A rate never stands without its n.
 """
 
 from trackstar_frames.measures.compliance import OUTCOMES, compliance_rate, ship_date_compliance
+from trackstar_frames.measures.fills import fill_rates
+from trackstar_frames.measures.otif import ship_otif
 from trackstar_frames.measures.redated import redated
 from trackstar_frames.measures.status import status_mix
 from trackstar_frames.measures.transitions import TRANSITIONS, transitions
@@ -13,8 +15,10 @@ __all__ = [
     "OUTCOMES",
     "TRANSITIONS",
     "compliance_rate",
+    "fill_rates",
     "redated",
     "ship_date_compliance",
+    "ship_otif",
     "status_mix",
     "transitions",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 from trackstar_frames.dtypes import own_types
 from trackstar_frames.errors import one_of
 
-__all__ = ["by_columns", "choice", "column", "duration", "instant", "require"]
+__all__ = ["by_columns", "choice", "column", "duration", "instant", "moment_of", "require"]
 
 
 def require(frame: object, columns: Iterable[str], *, source: str, name: str = "orders") -> None:
@@ -67,6 +68,21 @@ def instant(name: str, value: object) -> pd.Timestamp:
         raise ValueError(f"{name}={value!r} is not a moment; write it like 2026-01-31T12:00:00Z")
     stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
     return stamp.as_unit("us")
+
+
+def moment_of(orders: pd.DataFrame, as_of: object) -> pd.Timestamp:
+    """Read `as_of`, by default when the orders were fetched; unknown: now, with a warning."""
+    if as_of is not None:
+        return instant("as_of", as_of)
+    fetched_at = orders.attrs.get("trackstar", {}).get("fetched_at")
+    if fetched_at is not None:
+        return instant("fetched_at", fetched_at)
+    warnings.warn(
+        "orders do not say when they were fetched (attrs['trackstar']['fetched_at']), so they "
+        "are judged as of now; pass as_of",
+        stacklevel=3,
+    )
+    return pd.Timestamp.now(tz="UTC").as_unit("us")
 
 
 def duration(name: str, value: object) -> pd.Timedelta:

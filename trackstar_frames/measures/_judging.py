@@ -8,17 +8,18 @@ import pandas as pd
 from trackstar_frames.measures._checks import column
 from trackstar_frames.measures._time import Array, Zones, day_ends, instants, local
 
-__all__ = ["OUTCOMES", "due_times", "lateness", "outcomes", "reasons", "words"]
+__all__ = ["OUTCOMES", "SHORT", "due_times", "lateness", "outcomes", "reasons", "words"]
 
 OUTCOMES = ("on_time", "late_shipped", "late_open", "pending", "not_evaluable")
 
+SHORT = "fulfilled short: the units shipped never reach the units ordered"
 # Why an order cannot be judged; where several hold, the first is given.
 _REASONS = (
     "created after as_of",
     "cancelled",
     "no due date",
     "no time zone for warehouse",
-    "fulfilled short: the units shipped never reach the units ordered",
+    SHORT,
     "shipped without a usable stamp",
 )
 _NAT = np.datetime64("NaT", "us")

@@ -1,4 +1,4 @@
-"""Counting codes by groups and periods, and the interval of a share."""
+"""Counting codes by groups and periods, sums by groups, and the interval of a share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from trackstar_frames.measures._checks import column
 from trackstar_frames.measures._time import Array, Period
 
-__all__ = ["coded", "tally", "wilson"]
+__all__ = ["coded", "tally", "totals", "wilson"]
 
 _MOST_CELLS = 20_000_000
 _Z95 = 1.959963984540054
@@ -58,6 +58,13 @@ def tally(
     labels = keys.iloc[np.repeat(np.arange(rows), columns)[kept]]
     labels = labels.assign(period=np.tile(starts, rows)[kept])
     return counts[kept], _labels(labels, [*by, "period"])
+
+
+def totals(frame: pd.DataFrame, amounts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """Sum whole numbers, a row of `amounts` for each of the frame, in each group."""
+    groups, keys = _groups(frame, by)
+    sums = amounts.groupby(groups).sum().reindex(range(len(keys)), fill_value=0)
+    return sums.set_axis(_labels(keys, by))
 
 
 def wilson(successes: Array, n: Array) -> tuple[Array, Array, Array]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import by_columns, choice, duration, instant, require
+from trackstar_frames.measures._checks import by_columns, choice, duration, moment_of, require
 from trackstar_frames.measures._judging import (
     OUTCOMES,
     due_times,
@@ -121,7 +121,7 @@ def ship_date_compliance(
     choice("ship_event", ship_event, ("first", "last", "complete"))
     zones, spare = Zones.read(tz), duration("grace", grace)
     require(orders, _needed(ship_event), source="fetch_orders_df")
-    moment = _as_of(orders, as_of)
+    moment = moment_of(orders, as_of)
     now = np.datetime64(moment.tz_localize(None), "us")
 
     due = due_times(orders, due_day, zones)
@@ -224,20 +224,6 @@ def compliance_rate(
 def _needed(ship_event: str) -> list[str]:
     needed = ["status", "created_date", "required_ship_date", f"{ship_event}_shipped_date"]
     return [*needed, "last_shipped_date"] if ship_event == "complete" else needed
-
-
-def _as_of(orders: pd.DataFrame, as_of: object) -> pd.Timestamp:
-    if as_of is not None:
-        return instant("as_of", as_of)
-    fetched_at = orders.attrs.get("trackstar", {}).get("fetched_at")
-    if fetched_at is not None:
-        return instant("fetched_at", fetched_at)
-    warnings.warn(
-        "orders do not say when they were fetched (attrs['trackstar']['fetched_at']), so they "
-        "are judged as of now; pass as_of",
-        stacklevel=3,
-    )
-    return pd.Timestamp.now(tz="UTC").as_unit("us")
 
 
 def _local_due(compliance: pd.DataFrame) -> Array:

@@ -1,0 +1,155 @@
+"""The same fill rates by hand: one order at a time, with nothing of pandas."""
+
+import datetime as dt
+import itertools
+from collections import Counter
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trackstar_frames import OrderFrames, fill_rates, ship_date_compliance, ship_otif
+from trackstar_frames.sandbox import Sandbox
+
+DAY = "2026-03-02T12:00:00Z"
+AS_OF = "2026-03-03"
+LATER = "2026-03-05T12:00:00Z"
+COUNTS = [
+    *("orders", "orders_filled", "lines", "lines_filled", "units", "units_filled"),
+    *("units_shipped", "kit_units", "unmatched_units", "left_out"),
+]
+
+
+def assert_counts(table, orders, by, as_of, filled):
+    groups = {}
+    for each in orders:
+        groups.setdefault(tuple(each.get(name) for name in by), []).append(each)
+    assert len(table) == len(groups)
+    found = table.reset_index()
+    for _, row in found.iterrows():
+        key = tuple(None if pd.isna(row[name]) else row[name] for name in by)
+        expected = filled.count_orders(groups[key], as_of)
+        assert {name: row[name] for name in COUNTS} == {name: expected[name] for name in COUNTS}
+    for name in ("order", "line", "unit"):
+        part, whole = table[f"{name}s_filled"], table[f"{name}s"]
+        assert table[f"{name}_rate"].equals(part / whole.where(whole > 0))
+    known = table[table["orders"] > 0]
+    for name in ("order_rate", "line_rate"):
+        assert (known[f"{name}_low"] <= known[name]).all()
+        assert (known[name] <= known[f"{name}_high"]).all()
+
+
+@pytest.mark.parametrize(("seed", "backend"), [(1, None), (2, "pyarrow"), (3, None)])
+def test_counts_are_those_of_plain_python(seed, backend, filled):
+    with Sandbox(orders=700, seed=seed, rate_limit=None) as sandbox:
+        orders = sandbox.orders
+    frames = OrderFrames.from_json(orders, dtype_backend=backend)
+    created = sorted(filled.moment(each["created_date"]) for each in orders)
+    for by, when in itertools.product(
+        ([], ["channel"], ["warehouse_id", "type"]), (created[200], created[-1])
+    ):
+        table = fill_rates(frames, by or None, as_of=when)
+        assert_counts(table, orders, by, when, filled)
+    assert table["kit_units"].sum() > 0
+    assert table["unmatched_units"].sum() > 0
+    assert 0 < table["lines_filled"].sum() < table["lines"].sum()
+
+
+quantities = st.sampled_from([None, -1, 0, 1, 1, 2, 3, 5])
+skus = st.sampled_from(["A", "B", "C", None])
+products = st.sampled_from(["k", "l", None])
+ordered_lines = st.fixed_dictionaries({"sku": skus, "quantity": quantities, "product_id": products})
+shipped_lines = st.fixed_dictionaries(
+    {
+        "sku": skus,
+        "quantity": quantities,
+        "parent_product_id": st.none() | products,
+        "inventory_item_id": st.sampled_from(["A", "p", None]),
+    }
+)
+shipments = st.fixed_dictionaries(
+    {
+        "status": st.sampled_from(["shipped", "open", "cancelled", None]),
+        "shipped_date": st.sampled_from([DAY, DAY, LATER, None]),
+        "line_items": st.lists(shipped_lines, max_size=4),
+    }
+)
+some_orders_of_all_kinds = st.lists(
+    st.fixed_dictionaries(
+        {
+            "status": st.sampled_from(["open", "fulfilled", "cancelled", None]),
+            "created_date": st.sampled_from([DAY, LATER, None]),
+            "channel": st.sampled_from(["web", "edi", None]),
+            "line_items": st.lists(ordered_lines, max_size=4),
+            "shipments": st.lists(shipments, max_size=3),
+        }
+    ),
+    max_size=6,
+)
+
+
+@given(some_orders_of_all_kinds, st.sampled_from([DAY, AS_OF, LATER]), st.booleans())
+def test_columns_at_once_equal_orders_one_by_one(filled, orders, as_of, grouped):
+    named = [each | {"id": str(place)} for place, each in enumerate(orders)]
+    frames = OrderFrames.from_json(named)
+    when = pd.Timestamp(as_of).tz_localize(None).tz_localize("UTC")
+    table = fill_rates(frames, "channel" if grouped else None, as_of=as_of)
+    if named or grouped:
+        by = ["channel"] if grouped else []
+        assert_counts(table, named, by, when.to_pydatetime(), filled)
+    assert (table["orders"] + table["left_out"]).sum() == len(named)
+
+
+def test_rows_of_the_orders_are_judged_alone(some_orders, filled):
+    frames = OrderFrames.from_json(some_orders)
+    few = SimpleNamespace(
+        orders=frames.orders[frames.orders["type"] == "b2b"],
+        line_items=frames.line_items,
+        shipments=frames.shipments,
+        shipment_line_items=frames.shipment_line_items,
+    )
+    when = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+    kept = [each for each in some_orders if each["type"] == "b2b"]
+    assert_counts(fill_rates(few, as_of=when), kept, [], when, filled)
+
+
+@pytest.mark.parametrize(("seed", "grace"), [(4, "0s"), (5, "30h")])
+@pytest.mark.parametrize("by", [None, "channel"])
+def test_what_is_in_full_is_as_in_plain_python(seed, grace, by, filled):
+    with Sandbox(orders=600, seed=seed, rate_limit=None) as sandbox:
+        orders = {each["id"]: each for each in sandbox.orders}
+    frames = OrderFrames.from_json(orders.values())
+    as_of = frames.orders["created_date"].quantile(0.8)
+    judged = ship_date_compliance(frames.orders, as_of=as_of, grace=grace)
+    limits = (judged["due_at"] + pd.Timedelta(grace)).clip(upper=as_of)
+    totals = {}
+    for row, limit in zip(judged.itertuples(), limits, strict=True):
+        until = None if pd.isna(limit) else limit.to_pydatetime()
+        counts = filled.fill_order(orders[row.id], until)
+        group = None if by is None or pd.isna(getattr(row, by)) else getattr(row, by)
+        held = totals.setdefault(group, Counter())
+        held[state(row, counts)] += 1
+        if state(row, counts) == "n" and row.outcome != "not_evaluable":
+            full = counts["lines"] == counts["lines_filled"]
+            on_time = row.outcome == "on_time"
+            held.update(in_full=full, on_time=on_time, otif=full and on_time)
+        held["short"] += state(row, counts) == "n" and row.outcome == "not_evaluable"
+    table = ship_otif(frames, by, as_of=as_of, grace=grace)
+    assert len(table) == len(totals)
+    for group, row in table.iterrows():
+        expected = totals[None if by is None or pd.isna(group) else group]
+        for name in ("n", "otif", "on_time", "in_full", "short", "pending", "not_evaluable"):
+            assert row[name] == expected[name], name
+        assert row["rate"] == expected["otif"] / expected["n"]
+    assert table["otif"].sum() < table["n"].sum()
+
+
+def state(row, counts):
+    if counts["lines"] == 0:
+        return "not_evaluable"
+    short = row.outcome == "not_evaluable" and row.reason.startswith("fulfilled short")
+    if short and not counts["undated"]:
+        return "n"
+    return row.outcome if row.outcome in ("pending", "not_evaluable") else "n"

@@ -1,0 +1,241 @@
+"""How much of each order's lines has shipped, by sku within the order, on whole columns."""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+import numpy as np
+import pandas as pd
+
+from trackstar_frames.measures._checks import column, require
+from trackstar_frames.measures._time import Array, instants
+
+__all__ = ["Tables", "check_tables", "fill"]
+
+_CHILDREN = {
+    "line_items": ("order_id", "line_index", "product_id", "sku", "quantity"),
+    "shipments": ("order_id", "shipment_index", "status", "shipped_date"),
+    "shipment_line_items": (
+        "order_id",
+        "shipment_index",
+        "inventory_item_id",
+        "sku",
+        "quantity",
+        "parent_product_id",
+    ),
+}
+# From here on, float64 no longer holds every whole number.
+_EXACT = 2**53
+
+
+class Tables(Protocol):
+    """What is read of an `OrderFrames`."""
+
+    @property
+    def orders(self) -> pd.DataFrame:
+        """One row per order."""
+
+    @property
+    def line_items(self) -> pd.DataFrame:
+        """One row per ordered line."""
+
+    @property
+    def shipments(self) -> pd.DataFrame:
+        """One row per shipment."""
+
+    @property
+    def shipment_line_items(self) -> pd.DataFrame:
+        """One row per shipped line."""
+
+
+def check_tables(frames: object) -> Tables:
+    """Raise unless `frames` has the tables and columns to match by, and each order once."""
+    if not all(hasattr(frames, name) for name in ("orders", *_CHILDREN)):
+        raise TypeError(
+            f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders or "
+            f"read_snapshot (of a Snapshot, what its .read() gives): orders alone have no lines"
+        )
+    tables = cast("Tables", frames)
+    for name, columns in {"orders": ("id",), **_CHILDREN}.items():
+        require(getattr(tables, name), columns, source="an OrderFrames", name=f"frames.{name}")
+    ids = column(tables.orders, "id")
+    if not ids.is_unique:
+        twice = ids[ids.duplicated()].iloc[0]
+        raise ValueError(
+            f"frames.orders has more than one row of the order {twice!r}; pass one row per "
+            f"order, of one connection at a time"
+        )
+    return tables
+
+
+def fill(frames: Tables, until: Array) -> pd.DataFrame:
+    """Match what has shipped with what was ordered.
+
+    Parameters
+    ----------
+    frames
+        As `check_tables` gives them; lines and shipments of other orders are not looked at.
+    until
+        A moment for each order (UTC): what shipped later has not shipped. NaT: nothing has.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per order, in their order, of whole numbers: lines, lines_filled, lines_unknown
+        (without a quantity), lines_void (of no units, and in no other count), units,
+        units_filled, units_shipped, kit_units, unmatched_units, and undated (shipments, not
+        cancelled, without a shipped_date).
+    """
+    ids = pd.Index(column(frames.orders, "id"))
+    lines, shipments = _lines(frames.line_items, ids), _shipments(frames.shipments, ids)
+    shipped = _shipped(frames.shipment_line_items, ids, shipments, until)
+    _match(lines, shipped)
+    _fill(lines, shipped)
+    sums = [
+        _sums(lines[~lines["void"]], "line", ["unknown", "units", "filled", "full", "unmatched"]),
+        _sums(lines, "void", ["void"]),
+        _sums(shipped, "shipped", ["units", "kit_units", "unmatched"]),
+        _sums(shipments, "shipment", ["undated"]),
+    ]
+    by_order = pd.concat(sums, axis=1).reindex(range(len(ids))).fillna(0).astype(np.int64)
+    return pd.DataFrame(
+        {
+            "lines": by_order["line_rows"],
+            "lines_filled": by_order["line_full"],
+            "lines_unknown": by_order["line_unknown"],
+            "lines_void": by_order["void_void"],
+            "units": by_order["line_units"],
+            "units_filled": by_order["line_filled"],
+            "units_shipped": by_order["shipped_units"],
+            "kit_units": by_order["shipped_kit_units"],
+            "unmatched_units": by_order["line_unmatched"] + by_order["shipped_unmatched"],
+            "undated": by_order["shipment_undated"],
+        }
+    )
+
+
+def _lines(items: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
+    """Read the ordered lines, in their order: the first in line is the first to be filled."""
+    units = _quantities(items, "line_items")
+    lines = pd.DataFrame(
+        {
+            "order": ids.get_indexer(pd.Index(column(items, "order_id"))),
+            "place": _whole(items, "line_index"),
+            "sku": column(items, "sku").array,
+            "product": column(items, "product_id").array,
+            "unknown": np.isnan(units),
+            "void": units <= 0,
+            "units": np.nan_to_num(np.maximum(units, 0)),
+        }
+    )
+    return lines[lines["order"] >= 0].sort_values(["order", "place"], ignore_index=True)
+
+
+def _shipments(shipments: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
+    """Read the shipments that are not cancelled."""
+    stamps = instants(shipments, "shipped_date")
+    read = pd.DataFrame(
+        {
+            "order": ids.get_indexer(pd.Index(column(shipments, "order_id"))),
+            "place": _whole(shipments, "shipment_index"),
+            "shipped": stamps,
+            "undated": np.isnat(stamps),
+        }
+    )
+    cancelled = column(shipments, "status").isin(["cancelled"]).to_numpy(dtype=bool)
+    return read[(read["order"] >= 0) & ~cancelled]
+
+
+def _shipped(
+    items: pd.DataFrame, ids: pd.Index, shipments: pd.DataFrame, until: Array
+) -> pd.DataFrame:
+    """Read the lines of these shipments, with no units where they have not shipped in time.
+
+    Those are kept because they tell what a kit is made of.
+    """
+    order = ids.get_indexer(pd.Index(column(items, "order_id")))
+    place = _whole(items, "shipment_index")
+    width = max(place.max(initial=0), shipments["place"].max() if len(shipments) else 0) + 1
+    held = (shipments["order"] * width + shipments["place"]).to_numpy()
+    in_time = shipments["shipped"].to_numpy() <= until[shipments["order"]]
+    keys = np.where(order >= 0, order * width + place, -1)
+    units = np.nan_to_num(_quantities(items, "shipment_line_items"))
+    sku = column(items, "sku")
+    lines = pd.DataFrame(
+        {
+            "order": order,
+            "sku": sku.array,
+            "kit": column(items, "parent_product_id").array,
+            "part": pd.factorize(sku.where(sku.notna(), column(items, "inventory_item_id")))[0],
+            "units": np.where(np.isin(keys, held[in_time]), units, 0.0),
+        }
+    )
+    return lines[np.isin(keys, held)].reset_index(drop=True)
+
+
+def _match(lines: pd.DataFrame, shipped: pd.DataFrame) -> None:
+    """Turn skus and products into numbers that both tables share within an order, -1 for none.
+
+    A part of a kit that is on a line of the order belongs to the kit, not to a line that its
+    own sku may have; any other shipped line goes by its sku.
+    """
+    is_part = shipped["kit"].notna()
+    for name, other in (("sku", "sku"), ("product", "kit")):
+        names = pd.Index(lines[name].dropna().unique())
+        lines[name] = _within_order(lines, name, names)
+        numbers = _within_order(shipped, other, names)
+        shipped[other] = np.where(np.isin(numbers, lines[name]), numbers, -1)
+    shipped["sku"] = shipped["sku"].where(shipped["kit"] < 0, -1)
+    shipped["kit_units"] = shipped["units"].where(is_part, 0)
+    unmatched = (shipped["kit"] < 0) & (shipped["sku"] < 0)
+    shipped["unmatched"] = shipped["units"].where(unmatched, 0)
+
+
+def _within_order(rows: pd.DataFrame, name: str, names: pd.Index) -> Array:
+    places = names.get_indexer(pd.Index(rows[name]))
+    return np.where(places >= 0, rows["order"] * len(names) + places, -1)
+
+
+def _fill(lines: pd.DataFrame, shipped: pd.DataFrame) -> None:
+    """Give each line the units of its sku, and what it then lacks from the kits of its product.
+
+    What a kit is made of is not told: there are as many as there are of the part that has
+    shipped least.
+    """
+    by_sku = shipped[shipped["sku"] >= 0].groupby("sku")["units"].sum()
+    parts = shipped[shipped["kit"] >= 0].groupby(["kit", "part"])["units"].sum()
+    kits = parts.groupby(level="kit").min()
+    filled = _allot(lines["sku"], lines["units"], by_sku)
+    filled += _allot(lines["product"], lines["units"] - filled, kits)
+    lines["filled"] = filled
+    lines["full"] = ~lines["unknown"] & (filled == lines["units"])
+    nameless = (lines["sku"] < 0) & ~lines["product"].isin(kits.index)
+    lines["unmatched"] = lines["units"].where(nameless, 0)
+
+
+def _allot(keys: pd.Series[int], wanted: pd.Series[float], supply: pd.Series[float]) -> Array:
+    """Give rows of one key what they want, one after the other, while its supply lasts."""
+    before = wanted.groupby(keys).cumsum() - wanted
+    left = supply.reindex(keys, fill_value=0).to_numpy() - before.to_numpy()
+    return np.clip(left, 0, wanted.to_numpy())
+
+
+def _sums(rows: pd.DataFrame, name: str, columns: list[str]) -> pd.DataFrame:
+    by_order = rows.groupby("order")
+    sums = by_order[columns].sum().astype(np.int64)
+    return sums.assign(rows=by_order.size()).add_prefix(f"{name}_")
+
+
+def _whole(frame: pd.DataFrame, name: str) -> Array:
+    return column(frame, name).to_numpy(dtype=np.int64, na_value=-1)
+
+
+def _quantities(frame: pd.DataFrame, table: str) -> Array:
+    """Read quantities as float64, which holds them exactly; null is NaN."""
+    units = column(frame, "quantity").to_numpy(dtype=np.float64, na_value=np.nan)
+    if np.nansum(np.abs(units)) >= _EXACT:
+        raise ValueError(
+            f"the quantities of frames.{table} are too large to be added up; look for a stray "
+            f"one: {np.nanmax(np.abs(units)):,.0f}"
+        )
+    return units

@@ -1,0 +1,151 @@
+"""Was each order shipped on time and in full, and how often does that happen."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from trackstar_frames.measures._checks import by_columns, duration, moment_of
+from trackstar_frames.measures._filling import Tables, check_tables, fill
+from trackstar_frames.measures._judging import SHORT
+from trackstar_frames.measures._tally import tally, wilson
+from trackstar_frames.measures._time import Array, TzLike, Zones, instants, local, period
+from trackstar_frames.measures.compliance import DueDay, ship_date_compliance
+
+__all__ = ["ship_otif"]
+
+# What an order comes to; all but the last two are in n.
+_STATES = ("both", "on_time_only", "in_full_only", "neither", "short", "pending", "not_evaluable")
+
+
+def ship_otif(
+    frames: Tables,
+    by: str | Sequence[str] | None = None,
+    freq: str | None = None,
+    *,
+    as_of: str | dt.date | np.datetime64 | None = None,
+    due_day: DueDay = "auto",
+    tz: TzLike = "UTC",
+    grace: str | dt.timedelta | np.timedelta64 = "0s",
+) -> pd.DataFrame:
+    """Give the share of due orders that were shipped on time and in full, with n and interval.
+
+    This is not OTIF at the customer's door: orders carry no time of delivery, so that one
+    cannot be computed from them. It is what can: shipped in full by the required ship date.
+
+    Parameters
+    ----------
+    frames
+        The `OrderFrames` of `fetch_orders`, `read_snapshot` or ``Snapshot.read()``, or any
+        object with such ``orders``, ``line_items``, ``shipments`` and ``shipment_line_items``.
+    by
+        A column of ``orders``, or several, to group by. Nulls are a group of their own.
+    freq
+        ``D``, ``W``, ``MS``, ``QS`` or ``YS``: also group by when orders were due, on the
+        warehouses' own calendars, as `compliance_rate` does.
+    as_of, due_day, tz, grace
+        As for `ship_date_compliance`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per group and period, as of `compliance_rate`. Counts are int64;
+        ``n + pending + not_evaluable`` sums to the orders given.
+
+        - ``n``: orders due: on_time, late_shipped and late_open of `ship_date_compliance` with
+          ``ship_event="complete"``, and short ones.
+        - ``otif``: those that are on_time and in_full.
+        - ``on_time``: those of which as many units as were ordered, of whatever goods and parts
+          of kits, shipped by due_at + grace.
+        - ``in_full``: those of which every line was filled by then, matched by sku as
+          `fill_rates` does.
+        - ``short``: those fulfilled with fewer units than ordered. `ship_date_compliance`
+          cannot say when these were complete; they are not in full, whenever that was.
+        - ``pending``: orders neither complete nor due yet.
+        - ``not_evaluable``: as there, but for short ones; also orders without a line of more
+          than no units. An order that is short while one of its shipments has no date stays
+          here, for the rest may have shipped in it.
+        - ``rate`` (float64): otif / n, a share of 1; null where n is 0.
+        - ``rate_low``, ``rate_high`` (float64): the 95 % Wilson interval; null where n is 0.
+
+        The policy, as_of included, is in ``attrs["trackstar"]["compliance"]``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of the wrong kind or value, missing columns, an order with more than one
+        row, quantities too large to be added up, warehouses that `tz` does not know, and a
+        `freq` so short that the table would not fit into memory.
+
+    Warns
+    -----
+    UserWarning
+        If `as_of` is not given and the frames do not say when they were fetched: now is taken.
+
+    Examples
+    --------
+    >>> from trackstar_frames import OrderFrames
+    >>> line = [{"sku": "A", "quantity": 2}]
+    >>> due = {"required_ship_date": "2026-03-02T00:00:00Z", "line_items": line}
+    >>> sent = {"shipped_date": "2026-03-02T17:00:00Z", "line_items": line}
+    >>> orders = [{"id": "a1", "shipments": [sent], **due}, {"id": "a2", **due}]
+    >>> table = ship_otif(OrderFrames.from_json(orders), as_of="2026-03-04")
+    >>> table[["n", "otif", "on_time", "in_full", "rate"]]
+       n  otif  on_time  in_full  rate
+    0  2     1        1        1   0.5
+    """
+    tables = check_tables(frames)
+    orders, zones = tables.orders, Zones.read(tz)
+    groups = by_columns(orders, by)
+    span = None if freq is None else period(freq)
+    moment = moment_of(orders, as_of)
+    judged = ship_date_compliance(orders, as_of=moment, due_day=due_day, tz=tz, grace=grace)
+    due = instants(judged, "due_at")
+    limit = np.minimum(due + duration("grace", grace).to_timedelta64(), moment.to_datetime64())
+    states = _states(judged, fill(tables, limit))
+    stamps = None if span is None else zones.convert(orders, due, local)
+    counts, labels = tally(orders, states, len(_STATES), by=groups, stamps=stamps, period=span)
+    table = _table(pd.DataFrame(counts, index=labels, columns=list(_STATES)))
+    table.attrs = dict(judged.attrs)
+    return table
+
+
+def _states(judged: pd.DataFrame, filled: pd.DataFrame) -> Array:
+    """Return each order's place in `_STATES`."""
+    outcome = judged["outcome"].to_numpy()
+    short = (judged["reason"] == SHORT).to_numpy() & (filled["undated"] == 0).to_numpy()
+    full = (filled["lines"] == filled["lines_filled"]).to_numpy()
+    on_time = outcome == "on_time"
+    holds = {
+        "not_evaluable": (filled["lines"] == 0).to_numpy(),
+        "short": short,
+        "pending": outcome == "pending",
+        "both": on_time & full,
+        "on_time_only": on_time,
+        "in_full_only": full & (outcome != "not_evaluable"),
+        "neither": outcome != "not_evaluable",
+    }
+    places = [_STATES.index(state) for state in holds]
+    return np.select(list(holds.values()), places, default=_STATES.index("not_evaluable"))
+
+
+def _table(states: pd.DataFrame) -> pd.DataFrame:
+    n = states.drop(columns=["pending", "not_evaluable"]).sum(axis=1)
+    rate, low, high = wilson(states["both"].to_numpy(), n.to_numpy())
+    return pd.DataFrame(
+        {
+            "n": n,
+            "otif": states["both"],
+            "on_time": states["both"] + states["on_time_only"],
+            "in_full": states["both"] + states["in_full_only"],
+            "short": states["short"],
+            "pending": states["pending"],
+            "not_evaluable": states["not_evaluable"],
+            "rate": rate,
+            "rate_low": low,
+            "rate_high": high,
+        }
+    )
