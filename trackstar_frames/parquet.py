@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 #: Orders of one part; each of its files is one row group.
-PART = 80_000
+PART = 64_000
 
 _KEY = b"trackstar_frames"
 _T = TypeVar("_T")

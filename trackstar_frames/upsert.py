@@ -186,7 +186,10 @@ class Upsert:
 def _differences(old: _Tables, fresh: _Tables) -> dict[str, set[str]]:
     """Tell of each table in which of the orders that are on both sides it differs."""
     ids = common_ids(old["orders"], fresh["orders"])
-    masks = {name: differing(TABLES[name], old[name], fresh[name], ids) for name in COMPARED}
+    some = {
+        name: old[name].filter(pc.is_in(old[name][_key(name)], value_set=ids)) for name in COMPARED
+    }
+    masks = {name: differing(TABLES[name], some[name], fresh[name], ids) for name in COMPARED}
     found = {name: set(ids.filter(pa.array(mask)).to_pylist()) for name, mask in masks.items()}
     return found | {"problems": _with_other_problems(old, fresh)}
 
@@ -207,7 +210,10 @@ def _replace(old: _Tables, fresh: _Tables, name: str, ids: set[str]) -> pa.Table
     orders = old["orders"]["id"].combine_chunks()
     places = np.sort(pc.index_in(pa.array(sorted(ids)), value_set=orders).to_numpy())
     (was, starts, ends), (now, firsts, lasts) = (
-        (side[name], *np.searchsorted(_places(side[name], orders), [places, places + 1]))
+        (
+            side[name],
+            *np.searchsorted(_places(side[name][_key(name)], orders), [places, places + 1]),
+        )
         for side in (old, fresh)
     )
     slices, end = [], 0
@@ -217,11 +223,14 @@ def _replace(old: _Tables, fresh: _Tables, name: str, ids: set[str]) -> pa.Table
     return pa.concat_tables([*slices, was[end:]])
 
 
-def _places(table: pa.Table, orders: pa.Array) -> npt.NDArray[np.int64]:
-    """Tell of each row the place of its order; rows of none come last."""
-    key = "order_id" if "order_id" in table.column_names else "id"
+def _key(table: str) -> str:
+    return "id" if table == "orders" else "order_id"
+
+
+def _places(rows: pa.ChunkedArray, orders: pa.Array) -> npt.NDArray[np.int64]:
+    """Tell of the order that each row names its place; rows of none come last."""
     places: npt.NDArray[np.int64] = (
-        pc.index_in(table[key], value_set=orders).fill_null(len(orders)).to_numpy()
+        pc.index_in(rows, value_set=orders).fill_null(len(orders)).to_numpy()
     )
     return places
 
