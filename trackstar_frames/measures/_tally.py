@@ -10,10 +10,12 @@ import pandas as pd
 from trackstar_frames.measures._checks import column
 from trackstar_frames.measures._time import Array, Period
 
-__all__ = ["coded", "tally", "totals", "wilson"]
+__all__ = ["Z95", "coded", "grid", "grouped", "tally", "totals", "wilson"]
+
+#: How many standard deviations a 95 % interval reaches to each side.
+Z95 = 1.959963984540054
 
 _MOST_CELLS = 20_000_000
-_Z95 = 1.959963984540054
 
 
 def coded(frame: pd.DataFrame, name: str) -> tuple[Array, list[str]]:
@@ -42,7 +44,7 @@ def tally(
         The counts, a row for each label and a column for each of the `width` codes; the labels:
         the groups, then the starts of the periods, named ``period``.
     """
-    groups, keys = _groups(frame, by)
+    groups, keys = grouped(frame, by)
     places, starts = _places(stamps, period)
     rows, columns = len(keys), len(starts)
     if period and rows * columns * width > _MOST_CELLS:
@@ -62,23 +64,12 @@ def tally(
 
 def totals(frame: pd.DataFrame, amounts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Sum whole numbers, a row of `amounts` for each of the frame, in each group."""
-    groups, keys = _groups(frame, by)
+    groups, keys = grouped(frame, by)
     sums = amounts.groupby(groups).sum().reindex(range(len(keys)), fill_value=0)
     return sums.set_axis(_labels(keys, by))
 
 
-def wilson(successes: Array, n: Array) -> tuple[Array, Array, Array]:
-    """Return the rate and its 95 % interval by Wilson's score; null where n is 0."""
-    trials = np.where(n > 0, n, np.nan)
-    rate = successes / trials
-    spread = _Z95**2 / trials
-    centre = rate + spread / 2
-    half = np.sqrt(spread * (rate * (1 - rate) + spread / 4))
-    low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
-    return rate, np.clip(low, 0, rate), np.clip(high, rate, 1)
-
-
-def _groups(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Array, pd.DataFrame]:
+def grouped(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Array, pd.DataFrame]:
     """Return each row's group, and one row of keys for each group."""
     if not by:
         return np.zeros(len(frame), dtype=np.int64), pd.DataFrame(index=range(1))
@@ -87,6 +78,30 @@ def _groups(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Array, pd.DataFrame
     groups = keys.groupby(list(by), dropna=False, observed=True).ngroup().to_numpy()
     first = np.unique(groups, return_index=True)[1]
     return groups, keys.iloc[first]
+
+
+def grid(keys: pd.DataFrame, by: Sequence[str], last: pd.Index, width: int) -> pd.Index:
+    """Return labels for a row of `width` counts for each group and each value of `last`."""
+    if len(keys) * len(last) * width > _MOST_CELLS:
+        raise ValueError(
+            f"{len(keys):,} groups are more than a table can hold; take a by with fewer values"
+        )
+    if not by:
+        return last
+    groups, places = np.indices((len(keys), len(last))).reshape(2, -1)
+    name = str(last.name)
+    return _labels(keys.iloc[groups].assign(**{name: last[places]}), [*by, name])
+
+
+def wilson(successes: Array, n: Array) -> tuple[Array, Array, Array]:
+    """Return the rate and its 95 % interval by Wilson's score; null where n is 0."""
+    trials = np.where(n > 0, n, np.nan)
+    rate = successes / trials
+    spread = Z95**2 / trials
+    centre = rate + spread / 2
+    half = np.sqrt(spread * (rate * (1 - rate) + spread / 4))
+    low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
+    return rate, np.clip(low, 0, rate), np.clip(high, rate, 1)
 
 
 def _places(stamps: Array | None, period: Period | None) -> tuple[Array, Array]:
