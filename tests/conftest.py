@@ -82,6 +82,12 @@ def made():
     return beside("made")
 
 
+@pytest.fixture(scope="session")
+def odd_orders():
+    """Orders as they should not be, and how to ask DuckDB about them."""
+    return beside("odd_orders")
+
+
 def beside(name):
     """Load a module of this folder that holds no tests."""
     path = Path(__file__).with_name(f"{name}.py")

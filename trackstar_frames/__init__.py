@@ -9,9 +9,10 @@ True
 
 Fetch with `fetch_orders_df` (orders) or `fetch_orders` (orders, lines, shipments,
 packages); keep with `write_snapshot`, `export_orders` and `sync_orders`; judge with
-`ship_date_compliance`, `fill_rates` and `ship_otif`; compare two snapshots with
-`diff_snapshots` and `status_transitions`; draw with `plot_status_mix`,
-`plot_ship_date_compliance` and `plot_status_transitions`.
+`ship_date_compliance`, `fill_rates` and `ship_otif`; see what is open, and how long orders take,
+with `backlog` and `cycle_time`; compare two snapshots with `diff_snapshots` and
+`status_transitions`; draw with `plot_status_mix`, `plot_ship_date_compliance` and
+`plot_status_transitions`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ from trackstar_frames.fetch import fetch_orders, fetch_orders_df
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.history import order_history
 from trackstar_frames.measures import (
+    backlog,
     compliance_rate,
+    cycle_time,
+    cycle_time_curve,
     fill_rates,
     ship_date_compliance,
     ship_otif,
@@ -80,7 +84,10 @@ __all__ = [
     "SnapshotError",
     "TrackstarClient",
     "TrackstarError",
+    "backlog",
     "compliance_rate",
+    "cycle_time",
+    "cycle_time_curve",
     "data_dictionary",
     "diff_snapshots",
     "due_date_changes",

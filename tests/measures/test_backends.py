@@ -52,6 +52,22 @@ CASES = {
         ),
         lambda orders: tf.status_mix(orders, "channel", normalize=True),
     ],
+    "backlog": [
+        *(lambda orders, by=by: tf.backlog(orders, by=by) for by in [None, *BY] if by != "status"),
+        lambda orders: tf.backlog(orders, as_of=orders["created_date"].median()),
+    ],
+    **{
+        name: [
+            *(
+                lambda orders, by=by, name=name: getattr(tf, name)(orders, by=by)
+                for by in [None, *BY]
+            ),
+            lambda orders, name=name: getattr(tf, name)(
+                orders, as_of=orders["created_date"].median()
+            ),
+        ]
+        for name in ("cycle_time", "cycle_time_curve")
+    },
     "transitions": [lambda orders: measures.transitions(orders[:100], orders[50:])],
     "redated": [
         lambda orders: measures.redated(

@@ -4,7 +4,9 @@ Every table carries in ``attrs["trackstar"]`` what it was made from: when the da
 fetched and, for compliance, the whole policy. A rate never stands without its n.
 """
 
+from trackstar_frames.measures.backlog import backlog
 from trackstar_frames.measures.compliance import OUTCOMES, compliance_rate, ship_date_compliance
+from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve
 from trackstar_frames.measures.fills import fill_rates
 from trackstar_frames.measures.otif import ship_otif
 from trackstar_frames.measures.redated import redated
@@ -14,7 +16,10 @@ from trackstar_frames.measures.transitions import TRANSITIONS, transitions
 __all__ = [
     "OUTCOMES",
     "TRANSITIONS",
+    "backlog",
     "compliance_rate",
+    "cycle_time",
+    "cycle_time_curve",
     "fill_rates",
     "redated",
     "ship_date_compliance",

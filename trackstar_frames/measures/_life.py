@@ -1,0 +1,42 @@
+"""Which orders were open at a moment, told from their stamps, and why others were not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from trackstar_frames.measures._checks import column
+from trackstar_frames.measures._time import Array, instants
+
+__all__ = ["FATES", "LIFE", "OPEN", "SHIPPED", "closings", "fates"]
+
+#: The columns that are read.
+LIFE = ("status", "created_date", "complete_shipped_date", "last_shipped_date")
+
+#: What can be said of an order at a moment; where several hold, the first is meant.
+FATES = ("created_after", "cancelled", "shipped", "closed_short", "undated", "open")
+SHIPPED, OPEN = FATES.index("shipped"), FATES.index("open")
+
+
+def closings(orders: pd.DataFrame) -> Array:
+    """Return when each order was closed: complete or, if fulfilled short, shipped last."""
+    complete = instants(orders, "complete_shipped_date")
+    short = np.isnat(complete) & _has_status(orders, "fulfilled")
+    return np.where(short, instants(orders, "last_shipped_date"), complete)
+
+
+def fates(orders: pd.DataFrame, now: np.datetime64) -> Array:
+    """Return each order's place in `FATES`."""
+    closed = closings(orders)
+    holds = [
+        instants(orders, "created_date") > now,
+        _has_status(orders, "cancelled"),
+        instants(orders, "complete_shipped_date") <= now,
+        closed <= now,
+        np.isnat(closed) & _has_status(orders, "fulfilled"),
+    ]
+    return np.select(holds, range(len(holds)), default=OPEN)
+
+
+def _has_status(orders: pd.DataFrame, status: str) -> Array:
+    return column(orders, "status").isin([status]).to_numpy(dtype=bool)
