@@ -22,8 +22,8 @@ _Column: TypeAlias = pa.Array | pa.ChunkedArray
 COMPARED = tuple(name for name in TABLES if name != "problems")
 
 
-def changed_orders(old: Mapping[str, pa.Table], new: Mapping[str, pa.Table]) -> set[str]:
-    """Tell which of the orders that are in both sets of tables differ, children included.
+def changed_orders(old: Mapping[str, pa.Table], new: Mapping[str, pa.Table]) -> dict[str, set[str]]:
+    """Tell of each table which of the orders that are in both sets of tables differ there.
 
     Parameters
     ----------
@@ -32,23 +32,26 @@ def changed_orders(old: Mapping[str, pa.Table], new: Mapping[str, pa.Table]) -> 
 
     Returns
     -------
-    set of str
-        The ids of orders of which any value of any table but `problems` differs, or the
-        number of rows. Orders that only one side has are not told.
+    dict of str to set of str
+        For each table but `problems`, the ids of orders of which any value differs there, or
+        the number of rows. Orders that only one side has are not told.
 
     Examples
     --------
     >>> from trackstar_frames.frames import OrderFrames
     >>> was = OrderFrames.from_json([{"id": "a1", "tags": []}, {"id": "b2"}]).to_arrow()
     >>> now = OrderFrames.from_json([{"id": "a1"}, {"id": "b2"}, {"id": "c3"}]).to_arrow()
-    >>> changed_orders(was, now)
-    {'a1'}
+    >>> changed_orders(was, now)["orders"], changed_orders(was, now)["packages"]
+    ({'a1'}, set())
     """
     ids = common_ids(old["orders"], new["orders"])
-    changed = np.zeros(len(ids), dtype=bool)
+    found = {}
     for name in COMPARED:
-        changed |= differing(TABLES[name], old[name], new[name], ids)
-    return set(ids.filter(pa.array(changed)).to_pylist())
+        table = TABLES[name]
+        # Where few orders are on both sides, most rows need not be looked at further.
+        was, now = (_of(ids, side[name], table.key[0]) for side in (old, new))
+        found[name] = set(ids.filter(pa.array(differing(table, was, now, ids))).to_pylist())
+    return found
 
 
 def common_ids(old: pa.Table, new: pa.Table) -> pa.ChunkedArray:
@@ -128,6 +131,10 @@ def _unequal_lists(left: _Column, right: _Column) -> _Mask:
     inner = unequal(pc.list_flatten(left.filter(alike)), pc.list_flatten(right.filter(alike)))
     differ[rows[inner]] = True
     return differ
+
+
+def _of(ids: _Column, rows: pa.Table, key: str) -> pa.Table:
+    return rows.filter(pc.is_in(rows[key], value_set=ids))
 
 
 def _numbers(table: Table, rows: pa.Table, ids: _Column) -> _Numbers:

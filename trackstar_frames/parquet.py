@@ -31,6 +31,7 @@ from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 
 __all__ = [
     "PART",
+    "Like",
     "Writer",
     "disk_faults",
     "files",
@@ -181,7 +182,8 @@ class Writer:
 
     def __init__(self, folder: Path, info: Mapping[str, Any]) -> None:
         self.folder = folder
-        self._info = info
+        footer = {"schema_version": SCHEMA_VERSION, "info": dict(info)}
+        self._metadata = {_KEY: json.dumps(footer)}
         self._numbers = itertools.count()
         self._parts: list[tuple[tuple[int, ...], int, Part]] = []
         for name in TABLES:
@@ -206,12 +208,10 @@ class Writer:
             Where the part stands among the others; by default behind those before it.
         """
         number = next(self._numbers)
-        footer = {"schema_version": SCHEMA_VERSION, "info": dict(self._info)}
-        metadata = {_KEY: json.dumps(footer)}
         files = _for_each(
             tables,
             lambda name: _write_file(
-                self._path(name, number), tables[name].replace_schema_metadata(metadata)
+                self._path(name, number), tables[name].replace_schema_metadata(self._metadata)
             ),
         )
         if like is None:

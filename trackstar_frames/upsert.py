@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from trackstar_frames import parquet
 from trackstar_frames.client import TrackstarClient
-from trackstar_frames.compare import COMPARED, common_ids, differing, unequal
+from trackstar_frames.compare import changed_orders, common_ids, unequal
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.joining import as_batch, split
 from trackstar_frames.manifest import Key, Manifest
@@ -167,7 +167,7 @@ class Upsert:
             return 0, 0, 0
         old = parquet.read_part(like.folder, place, like.part)
         fresh = _without_known(fresh, old)
-        differs = _differences(old, fresh)
+        differs = changed_orders(old, fresh) | {"problems": _with_other_problems(old, fresh)}
         changed = len(set().union(*differs.values()))
         known = _count(pc.is_in(fresh["orders"]["id"], value_set=old["orders"]["id"]))
         if known == met == len(fresh["orders"]) and _keep_their_places(old, fresh):
@@ -181,17 +181,6 @@ class Upsert:
             for number, piece in enumerate(_divide(merged)):
                 writer.add(piece, place=(place, number))
         return met, changed + met - known, known - changed
-
-
-def _differences(old: _Tables, fresh: _Tables) -> dict[str, set[str]]:
-    """Tell of each table in which of the orders that are on both sides it differs."""
-    ids = common_ids(old["orders"], fresh["orders"])
-    some = {
-        name: old[name].filter(pc.is_in(old[name][_key(name)], value_set=ids)) for name in COMPARED
-    }
-    masks = {name: differing(TABLES[name], some[name], fresh[name], ids) for name in COMPARED}
-    found = {name: set(ids.filter(pa.array(mask)).to_pylist()) for name, mask in masks.items()}
-    return found | {"problems": _with_other_problems(old, fresh)}
 
 
 def _keep_their_places(old: _Tables, fresh: _Tables) -> bool:

@@ -13,7 +13,17 @@ import pandas as pd
 from trackstar_frames.dtypes import own_types
 from trackstar_frames.errors import one_of
 
-__all__ = ["by_columns", "choice", "column", "duration", "instant", "moment_of", "require"]
+__all__ = [
+    "by_columns",
+    "choice",
+    "column",
+    "duration",
+    "fetched_at",
+    "instant",
+    "moment_of",
+    "require",
+    "require_once",
+]
 
 
 def require(frame: object, columns: Iterable[str], *, source: str, name: str = "orders") -> None:
@@ -24,6 +34,22 @@ def require(frame: object, columns: Iterable[str], *, source: str, name: str = "
     if missing:
         listed = ", ".join(map(repr, missing))
         raise ValueError(f"{name} lacks {listed}; pass the frame of {source} with these columns")
+
+
+def require_once(frame: pd.DataFrame, name: str) -> None:
+    """Raise unless each id stands in `frame` once."""
+    ids = column(frame, "id")
+    if not ids.is_unique:
+        twice = ids[ids.duplicated()].iloc[0]
+        raise ValueError(
+            f"{name} has more than one row of the order {twice!r}; pass one row per order, of one "
+            f"connection at a time"
+        )
+
+
+def fetched_at(frame: pd.DataFrame) -> Any:
+    """Tell what a frame says of when it was fetched; None if nothing."""
+    return frame.attrs.get("trackstar", {}).get("fetched_at")
 
 
 def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
@@ -74,9 +100,9 @@ def moment_of(orders: pd.DataFrame, as_of: object) -> pd.Timestamp:
     """Read `as_of`, by default when the orders were fetched; unknown: now, with a warning."""
     if as_of is not None:
         return instant("as_of", as_of)
-    fetched_at = orders.attrs.get("trackstar", {}).get("fetched_at")
-    if fetched_at is not None:
-        return instant("fetched_at", fetched_at)
+    known = fetched_at(orders)
+    if known is not None:
+        return instant("fetched_at", known)
     warnings.warn(
         "orders do not say when they were fetched (attrs['trackstar']['fetched_at']), so they "
         "are judged as of now; pass as_of",

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import column, require
+from trackstar_frames.measures._checks import column, require, require_once
 from trackstar_frames.measures._time import Array, instants
 
 __all__ = ["Tables", "check_tables", "fill"]
@@ -58,13 +58,7 @@ def check_tables(frames: object) -> Tables:
     tables = cast("Tables", frames)
     for name, columns in {"orders": ("id",), **_CHILDREN}.items():
         require(getattr(tables, name), columns, source="an OrderFrames", name=f"frames.{name}")
-    ids = column(tables.orders, "id")
-    if not ids.is_unique:
-        twice = ids[ids.duplicated()].iloc[0]
-        raise ValueError(
-            f"frames.orders has more than one row of the order {twice!r}; pass one row per "
-            f"order, of one connection at a time"
-        )
+    require_once(tables.orders, "frames.orders")
     return tables
 
 

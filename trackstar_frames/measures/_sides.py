@@ -6,27 +6,16 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from trackstar_frames.measures._checks import column, instant, require
+from trackstar_frames.measures._checks import instant, require, require_once
 
-__all__ = ["as_ofs", "check_sides", "fetched_at"]
+__all__ = ["as_ofs", "check_sides"]
 
 
 def check_sides(old: pd.DataFrame, new: pd.DataFrame, columns: Sequence[str]) -> None:
     """Raise unless both frames have these columns, and each id once."""
     for name, frame in (("old", old), ("new", new)):
         require(frame, ["id", *columns], source="fetch_orders_df", name=name)
-        ids = column(frame, "id")
-        if not ids.is_unique:
-            twice = ids[ids.duplicated()].iloc[0]
-            raise ValueError(
-                f"{name} has more than one row of the order {twice!r}; pass one row per order, "
-                f"of one connection at a time"
-            )
-
-
-def fetched_at(frame: pd.DataFrame) -> object:
-    """Tell what a frame says of when it was fetched; None if nothing."""
-    return frame.attrs.get("trackstar", {}).get("fetched_at")
+        require_once(frame, name)
 
 
 def as_ofs(old: object, new: object) -> dict[str, str | None]:

@@ -13,6 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
+from trackstar_frames.measures._checks import fetched_at
 from trackstar_frames.measures._time import Array, period
 
 MOST_ROWS = 20
@@ -158,7 +159,7 @@ def policy_of(frame: pd.DataFrame) -> dict[str, Any]:
 
 def as_of(frame: pd.DataFrame) -> str:
     """Say when the data are from."""
-    known = policy_of(frame).get("as_of") or frame.attrs.get("trackstar", {}).get("fetched_at")
+    known = policy_of(frame).get("as_of") or fetched_at(frame)
     return f"as of {stamped(known)}"
 
 
