@@ -234,6 +234,17 @@ def test_orders_without_an_id_are_not_multiplied(shop, root):
     assert_true(sync(root, client), sandbox)
 
 
+def test_orders_without_an_id_that_two_listings_give_come_once(shop, root):
+    mixed = [without(each, OURS) if n % 2 else each for n, each in enumerate(MADE)]
+    sandbox, client = shop(orders=[*mixed, {"name": "n", OURS: NOW, THEIRS: NOW}])
+    sync(root, client)
+    sandbox.upsert([{"name": name, OURS: NOW, THEIRS: NOW} for name in ("m", "k")])
+    for _ in range(2):
+        snapshot = sync(root, client)
+        assert snapshot.info["sync"]["by"] == [OURS, THEIRS]
+        assert_true(snapshot, sandbox)
+
+
 def test_values_that_cannot_be_read_are_those_of_now(shop, root):
     sandbox, client = shop(orders=[made(n, total_price=f"odd {n}") for n in range(60)])
     sync(root, client)

@@ -166,6 +166,8 @@ class Upsert:
             writer.add({}, like, (place,))
             return 0, 0, 0
         old = parquet.read_part(like.folder, place, like.part)
+        if len(self._told["by"]) > 1:
+            fresh = _without_twins(fresh)
         fresh = _without_known(fresh, old)
         differs = changed_orders(old, fresh) | {"problems": _with_other_problems(old, fresh)}
         changed = len(set().union(*differs.values()))
@@ -250,6 +252,16 @@ def _without_known(fresh: _Tables, old: _Tables) -> dict[str, pa.Table]:
         pc.is_null(problems["order_id"]), pc.is_in(problems["value"], value_set=there["value"])
     )
     return {**fresh, "problems": problems.filter(pc.invert(again))}
+
+
+def _without_twins(fresh: _Tables) -> dict[str, pa.Table]:
+    """Leave out what two listings have both given of orders without an id, by their text."""
+    problems = fresh["problems"]
+    told = pc.and_(pc.is_null(problems["order_id"]), pc.is_valid(problems["value"]))
+    strays = problems.filter(told)
+    firsts = pa.array(~strays["value"].to_pandas().duplicated())
+    rest = problems.filter(pc.invert(told))
+    return {**fresh, "problems": pa.concat_tables([rest, strays.filter(firsts)])}
 
 
 def _count(mask: pa.ChunkedArray) -> int:
