@@ -154,6 +154,12 @@ def test_absent_tokens(faulty, ask, kind, absent):
     assert [page for page, body in bodies.items() if "next_token" not in body.json()] == absent
 
 
+def test_a_full_last_page_keeps_its_token(faulty, ask):
+    sandbox = faulty(Fault("absent_token_end"))
+    assert ask(sandbox, {"limit": 7}).json()["next_token"] is None
+    assert "next_token" not in ask(sandbox, {"limit": 8}).json()
+
+
 def struck(ask, sandbox, queries):
     return [ask(sandbox, query).status_code == 500 for query in queries]
 

@@ -97,9 +97,9 @@ def absent_token_mid(envelope: Envelope, _query: Query) -> None:
         del envelope["next_token"]
 
 
-def absent_token_end(envelope: Envelope, _query: Query) -> None:
-    """Leave the token out where none follows."""
-    if envelope["next_token"] == NO_TOKEN:
+def absent_token_end(envelope: Envelope, query: Query) -> None:
+    """Leave the token out where none follows, unless the page is full: that would be a fault."""
+    if envelope["next_token"] == NO_TOKEN and len(json.loads(envelope["data"])) < query.limit:
         del envelope["next_token"]
 
 

@@ -90,7 +90,8 @@ class Fault:
     wrong_count        ``total_count`` is 0
     no_token           ``next_token`` is absent, whatever the page
     absent_token_mid   ``next_token`` is absent on a page that another follows
-    absent_token_end   ``next_token`` is absent, not null, on the last page: a legal end
+    absent_token_end   ``next_token`` is absent, not null, on a last page that is not full: a
+                       legal end
     empty_token        ``next_token`` is ``""``
     bad_token_type     ``next_token`` is an integer
     repeat_token       ``next_token`` is the token that was sent; nothing on a first page
