@@ -92,7 +92,10 @@ class Run:
                 found = [file.get_batch(each) for each in blocks]
                 table = pa.Table.from_batches(found, file.schema)
             start, stop = np.searchsorted(table[BATCH].to_numpy(), [first, end])
-            rows = table[start:stop].select(batch_schema(name).names)
+            wanted = table[start:stop].select(batch_schema(name).names)
+            # A copy, so that the rest of the outer blocks does not stay: with many runs, that
+            # would be half as much again.
+            rows = wanted.combine_chunks(memory_pool=pa.system_memory_pool())
             batch[name] = rows.set_column(0, BATCH, pa.compute.subtract(rows[BATCH], first))
         return batch
 

@@ -5,6 +5,7 @@ ready-made, so that a page is found by an index and joined from text.
 """
 
 import json
+import re
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -188,7 +189,14 @@ def _casefold(value: str | None) -> str | None:
 
 
 def _all(conditions: tuple[str, ...]) -> str:
+    if any(each.startswith(CHANGED_SINCE) for each in conditions):
+        # What has changed lately is little, and a window of created_date may be wide. SQLite
+        # guesses the contrary where the window has two ends; a plus keeps it from that index.
+        conditions = tuple(re.sub("^created_date", "+created_date", each) for each in conditions)
     return " AND ".join(conditions) or "1"
+
+
+CHANGED_SINCE = ("updated_date >", "trackstar_updated_date >")
 
 
 # The key must not be null, or the rows after a null could not be found.
