@@ -24,6 +24,7 @@ from trackstar_frames.compare import changed_orders, common_ids, unequal
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.joining import as_batch, split
 from trackstar_frames.manifest import Key, Manifest
+from trackstar_frames.memory import keeping_pages
 from trackstar_frames.parquet import Like
 from trackstar_frames.question import Question
 from trackstar_frames.schema import TABLES
@@ -134,18 +135,15 @@ class Upsert:
         """Write all parts: those without a change are taken over as they are."""
         parts = self._base.manifest.parts
         spans = self._spill.between([part.first or _END for part in parts[1:]])
-        room = threading.Semaphore(_AT_ONCE)  # a part and what becomes of it are in memory
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            counts = []
+        room = threading.Semaphore(_AT_ONCE + 1)  # a part and what becomes of it are in memory
+        counts = []
+        with keeping_pages(), ThreadPoolExecutor(_AT_ONCE) as threads:
             for place, (batches, kept) in zip(range(len(parts)), spans, strict=True):
                 room.acquire()
-                counts.append(
-                    threads.submit(self._write, writer, place, assemble(batches, kept)[0])
-                )
+                fresh = assemble(batches, kept)[0]
+                counts.append(threads.submit(self._write, writer, place, fresh))
                 counts[-1].add_done_callback(lambda _: room.release())
-            met, changed, unchanged = map(
-                sum, zip(*(each.result() for each in counts), strict=True)
-            )
+        met, changed, unchanged = map(sum, zip(*(each.result() for each in counts), strict=True))
         new = self._spill.orders - met
         counted = {"new": new, "changed": changed, "unchanged": unchanged}
         return {"sync": {**self._told, **counted}}

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--orders", type=_options.count, default=1_000_000, help="all orders (1,000,000)")
     few = "the share of them that the small export asks for (0.1)"
     add("--few", type=_options.share, default=0.1, metavar="SHARE", help=few)
-    add("--hours", type=_options.count, default=12, help="hours before the sync (12)")
+    add("--hours", type=_options.count, default=7, help="hours before the sync (7)")
     add("--latency", type=_options.seconds, default=0.3, help="seconds of each answer (0.3)")
     add("--rate", type=_options.count, default=10, help="requests a second (10)")
     return parser
