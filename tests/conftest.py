@@ -6,6 +6,8 @@ import socket
 import sys
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, settings
 
+from trackstar_frames import fetch_orders
 from trackstar_frames.sandbox import Sandbox
 
 os.environ["MPLBACKEND"] = "Agg"
@@ -86,6 +89,27 @@ def made():
 def odd_orders():
     """Orders as they should not be, and how to ask DuckDB about them."""
     return beside("odd_orders")
+
+
+@pytest.fixture(scope="session")
+def truth():
+    """Plain SQL over the orders themselves: what the measures must count."""
+    return beside("truth")
+
+
+@pytest.fixture(scope="session")
+def spoilt(truth, odd_orders):
+    """Serve orders of a seed with some of each thing broken: fetched, and laid out for SQL."""
+    now = datetime(2026, 3, 11, 12, tzinfo=UTC)
+
+    @cache
+    def make(seed):
+        with Sandbox(orders=500, seed=seed, odd=0.1, now=now, rate_limit=None) as sandbox:
+            sandbox.upsert(odd_orders.spoil_json(sandbox.orders, seed, now))
+            frames = fetch_orders(client=sandbox.client(cache=False))
+            return SimpleNamespace(frames=frames, sql=truth.load(sandbox.orders), now=now)
+
+    return make
 
 
 def beside(name):

@@ -1,7 +1,7 @@
 """How much of an order has shipped, in plain Python, one unit's worth at a time.
 
 Imports nothing of the package. It takes orders as the API gives them; a key that is not there
-is null.
+is null, and so is an empty text.
 """
 
 from collections import Counter, defaultdict
@@ -10,6 +10,10 @@ from datetime import UTC, datetime
 
 def moment(text):
     return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+def text(line, key):
+    return line.get(key) or None
 
 
 def fill_order(order, until):
@@ -38,12 +42,12 @@ def wanting(order):
 
 def take(line, units, lines, pools, counts):
     """Put shipped units where they may fill a line, be it one of nothing."""
-    sku, parent = line.get("sku"), line.get("parent_product_id")
+    sku, parent = text(line, "sku"), text(line, "parent_product_id")
     counts["units_shipped"] += units
     counts["kit_units"] += units * (parent is not None)
-    if parent is not None and parent in [each.get("product_id") for each in lines]:
-        pools["kits"][parent][sku or line.get("inventory_item_id")] += units
-    elif sku is not None and sku in [each.get("sku") for each in lines]:
+    if parent is not None and parent in [text(each, "product_id") for each in lines]:
+        pools["kits"][parent][sku or text(line, "inventory_item_id")] += units
+    elif sku is not None and sku in [text(each, "sku") for each in lines]:
         pools["skus"][sku] += units
     else:
         counts["unmatched_units"] += units
@@ -54,7 +58,7 @@ def give(lines, loose, kits, parts, counts):
     given = [0] * len(lines)
     for pool, key in ((loose, "sku"), (kits, "product_id")):
         for place, line in enumerate(lines):
-            left = max(0, pool.get(line.get(key), 0))
+            left = max(0, pool.get(text(line, key), 0))
             got = min((line.get("quantity") or 0) - given[place], left)
             given[place] += got
             if got:
@@ -64,7 +68,7 @@ def give(lines, loose, kits, parts, counts):
         counts["units"] += wanted or 0
         counts["units_filled"] += units
         counts["lines_filled"] += wanted == units
-        if line.get("sku") is None and line.get("product_id") not in parts:
+        if text(line, "sku") is None and text(line, "product_id") not in parts:
             counts["unmatched_units"] += wanted or 0
 
 

@@ -8,11 +8,11 @@
 True
 
 Fetch with `fetch_orders_df` (orders) or `fetch_orders` (orders, lines, shipments,
-packages); keep with `write_snapshot`, `export_orders` and `sync_orders`; judge with
-`ship_date_compliance`, `fill_rates` and `ship_otif`; see what is open, and how long orders take,
-with `backlog` and `cycle_time`; compare two snapshots with `diff_snapshots` and
-`status_transitions`; draw with `plot_status_mix`, `plot_ship_date_compliance` and
-`plot_status_transitions`.
+packages); keep with `write_snapshot`, `export_orders` and `sync_orders`; see what is amiss with
+`data_quality`; judge with `ship_date_compliance`, `fill_rates` and `ship_otif`; see what is open,
+and how long orders take, with `backlog` and `cycle_time`; compare two snapshots with
+`diff_snapshots` and `status_transitions`; draw with `plot_status_mix`,
+`plot_ship_date_compliance` and `plot_status_transitions`.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from trackstar_frames.measures import (
     compliance_rate,
     cycle_time,
     cycle_time_curve,
+    data_quality,
     fill_rates,
     ship_date_compliance,
     ship_otif,
@@ -89,6 +90,7 @@ __all__ = [
     "cycle_time",
     "cycle_time_curve",
     "data_dictionary",
+    "data_quality",
     "diff_snapshots",
     "due_date_changes",
     "export_orders",

@@ -91,6 +91,10 @@ CASES = {
 
 #: Measures that read more tables than the orders.
 WHOLE_CASES = {
+    "data_quality": [
+        *(lambda frames, by=by: tf.data_quality(frames, by) for by in [None, *BY]),
+        lambda frames: tf.data_quality(frames.orders, tz=zones(frames.orders)),
+    ],
     "fill_rates": [
         *(lambda frames, by=by: tf.fill_rates(frames, by) for by in [None, *BY]),
         lambda frames: tf.fill_rates(frames, as_of=frames.orders["created_date"].median()),

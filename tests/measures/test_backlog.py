@@ -218,6 +218,7 @@ def seeded(request):
         return tf.fetch_orders_df(client=sandbox.client(cache=False)), request.param
 
 
+SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 15))]
 QUERY = """
 with lives as (
     select *, case when status = 'fulfilled' then
@@ -276,15 +277,40 @@ def test_counts_are_those_of_duckdb(seeded, odd_orders, by, back, spoilt):
     moment = pd.Timestamp(orders.attrs["trackstar"]["fetched_at"]) - pd.Timedelta(days=back)
     table = tf.backlog(orders, by=by, as_of=moment)
     now = moment.tz_localize(None).to_datetime64().astype("M8[us]").astype(np.int64)
-    expected = queried(odd_orders.table(orders, *by), by, int(now))
+    assert_is(table, queried(odd_orders.table(orders, *by), by, int(now)))
+    assert table["n"].sum() + sum(told(table)["left_out"].values()) == len(orders)
+    assert (table[list(AGES)].sum(axis=1) == table["n"]).all()
+
+
+def assert_is(table, expected):
     found = shown(table)
     assert found.keys() == expected.keys()
     for key, row in expected.items():
         assert found[key][:-2] == list(row[:-2])
         assert found[key][-1] == row[-1]
         assert found[key][-2] == pytest.approx(row[-2], abs=1)
-    assert table["n"].sum() + sum(told(table)["left_out"].values()) == len(orders)
-    assert (table[list(AGES)].sum(axis=1) == table["n"]).all()
+
+
+PACE = """
+select {by} count(*) filter (
+    complete_shipped_date <= $now and complete_shipped_date > $now - 28 * 86400000000
+    and status is distinct from 'cancelled' and (created_date <= $now) is not false) / 28
+from lives group by all
+"""
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, spoilt, truth):
+    given = spoilt(seed)
+    for by, back in zip(truth.BY, itertools.cycle([0, 4, 30]), strict=False):
+        moment = given.now - dt.timedelta(days=back)
+        now = truth.micros(moment.isoformat())
+        table = tf.backlog(given.frames.orders, by=by, as_of=moment)
+        assert_is(table, queried(truth.lives(given.sql), by, now))
+        paces = truth.ask(given.sql, PACE, by, now=now)
+        for key, row in zip(truth.keys(table.index), table.itertuples(), strict=True):
+            assert row.pace == paces[key[:-1]][0]
+            assert row.days_of_work == row.n / row.pace if row.pace else pd.isna(row.days_of_work)
 
 
 def test_attrs_go_through_json_and_keep_the_provenance(tmp_path):

@@ -1,4 +1,5 @@
 import datetime as dt
+import itertools
 import json
 
 import duckdb
@@ -167,6 +168,7 @@ def seeded(request):
         return tf.fetch_orders_df(client=sandbox.client(cache=False)), request.param
 
 
+SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 15))]
 LIVES = """
 with states as (
     select *, complete_shipped_date - created_date as took, $now - created_date as age,
@@ -231,9 +233,7 @@ def test_counts_are_those_of_duckdb_and_curves_those_of_statsmodels(
     data = odd_orders.table(orders, *by)
 
     table = tf.cycle_time(orders, by=by, as_of=moment)
-    counts, times = table[COUNTS].to_numpy().tolist(), micros(table[TIMES[2:]])
-    found = dict(zip(keys_of(table.index, by), map(list.__add__, counts, times), strict=True))
-    assert found == {key: list(row) for key, row in asked(TABLE, data, by, now)}
+    assert shown(table, by) == {key: list(row) for key, row in asked(TABLE, data, by, now)}
     assert (table[["n", "cancelled", "not_evaluable"]].sum(axis=1).sum()) == len(orders)
     reasons = table.attrs["trackstar"]["cycle_time"]["not_evaluable"]
     assert sum(reasons.values()) == table["not_evaluable"].sum()
@@ -249,6 +249,22 @@ def test_counts_are_those_of_duckdb_and_curves_those_of_statsmodels(
         mine = curve[[each == key for each in held]]
         assert_is(mine, np.array(rows))
     assert set(held) <= lives.keys()
+
+
+def shown(table, by):
+    counts, times = table[COUNTS].to_numpy().tolist(), micros(table[TIMES[2:]])
+    return dict(zip(keys_of(table.index, by), map(list.__add__, counts, times), strict=True))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, spoilt, truth):
+    given = spoilt(seed)
+    for by, back in zip(truth.BY, itertools.cycle([0, 4, 30]), strict=False):
+        moment = given.now - dt.timedelta(days=back)
+        expected = asked(TABLE, truth.lives(given.sql), by, truth.micros(moment.isoformat()))
+        table = tf.cycle_time(given.frames.orders, by=by, as_of=moment)
+        assert shown(table, by) == {key: list(row) for key, row in expected}
+        assert (table[COUNTS].sum() > 0).all()
 
 
 def assert_is(curve, rows):

@@ -58,15 +58,15 @@ def test_counts_are_those_of_plain_python(seed, backend, filled):
 
 
 quantities = st.sampled_from([None, -1, 0, 1, 1, 2, 3, 5])
-skus = st.sampled_from(["A", "B", "C", None])
-products = st.sampled_from(["k", "l", None])
+skus = st.sampled_from(["A", "B", "C", None, ""])
+products = st.sampled_from(["k", "l", None, ""])
 ordered_lines = st.fixed_dictionaries({"sku": skus, "quantity": quantities, "product_id": products})
 shipped_lines = st.fixed_dictionaries(
     {
         "sku": skus,
         "quantity": quantities,
         "parent_product_id": st.none() | products,
-        "inventory_item_id": st.sampled_from(["A", "p", None]),
+        "inventory_item_id": st.sampled_from(["A", "p", None, ""]),
     }
 )
 shipments = st.fixed_dictionaries(

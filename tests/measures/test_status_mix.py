@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from trackstar_frames.measures import status_mix
 from trackstar_frames.schema import LIFECYCLE
 
+FREQ = {None: None, "D": "day", "W": "week", "MS": "month"}
+
 
 def orders(statuses, created=None, **columns):
     table = pd.DataFrame({"status": pd.Series(statuses, dtype=object), **columns})
@@ -96,6 +98,40 @@ def test_nothing_is_lost(rows, by, freq):
     assert shares["n"].tolist() == counts.sum(axis=1).tolist()
     filled = shares[shares["n"] > 0].drop(columns="n")
     assert filled.sum(axis=1).to_numpy() == pytest.approx(np.ones(len(filled)))
+
+
+MIX = """
+with dated as (
+    select *, epoch_us(date_trunc('{unit}', make_timestamp(created_date))) as period from lives
+), counted as (
+    select {by} {period} coalesce(status, '(none)') as held, count(*) as n from dated group by all
+)
+select {by} {period} held, n, n / sum(n) over (partition by {by} {period} 1) from counted
+"""
+
+
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 15))]
+)
+@pytest.mark.parametrize("freq", FREQ)
+def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, freq, spoilt, truth):
+    given = spoilt(seed)
+    period = "period, " if freq else ""
+    query = MIX.replace("{period}", period).replace("{unit}", FREQ[freq] or "day")
+    for by in truth.BY:
+        expected = truth.ask(given.sql, query, by, more=1 + bool(freq))
+        counts, shares = (
+            status_mix(given.frames.orders, by, freq, normalize) for normalize in (False, True)
+        )
+        found = {}
+        for status in counts.columns:
+            rows = zip(truth.keys(counts.index), counts[status], shares[status], strict=True)
+            found |= {(*key, status): (n, share) for key, n, share in rows if n}
+        assert {key: pair[0] for key, pair in found.items()} == {
+            key: pair[0] for key, pair in expected.items()
+        }
+        for key, pair in found.items():
+            assert pair[1] == pytest.approx(expected[key][1])
 
 
 def test_bad_arguments_are_refused():

@@ -9,6 +9,7 @@ from trackstar_frames.measures.compliance import OUTCOMES, compliance_rate, ship
 from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve
 from trackstar_frames.measures.fills import fill_rates
 from trackstar_frames.measures.otif import ship_otif
+from trackstar_frames.measures.quality import data_quality
 from trackstar_frames.measures.redated import redated
 from trackstar_frames.measures.status import status_mix
 from trackstar_frames.measures.transitions import TRANSITIONS, transitions
@@ -20,6 +21,7 @@ __all__ = [
     "compliance_rate",
     "cycle_time",
     "cycle_time_curve",
+    "data_quality",
     "fill_rates",
     "redated",
     "ship_date_compliance",

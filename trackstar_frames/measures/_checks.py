@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from trackstar_frames.dtypes import own_types
 from trackstar_frames.errors import one_of
 
 __all__ = [
+    "blank",
     "by_columns",
     "choice",
     "column",
@@ -23,6 +25,7 @@ __all__ = [
     "moment_of",
     "require",
     "require_once",
+    "texts",
 ]
 
 
@@ -55,6 +58,17 @@ def fetched_at(frame: pd.DataFrame) -> Any:
 def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     """Read a column in pandas' own types, whatever the types of the frame."""
     return own_types(frame[name])
+
+
+def blank(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
+    """Tell where there is nothing: null or an empty text."""
+    return (values.isna() | values.isin([""])).to_numpy(dtype=bool)
+
+
+def texts(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """Read a column of texts; an empty one is as good as none."""
+    values = column(frame, name)
+    return values.mask(blank(values))
 
 
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:

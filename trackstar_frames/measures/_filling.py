@@ -7,10 +7,10 @@ from typing import Protocol, cast
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import column, require, require_once
+from trackstar_frames.measures._checks import column, require, require_once, texts
 from trackstar_frames.measures._time import Array, instants
 
-__all__ = ["Tables", "check_tables", "fill"]
+__all__ = ["Tables", "check_tables", "fill", "within_order"]
 
 _CHILDREN = {
     "line_items": ("order_id", "line_index", "product_id", "sku", "quantity"),
@@ -115,8 +115,8 @@ def _lines(items: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
         {
             "order": ids.get_indexer(pd.Index(column(items, "order_id"))),
             "place": _whole(items, "line_index"),
-            "sku": column(items, "sku").array,
-            "product": column(items, "product_id").array,
+            "sku": texts(items, "sku").array,
+            "product": texts(items, "product_id").array,
             "unknown": np.isnan(units),
             "void": units <= 0,
             "units": np.nan_to_num(np.maximum(units, 0)),
@@ -152,19 +152,19 @@ def _shipped(
     width = max(place.max(initial=0), shipments["place"].max() if len(shipments) else 0) + 1
     held = (shipments["order"] * width + shipments["place"]).to_numpy()
     in_time = shipments["shipped"].to_numpy() <= until[shipments["order"]]
-    keys = np.where(order >= 0, order * width + place, -1)
+    keys = pd.Series(np.where(order >= 0, order * width + place, -1))
     units = np.nan_to_num(_quantities(items, "shipment_line_items"))
-    sku = column(items, "sku")
+    sku = texts(items, "sku")
     lines = pd.DataFrame(
         {
             "order": order,
             "sku": sku.array,
-            "kit": column(items, "parent_product_id").array,
-            "part": pd.factorize(sku.where(sku.notna(), column(items, "inventory_item_id")))[0],
-            "units": np.where(np.isin(keys, held[in_time]), units, 0.0),
+            "kit": texts(items, "parent_product_id").array,
+            "part": pd.factorize(sku.where(sku.notna(), texts(items, "inventory_item_id")))[0],
+            "units": np.where(keys.isin(held[in_time]), units, 0.0),
         }
     )
-    return lines[np.isin(keys, held)].reset_index(drop=True)
+    return lines[keys.isin(held)].reset_index(drop=True)
 
 
 def _match(lines: pd.DataFrame, shipped: pd.DataFrame) -> None:
@@ -176,16 +176,17 @@ def _match(lines: pd.DataFrame, shipped: pd.DataFrame) -> None:
     is_part = shipped["kit"].notna()
     for name, other in (("sku", "sku"), ("product", "kit")):
         names = pd.Index(lines[name].dropna().unique())
-        lines[name] = _within_order(lines, name, names)
-        numbers = _within_order(shipped, other, names)
-        shipped[other] = np.where(np.isin(numbers, lines[name]), numbers, -1)
+        lines[name] = within_order(lines, name, names)
+        numbers = within_order(shipped, other, names)
+        shipped[other] = np.where(pd.Series(numbers).isin(lines[name]), numbers, -1)
     shipped["sku"] = shipped["sku"].where(shipped["kit"] < 0, -1)
     shipped["kit_units"] = shipped["units"].where(is_part, 0)
     unmatched = (shipped["kit"] < 0) & (shipped["sku"] < 0)
     shipped["unmatched"] = shipped["units"].where(unmatched, 0)
 
 
-def _within_order(rows: pd.DataFrame, name: str, names: pd.Index) -> Array:
+def within_order(rows: pd.DataFrame, name: str, names: pd.Index) -> Array:
+    """Return a number for each row's order and one of these names in it; -1 for no such name."""
     places = names.get_indexer(pd.Index(rows[name]))
     return np.where(places >= 0, rows["order"] * len(names) + places, -1)
 

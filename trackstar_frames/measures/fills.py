@@ -84,7 +84,8 @@ def fill_rates(
     Notes
     -----
     An ordered line without a sku or without a quantity stays in the rates, and is not filled:
-    that it was is not known. ``unmatched_share`` and ``lines_unknown`` tell how much that is.
+    that it was is not known. ``unmatched_share`` and ``lines_unknown`` tell how much that is. An
+    empty text is as good as none.
 
     Kits: a shipped line with a ``parent_product_id`` is a part. If an ordered line of the order
     has that ``product_id``, the part belongs to this kit, and not to a line of its own sku.
