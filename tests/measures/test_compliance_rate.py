@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trackstar_frames.measures import OUTCOMES, compliance_rate, ship_date_compliance
 
-COLUMNS = ["n", *OUTCOMES, "rate", "rate_low", "rate_high"]
+COLUMNS = ["n", *OUTCOMES, "rate", "rate_low", "rate_high", "small"]
 
 
 def judged(outcomes, due=None, tz="UTC", **columns):
@@ -59,7 +59,8 @@ def test_empty_frames_keep_columns_and_types(by, freq):
     table = compliance_rate(judged([], channel=[], type=[]), by, freq)
     assert list(table.columns) == COLUMNS
     assert (table.dtypes.iloc[:6] == "int64").all()
-    assert (table.dtypes.iloc[6:] == "float64").all()
+    assert (table.dtypes.iloc[6:9] == "float64").all()
+    assert table.dtypes["small"] == "bool"
     assert len(table) == (by is None and freq is None)
     names = [] if by is None else [by] if isinstance(by, str) else by
     assert list(table.index.names) == ([*names, *(["period"] if freq else [])] or [None])
@@ -150,11 +151,14 @@ def test_periods_follow_the_warehouses_calendars():
 
 def test_a_lost_policy_is_told():
     table = judged(["on_time"], ["2026-03-02T04:00Z"])
-    table.attrs = {}
-    compliance_rate(table)
-    with pytest.warns(UserWarning, match="lost its policy") as caught:
-        counts = compliance_rate(table, freq="D")
-    assert caught[0].filename == __file__
+    for attrs in ({}, {"trackstar": {"fetched_at": "2026-03-04"}}):
+        table.attrs = attrs
+        for freq in (None, "D"):
+            with pytest.warns(UserWarning, match="lost its policy") as caught:
+                counts = compliance_rate(table, freq=freq)
+            assert [each.filename for each in caught] == [__file__]
+            told = {"as_of": None, "text": None, "n": 1}
+            assert counts.attrs["trackstar"]["compliance"] == told
     assert counts.index[0] == pd.Timestamp("2026-03-02")
 
 
@@ -170,7 +174,8 @@ def test_the_policy_is_carried():
     )
     compliance = ship_date_compliance(orders, as_of="2026-03-02", tz="Asia/Tokyo")
     table = compliance_rate(compliance, freq="W")
-    assert table.attrs == compliance.attrs
+    told = compliance.attrs["trackstar"]
+    assert table.attrs["trackstar"] == {**told, "compliance": {**told["compliance"], "n": 0}}
     assert json.loads(json.dumps(table.attrs)) == table.attrs
 
 
@@ -233,10 +238,10 @@ def test_a_frame_that_does_not_fit_is_refused():
         compliance_rate(pd.DataFrame({"id": ["1"]}))
     with pytest.raises(TypeError, match="ship_date_compliance"):
         compliance_rate("orders")
-    with pytest.raises(ValueError, match="not allowed"):
-        compliance_rate(pd.DataFrame({"outcome": ["shipped"]}))
-    with pytest.raises(ValueError, match="nulls"):
-        compliance_rate(pd.DataFrame({"outcome": ["on_time", None]}))
+    for outcomes, message in ((["shipped"], "not allowed"), (["on_time", None], "nulls")):
+        table = judged(["pending"] * len(outcomes)).assign(outcome=outcomes)
+        with pytest.raises(ValueError, match=message):
+            compliance_rate(table)
 
 
 def test_a_stray_date_does_not_fill_the_memory():
