@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trackstar_frames.measures import OUTCOMES, compliance_rate, ship_date_compliance
+from trackstar_frames.measures import OUTCOMES, SlaPolicy, compliance_rate, ship_date_compliance
 
 COLUMNS = ["n", *OUTCOMES, "rate", "rate_low", "rate_high", "small"]
 
@@ -177,6 +177,80 @@ def test_the_policy_is_carried():
     told = compliance.attrs["trackstar"]
     assert table.attrs["trackstar"] == {**told, "compliance": {**told["compliance"], "n": 0}}
     assert json.loads(json.dumps(table.attrs)) == table.attrs
+
+
+def two_orders(**attrs):
+    moments = pd.to_datetime(["2026-03-02", "2026-03-05"], utc=True)
+    orders = pd.DataFrame({"status": "open", "created_date": moments[0], "channel": ["a", "b"]})
+    orders["required_ship_date"] = moments
+    orders[["first_shipped_date", "last_shipped_date", "complete_shipped_date"]] = pd.NaT
+    orders.attrs = attrs
+    return orders
+
+
+def test_plain_orders_are_judged_by_the_policy():
+    policy = SlaPolicy(tz="Asia/Tokyo")
+    for given, as_of in [
+        (two_orders(), "2026-03-04"),
+        (two_orders(trackstar={"fetched_at": "2026-03-04"}), None),
+    ]:
+        table = compliance_rate(given, "channel", "W", policy=policy, as_of=as_of)
+        judged_first = ship_date_compliance(given, policy, as_of=as_of)
+        expected = compliance_rate(judged_first, "channel", "W")
+        pd.testing.assert_frame_equal(table, expected)
+        assert table.attrs == expected.attrs
+        assert table.attrs["trackstar"]["compliance"]["n"] == 1
+        pd.testing.assert_frame_equal(
+            compliance_rate(judged_first, "channel", "W", policy=policy, as_of="2026-03-04"), table
+        )
+
+
+def test_an_unknown_as_of_is_now_and_the_warning_points_here():
+    with pytest.warns(UserWarning, match="pass as_of") as caught:
+        compliance_rate(two_orders(), policy=SlaPolicy())
+    assert [each.filename for each in caught] == [__file__]
+
+
+def test_a_frame_that_was_judged_otherwise_is_refused():
+    compliance = ship_date_compliance(two_orders(), as_of="2026-03-04")
+    for given, message in [
+        ({"policy": SlaPolicy(grace="1h")}, r"by another policy: 'Orders are .* judge it anew"),
+        ({"policy": SlaPolicy(), "as_of": "2026-03-05"}, "but as of 2026-03-04T00:00:00"),
+        ({"as_of": "2026-03-05"}, "but as of 2026-03-04T00:00:00"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            compliance_rate(compliance, **given)
+    compliance.attrs = {}
+    with pytest.raises(ValueError, match="judged already, by an unknown policy"):
+        compliance_rate(compliance, policy=SlaPolicy())
+    with pytest.raises(TypeError, match="policy is a str; pass an SlaPolicy"):
+        compliance_rate(two_orders(), policy="amazon", as_of="2026-03-04")
+
+
+def test_n_in_attrs_is_that_of_the_table():
+    compliance = ship_date_compliance(two_orders(), as_of="2026-03-09")
+    assert "n" not in compliance.attrs["trackstar"]["compliance"]
+    for rows, n in ((compliance, 2), (compliance[:1], 1), (compliance[:0], 0)):
+        for freq in (None, "D"):
+            assert compliance_rate(rows, freq=freq).attrs["trackstar"]["compliance"]["n"] == n
+
+
+def test_small_groups_are_marked_and_kept():
+    table = judged(
+        ["on_time"] * 30 + ["late_open"] * 29 + ["pending"],
+        channel=["big"] * 30 + ["small"] * 29 + ["none"],
+    )
+    assert compliance_rate(table, "channel")["small"].to_dict() == {
+        "big": False,
+        "small": True,
+        "none": True,
+    }
+
+
+def test_below_the_bound_a_rate_of_ninety_percent_is_anywhere_in_twenty_points():
+    wide = compliance_rate(judged(["on_time"] * 26 + ["late_open"] * 3)).iloc[0]
+    assert wide["small"]
+    assert wide["rate_high"] - wide["rate_low"] > 0.2
 
 
 @given(
