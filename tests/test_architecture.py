@@ -80,7 +80,7 @@ def test_only_the_sandbox_itself_asks_for_the_client():
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed():
-    heavy = ["matplotlib", "cheroot", "mimesis", "tqdm", "IPython", "argparse.main"]
+    heavy = ["matplotlib", "cheroot", "mimesis", "holidays", "tqdm", "IPython", "argparse.main"]
     code = f"import sys, trackstar_frames; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -90,6 +90,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
     ("missing", "asked", "extra"),
     [
         ("matplotlib", "import trackstar_frames as tf; tf.plot_status_mix", "'plots'"),
+        ("holidays", "import trackstar_frames as tf; tf.SlaPolicy(holidays='US')", "'calendars'"),
         ("cheroot", "from trackstar_frames.sandbox import Sandbox", "'sandbox'"),
         ("mimesis", "from trackstar_frames.sandbox import Sandbox", "'sandbox'"),
     ],

@@ -6,7 +6,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from trackstar_frames.measures import compliance_rate, ship_date_compliance, status_mix
+from trackstar_frames.measures import SlaPolicy, compliance_rate, ship_date_compliance, status_mix
 from trackstar_frames.plots import plot_ship_date_compliance, plot_status_mix
 from trackstar_frames.plots.status import _LOOKS
 from trackstar_frames.schema import LIFECYCLE
@@ -167,18 +167,18 @@ def test_the_policy_is_printed_and_judged_frames_keep_theirs():
     table = orders(50)
     policy = {"tz": "America/New_York", "ship_event": "last", "grace": "2h", "due_day": "end"}
     direct = words(plot_ship_date_compliance(table, **policy))
-    for part in (
-        "America/New_York",
-        "ship event: last",
-        "grace 02:00:00",
-        "due day: end",
-        "Wilson",
-    ):
+    whole = SlaPolicy(**policy)
+    for part in ("New_York", "shipped = last", "grace 2 h", "by the end of the day", "Wilson"):
         assert part in direct
+    assert whole.text in direct
     judged = ship_date_compliance(table, **policy)
-    assert words(plot_ship_date_compliance(judged)) == direct
-    with pytest.raises(ValueError, match="judged already; pass tz, grace"):
+    for given, how in ((judged, {}), (judged, policy), (judged, {"policy": whole})):
+        assert words(plot_ship_date_compliance(given, **how)) == direct
+    assert words(plot_ship_date_compliance(table, policy=whole)) == direct
+    with pytest.raises(ValueError, match="judged already, by another policy: 'Orders are due"):
         plot_ship_date_compliance(judged, tz="UTC+01:00", grace="1h")
+    with pytest.raises(ValueError, match=r"dataclasses.replace\(policy, tz='UTC'\)"):
+        plot_ship_date_compliance(table, policy=whole, tz="UTC")
     by_warehouse = words(plot_ship_date_compliance(table, tz={"w": "Asia/Tokyo"}))
     assert "warehouses' own time" in by_warehouse
 

@@ -9,9 +9,10 @@ True
 
 Fetch with `fetch_orders_df` (orders) or `fetch_orders` (orders, lines, shipments,
 packages); keep with `write_snapshot`, `export_orders` and `sync_orders`; see what is amiss with
-`data_quality`; judge with `ship_date_compliance`, `fill_rates` and `ship_otif`; see what is open,
-and how long orders take, with `backlog` and `cycle_time`; compare two snapshots with
-`diff_snapshots` and `status_transitions`; draw with `plot_status_mix`,
+`data_quality`; judge with `ship_date_compliance` by an `SlaPolicy`, `fill_rates` and
+`ship_otif`; see what is open or late, and how long orders take, with `backlog`, `late_orders` and
+`cycle_time`; compare two snapshots with `diff_snapshots` and `status_transitions`; draw with
+`plot_status_mix`,
 `plot_ship_date_compliance` and `plot_status_transitions`.
 """
 
@@ -43,12 +44,14 @@ from trackstar_frames.fetch import fetch_orders, fetch_orders_df
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.history import order_history
 from trackstar_frames.measures import (
+    SlaPolicy,
     backlog,
     compliance_rate,
     cycle_time,
     cycle_time_curve,
     data_quality,
     fill_rates,
+    late_orders,
     ship_date_compliance,
     ship_otif,
     status_mix,
@@ -81,6 +84,7 @@ __all__ = [
     "ResponseError",
     "ServerError",
     "SettingsError",
+    "SlaPolicy",
     "Snapshot",
     "SnapshotError",
     "TrackstarClient",
@@ -97,6 +101,7 @@ __all__ = [
     "fetch_orders",
     "fetch_orders_df",
     "fill_rates",
+    "late_orders",
     "list_snapshots",
     "order_history",
     "plot_ship_date_compliance",

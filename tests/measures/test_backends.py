@@ -27,6 +27,14 @@ def zones(orders):
     return {str(some[0]): "Asia/Tokyo", None: "America/New_York"}
 
 
+def clock(orders):
+    of_some = {warehouse: "JP" for warehouse in zones(orders) if warehouse}
+    holidays = {**of_some, None: ["2026-07-03"]}
+    return tf.SlaPolicy(
+        cut_off="15:30", tz=zones(orders), holidays=holidays, clock_start="updated_date"
+    )
+
+
 def rates(orders, by=None, freq=None):
     return tf.compliance_rate(tf.ship_date_compliance(orders, tz=zones(orders)), by, freq)
 
@@ -38,11 +46,22 @@ CASES = {
         lambda orders: tf.ship_date_compliance(orders, tz=zones(orders), due_day="end")[JUDGED],
         lambda orders: tf.ship_date_compliance(orders, ship_event="first")[JUDGED],
         lambda orders: tf.ship_date_compliance(orders, ship_event="last", grace="2h")[JUDGED],
+        lambda orders: tf.ship_date_compliance(orders, clock(orders))[JUDGED],
     ],
     "compliance_rate": [
         lambda orders, by=by, freq=freq: rates(orders, by, freq)
         for by in [None, *BY]
         for freq in FREQ
+    ]
+    + [
+        lambda orders: tf.compliance_rate(
+            orders, "type", "W", policy=tf.SlaPolicy.b2b_four_business_days(window="90D")
+        )
+    ],
+    "late_orders": [
+        tf.late_orders,
+        lambda orders: tf.late_orders(orders, tf.SlaPolicy.d2c_noon_cut_off(), shipped=True),
+        lambda orders: tf.late_orders(orders, as_of=orders["created_date"].median(), shipped=True),
     ],
     "status_mix": [
         *(

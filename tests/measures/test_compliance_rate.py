@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trackstar_frames.measures import OUTCOMES, compliance_rate, ship_date_compliance
+from trackstar_frames.measures import OUTCOMES, SlaPolicy, compliance_rate, ship_date_compliance
 
-COLUMNS = ["n", *OUTCOMES, "rate", "rate_low", "rate_high"]
+COLUMNS = ["n", *OUTCOMES, "rate", "rate_low", "rate_high", "small"]
 
 
 def judged(outcomes, due=None, tz="UTC", **columns):
@@ -59,7 +59,8 @@ def test_empty_frames_keep_columns_and_types(by, freq):
     table = compliance_rate(judged([], channel=[], type=[]), by, freq)
     assert list(table.columns) == COLUMNS
     assert (table.dtypes.iloc[:6] == "int64").all()
-    assert (table.dtypes.iloc[6:] == "float64").all()
+    assert (table.dtypes.iloc[6:9] == "float64").all()
+    assert table.dtypes["small"] == "bool"
     assert len(table) == (by is None and freq is None)
     names = [] if by is None else [by] if isinstance(by, str) else by
     assert list(table.index.names) == ([*names, *(["period"] if freq else [])] or [None])
@@ -150,11 +151,14 @@ def test_periods_follow_the_warehouses_calendars():
 
 def test_a_lost_policy_is_told():
     table = judged(["on_time"], ["2026-03-02T04:00Z"])
-    table.attrs = {}
-    compliance_rate(table)
-    with pytest.warns(UserWarning, match="lost its policy") as caught:
-        counts = compliance_rate(table, freq="D")
-    assert caught[0].filename == __file__
+    for attrs in ({}, {"trackstar": {"fetched_at": "2026-03-04"}}):
+        table.attrs = attrs
+        for freq in (None, "D"):
+            with pytest.warns(UserWarning, match="lost its policy") as caught:
+                counts = compliance_rate(table, freq=freq)
+            assert [each.filename for each in caught] == [__file__]
+            told = {"as_of": None, "text": None, "n": 1}
+            assert counts.attrs["trackstar"]["compliance"] == told
     assert counts.index[0] == pd.Timestamp("2026-03-02")
 
 
@@ -170,8 +174,83 @@ def test_the_policy_is_carried():
     )
     compliance = ship_date_compliance(orders, as_of="2026-03-02", tz="Asia/Tokyo")
     table = compliance_rate(compliance, freq="W")
-    assert table.attrs == compliance.attrs
+    told = compliance.attrs["trackstar"]
+    assert table.attrs["trackstar"] == {**told, "compliance": {**told["compliance"], "n": 0}}
     assert json.loads(json.dumps(table.attrs)) == table.attrs
+
+
+def two_orders(**attrs):
+    moments = pd.to_datetime(["2026-03-02", "2026-03-05"], utc=True)
+    orders = pd.DataFrame({"status": "open", "created_date": moments[0], "channel": ["a", "b"]})
+    orders["required_ship_date"] = moments
+    orders[["first_shipped_date", "last_shipped_date", "complete_shipped_date"]] = pd.NaT
+    orders.attrs = attrs
+    return orders
+
+
+def test_plain_orders_are_judged_by_the_policy():
+    policy = SlaPolicy(tz="Asia/Tokyo")
+    for chosen, as_of in [
+        (two_orders(), "2026-03-04"),
+        (two_orders(trackstar={"fetched_at": "2026-03-04"}), None),
+    ]:
+        table = compliance_rate(given, "channel", "W", policy=policy, as_of=as_of)
+        judged_first = ship_date_compliance(given, policy, as_of=as_of)
+        expected = compliance_rate(judged_first, "channel", "W")
+        pd.testing.assert_frame_equal(table, expected)
+        assert table.attrs == expected.attrs
+        assert table.attrs["trackstar"]["compliance"]["n"] == 1
+        pd.testing.assert_frame_equal(
+            compliance_rate(judged_first, "channel", "W", policy=policy, as_of="2026-03-04"), table
+        )
+
+
+def test_an_unknown_as_of_is_now_and_the_warning_points_here():
+    with pytest.warns(UserWarning, match="pass as_of") as caught:
+        compliance_rate(two_orders(), policy=SlaPolicy())
+    assert [each.filename for each in caught] == [__file__]
+
+
+def test_a_frame_that_was_judged_otherwise_is_refused():
+    compliance = ship_date_compliance(two_orders(), as_of="2026-03-04")
+    for chosen, message in [
+        ({"policy": SlaPolicy(grace="1h")}, r"by another policy: 'Orders are .* judge it anew"),
+        ({"policy": SlaPolicy(), "as_of": "2026-03-05"}, "but as of 2026-03-04T00:00:00"),
+        ({"as_of": "2026-03-05"}, "but as of 2026-03-04T00:00:00"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            compliance_rate(compliance, **chosen)
+    compliance.attrs = {}
+    with pytest.raises(ValueError, match="judged already, by an unknown policy"):
+        compliance_rate(compliance, policy=SlaPolicy())
+    with pytest.raises(TypeError, match="policy is a str; pass an SlaPolicy"):
+        compliance_rate(two_orders(), policy="amazon", as_of="2026-03-04")
+
+
+def test_n_in_attrs_is_that_of_the_table():
+    compliance = ship_date_compliance(two_orders(), as_of="2026-03-09")
+    assert "n" not in compliance.attrs["trackstar"]["compliance"]
+    for rows, n in ((compliance, 2), (compliance[:1], 1), (compliance[:0], 0)):
+        for freq in (None, "D"):
+            assert compliance_rate(rows, freq=freq).attrs["trackstar"]["compliance"]["n"] == n
+
+
+def test_small_groups_are_marked_and_kept():
+    table = judged(
+        ["on_time"] * 30 + ["late_open"] * 29 + ["pending"],
+        channel=["big"] * 30 + ["small"] * 29 + ["none"],
+    )
+    assert compliance_rate(table, "channel")["small"].to_dict() == {
+        "big": False,
+        "small": True,
+        "none": True,
+    }
+
+
+def test_below_the_bound_a_rate_of_ninety_percent_is_anywhere_in_twenty_points():
+    wide = compliance_rate(judged(["on_time"] * 26 + ["late_open"] * 3)).iloc[0]
+    assert wide["small"]
+    assert wide["rate_high"] - wide["rate_low"] > 0.2
 
 
 @given(
@@ -233,10 +312,10 @@ def test_a_frame_that_does_not_fit_is_refused():
         compliance_rate(pd.DataFrame({"id": ["1"]}))
     with pytest.raises(TypeError, match="ship_date_compliance"):
         compliance_rate("orders")
-    with pytest.raises(ValueError, match="not allowed"):
-        compliance_rate(pd.DataFrame({"outcome": ["shipped"]}))
-    with pytest.raises(ValueError, match="nulls"):
-        compliance_rate(pd.DataFrame({"outcome": ["on_time", None]}))
+    for outcomes, message in ((["shipped"], "not allowed"), (["on_time", None], "nulls")):
+        table = judged(["pending"] * len(outcomes)).assign(outcome=outcomes)
+        with pytest.raises(ValueError, match=message):
+            compliance_rate(table)
 
 
 def test_a_stray_date_does_not_fill_the_memory():

@@ -20,7 +20,7 @@ COLUMNS = [
     *("orders", "orders_filled", "order_rate", "order_rate_low", "order_rate_high"),
     *("lines", "lines_filled", "line_rate", "line_rate_low", "line_rate_high"),
     *("units", "units_filled", "unit_rate", "units_shipped", "kit_units"),
-    *("unmatched_units", "unmatched_share", "left_out"),
+    *("unmatched_units", "unmatched_share", "small", "left_out"),
 ]
 
 
@@ -226,8 +226,10 @@ def test_empty_frames_keep_columns_and_types(backend, by):
     assert list(table.columns) == COLUMNS
     assert len(table) == (by is None)
     assert (table[COUNTS].dtypes == "int64").all()
-    assert (table.drop(columns=COUNTS).dtypes == "float64").all()
-    assert table.drop(columns=COUNTS).isna().all(axis=None)
+    assert table["small"].dtype == "bool"
+    rates = table.drop(columns=[*COUNTS, "small"])
+    assert (rates.dtypes == "float64").all()
+    assert rates.isna().all(axis=None)
     assert (table[COUNTS] == 0).all(axis=None)
 
 

@@ -257,11 +257,22 @@ def test_as_of_and_the_policy_are_recorded(as_of):
             "fetched_at": NOON,
             "compliance": {
                 "as_of": "2026-03-04T12:00:00+00:00",
+                "text": "Orders are due by their required ship date, a bare day until its end "
+                "(warehouses' own time: Asia/Tokyo); shipped = complete; grace 1 h 30 min.",
+                "name": "",
+                "cut_off": None,
+                "business_days": 0,
+                "workdays": "Mon Tue Wed Thu Fri",
+                "holidays": [],
+                "clock_start": None,
                 "due_day": "auto",
                 "tz": {"w": "Asia/Tokyo"},
                 "tz_default": None,
                 "ship_event": "complete",
                 "grace": "01:30:00",
+                "leave_out": [],
+                "window": None,
+                "late_below": None,
             },
         },
     }
@@ -326,7 +337,7 @@ def test_arrow_frames_and_plain_strings_come_out_the_same():
     ("policy", "error", "message"),
     [
         ({"due_day": "ends"}, ValueError, "did you mean 'end'"),
-        ({"due_day": None}, TypeError, "pass a string"),
+        ({"due_day": 3}, TypeError, "pass a string"),
         ({"ship_event": "delivered"}, ValueError, "use one of 'first', 'last', 'complete'"),
         ({"tz": "America/New_Yrok"}, ValueError, "did you mean 'America/New_York'"),
         ({"tz": "America"}, ValueError, "not a time zone"),

@@ -11,7 +11,7 @@ DAY = "2026-03-02T12:00:00Z"
 LATER = "2026-03-03T12:00:00Z"
 AS_OF = "2026-03-06"
 COUNTS = ["n", "otif", "on_time", "in_full", "short", "pending", "not_evaluable"]
-COLUMNS = [*COUNTS, "rate", "rate_low", "rate_high"]
+COLUMNS = [*COUNTS, "rate", "rate_low", "rate_high", "small"]
 
 
 def lines(*pairs, **more):
@@ -107,7 +107,7 @@ def test_periods_are_those_of_the_compliance_rate(some_orders):
         assert table["on_time"].tolist() == rates["on_time"].tolist()
         assert table["pending"].tolist() == rates["pending"].tolist()
         assert (table["n"] + table["pending"] + table["not_evaluable"]).sum() == len(some_orders)
-        assert table.attrs == rates.attrs
+        assert table.attrs == compliance.attrs
     assert 0 < table["otif"].sum() <= table["on_time"].sum()
 
 
@@ -130,7 +130,8 @@ def test_empty_frames_keep_columns_and_types(backend, by, freq):
     assert list(table.columns) == COLUMNS
     assert len(table) == (by is None)
     assert (table[COUNTS].dtypes == "int64").all()
-    assert (table.drop(columns=COUNTS).dtypes == "float64").all()
+    assert (table.drop(columns=[*COUNTS, "small"]).dtypes == "float64").all()
+    assert table["small"].dtype == "bool"
     assert table["rate"].isna().all()
 
 

@@ -110,7 +110,7 @@ def instant(name: str, value: object) -> pd.Timestamp:
     return stamp.as_unit("us")
 
 
-def moment_of(orders: pd.DataFrame, as_of: object) -> pd.Timestamp:
+def moment_of(orders: pd.DataFrame, as_of: object, *, stacklevel: int = 3) -> pd.Timestamp:
     """Read `as_of`, by default when the orders were fetched; unknown: now, with a warning."""
     if as_of is not None:
         return instant("as_of", as_of)
@@ -120,7 +120,7 @@ def moment_of(orders: pd.DataFrame, as_of: object) -> pd.Timestamp:
     warnings.warn(
         "orders do not say when they were fetched (attrs['trackstar']['fetched_at']), so they "
         "are judged as of now; pass as_of",
-        stacklevel=3,
+        stacklevel=stacklevel,
     )
     return pd.Timestamp.now(tz="UTC").as_unit("us")
 

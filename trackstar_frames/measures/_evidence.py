@@ -10,7 +10,7 @@ import pandas as pd
 
 from trackstar_frames.measures._checks import blank, column, texts
 from trackstar_frames.measures._filling import Tables, within_order
-from trackstar_frames.measures._judging import due_times
+from trackstar_frames.measures._judging import required_times
 from trackstar_frames.measures._time import Array, Zones, instants
 
 __all__ = ["Evidence"]
@@ -62,7 +62,7 @@ class Evidence:
     @cached_property
     def due(self) -> Array:
         """When orders are due; the ends of days that are due dates."""
-        return due_times(self.orders, "auto", self._zones)
+        return required_times(self.orders, "auto", self._zones)
 
     @cached_property
     def lines(self) -> pd.DataFrame | None:

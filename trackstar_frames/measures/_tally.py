@@ -10,10 +10,14 @@ import pandas as pd
 from trackstar_frames.measures._checks import column
 from trackstar_frames.measures._time import Array, Period
 
-__all__ = ["Z95", "coded", "grid", "grouped", "tally", "totals", "wilson"]
+__all__ = ["SMALL", "Z95", "coded", "grid", "grouped", "is_small", "tally", "totals", "wilson"]
 
 #: How many standard deviations a 95 % interval reaches to each side.
 Z95 = 1.959963984540054
+
+#: Of fewer orders than this, one moves a rate by more than 3 points, and its interval (around
+#: 90 %) is more than 20 points wide: such a rate is to be read with care.
+SMALL = 30
 
 _MOST_CELLS = 20_000_000
 
@@ -102,6 +106,11 @@ def wilson(successes: Array, n: Array) -> tuple[Array, Array, Array]:
     half = np.sqrt(spread * (rate * (1 - rate) + spread / 4))
     low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
     return rate, np.clip(low, 0, rate), np.clip(high, rate, 1)
+
+
+def is_small(n: Array) -> Array:
+    """Mark the rates that stand on too few orders to be trusted."""
+    return n < SMALL
 
 
 def _places(stamps: Array | None, period: Period | None) -> tuple[Array, Array]:

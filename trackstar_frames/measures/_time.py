@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trackstar_frames.measures._checks import choice, column, require
+from trackstar_frames.measures._checks import choice, column
+from trackstar_frames.measures._warehouses import codes_by_warehouse, read_by_warehouse
 
 __all__ = ["Array", "Period", "Zones", "day_ends", "instants", "local", "period", "utc"]
 
@@ -26,6 +27,9 @@ TzLike = str | dt.tzinfo | Mapping[str | None, str | dt.tzinfo]
 
 _DAY = np.timedelta64(1, "D")
 _TICK = np.timedelta64(1, "us")
+# Python has no clocks before the year 1 and after 9999, which systems write for "never": what
+# lies beyond is as far from UTC as the last day that there is.
+_CLOCKS = (np.datetime64("0001-01-02", "us"), np.datetime64("9999-12-30", "us"))
 
 
 def instants(frame: pd.DataFrame, name: str) -> Array:
@@ -48,7 +52,9 @@ def utc(stamps: Array) -> pd.DatetimeIndex:
 
 def local(stamps: Array, zone: str) -> Array:
     """Turn moments into the wall clock of a zone."""
-    return utc(stamps).tz_convert(zone).tz_localize(None).to_numpy()
+    held = np.clip(stamps, *_CLOCKS)
+    walls: Array = utc(held).tz_convert(zone).tz_localize(None).to_numpy() + (stamps - held)
+    return walls
 
 
 def day_ends(days: Array, zone: str) -> Array:
@@ -58,10 +64,12 @@ def day_ends(days: Array, zone: str) -> Array:
     right; a midnight that is skipped begins where the clock goes on, one that comes twice
     begins the first time.
     """
-    starts = pd.DatetimeIndex((days.astype("M8[D]") + _DAY).astype("M8[us]"))
+    starts = (days.astype("M8[D]") + _DAY).astype("M8[us]")
+    held = np.clip(starts, *_CLOCKS)
     first = np.ones(len(starts), dtype=bool)
-    aware = starts.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
-    return aware.tz_convert(None).to_numpy() - _TICK
+    aware = pd.DatetimeIndex(held).tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
+    ends: Array = aware.tz_convert(None).to_numpy() + (starts - held) - _TICK
+    return ends
 
 
 @dataclass(frozen=True)
@@ -76,11 +84,7 @@ class Zones:
         """Check what a user passes as `tz`."""
         if not isinstance(tz, Mapping):
             return cls(None, _zone_name(tz))
-        if wrong := [key for key in tz if not isinstance(key, str | None)]:
-            raise TypeError(f"tz has the key {wrong[0]!r}; use warehouse ids, and None for others")
-        names = {key: _zone_name(zone) for key, zone in tz.items()}
-        default = names.pop(None, None)
-        return cls({str(key): name for key, name in names.items()}, default)
+        return cls(*read_by_warehouse("tz", tz, _zone_name))
 
     @classmethod
     def from_json(cls, policy: Mapping[str, Any]) -> Zones:
@@ -96,22 +100,7 @@ class Zones:
 
     def codes(self, frame: pd.DataFrame) -> tuple[Array, list[str]]:
         """Return each row's place in a list of zones, -1 where there is none, and the list."""
-        if self.by_warehouse is None:
-            return np.zeros(len(frame), dtype=np.int64), [str(self.default)]
-        require(frame, ["warehouse_id"], source="fetch_orders_df")
-        rows, ids = pd.factorize(column(frame, "warehouse_id"))
-        known = [self.by_warehouse.get(str(key), self.default) for key in ids]
-        if missing := [str(key) for key, zone in zip(ids, known, strict=True) if zone is None]:
-            listed = ", ".join(map(repr, sorted(missing)[:10]))
-            raise ValueError(
-                f"tz has no zone for {len(missing)} of the warehouses: {listed}; "
-                f"add them, or a zone for all others under the key None"
-            )
-        zones = sorted({str(zone) for zone in [*known, self.default] if zone is not None})
-        # One more place, at the end, is what a null warehouse's code of -1 picks.
-        last = -1 if self.default is None else zones.index(self.default)
-        places = np.array([*(zones.index(str(zone)) for zone in known), last])
-        return places[rows], zones
+        return codes_by_warehouse(frame, self.by_warehouse, self.default, name="tz", thing="zone")
 
     def convert(
         self, frame: pd.DataFrame, stamps: Array, function: Callable[[Array, str], Array]

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import by_columns, column, moment_of, require
-from trackstar_frames.measures._life import FATES, LIFE, OPEN, SHIPPED, closings, fates
+from trackstar_frames.measures._checks import by_columns, moment_of, require
+from trackstar_frames.measures._life import FATES, LIFE, OPEN, SHIPPED, closings, fates, units_left
 from trackstar_frames.measures._tally import coded, grid, grouped
 from trackstar_frames.measures._time import Array, instants
 from trackstar_frames.measures.status import NO_STATUS
@@ -168,7 +168,7 @@ def _counts(
 ) -> pd.DataFrame:
     """Count and measure the open orders of each cell."""
     rows = len(labels)
-    units = _units(orders, now)
+    units = units_left(orders, now)
     known = ~np.isnan(units)
     sums = np.bincount(cells[known], weights=units[known], minlength=rows)
     table = pd.DataFrame({"n": np.bincount(cells, minlength=rows)}, index=labels)
@@ -186,24 +186,6 @@ def _buckets(ages: Array) -> Array:
     """Return each age's place in `AGES`."""
     places = np.searchsorted(_FLOORS, ages, side="right") - 1
     return np.where(np.isnat(ages), AGES.index("unknown"), places)
-
-
-def _units(orders: pd.DataFrame, now: np.datetime64) -> Array:
-    """Return the units that had not shipped at a moment; NaN where that is not known."""
-    ordered, shipped = (_numbers(orders, f"units_{word}") for word in ("ordered", "shipped"))
-    untouched = instants(orders, "first_shipped_date") > now
-    moved = (instants(orders, "last_shipped_date") > now) | (closings(orders) > now)
-    left = np.where(moved, np.nan, np.maximum(ordered - shipped, 0))
-    return np.where(untouched, ordered, left)
-
-
-def _numbers(orders: pd.DataFrame, name: str) -> Array:
-    values = column(orders, name)
-    if values.isna().all():
-        return np.full(len(values), np.nan)
-    if values.dtype.kind not in "iuf":
-        raise TypeError(f"column {name!r} is {orders[name].dtype}, not numbers; convert it first")
-    return values.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _median_and_most(cells: Array, ages: Array, rows: int) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from trackstar_frames.measures._checks import by_columns, column, moment_of, require
 from trackstar_frames.measures._filling import Tables, check_tables, fill
-from trackstar_frames.measures._tally import totals, wilson
+from trackstar_frames.measures._tally import is_small, totals, wilson
 from trackstar_frames.measures._time import Array, instants
 
 __all__ = ["fill_rates"]
@@ -63,6 +63,7 @@ def fill_rates(
         - ``kit_units``: those of ``units_shipped`` that are parts of a kit.
         - ``unmatched_units``: units of ordered lines without a sku, and units shipped whose sku
           is null or on no line of their order; ``unmatched_share`` of units + units_shipped.
+        - ``small`` (bool): whether ``orders`` is below 30, as of `compliance_rate`.
         - ``left_out``: orders that are in none of these counts. ``orders + left_out`` sums to
           the orders given.
 
@@ -153,7 +154,8 @@ def _rates(sums: pd.DataFrame) -> pd.DataFrame:
     columns |= {name: sums[name] for name in ("units_shipped", "kit_units", "unmatched_units")}
     both = sums["units"] + sums["units_shipped"]
     columns["unmatched_share"] = _share(sums["unmatched_units"], both)
-    return pd.DataFrame({**columns, "left_out": sums["left_out"]}, index=sums.index)
+    columns |= {"small": is_small(sums["orders"].to_numpy()), "left_out": sums["left_out"]}
+    return pd.DataFrame(columns, index=sums.index)
 
 
 def _share(part: pd.Series[float], whole: pd.Series[float]) -> pd.Series[float]:

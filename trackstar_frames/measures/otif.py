@@ -11,9 +11,10 @@ import pandas as pd
 from trackstar_frames.measures._checks import by_columns, duration, moment_of
 from trackstar_frames.measures._filling import Tables, check_tables, fill
 from trackstar_frames.measures._judging import SHORT
-from trackstar_frames.measures._tally import tally, wilson
+from trackstar_frames.measures._tally import is_small, tally, wilson
 from trackstar_frames.measures._time import Array, TzLike, Zones, instants, local, period
-from trackstar_frames.measures.compliance import DueDay, ship_date_compliance
+from trackstar_frames.measures.compliance import ship_date_compliance
+from trackstar_frames.measures.policy import DueDay
 
 __all__ = ["ship_otif"]
 
@@ -70,6 +71,7 @@ def ship_otif(
           here, for the rest may have shipped in it.
         - ``rate`` (float64): otif / n, a share of 1; null where n is 0.
         - ``rate_low``, ``rate_high`` (float64): the 95 % Wilson interval; null where n is 0.
+        - ``small`` (bool): whether n is below 30, as of `compliance_rate`.
 
         The policy, as_of included, is in ``attrs["trackstar"]["compliance"]``.
 
@@ -147,5 +149,6 @@ def _table(states: pd.DataFrame) -> pd.DataFrame:
             "rate": rate,
             "rate_low": low,
             "rate_high": high,
+            "small": is_small(n.to_numpy()),
         }
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,9 @@ from matplotlib.colors import to_rgba
 
 from trackstar_frames.measures._checks import by_columns
 from trackstar_frames.measures._time import Array, TzLike
-from trackstar_frames.measures.compliance import compliance_rate, ship_date_compliance
+from trackstar_frames.measures.compliance import judged_by, one_policy
+from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
+from trackstar_frames.measures.rates import rates, warn_if_lost
 from trackstar_frames.plots._canvas import (
     MOST_ROWS,
     date_axis,
@@ -54,11 +56,12 @@ def plot_ship_date_compliance(
     by: str | Sequence[str] | None = None,
     freq: str | None = "W",
     ax: Axes | None = None,
+    policy: SlaPolicy | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
-    due_day: Literal["auto", "instant", "end"] = "auto",
-    tz: TzLike = "UTC",
-    ship_event: Literal["first", "last", "complete"] = "complete",
-    grace: str | dt.timedelta | np.timedelta64 = "0s",
+    due_day: DueDay | None = None,
+    tz: TzLike | None = None,
+    ship_event: ShipEvent | None = None,
+    grace: Length | None = None,
     **line_kws: Any,
 ) -> Axes:
     """Draw the on-time shipment rate with its 95 % Wilson interval and its n.
@@ -75,8 +78,8 @@ def plot_ship_date_compliance(
         a point for each group, the 20 with most orders due at most.
     ax
         Where to draw; a new figure by default. Counts of orders due stand on a second axis.
-    as_of, due_day, tz, ship_event, grace
-        As in `ship_date_compliance`.
+    policy, as_of, due_day, tz, ship_event, grace
+        As in `ship_date_compliance`. The policy stands under the title, in words.
     **line_kws
         Passed to `Axes.errorbar`.
 
@@ -89,8 +92,13 @@ def plot_ship_date_compliance(
     Raises
     ------
     TypeError, ValueError
-        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for a policy
-        beside a frame that has one.
+        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for another
+        policy beside a frame that has one.
+
+    Warns
+    -----
+    UserWarning
+        As `ship_date_compliance` and `compliance_rate`.
 
     Examples
     --------
@@ -102,16 +110,13 @@ def plot_ship_date_compliance(
     >>> ax.get_ylabel()
     'on-time shipment rate (%)'
     """
-    policy = {
-        "as_of": as_of,
-        "due_day": due_day,
-        "tz": tz,
-        "ship_event": ship_event,
-        "grace": grace,
-    }
-    compliance = _judged(orders, policy)
+    loose = {"due_day": due_day, "tz": tz, "ship_event": ship_event, "grace": grace}
+    given = any(value is not None for value in (policy, *loose.values()))
+    held_to = one_policy(policy, **loose) if given else None
+    compliance = judged_by(orders, held_to, as_of)
+    warn_if_lost(compliance)
     names = by_columns(compliance, by)
-    totals = compliance_rate(compliance, by)
+    totals = rates(compliance, by, None)
     if freq is None:
         axes, note = _points(ax, totals, names, line_kws)
     else:
@@ -120,18 +125,6 @@ def plot_ship_date_compliance(
     if not totals["n"].sum():
         say(axes, _why_empty(totals))
     return axes
-
-
-def _judged(orders: pd.DataFrame, policy: dict[str, Any]) -> pd.DataFrame:
-    plain = {"as_of": None, "due_day": "auto", "tz": "UTC", "ship_event": "complete", "grace": "0s"}
-    if not isinstance(orders, pd.DataFrame) or not {"outcome", "due_at"} <= set(orders.columns):
-        return ship_date_compliance(orders, **policy)
-    if changed := [name for name, value in policy.items() if value != plain[name]]:
-        raise ValueError(
-            f"this frame has been judged already; pass {', '.join(changed)} to "
-            f"ship_date_compliance, or plain orders here"
-        )
-    return orders
 
 
 def _points(
@@ -158,7 +151,7 @@ def _lines(
     line_kws: dict[str, Any],
 ) -> tuple[Axes, list[str]]:
     """Draw a line of rates over periods for each group, and bars of n behind them."""
-    every = _dated(compliance_rate(compliance, freq=freq))
+    every = _dated(rates(compliance, None, freq))
     due = np.flatnonzero(every["n"])
     drawn = slice(due[0], due[-1] + 1) if due.size else slice(0, 0)
     shown = every.iloc[drawn]
@@ -168,11 +161,11 @@ def _lines(
     axes = get_axes(ax, 4.5)
     _backdrop(axes, starts, ends, shown["n"].to_numpy())
     groups, note = largest(totals["n"], len(_LINES))
-    rates = _dated(compliance_rate(compliance, names, freq)) if names else every
+    split = _dated(rates(compliance, names, freq)) if names else every
     lines = []
     for place, group in enumerate(groups):
         # Every group has the same periods, and `totals` has the same order of groups.
-        rows = rates.iloc[group * len(every) : (group + 1) * len(every)].iloc[drawn]
+        rows = split.iloc[group * len(every) : (group + 1) * len(every)].iloc[drawn]
         shift = 0.5 + (place - (len(groups) - 1) / 2) * 0.09
         at = starts + shift * (ends - starts)
         lines.append(_line(axes, at, rows, ended, {**_style(place, len(groups)), **line_kws}))
@@ -248,7 +241,7 @@ def _reach(rates: pd.DataFrame) -> Array:
 def _as_of_day(compliance: pd.DataFrame) -> float:
     """Return as_of on the axis of days: in the policy's zone, in UTC if there are several."""
     policy = policy_of(compliance)
-    if "as_of" not in policy:
+    if policy.get("as_of") is None:
         return np.inf
     zone = policy["tz"] if isinstance(policy["tz"], str) else "UTC"
     moment = pd.Timestamp(policy["as_of"]).tz_convert(zone).tz_localize(None)
@@ -261,7 +254,7 @@ def _zone(compliance: pd.DataFrame) -> str:
 
 
 def _basis(compliance: pd.DataFrame, totals: pd.DataFrame) -> list[str]:
-    """Say what the rates stand on: n, what is left out, as-of and policy."""
+    """Say what the rates stand on: n, what is left out, as-of, and the policy in words."""
     sums, policy = totals.sum(), policy_of(compliance)
     words = [
         f"n = {sums['n']:,.0f} orders due",
@@ -269,14 +262,8 @@ def _basis(compliance: pd.DataFrame, totals: pd.DataFrame) -> list[str]:
         f"{sums['not_evaluable']:,.0f} not evaluable",
         as_of_words(compliance),
     ]
-    if policy:
-        grace = policy["grace"]
-        words += [
-            f"ship event: {policy['ship_event']}",
-            f"due day: {policy['due_day']} ({_zone(compliance)})",
-            "no grace" if grace == "00:00:00" else f"grace {grace}",
-        ]
-    return [*words, "95 % Wilson intervals"]
+    text = policy.get("text") or "the policy is not known"
+    return [*words, "95 % Wilson intervals", printable(text, len(text))]
 
 
 def _why_empty(totals: pd.DataFrame) -> str:
