@@ -190,12 +190,12 @@ def two_orders(**attrs):
 
 def test_plain_orders_are_judged_by_the_policy():
     policy = SlaPolicy(tz="Asia/Tokyo")
-    for chosen, as_of in [
+    for frame, as_of in [
         (two_orders(), "2026-03-04"),
         (two_orders(trackstar={"fetched_at": "2026-03-04"}), None),
     ]:
-        table = compliance_rate(given, "channel", "W", policy=policy, as_of=as_of)
-        judged_first = ship_date_compliance(given, policy, as_of=as_of)
+        table = compliance_rate(frame, "channel", "W", policy=policy, as_of=as_of)
+        judged_first = ship_date_compliance(frame, policy, as_of=as_of)
         expected = compliance_rate(judged_first, "channel", "W")
         pd.testing.assert_frame_equal(table, expected)
         assert table.attrs == expected.attrs
