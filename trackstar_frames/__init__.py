@@ -11,8 +11,9 @@ Fetch with `fetch_orders_df` (orders) or `fetch_orders` (orders, lines, shipment
 packages); keep with `write_snapshot`, `export_orders` and `sync_orders`; judge with
 `ship_date_compliance`, `fill_rates` and `ship_otif`; see what is open, and how long orders take,
 with `backlog` and `cycle_time`; compare two snapshots with `diff_snapshots` and
-`status_transitions`; draw with `plot_status_mix`, `plot_ship_date_compliance` and
-`plot_status_transitions`.
+`status_transitions`; draw with `plot_overview` (all on one page), `plot_status_mix`,
+`plot_ship_date_compliance`, `plot_compliance_heatmap`, `plot_lateness`, `plot_backlog`,
+`plot_cycle_time` and `plot_status_transitions`.
 """
 
 from __future__ import annotations
@@ -60,6 +61,11 @@ from trackstar_frames.thinning import thin_snapshots
 
 if TYPE_CHECKING:
     from trackstar_frames.plots import (
+        plot_backlog,
+        plot_compliance_heatmap,
+        plot_cycle_time,
+        plot_lateness,
+        plot_overview,
         plot_ship_date_compliance,
         plot_status_mix,
         plot_status_transitions,
@@ -97,6 +103,11 @@ __all__ = [
     "fill_rates",
     "list_snapshots",
     "order_history",
+    "plot_backlog",
+    "plot_compliance_heatmap",
+    "plot_cycle_time",
+    "plot_lateness",
+    "plot_overview",
     "plot_ship_date_compliance",
     "plot_status_mix",
     "plot_status_transitions",
