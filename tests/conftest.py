@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,9 @@ from trackstar_frames.sandbox import Sandbox
 
 os.environ["MPLBACKEND"] = "Agg"
 
+#: What the images in plots/baseline were made by; see plots/test_images.py.
+MATPLOTLIB = "3.11."
+
 _SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
 settings.register_profile("everyday", max_examples=20, deadline=None, suppress_health_check=_SLOW)
 settings.register_profile("slow", max_examples=300, deadline=None, suppress_health_check=_SLOW)
@@ -27,7 +31,12 @@ settings.register_profile("slow", max_examples=300, deadline=None, suppress_heal
 _FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "netrc", "ci")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
+    # Each matplotlib draws letters a little differently: images are compared by the one that
+    # made them, and only drawn by all others.
+    if version("matplotlib").startswith(MATPLOTLIB):
+        config.option.mpl = True
     profile = "slow" if is_slow(config) else "everyday"
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", profile))
 

@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgb
 
 from trackstar_frames.measures import SlaPolicy, compliance_rate, ship_date_compliance, status_mix
 from trackstar_frames.plots import plot_ship_date_compliance, plot_status_mix
-from trackstar_frames.plots.status import _LOOKS
+from trackstar_frames.plots._looks import STATUSES
 from trackstar_frames.schema import LIFECYCLE
 
 AS_OF = "2026-03-04T12:00:00+00:00"
@@ -246,7 +246,7 @@ def test_groups_or_periods():
 
 
 def test_the_path_goes_from_light_to_dark():
-    greys = [np.dot(to_rgb(_LOOKS[name][0]), (0.299, 0.587, 0.114)) for name in LIFECYCLE[:7]]
+    greys = [np.dot(to_rgb(STATUSES[name].colour), (0.299, 0.587, 0.114)) for name in LIFECYCLE[:7]]
     assert (np.diff(greys) < -0.05).all()
 
 
@@ -260,4 +260,4 @@ def test_the_legend_explains_what_is_drawn_and_nothing_else():
     axes = plot_status_mix(many, by="channel")
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["open (59)"]
     colours = [to_rgb(bar.get_facecolor()) for bar in axes.get_legend().get_patches()]
-    assert colours == [to_rgb(_LOOKS["open"][0])]
+    assert colours == [to_rgb(STATUSES["open"].colour)]

@@ -12,8 +12,9 @@ packages); keep with `write_snapshot`, `export_orders` and `sync_orders`; see wh
 `data_quality`; judge with `ship_date_compliance` by an `SlaPolicy`, `fill_rates` and
 `ship_otif`; see what is open or late, and how long orders take, with `backlog`, `late_orders` and
 `cycle_time`; compare two snapshots with `diff_snapshots` and `status_transitions`; draw with
-`plot_status_mix`,
-`plot_ship_date_compliance` and `plot_status_transitions`.
+`plot_overview` (all on one page), `plot_status_mix`, `plot_ship_date_compliance`,
+`plot_compliance_heatmap`, `plot_lateness`, `plot_backlog`, `plot_cycle_time` and
+`plot_status_transitions`.
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ from trackstar_frames.thinning import thin_snapshots
 
 if TYPE_CHECKING:
     from trackstar_frames.plots import (
+        plot_backlog,
+        plot_compliance_heatmap,
+        plot_cycle_time,
+        plot_lateness,
+        plot_overview,
         plot_ship_date_compliance,
         plot_status_mix,
         plot_status_transitions,
@@ -104,6 +110,11 @@ __all__ = [
     "late_orders",
     "list_snapshots",
     "order_history",
+    "plot_backlog",
+    "plot_compliance_heatmap",
+    "plot_cycle_time",
+    "plot_lateness",
+    "plot_overview",
     "plot_ship_date_compliance",
     "plot_status_mix",
     "plot_status_transitions",

@@ -191,6 +191,13 @@ def cycle_time_curve(
     return table
 
 
+def followed(orders: pd.DataFrame, moment: pd.Timestamp) -> Array:
+    """Return for how long each order in the curve was open, as far as is known, shortest first."""
+    lives = _lives(orders, moment)
+    lengths: Array = np.sort(lives.length[_used(lives)])
+    return lengths
+
+
 def _lives(orders: pd.DataFrame, moment: pd.Timestamp) -> _Lives:
     now = np.datetime64(moment.tz_localize(None), "us")
     created, complete = (
@@ -216,8 +223,13 @@ def _flags(state: Array) -> pd.DataFrame:
     return pd.DataFrame({**flags, "not_evaluable": state == _NOT_EVALUABLE}).astype(np.int64)
 
 
+def _used(lives: _Lives) -> Array:
+    used: Array = (lives.state == SHIPPED) | (lives.state == OPEN)
+    return used
+
+
 def _curve(groups: Array, lives: _Lives) -> Curve:
-    used = (lives.state == SHIPPED) | (lives.state == OPEN)
+    used = _used(lives)
     return product_limit(groups[used], lives.length[used], lives.state[used] == SHIPPED)
 
 

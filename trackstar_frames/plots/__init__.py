@@ -1,15 +1,29 @@
 """Pictures of what the measures computed; the only room with matplotlib.
 
-Each function draws on `ax`, or on a new figure with constrained layout, and returns the axes.
-None shows, saves, fetches or changes matplotlib's settings. Every picture says how many orders
-it stands on, and as of when.
+Each function draws on `ax`, or on a new figure with constrained layout, and returns the axes;
+`plot_overview` makes a page of them. None shows, saves, fetches or changes matplotlib's settings.
+Every picture says how many orders it stands on, and as of when.
 """
 
 try:
+    from trackstar_frames.plots.backlog import plot_backlog
     from trackstar_frames.plots.compliance import plot_ship_date_compliance
+    from trackstar_frames.plots.cycle_time import plot_cycle_time
+    from trackstar_frames.plots.heatmap import plot_compliance_heatmap
+    from trackstar_frames.plots.lateness import plot_lateness
+    from trackstar_frames.plots.overview import plot_overview
     from trackstar_frames.plots.status import plot_status_mix
     from trackstar_frames.plots.transitions import plot_status_transitions
 except ModuleNotFoundError as error:
     raise ImportError(f"{error}; the pictures need the extra 'plots'", name=error.name) from error
 
-__all__ = ["plot_ship_date_compliance", "plot_status_mix", "plot_status_transitions"]
+__all__ = [
+    "plot_backlog",
+    "plot_compliance_heatmap",
+    "plot_cycle_time",
+    "plot_lateness",
+    "plot_overview",
+    "plot_ship_date_compliance",
+    "plot_status_mix",
+    "plot_status_transitions",
+]

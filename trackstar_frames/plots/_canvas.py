@@ -18,6 +18,11 @@ from trackstar_frames.measures._time import Array, period
 
 MOST_ROWS = 20
 _SPELT = {"D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
+HOUR = np.timedelta64(1, "h")
+_HOURS_UP_TO, _ROUND_DAYS = 48, 100
+_CAPTION = "caption"
+_LINE = 11.3  # points from one line of a caption to the next
+_DOT = "\u00a0· "  # the no-break space keeps the dot at the end of a line
 # matplotlib gives its dates no types.
 _dates: Any = dates
 
@@ -123,9 +128,8 @@ def legend(
 def headline(axes: Axes, title: str, names: list[str], note: list[str]) -> None:
     """Put the title over the axes, and between the two what the picture stands on."""
     by = f" by {named(tuple(names))}" if names else ""
-    # A no-break space keeps the dot at the end of a line.
-    lines = textwrap.wrap("\u00a0· ".join(note), _letters(axes))
-    axes.set_title(title + by, loc="left", pad=8 + 10.5 * len(lines))
+    lines = textwrap.wrap(_DOT.join(note), _letters(axes))
+    axes.set_title(title + by, loc="left", pad=8 + _LINE * len(lines))
     text = axes.annotate(
         "\n".join(lines),
         (0, 1),
@@ -135,8 +139,35 @@ def headline(axes: Axes, title: str, names: list[str], note: list[str]) -> None:
         va="bottom",
         fontsize="small",
         color="0.35",
+        gid=_CAPTION,
     )
     text.set_in_layout(False)
+
+
+def recaption(axes: Axes, known: Sequence[str]) -> None:
+    """Leave out of a caption what the page says already, and fit it to the drawn axes."""
+    text = next(text for text in axes.texts if text.get_gid() == _CAPTION)
+    parts = text.get_text().replace("\n", " ").split(_DOT)
+    kept = [part for part in parts if part.startswith("n =") or part not in known]
+    points = axes.get_window_extent().width / axes.figure.dpi * 72
+    lines = textwrap.wrap(_DOT.join(kept), max(int(points / 4.5), 30))
+    text.set_text("\n".join(lines))
+    axes.set_title(axes.get_title(loc="left"), loc="left", pad=8 + _LINE * len(lines))
+
+
+def legend_inside(axes: Axes, columns: int, *, above: bool) -> None:
+    """Move a legend into narrow axes, and (or) what is drawn down from under it."""
+    if not (old := axes.get_legend()):
+        return
+    labels = [text.get_text() for text in old.get_texts()]
+    handles: list[Any] = old.legend_handles
+    style: dict[str, Any] = {"loc": "upper right", "fontsize": "x-small", "ncols": columns}
+    style |= {"framealpha": 0.85, "edgecolor": "none", "columnspacing": 1.0}
+    axes.legend(handles, labels, **style).set_in_layout(False)
+    if above:
+        lines = -(-len(labels) // columns)
+        height = axes.get_window_extent().height / axes.figure.dpi * 72
+        axes.set_ylim(0, axes.get_ylim()[1] / max(1 - (8 + 13 * lines) / height, 0.3))
 
 
 def _letters(axes: Axes) -> int:
@@ -170,6 +201,24 @@ def stamped(moment: str | None) -> str:
     stamp = pd.Timestamp(moment)
     stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
     return f"{stamp:%Y-%m-%d %H:%M} UTC"
+
+
+def lasting(length: Any) -> str:
+    """Spell a length of time, or so many hours, in the unit that suits it; null is unknown."""
+    # Not as a Timedelta, which may end before the 292nd year.
+    hours = float(length if isinstance(length, float) else length / HOUR)
+    if np.isnan(hours):
+        return "unknown"
+    if abs(hours) >= _HOURS_UP_TO:
+        days = hours / 24
+        return f"{days:,.0f} days" if abs(days) >= _ROUND_DAYS else f"{days:.1f} days"
+    return f"{hours:.0f} h" if abs(hours) >= 1 else f"{hours * 60:.0f} min"
+
+
+def share(part: float) -> str:
+    """Write a share so that some are never none, and most never all."""
+    words = f"{part:.1%}".replace("%", " %")
+    return {"0.0 %": "<0.1 %", "100.0 %": ">99.9 %"}.get(words, words) if 0 < part < 1 else words
 
 
 def named(label: object) -> str:

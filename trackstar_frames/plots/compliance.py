@@ -13,13 +13,12 @@ from matplotlib.colors import to_rgba
 
 from trackstar_frames.measures._checks import by_columns
 from trackstar_frames.measures._time import Array, TzLike
-from trackstar_frames.measures.compliance import judged_by, one_policy
+from trackstar_frames.measures.compliance import one_policy
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
-from trackstar_frames.measures.rates import rates, warn_if_lost
+from trackstar_frames.measures.rates import rates
 from trackstar_frames.plots._canvas import (
     MOST_ROWS,
     date_axis,
-    days,
     get_axes,
     group_axis,
     headline,
@@ -27,13 +26,11 @@ from trackstar_frames.plots._canvas import (
     legend,
     named,
     percent_axis,
-    policy_of,
-    printable,
     say,
     spans,
     spelt,
 )
-from trackstar_frames.plots._canvas import as_of as as_of_words
+from trackstar_frames.plots._judged import as_of_day, basis, judged, why_empty, zone_of
 
 __all__ = ["plot_ship_date_compliance"]
 
@@ -113,17 +110,18 @@ def plot_ship_date_compliance(
     loose = {"due_day": due_day, "tz": tz, "ship_event": ship_event, "grace": grace}
     given = any(value is not None for value in (policy, *loose.values()))
     held_to = one_policy(policy, **loose) if given else None
-    compliance = judged_by(orders, held_to, as_of)
-    warn_if_lost(compliance)
+    compliance = judged(orders, held_to, as_of)
     names = by_columns(compliance, by)
     totals = rates(compliance, by, None)
     if freq is None:
         axes, note = _points(ax, totals, names, line_kws)
     else:
         axes, note = _lines(ax, compliance, totals, names=names, freq=freq, line_kws=line_kws)
-    headline(axes, "Ship-date compliance", names, [*_basis(compliance, totals), *note])
+    headline(
+        axes, "Ship-date compliance", names, [*basis(compliance, totals, has_intervals=True), *note]
+    )
     if not totals["n"].sum():
-        say(axes, _why_empty(totals))
+        say(axes, why_empty(totals))
     return axes
 
 
@@ -156,7 +154,7 @@ def _lines(
     drawn = slice(due[0], due[-1] + 1) if due.size else slice(0, 0)
     shown = every.iloc[drawn]
     starts, ends = spans(shown.index, freq)
-    ended = ends <= _as_of_day(compliance)
+    ended = ends <= as_of_day(compliance)
 
     axes = get_axes(ax, 4.5)
     _backdrop(axes, starts, ends, shown["n"].to_numpy())
@@ -174,7 +172,7 @@ def _lines(
             f"{named(totals.index[group])} (n = {totals['n'].iloc[group]:,})" for group in groups
         ]
         legend(axes, lines, labels, named(tuple(names)), beside=1.12)
-    date_axis(axes, starts, ends, f"due, by {spelt(freq)} ({_zone(compliance)})")
+    date_axis(axes, starts, ends, f"due, by {spelt(freq)} ({zone_of(compliance)})")
     percent_axis(axes.yaxis, _RATE)
     if not (ended & (shown["pending"] == 0)).all():
         note.append("hollow: orders of the period can still change it")
@@ -236,37 +234,3 @@ def _backdrop(axes: Axes, starts: Array, ends: Array, n: Array) -> None:
 
 def _reach(rates: pd.DataFrame) -> Array:
     return np.array([rates["rate"] - rates["rate_low"], rates["rate_high"] - rates["rate"]])
-
-
-def _as_of_day(compliance: pd.DataFrame) -> float:
-    """Return as_of on the axis of days: in the policy's zone, in UTC if there are several."""
-    policy = policy_of(compliance)
-    if policy.get("as_of") is None:
-        return np.inf
-    zone = policy["tz"] if isinstance(policy["tz"], str) else "UTC"
-    moment = pd.Timestamp(policy["as_of"]).tz_convert(zone).tz_localize(None)
-    return float(days(np.array([moment.to_datetime64()]))[0])
-
-
-def _zone(compliance: pd.DataFrame) -> str:
-    tz = policy_of(compliance).get("tz", "UTC")
-    return printable(tz) if isinstance(tz, str) else "warehouses' own time"
-
-
-def _basis(compliance: pd.DataFrame, totals: pd.DataFrame) -> list[str]:
-    """Say what the rates stand on: n, what is left out, as-of, and the policy in words."""
-    sums, policy = totals.sum(), policy_of(compliance)
-    words = [
-        f"n = {sums['n']:,.0f} orders due",
-        f"{sums['pending']:,.0f} pending",
-        f"{sums['not_evaluable']:,.0f} not evaluable",
-        as_of_words(compliance),
-    ]
-    text = policy.get("text") or "the policy is not known"
-    return [*words, "95 % Wilson intervals", printable(text, len(text))]
-
-
-def _why_empty(totals: pd.DataFrame) -> str:
-    if totals["pending"].sum():
-        return "no orders due yet"
-    return "no orders that can be judged" if totals["not_evaluable"].sum() else "no orders"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from trackstar_frames.measures._checks import by_columns
+from trackstar_frames.measures._checks import by_columns, fetched_at
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.status import NO_STATUS, status_mix
+from trackstar_frames.measures.status import status_mix
 from trackstar_frames.plots._canvas import (
     MOST_ROWS,
-    as_of,
     count_axis,
     date_axis,
     get_axes,
@@ -26,20 +25,12 @@ from trackstar_frames.plots._canvas import (
     say,
     spans,
     spelt,
+    stamped,
 )
-from trackstar_frames.schema import LIFECYCLE
+from trackstar_frames.plots._looks import look_of
 
 __all__ = ["plot_status_mix"]
 
-# The path goes from light to dark, so that its order survives print and every kind of eye; what
-# is off the path has hues of its own, told apart by hatches too.
-_PATH = ("#f7f09a", "#c7e9b4", "#7fcdbb", "#41b6c4", "#1d91c0", "#225ea8", "#0c2c84")
-_OFF_PATH = (("#e69f00", "///"), ("#d55e00", "xxx"), ("#8c8c8c", ""), ("#cc79a7", "..."))
-_LOOKS: Mapping[str, tuple[str, str]] = {
-    **dict(zip(LIFECYCLE, [*((colour, "") for colour in _PATH), *_OFF_PATH], strict=True)),
-    NO_STATUS: ("#dcdcdc", "|||"),
-}
-_UNKNOWN = ("#5d3a1a", "+++")
 # More bars than this stand without gaps: the white between them would be all there is to see.
 _MOST_GAPS = 60
 
@@ -102,7 +93,9 @@ def plot_status_mix(
     count_axis(axes.xaxis if freq is None else axes.yaxis, normalize=normalize)
     labels = [f"{printable(status)} ({counts[status].sum():,})" for status in bars]
     legend(axes, list(bars.values()), labels, "status")
-    headline(axes, "Orders by status", names, [f"n = {n.sum():,} orders", as_of(orders), *note])
+    # Not as of the moment that orders were judged at: their status is that of the data.
+    basis = [f"n = {n.sum():,} orders", f"as of {stamped(fetched_at(orders))}"]
+    headline(axes, "Orders by status", names, [*basis, *note])
     if not n.sum():
         say(axes, "no orders")
     return axes
@@ -155,10 +148,15 @@ def _stack(
     done = np.zeros(len(table))
     drawn = {}
     for status in table.columns[(table != 0).any()]:
-        colour, hatch = _LOOKS.get(status, _UNKNOWN)
+        look = look_of(status)
         values = table[status].to_numpy()
         some = values > 0
-        style = {"color": colour, "hatch": "" if dense else hatch, **edges, base: done[some]}
+        style = {
+            "color": look.colour,
+            "hatch": "" if dense else look.hatch,
+            **edges,
+            base: done[some],
+        }
         width = size if dense else size * 0.94
         drawn[status] = draw(at[some], values[some], width[some], **{**style, **bar_kws})[0]
         done = done + values

@@ -1,0 +1,101 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from trackstar_frames import plot_lateness, ship_date_compliance
+from trackstar_frames.plots.lateness import _KINDS
+
+DUE = np.datetime64("2026-02-10T12:00", "us")
+
+
+def shipped(days, **policy):
+    """Judge orders shipped so many days after they are due."""
+    after = (np.array(days, dtype=float) * 86400e6).astype("m8[us]")
+    stamps = pd.DatetimeIndex(DUE + after).tz_localize("UTC")
+    orders = pd.DataFrame({"status": "fulfilled", "complete_shipped_date": stamps})
+    orders["last_shipped_date"] = stamps
+    orders["required_ship_date"] = pd.Timestamp(DUE, tz="UTC")
+    orders["created_date"] = pd.Timestamp("2000-01-01", tz="UTC")
+    return ship_date_compliance(orders, as_of="9999-01-01", **policy)
+
+
+def test_each_order_is_in_one_bar_of_its_kind(orders, legend):
+    judged = ship_date_compliance(orders(500))
+    axes = plot_lateness(judged)
+    counts = judged["outcome"].value_counts()
+    early = (judged["outcome"] == "on_time") & (judged["lateness"] <= -pd.Timedelta(days=1))
+    expected = [
+        early.sum(),
+        counts["on_time"] - early.sum(),
+        counts["late_shipped"],
+        counts["late_open"],
+    ]
+    assert legend(axes) == [f"{kind} ({n})" for kind, n in zip(_KINDS, expected, strict=True)]
+    assert [sum(bar.get_height() for bar in pile) for pile in axes.containers] == expected
+
+
+def test_bars_hold_the_orders_of_their_days():
+    days = pd.Series([-9, -2.5, -2.5, -1, -0.25, 0, 0.5, 1, 3, 6.5])
+    axes = plot_lateness(shipped(days))
+    (width,) = {round(bar.get_width(), 6) for bar in axes.patches}
+    assert width == 0.5
+    found = {}
+    for bar in axes.patches:
+        end = round(bar.get_x() + width, 6)
+        found[end] = found.get(end, 0) + bar.get_height()
+    # A bar ends with its right edge, as what is on time ends with the moment that is due.
+    assert found == (np.ceil(days / width) * width).value_counts().to_dict()
+
+
+def test_early_is_a_day_or_more_and_on_time_up_to_the_moment(legend):
+    axes = plot_lateness(shipped([-1.5, -1, -0.9, 0, 0.001]))
+    assert legend(axes) == [
+        "early, by a day or more (2)",
+        "on time (2)",
+        "late, shipped (1)",
+    ]
+
+
+def test_what_lies_far_out_is_put_together_and_told(words):
+    days = [*np.tile([-1.5, 1.5], 200), -5000, 700.2, 900]
+    axes = plot_lateness(shipped(days))
+    said = words(axes)
+    assert "1 earlier (up to 5,000 days) and 2 later (up to 900 days)" in said
+    low, high = axes.get_xlim()
+    assert -60 < low < high < 60  # hours
+    assert sum(bar.get_height() for bar in axes.patches) == len(days)
+    labels = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert labels[-2].startswith("< \u2212")
+    assert labels[-1].startswith("> ")
+    assert "due" in labels
+
+
+def test_a_stray_date_does_not_take_the_room_of_a_few():
+    axes = plot_lateness(shipped([-1, -1, 0.5, 1, 1, 2, 700_000 / 300]))
+    low, high = axes.get_xlim()
+    assert high - low < 60
+
+
+def test_all_may_lie_far_out(words):
+    axes = plot_lateness(shipped([600_000, 600_010, 600_020]))
+    assert "half are late by 600,010 days or more" in words(axes)
+    assert len(axes.get_xticks()) < 12
+    assert sum(bar.get_height() for bar in axes.patches) == 3
+
+
+def test_a_grace_is_marked():
+    axes = plot_lateness(shipped([-1, 1, 5], grace="36h"))
+    due, grace = (line.get_xdata()[0] for line in axes.lines)
+    assert (due, grace) == (0, 1.5)
+    assert len(plot_lateness(shipped([-1, 1, 5])).lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("days", "said"), [([-2, -2, 1], "early by 2.0 days"), ([1, 1.5, 3], "late by 36 h")]
+)
+def test_the_middle_is_told(days, said, words):
+    assert f"half are {said} or more" in words(plot_lateness(shipped(days)))
+
+
+def test_short_spans_are_hours(words):
+    assert "hours from due" in words(plot_lateness(shipped([0.1, 0.2, -0.3])))

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from trackstar_frames.plots._looks import GROUPS, OTHERS, look_of
+from trackstar_frames.plots.lateness import _KINDS
+
+#: How people without one kind of cones see, after Viénot, Brettel and Mollon (1999), in linear RGB.
+BLIND = {
+    "none": np.eye(3),
+    "red": np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]]),
+    "green": np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]]),
+    "all": np.tile([0.2126, 0.7152, 0.0722], (3, 1)),
+}
+
+
+def seen(colour, kind):
+    linear = np.array(to_rgb(colour)) ** 2.2
+    return np.clip(BLIND[kind] @ linear, 0, 1) ** (1 / 2.2)
+
+
+@pytest.mark.parametrize("kind", BLIND)
+@pytest.mark.parametrize("looks", [[*GROUPS, OTHERS], list(_KINDS.values())])
+def test_bars_differ_in_hatch_or_in_colours_that_everybody_sees(kind, looks):
+    for place, one in enumerate(looks):
+        for other in looks[:place]:
+            apart = np.abs(seen(one.colour, kind) - seen(other.colour, kind)).max()
+            assert one.hatch != other.hatch or apart > 0.15
+
+
+def test_lines_differ_without_colour():
+    assert len({(look.marker, look.stroke) for look in GROUPS}) == len(GROUPS)
+    assert len({look.marker for look in GROUPS}) == len(GROUPS)
+
+
+def test_an_unknown_status_has_a_look():
+    assert look_of("zz").hatch

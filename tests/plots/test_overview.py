@@ -1,0 +1,109 @@
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from trackstar_frames import (
+    backlog,
+    compliance_rate,
+    cycle_time,
+    plot_overview,
+    ship_date_compliance,
+)
+
+
+def texts(page):
+    """Read the head of the page, and the titles and captions of its pictures."""
+    head = [text.get_text() for text in page.subfigs[0].texts]
+    pictures = [axes for part in page.subfigs for axes in part.axes if axes.get_title(loc="left")]
+    captions = {axes.get_title(loc="left"): axes.texts for axes in pictures}
+    return head, {
+        title: " ".join(" ".join(text.get_text() for text in found).split())
+        for title, found in captions.items()
+    }
+
+
+def test_the_headline_figures_are_those_of_the_measures(orders):
+    frame = orders(500)
+    judged = ship_date_compliance(frame)
+    rate = compliance_rate(judged).iloc[0]
+    table, row = backlog(frame), cycle_time(frame).iloc[0]
+    head, _ = texts(plot_overview(frame))
+    said = "\n".join(head)
+    assert f"{rate['rate']:.1%}".replace("%", " %") in head
+    assert f"n = {rate['n']:.0f} orders due, 95 % interval {100 * rate['rate_low']:.1f} to " in said
+    assert str(table["n"].sum()) in head
+    work = table["n"].sum() / table.attrs["trackstar"]["backlog"]["pace"]
+    assert f"{work:.1f} days of work" in said
+    assert f"{rate['late_open']:.0f}" in head
+    assert f"{row['median'] / pd.Timedelta(hours=1):.0f} h" in head
+    assert f"n = {row['n']}, open orders counted in" in said
+    assert "as of 2026-03-04 12:00 UTC" in said
+    assert "ship event: complete" in said
+
+
+def test_every_picture_is_there_with_its_n_and_says_nothing_twice(orders):
+    _, pictures = texts(plot_overview(orders(500)))
+    assert list(pictures) == [
+        "Orders by status",
+        "Ship-date compliance",
+        "Backlog ageing",
+        "Lateness of orders",
+        "Cycle time",
+    ]
+    assert all("n = " in caption for caption in pictures.values())
+    assert not any("as of" in caption for caption in pictures.values())
+
+
+def test_it_is_one_new_page_of_the_shape_of_a4(orders):
+    before = plt.figure()
+    page = plot_overview(orders(50))
+    width, height = page.get_size_inches()
+    assert width / height == pytest.approx(297 / 210, abs=0.001)
+    assert plt.get_fignums() == [before.number, page.number]
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_little_is_drawn_too(rows, orders):
+    head, pictures = texts(plot_overview(orders(rows)))
+    assert len(pictures) == 5
+    assert ("none due" in head) == (rows == 0)
+    assert ("unknown" in head) == (rows == 0)
+
+
+def test_a_judged_frame_brings_its_policy_and_moment(orders):
+    frame = orders(300)
+    judged = ship_date_compliance(frame, as_of="2026-02-01", tz="America/New_York")
+    head, pictures = texts(plot_overview(judged))
+    said = "\n".join(head)
+    assert "as of 2026-02-01 00:00 UTC" in said
+    assert "(America/New_York)" in said
+    assert str(backlog(frame, as_of="2026-02-01")["n"].sum()) in head
+    # The statuses are as the data have them, whatever the moment asked about.
+    assert "as of 2026-03-04 12:00 UTC" in pictures["Orders by status"]
+
+
+def test_an_unknown_moment_is_warned_of_once(orders):
+    frame = orders(30)
+    frame.attrs = {}
+    with pytest.warns(UserWarning, match="do not say when they were fetched") as warned:
+        plot_overview(frame)
+    assert len(warned) == 1
+
+
+def test_legends_stand_on_nothing(orders):
+    page = plot_overview(orders(500))
+    page.draw_without_rendering()
+    for axes in page.subfigs[2].axes[:2]:
+        low = axes.get_legend().get_window_extent().y0
+        assert max(bar.get_window_extent().y1 for bar in axes.patches) < low
+
+
+def test_captions_stand_in_their_places(orders):
+    page = plot_overview(orders(500))
+    page.draw_without_rendering()
+    for part in page.subfigs[1:]:
+        pictures = [axes for axes in part.axes if axes.get_title(loc="left")]
+        edges = [axes.get_tightbbox().x0 for axes in pictures[1:]] + [part.bbox.x1]
+        for axes, edge in zip(pictures, edges, strict=True):
+            caption = next(text for text in axes.texts if text.get_gid() == "caption")
+            assert caption.get_window_extent().x1 < edge + 20

@@ -1,0 +1,62 @@
+"""What the pictures of due dates share: judged orders, and what is said of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+
+from trackstar_frames.measures.compliance import judged_by
+from trackstar_frames.measures.policy import SlaPolicy
+from trackstar_frames.measures.rates import warn_if_lost
+from trackstar_frames.plots._canvas import as_of as as_of_words
+from trackstar_frames.plots._canvas import days, policy_of, printable
+
+__all__ = ["as_of_day", "basis", "judged", "why_empty", "zone_of"]
+
+
+def judged(
+    orders: pd.DataFrame, policy: SlaPolicy | None, as_of: str | dt.date | np.datetime64 | None
+) -> pd.DataFrame:
+    """Judge orders, unless they have been judged so; the warnings point at the picture's caller."""
+    compliance = judged_by(orders, policy, as_of, stacklevel=4)
+    warn_if_lost(compliance, stacklevel=4)
+    return compliance
+
+
+def as_of_day(compliance: pd.DataFrame) -> float:
+    """Return as_of on the axis of days: in the policy's zone, in UTC if there are several."""
+    policy = policy_of(compliance)
+    if policy.get("as_of") is None:
+        return np.inf
+    zone = policy["tz"] if isinstance(policy["tz"], str) else "UTC"
+    moment = pd.Timestamp(policy["as_of"]).tz_convert(zone).tz_localize(None)
+    return float(days(np.array([moment.to_datetime64()]))[0])
+
+
+def zone_of(compliance: pd.DataFrame) -> str:
+    tz = policy_of(compliance).get("tz", "UTC")
+    return printable(tz) if isinstance(tz, str) else "warehouses' own time"
+
+
+def basis(
+    compliance: pd.DataFrame, totals: pd.DataFrame, *, has_intervals: bool = False
+) -> list[str]:
+    """Say what the rates stand on: n, what is left out, as-of, and the policy in words."""
+    sums, policy = totals.sum(), policy_of(compliance)
+    words = [
+        f"n = {sums['n']:,.0f} orders due",
+        f"{sums['pending']:,.0f} pending",
+        f"{sums['not_evaluable']:,.0f} not evaluable",
+        as_of_words(compliance),
+    ]
+    text = policy.get("text") or "the policy is not known"
+    words += ["95 % Wilson intervals"] if has_intervals else []
+    return [*words, printable(text, len(text))]
+
+
+def why_empty(totals: pd.DataFrame) -> str:
+    if totals["pending"].sum():
+        return "no orders due yet"
+    return "no orders that can be judged" if totals["not_evaluable"].sum() else "no orders"

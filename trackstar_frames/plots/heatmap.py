@@ -1,0 +1,230 @@
+"""The on-time shipment rate by group and period, as a map."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
+
+from trackstar_frames.measures._checks import by_columns
+from trackstar_frames.measures._tally import SMALL
+from trackstar_frames.measures._time import Array
+from trackstar_frames.measures.policy import SlaPolicy
+from trackstar_frames.measures.rates import rates
+from trackstar_frames.plots._canvas import (
+    MOST_ROWS,
+    date_axis,
+    get_axes,
+    group_axis,
+    headline,
+    largest,
+    legend,
+    say,
+    spans,
+    spelt,
+)
+from trackstar_frames.plots._judged import as_of_day, basis, judged, why_empty, zone_of
+
+__all__ = ["plot_compliance_heatmap"]
+
+_MOST_PERIODS = 26
+#: Where the classes of rates begin. They are close where most rates are.
+_FLOORS = np.array([0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98])
+_COLOURS = tuple(to_rgb(colormaps["cividis"](place)) for place in np.linspace(0, 1, len(_FLOORS)))
+_NAMES = (
+    "below 50 %",
+    "50 to 70 %",
+    "70 to 80 %",
+    "80 to 90 %",
+    "90 to 95 %",
+    "95 to 98 %",
+    "98 to 100 %",
+)
+_NOTHING = "0.93"
+_LIGHT = 0.45  # from this lightness on, black is read better than white
+_LEAST_LETTERS = 5.5  # points; below, cells stay without words
+
+
+class _Cells(NamedTuple):
+    """What the map shows: a row for each group, a column for each period."""
+
+    n: Array
+    on_time: Array
+    pending: Array
+    starts: Array
+    ends: Array
+
+
+def plot_compliance_heatmap(
+    orders: pd.DataFrame,
+    *,
+    by: str | Sequence[str] | None = "warehouse_id",
+    freq: str = "W",
+    policy: SlaPolicy | None = None,
+    as_of: str | dt.date | np.datetime64 | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    r"""Draw the on-time shipment rate of each group in each period as a map.
+
+    Parameters
+    ----------
+    orders
+        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy then
+        holds.
+    by
+        A column, or several: a row for each group, the 20 with most orders due at most. None:
+        one row of all orders.
+    freq
+        As in `compliance_rate`: a column for each period in which orders were due, on the
+        warehouses' own calendars; at most the last 26 that have begun at as_of.
+    policy, as_of
+        As in `ship_date_compliance`.
+    ax
+        Where to draw; a new figure by default. The legend stands to its right.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A cell for each group and period, lighter where more was on time; in it, as far as there
+        is room, the rate in percent over the n of orders due. Rates of fewer than 30 orders are
+        hatched: they say little. A grey cell with a dot is one in which nothing was due. An
+        asterisk marks what pending orders can still change.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for a policy or
+        as_of beside a frame that has been judged already.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> due = pd.to_datetime(["2026-03-02T12:00Z", "2026-03-03T12:00Z"])
+    >>> orders = pd.DataFrame({"status": "open", "warehouse_id": "w1", "created_date": due,
+    ...     "required_ship_date": due, "complete_shipped_date": [due[0], pd.NaT],
+    ...     "last_shipped_date": pd.NaT})
+    >>> ax = plot_compliance_heatmap(orders, as_of="2026-03-09")
+    >>> [text.get_text() for text in ax.texts if "50" in text.get_text()]
+    ['50\n2']
+    """
+    compliance = judged(orders, policy, as_of)
+    names = by_columns(compliance, by)
+    totals = rates(compliance, by, None)
+    rows, note = largest(totals["n"], MOST_ROWS)
+    cells, periods = _cells(compliance, names, freq, rows)
+    size = (2.3 + 0.42 * max(len(rows), 2), max(8, 4.2 + 0.34 * len(cells.starts)))
+    axes = get_axes(ax, size[0], width=size[1])
+    group_axis(axes, totals.index[rows], totals["n"].iloc[rows], names)
+    date_axis(axes, cells.starts, cells.ends, f"due, by {spelt(freq)} ({zone_of(compliance)})")
+    if cells.n.size:
+        axes.set_xlim(cells.starts[0], cells.ends[-1])
+        note += [*_draw(axes, cells), *periods]
+    headline(axes, "On-time shipment rate", names, [*basis(compliance, totals), *note])
+    if not totals["n"].sum():
+        say(axes, why_empty(totals))
+    return axes
+
+
+def _cells(
+    compliance: pd.DataFrame, names: list[str], freq: str, rows: Array
+) -> tuple[_Cells, list[str]]:
+    """Return the cells of some groups, and a note of the periods that are left out."""
+    table = rates(compliance, names, freq)
+    table = table[np.asarray(table.index.get_level_values("period").notna())]
+    # Every group has the same periods.
+    periods = table.index.get_level_values("period").unique()
+    starts, ends = spans(periods, freq)
+    shape = (-1 if len(periods) else 0, len(periods))
+    counts = [table[name].to_numpy().reshape(shape) for name in ("n", "on_time", "pending")]
+    every = counts[0].sum(axis=0)
+    due = np.flatnonzero(every)
+    begun = due[starts[due] <= as_of_day(compliance)]
+    first, end = (begun[0], begun[-1] + 1) if begun.size else (0, 0)
+    start = max(first, end - _MOST_PERIODS)
+    note = [f"the last {end - start} of {end - first:,} periods"] if start > first else []
+    if later := every[end:].sum():
+        note.append(f"due in later periods: n = {later:,}")
+    n, on_time, pending = (table[rows[: len(table)], start:end] for table in counts)
+    return _Cells(n, on_time, pending, starts[start:end], ends[start:end]), note
+
+
+def _draw(axes: Axes, cells: _Cells) -> list[str]:
+    """Draw the cells; return a note of how to read them."""
+    size = _letters(axes, cells)
+    for row, column in np.ndindex(cells.n.shape):
+        n, on_time, pending = (int(table[row, column]) for table in cells[:3])
+        start, end = float(cells.starts[column]), float(cells.ends[column])
+        colour = _colour(on_time / n) if n else _NOTHING
+        box = ((start, row - 0.5), end - start, 1)
+        axes.add_patch(Rectangle(*box, facecolor=colour, edgecolor="white"))
+        small = 0 < n < SMALL
+        if small:
+            axes.add_patch(Rectangle(*box, **_hatch(colour)))
+        if size:
+            text = axes.text((start + end) / 2, row, _words(n, on_time, pending))
+            text.set(ha="center", va="center", fontsize=size, color=_ink(colour))
+            text.set_path_effects([withStroke(linewidth=2.5, foreground=colour)] if small else [])
+    _legend(axes, cells)
+    return _how_to_read(cells) if size else ["cells too small for numbers"]
+
+
+def _words(n: int, on_time: int, pending: int) -> str:
+    if not n:
+        return "·"
+    # Rounded down, so that only all is 100.
+    return f"{100 * on_time // n}\n{n:,}{'*' if pending else ''}"
+
+
+def _how_to_read(cells: _Cells) -> list[str]:
+    starred = (cells.n > 0) & (cells.pending > 0)
+    stars = ["*: pending orders can still change it"] if starred.any() else []
+    return ["in each cell: % on time over n", *stars]
+
+
+def _letters(axes: Axes, cells: _Cells) -> float:
+    """Choose letters that fit into the cells; 0 if they would be too small to be read."""
+    box, points = axes.get_window_extent(), 72 / axes.figure.dpi
+    rows, columns = cells.n.shape
+    most = max(len(f"{cells.n.max():,}*"), 3)
+    # Axes grow smaller when the layout is made; a letter is about two thirds as wide as high.
+    wide = 0.85 * box.width * points / columns / most / 0.68
+    size = min(wide, box.height * points / rows / 2.6, 8)
+    return float(size) if size >= _LEAST_LETTERS else 0.0
+
+
+def _colour(rate: float) -> Any:
+    return _COLOURS[int(np.searchsorted(_FLOORS, rate, side="right")) - 1]
+
+
+def _ink(colour: Any) -> str:
+    """Choose ink that can be read on a colour."""
+    return "black" if np.dot(to_rgb(colour), (0.299, 0.587, 0.114)) > _LIGHT else "white"
+
+
+def _hatch(colour: Any) -> dict[str, Any]:
+    ink = (*to_rgb(_ink(colour)), 0.4)
+    return {"fill": False, "hatch": "///", "edgecolor": ink, "linewidth": 0}
+
+
+def _legend(axes: Axes, cells: _Cells) -> None:
+    """Explain the classes that are there, the best first, and the other looks of cells."""
+    some = cells.n > 0
+    shares = cells.on_time[some] / cells.n[some]
+    found = {int(place) for place in np.searchsorted(_FLOORS, shares, side="right") - 1}
+    looks = {
+        _NAMES[place]: Patch(facecolor=_COLOURS[place], edgecolor="white")
+        for place in sorted(found, reverse=True)
+    }
+    if (some & (cells.n < SMALL)).any():
+        looks[f"n below {SMALL}"] = Patch(**{**_hatch("white"), "linewidth": 0.5})
+    if not some.all():
+        looks["nothing due"] = Patch(facecolor=_NOTHING, edgecolor="0.6")
+    legend(axes, list(looks.values()), list(looks), "on time")

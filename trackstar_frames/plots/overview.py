@@ -1,0 +1,170 @@
+"""One page that says how a warehouse stands."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from trackstar_frames.measures._checks import moment_of
+from trackstar_frames.measures.backlog import backlog
+from trackstar_frames.measures.cycle_time import cycle_time
+from trackstar_frames.measures.policy import SlaPolicy
+from trackstar_frames.measures.rates import rates
+from trackstar_frames.plots._canvas import lasting, legend_inside, policy_of, recaption, share
+from trackstar_frames.plots._judged import basis, judged
+from trackstar_frames.plots.backlog import plot_backlog
+from trackstar_frames.plots.compliance import plot_ship_date_compliance
+from trackstar_frames.plots.cycle_time import plot_cycle_time
+from trackstar_frames.plots.lateness import plot_lateness
+from trackstar_frames.plots.status import plot_status_mix
+
+__all__ = ["plot_overview"]
+
+# The shape of A4, larger: the letters of the pictures are 8 points when it is printed on A4.
+_PAGE, _HEIGHTS = (14.14, 10.0), (1.5, 4.0, 4.5)
+_LEFT = 0.02
+
+
+class _Tile(NamedTuple):
+    """A headline figure."""
+
+    figure: str
+    name: str
+    more: str
+
+
+def plot_overview(
+    orders: pd.DataFrame,
+    *,
+    freq: str = "W",
+    policy: SlaPolicy | None = None,
+    as_of: str | dt.date | np.datetime64 | None = None,
+) -> Figure:
+    """Draw one page on how a warehouse stands: headline figures, and a picture for each question.
+
+    Parameters
+    ----------
+    orders
+        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy and as-of
+        then hold.
+    freq
+        The periods of status and compliance over time, as in `status_mix`.
+    policy, as_of
+        As in `ship_date_compliance`. `as_of` is that of all figures but the status mix, for
+        nothing tells which status an order had at another time than that of the data.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A page of the shape of A4, lying. It is new; no picture of it can be given axes of yours.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `ship_date_compliance`, `backlog` and `cycle_time`, and for a policy or as_of beside a
+        frame that has been judged already.
+
+    Warns
+    -----
+    UserWarning
+        If `as_of` is not given and the frame does not say when it was fetched: now is taken.
+
+    Examples
+    --------
+    >>> from trackstar_frames import OrderFrames
+    >>> frames = OrderFrames.from_json([{"id": "a1", "status": "open"}])
+    >>> page = plot_overview(frames.orders, as_of="2026-03-09")
+    >>> page.savefig("overview.pdf")
+    """
+    compliance = judged(orders, policy, as_of)
+    moment = policy_of(compliance).get("as_of") or moment_of(compliance, None)
+    totals = rates(compliance, None, None)
+    page = plt.figure(figsize=_PAGE, layout="constrained")
+    head, places = _places(page)
+    drawn = [
+        plot_status_mix(compliance, freq=freq, ax=places[0]),
+        plot_ship_date_compliance(compliance, freq=freq, ax=places[1]),
+        plot_backlog(compliance, as_of=moment, ax=places[2]),
+        plot_lateness(compliance, ax=places[3]),
+        plot_cycle_time(compliance, as_of=moment, ax=places[4]),
+    ]
+    told = [f"n = {len(orders):,} orders", *basis(compliance, totals)]
+    _write(head, told, _tiles(compliance, totals.iloc[0], moment))
+    legend_inside(drawn[2], columns=2, above=True)
+    legend_inside(drawn[3], columns=1, above=True)
+    legend_inside(drawn[4], columns=1, above=False)
+    for axes in drawn:
+        recaption(axes, told)
+    # Only now is it known how wide the pictures are.
+    page.draw_without_rendering()
+    for axes in drawn:
+        recaption(axes, told)
+    return page
+
+
+def _places(page: Figure) -> tuple[SubFigure, list[Axes]]:
+    """Divide the page: a head, two pictures over time, three of how things stand."""
+    parts: Any = page.subfigures(3, 1, height_ratios=_HEIGHTS)
+    head, above, below = parts
+    pictures: Any = [*above.subplots(1, 2), *below.subplots(1, 3)]
+    return head, pictures
+
+
+def _tiles(compliance: pd.DataFrame, rate: pd.Series[Any], moment: Any) -> list[_Tile]:
+    """Compute the headline figures."""
+    return [
+        _on_time(rate),
+        _open(compliance, moment),
+        _late(compliance, rate),
+        _time(compliance, moment),
+    ]
+
+
+def _on_time(rate: pd.Series[Any]) -> _Tile:
+    if not rate["n"]:
+        return _Tile("none due", "orders on time", "no order can be judged yet")
+    low, high = (f"{100 * rate[name]:.1f}" for name in ("rate_low", "rate_high"))
+    more = f"n = {rate['n']:,.0f} orders due, 95 % interval {low} to {high} %"
+    return _Tile(share(rate["rate"]), "of orders due were shipped on time", more)
+
+
+def _open(compliance: pd.DataFrame, moment: Any) -> _Tile:
+    table = backlog(compliance, as_of=moment)
+    n, pace = table["n"].sum(), table.attrs["trackstar"]["backlog"]["pace"]
+    if not n:
+        return _Tile("0", "orders are open", "nothing is left to ship")
+    work = f"{n / pace:,.1f} days of work" if pace else "none shipped in 28 days"
+    return _Tile(f"{n:,}", "orders are open", f"{work}; oldest: {lasting(table['oldest'].max())}")
+
+
+def _late(compliance: pd.DataFrame, rate: pd.Series[Any]) -> _Tile:
+    late = compliance["lateness"][compliance["outcome"] == "late_open"]
+    more = f"the latest by {lasting(late.max())}" if len(late) else "none of those that are due"
+    return _Tile(f"{rate['late_open']:,.0f}", "orders are late and still open", more)
+
+
+def _time(compliance: pd.DataFrame, moment: Any) -> _Tile:
+    row = cycle_time(compliance, as_of=moment).iloc[0]
+    name = "median time from receipt to shipment"
+    if not row["n"]:
+        return _Tile("unknown", name, "no order can be evaluated")
+    reached = "not reached" if pd.isna(row["p90"]) else f"within {lasting(row['p90'])}"
+    median = "not reached" if pd.isna(row["median"]) else lasting(row["median"])
+    return _Tile(median, name, f"90 % {reached}; n = {row['n']:,}, open orders counted in")
+
+
+def _write(head: SubFigure, told: list[str], tiles: list[_Tile]) -> None:
+    """Write the head of the page."""
+    head.text(_LEFT, 0.94, "Orders at a glance", fontsize=20, weight="bold", va="top")
+    head.text(_LEFT, 0.70, " · ".join(told), fontsize=9, color="0.35", va="top")
+    for place, tile in enumerate(tiles):
+        x = _LEFT + place * (1 - _LEFT) / len(tiles)
+        head.text(x, 0.54, tile.figure, fontsize=22, weight="bold", color="#0072b2", va="top")
+        head.text(x, 0.25, tile.name, va="top")
+        head.text(x, 0.11, tile.more, fontsize=8, color="0.35", va="top")
