@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures.compliance import ship_date_compliance
+from trackstar_frames.measures import ship_date_compliance
 from trackstar_frames.plots.compliance import _as_of_day, _basis, _why_empty, _zone
 
 __all__ = ["as_of_day", "basis", "judged", "why_empty", "zone_of"]

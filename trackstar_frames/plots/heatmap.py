@@ -14,9 +14,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
+from trackstar_frames.measures import compliance_rate
 from trackstar_frames.measures._checks import by_columns
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.compliance import compliance_rate
 from trackstar_frames.plots._canvas import (
     MOST_ROWS,
     date_axis,

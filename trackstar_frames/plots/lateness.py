@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from trackstar_frames.measures import compliance_rate
 from trackstar_frames.measures._checks import column, require
 from trackstar_frames.measures._tally import coded
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.compliance import compliance_rate
 from trackstar_frames.plots._canvas import (
     HOUR,
     count_axis,

@@ -11,9 +11,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from trackstar_frames.measures import compliance_rate
 from trackstar_frames.measures._checks import moment_of
 from trackstar_frames.measures.backlog import backlog
-from trackstar_frames.measures.compliance import compliance_rate
 from trackstar_frames.measures.cycle_time import cycle_time
 from trackstar_frames.plots._canvas import lasting, legend_inside, policy_of, recaption, share
 from trackstar_frames.plots._judged import basis, judged
