@@ -3,6 +3,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from trackstar_frames import (
+    SlaPolicy,
     plot_backlog,
     plot_compliance_heatmap,
     plot_cycle_time,
@@ -101,11 +102,17 @@ def test_judged_frames_keep_their_policy(plot, orders, words):
     if plot is not plot_overview:
         said = words(plot(judged))
         assert "(America/New_York)" in said
-        assert "grace 02:00:00" in said
-    with pytest.raises(ValueError, match="judged already; pass as_of"):
+        assert "grace 2 h" in said
+    with pytest.raises(ValueError, match="judged already, by this policy, but as of"):
         plot(judged, as_of="2026-03-01")
-    with pytest.raises(ValueError, match="judged already; pass policy, as_of"):
-        plot(judged, policy="any", as_of="2026-03-01")
+    with pytest.raises(ValueError, match="judged already, by another policy"):
+        plot(judged, policy=SlaPolicy())
+
+
+@pytest.mark.parametrize("plot", OF_DUE_DATES)
+def test_a_policy_is_held_to_and_said(plot, orders, words):
+    said = words(plot(orders(60), policy=SlaPolicy.d2c_noon_cut_off()))
+    assert "D2C noon cut-off: orders created before 12:00" in said
 
 
 @pytest.mark.parametrize("plot", [*PLOTS, plot_overview])
