@@ -128,7 +128,7 @@ def legend(
 def headline(axes: Axes, title: str, names: list[str], note: list[str]) -> None:
     """Put the title over the axes, and between the two what the picture stands on."""
     by = f" by {named(tuple(names))}" if names else ""
-    lines = textwrap.wrap(_DOT.join(note), _letters(axes))
+    lines = textwrap.wrap(_DOT.join(note), _letters(axes), break_on_hyphens=False)
     axes.set_title(title + by, loc="left", pad=8 + _LINE * len(lines))
     text = axes.annotate(
         "\n".join(lines),
@@ -150,7 +150,8 @@ def recaption(axes: Axes, known: Sequence[str]) -> None:
     parts = text.get_text().replace("\n", " ").split(_DOT)
     kept = [part for part in parts if part.startswith("n =") or part not in known]
     points = axes.get_window_extent().width / axes.figure.dpi * 72
-    lines = textwrap.wrap(_DOT.join(kept), max(int(points / 4.5), 30))
+    letters = max(int(points / 4.5), 30)
+    lines = textwrap.wrap(_DOT.join(kept), letters, break_on_hyphens=False)
     text.set_text("\n".join(lines))
     axes.set_title(axes.get_title(loc="left"), loc="left", pad=8 + _LINE * len(lines))
 
