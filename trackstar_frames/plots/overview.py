@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import textwrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,8 +27,8 @@ from trackstar_frames.plots.status import plot_status_mix
 __all__ = ["plot_overview"]
 
 # The shape of A4, larger: the letters of the pictures are 8 points when it is printed on A4.
-_PAGE, _HEIGHTS = (14.14, 10.0), (1.5, 4.0, 4.5)
-_LEFT = 0.02
+_PAGE, _HEIGHTS = (14.14, 10.0), (1.7, 3.9, 4.4)
+_LEFT, _LETTERS = 0.02, 190
 
 
 class _Tile(NamedTuple):
@@ -160,10 +161,11 @@ def _time(compliance: pd.DataFrame, moment: Any) -> _Tile:
 
 def _write(head: SubFigure, told: list[str], tiles: list[_Tile]) -> None:
     """Write the head of the page."""
-    head.text(_LEFT, 0.94, "Orders at a glance", fontsize=20, weight="bold", va="top")
-    head.text(_LEFT, 0.70, " · ".join(told), fontsize=9, color="0.35", va="top")
+    basis = textwrap.fill(" · ".join(told), _LETTERS, break_on_hyphens=False)
+    head.text(_LEFT, 0.95, "Orders at a glance", fontsize=20, weight="bold", va="top")
+    head.text(_LEFT, 0.74, basis, fontsize=9, color="0.35", va="top")
     for place, tile in enumerate(tiles):
         x = _LEFT + place * (1 - _LEFT) / len(tiles)
-        head.text(x, 0.54, tile.figure, fontsize=22, weight="bold", color="#0072b2", va="top")
+        head.text(x, 0.51, tile.figure, fontsize=22, weight="bold", color="#0072b2", va="top")
         head.text(x, 0.25, tile.name, va="top")
-        head.text(x, 0.11, tile.more, fontsize=8, color="0.35", va="top")
+        head.text(x, 0.12, tile.more, fontsize=8, color="0.35", va="top")
