@@ -190,12 +190,12 @@ def two_orders(**attrs):
 
 def test_plain_orders_are_judged_by_the_policy():
     policy = SlaPolicy(tz="Asia/Tokyo")
-    for given, as_of in [
+    for orders, as_of in [
         (two_orders(), "2026-03-04"),
         (two_orders(trackstar={"fetched_at": "2026-03-04"}), None),
     ]:
-        table = compliance_rate(given, "channel", "W", policy=policy, as_of=as_of)
-        judged_first = ship_date_compliance(given, policy, as_of=as_of)
+        table = compliance_rate(orders, "channel", "W", policy=policy, as_of=as_of)
+        judged_first = ship_date_compliance(orders, policy, as_of=as_of)
         expected = compliance_rate(judged_first, "channel", "W")
         pd.testing.assert_frame_equal(table, expected)
         assert table.attrs == expected.attrs
@@ -213,13 +213,13 @@ def test_an_unknown_as_of_is_now_and_the_warning_points_here():
 
 def test_a_frame_that_was_judged_otherwise_is_refused():
     compliance = ship_date_compliance(two_orders(), as_of="2026-03-04")
-    for given, message in [
+    for asked, message in [
         ({"policy": SlaPolicy(grace="1h")}, r"by another policy: 'Orders are .* judge it anew"),
         ({"policy": SlaPolicy(), "as_of": "2026-03-05"}, "but as of 2026-03-04T00:00:00"),
         ({"as_of": "2026-03-05"}, "but as of 2026-03-04T00:00:00"),
     ]:
         with pytest.raises(ValueError, match=message):
-            compliance_rate(compliance, **given)
+            compliance_rate(compliance, **asked)
     compliance.attrs = {}
     with pytest.raises(ValueError, match="judged already, by an unknown policy"):
         compliance_rate(compliance, policy=SlaPolicy())
