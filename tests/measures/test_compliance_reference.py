@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trackstar_frames.measures import ship_date_compliance
+from trackstar_frames.measures import SlaPolicy, ship_date_compliance
 from trackstar_frames.schema import LIFECYCLE
 
 DATES = (
@@ -17,7 +17,7 @@ DATES = (
     "last_shipped_date",
     "complete_shipped_date",
 )
-TICK = dt.timedelta(microseconds=1)
+TICK, DAY = dt.timedelta(microseconds=1), dt.timedelta(days=1)
 ZONES = ["UTC", "America/New_York", "Europe/Berlin", "Asia/Tokyo", "Asia/Beirut", "America/Havana"]
 
 
@@ -37,17 +37,43 @@ def due_time(stamp, zone, due_day):
     return day_end(day.date(), zone)
 
 
-def reason_of(order, due, as_of, ship_event):  # noqa: PLR0911 (one for each reason)
+def clock_end(created, zone, clock):
+    def works(day):
+        return f"{day:%a}" in clock["workdays"] and day not in clock["holidays"]
+
+    wall = created.astimezone(zoneinfo.ZoneInfo(zone))
+    day = wall.date()
+    if works(day) and wall.time() >= clock["cut_off"]:
+        day += DAY
+    for more in [0] + [1] * clock["business_days"]:
+        day += more * DAY
+        while not works(day):
+            day += DAY
+    return day_end(day, zone)
+
+
+def undue(order, clock):
+    """Say why an order without a due time has none."""
+    if clock is None:
+        return "no due" if order["required_ship_date"] is None else "no time zone"
+    if order["status"] == "backordered":
+        return "backordered"
+    return "no created_date" if order["created_date"] is None else "no time zone"
+
+
+def reason_of(order, due, *, as_of, ship_event, clock, window, leave_out):  # noqa: PLR0911 (one for each reason)
     stamp = order[f"{ship_event}_shipped_date"]
     happened = {"fulfilled"} if ship_event == "complete" else {"fulfilled", "partially_fulfilled"}
     if order["created_date"] and order["created_date"] > as_of:
         return "created"
     if order["status"] == "cancelled":
         return "cancelled"
-    if order["required_ship_date"] is None:
-        return "no due"
-    if due is None:
-        return "no time zone"
+    if order["status"] in leave_out:
+        return "status left out"
+    if due is None or (clock and order["status"] == "backordered"):
+        return undue(order, clock)
+    if window and due < as_of - window:
+        return "due before"
     if order["status"] not in happened or stamp:
         return None
     last = order["last_shipped_date"] if ship_event == "complete" else None
@@ -56,12 +82,16 @@ def reason_of(order, due, as_of, ship_event):  # noqa: PLR0911 (one for each rea
     return "fulfilled short" if last <= as_of else None
 
 
-def reference(order, *, as_of, due_day, tz, ship_event, grace):
+def reference(order, *, as_of, due_day, clock, tz, ship_event, grace, **rest):
     required, stamp = order["required_ship_date"], order[f"{ship_event}_shipped_date"]
     zone = tz.get(order["warehouse_id"], tz.get(None))
-    due = required and due_time(required, zone, due_day)
+    if clock is None:
+        due = required and due_time(required, zone, due_day)
+    else:
+        created = order["created_date"]
+        due = clock_end(created, zone, clock) if created and zone else None
     shipped = stamp if stamp and stamp <= as_of else None
-    reason = reason_of(order, due, as_of, ship_event)
+    reason = reason_of(order, due, as_of=as_of, ship_event=ship_event, clock=clock, **rest)
     if reason:
         return due, shipped, "not_evaluable", None, reason
     if shipped:
@@ -94,8 +124,20 @@ order_rows = st.fixed_dictionaries(
 )
 
 
+days = [dt.date(2024, month, day) for month, day in [(3, 29), (3, 31), (4, 1), (11, 1), (11, 4)]]
+clocks = st.fixed_dictionaries(
+    {
+        "cut_off": st.sampled_from([dt.time(), dt.time(1, 30), dt.time(2, 30), dt.time(12)]),
+        "business_days": st.integers(0, 6),
+        "workdays": st.sampled_from(["Mon Tue Wed Thu Fri", "Sun Mon", "Fri Sat Sun"]),
+        "holidays": st.lists(st.sampled_from(days)),
+    }
+)
 policies = st.fixed_dictionaries(
     {
+        "clock": st.none() | clocks,
+        "window": st.none() | st.sampled_from([dt.timedelta(hours=6), dt.timedelta(3)]),
+        "leave_out": st.lists(st.sampled_from(["exception", "open", "fulfilled"])),
         "as_of": moments,
         "due_day": st.sampled_from(["auto", "instant", "end"]),
         "tz": st.fixed_dictionaries(
@@ -113,7 +155,10 @@ policies = st.fixed_dictionaries(
 def test_columns_at_once_equal_rows_one_by_one(rows, policy):
     orders = pd.DataFrame(rows)
     orders[list(DATES)] = orders[list(DATES)].astype("datetime64[us, UTC]")
-    judged = ship_date_compliance(orders, **policy)
+    fields = {name: value for name, value in policy.items() if name not in ("as_of", "clock")}
+    if policy["clock"]:
+        fields = {**fields, **policy["clock"], "due_day": "auto"}
+    judged = ship_date_compliance(orders, SlaPolicy(**fields), as_of=policy["as_of"])
     for row, (_, got) in zip(rows, judged.iterrows(), strict=True):
         due, shipped, outcome, late, reason = reference(row, **policy)
         assert (None if pd.isna(got["due_at"]) else got["due_at"]) == due

@@ -1,0 +1,119 @@
+-- Ship-date compliance once more, in DuckDB's SQL: one row per order, with outcome and reason.
+-- Tables: orders, lines, shipments, zones (per warehouse), holidays, policy (one row).
+-- All stamps are TIMESTAMP in UTC.
+with events as (
+    select
+        order_id,
+        min(shipped) as first_at,
+        max(shipped) as last_at,
+        min(shipped) filter (so_far >= wanted) as complete_at
+    from (
+        select
+            sent.order_id,
+            shipped,
+            sum(units) over (partition by sent.order_id order by shipped) as so_far,
+            coalesce(wanted, 0) as wanted
+        from shipments as sent
+        left join (select order_id, sum(units) as wanted from lines group by order_id)
+            using (order_id)
+        where status is distinct from 'cancelled' and shipped is not null
+    )
+    group by order_id
+),
+
+worked as (
+    select day, row_number() over (order by day) as number
+    from (select cast(range as date) as day from range(date '2024-01-01', date '2029-01-01', interval 1 day))
+    where isodow(day) < 6 and day not in (select day from holidays)
+),
+
+placed as (
+    select
+        orders.*,
+        zone,
+        first_at,
+        last_at,
+        case policy.ship_event when 'first' then first_at else complete_at end as stamp,
+        timezone(zone, timezone('UTC', created)) as wall
+    from orders
+    cross join policy
+    left join zones on orders.warehouse_id is not distinct from zones.warehouse_id
+    left join events on orders.id = events.order_id
+),
+
+received as (
+    select
+        placed.*,
+        (
+            select min(number) from worked
+            where day > cast(wall as date)
+                or (day = cast(wall as date) and cast(wall as time) < (select cut_off from policy))
+        ) as received_on
+    from placed
+),
+
+-- The day that an order is due on, or the very moment.
+due_days as (
+    select
+        received.*,
+        case
+            when policy.cut_off is not null then worked.day
+            when required = date_trunc('day', required) then cast(required as date)
+        end as due_day
+    from received
+    cross join policy
+    left join worked on worked.number = received_on + policy.business_days
+),
+
+due_times as (
+    select
+        due_days.*,
+        case
+            when due_day is not null
+                then timezone('UTC', timezone(zone, cast(due_day + 1 as timestamp)))
+                    - interval 1 microsecond
+            when policy.cut_off is null then required
+        end as due
+    from due_days
+    cross join policy
+),
+
+reasons as (
+    select
+        due_times.*,
+        case when stamp <= policy.as_of then stamp end as shipped,
+        case
+            when created > policy.as_of then 'created after as_of'
+            when status = 'cancelled' then 'cancelled'
+            when status in (select unnest(policy.leave_out)) then 'status left out by the policy'
+            when policy.cut_off is null and required is null then 'no due date'
+            when policy.cut_off is not null and status = 'backordered'
+                then 'backordered: nothing tells when its clock starts'
+            when policy.cut_off is not null and created is null
+                then 'no created_date for a clock to start at'
+            when due is null then 'no time zone for warehouse'
+            when due < policy.since then 'due before the window'
+            when stamp is not null then null
+            when status = 'fulfilled' and last_at <= policy.as_of
+                then 'fulfilled short: the units shipped never reach the units ordered'
+            when status = 'fulfilled' and (last_at is null or policy.ship_event = 'first')
+                then 'shipped without a usable stamp'
+            when status = 'partially_fulfilled' and policy.ship_event = 'first'
+                then 'shipped without a usable stamp'
+        end as reason
+    from due_times
+    cross join policy
+)
+
+select
+    reasons.*,
+    timezone(zone, timezone('UTC', due)) as due_wall,
+    case
+        when reason is not null then 'not_evaluable'
+        when shipped <= due + policy.grace then 'on_time'
+        when shipped is not null then 'late_shipped'
+        when policy.as_of > due + policy.grace then 'late_open'
+        else 'pending'
+    end as outcome
+from reasons
+cross join policy

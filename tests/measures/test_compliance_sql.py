@@ -1,0 +1,214 @@
+"""Every count and rate of the policies once more, in plain SQL over the orders' own JSON.
+
+Nothing of the package makes the rows, the ship events, the due times or the rates of that side;
+its clocks are DuckDB's, which are those of ICU.
+"""
+
+import datetime as dt
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pytest
+from holidays import country_holidays
+
+from trackstar_frames import OrderFrames, SlaPolicy, compliance_rate, ship_date_compliance
+from trackstar_frames.measures import OUTCOMES
+from trackstar_frames.sandbox import Sandbox
+
+JUDGED = (Path(__file__).parent.parent / "judged.sql").read_text()
+BY = ["warehouse_id", "warehouse_customer_id", "carrier_name", "channel", "type", "status"]
+FREQ = {"D": "day", "W": "week", "MS": "month"}
+PRESETS = [
+    SlaPolicy.on_time_shipment(),
+    SlaPolicy.on_time_shipment(grace="3h", leave_out=["exception", "other"]),
+    SlaPolicy.late_shipment_rate(),
+    SlaPolicy.late_shipment_rate(window="10D", tz="America/Los_Angeles"),
+    SlaPolicy.d2c_noon_cut_off(),
+    SlaPolicy.b2b_four_business_days(),
+]
+#: Ends of the years' halves in which clocks go on and back.
+NOWS = [dt.datetime(2026, 5, 20, 15, tzinfo=dt.UTC), dt.datetime(2026, 12, 28, 15, tzinfo=dt.UTC)]
+STAMP = pa.timestamp("us")
+WILSON = """
+select
+    {keys}
+    count(*) filter (outcome in ('on_time', 'late_shipped', 'late_open')) as n,
+    {counts},
+    on_time / nullif(n, 0) as rate,
+    1.959963984540054 as z,
+    (rate + z * z / (2 * n)) / (1 + z * z / n) as centre,
+    z * sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n) as reach,
+    if(n > 0, greatest(centre - reach, 0), null) as rate_low,
+    if(n > 0, least(centre + reach, 1), null) as rate_high,
+    n < 30 as small
+from judged
+group by all
+"""
+FIGURES = ["n", *OUTCOMES, "rate", "rate_low", "rate_high", "small"]
+
+
+def made_up(seed):
+    """Make orders, and spoil some, so that every outcome and reason is met."""
+    now = NOWS[seed % 2]
+    with Sandbox(orders=450, seed=seed, now=now, days=170, rate_limit=None) as sandbox:
+        orders = [dict(order) for order in sandbox.orders]
+    rng = random.Random(seed)
+    for order in orders:
+        for name in ("warehouse_id", "required_ship_date", "created_date", "channel"):
+            if rng.random() < 0.03:
+                order[name] = None
+        if rng.random() < 0.1:
+            statuses = ["backordered", "exception", "fulfilled", "partially_fulfilled", "other"]
+            order["status"] = rng.choice(statuses)
+    return orders, now
+
+
+def moment(text):
+    return text and dt.datetime.fromisoformat(text).astimezone(dt.UTC).replace(tzinfo=None)
+
+
+def load(database, orders):
+    """Put the orders' JSON into three plain tables."""
+    rows = {"orders": [], "lines": [], "shipments": []}
+    for order in orders:
+        key = {"order_id": order["id"]}
+        stamps = {"created": "created_date", "required": "required_ship_date"}
+        row = {new: moment(order.get(old)) for new, old in stamps.items()}
+        rows["orders"].append({"id": order["id"], **{name: order.get(name) for name in BY}, **row})
+        for line in order["line_items"]:
+            rows["lines"].append({**key, "units": line["quantity"]})
+        for sent in order["shipments"]:
+            units = sum(line["quantity"] for line in sent["line_items"])
+            row = {"status": sent["status"], "shipped": moment(sent["shipped_date"])}
+            rows["shipments"].append({**key, **row, "units": units})
+    text = {name: pa.string() for name in ("id", "order_id", *BY)}
+    types = {
+        **text,
+        "units": pa.int64(),
+        **dict.fromkeys(("created", "required", "shipped"), STAMP),
+    }
+    for name, held in rows.items():
+        fields = [(column, types[column]) for column in held[0]]
+        database.register(name, pa.Table.from_pylist(held, pa.schema(fields)))
+
+
+def judge(database, policy, as_of):
+    """Give SQL the policy in tables, and let it judge."""
+    maps = isinstance(policy.tz, dict)
+    ids = [
+        row[0] for row in database.execute("select distinct warehouse_id from orders").fetchall()
+    ]
+    zones = [(key, policy.tz.get(key, policy.tz.get(None)) if maps else policy.tz) for key in ids]
+    off = country_holidays(policy.holidays, years=range(2024, 2030)) if policy.holidays else []
+    window = None if policy.window is None else pd.Timedelta(policy.window).to_pytimedelta()
+    database.execute("create or replace table zones (warehouse_id text, zone text)")
+    database.executemany("insert into zones values (?, ?)", zones)
+    database.execute("create or replace table holidays (day date)")
+    for day in off:
+        database.execute("insert into holidays values (?)", [day])
+    database.execute(
+        "create or replace table policy as select ?::timestamp as as_of, ?::timestamp as since, "
+        "?::time as cut_off, ?::int as business_days, ?::text as ship_event, "
+        "?::interval as grace, ?::text[] as leave_out",
+        [
+            as_of,
+            window and as_of - window,
+            policy.cut_off,
+            policy.business_days,
+            policy.ship_event,
+            pd.Timedelta(policy.grace).to_pytimedelta(),
+            list(policy.leave_out),
+        ],
+    )
+    database.execute(f"create or replace table judged as {JUDGED}")
+
+
+def figures(database, by, freq):
+    """Count and divide in SQL: the figures of each group and period that has an order."""
+    period = [f"date_trunc('{FREQ[freq]}', due_wall) as period"] if freq else []
+    keys = "".join(f"{key}, " for key in [*by, *period])
+    counts = ", ".join(f"count(*) filter (outcome = '{name}') as {name}" for name in OUTCOMES)
+    table = database.execute(WILSON.format(keys=keys, counts=counts)).fetchall()
+    names = [column[0] for column in database.description]
+    width = len(by) + len(period)
+    return {tuple(row[:width]): [row[names.index(figure)] for figure in FIGURES] for row in table}
+
+
+def assert_equal(table, expected, keys):
+    """Rows are the same but for periods in which nothing was due, of which only we tell."""
+    found = {}
+    for labels, row in zip(table.index, table[FIGURES].itertuples(index=False), strict=True):
+        key = () if not keys else labels if isinstance(labels, tuple) else (labels,)
+        found[tuple(_plain(each) for each in key)] = row
+    assert set(expected) <= set(found)
+    for key, row in found.items():
+        if key not in expected:
+            assert key[-1] is not None
+            assert sum(row[:6]) == 0
+            continue
+        for name, ours, theirs in zip(FIGURES, row, expected[key], strict=True):
+            close = pytest.approx(theirs, abs=1e-12) if name.startswith("rate_") else theirs
+            assert (None if pd.isna(ours) else ours) == close, (key, name)
+
+
+def _plain(label):
+    if pd.isna(label):
+        return None
+    return label.to_pydatetime() if isinstance(label, pd.Timestamp) else label
+
+
+def assert_sql_agrees(orders, policy, as_of):
+    judged = ship_date_compliance(OrderFrames.from_json(orders).orders, policy, as_of=as_of)
+    ours = judged[["id", "outcome", "reason", "due_at", "shipped_at"]].itertuples(index=False)
+    with duckdb.connect() as database:
+        load(database, orders)
+        judge(database, policy, as_of.replace(tzinfo=None))
+        rows = database.execute("select id, outcome, reason, due, shipped from judged").fetchall()
+        aware = (
+            (*row[:3], *(each and each.replace(tzinfo=dt.UTC) for each in row[3:])) for row in rows
+        )
+        assert sorted(tuple(map(_plain, row)) for row in ours) == sorted(aware)
+        for by in [[], *([name] for name in BY), ["warehouse_id", "type"]]:
+            for freq in (None, *FREQ):
+                table = compliance_rate(judged, by or None, freq)
+                assert_equal(table, figures(database, by, freq), [*by, *([freq] if freq else [])])
+    return judged
+
+
+def by_warehouse(orders):
+    """Give each warehouse a zone, and none to orders without one."""
+    ids = sorted({order["warehouse_id"] for order in orders if order["warehouse_id"]})
+    zones = ["Australia/Lord_Howe", "Europe/Berlin", "America/New_York", "Asia/Kolkata"]
+    return {key: zones[place % len(zones)] for place, key in enumerate(ids)}
+
+
+@pytest.mark.parametrize(("seed", "place"), [(place % 2, place) for place in range(len(PRESETS))])
+def test_sql_counts_the_same(seed, place):
+    orders, now = made_up(seed)
+    judged = assert_sql_agrees(orders, PRESETS[place], now)
+    assert {"on_time", "not_evaluable"} < set(judged["outcome"])
+
+
+@pytest.mark.parametrize("preset", [PRESETS[0], PRESETS[4]], ids=["due date", "clock"])
+def test_sql_counts_the_same_on_the_clocks_of_many_warehouses(preset):
+    orders, now = made_up(3)
+    policy = replace(preset, tz=by_warehouse(orders))
+    judged = assert_sql_agrees(orders, policy, now - dt.timedelta(days=40))
+    assert {"created after as_of", "no time zone for warehouse"} <= set(judged["reason"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10, 18))
+def test_sql_counts_the_same_for_all_policies_and_many_orders(seed):
+    orders, now = made_up(seed)
+    zones, met = by_warehouse(orders), set()
+    for policy in PRESETS:
+        for as_of in (now, now - dt.timedelta(days=7 * (seed - 9), seconds=1)):
+            judged = assert_sql_agrees(orders, policy, as_of)
+            met |= set(judged["outcome"])
+        assert_sql_agrees(orders, replace(policy, tz={**zones, None: "Australia/Sydney"}), now)
+    assert met == set(OUTCOMES)
