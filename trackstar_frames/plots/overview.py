@@ -28,7 +28,7 @@ __all__ = ["plot_overview"]
 
 # The shape of A4, larger: the letters of the pictures are 8 points when it is printed on A4.
 _PAGE, _HEIGHTS = (14.14, 10.0), (1.7, 3.9, 4.4)
-_LEFT, _LETTERS = 0.02, 190
+_LEFT, _LETTERS = 0.02, 220
 
 
 class _Tile(NamedTuple):
