@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import offset_copy
 
 from trackstar_frames.measures._checks import by_columns
 from trackstar_frames.measures._tally import grouped
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, followed
+from trackstar_frames.plots._at_risk import at_risk
 from trackstar_frames.plots._canvas import (
     HOUR,
     get_axes,
@@ -39,8 +38,6 @@ _DAYS_FROM = 96.0  # hours; shorter axes are ones of hours
 _TICKS = (0, 0.1, 0.25, 0.5, 0.75, 1)
 _SHIPPED_SHOWN = 0.99  # of those shipped; the slowest would take all the room
 _MOST_STEPS = 2000
-# Points under the axis, and between the rows there.
-_FIRST_ROW, _ROW = -38.0, 11.0
 _HOLLOW: Mapping[str, Any] = MappingProxyType(
     {
         "marker": "o",
@@ -159,7 +156,7 @@ def _curves(axes: Axes, groups: list[_Group], line_kws: dict[str, Any]) -> list[
         _shipped_only(axes, groups[0], per)
     axes.set_xlim(0, right / per)
     axes.set_xlabel(f"{unit} since the order was created")
-    _at_risk(axes, groups, per)
+    at_risk(axes, [(group.hours / per, group.look) for group in groups])
     beyond = sum(int((group.hours > right).sum()) for group in groups)
     return [f"open for longer than shown: {beyond:,}"] if beyond else []
 
@@ -218,45 +215,6 @@ def _marks(axes: Axes, group: _Group, per: float, line: Line2D) -> None:
 def _shipped_only(axes: Axes, group: _Group, per: float) -> None:
     for name, level in (("shipped_median", 0.5), ("shipped_p90", 0.1)):
         axes.plot(group.figures[name] / HOUR / per, level, zorder=2.9, **_HOLLOW)
-
-
-def _at_risk(axes: Axes, groups: list[_Group], per: float) -> None:
-    """Count under the axis, for each curve, the orders at risk."""
-    right = axes.get_xlim()[1]
-    ticks = np.array(MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(0, right))
-    ticks = ticks[(ticks >= 0) & (ticks <= right)]
-    axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
-    _below(axes, 0, _FIRST_ROW, "orders at risk (n)", ha="left", color="0.35")
-    for row, group in enumerate(groups):
-        y = _FIRST_ROW - _ROW * (row + 1)
-        if len(groups) > 1:
-            _key(axes, group.look, y)
-        counts = len(group.hours) - np.searchsorted(group.hours, ticks * per, side="left")
-        for tick, n in zip(ticks, counts, strict=True):
-            _below(axes, 0, y, f"{n:,}", at=tick, ha="center")
-
-
-def _key(axes: Axes, look: Look, y: float) -> None:
-    """Mark which curve a row under the axis belongs to."""
-    figure: Any = axes.figure
-    place = offset_copy(axes.transAxes, figure, x=-26, y=y, units="points")
-    mark = Line2D([0], [0], marker=look.marker, color=look.colour, markersize=5, clip_on=False)
-    mark.set_transform(place)
-    axes.add_artist(mark)
-
-
-def _below(axes: Axes, x: float, y: float, words: str, *, at: float = 0, **style: Any) -> None:
-    """Write so many points to the right of and above a place on the axis."""
-    axes.annotate(
-        words,
-        (at, 0),
-        (x, y),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        va="center",
-        fontsize="x-small",
-        **style,
-    )
 
 
 def _legend(axes: Axes, groups: list[_Group], names: list[str]) -> None:
