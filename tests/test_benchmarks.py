@@ -250,6 +250,25 @@ def test_exporting_measures_every_work():
     assert len(re.findall(r"(?:to few|to export): \d+\.\d+$", done.stdout, re.MULTILINE)) == 4
 
 
+JUDGES = [
+    "pandas.read_parquet, all orders",
+    "required ship date",
+    "late shipment rate",
+    "noon cut-off",
+    "four business days",
+]
+
+
+@pytest.mark.slow
+def test_judging_measures_every_policy():
+    done = run("--orders", "2500", "--rounds", "1", script="judging.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    measured = rows_of(done.stdout, JUDGES)
+    assert list(measured) == JUDGES
+    assert all(number(figures[2]) > 0 for figures in measured.values())
+    assert measured[JUDGES[0]][2] == "1.000"
+
+
 def test_a_peer_that_keeps_less_is_none(bench):
     exporting, measure = bench("exporting"), bench("_measure")
     runs = {
