@@ -121,7 +121,8 @@ def plot_ship_date_compliance(
         axes, note = _points(ax, totals, names, line_kws)
     else:
         axes, note = _lines(ax, compliance, totals, names=names, freq=freq, line_kws=line_kws)
-    headline(axes, "Ship-date compliance", names, [*_basis(compliance, totals), *note])
+    basis = [*_basis(compliance, totals), *note, _policy_words(compliance)]
+    headline(axes, "Ship-date compliance", names, basis)
     if not totals["n"].sum():
         say(axes, _why_empty(totals))
     return axes
@@ -254,16 +255,20 @@ def _zone(compliance: pd.DataFrame) -> str:
 
 
 def _basis(compliance: pd.DataFrame, totals: pd.DataFrame) -> list[str]:
-    """Say what the rates stand on: n, what is left out, as-of, and the policy in words."""
-    sums, policy = totals.sum(), policy_of(compliance)
-    words = [
+    """Say what the rates stand on: n, what is left out, and as-of."""
+    sums = totals.sum()
+    return [
         f"n = {sums['n']:,.0f} orders due",
         f"{sums['pending']:,.0f} pending",
         f"{sums['not_evaluable']:,.0f} not evaluable",
         as_of_words(compliance),
+        "95 % Wilson intervals",
     ]
-    text = policy.get("text") or "the policy is not known"
-    return [*words, "95 % Wilson intervals", printable(text, len(text))]
+
+
+def _policy_words(compliance: pd.DataFrame) -> str:
+    text = policy_of(compliance).get("text") or "The policy is not known."
+    return printable(text, len(text))
 
 
 def _why_empty(totals: pd.DataFrame) -> str:
