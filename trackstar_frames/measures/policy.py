@@ -51,8 +51,8 @@ class SlaPolicy:
     holidays
         With a cut-off: which of them are not worked on. A country or a part of one, by ISO code
         (``"US"``, ``"US-CA"``: its public holidays, in the years that the package holidays
-        knows, extra ``calendars``), a list of dates, or a map from warehouse_id to these, where the key None
-        stands for all others.
+        knows, extra ``calendars``), a list of dates, or a map from warehouse_id to these, where
+        the key None stands for all others.
     clock_start
         With a cut-off: a column of your own. Where it is not null, the clock starts then instead
         of at ``created_date``: when a backordered order's stock came, say.
