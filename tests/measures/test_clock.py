@@ -76,7 +76,8 @@ def day_end(day, zone):
         ("2026-07-03T12:00:00Z", "2026-07-06"),
         # New Year's Day of 2028 is a Saturday: a holiday of the year before.
         ("2027-12-30T17:00:00Z", "2028-01-03"),
-        # Christmas, a Friday.
+        # The holiday of the next year, a Friday, and Christmas, another.
+        ("2026-12-31T17:00:00Z", "2027-01-04"),
         ("2026-12-24T17:00:00Z", "2026-12-28"),
     ],
 )
