@@ -183,6 +183,24 @@ def test_the_policy_is_printed_and_judged_frames_keep_theirs():
     assert "warehouses' own time" in by_warehouse
 
 
+def test_a_judged_frame_without_its_policy_is_drawn_with_one_warning():
+    judged = ship_date_compliance(orders(50))
+    judged.attrs = {}
+    with pytest.warns(UserWarning, match="lost its policy") as caught:
+        axes = plot_ship_date_compliance(judged, by="channel")
+    assert [each.filename for each in caught] == [__file__]
+    assert "as of an unknown time" in words(axes)
+    assert "The policy is not known." in words(axes)
+
+
+@pytest.mark.parametrize("name", ["ours: $5^2$ \\frac", "_hidden", "two\nlines"])
+def test_a_policys_name_is_printed_as_it_is(name):
+    table = orders(50)
+    axes = plot_ship_date_compliance(table, policy=SlaPolicy.b2b_four_business_days(name=name))
+    assert "in 4 business days" in words(axes)
+    assert SlaPolicy(name=name).name.replace("$", r"\$") in words(axes)
+
+
 def test_each_group_gets_its_own_rates():
     table = orders(400)
     axes = plot_ship_date_compliance(table, by="channel", freq="MS")

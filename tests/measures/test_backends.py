@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, measures, plots
@@ -106,6 +107,17 @@ CASES = {
         lambda orders: tf.plot_status_mix(orders, by="saturday_delivery", normalize=True),
         lambda orders: tf.plot_status_mix(orders, by=["channel", "line_item_count"]),
     ],
+    "plot_lateness": [lambda orders: tf.plot_lateness(orders, policy=clock(orders))],
+    "plot_compliance_heatmap": [
+        tf.plot_compliance_heatmap,
+        lambda orders: tf.plot_compliance_heatmap(orders, by=["type", "units_ordered"], freq="MS"),
+    ],
+    "plot_backlog": [tf.plot_backlog, lambda orders: tf.plot_backlog(orders, by="channel")],
+    "plot_cycle_time": [
+        tf.plot_cycle_time,
+        lambda orders: tf.plot_cycle_time(orders, by="saturday_delivery"),
+    ],
+    "plot_overview": [lambda orders: tf.plot_overview(orders, policy=clock(orders))],
 }
 
 #: Measures that read more tables than the orders.
@@ -170,11 +182,11 @@ def test_pictures_are_equal(frames, case):
     assert own.std() > 0
 
 
-def picture(axes):
-    canvas = axes.figure.canvas
-    canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba()).copy()
-    plt.close(axes.figure)
+def picture(drawn):
+    figure = drawn if isinstance(drawn, Figure) else drawn.figure
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba()).copy()
+    plt.close(figure)
     return pixels
 
 

@@ -3,6 +3,7 @@
 import zoneinfo
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from holidays import country_holidays
@@ -23,7 +24,9 @@ def frame(*rows):
         made.append(dict.fromkeys(STAMPS) | dict.fromkeys(STAMPS[1:], shipped) | plain | row)
     table = pd.DataFrame(made)
     for name in {*STAMPS, "required_ship_date", "stocked"} & set(table.columns):
-        table[name] = pd.to_datetime(table[name], utc=True, format="ISO8601")
+        # Not by to_datetime, which before pandas 3 knows only the years from 1677 to 2262.
+        plain = [row.get(name) and row[name].removesuffix("Z") for row in made]
+        table[name] = pd.DatetimeIndex(np.array(plain, dtype="M8[us]")).tz_localize("UTC")
     return table
 
 
@@ -73,7 +76,8 @@ def day_end(day, zone):
         ("2026-07-03T12:00:00Z", "2026-07-06"),
         # New Year's Day of 2028 is a Saturday: a holiday of the year before.
         ("2027-12-30T17:00:00Z", "2028-01-03"),
-        # Christmas, a Friday.
+        # The holiday of the next year, a Friday, and Christmas, another.
+        ("2026-12-31T17:00:00Z", "2027-01-04"),
         ("2026-12-24T17:00:00Z", "2026-12-28"),
     ],
 )

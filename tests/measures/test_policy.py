@@ -182,6 +182,8 @@ def test_a_policy_that_cannot_be_meant_is_refused(fields, error, message):
 def test_json_of_something_else_is_refused():
     with pytest.raises(ValueError, match="field='graze' is not allowed; did you mean 'grace'"):
         SlaPolicy.from_json({"graze": "1h"})
+    with pytest.raises(TypeError, match="a map of its fields, not by 'Amazon'"):
+        SlaPolicy.from_json("Amazon")
 
 
 def test_a_policy_is_no_dict_of_the_callers():

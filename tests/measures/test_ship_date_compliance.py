@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trackstar_frames.measures import OUTCOMES, ship_date_compliance
+from trackstar_frames.measures import OUTCOMES, SlaPolicy, ship_date_compliance
 from trackstar_frames.schema import LIFECYCLE
 
 NOON = "2026-03-04T12:00:00Z"
@@ -158,6 +158,13 @@ def test_every_status_but_cancelled_is_judged_by_its_due_date(status):
         ("America/New_York", "2026-11-01T00:00:00Z", "2026-11-02T05:00:00Z"),
         ("Europe/Berlin", "2026-10-24T00:00:00Z", "2026-10-24T22:00:00Z"),
         ("Europe/Berlin", "2026-10-25T00:00:00Z", "2026-10-25T23:00:00Z"),
+        # The other half of the earth, and clocks that change by half an hour.
+        ("Australia/Sydney", "2026-04-05T00:00:00Z", "2026-04-05T14:00:00Z"),
+        ("Australia/Sydney", "2026-10-04T00:00:00Z", "2026-10-04T13:00:00Z"),
+        ("Australia/Lord_Howe", "2026-04-04T00:00:00Z", "2026-04-04T13:00:00Z"),
+        ("Australia/Lord_Howe", "2026-04-05T00:00:00Z", "2026-04-05T13:30:00Z"),
+        ("Australia/Lord_Howe", "2026-10-03T00:00:00Z", "2026-10-03T13:30:00Z"),
+        ("Australia/Lord_Howe", "2026-10-04T00:00:00Z", "2026-10-04T13:00:00Z"),
         # Midnight is skipped, and midnight comes twice.
         ("Asia/Beirut", "2024-03-30T00:00:00Z", "2024-03-30T22:00:00Z"),
         ("America/Havana", "2024-11-02T00:00:00Z", "2024-11-03T04:00:00Z"),
@@ -210,6 +217,21 @@ def test_an_order_without_a_warehouse_needs_no_zone_for_a_moment():
     assert judged["outcome"].tolist() == ["not_evaluable", "late_open"]
     instant = ship_date_compliance(orders, tz={"e": "America/New_York"}, due_day="instant")
     assert instant["outcome"].tolist() == ["late_open", "late_open"]
+
+
+def test_single_fields_are_a_policy_and_never_stand_beside_one():
+    orders = frame({"required_ship_date": NOON}, {"status": "cancelled"})
+    fields = {"tz": "Asia/Tokyo", "grace": "2h", "ship_event": "last", "due_day": "end"}
+    loose = ship_date_compliance(orders, **fields)
+    whole = ship_date_compliance(orders, SlaPolicy(**fields))
+    pd.testing.assert_frame_equal(loose, whole)
+    assert loose.attrs == whole.attrs
+    assert SlaPolicy.from_json(whole.attrs["trackstar"]["compliance"]) == SlaPolicy(**fields)
+    for name, value in fields.items():
+        with pytest.raises(ValueError, match=rf"replace\(policy, {name}='{value}'\)"):
+            ship_date_compliance(orders, SlaPolicy(), **{name: value})
+    with pytest.raises(TypeError, match="policy is a str; pass an SlaPolicy, such as"):
+        ship_date_compliance(orders, "2026-03-04")
 
 
 def test_grace_moves_the_judgement_and_nothing_else():

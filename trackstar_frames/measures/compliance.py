@@ -169,7 +169,7 @@ def judged_by(
     if "outcome" not in orders.columns:
         moment = moment_of(orders, as_of, stacklevel=stacklevel + 1)
         return ship_date_compliance(orders, policy, as_of=moment)
-    if (policy, as_of) == (None, None):
+    if policy is None and as_of is None:
         return orders
     held_to, told = one_policy(policy) if policy else None, told_of(orders)
     if told is None or (held_to and SlaPolicy.from_json(told) != held_to):

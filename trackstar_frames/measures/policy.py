@@ -50,9 +50,9 @@ class SlaPolicy:
         With a cut-off: the days of the week on which all warehouses work.
     holidays
         With a cut-off: which of them are not worked on. A country or a part of one, by ISO code
-        (``"US"``, ``"US-CA"``: its public holidays, by the package holidays, extra
-        ``calendars``), a list of dates, or a map from warehouse_id to these, where the key None
-        stands for all others.
+        (``"US"``, ``"US-CA"``: its public holidays, in the years that the package holidays
+        knows, extra ``calendars``), a list of dates, or a map from warehouse_id to these, where
+        the key None stands for all others.
     clock_start
         With a cut-off: a column of your own. Where it is not null, the clock starts then instead
         of at ``created_date``: when a backordered order's stock came, say.
@@ -178,6 +178,8 @@ class SlaPolicy:
         TypeError, ValueError
             For what no policy is made of.
         """
+        if not isinstance(told, Mapping):
+            raise TypeError(f"a policy is told by a map of its fields, not by {told!r}")
         known = [each.name for each in fields(cls)]
         given = {name: value for name, value in told.items() if name not in _BESIDE}
         for name in _MAPS:

@@ -13,7 +13,7 @@ from trackstar_frames.measures.rates import warn_if_lost
 from trackstar_frames.plots._canvas import as_of as as_of_words
 from trackstar_frames.plots._canvas import days, policy_of, printable
 
-__all__ = ["as_of_day", "basis", "judged", "why_empty", "zone_of"]
+__all__ = ["as_of_day", "basis", "judged", "policy_words", "why_empty", "zone_of"]
 
 
 def judged(
@@ -43,17 +43,21 @@ def zone_of(compliance: pd.DataFrame) -> str:
 def basis(
     compliance: pd.DataFrame, totals: pd.DataFrame, *, has_intervals: bool = False
 ) -> list[str]:
-    """Say what the rates stand on: n, what is left out, as-of, and the policy in words."""
-    sums, policy = totals.sum(), policy_of(compliance)
+    """Say what the rates stand on: n, what is left out, and as-of."""
+    sums = totals.sum()
     words = [
         f"n = {sums['n']:,.0f} orders due",
         f"{sums['pending']:,.0f} pending",
         f"{sums['not_evaluable']:,.0f} not evaluable",
         as_of_words(compliance),
     ]
-    text = policy.get("text") or "the policy is not known"
-    words += ["95 % Wilson intervals"] if has_intervals else []
-    return [*words, printable(text, len(text))]
+    return [*words, "95 % Wilson intervals"] if has_intervals else words
+
+
+def policy_words(compliance: pd.DataFrame) -> str:
+    """Say by what orders were judged."""
+    text = policy_of(compliance).get("text") or "The policy is not known."
+    return printable(text, len(text))
 
 
 def why_empty(totals: pd.DataFrame) -> str:

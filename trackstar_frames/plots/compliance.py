@@ -30,7 +30,14 @@ from trackstar_frames.plots._canvas import (
     spans,
     spelt,
 )
-from trackstar_frames.plots._judged import as_of_day, basis, judged, why_empty, zone_of
+from trackstar_frames.plots._judged import (
+    as_of_day,
+    basis,
+    judged,
+    policy_words,
+    why_empty,
+    zone_of,
+)
 
 __all__ = ["plot_ship_date_compliance"]
 
@@ -117,9 +124,8 @@ def plot_ship_date_compliance(
         axes, note = _points(ax, totals, names, line_kws)
     else:
         axes, note = _lines(ax, compliance, totals, names=names, freq=freq, line_kws=line_kws)
-    headline(
-        axes, "Ship-date compliance", names, [*basis(compliance, totals, has_intervals=True), *note]
-    )
+    told = [*basis(compliance, totals, has_intervals=True), *note, policy_words(compliance)]
+    headline(axes, "Ship-date compliance", names, told)
     if not totals["n"].sum():
         say(axes, why_empty(totals))
     return axes

@@ -31,7 +31,14 @@ from trackstar_frames.plots._canvas import (
     spans,
     spelt,
 )
-from trackstar_frames.plots._judged import as_of_day, basis, judged, why_empty, zone_of
+from trackstar_frames.plots._judged import (
+    as_of_day,
+    basis,
+    judged,
+    policy_words,
+    why_empty,
+    zone_of,
+)
 
 __all__ = ["plot_compliance_heatmap"]
 
@@ -127,7 +134,8 @@ def plot_compliance_heatmap(
     if cells.n.size:
         axes.set_xlim(cells.starts[0], cells.ends[-1])
         note += [*_draw(axes, cells), *periods]
-    headline(axes, "On-time shipment rate", names, [*basis(compliance, totals), *note])
+    told = [*basis(compliance, totals), *note, policy_words(compliance)]
+    headline(axes, "On-time shipment rate", names, told)
     if not totals["n"].sum():
         say(axes, why_empty(totals))
     return axes

@@ -25,7 +25,7 @@ from trackstar_frames.plots._canvas import (
     policy_of,
     say,
 )
-from trackstar_frames.plots._judged import basis, judged, why_empty
+from trackstar_frames.plots._judged import basis, judged, policy_words, why_empty
 from trackstar_frames.plots._looks import Look
 
 __all__ = ["plot_lateness"]
@@ -103,7 +103,7 @@ def plot_lateness(
         axes.set_xticks([])
         say(axes, why_empty(totals))
     count_axis(axes.yaxis, normalize=False)
-    headline(axes, "Lateness of orders", [], note)
+    headline(axes, "Lateness of orders", [], [*note, policy_words(compliance)])
     return axes
 
 

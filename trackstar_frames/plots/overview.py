@@ -18,7 +18,7 @@ from trackstar_frames.measures.cycle_time import cycle_time
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.rates import rates
 from trackstar_frames.plots._canvas import lasting, legend_inside, policy_of, recaption, share
-from trackstar_frames.plots._judged import basis, judged
+from trackstar_frames.plots._judged import basis, judged, policy_words
 from trackstar_frames.plots.backlog import plot_backlog
 from trackstar_frames.plots.compliance import plot_ship_date_compliance
 from trackstar_frames.plots.cycle_time import plot_cycle_time
@@ -96,7 +96,8 @@ def plot_overview(
         plot_lateness(compliance, ax=places[3]),
         plot_cycle_time(compliance, as_of=moment, ax=places[4]),
     ]
-    told = [f"n = {len(orders):,} orders", *basis(compliance, totals)]
+    every = f"n = {len(orders):,} orders"
+    told = [every, *basis(compliance, totals), policy_words(compliance)]
     _write(head, told, _tiles(compliance, totals.iloc[0], moment))
     legend_inside(drawn[2], columns=2, above=True)
     legend_inside(drawn[3], columns=1, above=True)
