@@ -14,6 +14,7 @@ def queries(sandbox):
     return [parse_qs(urlsplit(request.path).query) for request in sandbox.requests]
 
 
+@pytest.mark.slow
 def test_it_holds_every_field_of_25000_orders(reference):
     with Sandbox(orders=25_000, seed=3, rate_limit=None) as sandbox:
         client = sandbox.client(rate_limit=None, cache=False)

@@ -134,7 +134,9 @@ def test_a_budget_has_one_limiter_as_long_as_it_is_used():
     assert limiter_of("a").turn(10, Clock()).left == 9
 
 
-@pytest.mark.parametrize("spelling", ["x-ratelimit", "x-rate-limit"])
+@pytest.mark.parametrize(
+    "spelling", ["x-ratelimit", pytest.param("x-rate-limit", marks=pytest.mark.slow)]
+)
 def test_a_stricter_server_is_heeded_before_it_refuses(some_orders, spelling):
     with Sandbox(orders=some_orders, rate_limit=4, rate_headers=spelling, latency=0.1) as sandbox:
         client = sandbox.client(cache=False, rate_limit=10)
@@ -184,6 +186,7 @@ def test_after_a_refusal_all_chains_wait(some_orders):
         assert sum(pause > 0.9 for pause in pauses) == 1
 
 
+@pytest.mark.slow
 def test_another_process_on_the_same_token_gets_its_share(some_orders):
     code = (
         "import sys, trackstar_frames as tf\n"

@@ -6,7 +6,8 @@ import nbclient
 import nbformat
 import pytest
 
-NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+FIRST, *OTHERS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = [FIRST, *(pytest.param(path, marks=pytest.mark.slow) for path in OTHERS)]
 
 
 @pytest.mark.filterwarnings("default")  # the kernel's own affairs
