@@ -62,7 +62,10 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
 
 def blank(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
     """Tell where there is nothing: null or an empty text."""
-    return (values.isna() | values.isin([""])).to_numpy(dtype=bool)
+    missing = values.isna()
+    # pandas before 3 takes texts among moments for moments.
+    nothing = missing if values.dtype.kind == "M" else missing | values.isin([""])
+    return nothing.to_numpy(dtype=bool)
 
 
 def texts(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
