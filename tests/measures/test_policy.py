@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trackstar_frames import SlaPolicy
@@ -123,6 +123,7 @@ others = st.fixed_dictionaries(
 
 
 @given(clocks | due_dates, others)
+@example({"cut_off": dt.time(0), "holidays": [dt.date(99, 1, 1)]}, {})
 def test_every_policy_comes_back_from_json(some, more):
     policy = SlaPolicy(**some, **more)
     told = json.loads(json.dumps(policy.to_json()))

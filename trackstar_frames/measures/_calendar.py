@@ -148,7 +148,7 @@ def _read_date(day: Any) -> str:
         stamp = None
     if stamp is None or pd.isna(stamp) or stamp != stamp.normalize():
         raise ValueError(f"holidays holds {day!r}, not a date; write it like '2026-12-25'")
-    return f"{stamp:%Y-%m-%d}"
+    return stamp.date().isoformat()  # strftime writes the year 99 as "99"
 
 
 def _library() -> ModuleType:
