@@ -13,6 +13,7 @@ import pandas as pd
 
 from trackstar_frames.dtypes import own_types
 from trackstar_frames.errors import one_of
+from trackstar_frames.measures._provenance import fetched_at
 
 __all__ = [
     "blank",
@@ -20,9 +21,10 @@ __all__ = [
     "choice",
     "column",
     "duration",
-    "fetched_at",
+    "has_status",
     "instant",
     "moment_of",
+    "own_texts",
     "require",
     "require_once",
     "texts",
@@ -50,11 +52,6 @@ def require_once(frame: pd.DataFrame, name: str) -> None:
         )
 
 
-def fetched_at(frame: pd.DataFrame) -> Any:
-    """Tell what a frame says of when it was fetched; None if nothing."""
-    return frame.attrs.get("trackstar", {}).get("fetched_at")
-
-
 def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     """Read a column in pandas' own types, whatever the types of the frame."""
     return own_types(frame[name])
@@ -68,10 +65,20 @@ def blank(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
     return nothing.to_numpy(dtype=bool)
 
 
+def has_status(orders: pd.DataFrame, *statuses: str) -> npt.NDArray[np.bool_]:
+    """Tell which orders have one of these statuses."""
+    return column(orders, "status").isin(statuses).to_numpy(dtype=bool)
+
+
 def texts(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     """Read a column of texts; an empty one is as good as none."""
     values = column(frame, name)
     return values.mask(blank(values))
+
+
+def own_texts(cells: object) -> pd.Series[str]:
+    """Make a column of this pandas' own type of strings: str, or object before pandas 3."""
+    return pd.Series(cells, dtype=object).astype(pd.Series(["x"]).dtype)
 
 
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._calendar import clock_end
-from trackstar_frames.measures._checks import column
+from trackstar_frames.measures._checks import has_status, own_texts
 from trackstar_frames.measures._time import Array, Zones, day_ends, instants, local
 from trackstar_frames.measures.policy import SlaPolicy
 
@@ -106,14 +104,14 @@ def reasons(
     """Return each order's place in `_REASONS`, -1 for one that can be judged."""
     complete = policy.ship_event == "complete"
     done = ["fulfilled"] if complete else ["fulfilled", "partially_fulfilled"]
-    unstamped = _has_status(orders, done) & np.isnat(stamped)
+    unstamped = has_status(orders, *done) & np.isnat(stamped)
     last = instants(orders, "last_shipped_date") if complete else stamped
     window = policy.window
     since = _NAT if window is None else now - pd.Timedelta(window).to_timedelta64()
     holds = [
         instants(orders, "created_date") > now,
-        _has_status(orders, ["cancelled"]),
-        _has_status(orders, policy.leave_out),
+        has_status(orders, "cancelled"),
+        has_status(orders, *policy.leave_out),
         *_not_due(orders, policy),
         np.isnat(due) & (policy.zones.default is None),
         np.isnat(due),
@@ -130,14 +128,10 @@ def _not_due(orders: pd.DataFrame, policy: SlaPolicy) -> list[Array]:
     if policy.cut_off is None:
         return [np.isnat(instants(orders, "required_ship_date")), none, none]
     unstarted = np.isnat(_starts(orders, policy))
-    untold = _has_status(orders, ["backordered"])
+    untold = has_status(orders, "backordered")
     if policy.clock_start is not None:
         untold = untold & np.isnat(instants(orders, policy.clock_start))
     return [none, untold, unstarted]
-
-
-def _has_status(orders: pd.DataFrame, statuses: Iterable[str]) -> Array:
-    return column(orders, "status").isin(list(statuses)).to_numpy(dtype=bool)
 
 
 def outcomes(limit: Array, shipped: Array, now: np.datetime64, unknown: Array) -> Array:
@@ -156,6 +150,6 @@ def lateness(due: Array, shipped: Array, now: np.datetime64, outcome: Array) -> 
 
 
 def words(reasons: Array) -> pd.Series[str]:
-    """Spell reasons in this pandas' own type of strings: str, or object before pandas 3."""
+    """Spell reasons; null for an order that can be judged."""
     spelt = np.array([*_REASONS, None], dtype=object)[reasons]
-    return pd.Series(spelt, dtype=object).astype(pd.Series(["x"]).dtype)
+    return own_texts(spelt)

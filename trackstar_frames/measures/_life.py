@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import column
+from trackstar_frames.measures._checks import column, has_status
 from trackstar_frames.measures._time import Array, instants
 
 __all__ = ["FATES", "LIFE", "OPEN", "SHIPPED", "closings", "fates", "numbers", "units_left"]
@@ -21,7 +21,7 @@ SHIPPED, OPEN = FATES.index("shipped"), FATES.index("open")
 def closings(orders: pd.DataFrame) -> Array:
     """Return when each order was closed: complete or, if fulfilled short, shipped last."""
     complete = instants(orders, "complete_shipped_date")
-    short = np.isnat(complete) & _has_status(orders, "fulfilled")
+    short = np.isnat(complete) & has_status(orders, "fulfilled")
     return np.where(short, instants(orders, "last_shipped_date"), complete)
 
 
@@ -30,10 +30,10 @@ def fates(orders: pd.DataFrame, now: np.datetime64) -> Array:
     closed = closings(orders)
     holds = [
         instants(orders, "created_date") > now,
-        _has_status(orders, "cancelled"),
+        has_status(orders, "cancelled"),
         instants(orders, "complete_shipped_date") <= now,
         closed <= now,
-        np.isnat(closed) & _has_status(orders, "fulfilled"),
+        np.isnat(closed) & has_status(orders, "fulfilled"),
     ]
     return np.select(holds, range(len(holds)), default=OPEN)
 
@@ -55,7 +55,3 @@ def numbers(frame: pd.DataFrame, name: str) -> Array:
     if values.dtype.kind not in "iuf":
         raise TypeError(f"column {name!r} is {frame[name].dtype}, not numbers; convert it first")
     return values.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _has_status(orders: pd.DataFrame, status: str) -> Array:
-    return column(orders, "status").isin([status]).to_numpy(dtype=bool)

@@ -50,8 +50,7 @@ def _business_days(given: object) -> int:
 
 
 def _holidays(given: object) -> Any:
-    read = Calendars.read(given)
-    return read.default if read.by_warehouse is None else _joined(read.by_warehouse, read.default)
+    return _joined(Calendars.read(given))
 
 
 def _clock_start(given: object) -> str | None:
@@ -61,12 +60,14 @@ def _clock_start(given: object) -> str | None:
 
 
 def _tz(given: Any) -> Any:
-    read = Zones.read(given)
-    return read.default if read.by_warehouse is None else _joined(read.by_warehouse, read.default)
+    return _joined(Zones.read(given))
 
 
-def _joined(by_warehouse: dict[str, Any], default: Any) -> dict[str | None, Any]:
-    both = [*by_warehouse.items(), (None, default)]
+def _joined(read: Calendars | Zones) -> Any:
+    """Give what holds for all warehouses, or one map of what holds for each."""
+    if read.by_warehouse is None:
+        return read.default
+    both = [*read.by_warehouse.items(), (None, read.default)]
     return {key: value for key, value in both if value is not None}
 
 

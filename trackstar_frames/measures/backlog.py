@@ -10,6 +10,7 @@ import pandas as pd
 
 from trackstar_frames.measures._checks import by_columns, moment_of, require
 from trackstar_frames.measures._life import FATES, LIFE, OPEN, SHIPPED, closings, fates, units_left
+from trackstar_frames.measures._provenance import tell
 from trackstar_frames.measures._tally import coded, grid, grouped
 from trackstar_frames.measures._time import Array, instants
 from trackstar_frames.measures.status import NO_STATUS
@@ -137,8 +138,7 @@ def backlog(
         "pace": float(lately.sum() / _PACE_DAYS),
         "left_out": {name: int((fate == place).sum()) for place, name in enumerate(FATES[:OPEN])},
     }
-    provenance = {**orders.attrs.get("trackstar", {}), "backlog": told}
-    table.attrs = {**orders.attrs, "trackstar": provenance}
+    tell(table, orders, "backlog", told)
     return table
 
 

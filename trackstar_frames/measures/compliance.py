@@ -18,10 +18,11 @@ from trackstar_frames.measures._judging import (
     reasons,
     words,
 )
+from trackstar_frames.measures._provenance import tell, told_of
 from trackstar_frames.measures._time import TzLike, instants, utc
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
 
-__all__ = ["OUTCOMES", "judged_by", "one_policy", "ship_date_compliance", "told_of"]
+__all__ = ["OUTCOMES", "judged_by", "one_policy", "ship_date_compliance"]
 
 
 def ship_date_compliance(
@@ -131,8 +132,7 @@ def ship_date_compliance(
         reason=words(why).array,
     )
     told = {"as_of": moment.isoformat(), "text": held_to.text, **held_to.to_json()}
-    provenance = {**orders.attrs.get("trackstar", {}), "compliance": told}
-    judged.attrs = {**orders.attrs, "trackstar": provenance}
+    tell(judged, orders, "compliance", told)
     return judged
 
 
@@ -171,7 +171,7 @@ def judged_by(
         return ship_date_compliance(orders, policy, as_of=moment)
     if policy is None and as_of is None:
         return orders
-    held_to, told = one_policy(policy) if policy else None, told_of(orders)
+    held_to, told = one_policy(policy) if policy else None, told_of(orders, "compliance")
     if told is None or (held_to and SlaPolicy.from_json(told) != held_to):
         known = "an unknown policy" if told is None else f"another policy: {told.get('text')!r}"
     elif as_of is not None and instant("as_of", as_of) != instant("as_of", told["as_of"]):
@@ -182,9 +182,3 @@ def judged_by(
         f"this frame has been judged already, by {known}; judge it anew with "
         f"ship_date_compliance, or pass plain orders"
     )
-
-
-def told_of(compliance: pd.DataFrame) -> dict[str, Any] | None:
-    """Return what a judged frame tells of how it was judged; None if that got lost."""
-    told: dict[str, Any] | None = compliance.attrs.get("trackstar", {}).get("compliance")
-    return told

@@ -11,6 +11,7 @@ import pandas as pd
 
 from trackstar_frames.measures._checks import by_columns, moment_of, require
 from trackstar_frames.measures._life import FATES, LIFE, OPEN, SHIPPED, fates
+from trackstar_frames.measures._provenance import tell
 from trackstar_frames.measures._survival import Curve, log_log, percentile, product_limit, ranked
 from trackstar_frames.measures._tally import grouped, totals
 from trackstar_frames.measures._time import Array, instants
@@ -116,7 +117,7 @@ def cycle_time(
         table[name] = percentile(curve, percent, len(keys))
     for name, percent in (("shipped_median", 50), ("shipped_p90", 90)):
         table[name] = ranked(groups[done], lives.length[done], percent, len(keys))
-    table.attrs = _attrs(orders, lives)
+    tell(table, orders, "cycle_time", lives.told)
     return table
 
 
@@ -187,7 +188,7 @@ def cycle_time_curve(
     curve = _curve(groups, lives)
     columns = zip(_CURVE, (*curve[1:], *log_log(curve)), strict=True)
     table = keys.iloc[curve.group].reset_index(drop=True).assign(**dict(columns))
-    table.attrs = _attrs(orders, lives)
+    tell(table, orders, "cycle_time", lives.told)
     return table
 
 
@@ -231,8 +232,3 @@ def _used(lives: _Lives) -> Array:
 def _curve(groups: Array, lives: _Lives) -> Curve:
     used = _used(lives)
     return product_limit(groups[used], lives.length[used], lives.state[used] == SHIPPED)
-
-
-def _attrs(orders: pd.DataFrame, lives: _Lives) -> dict[Any, Any]:
-    provenance = {**orders.attrs.get("trackstar", {}), "cycle_time": lives.told}
-    return {**orders.attrs, "trackstar": provenance}

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import by_columns, column, moment_of, require
+from trackstar_frames.measures._checks import by_columns, has_status, moment_of, require
 from trackstar_frames.measures._filling import Tables, check_tables, fill
+from trackstar_frames.measures._provenance import tell
 from trackstar_frames.measures._tally import is_small, totals, wilson
 from trackstar_frames.measures._time import Array, instants
 
@@ -126,8 +127,7 @@ def fill_rates(
         "lines_left_out": int(counts["lines_void"].sum()),
         "lines_unknown": int(counts["lines_unknown"].sum()),
     }
-    provenance = {**orders.attrs.get("trackstar", {}), "fill_rates": told}
-    table.attrs = {**orders.attrs, "trackstar": provenance}
+    tell(table, orders, "fill_rates", told)
     return table
 
 
@@ -135,7 +135,7 @@ def _left_out(orders: pd.DataFrame, filled: pd.DataFrame, now: np.datetime64) ->
     """Return each order's place in `_LEFT_OUT`, -1 for one that counts."""
     holds = [
         instants(orders, "created_date") > now,
-        column(orders, "status").isin(["cancelled"]).to_numpy(dtype=bool),
+        has_status(orders, "cancelled"),
         filled["lines"].to_numpy() == 0,
     ]
     return np.select(holds, range(len(_LEFT_OUT)), default=-1)

@@ -9,8 +9,9 @@ import pandas as pd
 
 from trackstar_frames.measures._checks import column, instant, require
 from trackstar_frames.measures._life import LIFE, numbers, units_left
+from trackstar_frames.measures._provenance import tell, told_of
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.compliance import judged_by, told_of
+from trackstar_frames.measures.compliance import judged_by
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.rates import due_walls
 
@@ -90,7 +91,7 @@ def late_orders(
     """
     require(orders, _NEEDED, source="fetch_orders_df")
     judged = judged_by(orders, policy, as_of)
-    told = told_of(judged)
+    told = told_of(judged, "compliance")
     if told is None:
         raise ValueError(
             "this frame has lost its policy (attrs['trackstar']['compliance']), so that nothing "
@@ -100,8 +101,7 @@ def late_orders(
     late = judged[judged["outcome"].isin(wanted)]
     late = late.iloc[_longest_first(late)]
     table = _table(late, np.datetime64(instant("as_of", told["as_of"]).tz_localize(None), "us"))
-    provenance = {**judged.attrs["trackstar"], "compliance": {**told, "n": len(table)}}
-    table.attrs = {**judged.attrs, "trackstar": provenance}
+    tell(table, judged, "compliance", {**told, "n": len(table)})
     return table
 
 

@@ -15,12 +15,14 @@ from trackstar_frames.measures._checks import (
     by_columns,
     column,
     moment_of,
+    own_texts,
     require,
     require_once,
 )
 from trackstar_frames.measures._evidence import Evidence
 from trackstar_frames.measures._filling import Tables, check_tables
 from trackstar_frames.measures._findings import Finding
+from trackstar_frames.measures._provenance import tell
 from trackstar_frames.measures._quality import CHECKS, READ
 from trackstar_frames.measures._tally import grid, grouped
 from trackstar_frames.measures._time import Array, TzLike, Zones
@@ -141,10 +143,10 @@ def data_quality(
     ids = column(orders, "id").to_numpy(dtype=object)
     details = [_details(each, groups, len(keys)) for each in findings]
     first = [_first(each, groups, len(keys), ids, most) for each in findings]
-    table["table"] = _text([check.table for check in CHECKS] * len(keys))
-    table["detail"] = _text(_by_group(details))
+    table["table"] = own_texts([check.table for check in CHECKS] * len(keys)).array
+    table["detail"] = own_texts(_by_group(details)).array
     table["examples"] = pd.Series(_by_group(first), dtype=object).array
-    table["meaning"] = _text([check.meaning for check in CHECKS] * len(keys))
+    table["meaning"] = own_texts([check.meaning for check in CHECKS] * len(keys)).array
     blind = [each is None for each in findings]
     told = {
         "as_of": moment.isoformat(),
@@ -152,8 +154,7 @@ def data_quality(
         "not_looked_for": list(itertools.compress(checks, blind)),
         "orders_without_id": seen.nameless,
     }
-    provenance = {**orders.attrs.get("trackstar", {}), "data_quality": told}
-    table.attrs = {**orders.attrs, "trackstar": provenance}
+    tell(table, orders, "data_quality", told)
     return table
 
 
@@ -242,8 +243,3 @@ def _spelt(words: Array) -> Array:
 def _by_group(by_check: Sequence[list[Any]]) -> list[Any]:
     """Put cells, given for each check and group, in the order of the rows."""
     return [*itertools.chain.from_iterable(zip(*by_check, strict=True))]
-
-
-def _text(cells: list[Any]) -> Any:
-    """Make a column of this pandas' own type of strings: str, or object before pandas 3."""
-    return pd.Series(cells, dtype=object).astype(pd.Series(["x"]).dtype).array

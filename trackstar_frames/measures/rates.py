@@ -11,9 +11,10 @@ import pandas as pd
 
 from trackstar_frames.measures._checks import by_columns, choice, require
 from trackstar_frames.measures._judging import OUTCOMES
+from trackstar_frames.measures._provenance import tell, told_of
 from trackstar_frames.measures._tally import coded, is_small, tally, wilson
 from trackstar_frames.measures._time import Array, Zones, instants, local, period
-from trackstar_frames.measures.compliance import judged_by, told_of
+from trackstar_frames.measures.compliance import judged_by
 from trackstar_frames.measures.policy import SlaPolicy
 
 __all__ = ["compliance_rate", "due_walls", "rates", "warn_if_lost"]
@@ -114,15 +115,14 @@ def rates(judged: pd.DataFrame, by: str | Sequence[str] | None, freq: str | None
     n = table["n"].to_numpy()
     rate, low, high = wilson(counts[:, 0], n)
     table = table.assign(rate=rate, rate_low=low, rate_high=high, small=is_small(n))
-    told = {**(told_of(judged) or {"as_of": None, "text": None}), "n": int(n.sum())}
-    provenance = {**judged.attrs.get("trackstar", {}), "compliance": told}
-    table.attrs = {**judged.attrs, "trackstar": provenance}
+    told = {**(told_of(judged, "compliance") or {"as_of": None, "text": None}), "n": int(n.sum())}
+    tell(table, judged, "compliance", told)
     return table
 
 
 def warn_if_lost(judged: pd.DataFrame, stacklevel: int = 3) -> None:
     """Warn if nothing tells by which policy, and as of when, a frame was judged."""
-    if told_of(judged) is None:
+    if told_of(judged, "compliance") is None:
         warnings.warn(
             "compliance has lost its policy (attrs['trackstar']['compliance']): by what, and as "
             "of when, it was judged is not known, and due times are read in UTC; copy attrs "
@@ -134,7 +134,7 @@ def warn_if_lost(judged: pd.DataFrame, stacklevel: int = 3) -> None:
 def due_walls(judged: pd.DataFrame) -> Array:
     """Return when orders were due, on the clocks of their warehouses."""
     require(judged, ["due_at"], source="ship_date_compliance", name="compliance")
-    zones = Zones.from_json(told_of(judged) or {"tz": "UTC"})
+    zones = Zones.from_json(told_of(judged, "compliance") or {"tz": "UTC"})
     return zones.convert(judged, instants(judged, "due_at"), local)
 
 

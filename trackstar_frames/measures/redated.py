@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import column, fetched_at
+from trackstar_frames.measures._checks import column
+from trackstar_frames.measures._provenance import fetched_at
 from trackstar_frames.measures._sides import as_ofs, check_sides
 from trackstar_frames.measures._time import Array, instants, utc
 

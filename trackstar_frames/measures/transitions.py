@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import column, fetched_at
+from trackstar_frames.measures._checks import column
+from trackstar_frames.measures._provenance import fetched_at
 from trackstar_frames.measures._sides import as_ofs, check_sides
 from trackstar_frames.measures._tally import coded
 from trackstar_frames.measures._time import Array, instants

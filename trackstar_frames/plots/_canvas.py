@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from trackstar_frames.measures._checks import fetched_at
+from trackstar_frames.measures._provenance import fetched_at
 from trackstar_frames.measures._time import Array, period
 
 MOST_ROWS = 20

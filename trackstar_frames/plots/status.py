@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from trackstar_frames.measures._checks import by_columns, fetched_at
+from trackstar_frames.measures._checks import by_columns
+from trackstar_frames.measures._provenance import fetched_at
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.status import status_mix
 from trackstar_frames.plots._canvas import (
