@@ -13,13 +13,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from trackstar_frames.measures._provenance import fetched_at
 from trackstar_frames.measures._time import Array, period
 
 MOST_ROWS = 20
 _SPELT = {"D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
-HOUR = np.timedelta64(1, "h")
-_HOURS_UP_TO, _ROUND_DAYS = 48, 100
 _CAPTION = "caption"
 _LINE = 11.3  # points from one line of a caption to the next
 _DOT = "\u00a0· "  # the no-break space keeps the dot at the end of a line
@@ -184,17 +181,6 @@ def say(axes: Axes, words: str) -> None:
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color="0.35")
 
 
-def policy_of(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return the policy that a frame was judged by, if it says."""
-    return dict(frame.attrs.get("trackstar", {}).get("compliance", {}))
-
-
-def as_of(frame: pd.DataFrame) -> str:
-    """Say when the data are from."""
-    known = policy_of(frame).get("as_of") or fetched_at(frame)
-    return f"as of {stamped(known)}"
-
-
 def stamped(moment: str | None) -> str:
     """Spell a moment of ISO 8601, to the minute."""
     if moment is None:
@@ -202,18 +188,6 @@ def stamped(moment: str | None) -> str:
     stamp = pd.Timestamp(moment)
     stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
     return f"{stamp:%Y-%m-%d %H:%M} UTC"
-
-
-def lasting(length: Any) -> str:
-    """Spell a length of time, or so many hours, in the unit that suits it; null is unknown."""
-    # Not as a Timedelta, which may end before the 292nd year.
-    hours = float(length if isinstance(length, float) else length / HOUR)
-    if np.isnan(hours):
-        return "unknown"
-    if abs(hours) >= _HOURS_UP_TO:
-        days = hours / 24
-        return f"{days:,.0f} days" if abs(days) >= _ROUND_DAYS else f"{days:.1f} days"
-    return f"{hours:.0f} h" if abs(hours) >= 1 else f"{hours * 60:.0f} min"
 
 
 def share(part: float) -> str:

@@ -18,13 +18,13 @@ from trackstar_frames.plots._canvas import (
     get_axes,
     headline,
     largest,
-    lasting,
     legend,
     named,
     printable,
     say,
     stamped,
 )
+from trackstar_frames.plots._lengths import lasting
 from trackstar_frames.plots._looks import GROUPS, OTHERS, Look, look_of
 
 __all__ = ["plot_backlog"]

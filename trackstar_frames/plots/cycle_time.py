@@ -18,23 +18,20 @@ from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, followed
 from trackstar_frames.plots._at_risk import at_risk
 from trackstar_frames.plots._canvas import (
-    HOUR,
     get_axes,
     headline,
     largest,
-    lasting,
     legend,
     named,
     percent_axis,
     say,
     stamped,
 )
+from trackstar_frames.plots._lengths import HOUR, axis_unit, lasting, reach
 from trackstar_frames.plots._looks import GROUPS, Look
 
 __all__ = ["plot_cycle_time"]
 
-_DAY = 24.0
-_DAYS_FROM = 96.0  # hours; shorter axes are ones of hours
 _TICKS = (0, 0.1, 0.25, 0.5, 0.75, 1)
 _SHIPPED_SHOWN = 0.99  # of those shipped; the slowest would take all the room
 _MOST_STEPS = 2000
@@ -146,7 +143,7 @@ def _groups(
 def _curves(axes: Axes, groups: list[_Group], line_kws: dict[str, Any]) -> list[str]:
     """Draw the curves and what stands under them; return a note of what lies outside."""
     right = max(_right(group) for group in groups)
-    per, unit = (_DAY, "days") if right >= _DAYS_FROM else (1.0, "hours")
+    per, unit = axis_unit(right)
     for group in groups:
         line = _curve(axes, group, right, per, line_kws)
         _marks(axes, group, per, line)
@@ -169,8 +166,7 @@ def _right(group: _Group) -> float:
     done = group.curve["shipped"].to_numpy().cumsum()
     shares = np.array([0.25, 0.75, _SHIPPED_SHOWN])
     low, high, most = hours[np.searchsorted(done, shares * done[-1])]
-    # Of few orders, a stray date is more than a hundredth.
-    most = min(most, high + 5 * (high - low + _DAY))
+    most = min(most, high + reach(low, high))
     quantiles = [group.figures[name] / HOUR for name in ("p90", "shipped_p90")]
     return float(np.nanmax([most, *quantiles, 1])) * 1.06
 

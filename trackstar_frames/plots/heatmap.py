@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from trackstar_frames.measures._checks import by_columns
-from trackstar_frames.measures._tally import SMALL
+from trackstar_frames.measures._tally import SMALL, is_small
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.rates import rates
@@ -68,6 +68,11 @@ class _Cells(NamedTuple):
     pending: Array
     starts: Array
     ends: Array
+
+    @property
+    def small(self) -> Array:
+        """Which rates stand on few orders."""
+        return (self.n > 0) & is_small(self.n)
 
 
 def plot_compliance_heatmap(
@@ -166,20 +171,20 @@ def _cells(
 
 def _draw(axes: Axes, cells: _Cells) -> list[str]:
     """Draw the cells; return a note of how to read them."""
-    size = _letters(axes, cells)
+    size, small = _letters(axes, cells), cells.small
     for row, column in np.ndindex(cells.n.shape):
         n, on_time, pending = (int(table[row, column]) for table in cells[:3])
         start, end = float(cells.starts[column]), float(cells.ends[column])
         colour = _colour(on_time / n) if n else _NOTHING
         box = ((start, row - 0.5), end - start, 1)
         axes.add_patch(Rectangle(*box, facecolor=colour, edgecolor="white"))
-        small = 0 < n < SMALL
-        if small:
+        hatched = small[row, column]
+        if hatched:
             axes.add_patch(Rectangle(*box, **_hatch(colour)))
         if size:
             text = axes.text((start + end) / 2, row, _words(n, on_time, pending))
             text.set(ha="center", va="center", fontsize=size, color=_ink(colour))
-            text.set_path_effects([withStroke(linewidth=2.5, foreground=colour)] if small else [])
+            text.set_path_effects([withStroke(linewidth=2.5, foreground=colour)] if hatched else [])
     _legend(axes, cells)
     return _how_to_read(cells) if size else ["cells too small for numbers"]
 
@@ -209,7 +214,11 @@ def _letters(axes: Axes, cells: _Cells) -> float:
 
 
 def _colour(rate: float) -> Any:
-    return _COLOURS[int(np.searchsorted(_FLOORS, rate, side="right")) - 1]
+    return _COLOURS[int(_classes(np.array(rate)))]
+
+
+def _classes(rates: Array) -> Array:
+    return np.searchsorted(_FLOORS, rates, side="right") - 1
 
 
 def _ink(colour: Any) -> str:
@@ -225,13 +234,12 @@ def _hatch(colour: Any) -> dict[str, Any]:
 def _legend(axes: Axes, cells: _Cells) -> None:
     """Explain the classes that are there, the best first, and the other looks of cells."""
     some = cells.n > 0
-    shares = cells.on_time[some] / cells.n[some]
-    found = {int(place) for place in np.searchsorted(_FLOORS, shares, side="right") - 1}
+    found = {int(place) for place in _classes(cells.on_time[some] / cells.n[some])}
     looks = {
         _NAMES[place]: Patch(facecolor=_COLOURS[place], edgecolor="white")
         for place in sorted(found, reverse=True)
     }
-    if (some & (cells.n < SMALL)).any():
+    if cells.small.any():
         looks[f"n below {SMALL}"] = Patch(**{**_hatch("white"), "linewidth": 0.5})
     if not some.all():
         looks["nothing due"] = Patch(facecolor=_NOTHING, edgecolor="0.6")

@@ -15,17 +15,9 @@ from trackstar_frames.measures._tally import coded
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.rates import rates
-from trackstar_frames.plots._canvas import (
-    HOUR,
-    count_axis,
-    get_axes,
-    headline,
-    lasting,
-    legend,
-    policy_of,
-    say,
-)
-from trackstar_frames.plots._judged import basis, judged, policy_words, why_empty
+from trackstar_frames.plots._canvas import count_axis, get_axes, headline, legend, say
+from trackstar_frames.plots._judged import basis, judged, policy_of, policy_words, why_empty
+from trackstar_frames.plots._lengths import DAY, HOUR, axis_unit, lasting, reach
 from trackstar_frames.plots._looks import Look
 
 __all__ = ["plot_lateness"]
@@ -38,11 +30,9 @@ _KINDS = {
     "late, still open (so far)": Look("#d55e00", "xxx"),
 }
 _EARLY, _ON_TIME, _LATE, _OPEN = range(len(_KINDS))
-_DAY = 24.0
 # Hours, of which a bar is as wide as needed for so many bars at most.
-_WIDTHS = np.array([1, 2, 3, 6, 12, _DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY, 28 * _DAY, 91 * _DAY])
+_WIDTHS = np.array([1, 2, 3, 6, 12, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 28 * DAY, 91 * DAY])
 _MOST_BARS = 40
-_DAYS_FROM = 96.0  # hours; shorter axes are ones of hours
 _ROOM = 0.09  # of the axis, for the label of a bar at its end
 
 
@@ -120,7 +110,7 @@ def _read(compliance: pd.DataFrame) -> tuple[Array, Array]:
     some = kinds >= 0
     lateness = column(compliance, "lateness").to_numpy(dtype="m8[us]")[some]
     hours = lateness / HOUR
-    return hours, np.where((kinds[some] == _ON_TIME) & (hours <= -_DAY), _EARLY, kinds[some])
+    return hours, np.where((kinds[some] == _ON_TIME) & (hours <= -DAY), _EARLY, kinds[some])
 
 
 def _histogram(
@@ -128,7 +118,7 @@ def _histogram(
 ) -> list[str]:
     """Pile up the kinds of each bar; return a note of what the axis does not show."""
     edges = _edges(hours)
-    per, unit = (_DAY, "days") if edges[-1] - edges[0] >= _DAYS_FROM else (1.0, "hours")
+    per, unit = axis_unit(edges[-1] - edges[0])
     # Bars end with their right edge: an order shipped at the moment it is due is on time.
     places = np.searchsorted(edges, hours, side="left")
     size = (len(edges) + 1) * len(_KINDS)
@@ -147,11 +137,10 @@ def _edges(hours: Array) -> Array:
     low, high = np.quantile(hours, [0.25, 0.75])
     first = np.quantile(hours, 0.01, method="lower")
     last = np.quantile(hours, 0.99, method="higher")
-    # Of few orders, a stray date is more than a hundredth.
-    reach = 5 * (high - low + _DAY)
-    low, high = min(max(first, low - reach), 0), max(min(last, high + reach), 0)
+    most = reach(low, high)
+    low, high = min(max(first, low - most), 0), max(min(last, high + most), 0)
     enough = _WIDTHS[(high - low) / _WIDTHS <= _MOST_BARS]
-    width = enough[0] if enough.size else np.ceil((high - low) / _MOST_BARS / _DAY) * _DAY
+    width = enough[0] if enough.size else np.ceil((high - low) / _MOST_BARS / DAY) * DAY
     start, stop = np.ceil(low / width) - 1, max(np.ceil(high / width), 1)
     edges: Array = np.arange(start, stop + 1) * width
     return edges
