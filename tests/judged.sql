@@ -1,24 +1,15 @@
 -- Ship-date compliance once more, in DuckDB's SQL: one row per order, with outcome and reason.
--- Tables: orders, lines, shipments, zones (per warehouse), holidays, policy (one row).
+-- Tables: lives (orders with their ship events), zones (per warehouse), holidays, policy (one row).
 -- All stamps are TIMESTAMP in UTC.
 with events as (
     select
-        order_id,
-        min(shipped) as first_at,
-        max(shipped) as last_at,
-        min(shipped) filter (so_far >= wanted) as complete_at
-    from (
-        select
-            sent.order_id,
-            shipped,
-            sum(units) over (partition by sent.order_id order by shipped) as so_far,
-            coalesce(wanted, 0) as wanted
-        from shipments as sent
-        left join (select order_id, sum(units) as wanted from lines group by order_id)
-            using (order_id)
-        where status is distinct from 'cancelled' and shipped is not null
-    )
-    group by order_id
+        lives.*,
+        make_timestamp(created_date) as created,
+        make_timestamp(required_ship_date) as required,
+        make_timestamp(first_shipped_date) as first_at,
+        make_timestamp(last_shipped_date) as last_at,
+        make_timestamp(complete_shipped_date) as complete_at
+    from lives
 ),
 
 worked as (
@@ -29,16 +20,13 @@ worked as (
 
 placed as (
     select
-        orders.*,
+        events.*,
         zone,
-        first_at,
-        last_at,
         case policy.ship_event when 'first' then first_at else complete_at end as stamp,
         timezone(zone, timezone('UTC', created)) as wall
-    from orders
+    from events
     cross join policy
-    left join zones on orders.warehouse_id is not distinct from zones.warehouse_id
-    left join events on orders.id = events.order_id
+    left join zones on events.warehouse_id is not distinct from zones.warehouse_id
 ),
 
 received as (

@@ -107,6 +107,17 @@ def lives(connection):
     return pa.table({name: pa.array(values.tolist()) for name, values in columns.items()})
 
 
+def wilson(part, n):
+    """Spell a rate and Wilson's interval, as its roots are usually written; z is that of 95 %."""
+    root = f"sqrt({part} * ({n} - {part}) / nullif({n}, 0) + 3.841458820694124 / 4)"
+    ends = [
+        f"({part} + 3.841458820694124 / 2 {sign} 1.959963984540054 * {root})"
+        f" / (nullif({n}, 0) + 3.841458820694124)"
+        for sign in "-+"
+    ]
+    return f"{part} / nullif({n}, 0)", *ends
+
+
 def _lay_out(order, rows):
     key = order["id"]
     rows["problems"] += [[key, *problem] for problem in _problems(order)]

@@ -9,9 +9,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-import duckdb
 import pandas as pd
-import pyarrow as pa
 import pytest
 from holidays import country_holidays
 
@@ -32,21 +30,16 @@ PRESETS = [
 ]
 #: Ends of the years' halves in which clocks go on and back.
 NOWS = [dt.datetime(2026, 5, 20, 15, tzinfo=dt.UTC), dt.datetime(2026, 12, 28, 15, tzinfo=dt.UTC)]
-STAMP = pa.timestamp("us")
-WILSON = """
-select
-    {keys}
-    count(*) filter (outcome in ('on_time', 'late_shipped', 'late_open')) as n,
-    {counts},
-    on_time / nullif(n, 0) as rate,
-    1.959963984540054 as z,
-    (rate + z * z / (2 * n)) / (1 + z * z / n) as centre,
-    z * sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n) as reach,
-    if(n > 0, greatest(centre - reach, 0), null) as rate_low,
-    if(n > 0, least(centre + reach, 1), null) as rate_high,
-    n < 30 as small
-from judged
-group by all
+RATED = """
+with counted as (
+    select
+        {keys}
+        count(*) filter (outcome in ('on_time', 'late_shipped', 'late_open')) as n,
+        {counts}
+    from judged
+    group by all
+)
+select *, {rate} as rate, {low} as rate_low, {high} as rate_high, n < 30 as small from counted
 """
 FIGURES = ["n", *OUTCOMES, "rate", "rate_low", "rate_high", "small"]
 
@@ -65,35 +58,6 @@ def made_up(seed):
             statuses = ["backordered", "exception", "fulfilled", "partially_fulfilled", "other"]
             order["status"] = rng.choice(statuses)
     return orders, now
-
-
-def moment(text):
-    return text and dt.datetime.fromisoformat(text).astimezone(dt.UTC).replace(tzinfo=None)
-
-
-def load(database, orders):
-    """Put the orders' JSON into three plain tables."""
-    rows = {"orders": [], "lines": [], "shipments": []}
-    for order in orders:
-        key = {"order_id": order["id"]}
-        stamps = {"created": "created_date", "required": "required_ship_date"}
-        row = {new: moment(order.get(old)) for new, old in stamps.items()}
-        rows["orders"].append({"id": order["id"], **{name: order.get(name) for name in BY}, **row})
-        for line in order["line_items"]:
-            rows["lines"].append({**key, "units": line["quantity"]})
-        for sent in order["shipments"]:
-            units = sum(line["quantity"] for line in sent["line_items"])
-            row = {"status": sent["status"], "shipped": moment(sent["shipped_date"])}
-            rows["shipments"].append({**key, **row, "units": units})
-    text = {name: pa.string() for name in ("id", "order_id", *BY)}
-    types = {
-        **text,
-        "units": pa.int64(),
-        **dict.fromkeys(("created", "required", "shipped"), STAMP),
-    }
-    for name, held in rows.items():
-        fields = [(column, types[column]) for column in held[0]]
-        database.register(name, pa.Table.from_pylist(held, pa.schema(fields)))
 
 
 def judge(database, policy, as_of):
@@ -127,12 +91,14 @@ def judge(database, policy, as_of):
     database.execute(f"create or replace table judged as {JUDGED}")
 
 
-def figures(database, by, freq):
+def figures(database, truth, by, freq):
     """Count and divide in SQL: the figures of each group and period that has an order."""
     period = [f"date_trunc('{FREQ[freq]}', due_wall) as period"] if freq else []
     keys = "".join(f"{key}, " for key in [*by, *period])
     counts = ", ".join(f"count(*) filter (outcome = '{name}') as {name}" for name in OUTCOMES)
-    table = database.execute(WILSON.format(keys=keys, counts=counts)).fetchall()
+    rate, low, high = truth.wilson("on_time", "n")
+    query = RATED.format(keys=keys, counts=counts, rate=rate, low=low, high=high)
+    table = database.execute(query).fetchall()
     names = [column[0] for column in database.description]
     width = len(by) + len(period)
     return {tuple(row[:width]): [row[names.index(figure)] for figure in FIGURES] for row in table}
@@ -161,11 +127,10 @@ def _plain(label):
     return label.to_pydatetime() if isinstance(label, pd.Timestamp) else label
 
 
-def assert_sql_agrees(orders, policy, as_of):
+def assert_sql_agrees(truth, orders, policy, as_of):
     judged = ship_date_compliance(OrderFrames.from_json(orders).orders, policy, as_of=as_of)
     ours = judged[["id", "outcome", "reason", "due_at", "shipped_at"]].itertuples(index=False)
-    with duckdb.connect() as database:
-        load(database, orders)
+    with truth.load(orders) as database:
         judge(database, policy, as_of.replace(tzinfo=None))
         rows = database.execute("select id, outcome, reason, due, shipped from judged").fetchall()
         aware = (
@@ -175,7 +140,9 @@ def assert_sql_agrees(orders, policy, as_of):
         for by in [[], *([name] for name in BY), ["warehouse_id", "type"]]:
             for freq in (None, *FREQ):
                 table = compliance_rate(judged, by or None, freq)
-                assert_equal(table, figures(database, by, freq), [*by, *([freq] if freq else [])])
+                assert_equal(
+                    table, figures(database, truth, by, freq), [*by, *([freq] if freq else [])]
+                )
     return judged
 
 
@@ -187,28 +154,30 @@ def by_warehouse(orders):
 
 
 @pytest.mark.parametrize(("seed", "place"), [(place % 2, place) for place in range(len(PRESETS))])
-def test_sql_counts_the_same(seed, place):
+def test_sql_counts_the_same(truth, seed, place):
     orders, now = made_up(seed)
-    judged = assert_sql_agrees(orders, PRESETS[place], now)
+    judged = assert_sql_agrees(truth, orders, PRESETS[place], now)
     assert {"on_time", "not_evaluable"} < set(judged["outcome"])
 
 
 @pytest.mark.parametrize("preset", [PRESETS[0], PRESETS[4]], ids=["due date", "clock"])
-def test_sql_counts_the_same_on_the_clocks_of_many_warehouses(preset):
+def test_sql_counts_the_same_on_the_clocks_of_many_warehouses(truth, preset):
     orders, now = made_up(3)
     policy = replace(preset, tz=by_warehouse(orders))
-    judged = assert_sql_agrees(orders, policy, now - dt.timedelta(days=40))
+    judged = assert_sql_agrees(truth, orders, policy, now - dt.timedelta(days=40))
     assert {"created after as_of", "no time zone for warehouse"} <= set(judged["reason"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10, 18))
-def test_sql_counts_the_same_for_all_policies_and_many_orders(seed):
+def test_sql_counts_the_same_for_all_policies_and_many_orders(truth, seed):
     orders, now = made_up(seed)
     zones, met = by_warehouse(orders), set()
     for policy in PRESETS:
         for as_of in (now, now - dt.timedelta(days=7 * (seed - 9), seconds=1)):
-            judged = assert_sql_agrees(orders, policy, as_of)
+            judged = assert_sql_agrees(truth, orders, policy, as_of)
             met |= set(judged["outcome"])
-        assert_sql_agrees(orders, replace(policy, tz={**zones, None: "Australia/Sydney"}), now)
+        assert_sql_agrees(
+            truth, orders, replace(policy, tz={**zones, None: "Australia/Sydney"}), now
+        )
     assert met == set(OUTCOMES)

@@ -74,16 +74,6 @@ with judged as (select *, {until} as until from {source}), sent as (
         left join undated u on id = u.order_id
 )
 """
-#: Wilson's interval of {part} in {n}, as its roots are usually written; z is that of 95 %.
-WILSON = """
-    {part} / nullif({n}, 0),
-    ({part} + 3.841458820694124 / 2 - 1.959963984540054 * sqrt(
-        {part} * ({n} - {part}) / nullif({n}, 0) + 3.841458820694124 / 4)) / (
-        nullif({n}, 0) + 3.841458820694124),
-    ({part} + 3.841458820694124 / 2 + 1.959963984540054 * sqrt(
-        {part} * ({n} - {part}) / nullif({n}, 0) + 3.841458820694124 / 4)) / (
-        nullif({n}, 0) + 3.841458820694124)
-"""
 RATED = """
 , counted as (
     select {by} created_date > $now is true or status is not distinct from 'cancelled'
@@ -153,7 +143,7 @@ def assert_is(table, measure, expected, truth):
 def test_fill_rates_are_those_of_sql(seed, spoilt, truth):
     given = spoilt(seed)
     wilson = {
-        name: WILSON.format(part=part, n=n)
+        name: ", ".join(truth.wilson(part, n))
         for name, part, n in (("orders", "filled", "n"), ("lines", "lf", "l"))
     }
     for by, back in zip(truth.BY, itertools.cycle(BACK), strict=False):
@@ -178,7 +168,7 @@ def test_otif_is_that_of_sql(seed, freq, spoilt, truth):
         truth.BY, itertools.islice(policies, seed, None), strict=False
     ):
         moment, grace = given.now - back, f"{hours}h"
-        query = query_of(freq)
+        query = query_of(freq, truth)
         values = {
             "now": truth.micros(moment.isoformat()),
             "grace": hours * truth.DAY // 24,
@@ -191,13 +181,13 @@ def test_otif_is_that_of_sql(seed, freq, spoilt, truth):
         assert 0 < table["otif"].sum() < table["n"].sum()
 
 
-def query_of(freq):
+def query_of(freq, truth):
     """Ask by when orders are due; a bare day is due at its end in its zone."""
     due = """(select *, case when required_ship_date % 86400000000 = 0
         then required_ship_date + 86400000000 + $behind - 1 else required_ship_date end as due_at
         from lives)"""
     until = "least(due_at + $grace, $now)"
     fill = FILL.format(until=until, source=due)
-    rate = WILSON.format(part="otif", n="n")
+    rate = ", ".join(truth.wilson("otif", "n"))
     period = "" if freq is None else "period, "
     return fill + OTIF.format(by="{by}", unit=FREQ[freq] or "day", period=period, rate=rate)
