@@ -21,6 +21,7 @@ def _drawn():
     # Whatever a test drew can be drawn: mathematics, layouts and glyphs fail only here.
     for number in plt.get_fignums():
         plt.figure(number).draw_without_rendering()
+    plt.close("all")
     assert dict(mpl.rcParams) == before
 
 

@@ -1,4 +1,3 @@
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,20 +21,6 @@ HOSTILE = [
     "",
     "l" * 99,
 ]
-
-
-@pytest.fixture(autouse=True)
-def _agg():
-    backend = mpl.get_backend()
-    plt.switch_backend("Agg")
-    before = dict(mpl.rcParams)
-    yield
-    # Whatever a test drew can be drawn: mathematics, layouts and glyphs fail only here.
-    for number in plt.get_fignums():
-        plt.figure(number).draw_without_rendering()
-    plt.close("all")
-    assert dict(mpl.rcParams) == before
-    plt.switch_backend(backend)
 
 
 def orders(rows, seed=0, **columns):

@@ -1,4 +1,3 @@
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,16 +11,6 @@ from trackstar_frames.schema import LIFECYCLE
 
 OLD, NEW = "2026-03-01T06:00:00+00:00", "2026-03-02T06:30:00+00:00"
 HOSTILE = ["$x^", "_private", "two\nlines\x00", "<b>", "$a$ and $b$", "", "l" * 99, None]
-
-
-@pytest.fixture(autouse=True)
-def _agg():
-    before = dict(mpl.rcParams)
-    yield
-    # Whatever a test drew can be drawn: mathematics, layouts and glyphs fail only here.
-    for number in plt.get_fignums():
-        plt.figure(number).draw_without_rendering()
-    assert dict(mpl.rcParams) == before
 
 
 def orders(statuses, fetched_at):
