@@ -172,6 +172,21 @@ def ask(serve):
     return start
 
 
+@pytest.fixture(scope="session")
+def busiest():
+    """Count the requests of the busiest half second at a server.
+
+    All of a second's requests may leave at once, and the way to a server may take any of them
+    a while, the first most of all: within half a second there are never more than they.
+    """
+
+    def count(times):
+        times = list(times)
+        return max(sum(first <= time < first + 0.5 for time in times) for first in times)
+
+    return count
+
+
 @pytest.fixture
 def raw_server():
     """Start a server that answers each request with whatever a function writes.

@@ -47,9 +47,15 @@ class Limiter:
     own count comes back in the headers of its answers: what it has counted beyond the
     requests of this process was sent by others, who share the token; so many places less
     are given for a second.
+
+    Parameters
+    ----------
+    clock
+        Tells the time, in seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._sent: list[float] = []
         self._number = 0
@@ -72,7 +78,7 @@ class Limiter:
         """
         while True:
             with self._lock:
-                now = time.monotonic()
+                now = self._clock()
                 reason, seconds = self._until_free(now, rate)
                 if seconds <= 0:
                     return self._take(now, rate)
@@ -88,12 +94,12 @@ class Limiter:
             ours = place.used + self._number - place.number
             self._limit = limit
             self._others = max(0, limit - remaining - ours)
-            self._counted = time.monotonic()
+            self._counted = self._clock()
 
     def hold(self, seconds: float) -> None:
         """Let nobody send for so long, as the server has refused one."""
         with self._lock:
-            self._held = max(self._held, time.monotonic() + seconds)
+            self._held = max(self._held, self._clock() + seconds)
             self._span = min(self._span + _WIDER, _WIDEST)
             self._careful = self._held + _CAREFUL
 
