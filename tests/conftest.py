@@ -174,15 +174,15 @@ def ask(serve):
 
 @pytest.fixture(scope="session")
 def busiest():
-    """Count the requests of the busiest half second at a server.
+    """Count the requests of the busiest span of so many seconds.
 
-    All of a second's requests may leave at once, and the way to a server may take any of them
-    a while, the first most of all: within half a second there are never more than they.
+    At a server that is half a second, unless told otherwise: all of a second's requests may
+    leave at once, and the way there takes the first of them longest.
     """
 
-    def count(times):
+    def count(times, seconds=0.5):
         times = list(times)
-        return max(sum(first <= time < first + 0.5 for time in times) for first in times)
+        return max(sum(first <= time < first + seconds for time in times) for first in times)
 
     return count
 

@@ -95,7 +95,7 @@ def test_max_wait_bounds_the_waiting_for_one_page(ask):
     begun = time.monotonic()
     with pytest.raises(tf.ServerError):
         tf.fetch_orders(client=client)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 5
     assert 2 <= len(sandbox.requests) <= 4
 
 
@@ -111,7 +111,7 @@ def test_a_wait_that_is_too_long_raises_at_once(ask):
     begun = time.monotonic()
     with pytest.raises(tf.RateLimitError) as caught:
         tf.fetch_orders(client=client)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 5
     assert (caught.value.retry_after, caught.value.retryable) == (3600, True)
     assert len(sandbox.requests) == 1
 
@@ -401,5 +401,5 @@ def test_an_answer_that_drips_is_given_up(ask):
     started = time.monotonic()
     with pytest.raises(tf.NetworkError, match=r"not whole after 0\.5 s"):
         tf.fetch_orders(client=client)
-    assert time.monotonic() - started < 18
+    assert time.monotonic() - started < 10
     assert len(sandbox.requests) == 1
