@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar, copy_context
 from queue import SimpleQueue
 from typing import TypeVar
+from weakref import WeakSet
 
 __all__ = ["Crew", "Stopped"]
 
@@ -20,6 +22,9 @@ class Stopped(Exception):  # noqa: N818  (no error: somebody else has met one)
 class Crew:
     """So many threads at most, for one piece of work after the other.
 
+    They see the context variables of whoever asked for the work. A crew that is made within
+    the work of another one stops with it.
+
     Parameters
     ----------
     size
@@ -29,6 +34,10 @@ class Crew:
     def __init__(self, size: int) -> None:
         self._size = size
         self._stop = threading.Event()
+        self._within: WeakSet[Crew] = WeakSet()
+        around = _AROUND.get()
+        if around is not None:
+            around.adopt(self)
 
     def do(self, task: Callable[[_T], object], things: Iterable[_T]) -> None:
         """Do a task for each thing, the first ones first, and wait for all.
@@ -45,11 +54,12 @@ class Crew:
         count = min(self._size, len(left))
         for _ in range(count):
             # As daemons, they do not keep a program alive that somebody has interrupted.
-            threading.Thread(target=self._work, args=(task, left, over), daemon=True).start()
+            run = copy_context().run
+            threading.Thread(target=run, args=(self._work, task, left, over), daemon=True).start()
         try:
             ends = [over.get() for _ in range(count)]
         except BaseException:
-            self._stop.set()
+            self.stop()
             raise
         failures = [end for end in ends if end is not None]
         if failures:
@@ -60,12 +70,25 @@ class Crew:
         if self._stop.wait(seconds):
             raise Stopped
 
+    def stop(self) -> None:
+        """Have all leave their work, at their next wait at the latest."""
+        self._stop.set()
+        for crew in list(self._within):
+            crew.stop()
+
+    def adopt(self, crew: Crew) -> None:
+        """Have another crew stop with this one."""
+        self._within.add(crew)
+        if self._stop.is_set():
+            crew.stop()
+
     def _work(
         self,
         task: Callable[[_T], object],
         left: deque[_T],
         over: SimpleQueue[BaseException | None],
     ) -> None:
+        _AROUND.set(self)
         try:
             while left and not self._stop.is_set():
                 try:
@@ -74,7 +97,10 @@ class Crew:
                     break
                 task(thing)
         except BaseException as failure:  # noqa: BLE001  (raised again where the work was asked)
-            self._stop.set()
+            self.stop()
             over.put(failure)
         else:
             over.put(None)
+
+
+_AROUND: ContextVar[Crew | None] = ContextVar("the crew of whose work this is a part", default=None)

@@ -14,10 +14,11 @@ from trackstar_frames import parquet
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.pages import MAX_PAGE
 from trackstar_frames.question import Question
-from trackstar_frames.snapshots import Snapshot, place_snapshot
+from trackstar_frames.snapshots import Place, Snapshot, T, place_one
 from trackstar_frames.spill import Spill
 from trackstar_frames.spilling import Again, spilling
 from trackstar_frames.tables import assemble
+from trackstar_frames.writer import Writer
 
 __all__ = ["export", "export_orders"]
 
@@ -95,40 +96,48 @@ def export_orders(
         extra_params=extra_params,
     )
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        return export(parquet.locate(root), question, chosen)
+        folder = parquet.locate(root)
+        return export(folder, question, chosen, partial(place_one, folder))
 
 
 def export(
     root: Path,
     question: Question,
     client: TrackstarClient,
+    place: Place[T],
     *,
     begins: Mapping[str, Any] | None = None,
-) -> Snapshot:
+) -> T:
     """Do what `export_orders` does, once the call is checked.
 
     Parameters
     ----------
     root, question, client
         The same, checked.
+    place
+        Has the parts written; can be pickled.
     begins
         What the snapshot tells of the sync that it begins, but for its counts.
     """
-    again = Again(partial(_again, root, question, begins), client)
+    again = Again(partial(_again, root, question, place, begins), client)
     with spilling(root, "export", question, again) as (reading, spill):
         info = reading.info(duplicates=spill.settle(reading.ranks()))
         if begins is not None:
             info["sync"] = {**begins, "new": spill.orders, "changed": 0, "unchanged": 0}
-        return place_snapshot(root, info, partial(_fill, spill))
+        return place(info, partial(_fill, spill))
 
 
 def _again(
-    root: Path, question: Question, begins: Mapping[str, Any] | None, client: TrackstarClient
-) -> Snapshot:
-    return export(root, replace(question, refresh=False), client, begins=begins)
+    root: Path,
+    question: Question,
+    place: Place[T],
+    begins: Mapping[str, Any] | None,
+    client: TrackstarClient,
+) -> T:
+    return export(root, replace(question, refresh=False), client, place, begins=begins)
 
 
-def _fill(spill: Spill, writer: parquet.Writer) -> dict[str, Any]:
+def _fill(spill: Spill, writer: Writer) -> dict[str, Any]:
     for batches, kept in spill.between(spill.firsts(parquet.PART)):
         writer.add(assemble(batches, kept)[0])
     return {}

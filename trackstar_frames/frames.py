@@ -16,7 +16,7 @@ from trackstar_frames.bodies import cut
 from trackstar_frames.dtypes import DtypeBackend, check_backend, to_frame
 from trackstar_frames.flatten import Flattener
 from trackstar_frames.personal import hide
-from trackstar_frames.schema import TABLES
+from trackstar_frames.schema import TABLES, described
 from trackstar_frames.settings import pii_key
 from trackstar_frames.tables import assemble
 
@@ -213,7 +213,8 @@ class OrderFrames:
         )
 
     def _frame(self, name: str) -> pd.DataFrame:
-        frame = to_frame(self._tables[name], TABLES[name], self.dtype_backend)
+        table = self._tables[name]
+        frame = to_frame(table, described(name, table.column_names), self.dtype_backend)
         frame.attrs["trackstar"] = dict(self.info)
         return frame
 

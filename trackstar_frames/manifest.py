@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+import pyarrow as pa
 
-from trackstar_frames.errors import SnapshotError
+from trackstar_frames.errors import SnapshotError, TrackstarError
 from trackstar_frames.schema import SCHEMA_VERSION
 
-__all__ = ["FILE", "File", "Key", "Manifest", "Part", "file_name", "refuse_newer"]
+__all__ = [
+    "FILE",
+    "File",
+    "Key",
+    "Manifest",
+    "Part",
+    "disk_faults",
+    "file_name",
+    "for_each",
+    "refuse_newer",
+]
 
 #: Engines pass over names that begin so.
 FILE = "_trackstar_frames.json"
@@ -19,6 +33,8 @@ FILE = "_trackstar_frames.json"
 #: Where an order stands among others: its created_date in microseconds (None: it has none,
 #: and comes last), and its id.
 Key = tuple[int | None, str]
+
+_T = TypeVar("_T")
 
 
 class File(msgspec.Struct, frozen=True):
@@ -38,10 +54,13 @@ class Part(msgspec.Struct, frozen=True):
         The key of its first order; None if it has none.
     files : dict of str to File
         One for each table, named after the part's place; see `file_name`.
+    connection : str or None
+        The label of all its rows; None in a folder of one connection.
     """
 
     first: Key | None
     files: dict[str, File]
+    connection: str | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -56,7 +75,7 @@ class Manifest(msgspec.Struct, frozen=True):
     info : dict
         What the fetch told: filters, connection, fetched_at and more.
     parts : list of Part
-        In the sequence of their orders.
+        In the sequence of their orders; of several connections, one after the other.
     """
 
     schema_version: int
@@ -113,6 +132,23 @@ def refuse_newer(folder: Path, version: int) -> None:
             f"{folder} has schema {version}, and this package knows up to {SCHEMA_VERSION}; "
             f"update trackstar_frames"
         )
+
+
+@contextmanager
+def disk_faults(what: str) -> Iterator[None]:
+    """Make what disks and files may raise a SnapshotError."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, pa.ArrowException, msgspec.MsgspecError) as error:
+        if isinstance(error, TrackstarError):
+            raise
+        raise SnapshotError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def for_each(tables: Iterable[str], work: Callable[[str], _T]) -> dict[str, _T]:
+    """Do some work for each table, on as many threads as Arrow has."""
+    with ThreadPoolExecutor(pa.cpu_count()) as threads:
+        return dict(zip(tables, threads.map(work, tables), strict=True))
 
 
 class _Version(msgspec.Struct):

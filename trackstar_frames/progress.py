@@ -14,16 +14,23 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, Self
 
 from trackstar_frames.tally import Tally
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "Share", "progress"]
 
 _EVERY = 10.0  # seconds between two lines
 _FRAME = 0.1  # seconds between two frames of the bar
 _COLUMNS = 80  # where a terminal does not tell
 _log = logging.getLogger("trackstar_frames")
+
+
+def progress(*, shown: bool | None = None) -> Progress | Share:
+    """Begin to show a fetch: on its own, or as a part of what is shown around it."""
+    around = _AROUND.get()
+    return Progress(shown=shown) if around is None else Share(around)
 
 
 class Progress:
@@ -48,9 +55,11 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._view.open()
+        self._inside = _AROUND.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        _AROUND.reset(self._inside)
         self._view.close()
 
     @property
@@ -75,6 +84,41 @@ class Progress:
         now = self._clock()
         self._tally.waiting(why, now + seconds)
         self._view.tell(now, at_once=seconds > _EVERY)
+
+
+class Share:
+    """What one of several fetches adds to what is shown of all; counts its own requests too."""
+
+    def __init__(self, whole: Progress) -> None:
+        self._whole = whole
+        self._tally = Tally(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the whole to go on."""
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent for this one."""
+        return self._tally.requests
+
+    def add(self, orders: int) -> None:
+        """Count one more page, with so many orders."""
+        self._whole.add(orders)
+
+    def sent(self, left: int | None) -> None:  # noqa: ARG002  (the budget is of one token)
+        """Count one more request."""
+        self._tally.sent(None, 0)
+        self._whole.sent(None)
+
+    def waiting(self, why: str, seconds: float) -> None:
+        """Tell that a thread begins to wait."""
+        self._whole.waiting(why, seconds)
+
+
+_AROUND: ContextVar[Progress | None] = ContextVar("what is shown around this", default=None)
 
 
 class _View:

@@ -20,7 +20,7 @@ from trackstar_frames.flatten import Batch, Flattener
 from trackstar_frames.frames import OrderFrames, make_info
 from trackstar_frames.pages import Page, walk
 from trackstar_frames.personal import hide
-from trackstar_frames.progress import Progress
+from trackstar_frames.progress import Progress, Share, progress
 from trackstar_frames.question import Question
 from trackstar_frames.session import Watch
 from trackstar_frames.settings import Masked, pii_key
@@ -85,7 +85,7 @@ class Reading:
         self._key = self._key or pii_key(self._question.pii)  # a pickle has lost it
         self._began = min(self._began, time.time())
         error = None
-        with Progress(shown=self._question.progress) as bar, Flattener(self._keep) as flattener:
+        with progress(shown=self._question.progress) as bar, Flattener(self._keep) as flattener:
             try:
                 self._read(client, bar, flattener)
             except Exception as fault:  # noqa: BLE001  (told with what was read before it)
@@ -130,7 +130,7 @@ class Reading:
             complete=complete,
         )
 
-    def _read(self, client: TrackstarClient, bar: Progress, flattener: Flattener) -> None:
+    def _read(self, client: TrackstarClient, bar: Progress | Share, flattener: Flattener) -> None:
         question = self._question
         crew = Crew(question.workers if question.limit is None else 1)
         walk_one = partial(
@@ -144,7 +144,7 @@ class Reading:
         )
         self._listing.read(walk_one, partial(self._take, bar, flattener), crew)
 
-    def _take(self, bar: Progress, flattener: Flattener, place: Place, page: Page) -> bool:
+    def _take(self, bar: Progress | Share, flattener: Flattener, place: Place, page: Page) -> bool:
         orders = page.raw_orders[: self._left]
         with self._lock:
             number = len(self._taken)
@@ -220,7 +220,7 @@ class _Taken:
 class _Watch(Watch):
     """Show what the session does, and leave it as soon as the work is to be left."""
 
-    def __init__(self, bar: Progress, crew: Crew) -> None:
+    def __init__(self, bar: Progress | Share, crew: Crew) -> None:
         self._bar = bar
         self._crew = crew
 

@@ -6,7 +6,8 @@ from `TABLES`; to add a column, add a line here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,19 @@ import pyarrow as pa
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LIFECYCLE", "SCHEMA_VERSION", "TABLES", "Column", "Table", "data_dictionary"]
+__all__ = [
+    "CONNECTION",
+    "LIFECYCLE",
+    "SCHEMA_VERSION",
+    "TABLES",
+    "Column",
+    "Table",
+    "data_dictionary",
+    "described",
+]
 
 #: Written into every Parquet footer; raised when columns, their meaning or the files change.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 #: The statuses of an order: seven on the path, then four off it.
 LIFECYCLE = (
@@ -128,6 +138,22 @@ class Table:
     def schema(self) -> pa.Schema:
         """The table as Arrow declares it."""
         return pa.schema([column.field for column in self.columns])
+
+    @property
+    def labelled(self) -> Table:
+        """The same table of several connections: ids are unique within each of them only."""
+        key = (CONNECTION.name, *self.key) if self.key else ()
+        return replace(self, key=key, columns=(CONNECTION, *self.columns))
+
+
+#: The first column of every table of several connections.
+CONNECTION = Column("connection", "string", "The label of the connection that the row is of.")
+
+
+def described(name: str, columns: Iterable[str]) -> Table:
+    """Give the schema's word on a table that has these columns: of one connection, or several."""
+    table = TABLES[name]
+    return table.labelled if CONNECTION.name in columns else table
 
 
 def data_dictionary() -> pd.DataFrame:

@@ -93,7 +93,9 @@ class Session:
         self._credentials = credentials
         seal = credentials.fingerprint("the seal of what is on disk").encode()
         self._cache = PageCache(settings.cache_dir, seal) if settings.cache else None
-        self._limiter = limiter_of(credentials.fingerprint(f"the budget of {settings.base_url}"))
+        #: Names the budget of requests, and with it the token, without telling it.
+        self.budget = credentials.fingerprint(f"the budget of {settings.base_url}")
+        self._limiter = limiter_of(self.budget)
         self._browsers = Browsers(self._open_browser)
         self._retries = Retries(settings.retries, settings.max_wait)
 

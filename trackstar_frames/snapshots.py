@@ -5,34 +5,40 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import pandas as pd
-import pyarrow as pa
 
 from trackstar_frames import parquet
 from trackstar_frames.aside import put_new
 from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
-from trackstar_frames.joining import split
 from trackstar_frames.manifest import Manifest
 from trackstar_frames.schema import TABLES
+from trackstar_frames.writer import Fill, Written, finish, write
 
 __all__ = [
+    "Place",
     "Snapshot",
+    "T",
     "find_snapshots",
     "list_snapshots",
+    "place_one",
     "place_snapshot",
     "read_snapshot",
     "write_snapshot",
 ]
+
+T = TypeVar("T")
+
+#: Takes an info, and what writes the parts that it tells of; has them written somewhere.
+Place: TypeAlias = Callable[[Mapping[str, Any], Fill], T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,32 +115,33 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
         raise SnapshotError(
             "these frames are the part of a fetch that broke; resume it, and write the whole"
         )
-    parts = split(frames.to_arrow(), parquet.PART)
-    return place_snapshot(root, frames.info, partial(_write_all, parts))
+    tables, info = frames.to_arrow(), frames.info
+    return place_snapshot(root, lambda folder: parquet.write_parts(folder, tables, dict(info)))
 
 
-def place_snapshot(
-    root: str | os.PathLike[str],
-    info: Mapping[str, Any],
-    fill: Callable[[parquet.Writer], Mapping[str, Any]],
-) -> Snapshot:
+def place_snapshot(root: str | os.PathLike[str], work: Callable[[Path], Written]) -> Snapshot:
     """Have somebody write the parts of one more snapshot, and put it in place when it is whole.
 
     Parameters
     ----------
     root
         The folder of all snapshots; made if it is missing.
-    info
-        What the fetch told.
-    fill
-        Writes the parts, and tells what there is to add to the info.
+    work
+        Writes them into a folder.
     """
-    folder, stem = parquet.locate(root), _stem(info)
-    names = (stem if tail == 1 else f"{stem}_{tail}" for tail in itertools.count(1))
-    with parquet.writing(folder / stem, info) as writer:
-        told = {**info, **fill(writer)}
-        path = put_new(writer.finish(told), (folder / name for name in names))
-    return Snapshot(path.name, path, told)
+    folder = parquet.locate(root)
+    with parquet.writing(folder / "snapshot") as hidden:
+        written = work(hidden)
+        finish(hidden, written)
+        stem = _stem(written.info)
+        names = (stem if tail == 1 else f"{stem}_{tail}" for tail in itertools.count(1))
+        path = put_new(hidden, (folder / name for name in names))
+    return Snapshot(path.name, path, written.info)
+
+
+def place_one(root: Path, info: Mapping[str, Any], fill: Fill) -> Snapshot:
+    """Place a snapshot of one connection."""
+    return place_snapshot(root, lambda folder: write(folder, info, fill))
 
 
 def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
@@ -149,8 +156,8 @@ def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row per snapshot, keyed by name: name, path, as_of and written_at (UTC),
-        connection, orders (rows), bytes on disk, schema_version. Folders that are not
-        snapshots, and half-written ones, are passed over.
+        connection (of several, all labels), orders (rows), bytes on disk, schema_version.
+        Folders that are not snapshots, and half-written ones, are passed over.
     """
     rows = [_describe(*found) for found in find_snapshots(root)]
     return pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
@@ -225,19 +232,20 @@ _TYPES = {
 }
 
 
-def _write_all(parts: Iterable[Mapping[str, pa.Table]], writer: parquet.Writer) -> dict[str, Any]:
-    for part in parts:
-        writer.add(part)
-    return {}
-
-
 def _stem(info: Mapping[str, Any]) -> str:
     """Compose a name that sorts by time, and is good on every file system."""
     as_of = info["fetched_at"] or datetime.now(UTC).isoformat()
     stem = datetime.fromisoformat(as_of).astimezone(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
-    if info["connection"]:
-        stem += "_" + re.sub(r"[^\w-]+", "-", info["connection"])[:60]
+    if label := _label(info):
+        stem += "_" + re.sub(r"[^\w-]+", "-", label)[:60].rstrip("-")
     return stem
+
+
+def _label(info: Mapping[str, Any]) -> str | None:
+    """Tell whose orders they are: one label, or several with a comma between them."""
+    several = info.get("connections")
+    label: str | None = ", ".join(several) if several else info["connection"]
+    return label
 
 
 def _as_of(said: Manifest) -> datetime:
@@ -251,7 +259,7 @@ def _describe(path: Path, said: Manifest) -> dict[str, Any]:
         "path": str(path),
         "as_of": _as_of(said),
         "written_at": said.written_at,
-        "connection": said.info["connection"],
+        "connection": _label(said.info),
         "orders": said.rows("orders"),
         "bytes": said.bytes,
         "schema_version": said.schema_version,

@@ -11,7 +11,7 @@ from trackstar_frames.aside import aside
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.errors import SettingsError
 from trackstar_frames.flatten import Batch
-from trackstar_frames.parquet import disk_faults
+from trackstar_frames.manifest import disk_faults
 from trackstar_frames.question import Question
 from trackstar_frames.reading import Reading, broken
 from trackstar_frames.spill import Spill

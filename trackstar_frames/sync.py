@@ -19,11 +19,11 @@ from trackstar_frames.filters import split
 from trackstar_frames.moments import duration
 from trackstar_frames.pages import MAX_PAGE
 from trackstar_frames.question import Question
-from trackstar_frames.snapshots import Snapshot, place_snapshot
+from trackstar_frames.snapshots import Place, Snapshot, T, place_one
 from trackstar_frames.spilling import Again, spilling
 from trackstar_frames.upsert import Base, Upsert
 
-__all__ = ["sync_orders"]
+__all__ = ["sync", "sync_orders"]
 
 #: What an order keeps for life, so that an order never leaves the question.
 LASTING = ("created_date", "warehouse_customer_id", "type", "order_number", "reference_id")
@@ -120,7 +120,8 @@ def sync_orders(
     )
     seconds = duration("overlap", overlap)
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        return _sync(parquet.locate(root), question, seconds, chosen)
+        folder = parquet.locate(root)
+        return sync(folder, question, seconds, chosen, partial(place_one, folder))
 
 
 def _check_filter(name: str) -> None:
@@ -132,22 +133,51 @@ def _check_filter(name: str) -> None:
         )
 
 
-def _sync(root: Path, question: Question, overlap: float, client: TrackstarClient) -> Snapshot:
-    base = Base.find(root, question, client)
+def sync(
+    root: Path,
+    question: Question,
+    overlap: float,
+    client: TrackstarClient,
+    place: Place[T],
+    *,
+    several: bool = False,
+) -> T:
+    """Do what `sync_orders` does, once the call is checked.
+
+    Parameters
+    ----------
+    root, question, overlap, client
+        The same, checked.
+    place
+        Has the parts written; can be pickled.
+    several
+        Whether to go on from a snapshot of several connections.
+    """
+    work = partial(_resume, root, question, overlap, place, several=several)
+    base = Base.find(root, question, client, several=several)
     if base is None:
-        return _begin(root, question, overlap, client)
+        return export(root, question, client, place, begins=_told((), None, overlap, None))
     *others, last = _ways(base)
     for stamps in others:
         try:
-            return _go_on(base, question, overlap, stamps, client)
+            return _go_on(base, question, overlap, stamps, Again(work, client), place=place)
         except TrackstarError as error:
             if error.status != _INVALID:
                 raise
-    return _go_on(base, question, overlap, last, client)
+    return _go_on(base, question, overlap, last, Again(work, client), place=place)
 
 
-def _begin(root: Path, question: Question, overlap: float, client: TrackstarClient) -> Snapshot:
-    return export(root, question, client, begins=_told((), None, overlap, None))
+def _resume(
+    root: Path,
+    question: Question,
+    overlap: float,
+    place: Place[T],
+    client: TrackstarClient,
+    *,
+    several: bool,
+) -> T:
+    again = replace(question, refresh=False)
+    return sync(root, again, overlap, client, place, several=several)
 
 
 def _go_on(
@@ -155,8 +185,10 @@ def _go_on(
     question: Question,
     overlap: float,
     stamps: tuple[str, ...],
-    client: TrackstarClient,
-) -> Snapshot:
+    again: Again,
+    *,
+    place: Place[T],
+) -> T:
     """Ask for what has changed by some stamps (by none, for all), and write the whole."""
     since = {stamp: _before(base.watermark(stamp), overlap) for stamp in stamps}
     queries = [
@@ -165,11 +197,10 @@ def _go_on(
         for stamp, moment in since.items()
     ]
     changes = replace(question, queries=queries or question.queries)
-    again = Again(partial(_resume, base.root, question, overlap), client)
     with spilling(base.root, f"sync of {base.name}", changes, again) as (reading, spill):
         info = reading.info(duplicates=spill.settle(reading.ranks()))
         told = _told(stamps, min(since.values(), default=None), overlap, base.name)
-        return place_snapshot(base.root, info, Upsert(base, spill, told).fill)
+        return place(info, Upsert(base, spill, told).fill)
 
 
 def _before(moment: datetime, seconds: float) -> datetime:
@@ -192,10 +223,6 @@ def _told(
         "overlap": overlap,
         "base": base,
     }
-
-
-def _resume(root: Path, question: Question, overlap: float, client: TrackstarClient) -> Snapshot:
-    return _sync(root, replace(question, refresh=False), overlap, client)
 
 
 def _ways(base: Base) -> list[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from trackstar_frames.aside import remove
-from trackstar_frames.parquet import disk_faults
+from trackstar_frames.manifest import disk_faults
 from trackstar_frames.settings import flag, whole
 from trackstar_frames.snapshots import list_snapshots
 

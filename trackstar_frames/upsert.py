@@ -23,14 +23,15 @@ from trackstar_frames.client import TrackstarClient
 from trackstar_frames.compare import changed_orders, common_ids, unequal
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.joining import as_batch, split
+from trackstar_frames.labels import info_of, unlabel
 from trackstar_frames.manifest import Key, Manifest
 from trackstar_frames.memory import keeping_pages
-from trackstar_frames.parquet import Like
 from trackstar_frames.question import Question
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots import find_snapshots
 from trackstar_frames.spill import Spill
 from trackstar_frames.tables import assemble
+from trackstar_frames.writer import Like, Writer
 
 __all__ = ["Base", "Upsert"]
 
@@ -46,30 +47,69 @@ _ROOM = 1.2
 
 @dataclass(frozen=True)
 class Base:
-    """The snapshot that a sync goes on from."""
+    """The snapshot that a sync goes on from, or one connection's parts of it.
+
+    Attributes
+    ----------
+    path, manifest
+        The snapshot.
+    connection
+        The label, where it is a snapshot of several connections.
+    """
 
     path: Path
     manifest: Manifest
+    connection: str | None = None
 
     @classmethod
-    def find(cls, root: Path, question: Question, client: TrackstarClient) -> Base | None:
+    def find(
+        cls, root: Path, question: Question, client: TrackstarClient, *, several: bool = False
+    ) -> Base | None:
         """Choose the newest one of this connection and question; None if there is none at all.
+
+        Parameters
+        ----------
+        root, question, client
+            Of the sync.
+        several
+            Whether to look into snapshots of several connections, or of this one alone.
 
         Raises
         ------
         SnapshotError
             If those of this connection answer other questions.
         """
+        label = client.connection
         ours = [
-            cls(path, manifest)
+            cls(path, manifest, label if several else None)
             for path, manifest in find_snapshots(root)
-            if manifest.info["connection"] == client.connection
+            if (
+                label in manifest.info.get("connections", ())
+                if several
+                else "connections" not in manifest.info and manifest.info["connection"] == label
+            )
         ]
         named = client.identify(question.told["question"])
-        same = [base for base in ours if base.manifest.info.get("question") == named]
+        same = [base for base in ours if base.info.get("question") == named]
         if ours and not same:
             raise SnapshotError(_mismatch(root, ours[-1], question))
         return same[-1] if same else None
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What it tells of the connection's fetch."""
+        info = self.manifest.info
+        return info if self.connection is None else info_of(info, self.connection)
+
+    @property
+    def parts(self) -> list[Like]:
+        """The connection's parts, in the sequence of their orders."""
+        parts = enumerate(self.manifest.parts)
+        return [
+            Like(self.path, place, part)
+            for place, part in parts
+            if part.connection == self.connection
+        ]
 
     @property
     def root(self) -> Path:
@@ -84,7 +124,7 @@ class Base:
     @property
     def orders(self) -> int:
         """How many orders it has."""
-        return self.manifest.rows("orders")
+        return sum(each.part.files["orders"].rows for each in self.parts)
 
     def missing(self, stamp: str) -> int:
         """How many of its orders do not have a stamp."""
@@ -97,7 +137,7 @@ class Base:
         what was read first may have changed before the end; nor after any stamp that was seen,
         as the server's clock may be behind ours.
         """
-        info = self.manifest.info
+        info = self.info
         began = min(datetime.fromisoformat(info[name]) for name in ("began", "fetched_at"))
         greatest = (pc.max(stamps).as_py() for stamps in self._stamps[stamp])
         seen = [each for each in greatest if each is not None]
@@ -105,7 +145,7 @@ class Base:
 
     @cached_property
     def _stamps(self) -> dict[str, list[pa.ChunkedArray]]:
-        places = range(len(self.manifest.parts))
+        places = [each.place for each in self.parts]
         return {
             stamp: [parquet.read_column(self.path, place, stamp) for place in places]
             for stamp in ("trackstar_updated_date", "updated_date")
@@ -131,24 +171,26 @@ class Upsert:
         self._told = told
         self._ids = spill.ids()
 
-    def fill(self, writer: parquet.Writer) -> dict[str, Any]:
+    def fill(self, writer: Writer) -> dict[str, Any]:
         """Write all parts: those without a change are taken over as they are."""
-        parts = self._base.manifest.parts
-        spans = self._spill.between([part.first or _END for part in parts[1:]])
+        parts = self._base.parts
+        spans = self._spill.between([each.part.first or _END for each in parts[1:]])
         room = threading.Semaphore(_AT_ONCE + 1)  # a part and what becomes of it are in memory
         counts = []
         with keeping_pages(), ThreadPoolExecutor(_AT_ONCE) as threads:
-            for place, (batches, kept) in zip(range(len(parts)), spans, strict=True):
+            for number, (like, (batches, kept)) in enumerate(zip(parts, spans, strict=True)):
                 room.acquire()
                 fresh = assemble(batches, kept)[0]
-                counts.append(threads.submit(self._write, writer, place, fresh))
+                counts.append(threads.submit(self._write, writer, number, like, fresh))
                 counts[-1].add_done_callback(lambda _: room.release())
         met, changed, unchanged = map(sum, zip(*(each.result() for each in counts), strict=True))
         new = self._spill.orders - met
         counted = {"new": new, "changed": changed, "unchanged": unchanged}
         return {"sync": {**self._told, **counted}}
 
-    def _write(self, writer: parquet.Writer, place: int, fresh: _Tables) -> tuple[int, int, int]:
+    def _write(
+        self, writer: Writer, number: int, like: Like, fresh: _Tables
+    ) -> tuple[int, int, int]:
         """Write one part with what has come for it, or as much of it as that changes.
 
         Returns
@@ -157,13 +199,12 @@ class Upsert:
             How many of its orders the server gave; how many of them have changed, those that
             have moved to another part too; and how many have not.
         """
-        like = Like(self._base.path, place, self._base.manifest.parts[place])
-        given = pc.is_in(parquet.read_column(like.folder, place, "id"), value_set=self._ids)
+        given = pc.is_in(parquet.read_column(like.folder, like.place, "id"), value_set=self._ids)
         met = _count(given)
         if not (met or len(fresh["orders"]) or len(fresh["problems"])):
-            writer.add({}, like, (place,))
+            writer.add({}, like, (number,))
             return 0, 0, 0
-        old = parquet.read_part(like.folder, place, like.part)
+        old = unlabel(parquet.read_part(like.folder, like.place, like.part))
         if len(self._told["by"]) > 1:
             fresh = _without_twins(fresh)
         fresh = _without_known(fresh, old)
@@ -173,13 +214,13 @@ class Upsert:
         if known == met == len(fresh["orders"]) and _keep_their_places(old, fresh):
             touched = {name: ids for name, ids in differs.items() if ids}
             tables = {name: _replace(old, fresh, name, ids) for name, ids in touched.items()}
-            writer.add(tables, like, (place,))
+            writer.add(tables, like, (number,))
         else:
             stays = np.flatnonzero(~np.asarray(given))
             comes = np.arange(len(fresh["orders"])) + len(given)
             merged, _ = assemble([as_batch(old), as_batch(fresh)], np.concatenate([stays, comes]))
-            for number, piece in enumerate(_divide(merged)):
-                writer.add(piece, place=(place, number))
+            for piece_number, piece in enumerate(_divide(merged)):
+                writer.add(piece, place=(number, piece_number))
         return met, changed + met - known, known - changed
 
 
@@ -267,7 +308,7 @@ def _count(mask: pa.ChunkedArray) -> int:
 
 
 def _mismatch(root: Path, newest: Base, question: Question) -> str:
-    info = newest.manifest.info
+    info = newest.info
     if info.get("question") is None:
         return (
             f"{newest.path} does not tell which question it answers (an older version of this "

@@ -1,0 +1,113 @@
+"""Tables of several connections: the same tables, with the label of each row's connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from trackstar_frames.schema import CONNECTION, TABLES
+
+__all__ = ["apart", "are_labelled", "info_of", "join_infos", "label", "stack", "unlabel"]
+
+_Tables = Mapping[str, pa.Table]
+
+#: What is told of each connection apart; all else is the same for all, or a sum.
+_EACH = (
+    *("began", "fetched_at", "question", "pages", "requests", "from_cache", "stale"),
+    *("duplicates", "complete", "sync"),
+)
+_SUMS = ("pages", "requests", "from_cache", "stale", "duplicates")
+
+
+def are_labelled(tables: _Tables) -> bool:
+    """Tell whether tables are of several connections."""
+    return CONNECTION.name in tables["orders"].column_names
+
+
+def label(tables: _Tables, connection: str) -> dict[str, pa.Table]:
+    """Write a connection's label to every row."""
+    return {
+        name: table.add_column(
+            0, CONNECTION.field, pa.repeat(pa.scalar(connection, pa.string()), len(table))
+        )
+        for name, table in tables.items()
+    }
+
+
+def unlabel(tables: _Tables) -> dict[str, pa.Table]:
+    """Take the labels off, if there are any."""
+    return {
+        name: table.drop_columns(CONNECTION.name)
+        if CONNECTION.name in table.column_names
+        else table
+        for name, table in tables.items()
+    }
+
+
+def stack(parts: Mapping[str, _Tables]) -> dict[str, pa.Table]:
+    """Join the tables of several connections, in this sequence."""
+    labelled = [label(tables, connection) for connection, tables in parts.items()]
+    return {
+        name: pa.concat_tables(
+            [table.labelled.schema.empty_table(), *(each[name] for each in labelled)]
+        )
+        for name, table in TABLES.items()
+    }
+
+
+def apart(tables: _Tables, labels: Iterable[str] = ()) -> dict[str, dict[str, pa.Table]]:
+    """Take the tables of several connections apart, by label; the inverse of `stack`.
+
+    A connection without a row in a table has an empty one there; one that has no row at all is
+    known by its label.
+    """
+    runs = {name: dict(_runs(table)) for name, table in tables.items()}
+    labels = sorted({*labels, *(connection for each in runs.values() for connection in each)})
+    nothing = unlabel({name: table.schema.empty_table() for name, table in tables.items()})
+    return {
+        connection: nothing
+        | unlabel({name: each[connection] for name, each in runs.items() if connection in each})
+        for connection in labels
+    }
+
+
+def _runs(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Cut a table into the rows of each connection, in their own sequence."""
+    labels = table[CONNECTION.name].combine_chunks().dictionary_encode()
+    codes = labels.indices.to_numpy(zero_copy_only=False)
+    if np.any(np.diff(codes) < 0):
+        sequence = np.argsort(codes, kind="stable")
+        table, codes = table.take(pa.array(sequence)), codes[sequence]
+    # In the order in which they are first met, the codes of what is together only rise.
+    places = np.searchsorted(codes, np.arange(len(labels.dictionary) + 1))
+    for code, connection in enumerate(labels.dictionary.to_pylist()):
+        yield connection, table[places[code] : places[code + 1]]
+
+
+def join_infos(infos: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Tell where the orders of several connections come from, as of the oldest page of all."""
+    first = next(iter(infos.values()))
+    return {
+        **{name: value for name, value in first.items() if name not in _EACH},
+        "question": None,
+        "connection": None,
+        **{
+            name: min((info[name] for info in infos.values() if info[name]), default=None)
+            for name in ("began", "fetched_at")
+        },
+        **{name: sum(info[name] for info in infos.values()) for name in _SUMS},
+        "complete": all(info["complete"] for info in infos.values()),
+        "connections": {
+            connection: {name: info[name] for name in _EACH if name in info}
+            for connection, info in infos.items()
+        },
+    }
+
+
+def info_of(info: Mapping[str, Any], connection: str) -> dict[str, Any]:
+    """Tell of one of several connections what a fetch of it alone would tell."""
+    shared = {name: value for name, value in info.items() if name not in ("connections", "failed")}
+    return {**shared, **info["connections"][connection], "connection": connection}
