@@ -188,6 +188,25 @@ def busiest():
 
 
 @pytest.fixture
+def many(monkeypatch):
+    """Serve several connections with faults, named in the environment."""
+    running = []
+
+    def start(*faults, tokens=3, orders=60, **options):
+        sandbox = Sandbox(
+            orders=orders, tokens=tokens, faults=faults, **{"rate_limit": None} | options
+        ).start()
+        running.append(sandbox)
+        for name, value in sandbox.environment.items():
+            monkeypatch.setenv(name, value)
+        return sandbox
+
+    yield start
+    for sandbox in running:
+        sandbox.stop()
+
+
+@pytest.fixture
 def raw_server():
     """Start a server that answers each request with whatever a function writes.
 

@@ -22,8 +22,9 @@ STOREYS = [
     {"client", "frames", "chains", "runs"},
     {"connections"},
     {"snapshots", "question", "spill"},
-    {"reading"},
-    {"fetch", "spilling", "upsert", "thinning", "between", "history"},
+    {"reading", "bases"},
+    {"gathering", "spilling", "upsert", "thinning", "between", "history"},
+    {"fetch", "shares"},
     {"export"},
     {"sync"},
 ]

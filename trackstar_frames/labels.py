@@ -87,9 +87,20 @@ def _runs(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         yield connection, table[places[code] : places[code + 1]]
 
 
-def join_infos(infos: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Tell where the orders of several connections come from, as of the oldest page of all."""
+def join_infos(
+    infos: Mapping[str, Mapping[str, Any]], *, asked: Iterable[str] | None = None
+) -> dict[str, Any]:
+    """Tell where the orders of several connections come from, as of the oldest page of all.
+
+    Parameters
+    ----------
+    infos
+        What is told of each.
+    asked
+        Those whose counts are summed up; by default all.
+    """
     first = next(iter(infos.values()))
+    counted = [infos[label] for label in (infos if asked is None else asked)]
     return {
         **{name: value for name, value in first.items() if name not in _EACH},
         "question": None,
@@ -98,7 +109,7 @@ def join_infos(infos: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             name: min((info[name] for info in infos.values() if info[name]), default=None)
             for name in ("began", "fetched_at")
         },
-        **{name: sum(info[name] for info in infos.values()) for name in _SUMS},
+        **{name: sum(info[name] for info in counted) for name in _SUMS},
         "complete": all(info["complete"] for info in infos.values()),
         "connections": {
             connection: {name: info[name] for name in _EACH if name in info}

@@ -1,0 +1,140 @@
+"""One snapshot of several connections: each writes its own share of it, apart from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from trackstar_frames.bases import Base, bases_of
+from trackstar_frames.client import TrackstarClient
+from trackstar_frames.connections import Source
+from trackstar_frames.errors import IncompleteFetchError, TrackstarError
+from trackstar_frames.gathering import Answers, ask_each, incomplete, named_only, refuse
+from trackstar_frames.labels import join_infos
+from trackstar_frames.parquet import manifest
+from trackstar_frames.question import Question
+from trackstar_frames.snapshots import Place, Snapshot, place_snapshot
+from trackstar_frames.writer import Written, write
+
+__all__ = ["Shares", "Work"]
+
+#: Writes one connection's share: what is asked, over what base, by whom, where to.
+Work: TypeAlias = Callable[[Question, Base | None, TrackstarClient, Place[Written]], Written]
+
+_COUNTS = ("new", "changed", "unchanged")
+
+
+class Shares:
+    """One export or sync of several connections; can be run again for those that failed.
+
+    Parameters
+    ----------
+    root
+        The folder of all snapshots.
+    question
+        What is asked of each.
+    connections
+        A label for each, and where its token comes from; checked.
+    work
+        Writes a share; can be pickled.
+    bases
+        What snapshots have of connections already. A share may go on from it, one that fails
+        keeps it, and what nobody was asked for is taken over as it is.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        question: Question,
+        connections: Mapping[str, Source],
+        work: Work,
+        bases: Mapping[str, Base],
+    ) -> None:
+        self._root = root
+        self._question = question
+        self._connections = connections
+        self._work = work
+        self._bases = bases
+        self._answers: Answers[Written] = Answers({}, {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        named = named_only(self._connections)
+        return Shares, (self._root, self._question, named, self._work, self._bases)
+
+    def run(self, client: TrackstarClient | None = None, *, cluster: Any = None) -> Snapshot:
+        """Write a snapshot of all that is whole, and raise if that is not everything.
+
+        Raises
+        ------
+        IncompleteFetchError
+            If a connection failed; with the snapshot of the others, if there is one.
+        """
+        refuse(client, self._connections)
+        snapshot = place_snapshot(self._root, partial(self._write, cluster))
+        if self._answers.failures:
+            raise self._incomplete(snapshot)
+        return snapshot
+
+    def _write(self, cluster: Any, folder: Path) -> Written:
+        answers = self._answers = self._ask(cluster, folder)
+        if not answers.done:
+            raise self._incomplete(None)
+        others = self._bases.keys() - answers.done.keys()
+        shares = answers.done | {label: self._bases[label].take_over(folder) for label in others}
+        infos = {label: shares[label].info for label in sorted(shares)}
+        info = join_infos(infos, asked=answers.done)
+        info["limit"] = self._question.limit
+        if syncs := [share.info["sync"] for share in answers.done.values() if "sync" in share.info]:
+            info["sync"] = {name: sum(each[name] for each in syncs) for name in _COUNTS}
+        if answers.failures:
+            failed = {label: _describe(error) for label, error in answers.failures.items()}
+            info |= {"complete": False, "failed": failed}
+        return Written([part for share in shares.values() for part in share.parts], info)
+
+    def _ask(self, cluster: Any, folder: Path) -> Answers[Written]:
+        if cluster is None:
+            return ask_each(self._connections, self._question, partial(self._share, folder), _count)
+        raise NotImplementedError
+
+    def _share(
+        self, folder: Path, label: str, client: TrackstarClient, question: Question
+    ) -> Written:
+        place = partial(write, folder, connection=label)
+        return self._work(question, self._bases.get(label), client, place)
+
+    def _incomplete(self, snapshot: Snapshot | None) -> IncompleteFetchError:
+        """Tell what failed, and how to go on: over what the snapshot has of the others."""
+        done, failures = self._answers
+        bases = bases_of(snapshot.path, manifest(snapshot.path)) if snapshot else self._bases
+        question = replace(self._question, refresh=False)
+        if question.limit is not None:
+            question = question.at_most(question.limit - sum(map(_count, done.values())))
+        again = Shares(
+            self._root,
+            question,
+            {label: each for label, each in self._connections.items() if label not in done},
+            self._work,
+            bases,
+        )
+        rest = ".snapshot the others" if snapshot else "and no snapshot was written"
+        return incomplete(
+            failures,
+            f"{rest}; .resume() asks those that failed again, and writes a snapshot of all",
+            frames=None,
+            pages=sum(share.info["pages"] for share in done.values()),
+            resume=again.run,
+            snapshot=snapshot,
+        )
+
+
+def _count(share: Written) -> int:
+    return sum(each.part.files["orders"].rows for each in share.parts)
+
+
+def _describe(error: TrackstarError) -> str:
+    """Say on disk what an error was, without the words of a server: those may hold anything."""
+    status = "" if error.status is None else f" ({error.status})"
+    return type(error).__name__ + status
