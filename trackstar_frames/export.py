@@ -16,7 +16,7 @@ from trackstar_frames.client import TrackstarClient
 from trackstar_frames.connections import Connections, check_connections
 from trackstar_frames.pages import MAX_PAGE
 from trackstar_frames.question import Question
-from trackstar_frames.shares import Shares
+from trackstar_frames.shares import Shares, check_cluster
 from trackstar_frames.snapshots import Place, Snapshot, T, place_one
 from trackstar_frames.spill import Spill
 from trackstar_frames.spilling import Again, Job, spilling
@@ -55,13 +55,23 @@ def export_orders(
         The folder of all snapshots; made if it is missing.
     client, page_size, limit, workers, offline, progress, pii, extra_params, **filters
         As for `fetch_orders_df`.
+    connections
+        Several in one call, as for `fetch_orders_df`: eight at a time, each at its own rate.
+        They write one snapshot, whose every part is of one of them.
+    cluster
+        A `distributed.Client`: its workers write the shares of `connections`, each token used by
+        one worker at a time. All of them must see `root` at the same path. A token is named by
+        a variable of the workers' environment, or by a function that they can import; key, base
+        URL and cache are those of the workers. A share whose worker is lost is written anew by
+        another. Without `limit`.
     refresh
         Begin anew, though an export that broke could be resumed.
 
     Returns
     -------
     Snapshot
-        Whole; what the same call to `fetch_orders` would have given, with the same `info`.
+        Whole; what the same call to `fetch_orders` would have given, with the same `info`; of
+        several connections, ``info["connections"]`` tells of each.
 
     Raises
     ------
@@ -71,7 +81,9 @@ def export_orders(
         If the first page cannot be had.
     IncompleteFetchError
         If a later page cannot. Its `frames` is None: nothing is kept in memory; `resume`
-        does the same export again.
+        does the same export again. Of several connections, if any page of one cannot: the
+        others are written nonetheless, to its `snapshot`, which tells what is missing; `resume`
+        asks for that, and writes one more of all.
     SnapshotError
         If the disk refuses; what was there before is untouched.
 
@@ -101,6 +113,7 @@ def export_orders(
         pii=pii,
         extra_params=extra_params,
     )
+    check_cluster(cluster, connections, limit)
     folder = parquet.locate(root)
     if connections is not None:
         named = check_connections(connections)

@@ -11,20 +11,54 @@ from typing import Any, TypeAlias
 from trackstar_frames.bases import Base, bases_of
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.connections import Source
-from trackstar_frames.errors import IncompleteFetchError, TrackstarError
+from trackstar_frames.errors import (
+    IncompleteFetchError,
+    SettingsError,
+    SnapshotError,
+    TrackstarError,
+)
 from trackstar_frames.gathering import Answers, ask_each, incomplete, named_only, refuse
 from trackstar_frames.labels import join_infos
 from trackstar_frames.parquet import manifest
+from trackstar_frames.progress import Progress
 from trackstar_frames.question import Question
 from trackstar_frames.snapshots import Place, Snapshot, place_snapshot
 from trackstar_frames.writer import Written, write
 
-__all__ = ["Shares", "Work"]
+__all__ = ["Shares", "Work", "check_cluster"]
 
 #: Writes one connection's share: what is asked, over what base, by whom, where to.
 Work: TypeAlias = Callable[[Question, Base | None, TrackstarClient, Place[Written]], Written]
 
 _COUNTS = ("new", "changed", "unchanged")
+
+
+def check_cluster(
+    cluster: Any, connections: Mapping[str, Source] | None, limit: int | None = None
+) -> None:
+    """Check what a user passes as `cluster`.
+
+    Raises
+    ------
+    SettingsError
+        If it is no client of a cluster, or there is nothing to spread over its workers.
+    """
+    if cluster is None:
+        return
+    if not (hasattr(cluster, "submit") and hasattr(cluster, "scheduler_info")):
+        raise SettingsError(
+            f"cluster is a {type(cluster).__name__}; pass a distributed.Client, or None"
+        )
+    if cluster.asynchronous:
+        raise SettingsError("cluster is an asynchronous client; pass one that is not")
+    if connections is None:
+        raise SettingsError(
+            "cluster=... spreads several connections over its workers; pass connections=..."
+        )
+    if limit is not None:
+        raise SettingsError(
+            "limit=... asks one connection after the other, which needs no cluster; leave one out"
+        )
 
 
 class Shares:
@@ -97,13 +131,24 @@ class Shares:
     def _ask(self, cluster: Any, folder: Path) -> Answers[Written]:
         if cluster is None:
             return ask_each(self._connections, self._question, partial(self._share, folder), _count)
-        raise NotImplementedError
+        from trackstar_frames.scale import ask_workers  # noqa: PLC0415  (an extra, and slow)
+
+        question = replace(self._question, progress=False)
+        works = {
+            label: partial(
+                self._work, question, self._bases.get(label), place=_place(folder, label)
+            )
+            for label in self._connections
+        }
+        with Progress(shown=self._question.progress) as bar:
+            answers = ask_workers(cluster, self._connections, works, bar)
+        _check_there(folder, answers.done)
+        return answers
 
     def _share(
         self, folder: Path, label: str, client: TrackstarClient, question: Question
     ) -> Written:
-        place = partial(write, folder, connection=label)
-        return self._work(question, self._bases.get(label), client, place)
+        return self._work(question, self._bases.get(label), client, _place(folder, label))
 
     def _incomplete(self, snapshot: Snapshot | None) -> IncompleteFetchError:
         """Tell what failed, and how to go on: over what the snapshot has of the others."""
@@ -128,6 +173,20 @@ class Shares:
             resume=again.run,
             snapshot=snapshot,
         )
+
+
+def _place(folder: Path, label: str) -> Place[Written]:
+    return partial(write, folder, connection=label)
+
+
+def _check_there(folder: Path, shares: Mapping[str, Written]) -> None:
+    """Make sure that the workers have written to this disk, and not each to its own."""
+    for label, share in shares.items():
+        if not all((folder / "orders" / each.name).exists() for each in share.parts):
+            raise SnapshotError(
+                f"a worker has written the share of {label!r} to {folder.parent}, and it is not "
+                f"there on this machine; choose a folder that all of them see"
+            )
 
 
 def _count(share: Written) -> int:

@@ -21,7 +21,7 @@ from trackstar_frames.filters import split
 from trackstar_frames.moments import duration
 from trackstar_frames.pages import MAX_PAGE
 from trackstar_frames.question import Question
-from trackstar_frames.shares import Shares
+from trackstar_frames.shares import Shares, check_cluster
 from trackstar_frames.snapshots import Place, Snapshot, T, place_one
 from trackstar_frames.spilling import Again, Job, spilling
 from trackstar_frames.upsert import Upsert
@@ -75,6 +75,10 @@ def sync_orders(
         ``updated_date`` is known, an order that arrives later than that is missed.
     client, page_size, workers, offline, progress, pii, extra_params
         As for `export_orders`; `pii` and `extra_params` the same on every call.
+    connections, cluster
+        As for `export_orders`. Each connection goes on from the newest snapshot of several that
+        has it; one that is new is loaded whole, and one that is not named any more is not in
+        the new snapshot.
     refresh
         Begin anew, though a sync that broke could be resumed.
     **filters
@@ -86,8 +90,9 @@ def sync_orders(
     Snapshot
         The whole. ``info["sync"]`` tells what was done: by which stamps, since when, from
         which snapshot (`base`), and how many of the orders that the server gave were `new`,
-        `changed` and `unchanged`; ``info["requests"]`` how many requests that took. Orders
-        deleted at the source stay; an export shows them gone.
+        `changed` and `unchanged`; ``info["requests"]`` how many requests that took. Of several
+        connections, ``info["connections"]`` tells that of each. Orders deleted at the source
+        stay; an export shows them gone.
 
     Raises
     ------
@@ -97,7 +102,8 @@ def sync_orders(
         If the snapshots under `root` answer another question, or are damaged, or the disk
         refuses; what was there before is untouched.
     TrackstarError
-        Whatever `export_orders` raises; nothing has moved then, and the same call goes on.
+        Whatever `export_orders` raises; nothing has moved then, and the same call goes on. Of
+        several connections, those that fail stay in the snapshot as they were before.
 
     Examples
     --------
@@ -126,6 +132,7 @@ def sync_orders(
         extra_params=extra_params,
     )
     seconds = duration("overlap", overlap)
+    check_cluster(cluster, connections)
     folder = parquet.locate(root)
     if connections is not None:
         return _sync_several(folder, question, seconds, check_connections(connections), cluster)
