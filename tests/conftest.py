@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import socket
 import sys
 import threading
@@ -204,6 +205,22 @@ def many(monkeypatch):
     yield start
     for sandbox in running:
         sandbox.stop()
+
+
+@pytest.fixture
+def interrupt():
+    """Raise KeyboardInterrupt in the main thread after some seconds."""
+
+    def after(seconds):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def raise_it(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, raise_it)
+    yield after
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

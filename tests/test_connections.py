@@ -1,6 +1,7 @@
 """Several connections in one call: nothing merged, nothing lost, and a failure spoils no other."""
 
 import pickle
+import time
 import traceback
 
 import pandas as pd
@@ -218,3 +219,25 @@ def test_a_token_given_for_a_name_is_not_shown(many):
 def test_hundreds_of_connections_need_few_files(many):
     sandbox = many(tokens=150, orders=2)
     assert len(tf.fetch_orders_df(connections=sandbox.connections)) == 300
+
+
+@pytest.mark.parametrize("call", ["fetch", "export"])
+def test_an_interrupt_stops_them_all(many, tmp_path, interrupt, call):
+    sandbox = many(tokens=12, orders=1000, latency=0.05)
+    interrupt(0.7)
+    with pytest.raises(KeyboardInterrupt):
+        ask(call, tmp_path, connections=sandbox.connections, page_size=2, workers=2)
+    time.sleep(0.3)  # for what is on its way
+    asked = len(sandbox.requests)
+    time.sleep(0.5)
+    assert 0 < len(sandbox.requests) == asked
+    assert not list(tmp_path.glob("root/2*"))
+
+
+def test_they_share_one_bar(many, capfd):
+    sandbox = many(tokens=5)
+    tf.fetch_orders(connections=sandbox.connections, progress=True)
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "300 orders" in lines[0]
+    assert "5 requests" in lines[0]
