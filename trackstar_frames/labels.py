@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,17 @@ import pyarrow as pa
 
 from trackstar_frames.schema import CONNECTION, TABLES
 
-__all__ = ["apart", "are_labelled", "info_of", "join_infos", "label", "stack", "unlabel"]
+__all__ = [
+    "apart",
+    "are_labelled",
+    "as_of_each",
+    "info_of",
+    "join_infos",
+    "label",
+    "label_rows",
+    "stack",
+    "unlabel",
+]
 
 _Tables = Mapping[str, pa.Table]
 
@@ -29,12 +40,13 @@ def are_labelled(tables: _Tables) -> bool:
 
 def label(tables: _Tables, connection: str) -> dict[str, pa.Table]:
     """Write a connection's label to every row."""
-    return {
-        name: table.add_column(
-            0, CONNECTION.field, pa.repeat(pa.scalar(connection, pa.string()), len(table))
-        )
-        for name, table in tables.items()
-    }
+    return {name: label_rows(table, connection) for name, table in tables.items()}
+
+
+def label_rows(table: pa.Table, connection: str) -> pa.Table:
+    """Write a connection's label to every row of one table."""
+    labels = pa.repeat(pa.scalar(connection, pa.string()), len(table))
+    return table.add_column(0, CONNECTION.field, labels)
 
 
 def unlabel(tables: _Tables) -> dict[str, pa.Table]:
@@ -122,3 +134,29 @@ def info_of(info: Mapping[str, Any], connection: str) -> dict[str, Any]:
     """Tell of one of several connections what a fetch of it alone would tell."""
     shared = {name: value for name, value in info.items() if name not in ("connections", "failed")}
     return {**shared, **info["connections"][connection], "connection": connection}
+
+
+def as_of_each(info: Mapping[str, Any], otherwise: str) -> dict[str | None, datetime]:
+    """Tell as of when the orders of each connection are: one may be older than the others.
+
+    Parameters
+    ----------
+    info
+        Of one connection, known by its label, if it has one; or of several.
+    otherwise
+        ISO 8601: as of when they are where the info does not tell.
+
+    Examples
+    --------
+    >>> as_of_each({"connection": None, "fetched_at": "2026-03-01T06:00:00Z"}, "2026-03-02")
+    {None: datetime.datetime(2026, 3, 1, 6, 0, tzinfo=datetime.timezone.utc)}
+    """
+    each = info.get("connections") or {info["connection"]: info}
+    return {
+        connection: _moment(told["fetched_at"] or otherwise) for connection, told in each.items()
+    }
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
