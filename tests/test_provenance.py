@@ -70,7 +70,7 @@ def test_every_way_of_reading_warns_of_connections_that_failed(holed):
     root = holed.path.parent
     words = (
         r"1 of 3 connections failed when this was written, and is missing or older: "
-        r"'beta' \(AuthError: 401\)$"
+        r"'beta' \(AuthError: 401\); the same export or sync asks for them again$"
     )
     for read in [
         lambda: OrderFrames.from_parquet(holed.path),

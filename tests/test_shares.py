@@ -161,7 +161,7 @@ def test_one_connections_snapshots_are_another_story(many, root):
     assert (again.info["connection"], again.info["sync"]["new"]) == (label, 0)
 
 
-@pytest.mark.filterwarnings("ignore:.*connections failed:UserWarning")
+@pytest.mark.filterwarnings("ignore:.* connections failed when:UserWarning")
 @pytest.mark.parametrize("make", [tf.export_orders, tf.sync_orders])
 def test_what_is_whole_is_written_though_a_connection_fails(many, root, make):
     sandbox = many(Fault("status", status=403, token=1, times=1))
@@ -182,7 +182,7 @@ def test_what_is_whole_is_written_though_a_connection_fails(many, root, make):
     assert not hidden(root)
 
 
-@pytest.mark.filterwarnings("ignore:.*connections failed:UserWarning")
+@pytest.mark.filterwarnings("ignore:.* connections failed when:UserWarning")
 def test_a_sync_keeps_what_there_was_of_a_connection_that_fails(many, root):
     sandbox = many(Fault("status", status=401, token=1, nth=2))
     tf.export_orders(root, connections=sandbox.connections)
@@ -195,6 +195,7 @@ def test_a_sync_keeps_what_there_was_of_a_connection_that_fails(many, root):
     kept = orders[orders["connection"] == "customer-1"].reset_index(drop=True)
     had = was.orders[was.orders["connection"] == "customer-1"].reset_index(drop=True)
     pd.testing.assert_frame_equal(kept, had)
+    assert caught.value.snapshot.info["fetched_at"] > was.info["fetched_at"]
     each = caught.value.snapshot.info["connections"]
     assert each["customer-1"] == was.info["connections"]["customer-1"]
     assert_same(tf.sync_orders(root, connections=sandbox.connections).read(), fetch(sandbox))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,10 @@ def _runs(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 
 
 def join_infos(
-    infos: Mapping[str, Mapping[str, Any]], *, asked: Iterable[str] | None = None
+    infos: Mapping[str, Mapping[str, Any]],
+    *,
+    asked: Collection[str] | None = None,
+    failed: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Tell where the orders of several connections come from, as of the oldest page of all.
 
@@ -110,19 +114,23 @@ def join_infos(
         What is told of each.
     asked
         Those whose counts are summed up; by default all.
+    failed
+        Those of which nothing newer could be had, and why. They do not make the others older.
     """
     first = next(iter(infos.values()))
-    counted = [infos[label] for label in (infos if asked is None else asked)]
+    counted = [info for label, info in infos.items() if asked is None or label in asked]
+    fresh = [info for label, info in infos.items() if label not in failed]
     return {
         **{name: value for name, value in first.items() if name not in _EACH},
         "question": None,
         "connection": None,
         **{
-            name: min((info[name] for info in infos.values() if info[name]), default=None)
+            name: min((info[name] for info in fresh if info[name]), default=None)
             for name in ("began", "fetched_at")
         },
         **{name: sum(info[name] for info in counted) for name in _SUMS},
-        "complete": all(info["complete"] for info in infos.values()),
+        "complete": not failed and all(info["complete"] for info in infos.values()),
+        **({"failed": dict(failed)} if failed else {}),
         "connections": {
             connection: {name: info[name] for name in _EACH if name in info}
             for connection, info in infos.items()

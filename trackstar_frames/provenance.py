@@ -54,7 +54,8 @@ def warn_of_failed(info: Mapping[str, Any]) -> None:
     of = len({*info.get("connections", ()), *failed})
     warnings.warn(
         f"{len(failed):,} of {of:,} connections failed when this was written, and "
-        f"{'is' if len(failed) == 1 else 'are'} missing or older: {_failures(failed)}",
+        f"{'is' if len(failed) == 1 else 'are'} missing or older: {_failures(failed)}; "
+        f"the same export or sync asks for them again",
         stacklevel=_level_outside(),
     )
 

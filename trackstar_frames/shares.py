@@ -119,13 +119,11 @@ class Shares:
         others = self._bases.keys() - answers.done.keys()
         shares = answers.done | {label: self._bases[label].take_over(folder) for label in others}
         infos = {label: shares[label].info for label in sorted(shares)}
-        info = join_infos(infos, asked=answers.done)
+        failed = {label: _describe(error) for label, error in answers.failures.items()}
+        info = join_infos(infos, asked=answers.done, failed=failed)
         info["limit"] = self._question.limit
         if syncs := [share.info["sync"] for share in answers.done.values() if "sync" in share.info]:
             info["sync"] = {name: sum(each[name] for each in syncs) for name in _COUNTS}
-        if answers.failures:
-            failed = {label: _describe(error) for label, error in answers.failures.items()}
-            info |= {"complete": False, "failed": failed}
         return Written([part for share in shares.values() for part in share.parts], info)
 
     def _ask(self, cluster: Any, folder: Path) -> Answers[Written]:

@@ -160,7 +160,10 @@ def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
         Folders that are not snapshots, and half-written ones, are passed over.
     """
     rows = [_describe(*found) for found in find_snapshots(root)]
-    return pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
+    found = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
+    # pandas before 3 writes "None" for what is not there.
+    found["connection"] = found["connection"].where([row["connection"] is not None for row in rows])
+    return found
 
 
 def find_snapshots(root: str | os.PathLike[str]) -> list[tuple[Path, Manifest]]:
