@@ -24,6 +24,7 @@ STOREYS = [
     {"snapshots", "question", "spill"},
     {"reading", "bases"},
     {"gathering", "spilling", "upsert", "thinning", "between", "history"},
+    {"scale"},
     {"fetch", "shares"},
     {"export"},
     {"sync"},
@@ -83,6 +84,7 @@ def test_only_the_sandbox_itself_asks_for_the_client():
 
 def test_nothing_heavy_is_imported_before_it_is_needed():
     heavy = ["matplotlib", "cheroot", "mimesis", "holidays", "tqdm", "IPython", "argparse.main"]
+    heavy += ["dask", "distributed"]
     code = f"import sys, trackstar_frames; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -92,6 +94,8 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
     ("missing", "asked", "extra"),
     [
         ("matplotlib", "import trackstar_frames as tf; tf.plot_status_mix", "'plots'"),
+        ("dask", "import trackstar_frames as tf; tf.fetch_orders_dask", "'dask'"),
+        ("distributed", "import trackstar_frames as tf; tf.read_snapshot_dask", "'dask'"),
         ("holidays", "import trackstar_frames as tf; tf.SlaPolicy(holidays='US')", "'calendars'"),
         ("cheroot", "from trackstar_frames.sandbox import Sandbox", "'sandbox'"),
         ("mimesis", "from trackstar_frames.sandbox import Sandbox", "'sandbox'"),

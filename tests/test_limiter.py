@@ -148,14 +148,52 @@ def test_one_request_may_always_be_sent(limiter, wait):
     assert sum(seconds for _, seconds in wait.waits) == pytest.approx(1.01)
 
 
-def test_a_budget_has_one_limiter_as_long_as_it_is_used():
+def test_a_budget_has_one_limiter():
     limiter = limiter_of("a")
     assert limiter_of("a") is limiter
     assert limiter_of("b") is not limiter
-    limiter.turn(None, Clock())
-    del limiter
-    gc.collect()
-    assert limiter_of("a").turn(10, Clock()).left == 9
+
+
+def test_what_a_client_that_is_gone_has_sent_is_counted(some_orders, busiest):
+    with Sandbox(orders=some_orders[:70], rate_limit=None) as sandbox:
+        for _ in range(2):
+            with sandbox.client(cache=False) as client:
+                tf.fetch_orders(client=client, page_size=10)
+            del client
+            gc.collect()
+        assert len(sandbox.requests) == 14
+        assert busiest(request.time for request in sandbox.requests) <= 10
+
+
+def test_it_rests_until_all_are_out_of_their_second(limiter, wait):
+    assert limiter.rest() == 0
+    limiter.turn(10, wait)
+    wait.now += 0.4
+    limiter.turn(10, wait)
+    assert limiter.rest() == pytest.approx(1.01)
+    wait.now += 0.6
+    assert limiter.rest() == pytest.approx(0.41)
+    wait.now += 0.5
+    assert limiter.rest() == 0
+
+
+def test_it_rests_as_long_as_it_was_asked_to_wait(limiter, wait):
+    limiter.turn(10, wait)
+    limiter.hold(5)
+    assert limiter.rest() == 5
+    wait.now += 5
+    assert limiter.rest() == 0
+
+
+def test_a_session_rests_after_requests_and_not_after_pages_from_disk(serve):
+    sandbox = serve()
+    with sandbox.client() as client:
+        assert client.session.rest() == 0
+        tf.fetch_orders(client=client)
+        assert 0 < client.session.rest() <= 1.01
+        time.sleep(client.session.rest())
+        assert tf.fetch_orders(client=client).info["requests"] == 0
+        assert client.session.rest() == 0
 
 
 @pytest.mark.parametrize(

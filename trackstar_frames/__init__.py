@@ -14,7 +14,8 @@ packages); keep with `write_snapshot`, `export_orders` and `sync_orders`; see wh
 `cycle_time`; compare two snapshots with `diff_snapshots` and `status_transitions`; draw with
 `plot_overview` (all on one page), `plot_status_mix`, `plot_ship_date_compliance`,
 `plot_compliance_heatmap`, `plot_lateness`, `plot_backlog`, `plot_cycle_time` and
-`plot_status_transitions`.
+`plot_status_transitions`. On Dask, for many connections and machines, `fetch_orders_dask` and
+`read_snapshot_dask` are lazy.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
         plot_status_mix,
         plot_status_transitions,
     )
+    from trackstar_frames.scale import fetch_orders_dask, read_snapshot_dask
 
 __all__ = [
     "ApiError",
@@ -105,6 +107,7 @@ __all__ = [
     "due_date_changes",
     "export_orders",
     "fetch_orders",
+    "fetch_orders_dask",
     "fetch_orders_df",
     "fill_rates",
     "late_orders",
@@ -119,6 +122,7 @@ __all__ = [
     "plot_status_mix",
     "plot_status_transitions",
     "read_snapshot",
+    "read_snapshot_dask",
     "ship_date_compliance",
     "ship_otif",
     "status_mix",
@@ -137,6 +141,10 @@ def __getattr__(name: str) -> Any:
         from trackstar_frames import plots  # noqa: PLC0415  (matplotlib is an extra, and slow)
 
         return getattr(plots, name)
+    if name.endswith("_dask") and name in __all__:
+        from trackstar_frames import scale  # noqa: PLC0415  (so is dask)
+
+        return getattr(scale, name)
     if name == "__version__":
         from importlib.metadata import version  # noqa: PLC0415
 

@@ -148,8 +148,8 @@ def _share(
     root: Path,
     question: Question,
     _: Base | None,
-    client: TrackstarClient,
     place: Place[Written],
+    client: TrackstarClient,
 ) -> Written:
     return export(Job(root, question, Again.together(client), place))
 

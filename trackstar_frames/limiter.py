@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
-from weakref import WeakValueDictionary
 
 __all__ = ["Limiter", "Place", "limiter_of"]
 
@@ -103,6 +102,12 @@ class Limiter:
             self._span = min(self._span + _WIDER, _WIDEST)
             self._careful = self._held + _CAREFUL
 
+    def rest(self) -> float:
+        """Tell in how many seconds the budget is whole again, if no more requests are sent."""
+        with self._lock:
+            spent = self._sent[-1] + self._span if self._sent else -math.inf
+            return max(0.0, max(spent, self._held) - self._clock())
+
     def unlock(self) -> None:
         """Be free, whoever held the lock in the process that this one was forked from."""
         self._lock = threading.Lock()
@@ -137,8 +142,9 @@ def limiter_of(budget: str) -> Limiter:
         return _LIMITERS.setdefault(budget, Limiter())
 
 
-# The server counts the requests of a token, whoever sends them: so must the process.
-_LIMITERS: WeakValueDictionary[str, Limiter] = WeakValueDictionary()
+# The server counts the requests of a token, whoever sends them: so must the process, for as long
+# as it lives. A client that is gone has sent requests that are still within their second.
+_LIMITERS: dict[str, Limiter] = {}
 _LOCK = threading.Lock()
 
 

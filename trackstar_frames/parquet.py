@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from trackstar_frames.aside import alone, aside, put
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.joining import split
 from trackstar_frames.labels import apart, are_labelled, info_of
-from trackstar_frames.manifest import FILE, Manifest, Part, disk_faults, file_name, for_each
+from trackstar_frames.manifest import FILE, File, Manifest, Part, disk_faults, file_name, for_each
 from trackstar_frames.older import read_older
 from trackstar_frames.schema import TABLES, described
 from trackstar_frames.writer import KEY, Writer, Written, finish
@@ -34,6 +34,7 @@ __all__ = [
     "read",
     "read_column",
     "read_part",
+    "read_table",
     "write",
     "write_parts",
     "writing",
@@ -142,7 +143,23 @@ def read_column(folder: Path, place: int, column: str) -> pa.ChunkedArray:
 
 def read_part(folder: Path, place: int, part: Part) -> dict[str, pa.Table]:
     """Read one part, and make sure that it is whole."""
-    return for_each(TABLES, lambda name: _read_file(folder / name / file_name(place), part, name))
+    return for_each(TABLES, lambda name: read_table(folder, place, name, part.files[name]))
+
+
+def read_table(
+    folder: Path, place: int, name: str, known: File, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Read one table of one part, or some of its columns, and make sure that its file is whole."""
+    path = folder / name / file_name(place)
+    with disk_faults(f"{path} is damaged"):
+        body = path.read_bytes()
+        if known.sha256 and hashlib.sha256(body).hexdigest() != known.sha256:
+            raise SnapshotError(f"{path} is damaged: it is not what was written")
+        file = pq.ParquetFile(pa.BufferReader(body), page_checksum_verification=True)
+        table = _as_now(file, name, columns)
+    if len(table) != known.rows:
+        raise SnapshotError(f"{path} is damaged: it holds {len(table):,} rows, not {known.rows:,}")
+    return table
 
 
 def locate(path: str | os.PathLike[str]) -> Path:
@@ -169,22 +186,14 @@ def _refuse_foreign(target: Path) -> None:
         manifest(target)
 
 
-def _read_file(path: Path, part: Part, name: str) -> pa.Table:
-    with disk_faults(f"{path} is damaged"):
-        body, known = path.read_bytes(), part.files[name]
-        if known.sha256 and hashlib.sha256(body).hexdigest() != known.sha256:
-            raise SnapshotError(f"{path} is damaged: it is not what was written")
-        file = pq.ParquetFile(pa.BufferReader(body), page_checksum_verification=True)
-        table = _as_now(file.read(), name)
-    if len(table) != known.rows:
-        raise SnapshotError(f"{path} is damaged: it holds {len(table):,} rows, not {known.rows:,}")
-    return table
-
-
-def _as_now(table: pa.Table, name: str) -> pa.Table:
+def _as_now(file: pq.ParquetFile, name: str, columns: Sequence[str] | None) -> pa.Table:
     """Give the columns of today's schema; those that an older one did not have are null."""
-    schema = described(name, table.column_names).schema
+    there = file.schema_arrow.names
+    schema = described(name, there).schema
+    if columns is not None:
+        schema = pa.schema([schema.field(column) for column in columns])
+    table = file.read([column for column in schema.names if column in there])
     for field in schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(len(table), field.type))
+        if field.name not in there:
+            table = table.append_column(field, pa.nulls(file.metadata.num_rows, field.type))
     return table.select(schema.names).cast(schema)

@@ -188,6 +188,10 @@ class Session:
         if self._cache is not None:
             self._cache.delete(self._credentials.fingerprint(f"the beginning of {work}"))
 
+    def rest(self) -> float:
+        """Tell in how many seconds another process may use the token as if this one had not."""
+        return self._limiter.rest()
+
     def close(self) -> None:
         """Close the connections and the cache."""
         self._browsers.close()

@@ -27,8 +27,8 @@ from trackstar_frames.writer import Written, write
 
 __all__ = ["Shares", "Work", "check_cluster"]
 
-#: Writes one connection's share: what is asked, over what base, by whom, where to.
-Work: TypeAlias = Callable[[Question, Base | None, TrackstarClient, Place[Written]], Written]
+#: Writes one connection's share: what is asked, over what base, where to, and by whom.
+Work: TypeAlias = Callable[[Question, Base | None, Place[Written], TrackstarClient], Written]
 
 _COUNTS = ("new", "changed", "unchanged")
 
@@ -131,13 +131,8 @@ class Shares:
             return ask_each(self._connections, self._question, partial(self._share, folder), _count)
         from trackstar_frames.scale import ask_workers  # noqa: PLC0415  (an extra, and slow)
 
-        question = replace(self._question, progress=False)
-        works = {
-            label: partial(
-                self._work, question, self._bases.get(label), place=_place(folder, label)
-            )
-            for label in self._connections
-        }
+        calm = replace(self._question, progress=False)
+        works = {label: self._task(folder, label, calm) for label in self._connections}
         with Progress(shown=self._question.progress) as bar:
             answers = ask_workers(cluster, self._connections, works, bar)
         _check_there(folder, answers.done)
@@ -146,7 +141,13 @@ class Shares:
     def _share(
         self, folder: Path, label: str, client: TrackstarClient, question: Question
     ) -> Written:
-        return self._work(question, self._bases.get(label), client, _place(folder, label))
+        return self._task(folder, label, question)(client)
+
+    def _task(
+        self, folder: Path, label: str, question: Question
+    ) -> Callable[[TrackstarClient], Written]:
+        place = partial(write, folder, connection=label)
+        return partial(self._work, question, self._bases.get(label), place)
 
     def _incomplete(self, snapshot: Snapshot | None) -> IncompleteFetchError:
         """Tell what failed, and how to go on: over what the snapshot has of the others."""
@@ -171,10 +172,6 @@ class Shares:
             resume=again.run,
             snapshot=snapshot,
         )
-
-
-def _place(folder: Path, label: str) -> Place[Written]:
-    return partial(write, folder, connection=label)
 
 
 def _check_there(folder: Path, shares: Mapping[str, Written]) -> None:

@@ -173,8 +173,8 @@ def _share(
     root: Path,
     question: Question,
     base: Base | None,
-    client: TrackstarClient,
     place: Place[Written],
+    client: TrackstarClient,
     *,
     overlap: float,
 ) -> Written:

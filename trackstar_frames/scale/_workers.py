@@ -6,14 +6,14 @@ import uuid
 from collections.abc import Callable, Mapping
 
 from distributed import Client, KilledWorker, as_completed
-from trackstar_frames.scale._sources import check_importable
-from trackstar_frames.scale._turns import turn
 
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.connections import Source, open_client
 from trackstar_frames.errors import TrackstarError
 from trackstar_frames.gathering import Answers, cause
 from trackstar_frames.progress import Progress
+from trackstar_frames.scale._sources import importable_sources
+from trackstar_frames.scale._turns import turn
 from trackstar_frames.writer import Written
 
 __all__ = ["ask_workers"]
@@ -45,7 +45,7 @@ def ask_workers(
     SettingsError
         If a worker could not import a function that gives a token.
     """
-    check_importable(connections)
+    importable_sources(connections)
     answers: Answers[Written] = Answers({}, {})
     # Never the key of an earlier call: what was asked before is no answer.
     call = uuid.uuid4().hex

@@ -1,0 +1,122 @@
+"""A server of several connections, and a cluster of two processes that asks it."""
+
+import os
+import sys
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import dask
+import pandas as pd
+import pyarrow as pa
+import pytest
+from distributed import Client, LocalCluster
+
+import trackstar_frames as tf
+
+#: So that the token of a worker that was killed is free soon.
+LEASES = {
+    "distributed.scheduler.locks.lease-timeout": "2s",
+    "distributed.scheduler.locks.lease-validation-interval": "200ms",
+}
+
+#: A module that workers can import, and tests cannot name otherwise.
+VAULT = """
+import os
+
+def beta():
+    return os.environ["BETA_SECRET"]
+
+def acme():
+    return os.environ["ACME_TOKEN"]
+
+class Vault:
+    def beta(self):
+        return beta()
+"""
+
+
+@pytest.fixture(scope="session")
+def variables():
+    """Tell the environment in which a server's connections are asked."""
+
+    def tell(sandbox):
+        acme, beta = sandbox.access_tokens[:2]
+        return {
+            "TRACKSTAR_BASE_URL": sandbox.base_url,
+            "TRACKSTAR_API_KEY": sandbox.api_key,
+            "ACME_TOKEN": acme,
+            "BETA_SECRET": beta,
+        }
+
+    return tell
+
+
+@pytest.fixture(scope="module")
+def vault(tmp_path_factory):
+    """Import a module of functions that give tokens, here and on workers."""
+    folder = tmp_path_factory.mktemp("vault")
+    (folder / "trackstar_test_vault.py").write_text(VAULT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, sys.path)]))
+        patch.delitem(sys.modules, "trackstar_test_vault", raising=False)
+        yield __import__("trackstar_test_vault")
+
+
+@pytest.fixture(scope="session")
+def start_cluster(tmp_path_factory, variables):
+    """Start a cluster of processes whose environment knows a server."""
+
+    @contextmanager
+    def start(sandbox, workers=2, **given):
+        given = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0"} | given
+        told = (
+            variables(sandbox)
+            | sandbox.environment
+            | {"TRACKSTAR_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+        )
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            dask.config.set(LEASES),
+        ):
+            for name, value in told.items():
+                patch.setenv(name, value)
+            with LocalCluster(**given) as cluster, Client(cluster) as client:
+                yield SimpleNamespace(cluster=cluster, client=client, sandbox=sandbox)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def plain():
+    """Fetch each connection alone, in plain pandas, and put the frames below one another."""
+
+    def fetch(sandbox, *, labels=("acme", "beta"), dtype_backend=None, **filters):
+        frames = []
+        for token, label in enumerate(labels):
+            with sandbox.client(token, cache=False, rate_limit=None) as client:
+                frame = tf.fetch_orders_df(client=client, dtype_backend=dtype_backend, **filters)
+            frame.insert(0, "connection", label)
+            frame["status"] = frame["status"].cat.as_unordered()
+            frames.append(frame)
+        text = pd.ArrowDtype(pa.string()) if dtype_backend else frames[0]["id"].dtype
+        return pd.concat(frames, ignore_index=True).astype({"connection": text})
+
+    return fetch
+
+
+@pytest.fixture(scope="session")
+def in_order():
+    """Sort rows as the plain way does."""
+
+    def sort(frame):
+        return frame.sort_values(["connection", "created_date", "id"], ignore_index=True)
+
+    return sort
+
+
+@pytest.fixture(scope="session")
+def now():
+    """Give the time up to which orders have happened."""
+    return datetime(2026, 3, 4, 12, tzinfo=UTC)

@@ -1,0 +1,187 @@
+"""`fetch_orders_dask`: the same fetch, lazily, on all the workers of a cluster."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from contextlib import nullcontext
+from types import MappingProxyType
+from typing import Any
+
+import dask.dataframe as dd
+import pandas as pd
+
+from trackstar_frames.connections import Connections, open_client
+from trackstar_frames.dtypes import DtypeBackend, check_backend
+from trackstar_frames.errors import SettingsError, TrackstarError
+from trackstar_frames.frames import OrderFrames
+from trackstar_frames.labels import label
+from trackstar_frames.pages import MAX_PAGE
+from trackstar_frames.question import Question
+from trackstar_frames.reading import Reading
+from trackstar_frames.scale._pieces import Piece, cut
+from trackstar_frames.scale._sources import importable_sources
+from trackstar_frames.scale._turns import turn
+from trackstar_frames.scale._types import lazy_frame, to_partition
+from trackstar_frames.schema import TABLES
+
+__all__ = ["fetch_orders_dask"]
+
+_ORDERS = TABLES["orders"].labelled
+
+#: Options of `fetch_orders_df` that a lazy fetch cannot have, and what to do instead.
+_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        "client": "each worker opens its own; name the tokens in connections",
+        "limit": "take .head(n), which reads as few partitions as it needs",
+        "progress": "Dask has bars of its own: distributed.progress, dask.diagnostics.ProgressBar",
+        "snapshot": "write one with export_orders, and read it with read_snapshot_dask",
+    }
+)
+
+
+def fetch_orders_dask(
+    connections: Connections,
+    *,
+    freq: str = "MS",
+    page_size: int = MAX_PAGE,
+    workers: int = 8,
+    refresh: bool = False,
+    offline: bool = False,
+    pii: str = "keep",
+    extra_params: Mapping[str, Any] | None = None,
+    dtype_backend: DtypeBackend = None,
+    **filters: Any,
+) -> dd.DataFrame:
+    """Fetch the orders of several connections as one lazy Dask dataframe.
+
+    Nothing is asked until it is computed; then each partition is fetched by a task, with a client
+    that its worker opens, and is complete or an error. Every computation reads again, from the
+    worker's disk cache where it can; so ``persist()`` what is used more than once.
+
+    Parameters
+    ----------
+    connections
+        ``{"label": "NAME"}``: for each connection, the name of the environment variable of the
+        workers that holds its token, or a function at the top of an importable module that
+        returns it. Neither the tokens nor the API key (``TRACKSTAR_API_KEY`` of the workers)
+        are in the graph.
+    freq
+        The calendar that cuts ``created_date`` into partitions, from the filters' lower bound to
+        now or their upper bound: ``"D"``, ``"W"``, ``"MS"`` or another frequency of pandas; in
+        UTC. Without a lower bound, each connection is one partition.
+    page_size
+        Orders of one request, 1 to 1000.
+    workers
+        Cursor chains that one task reads side by side, 1 to 32. How many tasks run at a time is
+        up to the cluster.
+    refresh
+        Ask the server again, whatever is on disk; at every computation.
+    offline
+        Read from the disks of the workers only.
+    pii
+        What becomes of personal data, as for `fetch_orders_df`.
+    extra_params
+        Query parameters that the filters do not know.
+    dtype_backend
+        None for pandas' own types, ``"pyarrow"`` for Arrow's.
+    **filters
+        As for `fetch_orders_df`.
+
+    Returns
+    -------
+    dask.dataframe.DataFrame
+        One row per order, keyed by ``connection`` and ``id``. Partitions go by window, then by
+        connection, and rows within them by ``created_date`` and ``id``. The columns and types of
+        `fetch_orders_df`, after ``connection``; but ``status`` is an unordered categorical, as
+        pandas cannot join ordered ones where a status is unknown to this package. Its categories
+        are in lifecycle order, so ``orders["status"].cat.as_ordered() < "fulfilled"`` compares.
+        The index counts within each partition; ``attrs`` are those of each partition's fetch.
+
+    Raises
+    ------
+    FilterError, SettingsError
+        Before any work, if the call cannot be meant.
+    TrackstarError
+        From ``compute()``, if a partition cannot be had; its notes name the connection. What was
+        read is on the disks of the workers: the same call again goes on from there.
+
+    Notes
+    -----
+    A token is used by one worker of a cluster (`distributed`) at a time, so that ten requests a
+    second stay ten, and is handed over with a pause of a second. So as many workers are busy as
+    there are connections. The token of a worker that died is free again after 30 seconds
+    (``distributed.scheduler.locks.lease-timeout``); its tasks are done by another. The scheduler
+    ``"threads"`` shares the one budget of its process; ``"processes"`` keeps to none, and is not
+    for this.
+
+    Examples
+    --------
+    >>> orders = fetch_orders_dask(
+    ...     {"acme": "ACME_TOKEN", "beta": "BETA_TOKEN"},
+    ...     created_date__gte="2026-01-01",
+    ...     created_date__lt="2026-04-01",
+    ... )
+    >>> orders.npartitions
+    6
+    >>> units = orders.groupby("connection")["units_ordered"].sum()  # .compute() asks
+    """
+    for name in filters.keys() & _ELSEWHERE.keys():
+        raise SettingsError(f"{name}={filters[name]!r} is not for a lazy fetch: {_ELSEWHERE[name]}")
+    check_backend(dtype_backend)
+    sources = importable_sources(connections)
+    question = Question.of(
+        filters,
+        client=None,
+        page_size=page_size,
+        limit=None,
+        workers=workers,
+        refresh=refresh,
+        offline=offline,
+        progress=False,
+        pii=pii,
+        extra_params=extra_params,
+    )
+    return lazy_frame(
+        "fetch-orders",
+        _fetch,
+        cut(question, sources, freq),
+        _ORDERS,
+        dtype_backend,
+        # The orders of today are not those of yesterday: no call is taken for another.
+        nonce=uuid.uuid4().hex,
+    )
+
+
+def _fetch(piece: Piece, *, dtype_backend: DtypeBackend, nonce: str) -> pd.DataFrame:  # noqa: ARG001
+    """Fetch one partition; on a worker."""
+    try:
+        frames = _read(piece)
+    except TrackstarError as error:
+        error.add_note(_place(piece))
+        raise
+    orders = label({"orders": frames.to_arrow()["orders"]}, piece.label)["orders"]
+    partition = to_partition(orders, _ORDERS, dtype_backend)
+    partition.attrs["trackstar"] = frames.info
+    return partition
+
+
+def _read(piece: Piece) -> OrderFrames:
+    question = piece.question
+    with (
+        open_client(piece.label, piece.source) as client,
+        # What comes from disk needs no turn.
+        nullcontext() if question.offline else turn(client),
+    ):
+        return Reading(question).run(client)
+
+
+def _place(piece: Piece) -> str:
+    """Tell where among the partitions something happened; filters may be personal data."""
+    bounds = {
+        f"{name}={value}"
+        for query in piece.question.queries
+        for name, value in query.items()
+        if name.startswith(("created_date[gt", "created_date[lt"))
+    }
+    return f"in connection {piece.label!r}, {', '.join(sorted(bounds)) or 'all its orders'}"

@@ -1,0 +1,152 @@
+"""`read_snapshot_dask`: a snapshot, lazily, a partition for each of its parts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dask.dataframe as dd
+import pandas as pd
+
+from trackstar_frames import parquet
+from trackstar_frames.dtypes import DtypeBackend, check_backend
+from trackstar_frames.manifest import File, Manifest
+from trackstar_frames.provenance import warn_of_failed
+from trackstar_frames.scale._types import lazy_frame, to_partition
+from trackstar_frames.schema import TABLES, Table
+from trackstar_frames.snapshots import choose
+
+__all__ = ["DaskFrames", "read_snapshot_dask"]
+
+
+@dataclass(frozen=True, repr=False)
+class DaskFrames:
+    """The tables of a snapshot as lazy Dask dataframes.
+
+    Partition i of every table is of the same orders, those of the snapshot's part i, so what
+    belongs together can be joined partition by partition, without a shuffle. Columns and types
+    are those of `OrderFrames`, but ``status`` is an unordered categorical, as in
+    `fetch_orders_dask`.
+
+    Attributes
+    ----------
+    orders, line_items, shipments, shipment_line_items, packages, package_line_items, problems
+        As in `OrderFrames`; of a snapshot of several connections, ``connection`` is the first
+        column.
+    info
+        What the fetch told: filters, connection, fetched_at and more.
+    """
+
+    orders: dd.DataFrame
+    line_items: dd.DataFrame
+    shipments: dd.DataFrame
+    shipment_line_items: dd.DataFrame
+    packages: dd.DataFrame
+    package_line_items: dd.DataFrame
+    problems: dd.DataFrame
+    info: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return (
+            f"DaskFrames({self.orders.npartitions:,} partitions; "
+            f"fetched_at={self.info.get('fetched_at')})"
+        )
+
+
+def read_snapshot_dask(
+    root: str | os.PathLike[str],
+    which: str | datetime = "latest",
+    *,
+    dtype_backend: DtypeBackend = None,
+) -> DaskFrames:
+    """Read one snapshot under a root as lazy Dask dataframes.
+
+    Only what is computed is read, column by column, and only when it is; each file is checked
+    against the snapshot's checksums then.
+
+    Parameters
+    ----------
+    root
+        The folder of all snapshots; the workers must see it under the same path.
+    which
+        A name, ``"latest"``, or a time (naive means UTC): the newest not after it.
+    dtype_backend
+        None for pandas' own types, ``"pyarrow"`` for Arrow's.
+
+    Returns
+    -------
+    DaskFrames
+        All tables, and their `info`.
+
+    Raises
+    ------
+    SnapshotError
+        If there is no such snapshot, naming those there are; from ``compute()``, if it is damaged,
+        or gone.
+    SettingsError
+        If `dtype_backend` is neither.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from trackstar_frames import OrderFrames, write_snapshot
+    >>> frames = OrderFrames.from_json({"id": "a1", "line_items": [{"sku": "X", "quantity": 2}]})
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     _ = write_snapshot(frames, root)
+    ...     lazy = read_snapshot_dask(root)
+    ...     lazy.line_items["quantity"].sum().compute()
+    np.int64(2)
+    """
+    check_backend(dtype_backend)
+    folder = choose(root, which)
+    said = parquet.manifest(folder)
+    warn_of_failed(said.info)
+    tables = {name: _lazy_table(name, folder, said, dtype_backend) for name in TABLES}
+    return DaskFrames(**tables, info=said.info)
+
+
+def _lazy_table(
+    name: str, folder: Path, said: Manifest, dtype_backend: DtypeBackend
+) -> dd.DataFrame:
+    is_labelled = said.parts[0].connection is not None
+    return lazy_frame(
+        f"read-{name.replace('_', '-')}",
+        _read,
+        [(place, part.files[name]) for place, part in enumerate(said.parts)],
+        _described(name, is_labelled=is_labelled),
+        dtype_backend,
+        name=name,
+        folder=folder,
+        info=said.info,
+        is_labelled=is_labelled,
+    )
+
+
+def _read(
+    piece: tuple[int, File],
+    *,
+    name: str,
+    folder: Path,
+    info: dict[str, Any],
+    is_labelled: bool,
+    dtype_backend: DtypeBackend,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Read one partition; on a worker. The engine names the columns that it needs."""
+    place, known = piece
+    described = _described(name, is_labelled=is_labelled)
+    if columns is not None:
+        by_name = {column.name: column for column in described.columns}
+        described = replace(described, columns=tuple(by_name[column] for column in columns))
+    rows = parquet.read_table(folder, place, name, known, columns)
+    partition = to_partition(rows, described, dtype_backend)
+    partition.attrs["trackstar"] = info
+    return partition
+
+
+def _described(name: str, *, is_labelled: bool) -> Table:
+    return TABLES[name].labelled if is_labelled else TABLES[name]
