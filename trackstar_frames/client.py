@@ -6,13 +6,14 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from trackstar_frames.errors import CredentialsError, FilterError
 from trackstar_frames.filters import encode
 from trackstar_frames.pages import MAX_PAGE, Page, walk
 from trackstar_frames.session import Session
 from trackstar_frames.settings import Credentials, Masked, Settings, check_source, whole
+from trackstar_frames.typed import OrderFilters
 
 __all__ = ["TrackstarClient", "identify"]
 
@@ -115,7 +116,7 @@ class TrackstarClient:
         refresh: bool = False,
         offline: bool = False,
         extra_params: Mapping[str, Any] | None = None,
-        **filters: Any,
+        **filters: Unpack[OrderFilters],
     ) -> Iterator[Page]:
         """Read orders page by page, as the server gives them.
 

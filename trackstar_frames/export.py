@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from trackstar_frames import parquet
 from trackstar_frames.bases import Base
@@ -21,6 +21,7 @@ from trackstar_frames.snapshots import Place, Snapshot, T, place_one
 from trackstar_frames.spill import Spill
 from trackstar_frames.spilling import Again, Job, spilling
 from trackstar_frames.tables import assemble
+from trackstar_frames.typed import OrderFilters
 from trackstar_frames.writer import Writer, Written
 
 __all__ = ["export", "export_orders"]
@@ -40,7 +41,7 @@ def export_orders(
     progress: bool | None = None,
     pii: str = "keep",
     extra_params: Mapping[str, Any] | None = None,
-    **filters: Any,
+    **filters: Unpack[OrderFilters],
 ) -> Snapshot:
     """Fetch orders straight to one more snapshot: complete, or an error.
 

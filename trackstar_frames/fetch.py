@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Unpack
 
 import pandas as pd
 
@@ -19,6 +19,7 @@ from trackstar_frames.pages import MAX_PAGE
 from trackstar_frames.question import Question
 from trackstar_frames.reading import Reading
 from trackstar_frames.snapshots import write_snapshot
+from trackstar_frames.typed import OrderFilters
 
 __all__ = ["fetch_orders", "fetch_orders_df"]
 
@@ -37,7 +38,7 @@ def fetch_orders_df(
     extra_params: Mapping[str, Any] | None = None,
     snapshot: str | os.PathLike[str] | None = None,
     dtype_backend: DtypeBackend = None,
-    **filters: Any,
+    **filters: Unpack[OrderFilters],
 ) -> pd.DataFrame:
     """Fetch orders as one dataframe: complete, or an error.
 
@@ -152,7 +153,7 @@ def fetch_orders(
     extra_params: Mapping[str, Any] | None = None,
     snapshot: str | os.PathLike[str] | None = None,
     dtype_backend: DtypeBackend = None,
-    **filters: Any,
+    **filters: Unpack[OrderFilters],
 ) -> OrderFrames:
     """Fetch orders as six tables: complete, or an error.
 

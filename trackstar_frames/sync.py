@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from trackstar_frames import parquet
 from trackstar_frames.bases import Base, find_base, find_bases
@@ -24,6 +24,7 @@ from trackstar_frames.question import Question
 from trackstar_frames.shares import Shares, check_cluster
 from trackstar_frames.snapshots import Place, Snapshot, T, place_one
 from trackstar_frames.spilling import Again, Job, spilling
+from trackstar_frames.typed import OrderFilters
 from trackstar_frames.upsert import Upsert
 from trackstar_frames.writer import Written
 
@@ -50,7 +51,7 @@ def sync_orders(
     progress: bool | None = None,
     pii: str = "keep",
     extra_params: Mapping[str, Any] | None = None,
-    **filters: Any,
+    **filters: Unpack[OrderFilters],
 ) -> Snapshot:
     """Ask for the orders that changed since the last sync, and write the whole as it is now.
 

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import nullcontext
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Unpack
 
 import dask.dataframe as dd
 import pandas as pd
@@ -24,6 +24,7 @@ from trackstar_frames.scale._sources import importable_sources
 from trackstar_frames.scale._turns import turn
 from trackstar_frames.scale._types import lazy_frame, to_partition
 from trackstar_frames.schema import TABLES
+from trackstar_frames.typed import OrderFilters
 
 __all__ = ["fetch_orders_dask"]
 
@@ -51,7 +52,7 @@ def fetch_orders_dask(
     pii: str = "keep",
     extra_params: Mapping[str, Any] | None = None,
     dtype_backend: DtypeBackend = None,
-    **filters: Any,
+    **filters: Unpack[OrderFilters],
 ) -> dd.DataFrame:
     """Fetch the orders of several connections as one lazy Dask dataframe.
 
@@ -126,8 +127,9 @@ def fetch_orders_dask(
     6
     >>> units = orders.groupby("connection")["units_ordered"].sum()  # .compute() asks
     """
-    for name in filters.keys() & _ELSEWHERE.keys():
-        raise SettingsError(f"{name}={filters[name]!r} is not for a lazy fetch: {_ELSEWHERE[name]}")
+    for name, value in filters.items():
+        if name in _ELSEWHERE:
+            raise SettingsError(f"{name}={value!r} is not for a lazy fetch: {_ELSEWHERE[name]}")
     check_backend(dtype_backend)
     sources = importable_sources(connections)
     question = Question.of(
