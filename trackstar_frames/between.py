@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ from trackstar_frames.frames import OrderFrames
 from trackstar_frames.measures import redated, transitions
 from trackstar_frames.measures._sides import as_ofs
 from trackstar_frames.scan import scan
-from trackstar_frames.schema import TABLES
+from trackstar_frames.schema import CONNECTION, described
 from trackstar_frames.snapshots import Snapshot, list_snapshots
 
 __all__ = ["diff_snapshots", "due_date_changes", "status_transitions"]
@@ -159,8 +159,9 @@ def due_date_changes(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd
     -------
     pandas.DataFrame
         One row per order that both have and whose ``required_ship_date`` differs, keyed and
-        sorted by order_id.
+        sorted by order_id; of several connections, by connection and order_id.
 
+        - ``connection`` (str): only where the orders are of several.
         - ``order_id`` (str), and ``status`` (ordered categorical) in the newer.
         - ``old_due``, ``new_due`` (datetime64[us, UTC]): null without a due date. Exactly midnight
           UTC stands for the whole day.
@@ -220,13 +221,20 @@ def _orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFrame:
     if isinstance(side, pd.DataFrame):
         return side
     if isinstance(side, Snapshot):
-        return _frame(scan(side.files["orders"], "orders", columns=columns), side.info)
+        read = [*_label(side.info), *columns]
+        return _frame(scan(side.files["orders"], "orders", columns=read), side.info)
     frames = _open(name, side)
-    return _frame(frames.to_arrow()["orders"].select(list(columns)), frames.info)
+    read = [*_label(frames.info), *columns]
+    return _frame(frames.to_arrow()["orders"].select(read), frames.info)
+
+
+def _label(info: Mapping[str, Any]) -> list[str]:
+    """Name the column that tells of which connection orders are, if they are of several."""
+    return [CONNECTION.name] if info.get("connections") else []
 
 
 def _frame(orders: pa.Table, info: dict[str, Any]) -> pd.DataFrame:
-    table = TABLES["orders"]
+    table = described("orders", orders.column_names)
     read = tuple(column for column in table.columns if column.name in orders.column_names)
     frame = to_frame(orders.select([column.name for column in read]), replace(table, columns=read))
     frame.attrs["trackstar"] = dict(info)

@@ -26,7 +26,6 @@ __all__ = [
     "moment_of",
     "own_texts",
     "require",
-    "require_once",
     "texts",
 ]
 
@@ -39,17 +38,6 @@ def require(frame: object, columns: Iterable[str], *, source: str, name: str = "
     if missing:
         listed = ", ".join(map(repr, missing))
         raise ValueError(f"{name} lacks {listed}; pass the frame of {source} with these columns")
-
-
-def require_once(frame: pd.DataFrame, name: str) -> None:
-    """Raise unless each id stands in `frame` once."""
-    ids = column(frame, "id")
-    if not ids.is_unique:
-        twice = ids[ids.duplicated()].iloc[0]
-        raise ValueError(
-            f"{name} has more than one row of the order {twice!r}; pass one row per order, of one "
-            f"connection at a time"
-        )
 
 
 def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:

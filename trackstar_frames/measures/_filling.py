@@ -7,7 +7,8 @@ from typing import Protocol, cast
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import column, require, require_once, texts
+from trackstar_frames.measures._checks import column, require, texts
+from trackstar_frames.measures._keys import key, require_alike, require_once
 from trackstar_frames.measures._time import Array, instants
 
 __all__ = ["Tables", "check_tables", "fill", "within_order"]
@@ -56,8 +57,10 @@ def check_tables(frames: object) -> Tables:
             f"read_snapshot (of a Snapshot, what its .read() gives): orders alone have no lines"
         )
     tables = cast("Tables", frames)
-    for name, columns in {"orders": ("id",), **_CHILDREN}.items():
-        require(getattr(tables, name), columns, source="an OrderFrames", name=f"frames.{name}")
+    named = {f"frames.{name}": getattr(tables, name) for name in ("orders", *_CHILDREN)}
+    for (name, table), columns in zip(named.items(), (("id",), *_CHILDREN.values()), strict=True):
+        require(table, columns, source="an OrderFrames", name=name)
+    require_alike(named)
     require_once(tables.orders, "frames.orders")
     return tables
 
@@ -80,7 +83,7 @@ def fill(frames: Tables, until: Array) -> pd.DataFrame:
         units_filled, units_shipped, kit_units, unmatched_units, and undated (shipments, not
         cancelled, without a shipped_date).
     """
-    ids = pd.Index(column(frames.orders, "id"))
+    ids = key(frames.orders, "id")
     lines, shipments = _lines(frames.line_items, ids), _shipments(frames.shipments, ids)
     shipped = _shipped(frames.shipment_line_items, ids, shipments, until)
     _match(lines, shipped)
@@ -113,7 +116,7 @@ def _lines(items: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
     units = _quantities(items, "line_items")
     lines = pd.DataFrame(
         {
-            "order": ids.get_indexer(pd.Index(column(items, "order_id"))),
+            "order": ids.get_indexer(key(items, "order_id")),
             "place": _whole(items, "line_index"),
             "sku": texts(items, "sku").array,
             "product": texts(items, "product_id").array,
@@ -130,7 +133,7 @@ def _shipments(shipments: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
     stamps = instants(shipments, "shipped_date")
     read = pd.DataFrame(
         {
-            "order": ids.get_indexer(pd.Index(column(shipments, "order_id"))),
+            "order": ids.get_indexer(key(shipments, "order_id")),
             "place": _whole(shipments, "shipment_index"),
             "shipped": stamps,
             "undated": np.isnat(stamps),
@@ -147,7 +150,7 @@ def _shipped(
 
     Those are kept because they tell what a kit is made of.
     """
-    order = ids.get_indexer(pd.Index(column(items, "order_id")))
+    order = ids.get_indexer(key(items, "order_id"))
     place = _whole(items, "shipment_index")
     width = max(place.max(initial=0), shipments["place"].max() if len(shipments) else 0) + 1
     held = (shipments["order"] * width + shipments["place"]).to_numpy()

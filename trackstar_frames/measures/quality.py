@@ -10,18 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import (
-    blank,
-    by_columns,
-    column,
-    moment_of,
-    own_texts,
-    require,
-    require_once,
-)
+from trackstar_frames.measures._checks import blank, by_columns, moment_of, own_texts, require
 from trackstar_frames.measures._evidence import Evidence
 from trackstar_frames.measures._filling import Tables, check_tables
 from trackstar_frames.measures._findings import Finding
+from trackstar_frames.measures._keys import require_alike, require_once
 from trackstar_frames.measures._provenance import tell
 from trackstar_frames.measures._quality import CHECKS, READ
 from trackstar_frames.measures._tally import grid, grouped
@@ -74,7 +67,8 @@ def data_quality(
           ``shipment_line_items``.
         - ``detail`` (str): what was met, and how often: columns, statuses, paths; the ten most
           frequent. Null where there is nothing to list.
-        - ``examples`` (lists of str): ids of orders affected, the first ones of ``orders``.
+        - ``examples`` (lists of str): ids of orders affected, the first ones of ``orders``; of
+          several connections, ``connection/id``.
         - ``meaning`` (str): what is wrong, and what comes of it.
 
         ``attrs["trackstar"]["data_quality"]`` tells as_of, the zones, ``not_looked_for`` (the
@@ -140,7 +134,7 @@ def data_quality(
     rows = pd.CategoricalIndex(checks, checks, ordered=True, name=_CHECK)
     labels = grid(keys, names, rows, _COLUMNS)
     table = _counts(findings, groups, len(keys)).set_axis(labels)
-    ids = column(orders, "id").to_numpy(dtype=object)
+    ids = seen.ids.to_numpy(dtype=object)
     details = [_details(each, groups, len(keys)) for each in findings]
     first = [_first(each, groups, len(keys), ids, most) for each in findings]
     table["table"] = own_texts([check.table for check in CHECKS] * len(keys)).array
@@ -170,6 +164,7 @@ def _given(frames: Any) -> tuple[pd.DataFrame, Tables | None]:
         needed["problems"] = ["order_id", "path", "message"]
     for name, columns in needed.items():
         require(getattr(tables, name), columns, source="an OrderFrames", name=f"frames.{name}")
+    require_alike({f"frames.{name}": getattr(tables, name) for name in needed})
     return tables.orders, tables
 
 
