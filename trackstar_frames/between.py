@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -15,6 +15,7 @@ from trackstar_frames.dtypes import to_frame
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.measures import redated, transitions
+from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures._sides import as_ofs
 from trackstar_frames.scan import scan
 from trackstar_frames.schema import CONNECTION, described
@@ -218,8 +219,8 @@ def _read(name: str, path: str | os.PathLike[str]) -> OrderFrames:
 
 def _orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFrame:
     """Read some columns of a side's orders; of a snapshot, no others are read from disk."""
-    if isinstance(side, pd.DataFrame):
-        return side
+    if isinstance(side, pd.DataFrame) or is_partitioned(side):
+        return cast("pd.DataFrame", side)  # of Dask, the measure refuses it, and says what to do
     if isinstance(side, Snapshot):
         read = [*_label(side.info), *columns]
         return _frame(scan(side.files["orders"], "orders", columns=read), side.info)

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import blank, column, texts
-from trackstar_frames.measures._filling import Tables, within_order
+from trackstar_frames.measures._filling import within_order
 from trackstar_frames.measures._judging import required_times
 from trackstar_frames.measures._keys import key
+from trackstar_frames.measures._tables import Tables
 from trackstar_frames.measures._time import Array, Zones, instants
 
 __all__ = ["Evidence"]

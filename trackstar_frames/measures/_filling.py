@@ -2,67 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
-
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import column, require, texts
-from trackstar_frames.measures._keys import key, require_alike, require_once
+from trackstar_frames.measures._checks import column, texts
+from trackstar_frames.measures._keys import key
+from trackstar_frames.measures._tables import Tables
 from trackstar_frames.measures._time import Array, instants
 
-__all__ = ["Tables", "check_tables", "fill", "within_order"]
+__all__ = ["fill", "within_order"]
 
-_CHILDREN = {
-    "line_items": ("order_id", "line_index", "product_id", "sku", "quantity"),
-    "shipments": ("order_id", "shipment_index", "status", "shipped_date"),
-    "shipment_line_items": (
-        "order_id",
-        "shipment_index",
-        "inventory_item_id",
-        "sku",
-        "quantity",
-        "parent_product_id",
-    ),
-}
 # From here on, float64 no longer holds every whole number.
 _EXACT = 2**53
-
-
-class Tables(Protocol):
-    """What is read of an `OrderFrames`."""
-
-    @property
-    def orders(self) -> pd.DataFrame:
-        """One row per order."""
-
-    @property
-    def line_items(self) -> pd.DataFrame:
-        """One row per ordered line."""
-
-    @property
-    def shipments(self) -> pd.DataFrame:
-        """One row per shipment."""
-
-    @property
-    def shipment_line_items(self) -> pd.DataFrame:
-        """One row per shipped line."""
-
-
-def check_tables(frames: object) -> Tables:
-    """Raise unless `frames` has the tables and columns to match by, and each order once."""
-    if not all(hasattr(frames, name) for name in ("orders", *_CHILDREN)):
-        raise TypeError(
-            f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders or "
-            f"read_snapshot (of a Snapshot, what its .read() gives): orders alone have no lines"
-        )
-    tables = cast("Tables", frames)
-    named = {f"frames.{name}": getattr(tables, name) for name in ("orders", *_CHILDREN)}
-    for (name, table), columns in zip(named.items(), (("id",), *_CHILDREN.values()), strict=True):
-        require(table, columns, source="an OrderFrames", name=name)
-    require_alike(named)
-    require_once(tables.orders, "frames.orders")
-    return tables
 
 
 def fill(frames: Tables, until: Array) -> pd.DataFrame:

@@ -8,12 +8,13 @@ from typing import Any
 import pandas as pd
 
 from trackstar_frames.measures._checks import column
+from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.schema import CONNECTION
 
 __all__ = ["key", "require_alike", "require_once", "whose"]
 
 
-def whose(frame: pd.DataFrame) -> list[str]:
+def whose(frame: pd.DataFrame | Partitioned) -> list[str]:
     """Name the column that tells of which connection rows are, if there is one."""
     return [CONNECTION.name] if CONNECTION.name in frame.columns else []
 

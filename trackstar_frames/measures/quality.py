@@ -5,18 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import blank, by_columns, moment_of, own_texts, require
 from trackstar_frames.measures._evidence import Evidence
-from trackstar_frames.measures._filling import Tables, check_tables
 from trackstar_frames.measures._findings import Finding
 from trackstar_frames.measures._keys import require_alike, require_once
+from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures._provenance import tell
 from trackstar_frames.measures._quality import CHECKS, READ
+from trackstar_frames.measures._tables import Tables, check_tables
 from trackstar_frames.measures._tally import grid, grouped
 from trackstar_frames.measures._time import Array, TzLike, Zones
 
@@ -154,10 +155,11 @@ def data_quality(
 
 def _given(frames: Any) -> tuple[pd.DataFrame, Tables | None]:
     """Tell orders from whole frames, and check what is there."""
-    if isinstance(frames, pd.DataFrame):
+    if isinstance(frames, pd.DataFrame) or is_partitioned(frames):
         require(frames, READ, source="fetch_orders_df")
-        require_once(frames, "orders")
-        return frames, None
+        orders = cast("pd.DataFrame", frames)
+        require_once(orders, "orders")
+        return orders, None
     tables = check_tables(frames)
     needed: dict[str, Sequence[str]] = {"orders": READ, "shipments": ["warehouse_id"]}
     if getattr(tables, "problems", None) is not None:
