@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -16,6 +16,7 @@ from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.labels import are_labelled
 from trackstar_frames.measures import redated, transitions
+from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures._sides import as_ofs
 from trackstar_frames.provenance import warn_of_failed
 from trackstar_frames.scan import scan
@@ -165,8 +166,9 @@ def due_date_changes(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd
     -------
     pandas.DataFrame
         One row per order that both have and whose ``required_ship_date`` differs, keyed and
-        sorted by order_id.
+        sorted by order_id; of several connections, by connection and order_id.
 
+        - ``connection`` (str): only where the orders are of several.
         - ``order_id`` (str), and ``status`` (ordered categorical) in the newer.
         - ``old_due``, ``new_due`` (datetime64[us, UTC]): null without a due date. Exactly midnight
           UTC stands for the whole day.
@@ -238,20 +240,20 @@ def _read(name: str, path: str | os.PathLike[str]) -> OrderFrames:
 
 def _orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFrame:
     """Read some columns of a side's orders; of a snapshot, no others are read from disk."""
-    if isinstance(side, pd.DataFrame):
-        return side
+    if isinstance(side, pd.DataFrame) or is_partitioned(side):
+        return cast("pd.DataFrame", side)  # of Dask, the measure refuses it, and says what to do
     if isinstance(side, Snapshot):
         warn_of_failed(side.info)
-        wanted = _with_label(columns, there="connections" in side.info)
-        return _frame(scan(side.files["orders"], "orders", columns=wanted), side.info)
+        read = [*_label(side.info), *columns]
+        return _frame(scan(side.files["orders"], "orders", columns=read), side.info)
     frames = _open(name, side)
-    tables = frames.to_arrow()
-    wanted = _with_label(columns, there=are_labelled(tables))
-    return _frame(tables["orders"].select(wanted), frames.info)
+    read = [*_label(frames.info), *columns]
+    return _frame(frames.to_arrow()["orders"].select(read), frames.info)
 
 
-def _with_label(columns: Sequence[str], *, there: bool) -> list[str]:
-    return [CONNECTION.name, *columns] if there else list(columns)
+def _label(info: Mapping[str, Any]) -> list[str]:
+    """Name the column that tells of which connection orders are, if they are of several."""
+    return [CONNECTION.name] if "connections" in info else []
 
 
 def _frame(orders: pa.Table, info: dict[str, Any]) -> pd.DataFrame:

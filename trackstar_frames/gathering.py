@@ -125,7 +125,7 @@ class Gathering:
         if failures:
             raise incomplete(
                 failures,
-                "those of the other connections are in .frames; .resume() asks for the rest",
+                ".frames all orders of the other connections; .resume() asks for the rest",
                 frames=self._join(complete=False) if self._frames else None,
                 pages=sum(reading.pages for reading in self._readings.values()),
                 resume=self.run,

@@ -46,14 +46,14 @@ def scan(
     SnapshotError
         If a file is missing or damaged.
     """
-    table = described(name, columns or ())
     mine = None if order_id is None else ds.field(TABLES[name].key[0]) == order_id
     if not files:
         raise SnapshotError(f"the snapshot is damaged: it has no files of {name}")
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
     try:
-        dataset = ds.dataset([str(file) for file in files], schema=table.schema, format=parquet)
+        schema = described(name, columns or ()).schema
+        dataset = ds.dataset([str(file) for file in files], schema=schema, format=parquet)
         return dataset.to_table(columns=None if columns is None else list(columns), filter=mine)
     except (OSError, ValueError, pa.ArrowException) as error:
         where = files[0].parent

@@ -20,19 +20,35 @@ LEASES = {
     "distributed.scheduler.locks.lease-validation-interval": "200ms",
 }
 
-#: A module that workers can import, and tests cannot name otherwise.
+#: What workers can import; they know no modules of tests.
 VAULT = """
+import gc
 import os
+import time
+
+from distributed import Semaphore
+
+from trackstar_frames.connections import open_client
+from trackstar_frames.scale import turn
 
 def beta():
     return os.environ["BETA_SECRET"]
 
-def acme():
-    return os.environ["ACME_TOKEN"]
+def hold(seconds, requests):
+    with open_client("acme", "ACME_TOKEN") as client, turn(client):
+        began = time.time()
+        for _ in range(requests):
+            client.session._limiter.turn(10, None)
+        time.sleep(seconds)
+        return os.getpid(), began, time.time()
 
-class Vault:
-    def beta(self):
-        return beta()
+def semaphores():
+    gc.collect()
+    return sum(isinstance(each, Semaphore) for each in gc.get_objects())
+
+def fail():
+    with open_client("acme", "ACME_TOKEN") as client, turn(client):
+        raise KeyError("in its turn")
 """
 
 
@@ -54,7 +70,7 @@ def variables():
 
 @pytest.fixture(scope="module")
 def vault(tmp_path_factory):
-    """Import a module of functions that give tokens, here and on workers."""
+    """Import a module that workers can import too."""
     folder = tmp_path_factory.mktemp("vault")
     (folder / "trackstar_test_vault.py").write_text(VAULT)
     with pytest.MonkeyPatch.context() as patch:
@@ -82,8 +98,13 @@ def start_cluster(tmp_path_factory, variables):
         ):
             for name, value in told.items():
                 patch.setenv(name, value)
-            with LocalCluster(**given) as cluster, Client(cluster) as client:
-                yield SimpleNamespace(cluster=cluster, client=client, sandbox=sandbox)
+            with (
+                LocalCluster(**given) as cluster,
+                Client(cluster, set_as_default=False) as client,
+            ):
+                yield SimpleNamespace(
+                    cluster=cluster, client=client, sandbox=sandbox, environment=told
+                )
 
     return start
 

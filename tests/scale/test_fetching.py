@@ -11,7 +11,7 @@ import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault, Sandbox
 
 TWO = {"beta": "BETA_SECRET", "acme": "ACME_TOKEN"}
-FIRST = {"created_date__gte": "2025-12-20"}
+BOUNDS = {"created_date__gte": "2025-12-20", "created_date__lt": "2026-03-05"}
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +41,19 @@ def here(sandbox, variables, monkeypatch):
         yield
 
 
-@pytest.mark.parametrize("dtype_backend", [None, "pyarrow"])
-@pytest.mark.parametrize("filters", [{}, FIRST, FIRST | {"created_date__lt": "2026-02-10"}])
+@pytest.mark.parametrize(
+    ("freq", "asked"),
+    [
+        ("D", {}),
+        ("MS", BOUNDS),
+        ("MS", BOUNDS | {"dtype_backend": "pyarrow"}),
+        ("W", BOUNDS | {"type": "d2c"}),
+        ("YS", {"created_date__gt": "2026-01-03"}),
+    ],
+)
 @pytest.mark.usefixtures("here")
-def test_it_gives_what_the_plain_way_gives(sandbox, plain, in_order, filters, dtype_backend):
-    lazy = tf.fetch_orders_dask(TWO, dtype_backend=dtype_backend, **filters)
-    expected = plain(sandbox, dtype_backend=dtype_backend, **filters)
+def test_it_gives_what_the_plain_way_gives(sandbox, plain, in_order, freq, asked):
+    lazy, expected = tf.fetch_orders_dask(TWO, freq=freq, **asked), plain(sandbox, **asked)
     assert_same(in_order(lazy.compute()), in_order(expected))
     assert_declared(lazy, expected)
 
@@ -69,22 +76,23 @@ def assert_declared(lazy, expected):
 
 def test_a_cluster_gives_what_the_plain_way_gives(running, sandbox, plain, in_order, vault):
     sources = {"beta": vault.beta, "acme": "ACME_TOKEN"}
-    lazy = tf.fetch_orders_dask(sources, freq="17D", **FIRST)
+    lazy = tf.fetch_orders_dask(sources, freq="17D", **BOUNDS)
     assert lazy.npartitions > 8
-    assert_same(in_order(lazy.compute()), in_order(plain(sandbox, **FIRST)))
+    computed = lazy.compute(scheduler=running.client)
+    assert_same(in_order(computed), in_order(plain(sandbox, **BOUNDS)))
     assert len(running.client.scheduler_info()["workers"]) == 2
 
 
 @pytest.mark.usefixtures("here")
 def test_rows_of_a_partition_are_sorted_and_tell_of_their_fetch():
-    lazy = tf.fetch_orders_dask(TWO, **FIRST)
+    lazy = tf.fetch_orders_dask(TWO, **BOUNDS)
     for number, label in enumerate(["acme", "beta", "acme"]):
         frame = lazy.get_partition(number).compute()
         assert set(frame["connection"]) == {label}
         assert frame["created_date"].is_monotonic_increasing
         info = frame.attrs["trackstar"]
         assert (info["connection"], info["complete"]) == (label, True)
-        assert info["filters"] == FIRST
+        assert info["filters"] == BOUNDS
 
 
 @pytest.mark.usefixtures("here")
@@ -93,12 +101,12 @@ def test_an_empty_partition_keeps_its_types(plain, sandbox):
     frame = lazy.compute()
     assert (lazy.npartitions, len(frame)) == (4, 0)
     pd.testing.assert_series_equal(frame.dtypes, lazy.dtypes)
-    assert_declared(lazy, plain(sandbox, **FIRST))
+    assert_declared(lazy, plain(sandbox, **BOUNDS))
 
 
 @pytest.mark.usefixtures("here")
 def test_tags_stay_lists_and_statuses_compare_though_one_is_new(sandbox, plain):
-    lazy, expected = tf.fetch_orders_dask(TWO, **FIRST), plain(sandbox, **FIRST)
+    lazy, expected = tf.fetch_orders_dask(TWO, **BOUNDS), plain(sandbox, **BOUNDS)
     tags = lazy["tags"].compute()
     assert {type(each) for each in tags} == {list, type(None)}
     assert sum(map(len, tags.dropna())) == sum(map(len, expected["tags"].dropna()))
@@ -111,15 +119,15 @@ def test_tags_stay_lists_and_statuses_compare_though_one_is_new(sandbox, plain):
 
 @pytest.mark.usefixtures("here")
 def test_measures_work_on_what_was_computed(sandbox, plain):
-    computed = tf.fetch_orders_dask(TWO, **FIRST).compute()
-    expected = tf.status_mix(plain(sandbox, **FIRST), by="connection")
+    computed = tf.fetch_orders_dask(TWO, **BOUNDS).compute()
+    expected = tf.status_mix(plain(sandbox, **BOUNDS), by="connection")
     pd.testing.assert_frame_equal(tf.status_mix(computed, by="connection"), expected)
 
 
 @pytest.mark.usefixtures("here")
 def test_nothing_is_asked_before_it_is_computed_and_then_no_more_than_is_needed(sandbox):
     before = len(sandbox.requests)
-    lazy = tf.fetch_orders_dask(TWO, **FIRST)
+    lazy = tf.fetch_orders_dask(TWO, **BOUNDS)
     some = lazy[lazy["status"] == "open"][["id", "units_ordered"]]
     assert (len(sandbox.requests) - before, len(some.columns)) == (0, 2)
     assert len(lazy.head(3)) == 3
@@ -130,7 +138,7 @@ def test_nothing_is_asked_before_it_is_computed_and_then_no_more_than_is_needed(
 def test_computing_again_reads_again_from_disk_or_anew(sandbox):
     counts = []
     for refresh in (False, False, True, True):
-        lazy = tf.fetch_orders_dask(TWO, refresh=refresh, **FIRST)
+        lazy = tf.fetch_orders_dask(TWO, refresh=refresh, **BOUNDS)
         for _ in range(2):
             before = len(sandbox.requests)
             lazy.compute()
@@ -142,16 +150,16 @@ def test_computing_again_reads_again_from_disk_or_anew(sandbox):
 @pytest.mark.usefixtures("here")
 def test_offline_reads_what_is_on_disk_and_tells_what_is_not(in_order):
     with pytest.raises(tf.OfflineMissError, match="offline=True") as got:
-        tf.fetch_orders_dask(TWO, offline=True, **FIRST).compute()
+        tf.fetch_orders_dask(TWO, offline=True, **BOUNDS).compute()
     assert got.value.__notes__[0].startswith(("in connection 'acme', created", "in connection 'b"))
-    online = tf.fetch_orders_dask(TWO, **FIRST).compute()
-    offline = tf.fetch_orders_dask(TWO, offline=True, **FIRST).compute()
+    online = tf.fetch_orders_dask(TWO, **BOUNDS).compute()
+    offline = tf.fetch_orders_dask(TWO, offline=True, **BOUNDS).compute()
     pd.testing.assert_frame_equal(in_order(offline), in_order(online))
 
 
 @pytest.mark.usefixtures("here")
 def test_personal_data_are_dropped_before_they_are_handed_on(sandbox):
-    frame = tf.fetch_orders_dask(TWO, pii="drop", **FIRST).compute()
+    frame = tf.fetch_orders_dask(TWO, pii="drop", **BOUNDS).compute()
     assert frame["ship_to_address_full_name"].isna().all()
     assert frame["ship_to_address_country"].notna().any()
     assert len(frame) > 100 < len(sandbox.orders)
@@ -161,7 +169,7 @@ def test_personal_data_are_dropped_before_they_are_handed_on(sandbox):
 def test_the_error_that_arrives_is_ours_and_names_the_connection(
     running, variables, monkeypatch, where
 ):
-    lazy = tf.fetch_orders_dask({"acme": "ACME_TOKEN", "gamma": "NOBODY"}, **FIRST)
+    lazy = tf.fetch_orders_dask({"acme": "ACME_TOKEN", "gamma": "NOBODY"}, **BOUNDS)
     for name, value in variables(running.sandbox).items():
         monkeypatch.setenv(name, value)
     scheduler = "threads" if where == "here" else running.client
@@ -178,13 +186,13 @@ def test_a_fetch_that_breaks_on_a_worker_goes_on_from_its_disk(start_cluster, no
     options = {"tokens": 2, "seed": 6, "now": now, "days": 30, "faults": faults}
     with (
         Sandbox(orders=60, rate_limit=None, **options) as sandbox,
-        start_cluster(sandbox, workers=1),
+        start_cluster(sandbox, workers=1) as running,
     ):
         with pytest.raises(tf.IncompleteFetchError, match="the API answered 422") as got:
-            tf.fetch_orders_dask(TWO, page_size=10).compute()
+            tf.fetch_orders_dask(TWO, page_size=10).compute(scheduler=running.client)
         assert (got.value.pages, got.value.frames, got.value.status) == (3, None, 422)
         assert isinstance(got.value.__cause__, tf.ApiError)
-        computed = tf.fetch_orders_dask(TWO, page_size=10).compute()
+        computed = tf.fetch_orders_dask(TWO, page_size=10).compute(scheduler=running.client)
         paths = [(request.token, request.path) for request in sandbox.requests]
         assert len(paths) == len(set(paths)) + 1
         expected = plain(sandbox)

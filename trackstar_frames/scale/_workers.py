@@ -54,7 +54,7 @@ def ask_workers(
         for label, source in connections.items()
     }
     try:
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=cluster.loop):
             label = futures[future]
             try:
                 answer = future.result()

@@ -1,0 +1,77 @@
+"""A worker that is killed: another one does its work, and gets its token."""
+
+import os
+import random
+import signal
+import time
+
+import pandas as pd
+import pytest
+
+import trackstar_frames as tf
+from trackstar_frames.sandbox import Sandbox
+
+TWO = {"acme": "ACME_TOKEN", "beta": "BETA_SECRET"}
+ASKED = {"created_date__gte": "2025-12-12", "created_date__lt": "2026-03-05", "page_size": 20}
+DRAWS = 10
+
+
+@pytest.fixture(scope="module")
+def running(start_cluster, now):
+    options = {"tokens": 2, "seed": 5, "now": now, "days": 80, "latency": 0.05}
+    with (
+        Sandbox(orders=300, rate_limit=None, **options) as sandbox,
+        start_cluster(sandbox) as running,
+    ):
+        yield running
+
+
+@pytest.fixture(scope="module")
+def clean(running):
+    """Fetch without kills: what comes, and with how many requests."""
+    lazy = tf.fetch_orders_dask(TWO, refresh=True, **ASKED)
+    frame = lazy.compute(scheduler=running.client)
+    return frame, len(running.sandbox.requests)
+
+
+@pytest.fixture
+def kill_once(running, clean, monkeypatch, busiest):
+    """Kill a worker when so many requests have arrived, or a little later."""
+    expected, requests = clean
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)  # a worker that is started again inherits it
+
+    def kill_once(draw):
+        rng = random.Random(draw)
+        running.client.wait_for_workers(2)
+        before = len(running.sandbox.requests)
+        victim = rng.choice(sorted(running.client.run(os.getpid).values()))
+        future = running.client.compute(tf.fetch_orders_dask(TWO, refresh=True, **ASKED))
+        wait_for(running.sandbox, before + int(requests * (draw + rng.random()) / DRAWS))
+        time.sleep(rng.uniform(0, 0.1))
+        os.kill(victim, signal.SIGKILL)
+        pd.testing.assert_frame_equal(future.result(timeout=100), expected)
+        seen = running.sandbox.requests[before:]
+        for token in running.sandbox.access_tokens:
+            assert busiest(each.time for each in seen if each.token == token) <= 10
+        return len(seen)
+
+    return kill_once
+
+
+def wait_for(sandbox, requests):
+    deadline = time.monotonic() + 60
+    while len(sandbox.requests) < requests:
+        assert time.monotonic() < deadline, "it hangs"
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("draw", [1, 6])
+def test_a_fetch_survives_a_worker_that_is_killed(kill_once, draw):
+    kill_once(draw)
+
+
+@pytest.mark.slow
+def test_it_may_be_killed_at_any_moment(kill_once, clean):
+    _, requests = clean
+    assert max(kill_once(draw) for draw in range(DRAWS)) > requests
