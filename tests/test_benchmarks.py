@@ -269,6 +269,17 @@ def test_judging_measures_every_policy():
     assert measured[JUDGES[0]][2] == "1.000"
 
 
+@pytest.mark.slow
+def test_scaling_measures_both_clusters():
+    few = ("--connections", "4", "--orders", "50", "--rounds", "1")
+    done = run(*few, script="scaling.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    measured = rows_of(done.stdout, ["one worker", "two workers"])
+    assert list(measured) == ["one worker", "two workers"]
+    assert all(number(figure) > 0 for each in measured.values() for figure in each)
+    assert [measured["one worker"][place] for place in (3, 5)] == ["1.00", "1.00"]
+
+
 def test_a_peer_that_keeps_less_is_none(bench):
     exporting, measure = bench("exporting"), bench("_measure")
     runs = {

@@ -1,0 +1,201 @@
+"""A snapshot is read lazily: a partition for each part, in the types of the plain way."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dask
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from pandas.testing import assert_frame_equal
+
+import trackstar_frames as tf
+from trackstar_frames import parquet
+from trackstar_frames.labels import join_infos, stack
+from trackstar_frames.sandbox import Sandbox
+from trackstar_frames.scale import DaskFrames
+from trackstar_frames.schema import LIFECYCLE, TABLES
+
+SCHEMA_1 = Path(__file__).parent.parent / "data" / "schema1"
+
+
+@pytest.fixture(autouse=True)
+def _on_threads():
+    with dask.config.set(scheduler="threads"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def fetched(now):
+    """Orders of two connections, some of them odd, with a status that is new."""
+    with Sandbox(orders=90, tokens=2, seed=5, now=now, odd=0.2, rate_limit=None) as sandbox:
+        new = sandbox.orders[40] | {"status": "quarantined"}
+        sandbox.upsert([new])
+        frames = {}
+        for token, label in enumerate(("acme", "beta")):
+            with sandbox.client(token, connection=label, cache=False) as client:
+                frames[label] = tf.fetch_orders(client=client)
+        return frames
+
+
+@pytest.fixture(params=["one", "several"])
+def frames(request, fetched):
+    if request.param == "one":
+        return fetched["acme"]
+    tables = stack({label: each.to_arrow() for label, each in fetched.items()})
+    return tf.OrderFrames(tables, join_infos({name: each.info for name, each in fetched.items()}))
+
+
+@pytest.fixture
+def root(frames, tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "PART", 25)
+    tf.write_snapshot(frames, tmp_path)
+    return tmp_path
+
+
+def declared_as(lazy, frame):
+    """Compare types; a status has no order, and categories of its own in each partition."""
+    kinds = frame.dtypes
+    if isinstance(kinds.get("status"), pd.CategoricalDtype):
+        kinds["status"] = pd.CategoricalDtype(LIFECYCLE)
+    pd.testing.assert_series_equal(lazy.dtypes, kinds)
+
+
+def read_plainly(root, name, **options):
+    frame = getattr(tf.read_snapshot(root, **options), name)
+    if name == "orders":
+        frame["status"] = frame["status"].cat.as_unordered()
+    return frame
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype_backend": "pyarrow"}])
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_is_as_the_plain_way_reads_it(root, name, options):
+    lazy = getattr(tf.read_snapshot_dask(root, **options), name)
+    computed, plain = lazy.compute(), read_plainly(root, name, **options)
+    assert_frame_equal(computed.reset_index(drop=True), plain)
+    assert computed.attrs == plain.attrs
+    declared_as(lazy, plain)
+
+
+def test_info_and_repr_tell_where_the_orders_come_from(root, frames):
+    lazy = tf.read_snapshot_dask(root)
+    assert isinstance(lazy, DaskFrames)
+    assert lazy.info == frames.info
+    parts = 4 if frames.info["connection"] else 8
+    assert repr(lazy) == f"DaskFrames({parts} partitions; fetched_at={frames.info['fetched_at']})"
+
+
+def test_partition_i_of_every_table_is_of_the_same_orders(root):
+    lazy = tf.read_snapshot_dask(root)
+    assert {getattr(lazy, name).npartitions for name in TABLES} == {lazy.orders.npartitions}
+    children = [getattr(lazy, name) for name in list(TABLES)[1:-1]]
+    for number in range(lazy.orders.npartitions):
+        orders = lazy.orders.get_partition(number)["id"].compute()
+        for child in children:
+            of = child.get_partition(number)["order_id"].compute()
+            assert len(of) > 0
+            assert set(of) <= set(orders)
+
+
+def test_what_belongs_together_is_joined_without_a_shuffle(root):
+    lazy, plain = tf.read_snapshot_dask(root), tf.read_snapshot(root)
+    key = [each for each in ("connection", "id") if each in plain.orders]
+    of = [each if each == "connection" else "order_id" for each in key]
+
+    def join(lines, orders):
+        return lines.merge(orders[[*key, "channel"]], left_on=of, right_on=key, how="left")
+
+    joined = lazy.line_items.map_partitions(join, lazy.orders)
+    units = joined.groupby("channel")["quantity"].sum().compute()
+    expected = join(plain.line_items, plain.orders).groupby("channel")["quantity"].sum()
+    pd.testing.assert_series_equal(units.sort_index(), expected.sort_index())
+
+
+@pytest.mark.parametrize("columns", [["units_ordered"], ["tags", "status", "id"], "status", "id"])
+def test_columns_can_be_chosen_in_any_sequence(root, columns):
+    chosen = tf.read_snapshot_dask(root).orders[columns].compute().reset_index(drop=True)
+    expected = read_plainly(root, "orders")[columns]
+    compare = pd.testing.assert_series_equal if isinstance(columns, str) else assert_frame_equal
+    compare(chosen, expected)
+
+
+def test_a_part_without_a_row_in_a_table_keeps_its_types(tmp_path):
+    tf.write_snapshot(tf.OrderFrames.from_json([{"id": "a"}]), tmp_path)
+    lazy = tf.read_snapshot_dask(tmp_path)
+    for name in TABLES:
+        declared_as(getattr(lazy, name), getattr(lazy, name).compute())
+        assert len(getattr(lazy, name)) == (name == "orders")
+
+
+def test_damage_is_named_when_it_is_read_and_not_before(root):
+    (snapshot,) = (parquet.locate(path) for path in tf.list_snapshots(root)["path"])
+    path = snapshot / "packages" / "part-00001.parquet"
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 1
+    path.write_bytes(body)
+    lazy = tf.read_snapshot_dask(root)
+    assert len(lazy.orders.compute()) == parquet.manifest(snapshot).rows("orders")
+    with pytest.raises(tf.SnapshotError, match=r"packages/part-00001.parquet is damaged"):
+        lazy.packages["package_id"].compute()
+
+
+def test_a_snapshot_that_is_gone_is_named(root):
+    lazy = tf.read_snapshot_dask(root)
+    shutil.rmtree(tf.list_snapshots(root)["path"].iloc[0])
+    with pytest.raises(tf.SnapshotError, match=r"orders/part-\d+.parquet is damaged: FileNotF"):
+        lazy.orders.compute()
+
+
+def test_a_column_that_an_older_schema_did_not_have_is_null(tmp_path):
+    shutil.copytree(SCHEMA_1, tmp_path / "root")
+    (file,) = tmp_path.glob("root/*/orders/*.parquet")
+    pq.write_table(pq.ParquetFile(file).read().drop_columns("trackstar_updated_date"), file)
+    orders = tf.read_snapshot_dask(tmp_path / "root").orders
+    assert len(orders) == len(orders["trackstar_updated_date"].compute()) > 0
+    assert orders["trackstar_updated_date"].isna().all().compute()
+    plain = read_plainly(tmp_path / "root", "orders")
+    assert_frame_equal(orders.compute(), plain)
+
+
+def test_it_chooses_as_read_snapshot_does(fetched, tmp_path):
+    days = ["2026-01-01T00:00:00+00:00", "2026-01-02T06:00:00+00:00", "2026-01-03T00:00:00+00:00"]
+    for day in days:
+        info = fetched["acme"].info | {"fetched_at": day}
+        tf.write_snapshot(tf.OrderFrames(fetched["acme"].to_arrow(), info), tmp_path)
+    names = tf.list_snapshots(tmp_path)["name"]
+    for which in ["latest", *names, "2026-01-02", datetime(2026, 1, 2, 6, tzinfo=UTC), *days]:
+        assert tf.read_snapshot_dask(tmp_path, which).info == tf.read_snapshot(tmp_path, which).info
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "which"),
+    [(0, "latest"), (0, "a"), (1, "2025-01-01"), (1, "yesterday's"), (1, 3.5), (1, None)],
+)
+def test_it_complains_as_read_snapshot_does(fetched, tmp_path, snapshots, which):
+    for _ in range(snapshots):
+        tf.write_snapshot(fetched["acme"], tmp_path)
+    said = []
+    for read in (tf.read_snapshot, tf.read_snapshot_dask):
+        with pytest.raises(tf.SnapshotError) as got:
+            read(tmp_path, which)
+        said.append(str(got.value))
+    assert said[0] == said[1]
+
+
+def test_a_backend_that_there_is_not_is_refused(tmp_path):
+    with pytest.raises(tf.SettingsError, match="dtype_backend='numpy'"):
+        tf.read_snapshot_dask(tmp_path, dtype_backend="numpy")
+
+
+def test_the_same_snapshot_has_the_same_tasks(root):
+    one, two = (tf.read_snapshot_dask(root).orders for _ in range(2))
+    assert one.__dask_keys__() == two.__dask_keys__()
+
+
+def test_a_cluster_reads_it_too(root, start_cluster, serve):
+    with start_cluster(serve(tokens=2), workers=1) as running:
+        lazy = tf.read_snapshot_dask(root).orders
+        computed = lazy.compute(scheduler=running.client).reset_index(drop=True)
+    assert_frame_equal(computed, read_plainly(root, "orders"))
