@@ -14,11 +14,13 @@ PACKAGE = Path(tf.__file__).parent
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
     {"errors", "tally", "crew", "windows", "forks", "rows", "aside", "memory", "provenance"},
+    {"markup", "typed"},
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
     {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare", "scan"},
     {"bodies", "filters", "session", "flatten", "older", "measures", "labels"},
     {"pages", "joining", "writer", "differences"},
     {"tables", "parquet"},
+    {"cards"},
     {"client", "frames", "chains", "runs"},
     {"connections"},
     {"snapshots", "question", "spill"},
@@ -61,7 +63,7 @@ def test_a_room_imports_only_from_below(room):
 @pytest.mark.parametrize(
     ("part", "allowed"),
     [
-        ("measures", {"measures", "errors", "schema", "dtypes"}),
+        ("measures", {"measures", "errors", "schema", "dtypes", "markup"}),
         ("plots", {"plots", "measures", "errors", "schema"}),
         ("sandbox", {"sandbox", "client"}),
     ],

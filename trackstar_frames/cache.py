@@ -16,6 +16,7 @@ import hmac
 import sqlite3
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -113,10 +114,18 @@ class PageCache:
             return found
         with self._file.turn() as get:
             count, oldest, newest = get().span()
-        found |= {"pages": count, "bytes": sum(file.stat().st_size for file in self._files())}
+        found |= {"pages": count, "bytes": self.size()}
         if count:
             found |= {"first_expires": _utc(oldest), "last_expires": _utc(newest)}
         return found
+
+    def size(self) -> int:
+        """Tell how many bytes it takes on disk, without opening it; 0 where there is none."""
+        size = 0
+        for file in self._files():
+            with suppress(OSError):  # not there, or just gone
+                size += file.stat().st_size
+        return size
 
     def close(self) -> None:
         """Let go of the file."""

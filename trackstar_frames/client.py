@@ -8,8 +8,10 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, Unpack
 
+from trackstar_frames.cache import PageCache
 from trackstar_frames.errors import CredentialsError, FilterError
 from trackstar_frames.filters import encode
+from trackstar_frames.markup import card, megabytes, table
 from trackstar_frames.pages import MAX_PAGE, Page, walk
 from trackstar_frames.session import Session
 from trackstar_frames.settings import Credentials, Masked, Settings, check_source, whole
@@ -193,6 +195,35 @@ class TrackstarClient:
             f"TrackstarClient({self.settings.base_url!r}, "
             f"connection={self.settings.connection!r}, cache={where})"
         )
+
+    def _repr_html_(self) -> str:
+        return card("TrackstarClient", table(("option", "value"), _told(self.settings)))
+
+
+def _told(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Tell what a client does, in words; its credentials are not among the settings."""
+    rate = settings.rate_limit
+    yield "base URL", settings.base_url
+    yield "connection", settings.connection or "no label"
+    yield "cache", _cached(settings)
+    yield "rate", "no limit" if rate is None else f"{rate:,} requests a second, per access token"
+    yield (
+        "patience",
+        (
+            f"{settings.timeout:g} s for an answer, {settings.retries:,} retries, "
+            f"{settings.max_wait:g} s of waiting for a page"
+        ),
+    )
+
+
+def _cached(settings: Settings) -> str:
+    if not settings.cache:
+        return "none: nothing is kept on disk"
+    size = megabytes(PageCache(settings.cache_dir).size())
+    return (
+        f"{settings.cache_dir}: {size:,.2f} MB of all clients; "
+        f"an answer is deleted after {settings.expire_after:,g} s"
+    )
 
 
 def identify(connection: str, text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Mapping
 from functools import cached_property, partial
@@ -15,6 +14,7 @@ from trackstar_frames import parquet
 from trackstar_frames.bodies import cut
 from trackstar_frames.dtypes import DtypeBackend, check_backend, to_frame
 from trackstar_frames.flatten import Flattener
+from trackstar_frames.markup import card, lines, megabytes, table
 from trackstar_frames.personal import hide
 from trackstar_frames.provenance import summary, told, warn_of_failed
 from trackstar_frames.schema import TABLES, described
@@ -210,18 +210,12 @@ class OrderFrames:
         return f"OrderFrames({counts}; {summary(self.info)})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{name}</th>"
-            f"<td style='text-align:left'>{TABLES[name].grain}</td><td>{len(table):,}</td>"
-            f"<td>{table.num_columns}</td><td>{table.nbytes / 1e6:,.1f}</td></tr>"
-            for name, table in self._tables.items()
+        heads = ("table", "one row is", "rows", "columns", "MB")
+        rows = (
+            (name, TABLES[name].grain, len(each), each.num_columns, megabytes(each.nbytes))
+            for name, each in self._tables.items()
         )
-        words = "<br>".join(html.escape(line) for line in told(self.info))
-        return (
-            "<div><table><thead><tr><th style='text-align:left'>table</th>"
-            "<th style='text-align:left'>one row is</th><th>rows</th><th>columns</th><th>MB</th>"
-            f"</tr></thead><tbody>{rows}</tbody></table><p>{words}</p></div>"
-        )
+        return card("OrderFrames", table(heads, rows), lines(told(self.info)))
 
     def _frame(self, name: str) -> pd.DataFrame:
         table = self._tables[name]

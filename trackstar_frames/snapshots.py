@@ -16,6 +16,7 @@ import pandas as pd
 
 from trackstar_frames import parquet
 from trackstar_frames.aside import put_new
+from trackstar_frames.cards import snapshot_card
 from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
@@ -81,6 +82,9 @@ class Snapshot:
             If `dtype_backend` is neither.
         """
         return OrderFrames.from_parquet(self.path, dtype_backend=dtype_backend)
+
+    def _repr_html_(self) -> str:
+        return snapshot_card(self.name, self.path)
 
 
 def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapshot:

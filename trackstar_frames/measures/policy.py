@@ -13,6 +13,7 @@ import numpy as np
 
 from trackstar_frames.errors import one_of
 from trackstar_frames.measures._calendar import Calendars, HolidaysLike
+from trackstar_frames.measures._card import policy_card
 from trackstar_frames.measures._policy_fields import READERS
 from trackstar_frames.measures._time import TzLike, Zones
 from trackstar_frames.measures._wording import policy_text
@@ -136,6 +137,9 @@ class SlaPolicy:
 
     def __str__(self) -> str:
         return self.text
+
+    def _repr_html_(self) -> str:
+        return policy_card(self)
 
     @property
     def text(self) -> str:

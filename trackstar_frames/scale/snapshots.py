@@ -15,7 +15,8 @@ import pandas as pd
 from trackstar_frames import parquet
 from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.manifest import File, Manifest
-from trackstar_frames.provenance import warn_of_failed
+from trackstar_frames.markup import card, lines, table
+from trackstar_frames.provenance import told, warn_of_failed
 from trackstar_frames.scale._types import lazy_frame, to_partition
 from trackstar_frames.schema import TABLES, Table
 from trackstar_frames.snapshots import choose
@@ -55,6 +56,15 @@ class DaskFrames:
             f"DaskFrames({self.orders.npartitions:,} partitions; "
             f"fetched_at={self.info.get('fetched_at')})"
         )
+
+    def _repr_html_(self) -> str:
+        heads = ("table", "one row is", "partitions", "columns")
+        frames = {name: getattr(self, name) for name in TABLES}
+        rows = (
+            (name, TABLES[name].grain, frame.npartitions, len(frame.columns))
+            for name, frame in frames.items()
+        )
+        return card("DaskFrames, read when computed", table(heads, rows), lines(told(self.info)))
 
 
 def read_snapshot_dask(

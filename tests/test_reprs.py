@@ -1,0 +1,167 @@
+"""What notebooks show: what there is, how fresh, what was left out, and no secret."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+
+import trackstar_frames as tf
+from trackstar_frames.manifest import Manifest
+from trackstar_frames.schema import TABLES
+
+
+class Cells(HTMLParser):
+    """Read the rows of all tables, and make sure that every tag is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self._open = [], []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag, _):
+        if tag != "br":
+            self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open[-1:] in (["th"], ["td"]):
+            self.rows[-1][-1] += data
+
+
+def cells(thing):
+    return {row[0]: row[1:] for row in Cells(thing._repr_html_()).rows}
+
+
+@pytest.fixture
+def snapshot(few, tmp_path):
+    """Export the orders of one status."""
+    client = few.client(connection="acme")
+    return tf.export_orders(tmp_path / "root", client=client, status="fulfilled")
+
+
+def test_a_snapshot_tells_what_it_holds(snapshot):
+    frames, told = snapshot.read(), cells(snapshot)
+    assert list(told) == ["table", *TABLES]
+    for name, (grain, rows, files, size) in list(told.items())[1:]:
+        assert grain == TABLES[name].grain
+        assert rows == f"{len(getattr(frames, name)):,}"
+        assert files == str(len(snapshot.files[name]))
+        assert size == f"{sum(file.stat().st_size for file in snapshot.files[name]) / 1e6:.2f}"
+
+
+def test_a_snapshot_tells_how_fresh_it_is_and_what_was_asked(snapshot):
+    text = snapshot._repr_html_()
+    moment = snapshot.info["fetched_at"][:19].replace("T", " ")
+    assert f"<strong>Snapshot {snapshot.name}</strong>" in text
+    assert f"in {snapshot.path}<br>as of {moment} UTC, written " in text
+    assert "asked for: status=&#x27;fulfilled&#x27;<br>connection: acme" in text
+    assert "FAILED" not in text
+
+
+def test_a_snapshot_tells_of_its_sync(serve, tmp_path):
+    sandbox = serve()
+    client = sandbox.client()
+    first = tf.sync_orders(tmp_path, client=client)
+    changes = sandbox.advance(hours=24, new=2)
+    second = tf.sync_orders(tmp_path, client=client)
+    assert "synced: 60 new, 0 changed, 0 unchanged" in first._repr_html_()
+    assert (
+        f"synced from {first.name}: 2 new, {len(changes.changed)} changed" in second._repr_html_()
+    )
+
+
+def test_a_snapshot_tells_which_connections_failed(many, tmp_path, monkeypatch):
+    sandbox = many()
+    monkeypatch.setenv("SANDBOX_TOKEN_1", "not-a-token")
+    with pytest.raises(tf.IncompleteFetchError) as caught:
+        tf.export_orders(tmp_path, connections=sandbox.connections)
+    text = caught.value.snapshot._repr_html_()
+    assert "2 connections: customer-0, customer-2" in text
+    assert "FAILED, and missing or older: &#x27;customer-1&#x27; (AuthError" in text
+
+
+def test_a_snapshot_reads_its_manifest_only(snapshot):
+    before = snapshot._repr_html_()
+    for name in TABLES:
+        shutil.rmtree(snapshot.path / name)
+    assert snapshot._repr_html_() == before
+
+
+def test_a_snapshot_that_is_gone_or_damaged_says_so(snapshot):
+    said = Manifest.read(snapshot.path)
+    Manifest(said.schema_version, said.written_at, {}, said.parts).write(snapshot.path)
+    assert f"{snapshot.path} is damaged: KeyError" in snapshot._repr_html_()
+    shutil.rmtree(snapshot.path)
+    assert f"there is no snapshot at {snapshot.path}" in snapshot._repr_html_()
+
+
+def test_a_client_tells_what_it_does_and_no_secret(few, tmp_path):
+    with few.client(connection="acme", cache_dir=tmp_path / "kept", expire_after=7200) as client:
+        empty = cells(client)["cache"]
+        tf.fetch_orders(client=client)
+        told, text = cells(client), client._repr_html_()
+    size = sum(file.stat().st_size for file in (tmp_path / "kept").rglob("*") if file.is_file())
+    assert size > 10_000
+    assert empty[0].startswith(f"{tmp_path / 'kept'}: 0.00 MB of all clients")
+    assert told["base URL"] == [few.base_url]
+    assert told["connection"] == ["acme"]
+    assert told["rate"] == ["10 requests a second, per access token"]
+    assert re.search(r"kept: 0\.[0-9]*[1-9][0-9]* MB of all .* after 7,200 s", told["cache"][0])
+    assert few.api_key not in text
+    assert few.access_token not in text
+
+
+def test_a_client_without_cache_rate_or_label_says_so():
+    told = cells(tf.TrackstarClient("key", "token", cache=False, rate_limit=None))
+    assert told["cache"] == ["none: nothing is kept on disk"]
+    assert told["rate"] == ["no limit"]
+    assert told["connection"] == ["no label"]
+
+
+def test_to_look_at_a_client_makes_no_file(tmp_path):
+    tf.TrackstarClient("key", "token", cache_dir=tmp_path / "kept")._repr_html_()
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_policy_says_itself_and_what_was_chosen():
+    policy = tf.SlaPolicy(
+        cut_off="12:00",
+        holidays=[f"2026-{month:02}-01" for month in range(1, 13)],
+        tz={"w<1>": "Asia/Tokyo", None: "UTC"},
+    )
+    told = cells(policy)
+    assert told.keys() == {"field", "cut_off", "holidays", "tz"}
+    assert told["tz"] == ["w<1>: Asia/Tokyo, all others: UTC"]
+    assert told["holidays"][0].endswith("2026-10-01 and 2 more")
+    assert "w&lt;1&gt;" in policy._repr_html_()
+    assert tf.SlaPolicy().text in tf.SlaPolicy()._repr_html_()
+    assert cells(tf.SlaPolicy()) == {}
+
+
+def test_frames_tell_their_tables(few):
+    frames = tf.fetch_orders(client=few.client())
+    told = cells(frames)
+    assert list(told) == ["table", *TABLES]
+    assert told["orders"][:3] == ["one order", "350", str(len(frames.orders.columns))]
+
+
+def test_lazy_frames_tell_their_partitions(snapshot):
+    lazy = tf.read_snapshot_dask(snapshot.path.parent)
+    told = cells(lazy)
+    assert told["orders"] == ["one order", "1", str(len(lazy.orders.columns))]
+    assert "asked for: status" in lazy._repr_html_()
+
+
+@pytest.mark.parametrize("theme", ["color:", "background", "#", "rgb"])
+def test_cards_set_no_colour_of_their_own(snapshot, few, theme):
+    for thing in (snapshot, few.client(), tf.SlaPolicy(cut_off="12:00"), snapshot.read()):
+        styles = " ".join(re.findall(r"style='([^']*)'", thing._repr_html_()))
+        assert theme not in styles.replace("color:inherit", "")
