@@ -149,8 +149,18 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version  # noqa: PLC0415
 
         return version("trackstar_frames")
-    raise AttributeError(f"module 'trackstar_frames' has no attribute {name!r}")
+    raise AttributeError(f"module 'trackstar_frames' has no attribute {name!r}{_nearest(name)}")
 
 
 def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
+
+
+def _nearest(name: str) -> str:
+    """Name what was meant; in notebooks Python's own hint is not shown."""
+    if name.startswith("_"):  # tools ask for many, and nobody reads
+        return ""
+    import difflib  # noqa: PLC0415  (only where it is needed)
+
+    near = difflib.get_close_matches(name, __all__, n=1)
+    return f"; did you mean {near[0]!r}?" if near else "; dir(trackstar_frames) lists what it has"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -61,7 +62,10 @@ def _orders(given: Any) -> list[msgspec.Raw]:
     elif isinstance(given, (bytes, bytearray)):
         text = bytes(given)
     else:
-        raise ResponseError(f"expected a response's body or an order, not {type(given).__name__}")
+        hint = "; of a file, pass its read_bytes()" if isinstance(given, os.PathLike) else ""
+        raise ResponseError(
+            f"expected a response's body or an order, not {type(given).__name__}{hint}"
+        )
     text = text.removeprefix(codecs.BOM_UTF8)
     if text.lstrip().startswith(b"["):
         return read_envelope(b'{"data": %b}' % text).data

@@ -6,6 +6,7 @@ A filter is spelt ``field=value``, ``field__op=value`` or as the API does,
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 from collections.abc import Iterable, Mapping
@@ -148,10 +149,12 @@ def split(name: str) -> tuple[str, str | None]:
     match = re.fullmatch(r"(\w+?)(?:__([\w-]+)|\[([\w-]+)\])?", name)
     field, worded, bracketed = match.groups() if match else (name, None, None)
     if field in FETCH_OPTIONS:
-        raise FilterError(f"{name} is no filter: {field!r} is an option of the fetch functions")
+        raise FilterError(
+            f"{name} is no filter: {field!r} is an option of the fetch functions, and not of all; "
+            f"here it means nothing, so leave it out"
+        )
     if field not in FIELDS:
-        known = (*FIELDS, *FETCH_OPTIONS)
-        raise FilterError(f"there is no such filter: {one_of('field', field, known)}")
+        raise FilterError(_unknown(name))
     asked = worded or bracketed
     if asked is None:
         return field, None
@@ -160,6 +163,18 @@ def split(name: str) -> tuple[str, str | None]:
             return field, operator
     allowed = one_of("operator", asked, FIELDS[field].operators)
     raise FilterError(f"{field} has no such operator: {allowed}")
+
+
+def _unknown(name: str) -> str:
+    """Word the complaint about a filter that there is not, with the nearest that there is."""
+    spelt = (f"{field}__{each}" for field, spec in FIELDS.items() for each in spec.operators)
+    known = [*FIELDS, *FETCH_OPTIONS, *(each.replace("-", "_") for each in spelt)]
+    near = difflib.get_close_matches(name, known, n=1)
+    return (
+        f"there is no filter {name!r}{f'; did you mean {near[0]!r}?' if near else '.'} Write "
+        f"field=value or field__op=value, with one of the fields {', '.join(FIELDS)}; the options "
+        f"are {', '.join(FETCH_OPTIONS)}"
+    )
 
 
 def is_list(value: Any) -> bool:
@@ -194,7 +209,7 @@ def _one(name: str, value: Any) -> dict[str, list[str]]:
 def _lists(name: str, operator: str, spec: Field, value: Any) -> list[str]:
     values = list(value) if is_list(value) else [value]
     if not values:
-        raise FilterError(f"{name} is an empty list, which would ask for nothing; leave it out")
+        raise FilterError(f"{name} is an empty list; leave the filter out to ask for all orders")
     encode_one = stamp if spec.kind == "date" else partial(_word, spec=spec)
     words = sorted({encode_one(name, operator, value=each) for each in values})
     if operator.endswith("insensitive"):  # or an order could come in two of the listings
@@ -219,12 +234,16 @@ def _chunks(words: list[str]) -> Iterable[list[str]]:
 
 def _word(name: str, operator: str, spec: Field, value: Any) -> str:
     if not isinstance(value, str):
-        raise FilterError(f"{name} takes text, not {value!r} ({type(value).__name__})")
+        raise FilterError(
+            f"{name} takes text, not {value!r} ({type(value).__name__}); "
+            f"{'leave it out to ask for all' if value is None else 'write it as a string'}"
+        )
     text = str(value)
     if not text or _UNSENDABLE.search(text):
         raise FilterError(f"{name}={value!r} must be text without control characters, not empty")
     if spec.kind == "enum" and "contains" not in operator and text not in spec.allowed:
-        raise FilterError(one_of(name, text, spec.allowed))
+        hint = "; for several values pass a list" if "," in text else ""
+        raise FilterError(one_of(name, text, spec.allowed) + hint)
     return text
 
 
@@ -236,7 +255,10 @@ def _extra(params: Mapping[str, Any]) -> dict[str, str]:
         if not isinstance(name, str) or not name or _UNSENDABLE.search(name):
             raise FilterError(f"extra_params holds {name!r}, which is no name of a parameter")
         if name in ("limit", "page_token") or _is_known(name):
-            raise FilterError(f"extra_params holds {name!r}, which has a place of its own")
+            raise FilterError(
+                f"extra_params holds {name!r}, which has a place of its own: pass it as a filter, "
+                f"or as page_size or page_token"
+            )
         good = isinstance(value, (str, int)) or (isinstance(value, float) and isfinite(value))
         if not good or value == "" or _UNSENDABLE.search(str(value)):
             raise FilterError(f"extra_params[{name!r}]={value!r} must be text or a finite number")

@@ -123,7 +123,12 @@ def manifest(folder: Path) -> Manifest:
         If it does not say so, or speaks of a newer schema.
     """
     if not folder.is_dir():
-        raise SnapshotError(f"there is no snapshot at {folder}")
+        raise SnapshotError(f"there is no snapshot at {folder}; list_snapshots(root) tells of all")
+    if not (folder / FILE).exists() and not (folder / "orders").is_dir():
+        raise SnapshotError(
+            f"{folder} is not a snapshot of this package: it has no tables in it; the snapshots "
+            f"under a folder are read with read_snapshot"
+        )
     with disk_faults(f"{folder} is not a snapshot of this package, or is damaged"):
         return Manifest.read(folder) if (folder / FILE).exists() else read_older(folder, KEY)
 
@@ -163,7 +168,15 @@ def read_table(
 
 
 def locate(path: str | os.PathLike[str]) -> Path:
-    """Make a path absolute, and ``~`` the user's home."""
+    """Make a path absolute, and ``~`` the user's home.
+
+    Raises
+    ------
+    TypeError
+        If it is no path.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{path!r} is not the path of a folder; pass a string or a Path")
     return Path(path).expanduser().absolute()
 
 

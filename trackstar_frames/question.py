@@ -72,7 +72,11 @@ class Question:
         limit = None if limit is None else whole("limit", limit, low=1)
         workers = whole("workers", workers, low=1, high=MAX_WORKERS)
         if client is not None and not isinstance(client, TrackstarClient):
-            raise SettingsError(f"client={client!r} must be a TrackstarClient, or None")
+            # Never what it is: it may hold a key.
+            raise SettingsError(
+                f"client is a {type(client).__name__}; pass a TrackstarClient, or None for one "
+                f"with the credentials of the environment"
+            )
         if connections is not None:
             check_connections(connections)
             if client is not None:

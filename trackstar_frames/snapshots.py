@@ -106,6 +106,8 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
     ------
     SnapshotError
         If it cannot be written; nothing is left behind.
+    TypeError
+        If `frames` is something else.
 
     Examples
     --------
@@ -116,6 +118,11 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
     ...     len(read_snapshot(root).orders)
     1
     """
+    if not isinstance(frames, OrderFrames):
+        raise TypeError(
+            f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders (a "
+            f"DataFrame alone is written by its own to_parquet), and root after it"
+        )
     if not frames.info["complete"]:
         raise SnapshotError(
             "these frames are the part of a fetch that broke; resume it, and write the whole"
@@ -225,15 +232,15 @@ def choose(root: str | os.PathLike[str], which: str | datetime) -> Path:
     """
     found = list_snapshots(root)
     if found.empty:
-        raise SnapshotError(f"there are no snapshots under {root}")
+        raise SnapshotError(_nothing(parquet.locate(root)))
     named = found[found["name"] == which] if isinstance(which, str) else found.iloc[:0]
     if named.empty and which != "latest":
         moment = _moment(which, found)
         named = found[found["as_of"] <= moment]
         if named.empty:
             raise SnapshotError(
-                f"no snapshot under {root} is as old as {moment}; the first is of "
-                f"{found['as_of'].iloc[0]}"
+                f"no snapshot under {root} is as old as {moment}: the first is of "
+                f"{found['as_of'].iloc[0]}; ask for a later time, or for 'latest'"
             )
     chosen = found if which == "latest" else named
     return Path(chosen["path"].iloc[-1])
@@ -285,11 +292,26 @@ def _describe(path: Path, said: Manifest) -> dict[str, Any]:
     }
 
 
+def _nothing(root: Path) -> str:
+    """Say that there are no snapshots, and what to do about it."""
+    with suppress(SnapshotError):
+        parquet.manifest(root)
+        return (
+            f"there are no snapshots under {root}, which is one itself; pass the folder above it, "
+            f"{root.parent}, or read it with OrderFrames.from_parquet"
+        )
+    return (
+        f"there are no snapshots under {root}; write_snapshot, export_orders and sync_orders "
+        f"make them there"
+    )
+
+
 def _moment(which: object, found: pd.DataFrame) -> pd.Timestamp:
     try:
-        moment = pd.Timestamp(which)  # type: ignore[arg-type]
+        # A number would be nanoseconds since 1970.
+        moment = pd.NaT if isinstance(which, (int, float)) else pd.Timestamp(which)  # type: ignore[arg-type]
     except (ValueError, TypeError):
-        moment = pd.NaT  # type: ignore[assignment]
+        moment = pd.NaT
     if pd.isna(moment):
         names = ", ".join(found["name"].iloc[-5:])
         raise SnapshotError(

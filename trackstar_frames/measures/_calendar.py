@@ -156,7 +156,8 @@ def _library() -> ModuleType:
         import holidays  # noqa: PLC0415  (an extra, and of use for codes only)
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"{error}; holidays by country need the extra 'calendars', lists of dates do not",
+            f"{error}; holidays by country need the extra 'calendars': install "
+            f"trackstar_frames[calendars]; lists of dates do not",
             name=error.name,
         ) from error
     return holidays

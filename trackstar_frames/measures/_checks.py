@@ -47,7 +47,12 @@ def require(
                 f".compute() makes of it, or of the rows and columns that you need"
             )
     elif not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"{name} is a {type(frame).__name__}; pass the DataFrame of {source}")
+        hint = (
+            ", such as its .orders"
+            if isinstance(getattr(frame, "orders", None), pd.DataFrame)
+            else ""
+        )
+        raise TypeError(f"{name} is a {type(frame).__name__}; pass the DataFrame of {source}{hint}")
     missing = [each for each in dict.fromkeys(columns) if each not in frame.columns]
     if missing:
         listed = ", ".join(map(repr, missing))

@@ -121,12 +121,19 @@ def _zone_name(zone: object) -> str:
     try:
         pd.DatetimeTZDtype("us", name)
     except (KeyError, ValueError, OSError, TypeError) as error:
-        near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
-            f"tz={name!r} is not a time zone; {hint}Use a name such as 'America/New_York'"
+            f"tz={name!r} is not a time zone{_nearest_zone(name)} Use a name such as "
+            f"'America/New_York'"
         ) from error
     return name
+
+
+def _nearest_zone(name: str) -> str:
+    """Name the zone that was meant, by its whole name or by its city alone."""
+    zones = sorted(zoneinfo.available_timezones())
+    spelt = {zone.rpartition("/")[2]: zone for zone in zones} | {zone: zone for zone in zones}
+    near = difflib.get_close_matches(name.replace(" ", "_"), spelt, n=1)
+    return f"; did you mean {spelt[near[0]]!r}?" if near else "."
 
 
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")

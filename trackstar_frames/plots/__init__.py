@@ -15,7 +15,10 @@ try:
     from trackstar_frames.plots.status import plot_status_mix
     from trackstar_frames.plots.transitions import plot_status_transitions
 except ModuleNotFoundError as error:
-    raise ImportError(f"{error}; the pictures need the extra 'plots'", name=error.name) from error
+    raise ImportError(
+        f"{error}; the pictures need the extra 'plots': install trackstar_frames[plots]",
+        name=error.name,
+    ) from error
 
 __all__ = [
     "plot_backlog",

@@ -10,6 +10,9 @@ try:
     from trackstar_frames.sandbox.log import Request
     from trackstar_frames.sandbox.server import Sandbox
 except ModuleNotFoundError as error:
-    raise ImportError(f"{error}; the sandbox needs the extra 'sandbox'", name=error.name) from error
+    raise ImportError(
+        f"{error}; the sandbox needs the extra 'sandbox': install trackstar_frames[sandbox]",
+        name=error.name,
+    ) from error
 
 __all__ = ["Changes", "Fault", "Request", "Sandbox"]

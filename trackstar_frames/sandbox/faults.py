@@ -222,7 +222,7 @@ def _numbers(nth: int | Collection[int] | None) -> Collection[int]:
 
 def _unknown(kind: str) -> str:
     nearest = get_close_matches(str(kind), KINDS, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
     return f"unknown kind of fault {kind!r}{hint} The kinds are: {', '.join(KINDS)}"
 
 

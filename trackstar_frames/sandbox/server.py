@@ -225,6 +225,7 @@ class Sandbox:
         """
         from trackstar_frames.client import TrackstarClient  # noqa: PLC0415 -- else no sharing
 
+        check_index("token", token, len(self.access_tokens))
         own = {
             "api_key": self.api_key,
             "access_token": self.access_tokens[token],
@@ -272,6 +273,7 @@ class Sandbox:
 
     def _source(self, token: int) -> Source:
         self._running()
+        check_index("token", token, len(self._sources))
         return self._sources[token]
 
     def _make(self, index: int) -> Source:

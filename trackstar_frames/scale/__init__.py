@@ -12,6 +12,9 @@ try:
     from trackstar_frames.scale.fetching import fetch_orders_dask
     from trackstar_frames.scale.snapshots import DaskFrames, read_snapshot_dask
 except ModuleNotFoundError as error:
-    raise ImportError(f"{error}; Dask needs the extra 'dask'", name=error.name) from error
+    raise ImportError(
+        f"{error}; Dask needs the extra 'dask': install trackstar_frames[dask]",
+        name=error.name,
+    ) from error
 
 __all__ = ["DaskFrames", "ask_workers", "fetch_orders_dask", "read_snapshot_dask", "turn"]

@@ -98,8 +98,8 @@ def _offset(freq: object) -> BaseOffset:
         raise SettingsError(f"freq={freq!r} {allowed}")
     try:
         offset = to_offset(freq)
-    except ValueError as error:
-        raise SettingsError(f"freq={freq!r} {allowed}: {error}") from None
+    except ValueError:  # whose words are pandas' own, and long
+        raise SettingsError(f"freq={freq!r} {allowed}") from None
     if _EPOCH + offset < _EPOCH + pd.Timedelta(1, "s"):  # the API knows whole seconds
         raise SettingsError(f"freq={freq!r} {allowed}")
     return offset
