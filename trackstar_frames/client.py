@@ -105,7 +105,24 @@ class TrackstarClient:
         return self.settings.connection
 
     def identify(self, text: str) -> str:
-        """Hash a text so that it tells this connection's from another's: by label or by token."""
+        """Hash a text so that it tells this connection's from another's: by label or by token.
+
+        Parameters
+        ----------
+        text
+            What to hash.
+
+        Returns
+        -------
+        str
+            The same for every client of this label; without one, of this token.
+
+        Examples
+        --------
+        >>> one, other = (TrackstarClient("key", "token", connection=name) for name in "ab")
+        >>> one.identify("same") == other.identify("same")
+        False
+        """
         if self.connection is None:
             return self.session.fingerprint(text)
         return identify(self.connection, text)
@@ -137,9 +154,9 @@ class TrackstarClient:
         **filters
             As for `fetch_orders_df`.
 
-        Yields
-        ------
-        Page
+        Returns
+        -------
+        iterator of Page
             `.orders` (dicts), `.body`, `.next_token`, `.from_cache`, `.fetched_at`.
 
         Raises
@@ -147,7 +164,14 @@ class TrackstarClient:
         FilterError
             Before any request, if a filter cannot be asked.
         TrackstarError
-            If a page cannot be had.
+            From the iterator, if a page cannot be had.
+
+        Examples
+        --------
+        >>> from trackstar_frames.sandbox import Sandbox
+        >>> with Sandbox(orders=50) as sandbox, sandbox.client(cache=False) as client:
+        ...     [len(page.orders) for page in client.iter_pages(page_size=20)]
+        [20, 20, 10]
         """
         page_size = whole("page_size", page_size, low=1, high=MAX_PAGE)
         check_source(refresh=refresh, offline=offline, cache=self.settings.cache)
@@ -172,7 +196,14 @@ class TrackstarClient:
         )
 
     def close(self) -> None:
-        """Close connections and the cache file; a later call opens them again."""
+        """Close connections and the cache file; a later call opens them again.
+
+        Examples
+        --------
+        >>> with TrackstarClient("key", "token") as client:  # closes it at the end
+        ...     client.connection is None
+        True
+        """
         self.session.close()
 
     def __enter__(self) -> Self:

@@ -209,6 +209,19 @@ class IncompleteFetchError(TrackstarError):
         ------
         IncompleteFetchError
             If it breaks again; this error then carries more than the first.
+
+        Examples
+        --------
+        >>> from trackstar_frames import fetch_orders
+        >>> from trackstar_frames.sandbox import Fault, Sandbox
+        >>> with Sandbox(orders=50, faults=[Fault("status", nth=3, times=1)]) as sandbox:
+        ...     client = sandbox.client(retries=0, cache=False)
+        ...     try:
+        ...         frames = fetch_orders(client=client, page_size=20)
+        ...     except IncompleteFetchError as error:
+        ...         broken, frames = error, error.resume()
+        >>> len(broken.frames.orders), len(frames.orders), frames.info["requests"]
+        (40, 50, 4)
         """
         return self._resume(client)
 

@@ -54,8 +54,8 @@ def export_orders(
     ----------
     root
         The folder of all snapshots; made if it is missing.
-    client, page_size, limit, workers, offline, progress, pii, extra_params, **filters
-        As for `fetch_orders_df`.
+    client
+        Whom to ask, as for `fetch_orders_df`.
     connections
         Several in one call, as for `fetch_orders_df`: eight at a time, each at its own rate.
         They write one snapshot, whose every part is of one of them.
@@ -65,8 +65,12 @@ def export_orders(
         a variable of the workers' environment, or by a function that they can import; key, base
         URL and cache are those of the workers. A share whose worker is lost is written anew by
         another. Without `limit`.
+    page_size, limit, workers
+        As for `fetch_orders_df`.
     refresh
         Begin anew, though an export that broke could be resumed.
+    offline, progress, pii, extra_params, **filters
+        As for `fetch_orders_df`.
 
     Returns
     -------

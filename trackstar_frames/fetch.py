@@ -157,13 +157,41 @@ def fetch_orders(
 ) -> OrderFrames:
     """Fetch orders as six tables: complete, or an error.
 
-    Takes what `fetch_orders_df` takes, and raises what it raises.
+    Parameters
+    ----------
+    client, connections
+        Whom to ask: one, or several. This and all below is as for `fetch_orders_df`.
+    page_size, limit, workers
+        Orders of one request, orders in all, and cursor chains side by side.
+    refresh, offline
+        Ask the server again, or the disk only.
+    progress
+        Show a bar; None shows it in terminals and notebooks only.
+    pii
+        What becomes of personal data: ``"keep"``, ``"drop"`` or ``"hash"``.
+    extra_params
+        Query parameters that the filters do not know.
+    snapshot
+        A root folder to write a snapshot under as well.
+    dtype_backend
+        None for pandas' own types, ``"pyarrow"`` for Arrow's.
+    **filters
+        ``field=value``, ``field__op=value``, or ``**{"field[op]": value}``.
 
     Returns
     -------
     OrderFrames
         `orders`, `line_items`, `shipments`, `shipment_line_items`, `packages`,
         `package_line_items`, `problems`, and `info`.
+
+    Raises
+    ------
+    TrackstarError
+        What `fetch_orders_df` raises.
+
+    See Also
+    --------
+    fetch_orders_df : The orders alone; tells of every parameter.
 
     Examples
     --------

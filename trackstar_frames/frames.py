@@ -103,6 +103,11 @@ class OrderFrames:
         dtype_backend
             None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
+        Returns
+        -------
+        OrderFrames
+            As `fetch_orders` gives them, but for when they were fetched, which JSON does not say.
+
         Raises
         ------
         SettingsError
@@ -110,6 +115,12 @@ class OrderFrames:
             anything is read.
         ResponseError
             If a body is not JSON, or neither a response, an order nor a list of orders.
+
+        Examples
+        --------
+        >>> frames = OrderFrames.from_json('{"id": "a1", "shipments": [{"shipment_id": "s1"}]}')
+        >>> len(frames.orders), frames.shipments["shipment_id"].tolist()
+        (1, ['s1'])
         """
         check_backend(dtype_backend)
         key = pii_key(pii)
@@ -131,6 +142,11 @@ class OrderFrames:
         dtype_backend
             None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
+        Returns
+        -------
+        OrderFrames
+            All tables, as they were written, and their `info`.
+
         Raises
         ------
         SnapshotError
@@ -142,6 +158,14 @@ class OrderFrames:
         -----
         UserWarning
             If connections had failed when it was written, and are missing or older: which.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     OrderFrames.from_json({"id": "a1"}).to_parquet(folder)
+        ...     OrderFrames.from_parquet(folder).orders["id"].tolist()
+        ['a1']
         """
         check_backend(dtype_backend)
         tables, info = parquet.read(path)
@@ -163,11 +187,31 @@ class OrderFrames:
         ------
         SnapshotError
             If it cannot be written, or something else is at `path`.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     OrderFrames.from_json({"id": "a1"}).to_parquet(folder)
+        ...     pd.read_parquet(f"{folder}/orders")["id"].tolist()
+        ['a1']
         """
         parquet.write(path, self._tables, self.info)
 
     def to_arrow(self) -> dict[str, pa.Table]:
-        """Give the Arrow tables by name, without a copy."""
+        """Give the Arrow tables by name, without a copy.
+
+        Returns
+        -------
+        dict of str to pyarrow.Table
+            Of each attribute that is a frame, its columns and rows.
+
+        Examples
+        --------
+        >>> OrderFrames.from_json({"id": "a1"}).to_arrow()["orders"].num_rows
+        1
+        """
         return dict(self._tables)
 
     @cached_property

@@ -40,6 +40,14 @@ class Page:
         When the cache lets go of it, in Unix seconds; the same for all pages of a listing.
     raw_orders : list of msgspec.Raw
         The JSON text of each order.
+
+    Examples
+    --------
+    >>> from trackstar_frames.sandbox import Sandbox
+    >>> with Sandbox(orders=50) as sandbox, sandbox.client(cache=False) as client:
+    ...     pages = list(client.iter_pages(page_size=20))
+    >>> [len(page.orders) for page in pages], pages[-1].next_token is None
+    ([20, 20, 10], True)
     """
 
     body: bytes

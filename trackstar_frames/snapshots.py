@@ -55,6 +55,15 @@ class Snapshot:
         Its folder, with a folder of Parquet files for each table.
     info : dict
         What the fetch told: filters, connection, fetched_at and more.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     snapshot = write_snapshot(OrderFrames.from_json({"id": "a1"}), root)
+    ...     pd.read_parquet(snapshot.path / "orders")["id"].tolist()
+    ['a1']
     """
 
     name: str
@@ -74,12 +83,25 @@ class Snapshot:
         dtype_backend
             None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
+        Returns
+        -------
+        OrderFrames
+            All tables, as they were written, and their `info`.
+
         Raises
         ------
         SnapshotError
             If it is damaged.
         SettingsError
             If `dtype_backend` is neither.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     snapshot = write_snapshot(OrderFrames.from_json({"id": "a1"}), root)
+        ...     len(snapshot.read().orders)
+        1
         """
         return OrderFrames.from_parquet(self.path, dtype_backend=dtype_backend)
 
@@ -170,6 +192,19 @@ def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
         One row per snapshot, keyed by name: name, path, as_of and written_at (UTC),
         connection (of several, all labels), orders (rows), bytes on disk, schema_version.
         Folders that are not snapshots, and half-written ones, are passed over.
+
+    Raises
+    ------
+    TypeError
+        If `root` is no path.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     snapshot = write_snapshot(OrderFrames.from_json([{"id": "a1"}, {"id": "a2"}]), root)
+    ...     list_snapshots(root)["orders"].tolist()
+    [2]
     """
     rows = [_describe(*found) for found in find_snapshots(root)]
     found = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
@@ -217,6 +252,14 @@ def read_snapshot(
         If there is no such snapshot, naming those there are, or it is damaged.
     SettingsError
         If `dtype_backend` is neither.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     snapshot = write_snapshot(OrderFrames.from_json({"id": "a1"}), root)
+    ...     [len(read_snapshot(root, which).orders) for which in ("latest", snapshot.name)]
+    [1, 1]
     """
     check_backend(dtype_backend)
     return OrderFrames.from_parquet(choose(root, which), dtype_backend=dtype_backend)

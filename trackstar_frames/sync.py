@@ -74,14 +74,18 @@ def sync_orders(
         How far to look back beyond the last sync: seconds, a timedelta or text as pandas
         reads it. Trackstar's copy is hourly, so it should be longer than an hour; where only
         ``updated_date`` is known, an order that arrives later than that is missed.
-    client, page_size, workers, offline, progress, pii, extra_params
-        As for `export_orders`; `pii` and `extra_params` the same on every call.
+    client
+        Whom to ask, as for `export_orders`.
     connections, cluster
         As for `export_orders`. Each connection goes on from the newest snapshot of several that
         has it; one that is new is loaded whole, and one that is not named any more is not in
         the new snapshot.
+    page_size, workers
+        As for `export_orders`.
     refresh
         Begin anew, though a sync that broke could be resumed.
+    offline, progress, pii, extra_params
+        As for `export_orders`; `pii` and `extra_params` the same on every call.
     **filters
         Only on what never changes: created_date, warehouse_customer_id, type, order_number,
         reference_id; the same on every call. A window that moves is another question.

@@ -159,6 +159,11 @@ class SlaPolicy:
     def to_json(self) -> dict[str, Any]:
         """Spell the policy in JSON values: what is under None in a map stands apart.
 
+        Returns
+        -------
+        dict of str to Any
+            A value for each field.
+
         Examples
         --------
         >>> told = SlaPolicy(tz={"w1": "Asia/Tokyo", None: "UTC"}).to_json()
@@ -177,10 +182,25 @@ class SlaPolicy:
     def from_json(cls, told: Mapping[str, Any]) -> Self:
         """Read back what `to_json` wrote, or ``attrs["trackstar"]["compliance"]``.
 
+        Parameters
+        ----------
+        told
+            A value for each field that is not the default.
+
+        Returns
+        -------
+        SlaPolicy
+            Equal to the one that was written.
+
         Raises
         ------
         TypeError, ValueError
             For what no policy is made of.
+
+        Examples
+        --------
+        >>> SlaPolicy.from_json({"tz": "Asia/Tokyo"}) == SlaPolicy(tz="Asia/Tokyo")
+        True
         """
         if not isinstance(told, Mapping):
             raise TypeError(f"a policy is told by a map of its fields, not by {told!r}")
@@ -200,6 +220,22 @@ class SlaPolicy:
         """Shipped complete by the required ship date: what ``SlaPolicy()`` is, named.
 
         An order that is overdue and has not shipped counts as late (WERC, DC Measures).
+
+        Parameters
+        ----------
+        **changes
+            Fields that are to be other than so.
+
+        Returns
+        -------
+        SlaPolicy
+            Of the name "On-time shipment".
+
+        Examples
+        --------
+        >>> print(SlaPolicy.on_time_shipment(grace="30min"))  # doctest: +NORMALIZE_WHITESPACE
+        On-time shipment: orders are due by their required ship date, a bare day until its end
+        (UTC); shipped = complete; grace 30 min.
         """
         return cls(**{"name": "On-time shipment", **changes})
 
@@ -212,6 +248,23 @@ class SlaPolicy:
         "Late shipment rate") counts over 10 days too: ``window="10D"``. It does not say which
         orders the days hold; here it is those due in them, and one that is overdue
         and has not shipped counts as late.
+
+        Parameters
+        ----------
+        **changes
+            Fields that are to be other than so.
+
+        Returns
+        -------
+        SlaPolicy
+            Of the name "Late shipment rate".
+
+        Examples
+        --------
+        >>> print(SlaPolicy.late_shipment_rate())  # doctest: +NORMALIZE_WHITESPACE
+        Late shipment rate: orders are due by their required ship date, a bare day until its end
+        (UTC); shipped = first; grace 0 s; not judged if due more than 30 d before as-of;
+        target: less than 4 % late.
         """
         amazon = {
             "name": "Late shipment rate",
@@ -226,6 +279,24 @@ class SlaPolicy:
         """Orders of consumers: received before noon, due the same business day, else the next.
 
         By default in New York, without the holidays of the United States.
+
+        Parameters
+        ----------
+        **changes
+            Fields that are to be other than so.
+
+        Returns
+        -------
+        SlaPolicy
+            Of the name "D2C noon cut-off".
+
+        Examples
+        --------
+        >>> print(SlaPolicy.d2c_noon_cut_off(tz="Europe/Berlin", holidays="DE"))
+        ... # doctest: +NORMALIZE_WHITESPACE
+        D2C noon cut-off: orders created before 12:00 warehouse time (Europe/Berlin) are due the
+        same business day, later ones the next; Mon-Fri without DE holidays; shipped = complete;
+        grace 0 s.
         """
         noon = {"name": "D2C noon cut-off", "cut_off": "12:00", **_NEW_YORK}
         return cls(**{**noon, **changes})
@@ -235,6 +306,21 @@ class SlaPolicy:
         """Orders of businesses: due four business days after their receipt, by noon or the next.
 
         By default in New York, without the holidays of the United States.
+
+        Parameters
+        ----------
+        **changes
+            Fields that are to be other than so.
+
+        Returns
+        -------
+        SlaPolicy
+            Of the name "B2B four business days".
+
+        Examples
+        --------
+        >>> SlaPolicy.b2b_four_business_days(business_days=5).business_days
+        5
         """
         four = {"name": "B2B four business days", "cut_off": "12:00", "business_days": 4}
         return cls(**{**four, **_NEW_YORK, **changes})

@@ -32,6 +32,14 @@ class Changes(NamedTuple):
     late
         Those of `changed` and `new` that arrived late: the source's dates of them lie before the
         time at which the orders stood until then.
+
+    Examples
+    --------
+    >>> from trackstar_frames.sandbox import Sandbox
+    >>> with Sandbox(orders=200, seed=1) as sandbox:
+    ...     changes = sandbox.advance(hours=24, new=5)
+    >>> len(changes.new), set(changes.cancelled) <= set(changes.changed)
+    (5, True)
     """
 
     new: list[str]

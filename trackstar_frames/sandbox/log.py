@@ -17,6 +17,14 @@ class Request(NamedTuple):
         Its path with the query, as sent.
     status
         The status it was answered with; None while it waits, and if it never got one.
+
+    Examples
+    --------
+    >>> from trackstar_frames.sandbox import Sandbox
+    >>> with Sandbox(orders=5) as sandbox, sandbox.client(cache=False) as client:
+    ...     _ = list(client.iter_pages(status="open"))
+    ...     [(request.path, request.status) for request in sandbox.requests]
+    [('/wms/orders?status=open&limit=1000', 200)]
     """
 
     time: float

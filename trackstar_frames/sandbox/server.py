@@ -154,19 +154,86 @@ class Sandbox:
         return self._log.all()
 
     def orders_of(self, token: int) -> list[dict[str, Any]]:
-        """Return the orders of the token of this index."""
+        """Return the orders of the token of this index.
+
+        Parameters
+        ----------
+        token
+            The index of the access token.
+
+        Returns
+        -------
+        list of dict
+            Exactly as the API gives them, read anew each time.
+
+        Examples
+        --------
+        >>> with Sandbox(orders=10, tokens=2) as sandbox:
+        ...     first, second = sandbox.orders_of(0), sandbox.orders_of(1)
+        >>> len(first), {order["id"] for order in first} & {order["id"] for order in second}
+        (10, set())
+        """
         return self._source(token).database.all()
 
     def now_of(self, token: int = 0) -> datetime:
-        """Return the time up to which the orders of the token have happened."""
+        """Return the time up to which the orders of the token have happened.
+
+        Parameters
+        ----------
+        token
+            The index of the access token.
+
+        Returns
+        -------
+        datetime.datetime
+            UTC.
+
+        Examples
+        --------
+        >>> with Sandbox(orders=10) as sandbox:
+        ...     before = sandbox.now_of()
+        ...     _ = sandbox.advance(hours=24)
+        ...     print(sandbox.now_of() - before)
+        1 day, 0:00:00
+        """
         return self._source(token).now
 
     def upsert(self, orders: Iterable[Mapping[str, Any]], token: int = 0) -> None:
-        """Change the orders whose id the token has, and add the others."""
+        """Change the orders whose id the token has, and add the others.
+
+        Parameters
+        ----------
+        orders
+            As the API gives them.
+        token
+            The index of the access token.
+
+        Examples
+        --------
+        >>> with Sandbox(orders=10) as sandbox:
+        ...     sandbox.upsert([{"id": "mine", "status": "open"}])
+        ...     len(sandbox.orders)
+        11
+        """
         self._source(token).database.upsert(orders)
 
     def delete(self, ids: Iterable[str], token: int = 0) -> None:
-        """Remove the orders of these ids from the token's."""
+        """Remove the orders of these ids from the token's.
+
+        Parameters
+        ----------
+        ids
+            Of the orders; unknown ones are passed over.
+        token
+            The index of the access token.
+
+        Examples
+        --------
+        >>> with Sandbox(orders=10) as sandbox:
+        ...     sandbox.delete([sandbox.orders[0]["id"]])
+        ...     len(sandbox.orders)
+        9
+        """
         self._source(token).database.delete(ids)
 
     def advance(
@@ -198,6 +265,11 @@ class Sandbox:
         token
             The index of the access token.
 
+        Returns
+        -------
+        Changes
+            The ids of the orders that came, and of those that changed, and how.
+
         Raises
         ------
         ValueError
@@ -222,6 +294,17 @@ class Sandbox:
             The index of the access token.
         **kwargs
             Passed on to `TrackstarClient`.
+
+        Returns
+        -------
+        TrackstarClient
+            With this server's address and credentials.
+
+        Examples
+        --------
+        >>> with Sandbox(orders=10) as sandbox:
+        ...     sandbox.client(connection="demo", cache=False).connection
+        'demo'
         """
         from trackstar_frames.client import TrackstarClient  # noqa: PLC0415 -- else no sharing
 
@@ -234,7 +317,25 @@ class Sandbox:
         return TrackstarClient(**(own | kwargs))
 
     def start(self) -> Self:
-        """Make the orders and start to serve them."""
+        """Make the orders and start to serve them.
+
+        Returns
+        -------
+        Sandbox
+            This one.
+
+        Raises
+        ------
+        RuntimeError
+            If it runs already.
+
+        Examples
+        --------
+        >>> sandbox = Sandbox(orders=10).start()
+        >>> len(sandbox.orders)
+        10
+        >>> sandbox.stop()
+        """
         if self._server is not None:
             raise RuntimeError("the sandbox runs already; stop() it first")
         self._folder = TemporaryDirectory(prefix="trackstar-sandbox-")
@@ -248,7 +349,15 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Stop serving and forget the data; on a stopped sandbox, do nothing."""
+        """Stop serving and forget the data; on a stopped sandbox, do nothing.
+
+        Examples
+        --------
+        >>> sandbox = Sandbox(orders=10).start()
+        >>> sandbox.stop()
+        >>> sandbox
+        <Sandbox stopped: 10 orders, tokens: 1>
+        """
         if self._server is not None:
             self._server.stop()
             self._folder.cleanup()

@@ -40,6 +40,15 @@ class DaskFrames:
         column.
     info
         What the fetch told: filters, connection, fetched_at and more.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from trackstar_frames import OrderFrames, write_snapshot
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     _ = write_snapshot(OrderFrames.from_json({"id": "a1"}), root)
+    ...     read_snapshot_dask(root).orders["id"].compute().tolist()
+    ['a1']
     """
 
     orders: dd.DataFrame
