@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import socket
 import sys
 import threading
@@ -185,6 +186,41 @@ def busiest():
         return max(sum(first <= time < first + seconds for time in times) for first in times)
 
     return count
+
+
+@pytest.fixture
+def many(monkeypatch):
+    """Serve several connections with faults, named in the environment."""
+    running = []
+
+    def start(*faults, tokens=3, orders=60, **options):
+        sandbox = Sandbox(
+            orders=orders, tokens=tokens, faults=faults, **{"rate_limit": None} | options
+        ).start()
+        running.append(sandbox)
+        for name, value in sandbox.environment.items():
+            monkeypatch.setenv(name, value)
+        return sandbox
+
+    yield start
+    for sandbox in running:
+        sandbox.stop()
+
+
+@pytest.fixture
+def interrupt():
+    """Raise KeyboardInterrupt in the main thread after some seconds."""
+
+    def after(seconds):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def raise_it(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, raise_it)
+    yield after
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

@@ -13,17 +13,19 @@ PACKAGE = Path(tf.__file__).parent
 
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
-    {"errors", "tally", "crew", "windows", "forks", "rows", "aside", "memory"},
+    {"errors", "tally", "crew", "windows", "forks", "rows", "aside", "memory", "provenance"},
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
     {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare", "scan"},
-    {"bodies", "filters", "session", "flatten", "older", "differences", "measures", "labels"},
-    {"pages", "joining", "writer"},
+    {"bodies", "filters", "session", "flatten", "older", "measures", "labels"},
+    {"pages", "joining", "writer", "differences"},
     {"tables", "parquet"},
     {"client", "frames", "chains", "runs"},
     {"connections"},
     {"snapshots", "question", "spill"},
-    {"reading"},
-    {"scale", "fetch", "spilling", "upsert", "thinning", "between", "history"},
+    {"reading", "bases"},
+    {"gathering", "spilling", "upsert", "thinning", "between", "history"},
+    {"scale"},
+    {"fetch", "shares"},
     {"export"},
     {"sync"},
 ]

@@ -184,3 +184,26 @@ def test_export_and_sync_write_snapshots_and_tell_what_they_did(tmp_path, capsys
     assert "cannot be kept in sync" in capsys.readouterr().err
     assert main(["sync", root]) == 1
     assert "answer another question" in capsys.readouterr().err
+
+
+def test_several_connections_are_named_by_variables(many, tmp_path, capsys):
+    sandbox = many(tokens=2)
+    named = [f"--connections={label}={name}" for label, name in sandbox.connections.items()]
+    root = str(tmp_path / "root")
+    assert main(["fetch", *named, "--limit", "70"]) == 0
+    assert main(["export", root, *named]) == 0
+    assert main(["sync", root, *named]) == 0
+    printed = capsys.readouterr().out
+    assert "exported to" in printed
+    assert "0 new, 0 changed" in printed
+    assert len(tf.read_snapshot(root).orders) == 120
+
+
+@pytest.mark.parametrize(
+    "given", [["acme"], ["acme="], ["=X"], ["a=X", "a=Y"], ["a=NOT_SET"]], ids=" ".join
+)
+def test_connections_that_cannot_be_are_one_line(given, capsys):
+    assert main(["fetch", *(f"--connections={each}" for each in given)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "connections" in said

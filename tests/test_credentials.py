@@ -1,7 +1,6 @@
 import copy
 import logging
 import pickle
-import signal
 import traceback
 
 import pytest
@@ -217,22 +216,6 @@ def test_nobody_listening_shows_none(a_client, closed_url, shows_none, caplog):
         tf.fetch_orders(client=a_client(closed_url))
     for text in (*rendered(caught.value), caplog.text):
         shows_none(text)
-
-
-@pytest.fixture
-def interrupt():
-    """Raise KeyboardInterrupt in the main thread after some seconds."""
-
-    def after(seconds):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-
-    def raise_it(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, raise_it)
-    yield after
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("where", ["head", "body", "pause", "turn"])

@@ -337,6 +337,14 @@ def test_columns_of_arrow_become_pandas_own(kind, full, own, value):
     assert plain(column) == values
 
 
+@pytest.mark.parametrize("storage", ["python", "pyarrow"])
+def test_nullable_strings_become_pandas_own(storage):
+    column = own_types(pd.Series(["x", None], ["a", "a"], pd.StringDtype(storage), name="x"))
+    assert column.dtype == TEXT
+    assert (column.name, list(column.index)) == ("x", ["a", "a"])
+    assert plain(column) == ["x", None]
+
+
 def test_columns_that_are_not_of_arrow_are_left_alone():
     column = pd.Series([1, 2])
     assert own_types(column) is column

@@ -6,12 +6,26 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.frames import make_info
+from trackstar_frames.labels import join_infos, stack
+
+ONE = {"latest": 1, "daily": 0, "weekly": 0, "monthly": 0}
 
 
 def write(root, moment, connection=None):
     tables = OrderFrames.from_json({"id": "a1"}).to_arrow()
     told = make_info(fetched_at=pd.Timestamp(moment, tz="UTC").isoformat(), connection=connection)
     return tf.write_snapshot(OrderFrames(tables, told), root).name
+
+
+def write_several(root, day, **days):
+    """Write a snapshot of several connections, each as of its own day, or the same one."""
+    tables = OrderFrames.from_json({"id": "a1"}).to_arrow()
+    infos = {
+        label: make_info(fetched_at=f"2026-01-0{own or day}T06:00:00+00:00")
+        for label, own in days.items()
+    }
+    frames = OrderFrames(stack(dict.fromkeys(infos, tables)), join_infos(infos))
+    return tf.write_snapshot(frames, root).name
 
 
 def kept(told):
@@ -58,6 +72,45 @@ def test_each_connection_is_thinned_apart(tmp_path):
     left = tf.list_snapshots(tmp_path)
     assert left["as_of"].dt.day.tolist() == [2, 2, 2]
     assert set(left["connection"].fillna("-")) == {"acme", "zen", "-"}
+
+
+def test_snapshots_of_the_same_connections_are_thinned_as_one(tmp_path):
+    names = [write_several(tmp_path, day, acme=None, beta=None) for day in (1, 2, 3)]
+    told = tf.thin_snapshots(tmp_path, **ONE | {"daily": 2})
+    assert kept(told) == {names[1]: "daily", names[2]: "latest"}
+    assert tf.list_snapshots(tmp_path)["name"].tolist() == names[1:]
+    assert len(tf.read_snapshot(tmp_path).orders) == 2
+
+
+def test_a_connection_more_does_not_keep_all_that_was_before_it(tmp_path):
+    write_several(tmp_path, 1, acme=None, beta=None)
+    write_several(tmp_path, 2, acme=None, beta=None, zen=None)
+    last = write_several(tmp_path, 3, acme=None, beta=None, zen=None)
+    assert kept(tf.thin_snapshots(tmp_path, **ONE)) == {last: "latest"}
+
+
+def test_the_last_that_had_a_connection_is_kept(tmp_path):
+    write_several(tmp_path, 1, acme=None, beta=None)
+    second = write_several(tmp_path, 2, acme=None, beta=None)
+    write_several(tmp_path, 3, acme=None)
+    last = write_several(tmp_path, 4, acme=None)
+    assert kept(tf.thin_snapshots(tmp_path, **ONE)) == {second: "latest", last: "latest"}
+
+
+def test_a_connection_that_stays_behind_does_not_thin_the_others(tmp_path):
+    # beta is as of the first day in all of them, and so is each as a whole
+    names = [write_several(tmp_path, day, acme=None, beta=1) for day in (1, 2, 3)]
+    assert tf.list_snapshots(tmp_path)["as_of"].dt.day.tolist() == [1, 1, 1]
+    told = tf.thin_snapshots(tmp_path, **ONE | {"daily": 2})
+    assert kept(told) == {names[1]: "daily", names[2]: "latest"}
+
+
+def test_a_connection_alone_and_among_several_is_one(tmp_path):
+    write(tmp_path, "2026-01-01", "acme")
+    odd = write(tmp_path, "2026-01-02", "acme, beta")  # one label, with a comma
+    both = write_several(tmp_path, 3, acme=None, beta=None)
+    last = write(tmp_path, "2026-01-04", "acme")
+    assert set(kept(tf.thin_snapshots(tmp_path, **ONE))) == {odd, both, last}
 
 
 def test_what_shares_files_with_a_removed_one_stays_whole(serve, tmp_path):

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames.differences import KINDS, differences
+from trackstar_frames.differences import KINDS, differences, differences_of_each
 from trackstar_frames.dtypes import to_frame
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
+from trackstar_frames.labels import are_labelled
 from trackstar_frames.measures import redated, transitions
+from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures._sides import as_ofs
+from trackstar_frames.provenance import warn_of_failed
 from trackstar_frames.scan import scan
-from trackstar_frames.schema import TABLES
+from trackstar_frames.schema import CONNECTION, described
 from trackstar_frames.snapshots import Snapshot, list_snapshots
 
 __all__ = ["diff_snapshots", "due_date_changes", "status_transitions"]
@@ -41,6 +44,8 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
         only one side has. Sorted by ``order_id``, then by column as `data_dictionary` lists
         them, child tables last.
 
+        - ``connection`` (str): only of sides of several connections, where it comes first, in
+          the key and in sorting too: the same id in two connections is two orders.
         - ``order_id`` (str).
         - ``column`` (str): a column of `orders`; or the name of a child table, where an
           order's rows there differ in any value or in number; null if the order is new or
@@ -57,7 +62,8 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
     Raises
     ------
     TypeError, ValueError
-        If a side is none of these, or the older is newer than the newer.
+        If a side is none of these, only one is of several connections, or the older is newer
+        than the newer.
     SnapshotError
         If a snapshot cannot be read.
 
@@ -65,7 +71,8 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
     -----
     An order vanishes when the source deletes it, and also when it no longer meets the filters
     of the newer fetch: compare snapshots of the same filters. A synced snapshot keeps what the
-    source deleted.
+    source deleted. Of a connection that only one side has, all orders are new or vanished; if it
+    is missing because it had failed, reading the snapshot warns of it.
 
     Examples
     --------
@@ -83,7 +90,7 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
     """
     was, now = _open("old", old), _open("new", new)
     told = as_ofs(was.info["fetched_at"], now.info["fetched_at"])
-    table = differences(was.to_arrow(), now.to_arrow())
+    table = _differences(was, now)
     frame: pd.DataFrame = table.to_pandas()
     frame["kind"] = pd.Categorical(frame["kind"], categories=list(KINDS))
     frame.attrs["trackstar"] = told
@@ -159,8 +166,9 @@ def due_date_changes(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd
     -------
     pandas.DataFrame
         One row per order that both have and whose ``required_ship_date`` differs, keyed and
-        sorted by order_id.
+        sorted by order_id; of several connections, by connection and order_id.
 
+        - ``connection`` (str): only where the orders are of several.
         - ``order_id`` (str), and ``status`` (ordered categorical) in the newer.
         - ``old_due``, ``new_due`` (datetime64[us, UTC]): null without a due date. Exactly midnight
           UTC stands for the whole day.
@@ -191,6 +199,21 @@ def due_date_changes(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd
     return redated(_orders("old", old, columns), _orders("new", new, columns))
 
 
+def _differences(was: OrderFrames, now: OrderFrames) -> pa.Table:
+    """Compare two sides of one connection, or two of several."""
+    old, new = was.to_arrow(), now.to_arrow()
+    several = {name: are_labelled(side) for name, side in (("old", old), ("new", new))}
+    if all(several.values()):
+        return differences_of_each(old, new)
+    if not any(several.values()):
+        return differences(old, new)
+    labelled, other = sorted(several, key=lambda name: not several[name])
+    raise ValueError(
+        f"{labelled} is of several connections, and {other} of one: an id means an order of its "
+        f"connection only; pass two snapshots of several connections, or two of one"
+    )
+
+
 def _open(name: str, side: object) -> OrderFrames:
     """Read a side as a whole."""
     if isinstance(side, OrderFrames):
@@ -217,16 +240,24 @@ def _read(name: str, path: str | os.PathLike[str]) -> OrderFrames:
 
 def _orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFrame:
     """Read some columns of a side's orders; of a snapshot, no others are read from disk."""
-    if isinstance(side, pd.DataFrame):
-        return side
+    if isinstance(side, pd.DataFrame) or is_partitioned(side):
+        return cast("pd.DataFrame", side)  # of Dask, the measure refuses it, and says what to do
     if isinstance(side, Snapshot):
-        return _frame(scan(side.files["orders"], "orders", columns=columns), side.info)
+        warn_of_failed(side.info)
+        read = [*_label(side.info), *columns]
+        return _frame(scan(side.files["orders"], "orders", columns=read), side.info)
     frames = _open(name, side)
-    return _frame(frames.to_arrow()["orders"].select(list(columns)), frames.info)
+    read = [*_label(frames.info), *columns]
+    return _frame(frames.to_arrow()["orders"].select(read), frames.info)
+
+
+def _label(info: Mapping[str, Any]) -> list[str]:
+    """Name the column that tells of which connection orders are, if they are of several."""
+    return [CONNECTION.name] if "connections" in info else []
 
 
 def _frame(orders: pa.Table, info: dict[str, Any]) -> pd.DataFrame:
-    table = TABLES["orders"]
+    table = described("orders", orders.column_names)
     read = tuple(column for column in table.columns if column.name in orders.column_names)
     frame = to_frame(orders.select([column.name for column in read]), replace(table, columns=read))
     frame.attrs["trackstar"] = dict(info)

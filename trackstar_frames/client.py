@@ -14,7 +14,7 @@ from trackstar_frames.pages import MAX_PAGE, Page, walk
 from trackstar_frames.session import Session
 from trackstar_frames.settings import Credentials, Masked, Settings, check_source, whole
 
-__all__ = ["TrackstarClient"]
+__all__ = ["TrackstarClient", "identify"]
 
 
 class TrackstarClient:
@@ -105,7 +105,7 @@ class TrackstarClient:
         """Hash a text so that it tells this connection's from another's: by label or by token."""
         if self.connection is None:
             return self.session.fingerprint(text)
-        return hashlib.sha256(f"{self.connection}\0{text}".encode()).hexdigest()
+        return identify(self.connection, text)
 
     def iter_pages(
         self,
@@ -192,3 +192,8 @@ class TrackstarClient:
             f"TrackstarClient({self.settings.base_url!r}, "
             f"connection={self.settings.connection!r}, cache={where})"
         )
+
+
+def identify(connection: str, text: str) -> str:
+    """Hash a text so that it tells this connection's from another's, by their labels."""
+    return hashlib.sha256(f"{connection}\0{text}".encode()).hexdigest()

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames.compare import COMPARED, common_ids, differing, unequal
-from trackstar_frames.schema import TABLES, Table
+from trackstar_frames.labels import apart, label_rows
+from trackstar_frames.schema import CONNECTION, TABLES, Table
 
-__all__ = ["KINDS", "differences"]
+__all__ = ["KINDS", "differences", "differences_of_each"]
 
 _Column: TypeAlias = pa.Array | pa.ChunkedArray
 _Tables: TypeAlias = Mapping[str, pa.Table]
@@ -27,7 +28,7 @@ _SCHEMA = pa.schema(
 
 
 def differences(old: _Tables, new: _Tables) -> pa.Table:
-    """List what differs between two sets of the finished tables.
+    """List what differs between two sets of the finished tables, of one connection.
 
     Parameters
     ----------
@@ -58,6 +59,28 @@ def differences(old: _Tables, new: _Tables) -> pa.Table:
     ]
     by = [("order_id", "ascending"), ("place", "ascending")]
     return pa.concat_tables(parts).sort_by(by).drop_columns("place")
+
+
+def differences_of_each(old: _Tables, new: _Tables) -> pa.Table:
+    """List what differs between two sets of the tables of several connections.
+
+    An id is compared within its connection only. Of a connection that one side does not have,
+    all orders are new, or have vanished.
+
+    Returns
+    -------
+    pyarrow.Table
+        As of `differences`, with the label of the connection first, and sorted by it first.
+    """
+    labels = sorted(_labels(old["orders"]) | _labels(new["orders"]))
+    was, now = apart(old, labels), apart(new, labels)
+    nothing = _SCHEMA.empty_table().drop_columns("place")
+    parts = (label_rows(differences(was[each], now[each]), each) for each in labels)
+    return pa.concat_tables([label_rows(nothing, ""), *parts])
+
+
+def _labels(orders: pa.Table) -> set[str]:
+    return set(pc.unique(orders[CONNECTION.name]).to_pylist())
 
 
 def _alone(orders: pa.Table, others: pa.Table, kind: str) -> pa.Table:

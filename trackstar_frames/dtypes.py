@@ -79,11 +79,15 @@ def to_frame(table: pa.Table, described: Table, dtype_backend: DtypeBackend = No
 def own_types(column: pd.Series[Any]) -> pd.Series[Any]:
     """Give a column of Arrow types in those that `to_frame` would give it; any other as it is.
 
+    So it does with nullable strings, which Dask makes of texts.
+
     Examples
     --------
     >>> own_types(pd.Series([1, None], dtype="int64[pyarrow]")).dtype
     Int64Dtype()
     """
+    if isinstance(column.dtype, pd.StringDtype) and column.dtype.na_value is pd.NA:
+        return column.astype(pd.Series(["x"]).dtype).where(column.notna(), None)
     if not isinstance(column.dtype, pd.ArrowDtype):
         return column
     # By way of a table: from a bare array, pandas guesses the type of texts from the data.

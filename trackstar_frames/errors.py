@@ -24,12 +24,13 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trackstar_frames.client import TrackstarClient
     from trackstar_frames.frames import OrderFrames
+    from trackstar_frames.snapshots import Snapshot
 
 __all__ = [
     "ApiError",
@@ -163,6 +164,11 @@ class IncompleteFetchError(TrackstarError):
         a sync, which keep nothing in memory).
     pages : int
         How many pages that was.
+    failures : dict of str to TrackstarError
+        Of a call with several connections, what broke those that failed, by label. `frames` (of
+        an export or a sync, `snapshot`) then holds all orders of the others, and no part of these.
+    snapshot : Snapshot or None
+        What an export or a sync of several connections has written nonetheless.
     """
 
     def __init__(
@@ -172,11 +178,15 @@ class IncompleteFetchError(TrackstarError):
         frames: OrderFrames | None,
         pages: int,
         resume: Callable[[TrackstarClient | None], Any],
+        failures: Mapping[str, TrackstarError] | None = None,
+        snapshot: Snapshot | None = None,
         **fields: Any,
     ) -> None:
         super().__init__(message, **fields)
         self.frames: OrderFrames | None = frames
         self.pages = pages
+        self.failures = dict(failures or {})
+        self.snapshot = snapshot
         self._resume = resume
 
     def resume(self, client: TrackstarClient | None = None) -> Any:
@@ -186,7 +196,8 @@ class IncompleteFetchError(TrackstarError):
         ----------
         client
             Whom to ask; by default the client of the broken fetch, which an error that was
-            pickled has lost: it then reads anew, and what is on disk is not asked again.
+            pickled has lost: it then reads anew, and what is on disk is not asked again. Of
+            several connections, None.
 
         Returns
         -------

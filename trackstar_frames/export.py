@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from trackstar_frames import parquet
+from trackstar_frames.bases import Base
 from trackstar_frames.client import TrackstarClient
+from trackstar_frames.connections import Connections, check_connections
 from trackstar_frames.pages import MAX_PAGE
 from trackstar_frames.question import Question
+from trackstar_frames.shares import Shares, check_cluster
 from trackstar_frames.snapshots import Place, Snapshot, T, place_one
 from trackstar_frames.spill import Spill
-from trackstar_frames.spilling import Again, spilling
+from trackstar_frames.spilling import Again, Job, spilling
 from trackstar_frames.tables import assemble
-from trackstar_frames.writer import Writer
+from trackstar_frames.writer import Writer, Written
 
 __all__ = ["export", "export_orders"]
 
@@ -27,6 +30,8 @@ def export_orders(
     root: str | os.PathLike[str],
     *,
     client: TrackstarClient | None = None,
+    connections: Connections | None = None,
+    cluster: Any = None,
     page_size: int = MAX_PAGE,
     limit: int | None = None,
     workers: int = 8,
@@ -50,13 +55,23 @@ def export_orders(
         The folder of all snapshots; made if it is missing.
     client, page_size, limit, workers, offline, progress, pii, extra_params, **filters
         As for `fetch_orders_df`.
+    connections
+        Several in one call, as for `fetch_orders_df`: eight at a time, each at its own rate.
+        They write one snapshot, whose every part is of one of them.
+    cluster
+        A `distributed.Client`: its workers write the shares of `connections`, each token used by
+        one worker at a time. All of them must see `root` at the same path. A token is named by
+        a variable of the workers' environment, or by a function that they can import; key, base
+        URL and cache are those of the workers. A share whose worker is lost is written anew by
+        another. Without `limit`.
     refresh
         Begin anew, though an export that broke could be resumed.
 
     Returns
     -------
     Snapshot
-        Whole; what the same call to `fetch_orders` would have given, with the same `info`.
+        Whole; what the same call to `fetch_orders` would have given, with the same `info`; of
+        several connections, ``info["connections"]`` tells of each.
 
     Raises
     ------
@@ -66,7 +81,9 @@ def export_orders(
         If the first page cannot be had.
     IncompleteFetchError
         If a later page cannot. Its `frames` is None: nothing is kept in memory; `resume`
-        does the same export again.
+        does the same export again. Of several connections, if any page of one cannot: the
+        others are written nonetheless, to its `snapshot`, which tells what is missing; `resume`
+        asks for that, and writes one more of all.
     SnapshotError
         If the disk refuses; what was there before is untouched.
 
@@ -86,6 +103,7 @@ def export_orders(
     question = Question.of(
         filters,
         client=client,
+        connections=connections,
         page_size=page_size,
         limit=limit,
         workers=workers,
@@ -95,46 +113,45 @@ def export_orders(
         pii=pii,
         extra_params=extra_params,
     )
+    check_cluster(cluster, connections, limit)
+    folder = parquet.locate(root)
+    if connections is not None:
+        named = check_connections(connections)
+        return Shares(folder, question, named, partial(_share, folder), {}).run(cluster=cluster)
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        folder = parquet.locate(root)
-        return export(folder, question, chosen, partial(place_one, folder))
+        return _export(folder, question, chosen)
 
 
-def export(
-    root: Path,
-    question: Question,
-    client: TrackstarClient,
-    place: Place[T],
-    *,
-    begins: Mapping[str, Any] | None = None,
-) -> T:
-    """Do what `export_orders` does, once the call is checked.
+def export(job: Job[T], *, begins: Mapping[str, Any] | None = None) -> T:
+    """Do what `export_orders` does, of one connection, once the call is checked.
 
     Parameters
     ----------
-    root, question, client
-        The same, checked.
-    place
-        Has the parts written; can be pickled.
+    job
+        Whom to ask what.
     begins
         What the snapshot tells of the sync that it begins, but for its counts.
     """
-    again = Again(partial(_again, root, question, place, begins), client)
-    with spilling(root, "export", question, again) as (reading, spill):
+    with spilling(job, "export") as (reading, spill):
         info = reading.info(duplicates=spill.settle(reading.ranks()))
         if begins is not None:
             info["sync"] = {**begins, "new": spill.orders, "changed": 0, "unchanged": 0}
-        return place(info, partial(_fill, spill))
+        return job.place(info, partial(_fill, spill))
 
 
-def _again(
+def _export(root: Path, question: Question, client: TrackstarClient) -> Snapshot:
+    again = Again(partial(_export, root, replace(question, refresh=False)), client)
+    return export(Job(root, question, again, partial(place_one, root)))
+
+
+def _share(
     root: Path,
     question: Question,
-    place: Place[T],
-    begins: Mapping[str, Any] | None,
+    _: Base | None,
+    place: Place[Written],
     client: TrackstarClient,
-) -> T:
-    return export(root, replace(question, refresh=False), client, place, begins=begins)
+) -> Written:
+    return export(Job(root, question, Again.together(client), place))
 
 
 def _fill(spill: Spill, writer: Writer) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 
 from trackstar_frames.client import TrackstarClient
+from trackstar_frames.connections import Connections, check_connections
 from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.errors import SettingsError
 from trackstar_frames.frames import OrderFrames
+from trackstar_frames.gathering import Gathering
 from trackstar_frames.pages import MAX_PAGE
 from trackstar_frames.question import Question
 from trackstar_frames.reading import Reading
@@ -24,6 +26,7 @@ __all__ = ["fetch_orders", "fetch_orders_df"]
 def fetch_orders_df(
     *,
     client: TrackstarClient | None = None,
+    connections: Connections | None = None,
     page_size: int = MAX_PAGE,
     limit: int | None = None,
     workers: int = 8,
@@ -42,10 +45,16 @@ def fetch_orders_df(
     ----------
     client
         Whom to ask; by default a client with the credentials of the environment.
+    connections
+        Several in one call, instead of `client`: for each a label, and the name of the
+        environment variable that holds its token, or a function that returns it. Key, base
+        URL and cache are those of the environment; each token has its own rate. Every table
+        then begins with the column ``connection``.
     page_size
         Orders of one request, 1 to 1000.
     limit
-        At most this many orders in all: the server's first ones, in its own order.
+        At most this many orders in all: the server's first ones, in its own order; of
+        several connections, of one after the other by their labels.
     workers
         Cursor chains that are read side by side, 1 to 32; together they keep to the rate of
         the client. Where the filters bound ``created_date`` on one side at least, the time
@@ -84,7 +93,8 @@ def fetch_orders_df(
         One row per order, keyed by ``id``, sorted by ``created_date`` and ``id``, nulls
         last; the columns and types of `data_dictionary` whatever the data, moments in
         UTC. ``df.attrs["trackstar"]`` tells filters, connection, and when the server
-        answered. No orders give no rows, with all columns.
+        answered. No orders give no rows, with all columns. Of several connections the key is
+        (``connection``, ``id``), and the rows are sorted by ``connection`` first.
 
     Raises
     ------
@@ -93,7 +103,9 @@ def fetch_orders_df(
     ApiError, NetworkError, ResponseError, OfflineMissError
         If the first page cannot be had.
     IncompleteFetchError
-        If a later page cannot: with what was read, and `resume`.
+        If a later page cannot: with what was read, and `resume`. Of several connections, if
+        any page of one cannot: with all orders of the others, and the errors by label in
+        `failures`.
     SnapshotError
         If the snapshot cannot be written.
 
@@ -111,6 +123,7 @@ def fetch_orders_df(
     """
     return fetch_orders(
         client=client,
+        connections=connections,
         page_size=page_size,
         limit=limit,
         workers=workers,
@@ -128,6 +141,7 @@ def fetch_orders_df(
 def fetch_orders(
     *,
     client: TrackstarClient | None = None,
+    connections: Connections | None = None,
     page_size: int = MAX_PAGE,
     limit: int | None = None,
     workers: int = 8,
@@ -164,6 +178,7 @@ def fetch_orders(
     question = Question.of(
         filters,
         client=client,
+        connections=connections,
         page_size=page_size,
         limit=limit,
         workers=workers,
@@ -173,9 +188,19 @@ def fetch_orders(
         pii=pii,
         extra_params=extra_params,
     )
-    reading = Reading(question, dtype_backend=dtype_backend)
-    with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        frames = reading.run(chosen)
+    frames = (
+        _fetch(question, client, dtype_backend)
+        if connections is None
+        else Gathering(question, check_connections(connections), dtype_backend=dtype_backend).run()
+    )
     if snapshot is not None:
         write_snapshot(frames, snapshot)
     return frames
+
+
+def _fetch(
+    question: Question, client: TrackstarClient | None, dtype_backend: DtypeBackend
+) -> OrderFrames:
+    reading = Reading(question, dtype_backend=dtype_backend)
+    with TrackstarClient() if client is None else nullcontext(client) as chosen:
+        return reading.run(chosen)

@@ -16,6 +16,7 @@ from trackstar_frames.bodies import cut
 from trackstar_frames.dtypes import DtypeBackend, check_backend, to_frame
 from trackstar_frames.flatten import Flattener
 from trackstar_frames.personal import hide
+from trackstar_frames.provenance import summary, told, warn_of_failed
 from trackstar_frames.schema import TABLES, described
 from trackstar_frames.settings import pii_key
 from trackstar_frames.tables import assemble
@@ -33,6 +34,9 @@ class OrderFrames:
     the same Arrow types that `to_arrow` has, and share its memory. The one exception is
     `orders.status`, with both an ordered categorical in lifecycle order, to which a status
     unknown to this package is added at the end.
+
+    Of several connections, ``connection`` is the first column of every table, and of its key;
+    rows are sorted by it first, and an id is unique within its connection only.
 
     Attributes
     ----------
@@ -133,9 +137,16 @@ class OrderFrames:
             If it is missing, damaged, not of this package, or of a newer schema.
         SettingsError
             If `dtype_backend` is neither.
+
+        Warns
+        -----
+        UserWarning
+            If connections had failed when it was written, and are missing or older: which.
         """
         check_backend(dtype_backend)
-        return cls(*parquet.read(path), dtype_backend=dtype_backend)
+        tables, info = parquet.read(path)
+        warn_of_failed(info)
+        return cls(tables, info, dtype_backend=dtype_backend)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Write all tables as plain Parquet files, one folder each, whole or not at all.
@@ -196,7 +207,7 @@ class OrderFrames:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(table):,} {name}" for name, table in self._tables.items())
-        return f"OrderFrames({counts}; fetched_at={self.info.get('fetched_at')})"
+        return f"OrderFrames({counts}; {summary(self.info)})"
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -205,11 +216,11 @@ class OrderFrames:
             f"<td>{table.num_columns}</td><td>{table.nbytes / 1e6:,.1f}</td></tr>"
             for name, table in self._tables.items()
         )
-        told = "<br>".join(html.escape(line) for line in _provenance(self.info))
+        words = "<br>".join(html.escape(line) for line in told(self.info))
         return (
             "<div><table><thead><tr><th style='text-align:left'>table</th>"
             "<th style='text-align:left'>one row is</th><th>rows</th><th>columns</th><th>MB</th>"
-            f"</tr></thead><tbody>{rows}</tbody></table><p>{told}</p></div>"
+            f"</tr></thead><tbody>{rows}</tbody></table><p>{words}</p></div>"
         )
 
     def _frame(self, name: str) -> pd.DataFrame:
@@ -238,23 +249,3 @@ def make_info(**known: Any) -> dict[str, Any]:
         "complete": True,
         **known,
     }
-
-
-def _provenance(info: Mapping[str, Any]) -> list[str]:
-    """Answer in words: what was asked, how fresh it is, and what was left out."""
-    asked = ", ".join(f"{name}={value!r}" for name, value in info["filters"].items())
-    lines = [f"asked for: {asked or 'all orders'}"]
-    if info["limit"] is not None:
-        lines.append(f"limit: the server's first {info['limit']:,}")
-    if info["connection"]:
-        lines.append(f"connection: {info['connection']}")
-    if info["fetched_at"]:
-        lines.append(
-            f"fetched at {info['fetched_at']}: {info['pages']:,} pages, "
-            f"{info['from_cache']:,} of them from disk, {info['requests']:,} requests"
-        )
-    if info["duplicates"]:
-        lines.append(f"{info['duplicates']:,} duplicates dropped")
-    if info.get("pii", "keep") != "keep":
-        lines.append(f"personal data: pii={info['pii']!r}")
-    return lines if info["complete"] else [*lines, "INCOMPLETE: the fetch broke before its end"]

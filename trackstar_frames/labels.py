@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,17 @@ import pyarrow as pa
 
 from trackstar_frames.schema import CONNECTION, TABLES
 
-__all__ = ["apart", "are_labelled", "info_of", "join_infos", "label", "stack", "unlabel"]
+__all__ = [
+    "apart",
+    "are_labelled",
+    "as_of_each",
+    "info_of",
+    "join_infos",
+    "label",
+    "label_rows",
+    "stack",
+    "unlabel",
+]
 
 _Tables = Mapping[str, pa.Table]
 
@@ -29,12 +41,13 @@ def are_labelled(tables: _Tables) -> bool:
 
 def label(tables: _Tables, connection: str) -> dict[str, pa.Table]:
     """Write a connection's label to every row."""
-    return {
-        name: table.add_column(
-            0, CONNECTION.field, pa.repeat(pa.scalar(connection, pa.string()), len(table))
-        )
-        for name, table in tables.items()
-    }
+    return {name: label_rows(table, connection) for name, table in tables.items()}
+
+
+def label_rows(table: pa.Table, connection: str) -> pa.Table:
+    """Write a connection's label to every row of one table."""
+    labels = pa.repeat(pa.scalar(connection, pa.string()), len(table))
+    return table.add_column(0, CONNECTION.field, labels)
 
 
 def unlabel(tables: _Tables) -> dict[str, pa.Table]:
@@ -87,19 +100,37 @@ def _runs(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         yield connection, table[places[code] : places[code + 1]]
 
 
-def join_infos(infos: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Tell where the orders of several connections come from, as of the oldest page of all."""
+def join_infos(
+    infos: Mapping[str, Mapping[str, Any]],
+    *,
+    asked: Collection[str] | None = None,
+    failed: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Tell where the orders of several connections come from, as of the oldest page of all.
+
+    Parameters
+    ----------
+    infos
+        What is told of each.
+    asked
+        Those whose counts are summed up; by default all.
+    failed
+        Those of which nothing newer could be had, and why. They do not make the others older.
+    """
     first = next(iter(infos.values()))
+    counted = [info for label, info in infos.items() if asked is None or label in asked]
+    fresh = [info for label, info in infos.items() if label not in failed]
     return {
         **{name: value for name, value in first.items() if name not in _EACH},
         "question": None,
         "connection": None,
         **{
-            name: min((info[name] for info in infos.values() if info[name]), default=None)
+            name: min((info[name] for info in fresh if info[name]), default=None)
             for name in ("began", "fetched_at")
         },
-        **{name: sum(info[name] for info in infos.values()) for name in _SUMS},
-        "complete": all(info["complete"] for info in infos.values()),
+        **{name: sum(info[name] for info in counted) for name in _SUMS},
+        "complete": not failed and all(info["complete"] for info in infos.values()),
+        **({"failed": dict(failed)} if failed else {}),
         "connections": {
             connection: {name: info[name] for name in _EACH if name in info}
             for connection, info in infos.items()
@@ -111,3 +142,29 @@ def info_of(info: Mapping[str, Any], connection: str) -> dict[str, Any]:
     """Tell of one of several connections what a fetch of it alone would tell."""
     shared = {name: value for name, value in info.items() if name not in ("connections", "failed")}
     return {**shared, **info["connections"][connection], "connection": connection}
+
+
+def as_of_each(info: Mapping[str, Any], otherwise: str) -> dict[str | None, datetime]:
+    """Tell as of when the orders of each connection are: one may be older than the others.
+
+    Parameters
+    ----------
+    info
+        Of one connection, known by its label, if it has one; or of several.
+    otherwise
+        ISO 8601: as of when they are where the info does not tell.
+
+    Examples
+    --------
+    >>> as_of_each({"connection": None, "fetched_at": "2026-03-01T06:00:00Z"}, "2026-03-02")
+    {None: datetime.datetime(2026, 3, 1, 6, 0, tzinfo=datetime.timezone.utc)}
+    """
+    each = info.get("connections") or {info["connection"]: info}
+    return {
+        connection: _moment(told["fetched_at"] or otherwise) for connection, told in each.items()
+    }
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -67,10 +67,10 @@ class Progress:
         """How many requests were sent, those tried again included."""
         return self._tally.requests
 
-    def add(self, orders: int) -> None:
-        """Count one more page, with so many orders."""
+    def add(self, orders: int, pages: int = 1) -> None:
+        """Count one more page, or several, with so many orders."""
         now = self._clock()
-        self._tally.add(orders, now)
+        self._tally.add(orders, now, pages)
         self._view.tell(now)
 
     def sent(self, left: int | None) -> None:

@@ -6,10 +6,11 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trackstar_frames.client import TrackstarClient
+from trackstar_frames.connections import Connections, check_connections
 from trackstar_frames.errors import SettingsError
 from trackstar_frames.filters import MAX_LIST, encode, is_list
 from trackstar_frames.pages import MAX_PAGE
@@ -50,6 +51,7 @@ class Question:
         filters: Mapping[str, Any],
         *,
         client: TrackstarClient | None,
+        connections: Connections | None = None,
         page_size: int,
         limit: int | None,
         workers: int,
@@ -71,6 +73,13 @@ class Question:
         workers = whole("workers", workers, low=1, high=MAX_WORKERS)
         if client is not None and not isinstance(client, TrackstarClient):
             raise SettingsError(f"client={client!r} must be a TrackstarClient, or None")
+        if connections is not None:
+            check_connections(connections)
+            if client is not None:
+                raise SettingsError(
+                    "client=... is one connection, and connections=... names several; pass one of "
+                    "the two"
+                )
         if progress is not None:
             flag("progress", progress)
         check_source(
@@ -90,6 +99,10 @@ class Question:
             offline=offline,
             progress=progress,
         )
+
+    def at_most(self, limit: int) -> Question:
+        """Ask for so many orders at most."""
+        return replace(self, told={**self.told, "limit": limit})
 
     @property
     def limit(self) -> int | None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from trackstar_frames.errors import SnapshotError
-from trackstar_frames.schema import TABLES
+from trackstar_frames.schema import TABLES, described
 
 __all__ = ["scan"]
 
@@ -30,7 +30,8 @@ def scan(
     name
         What the schema calls it.
     columns
-        Only these; None for all.
+        Only these, the label of the connection among them if the files are of several; None
+        for all but the label.
     order_id
         Only this order's rows; None for all. Parts of files whose statistics exclude it are
         not read.
@@ -45,14 +46,14 @@ def scan(
     SnapshotError
         If a file is missing or damaged.
     """
-    table = TABLES[name]
-    mine = None if order_id is None else ds.field(table.key[0]) == order_id
+    mine = None if order_id is None else ds.field(TABLES[name].key[0]) == order_id
     if not files:
         raise SnapshotError(f"the snapshot is damaged: it has no files of {name}")
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
     try:
-        dataset = ds.dataset([str(file) for file in files], schema=table.schema, format=parquet)
+        schema = described(name, columns or ()).schema
+        dataset = ds.dataset([str(file) for file in files], schema=schema, format=parquet)
         return dataset.to_table(columns=None if columns is None else list(columns), filter=mine)
     except (OSError, ValueError, pa.ArrowException) as error:
         where = files[0].parent

@@ -89,6 +89,7 @@ FETCH_OPTIONS: Mapping[str, Option] = MappingProxyType(
         option.name: option
         for option in (
             Option("client", None, "Whom to ask; by default a client of the environment."),
+            Option("connections", None, "Several instead: label and source of each token."),
             Option("page_size", 1000, "Orders of one request, 1 to 1000."),
             Option("limit", None, "At most this many orders in all, as the server lists them."),
             Option("workers", 8, "Cursor chains that are read side by side, 1 to 32."),

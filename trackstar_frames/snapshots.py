@@ -27,6 +27,7 @@ __all__ = [
     "Place",
     "Snapshot",
     "T",
+    "choose",
     "find_snapshots",
     "list_snapshots",
     "place_one",
@@ -160,7 +161,10 @@ def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
         Folders that are not snapshots, and half-written ones, are passed over.
     """
     rows = [_describe(*found) for found in find_snapshots(root)]
-    return pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
+    found = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
+    # pandas before 3 writes "None" for what is not there.
+    found.loc[[row["connection"] is None for row in rows], "connection"] = None
+    return found
 
 
 def find_snapshots(root: str | os.PathLike[str]) -> list[tuple[Path, Manifest]]:
@@ -204,6 +208,17 @@ def read_snapshot(
         If `dtype_backend` is neither.
     """
     check_backend(dtype_backend)
+    return OrderFrames.from_parquet(choose(root, which), dtype_backend=dtype_backend)
+
+
+def choose(root: str | os.PathLike[str], which: str | datetime) -> Path:
+    """Find the folder of a snapshot by its name, a time, or as the latest.
+
+    Raises
+    ------
+    SnapshotError
+        If there is no such snapshot, naming those there are.
+    """
     found = list_snapshots(root)
     if found.empty:
         raise SnapshotError(f"there are no snapshots under {root}")
@@ -216,8 +231,8 @@ def read_snapshot(
                 f"no snapshot under {root} is as old as {moment}; the first is of "
                 f"{found['as_of'].iloc[0]}"
             )
-    chosen = (found if which == "latest" else named).iloc[-1]
-    return OrderFrames.from_parquet(chosen["path"], dtype_backend=dtype_backend)
+    chosen = found if which == "latest" else named
+    return Path(chosen["path"].iloc[-1])
 
 
 _TYPES = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NoReturn
 
 from trackstar_frames.aside import aside
 from trackstar_frames.client import TrackstarClient
@@ -14,38 +15,60 @@ from trackstar_frames.flatten import Batch
 from trackstar_frames.manifest import disk_faults
 from trackstar_frames.question import Question
 from trackstar_frames.reading import Reading, broken
+from trackstar_frames.snapshots import Place, T
 from trackstar_frames.spill import Spill
 
-__all__ = ["Again", "spilling"]
+__all__ = ["Again", "Job", "spilling"]
+
+
+@dataclass(frozen=True)
+class Job(Generic[T]):
+    """What is asked of one connection, and what is to become of it.
+
+    Attributes
+    ----------
+    root : pathlib.Path
+        The folder of all snapshots.
+    question : Question
+        What is asked.
+    again : Again
+        Whom; does the whole work again, where it broke.
+    place : callable
+        Has the parts written.
+    """
+
+    root: Path
+    question: Question
+    again: Again
+    place: Place[T]
+
+    @property
+    def client(self) -> TrackstarClient:
+        """Whom to ask."""
+        return self.again.client_or_raise()
 
 
 @contextmanager
-def spilling(
-    root: Path, work: str, question: Question, again: Again
-) -> Iterator[tuple[Reading, Spill]]:
-    """Read what a question asks to a hidden folder under `root`, which is gone afterwards.
+def spilling(job: Job[Any], work: str) -> Iterator[tuple[Reading, Spill]]:
+    """Read what a question asks to a hidden folder under its root, which is gone afterwards.
 
     What the client's cache has of the same work, if that broke or was killed, is not asked
     for again; once the block has ended well, it is forgotten that the work was begun.
 
     Parameters
     ----------
-    root
-        The folder of all snapshots.
+    job
+        Whom to ask what.
     work
         One word for it.
-    question
-        What is asked.
-    again
-        Does the whole work again, with the same client.
     """
-    session = again.client_or_raise().session
+    root, question, session = job.root, job.question, job.client.session
     name = f"{work} {root} {question.page_size} {question.limit} {question.queries}"
     since = 0.0 if question.offline else session.began(name, anew=question.refresh)
     with disk_faults(f"cannot write under {root}"), aside(root / work) as folder:
         spill = Spill(folder)
         reading = _Spilled(question, since, spill)
-        error = reading.read(again.client)
+        error = reading.read(job.client)
         if error is not None:
             if question.hides:
                 error.__traceback__ = None  # its frames hold the page that was read last
@@ -57,7 +80,7 @@ def spilling(
                 f".resume(), or the same call, goes on from those that are on disk",
                 frames=None,
                 pages=reading.pages,
-                resume=again,
+                resume=job.again,
             ) from error
         yield reading, spill
     if not question.offline:
@@ -92,6 +115,11 @@ class Again:
         self._work = work
         self.client = client
 
+    @classmethod
+    def together(cls, client: TrackstarClient) -> Again:
+        """Have the work done again by whoever asked several connections, not for one alone."""
+        return cls(_together, client)
+
     def __call__(self, client: TrackstarClient | None = None) -> Any:
         """Do it."""
         return self._work(client or self.client_or_raise())
@@ -104,3 +132,7 @@ class Again:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Again, (self._work,)
+
+
+def _together(_: TrackstarClient) -> NoReturn:
+    raise SettingsError("this is one of several connections; resume the error of all of them")

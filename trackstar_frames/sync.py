@@ -12,18 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from trackstar_frames import parquet
-from trackstar_frames.client import TrackstarClient
+from trackstar_frames.bases import Base, find_base, find_bases
+from trackstar_frames.client import TrackstarClient, identify
+from trackstar_frames.connections import Connections, Source, check_connections
 from trackstar_frames.errors import FilterError, TrackstarError
 from trackstar_frames.export import export
 from trackstar_frames.filters import split
 from trackstar_frames.moments import duration
 from trackstar_frames.pages import MAX_PAGE
 from trackstar_frames.question import Question
+from trackstar_frames.shares import Shares, check_cluster
 from trackstar_frames.snapshots import Place, Snapshot, T, place_one
-from trackstar_frames.spilling import Again, spilling
-from trackstar_frames.upsert import Base, Upsert
+from trackstar_frames.spilling import Again, Job, spilling
+from trackstar_frames.upsert import Upsert
+from trackstar_frames.writer import Written
 
-__all__ = ["sync", "sync_orders"]
+__all__ = ["sync_orders"]
 
 #: What an order keeps for life, so that an order never leaves the question.
 LASTING = ("created_date", "warehouse_customer_id", "type", "order_number", "reference_id")
@@ -37,6 +41,8 @@ def sync_orders(
     *,
     overlap: str | float | timedelta = "2h",
     client: TrackstarClient | None = None,
+    connections: Connections | None = None,
+    cluster: Any = None,
     page_size: int = MAX_PAGE,
     workers: int = 8,
     refresh: bool = False,
@@ -69,6 +75,10 @@ def sync_orders(
         ``updated_date`` is known, an order that arrives later than that is missed.
     client, page_size, workers, offline, progress, pii, extra_params
         As for `export_orders`; `pii` and `extra_params` the same on every call.
+    connections, cluster
+        As for `export_orders`. Each connection goes on from the newest snapshot of several that
+        has it; one that is new is loaded whole, and one that is not named any more is not in
+        the new snapshot.
     refresh
         Begin anew, though a sync that broke could be resumed.
     **filters
@@ -80,8 +90,9 @@ def sync_orders(
     Snapshot
         The whole. ``info["sync"]`` tells what was done: by which stamps, since when, from
         which snapshot (`base`), and how many of the orders that the server gave were `new`,
-        `changed` and `unchanged`; ``info["requests"]`` how many requests that took. Orders
-        deleted at the source stay; an export shows them gone.
+        `changed` and `unchanged`; ``info["requests"]`` how many requests that took. Of several
+        connections, ``info["connections"]`` tells that of each. Orders deleted at the source
+        stay; an export shows them gone.
 
     Raises
     ------
@@ -91,7 +102,8 @@ def sync_orders(
         If the snapshots under `root` answer another question, or are damaged, or the disk
         refuses; what was there before is untouched.
     TrackstarError
-        Whatever `export_orders` raises; nothing has moved then, and the same call goes on.
+        Whatever `export_orders` raises; nothing has moved then, and the same call goes on. Of
+        several connections, those that fail stay in the snapshot as they were before.
 
     Examples
     --------
@@ -109,6 +121,7 @@ def sync_orders(
     question = Question.of(
         filters,
         client=client,
+        connections=connections,
         page_size=page_size,
         limit=None,
         workers=workers,
@@ -119,9 +132,12 @@ def sync_orders(
         extra_params=extra_params,
     )
     seconds = duration("overlap", overlap)
+    check_cluster(cluster, connections)
+    folder = parquet.locate(root)
+    if connections is not None:
+        return _sync_several(folder, question, seconds, check_connections(connections), cluster)
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        folder = parquet.locate(root)
-        return sync(folder, question, seconds, chosen, partial(place_one, folder))
+        return _sync(folder, question, seconds, chosen)
 
 
 def _check_filter(name: str) -> None:
@@ -133,74 +149,65 @@ def _check_filter(name: str) -> None:
         )
 
 
-def sync(
+def _sync(root: Path, question: Question, overlap: float, client: TrackstarClient) -> Snapshot:
+    identity = client.identify(question.told["question"])
+    base = find_base(root, question, client.connection, identity)
+    again = Again(partial(_sync, root, replace(question, refresh=False), overlap), client)
+    return _sync_one(Job(root, question, again, partial(place_one, root)), overlap, base)
+
+
+def _sync_several(
     root: Path,
     question: Question,
     overlap: float,
-    client: TrackstarClient,
-    place: Place[T],
-    *,
-    several: bool = False,
-) -> T:
-    """Do what `sync_orders` does, once the call is checked.
+    connections: dict[str, Source],
+    cluster: Any,
+) -> Snapshot:
+    asked = question.told["question"]
+    bases = find_bases(root, question, {label: identify(label, asked) for label in connections})
+    work = partial(_share, root, overlap=overlap)
+    return Shares(root, question, connections, work, bases).run(cluster=cluster)
 
-    Parameters
-    ----------
-    root, question, overlap, client
-        The same, checked.
-    place
-        Has the parts written; can be pickled.
-    several
-        Whether to go on from a snapshot of several connections.
-    """
-    work = partial(_resume, root, question, overlap, place, several=several)
-    base = Base.find(root, question, client, several=several)
+
+def _share(
+    root: Path,
+    question: Question,
+    base: Base | None,
+    place: Place[Written],
+    client: TrackstarClient,
+    *,
+    overlap: float,
+) -> Written:
+    return _sync_one(Job(root, question, Again.together(client), place), overlap, base)
+
+
+def _sync_one(job: Job[T], overlap: float, base: Base | None) -> T:
+    """Do what `sync_orders` does, of one connection, once the call is checked."""
     if base is None:
-        return export(root, question, client, place, begins=_told((), None, overlap, None))
+        return export(job, begins=_told((), None, overlap, None))
     *others, last = _ways(base)
     for stamps in others:
         try:
-            return _go_on(base, question, overlap, stamps, Again(work, client), place=place)
+            return _go_on(job, overlap, base, stamps)
         except TrackstarError as error:
             if error.status != _INVALID:
                 raise
-    return _go_on(base, question, overlap, last, Again(work, client), place=place)
+    return _go_on(job, overlap, base, last)
 
 
-def _resume(
-    root: Path,
-    question: Question,
-    overlap: float,
-    place: Place[T],
-    client: TrackstarClient,
-    *,
-    several: bool,
-) -> T:
-    again = replace(question, refresh=False)
-    return sync(root, again, overlap, client, place, several=several)
-
-
-def _go_on(
-    base: Base,
-    question: Question,
-    overlap: float,
-    stamps: tuple[str, ...],
-    again: Again,
-    *,
-    place: Place[T],
-) -> T:
+def _go_on(job: Job[T], overlap: float, base: Base, stamps: tuple[str, ...]) -> T:
     """Ask for what has changed by some stamps (by none, for all), and write the whole."""
     since = {stamp: _before(base.watermark(stamp), overlap) for stamp in stamps}
     queries = [
         query | {f"{stamp}[gte]": _write(moment)}
-        for query in question.queries
+        for query in job.question.queries
         for stamp, moment in since.items()
     ]
-    changes = replace(question, queries=queries or question.queries)
-    with spilling(base.root, f"sync of {base.name}", changes, again) as (reading, spill):
+    changes = replace(job.question, queries=queries or job.question.queries)
+    with spilling(replace(job, question=changes), f"sync of {base.name}") as (reading, spill):
         info = reading.info(duplicates=spill.settle(reading.ranks()))
         told = _told(stamps, min(since.values(), default=None), overlap, base.name)
-        return place(info, Upsert(base, spill, told).fill)
+        return job.place(info, Upsert(base, spill, told).fill)
 
 
 def _before(moment: datetime, seconds: float) -> datetime:

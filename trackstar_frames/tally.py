@@ -35,10 +35,10 @@ class Tally:
         self._wait = _NO_WAIT
         self._lock = threading.Lock()
 
-    def add(self, orders: int, now: float) -> None:
-        """Count one more page, and its orders."""
+    def add(self, orders: int, now: float, pages: int = 1) -> None:
+        """Count one more page, or several, and their orders."""
         with self._lock:
-            self.pages += 1
+            self.pages += pages
             self.orders += orders
             self._paged = now
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from trackstar_frames.aside import remove
+from trackstar_frames.labels import as_of_each
 from trackstar_frames.manifest import disk_faults
 from trackstar_frames.settings import flag, whole
-from trackstar_frames.snapshots import list_snapshots
+from trackstar_frames.snapshots import find_snapshots, list_snapshots
 
 __all__ = ["thin_snapshots"]
 
@@ -26,6 +27,9 @@ def thin_snapshots(
     dry_run: bool = False,
 ) -> pd.DataFrame:
     """Remove old snapshots, but for those that a rule keeps, of each connection apart.
+
+    A snapshot of several connections stays while a rule keeps it for one of them: the last that
+    had a connection is not removed for newer ones that came to be without it.
 
     No snapshot needs another: what two of them share is there until the last one is removed.
     Periods are of UTC, weeks begin on Monday; a period without a snapshot does not count.
@@ -46,7 +50,7 @@ def thin_snapshots(
     pandas.DataFrame
         One row per snapshot that there was, oldest first: the columns of `list_snapshots`,
         and kept_by: ``"latest"``, ``"daily"``, ``"weekly"`` or ``"monthly"``, the first that
-        keeps it; null for one that was removed.
+        keeps it for any connection; null for one that was removed.
 
     Raises
     ------
@@ -74,10 +78,10 @@ def thin_snapshots(
     flag("dry_run", dry_run)
     found = list_snapshots(root)
     found["kept_by"] = pd.Series(None, found.index, dtype="str")
-    for _, ours in found.groupby("connection", dropna=False):
-        for reason, number in rule.items():
-            kept = list(_kept(ours["as_of"], reason, number))
-            found.loc[found.index.isin(kept) & found["kept_by"].isna(), "kept_by"] = reason
+    held = _held(root)
+    for reason, number in rule.items():
+        kept = {path for as_of in held for path in _kept(as_of, reason, number)}
+        found.loc[found["path"].isin(kept) & found["kept_by"].isna(), "kept_by"] = reason
     if not dry_run:
         for path in found.loc[found["kept_by"].isna(), "path"]:
             with disk_faults(f"cannot remove {path}"):
@@ -85,8 +89,17 @@ def thin_snapshots(
     return found
 
 
-def _kept(as_of: pd.Series[pd.Timestamp], reason: str, number: int) -> Iterator[int]:
-    """Give the rows that one rule keeps; they are sorted by time."""
+def _held(root: str | os.PathLike[str]) -> list[pd.Series[pd.Timestamp]]:
+    """Tell of each connection as of when the snapshots have it, by path; sorted by time."""
+    held: dict[str | None, dict[str, pd.Timestamp]] = {}
+    for path, said in find_snapshots(root):
+        for connection, as_of in as_of_each(said.info, said.written_at).items():
+            held.setdefault(connection, {})[str(path)] = pd.Timestamp(as_of)
+    return [pd.Series(each).sort_values(kind="stable") for each in held.values()]
+
+
+def _kept(as_of: pd.Series[pd.Timestamp], reason: str, number: int) -> Iterator[str]:
+    """Give the snapshots that one rule keeps; they are sorted by time."""
     period = {"latest": None, "daily": "D", "weekly": "W-SUN", "monthly": "M"}[reason]
     last = as_of
     if period is not None:

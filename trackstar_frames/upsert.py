@@ -6,11 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,21 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames import parquet
-from trackstar_frames.client import TrackstarClient
+from trackstar_frames.bases import Base
 from trackstar_frames.compare import changed_orders, common_ids, unequal
-from trackstar_frames.errors import SnapshotError
 from trackstar_frames.joining import as_batch, split
-from trackstar_frames.labels import info_of, unlabel
-from trackstar_frames.manifest import Key, Manifest
+from trackstar_frames.labels import unlabel
+from trackstar_frames.manifest import Key
 from trackstar_frames.memory import keeping_pages
-from trackstar_frames.question import Question
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots import find_snapshots
 from trackstar_frames.spill import Spill
 from trackstar_frames.tables import assemble
 from trackstar_frames.writer import Like, Writer
 
-__all__ = ["Base", "Upsert"]
+__all__ = ["Upsert"]
 
 _Tables = Mapping[str, pa.Table]
 
@@ -43,113 +36,6 @@ _AT_ONCE = 2  # parts
 
 #: How much longer than usual a part may grow before it is divided.
 _ROOM = 1.2
-
-
-@dataclass(frozen=True)
-class Base:
-    """The snapshot that a sync goes on from, or one connection's parts of it.
-
-    Attributes
-    ----------
-    path, manifest
-        The snapshot.
-    connection
-        The label, where it is a snapshot of several connections.
-    """
-
-    path: Path
-    manifest: Manifest
-    connection: str | None = None
-
-    @classmethod
-    def find(
-        cls, root: Path, question: Question, client: TrackstarClient, *, several: bool = False
-    ) -> Base | None:
-        """Choose the newest one of this connection and question; None if there is none at all.
-
-        Parameters
-        ----------
-        root, question, client
-            Of the sync.
-        several
-            Whether to look into snapshots of several connections, or of this one alone.
-
-        Raises
-        ------
-        SnapshotError
-            If those of this connection answer other questions.
-        """
-        label = client.connection
-        ours = [
-            cls(path, manifest, label if several else None)
-            for path, manifest in find_snapshots(root)
-            if (
-                label in manifest.info.get("connections", ())
-                if several
-                else "connections" not in manifest.info and manifest.info["connection"] == label
-            )
-        ]
-        named = client.identify(question.told["question"])
-        same = [base for base in ours if base.info.get("question") == named]
-        if ours and not same:
-            raise SnapshotError(_mismatch(root, ours[-1], question))
-        return same[-1] if same else None
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """What it tells of the connection's fetch."""
-        info = self.manifest.info
-        return info if self.connection is None else info_of(info, self.connection)
-
-    @property
-    def parts(self) -> list[Like]:
-        """The connection's parts, in the sequence of their orders."""
-        parts = enumerate(self.manifest.parts)
-        return [
-            Like(self.path, place, part)
-            for place, part in parts
-            if part.connection == self.connection
-        ]
-
-    @property
-    def root(self) -> Path:
-        """The folder of all snapshots."""
-        return self.path.parent
-
-    @property
-    def name(self) -> str:
-        """The snapshot's name."""
-        return self.path.name
-
-    @property
-    def orders(self) -> int:
-        """How many orders it has."""
-        return sum(each.part.files["orders"].rows for each in self.parts)
-
-    def missing(self, stamp: str) -> int:
-        """How many of its orders do not have a stamp."""
-        return sum(stamps.null_count for stamps in self._stamps[stamp])
-
-    def watermark(self, stamp: str) -> datetime:
-        """Give a time up to which all changes are in it, by the clock of that stamp.
-
-        Not after the begin of its fetch, nor after the first page that it took from disk, as
-        what was read first may have changed before the end; nor after any stamp that was seen,
-        as the server's clock may be behind ours.
-        """
-        info = self.info
-        began = min(datetime.fromisoformat(info[name]) for name in ("began", "fetched_at"))
-        greatest = (pc.max(stamps).as_py() for stamps in self._stamps[stamp])
-        seen = [each for each in greatest if each is not None]
-        return min(began, max(seen, default=began)).astimezone(UTC)
-
-    @cached_property
-    def _stamps(self) -> dict[str, list[pa.ChunkedArray]]:
-        places = [each.place for each in self.parts]
-        return {
-            stamp: [parquet.read_column(self.path, place, stamp) for place in places]
-            for stamp in ("trackstar_updated_date", "updated_date")
-        }
 
 
 class Upsert:
@@ -305,26 +191,3 @@ def _without_twins(fresh: _Tables) -> dict[str, pa.Table]:
 
 def _count(mask: pa.ChunkedArray) -> int:
     return int(pc.sum(mask, min_count=0).as_py())
-
-
-def _mismatch(root: Path, newest: Base, question: Question) -> str:
-    info = newest.info
-    if info.get("question") is None:
-        return (
-            f"{newest.path} does not tell which question it answers (an older version of this "
-            f"package wrote it, or its frames were not fetched); sync under another root"
-        )
-    was, now = (
-        {name: told.get(name) for name in ("filters", "extra_params", "limit", "pii")}
-        for told in (info, question.told)
-    )
-    if was == now:
-        return (
-            f"{newest.path} was fetched with other credentials, or under another key of pii; if "
-            f"it is the same connection, begin anew under another root, and give the client a "
-            f"connection label, which outlives its token"
-        )
-    return (
-        f"the snapshots of this connection under {root} answer another question: the newest "
-        f"{was}, and not {now}; ask the same on every call, or sync under another root"
-    )

@@ -1,8 +1,11 @@
+from datetime import UTC, datetime
+
 import pandas as pd
 import pytest
 
 from trackstar_frames import OrderFrames, SlaPolicy, compliance_rate, late_orders
 from trackstar_frames import ship_date_compliance as judge
+from trackstar_frames.sandbox import Sandbox
 
 AS_OF = "2026-03-10T12:00:00Z"
 DUE = {"required_ship_date": "2026-03-08T12:00:00Z", "created_date": "2026-03-01T12:00:00Z"}
@@ -126,8 +129,9 @@ def test_types_do_not_depend_on_the_data(rows):
     assert late.dtypes.iloc[7:].astype(str).tolist() == kinds
 
 
-def test_the_list_is_as_long_as_the_count_says(some_orders):
-    frame = OrderFrames.from_json(some_orders).orders
+def test_the_list_is_as_long_as_the_count_says():
+    with Sandbox(orders=350, seed=7, now=datetime(2026, 3, 4, 12, tzinfo=UTC)) as sandbox:
+        frame = OrderFrames.from_json(sandbox.orders).orders
     as_of = frame["created_date"].quantile(0.7)
     for policy in (SlaPolicy(), SlaPolicy.d2c_noon_cut_off(), SlaPolicy.b2b_four_business_days()):
         rates = compliance_rate(frame, policy=policy, as_of=as_of)

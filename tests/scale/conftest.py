@@ -89,7 +89,11 @@ def start_cluster(tmp_path_factory, variables):
     @contextmanager
     def start(sandbox, workers=2, **given):
         given = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0"} | given
-        told = variables(sandbox) | {"TRACKSTAR_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+        told = (
+            variables(sandbox)
+            | sandbox.environment
+            | {"TRACKSTAR_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+        )
         with (
             pytest.MonkeyPatch.context() as patch,
             dask.config.set(LEASES),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +61,9 @@ def demo(given: argparse.Namespace) -> None:
 def fetch(given: argparse.Namespace) -> None:
     """Fetch orders with the credentials of the environment."""
     asked = _asked(given)
-    with _client(given) as client:
+    with _whom(given) as whom:
         frames = tf.fetch_orders(
-            client=client,
+            **whom,
             limit=given.limit,
             offline=given.offline,
             snapshot=given.snapshot,
@@ -79,16 +81,16 @@ def fetch(given: argparse.Namespace) -> None:
 def export(given: argparse.Namespace) -> None:
     """Fetch orders straight to one more snapshot, however many there are."""
     asked = _asked(given)
-    with _client(given) as client:
-        snapshot = tf.export_orders(given.root, client=client, limit=given.limit, **asked)
+    with _whom(given) as whom:
+        snapshot = tf.export_orders(given.root, **whom, limit=given.limit, **asked)
     say(f"exported to {snapshot.path} with {snapshot.info['requests']:,} requests")
 
 
 def sync(given: argparse.Namespace) -> None:
     """Ask for what has changed, and write the whole as one more snapshot."""
     asked = _asked(given)
-    with _client(given) as client:
-        snapshot = tf.sync_orders(given.root, client=client, overlap=given.overlap, **asked)
+    with _whom(given) as whom:
+        snapshot = tf.sync_orders(given.root, **whom, overlap=given.overlap, **asked)
     done = snapshot.info["sync"]
     counts = ", ".join(f"{done[name]:,} {name}" for name in ("new", "changed", "unchanged"))
     say(f"synced to {snapshot.path} with {snapshot.info['requests']:,} requests: {counts}")
@@ -110,11 +112,11 @@ def sandbox(given: argparse.Namespace) -> None:
         seed=given.seed,
         rate_limit=given.rate_limit or None,
         latency=given.latency,
+        tokens=given.tokens,
         port=given.port,
     ) as sandbox:
-        say(f"export TRACKSTAR_BASE_URL={sandbox.base_url}")
-        say(f"export TRACKSTAR_API_KEY={sandbox.api_key}")
-        say(f"export TRACKSTAR_ACCESS_TOKEN={sandbox.access_token}")
+        for name, value in sandbox.environment.items():
+            say(f"export {name}={value}")
         say(f"# {given.orders:,} made-up orders; stop with Ctrl-C")
         try:
             threading.Event().wait()
@@ -135,8 +137,28 @@ def cache(given: argparse.Namespace) -> None:
         cache.close()
 
 
-def _client(given: argparse.Namespace) -> tf.TrackstarClient:
-    return tf.TrackstarClient(connection=given.connection)
+@contextmanager
+def _whom(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Tell whom to ask: one connection, or several."""
+    if given.connections:
+        named = dict(map(_source, given.connections))
+        if len(named) < len(given.connections):
+            raise tf.SettingsError("--connections names a label twice; give each its own")
+        yield {"connections": named}
+        return
+    with tf.TrackstarClient(connection=given.connection) as client:
+        yield {"client": client}
+
+
+def _source(text: str) -> tuple[str, str]:
+    """Read ``label=variable``; never shown where it cannot be, as it may be a token."""
+    label, equals, variable = text.partition("=")
+    if not (equals and variable):
+        raise tf.SettingsError(
+            "--connections takes LABEL=VARIABLE, where the variable of the environment holds the "
+            "token, and is never the token itself"
+        )
+    return label, variable
 
 
 def _asked(given: argparse.Namespace) -> dict[str, Any]:

@@ -64,6 +64,9 @@ def make_parser() -> argparse.ArgumentParser:
     sandbox.add_argument(
         "--rate-limit", type=int, default=10, help="requests a second, 0 for no limit (%(default)s)"
     )
+    sandbox.add_argument(
+        "--tokens", type=_count, default=1, help="connections, with other orders each (%(default)s)"
+    )
     sandbox.add_argument("--latency", type=float, default=0.0, help="seconds for each answer")
 
     cache = _command(commands, "cache", _commands.cache)
@@ -91,7 +94,14 @@ def _add_fetch_options(command: argparse.ArgumentParser, *, refresh: str) -> Non
     command.add_argument(
         "--workers", type=int, default=8, help="pages on their way at a time (%(default)s)"
     )
-    command.add_argument("--connection", help="a label for the data")
+    whose = command.add_mutually_exclusive_group()
+    whose.add_argument("--connection", help="a label for the data")
+    whose.add_argument(
+        "--connections",
+        action="append",
+        metavar="LABEL=VARIABLE",
+        help="one of several connections, and the variable that holds its token; repeat it",
+    )
     command.add_argument("--refresh", action="store_true", help=refresh)
     command.add_argument(
         "--pii",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import pandas as pd
 
 from trackstar_frames.dtypes import own_types
 from trackstar_frames.errors import one_of
+from trackstar_frames.measures._partitions import Partitioned, is_partitioned
 from trackstar_frames.measures._provenance import fetched_at
 
 __all__ = [
@@ -26,30 +27,31 @@ __all__ = [
     "moment_of",
     "own_texts",
     "require",
-    "require_once",
     "texts",
 ]
 
 
-def require(frame: object, columns: Iterable[str], *, source: str, name: str = "orders") -> None:
-    """Raise unless `frame` is a DataFrame with these columns."""
-    if not isinstance(frame, pd.DataFrame):
+def require(
+    frame: object,
+    columns: Iterable[str],
+    *,
+    source: str,
+    name: str = "orders",
+    lazy: bool = False,
+) -> None:
+    """Raise unless `frame` is a DataFrame, of Dask too if `lazy`, with these columns."""
+    if is_partitioned(frame):
+        if not lazy:
+            raise TypeError(
+                f"{name} is a Dask frame, and this needs all its rows at once; pass what "
+                f".compute() makes of it, or of the rows and columns that you need"
+            )
+    elif not isinstance(frame, pd.DataFrame):
         raise TypeError(f"{name} is a {type(frame).__name__}; pass the DataFrame of {source}")
     missing = [each for each in dict.fromkeys(columns) if each not in frame.columns]
     if missing:
         listed = ", ".join(map(repr, missing))
         raise ValueError(f"{name} lacks {listed}; pass the frame of {source} with these columns")
-
-
-def require_once(frame: pd.DataFrame, name: str) -> None:
-    """Raise unless each id stands in `frame` once."""
-    ids = column(frame, "id")
-    if not ids.is_unique:
-        twice = ids[ids.duplicated()].iloc[0]
-        raise ValueError(
-            f"{name} has more than one row of the order {twice!r}; pass one row per order, of one "
-            f"connection at a time"
-        )
 
 
 def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
@@ -90,7 +92,7 @@ def choice(name: str, value: object, allowed: Iterable[str]) -> str:
     return value
 
 
-def by_columns(frame: pd.DataFrame, by: str | Sequence[str] | None) -> list[str]:
+def by_columns(frame: pd.DataFrame | Partitioned, by: str | Sequence[str] | None) -> list[str]:
     """Return the columns to group by as a list; all of them are in `frame`."""
     if by is None:
         return []
@@ -120,11 +122,18 @@ def instant(name: str, value: object) -> pd.Timestamp:
     return stamp.as_unit("us")
 
 
-def moment_of(orders: pd.DataFrame, as_of: object, *, stacklevel: int = 3) -> pd.Timestamp:
+def moment_of(
+    orders: pd.DataFrame | Partitioned, as_of: object, *, stacklevel: int = 3
+) -> pd.Timestamp:
     """Read `as_of`, by default when the orders were fetched; unknown: now, with a warning."""
     if as_of is not None:
         return instant("as_of", as_of)
-    known = fetched_at(orders)
+    if is_partitioned(orders):
+        raise ValueError(
+            "as_of has no default here, as a Dask frame does not say when it was fetched; pass "
+            "as_of, such as the fetched_at of the snapshot's info"
+        )
+    known = fetched_at(cast("pd.DataFrame", orders))
     if known is not None:
         return instant("fetched_at", known)
     warnings.warn(

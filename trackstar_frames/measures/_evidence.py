@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import blank, column, texts
-from trackstar_frames.measures._filling import Tables, within_order
+from trackstar_frames.measures._filling import within_order
 from trackstar_frames.measures._judging import required_times
+from trackstar_frames.measures._keys import key
+from trackstar_frames.measures._tables import Tables
 from trackstar_frames.measures._time import Array, Zones, instants
 
 __all__ = ["Evidence"]
@@ -28,6 +30,11 @@ class Evidence:
         self.orders, self.now = orders, now
         self._frames, self._zones = frames, zones
         self._stamps: dict[str, Array] = {}
+
+    @cached_property
+    def ids(self) -> pd.Index:
+        """What names each order."""
+        return key(self.orders, "id")
 
     @cached_property
     def everyone(self) -> Array:
@@ -123,13 +130,8 @@ class Evidence:
         rows = getattr(self._frames, "problems", None)
         return None if rows is None else int(rows["order_id"].isna().sum())
 
-    @cached_property
-    def _ids(self) -> pd.Index:
-        ids: pd.Index = pd.Index(column(self.orders, "id"))
-        return ids
-
     def _with_order(self, rows: pd.DataFrame, **columns: Any) -> pd.DataFrame:
-        order = self._ids.get_indexer(pd.Index(column(rows, "order_id")))
+        order = self.ids.get_indexer(key(rows, "order_id"))
         found = pd.DataFrame({"order": order, **columns})
         return found[order >= 0].reset_index(drop=True)
 

@@ -2,64 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
-
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import column, require, require_once, texts
+from trackstar_frames.measures._checks import column, texts
+from trackstar_frames.measures._keys import key
+from trackstar_frames.measures._tables import Tables
 from trackstar_frames.measures._time import Array, instants
 
-__all__ = ["Tables", "check_tables", "fill", "within_order"]
+__all__ = ["fill", "within_order"]
 
-_CHILDREN = {
-    "line_items": ("order_id", "line_index", "product_id", "sku", "quantity"),
-    "shipments": ("order_id", "shipment_index", "status", "shipped_date"),
-    "shipment_line_items": (
-        "order_id",
-        "shipment_index",
-        "inventory_item_id",
-        "sku",
-        "quantity",
-        "parent_product_id",
-    ),
-}
 # From here on, float64 no longer holds every whole number.
 _EXACT = 2**53
-
-
-class Tables(Protocol):
-    """What is read of an `OrderFrames`."""
-
-    @property
-    def orders(self) -> pd.DataFrame:
-        """One row per order."""
-
-    @property
-    def line_items(self) -> pd.DataFrame:
-        """One row per ordered line."""
-
-    @property
-    def shipments(self) -> pd.DataFrame:
-        """One row per shipment."""
-
-    @property
-    def shipment_line_items(self) -> pd.DataFrame:
-        """One row per shipped line."""
-
-
-def check_tables(frames: object) -> Tables:
-    """Raise unless `frames` has the tables and columns to match by, and each order once."""
-    if not all(hasattr(frames, name) for name in ("orders", *_CHILDREN)):
-        raise TypeError(
-            f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders or "
-            f"read_snapshot (of a Snapshot, what its .read() gives): orders alone have no lines"
-        )
-    tables = cast("Tables", frames)
-    for name, columns in {"orders": ("id",), **_CHILDREN}.items():
-        require(getattr(tables, name), columns, source="an OrderFrames", name=f"frames.{name}")
-    require_once(tables.orders, "frames.orders")
-    return tables
 
 
 def fill(frames: Tables, until: Array) -> pd.DataFrame:
@@ -80,7 +34,7 @@ def fill(frames: Tables, until: Array) -> pd.DataFrame:
         units_filled, units_shipped, kit_units, unmatched_units, and undated (shipments, not
         cancelled, without a shipped_date).
     """
-    ids = pd.Index(column(frames.orders, "id"))
+    ids = key(frames.orders, "id")
     lines, shipments = _lines(frames.line_items, ids), _shipments(frames.shipments, ids)
     shipped = _shipped(frames.shipment_line_items, ids, shipments, until)
     _match(lines, shipped)
@@ -113,7 +67,7 @@ def _lines(items: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
     units = _quantities(items, "line_items")
     lines = pd.DataFrame(
         {
-            "order": ids.get_indexer(pd.Index(column(items, "order_id"))),
+            "order": ids.get_indexer(key(items, "order_id")),
             "place": _whole(items, "line_index"),
             "sku": texts(items, "sku").array,
             "product": texts(items, "product_id").array,
@@ -130,7 +84,7 @@ def _shipments(shipments: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
     stamps = instants(shipments, "shipped_date")
     read = pd.DataFrame(
         {
-            "order": ids.get_indexer(pd.Index(column(shipments, "order_id"))),
+            "order": ids.get_indexer(key(shipments, "order_id")),
             "place": _whole(shipments, "shipment_index"),
             "shipped": stamps,
             "undated": np.isnat(stamps),
@@ -147,7 +101,7 @@ def _shipped(
 
     Those are kept because they tell what a kit is made of.
     """
-    order = ids.get_indexer(pd.Index(column(items, "order_id")))
+    order = ids.get_indexer(key(items, "order_id"))
     place = _whole(items, "shipment_index")
     width = max(place.max(initial=0), shipments["place"].max() if len(shipments) else 0) + 1
     held = (shipments["order"] * width + shipments["place"]).to_numpy()

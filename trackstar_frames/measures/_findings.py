@@ -10,6 +10,7 @@ import pandas as pd
 
 from trackstar_frames.measures._checks import blank, column
 from trackstar_frames.measures._evidence import Evidence
+from trackstar_frames.measures._keys import whose
 from trackstar_frames.measures._time import Array
 from trackstar_frames.schema import LIFECYCLE
 
@@ -161,7 +162,7 @@ def status_unknown(seen: Evidence) -> Finding:
 
 def order_number_twice(seen: Evidence) -> Finding:
     """Look for numbers that several orders of a customer have."""
-    names = ("warehouse_customer_id", "order_number")
+    names = (*whose(seen.orders), "warehouse_customer_id", "order_number")
     numbers = pd.DataFrame({name: column(seen.orders, name).array for name in names})
     return _among(~blank(numbers["order_number"]), numbers.duplicated(keep=False).to_numpy())
 

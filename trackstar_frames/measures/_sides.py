@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from trackstar_frames.measures._checks import instant, require, require_once
+from trackstar_frames.measures._checks import instant, require
+from trackstar_frames.measures._keys import require_alike, require_once
 
 __all__ = ["as_ofs", "check_sides"]
 
 
 def check_sides(old: pd.DataFrame, new: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Raise unless both frames have these columns, and each id once."""
-    for name, frame in (("old", old), ("new", new)):
+    """Raise unless both frames have these columns, and each order once."""
+    sides = {"old": old, "new": new}
+    for name, frame in sides.items():
         require(frame, ["id", *columns], source="fetch_orders_df", name=name)
         require_once(frame, name)
+    require_alike(sides)
 
 
 def as_ofs(old: object, new: object) -> dict[str, str | None]:

@@ -8,9 +8,22 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import column
+from trackstar_frames.measures._partitions import stacked
 from trackstar_frames.measures._time import Array, Period
 
-__all__ = ["SMALL", "Z95", "coded", "grid", "grouped", "is_small", "tally", "totals", "wilson"]
+__all__ = [
+    "SMALL",
+    "Z95",
+    "coded",
+    "grid",
+    "grouped",
+    "is_small",
+    "regrouped",
+    "summed",
+    "tally",
+    "totals",
+    "wilson",
+]
 
 #: How many standard deviations a 95 % interval reaches to each side.
 Z95 = 1.959963984540054
@@ -36,8 +49,9 @@ def tally(
     by: Sequence[str] = (),
     stamps: Array | None = None,
     period: Period | None = None,
+    weights: Array | None = None,
 ) -> tuple[Array, pd.Index]:
-    """Count each code in each group and period.
+    """Count each code in each group and period; a row as often as its weight says.
 
     Every group gets every period from the first to the last, so that a gap shows as zeros, and
     one more, NaT, if any of its rows has no stamp. Nothing is left out: the counts sum to the rows.
@@ -57,7 +71,8 @@ def tally(
             f"longer freq or fewer groups, or look for a stray date: {starts[0]} to {starts[-2]}"
         )
     cells = (groups * columns + places) * width + codes
-    counts = np.bincount(cells, minlength=rows * columns * width).reshape(-1, width)
+    counts = np.bincount(cells, weights, minlength=rows * columns * width)
+    counts = counts.astype(np.int64, copy=False).reshape(-1, width)
     if period is None:
         return counts, _labels(keys, by)
     kept = np.tile(~np.isnat(starts), rows) | (counts.sum(axis=1) > 0)
@@ -68,9 +83,16 @@ def tally(
 
 def totals(frame: pd.DataFrame, amounts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Sum whole numbers, a row of `amounts` for each of the frame, in each group."""
-    groups, keys = grouped(frame, by)
-    sums = amounts.groupby(groups).sum().reindex(range(len(keys)), fill_value=0)
+    keys, sums = summed(frame, amounts, by)
     return sums.set_axis(_labels(keys, by))
+
+
+def summed(
+    frame: pd.DataFrame, amounts: pd.DataFrame, by: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a row of keys for each group, and the sums as `totals` gives them."""
+    groups, keys = grouped(frame, by)
+    return keys, amounts.groupby(groups).sum().reindex(range(len(keys)), fill_value=0)
 
 
 def grouped(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Array, pd.DataFrame]:
@@ -82,6 +104,14 @@ def grouped(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Array, pd.DataFrame
     groups = keys.groupby(list(by), dropna=False, observed=True).ngroup().to_numpy()
     first = np.unique(groups, return_index=True)[1]
     return groups, keys.iloc[first]
+
+
+def regrouped(parts: Sequence[pd.DataFrame], by: Sequence[str]) -> tuple[list[Array], pd.DataFrame]:
+    """Return, for the groups of each part, their numbers among the groups of all, and the keys."""
+    whole = stacked(parts)
+    groups, keys = grouped(whole, by)
+    keys.attrs = dict(whole.attrs)
+    return np.split(groups, np.cumsum([len(part) for part in parts])[:-1]), keys
 
 
 def grid(keys: pd.DataFrame, by: Sequence[str], last: pd.Index, width: int) -> pd.Index:

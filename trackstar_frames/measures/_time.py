@@ -157,6 +157,13 @@ class Period:
         units = stamps.astype(f"M8[{self.unit}]").astype(np.int64)
         return (units - self.origin) // self.step
 
+    def floor(self, stamps: Array) -> Array:
+        """Return the first moment of the period that holds each moment; NaT of NaT."""
+        known = ~np.isnat(stamps)
+        starts = stamps.copy()
+        starts[known] = self.start(self.number(stamps[known]))
+        return starts
+
     def start(self, numbers: Array) -> Array:
         """Return the first moment of each period."""
         units = numbers * self.step + self.origin

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import by_columns, moment_of, require
-from trackstar_frames.measures._life import FATES, LIFE, OPEN, SHIPPED, closings, fates, units_left
+from trackstar_frames.measures._life import FATES, OPEN
+from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._provenance import tell
-from trackstar_frames.measures._tally import coded, grid, grouped
-from trackstar_frames.measures._time import Array, instants
+from trackstar_frames.measures._tally import grid
+from trackstar_frames.measures._time import Array
+from trackstar_frames.measures._waiting import NEEDED, PACE_DAYS, SHIPPED_SINCE, Waiting, read_open
 from trackstar_frames.measures.status import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
 
@@ -21,18 +23,13 @@ __all__ = ["AGES", "SHIPPED_SINCE", "backlog"]
 #: The buckets of ages, in whole days passed; ``unknown`` without a created_date.
 AGES = ("0-3", "4-7", "8-14", "15-21", "22-30", "31-45", "46+", "unknown")
 
-#: Instead of a status: open at an earlier moment than the data's, and shipped since.
-SHIPPED_SINCE = "(shipped since)"
-
 _DAY = np.timedelta64(1, "D")
 _FLOORS = np.array([0, 4, 8, 15, 22, 31, 46]) * _DAY
 _OPEN_STATUSES = tuple(each for each in LIFECYCLE if each not in ("fulfilled", "cancelled"))
-_NEEDED = (*LIFE, "first_shipped_date", "units_ordered", "units_shipped")
-_PACE_DAYS = 28
 
 
 def backlog(
-    orders: pd.DataFrame,
+    orders: pd.DataFrame | Partitioned,
     *,
     by: str | Sequence[str] | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
@@ -45,7 +42,8 @@ def backlog(
         The frame of `fetch_orders_df`, or rows of it: those shipped in the last 28 days before
         `as_of` too, if the days of work are to mean anything. Read are ``status``,
         ``created_date``, ``first_shipped_date``, ``last_shipped_date``,
-        ``complete_shipped_date``, ``units_ordered`` and ``units_shipped``.
+        ``complete_shipped_date``, ``units_ordered`` and ``units_shipped``. Of a Dask DataFrame,
+        each partition is read where it lies, and only ages and units of open orders are kept.
     by
         A column, or several, to group by. Nulls are a group of their own.
     as_of
@@ -114,47 +112,39 @@ def backlog(
     open    1      5    0     1 9 days          28.0
     picked  1      2    1     0 1 days          28.0
     """
-    require(orders, _NEEDED, source="fetch_orders_df")
+    require(orders, NEEDED, source="fetch_orders_df", lazy=True)
     names = _by(orders, by)
     moment = moment_of(orders, as_of)
     now = np.datetime64(moment.tz_localize(None), "us")
-    fate = fates(orders, now)
-    groups, keys = grouped(orders, names)
-
-    still = fate == OPEN
-    opened = orders[list(_NEEDED)][still]
-    codes, statuses = _statuses(opened, now)
+    found = read_open(orders, names, now)
+    codes, statuses = _placed(found)
     rows = pd.CategoricalIndex(statuses, statuses, ordered=True, name="status")
-    labels = grid(keys, names, rows, len(AGES))
-    table = _counts(opened, groups[still] * len(statuses) + codes, labels, now)
-    since = instants(orders, "complete_shipped_date") > now - _PACE_DAYS * _DAY
-    lately = np.bincount(groups[(fate == SHIPPED) & since], minlength=len(keys))
-    table["pace"] = np.repeat(lately / _PACE_DAYS, len(statuses))
+    labels = grid(found.keys, names, rows, len(AGES))
+    cells = found.opened["group"].to_numpy() * len(statuses) + codes
+    table = _counts(found.opened, cells, labels)
+    table["pace"] = np.repeat(found.shipped / PACE_DAYS, len(statuses))
     table["days_of_work"] = table["n"] / table["pace"].where(table["pace"] > 0)
     told = {
         "as_of": moment.isoformat(),
-        "pace_days": _PACE_DAYS,
-        "shipped": int(lately.sum()),
-        "pace": float(lately.sum() / _PACE_DAYS),
-        "left_out": {name: int((fate == place).sum()) for place, name in enumerate(FATES[:OPEN])},
+        "pace_days": PACE_DAYS,
+        "shipped": int(found.shipped.sum()),
+        "pace": float(found.shipped.sum() / PACE_DAYS),
+        "left_out": {name: int(found.fates[place]) for place, name in enumerate(FATES[:OPEN])},
     }
-    tell(table, orders, "backlog", told)
+    tell(table, found.keys, "backlog", told)
     return table
 
 
-def _by(orders: pd.DataFrame, by: str | Sequence[str] | None) -> list[str]:
+def _by(orders: pd.DataFrame | Partitioned, by: str | Sequence[str] | None) -> list[str]:
     names = by_columns(orders, by)
     if "status" in names:
         raise ValueError(f"by={by!r} names 'status', by which the rows are already; leave it out")
     return names
 
 
-def _statuses(orders: pd.DataFrame, now: np.datetime64) -> tuple[Array, list[str]]:
+def _placed(found: Waiting) -> tuple[Array, list[str]]:
     """Return each open order's place among the statuses, and these in the order of rows."""
-    codes, values = coded(orders, "status")
-    names = [*values, NO_STATUS, SHIPPED_SINCE]
-    codes = np.where(codes < 0, len(values), codes)
-    codes = np.where(closings(orders) > now, len(values) + 1, codes)
+    names, codes = found.statuses, found.opened["status"].to_numpy()
     held = {names[code] for code in np.unique(codes)}
     last = [name for name in (NO_STATUS, SHIPPED_SINCE) if name in held]
     statuses = [*_OPEN_STATUSES, *sorted(held.difference(_OPEN_STATUSES, last)), *last]
@@ -163,18 +153,15 @@ def _statuses(orders: pd.DataFrame, now: np.datetime64) -> tuple[Array, list[str
     return np.array(places)[codes], statuses
 
 
-def _counts(
-    orders: pd.DataFrame, cells: Array, labels: pd.Index, now: np.datetime64
-) -> pd.DataFrame:
+def _counts(opened: pd.DataFrame, cells: Array, labels: pd.Index) -> pd.DataFrame:
     """Count and measure the open orders of each cell."""
     rows = len(labels)
-    units = units_left(orders, now)
+    units, ages = opened["units"].to_numpy(), opened["age"].to_numpy()
     known = ~np.isnan(units)
     sums = np.bincount(cells[known], weights=units[known], minlength=rows)
     table = pd.DataFrame({"n": np.bincount(cells, minlength=rows)}, index=labels)
     table["units"] = sums.astype(np.int64)
     table["units_unknown"] = np.bincount(cells[~known], minlength=rows)
-    ages = now - instants(orders, "created_date")
     buckets = np.bincount(cells * len(AGES) + _buckets(ages), minlength=rows * len(AGES))
     table[list(AGES)] = buckets.reshape(rows, len(AGES))
     dated = ~np.isnat(ages)

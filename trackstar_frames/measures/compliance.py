@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from trackstar_frames.measures._judging import (
     reasons,
     words,
 )
+from trackstar_frames.measures._partitions import Partitioned, empty_of, is_partitioned
 from trackstar_frames.measures._provenance import tell, told_of
 from trackstar_frames.measures._time import TzLike, instants, utc
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
@@ -25,8 +26,12 @@ from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolic
 __all__ = ["OUTCOMES", "judged_by", "one_policy", "ship_date_compliance"]
 
 
+#: A frame of pandas or of Dask; what is made of it is of the same.
+Frame = TypeVar("Frame", bound=pd.DataFrame | Partitioned)
+
+
 def ship_date_compliance(
-    orders: pd.DataFrame,
+    orders: Frame,
     policy: SlaPolicy | None = None,
     *,
     as_of: str | dt.date | np.datetime64 | None = None,
@@ -34,7 +39,7 @@ def ship_date_compliance(
     tz: TzLike | None = None,
     ship_event: ShipEvent | None = None,
     grace: Length | None = None,
-) -> pd.DataFrame:
+) -> Frame:
     """Judge each order by when it was due, as things stood at one moment.
 
     Parameters
@@ -43,20 +48,21 @@ def ship_date_compliance(
         The frame of `fetch_orders_df`, or rows of it. Read are ``status``, ``created_date``,
         ``required_ship_date`` (unless the policy has a cut-off), the shipped date that the
         ship event names (``last_shipped_date`` too for ``"complete"``), the policy's
-        ``clock_start`` and, for a map of zones or holidays, ``warehouse_id``.
+        ``clock_start`` and, for a map of zones or holidays, ``warehouse_id``. Or a Dask
+        DataFrame of these: each partition is judged where it lies, when that is asked for.
     policy
         When orders are due, and what counts as shipped: an `SlaPolicy`.
     as_of
         The moment to judge at; naive means UTC. By default when the data were fetched, from
-        ``orders.attrs``. What happened later has not happened yet, but for cancellations and
-        other statuses: nothing says when those were.
+        ``orders.attrs``, which Dask does not have: give it there. What happened later has not
+        happened yet, but for cancellations and other statuses: nothing says when those were.
     due_day, tz, ship_event, grace
         Without a `policy`: make one of these, as `SlaPolicy` describes them. Where not given,
         ``"auto"``, ``"UTC"``, ``"complete"`` and ``"0s"``.
 
     Returns
     -------
-    pandas.DataFrame
+    pandas.DataFrame, or dask.dataframe.DataFrame of one
         One row per order, with the columns and index of `orders`, and (anew, if there):
 
         - ``due_at`` (datetime64[us, UTC]): without the grace; null where it cannot be told.
@@ -76,7 +82,7 @@ def ship_date_compliance(
     TypeError, ValueError
         For an argument of the wrong kind or value, a field of a policy beside a policy, a
         column that is missing or holds no moments, and warehouses that the policy does not
-        know; before any work.
+        know; before any work, or of what only the values tell, when Dask comes to them.
 
     Warns
     -----
@@ -114,8 +120,15 @@ def ship_date_compliance(
     '2026-03-03 04:59:59.999999+00:00'
     """
     held_to = one_policy(policy, due_day=due_day, tz=tz, ship_event=ship_event, grace=grace)
-    require(orders, needed(held_to), source="fetch_orders_df")
+    require(orders, needed(held_to), source="fetch_orders_df", lazy=True)
     moment = moment_of(orders, as_of)
+    if is_partitioned(orders):
+        empty = _judge(empty_of(orders), held_to, moment)
+        return cast("Frame", orders.map_partitions(_judge, held_to, moment, meta=empty))
+    return cast("Frame", _judge(cast("pd.DataFrame", orders), held_to, moment))
+
+
+def _judge(orders: pd.DataFrame, held_to: SlaPolicy, moment: pd.Timestamp) -> pd.DataFrame:
     now = np.datetime64(moment.tz_localize(None), "us")
 
     due = due_times(orders, held_to)
@@ -156,8 +169,8 @@ def one_policy(policy: SlaPolicy | None, **loose: Any) -> SlaPolicy:
 
 
 def judged_by(
-    orders: pd.DataFrame, policy: SlaPolicy | None, as_of: object, *, stacklevel: int = 3
-) -> pd.DataFrame:
+    orders: Frame, policy: SlaPolicy | None, as_of: object, *, stacklevel: int = 3
+) -> Frame:
     """Judge orders; a frame that has been judged is taken if that was by the same policy.
 
     Raises
@@ -165,16 +178,27 @@ def judged_by(
     ValueError
         If it was not, or as of another moment, or if that is not known.
     """
-    require(orders, [], source="fetch_orders_df")
+    require(orders, [], source="fetch_orders_df", lazy=True)
     if "outcome" not in orders.columns:
         moment = moment_of(orders, as_of, stacklevel=stacklevel + 1)
         return ship_date_compliance(orders, policy, as_of=moment)
     if policy is None and as_of is None:
         return orders
-    held_to, told = one_policy(policy) if policy else None, told_of(orders, "compliance")
+    held_to = one_policy(policy) if policy else None
+    when = None if as_of is None else instant("as_of", as_of)
+    if is_partitioned(orders):
+        checked = orders.map_partitions(_checked, held_to, when, meta=empty_of(orders))
+        return cast("Frame", checked)
+    return cast("Frame", _checked(cast("pd.DataFrame", orders), held_to, when))
+
+
+def _checked(
+    orders: pd.DataFrame, held_to: SlaPolicy | None, when: pd.Timestamp | None
+) -> pd.DataFrame:
+    told = told_of(orders, "compliance")
     if told is None or (held_to and SlaPolicy.from_json(told) != held_to):
         known = "an unknown policy" if told is None else f"another policy: {told.get('text')!r}"
-    elif as_of is not None and instant("as_of", as_of) != instant("as_of", told["as_of"]):
+    elif when is not None and when != instant("as_of", told["as_of"]):
         known = f"this policy, but as of {told['as_of']}"
     else:
         return orders

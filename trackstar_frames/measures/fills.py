@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from functools import partial
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import by_columns, has_status, moment_of, require
-from trackstar_frames.measures._filling import Tables, check_tables, fill
+from trackstar_frames.measures._filling import fill
+from trackstar_frames.measures._keys import require_once
+from trackstar_frames.measures._partitions import Partitioned, from_each, stacked
 from trackstar_frames.measures._provenance import tell
-from trackstar_frames.measures._tally import is_small, totals, wilson
+from trackstar_frames.measures._tables import (
+    Tables,
+    TablesOf,
+    are_partitioned,
+    check_columns,
+    columns_of,
+)
+from trackstar_frames.measures._tally import is_small, summed, totals, wilson
 from trackstar_frames.measures._time import Array, instants
 
 __all__ = ["fill_rates"]
 
+_NEEDED = ("status", "created_date")
 # Why an order is in no rate; where several hold, the first is given.
 _LEFT_OUT = ("created after as_of", "cancelled", "nothing ordered")
 
 
 def fill_rates(
-    frames: Tables,
+    frames: Tables | TablesOf[Partitioned],
     by: str | Sequence[str] | None = None,
     *,
     as_of: str | dt.date | np.datetime64 | None = None,
@@ -39,7 +52,9 @@ def fill_rates(
     frames
         The `OrderFrames` of `fetch_orders`, `read_snapshot` or ``Snapshot.read()``, or any
         object with such ``orders``, ``line_items``, ``shipments`` and ``shipment_line_items``.
-        Of the lines, those of ``orders`` are read, which may be some rows of all.
+        Of the lines, those of ``orders`` are read, which may be some rows of all. The four may
+        be Dask DataFrames, if partitions at one place are of the same orders, each of which is
+        in one partition only: they are matched where they lie.
     by
         A column of ``orders``, or several, to group by. Nulls are a group of their own.
     as_of
@@ -108,27 +123,54 @@ def fill_rates(
        lines  line_rate  order_rate  unit_rate
     0      3       0.67         0.0       0.85
     """
-    tables = check_tables(frames)
-    orders = tables.orders
-    require(orders, ["status", "created_date"], source="an OrderFrames", name="frames.orders")
+    orders = check_columns(frames, lazy=True).orders
+    require(orders, _NEEDED, source="an OrderFrames", name="frames.orders", lazy=True)
     groups = by_columns(orders, by)
     moment = moment_of(orders, as_of)
     now = np.datetime64(moment.tz_localize(None), "us")
+    if are_partitioned(frames):
+        columns = columns_of(frames, [*_NEEDED, *groups])
+        tables = [getattr(frames, name)[names] for name, names in columns.items()]
+        parts = from_each(tables, partial(_in_partition, [*columns], groups, now))
+        rows, counts = stacked([keys for keys, _ in parts]), pd.concat([sums for _, sums in parts])
+    else:
+        rows, counts = _counts(cast("Tables", frames), now)
+    sums = totals(rows, counts, groups)
+    table = _rates(sums)
+    words = [*_LEFT_OUT, "lines_void", "lines_unknown"]
+    found = {word: int(sums[word].sum()) for word in words}
+    told = {
+        "as_of": moment.isoformat(),
+        "left_out": {word: found[word] for word in _LEFT_OUT},
+        "lines_left_out": found["lines_void"],
+        "lines_unknown": found["lines_unknown"],
+    }
+    tell(table, rows, "fill_rates", told)
+    return table
+
+
+def _counts(tables: Tables, now: np.datetime64) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the orders, and what is counted of each: nothing, if it is left out, but why."""
+    orders = tables.orders
+    require_once(orders, "frames.orders")
     filled = fill(tables, np.full(len(orders), now))
     why = _left_out(orders, filled, now)
     counted = (why < 0).astype(np.int64)
     whole = (filled["lines"] == filled["lines_filled"]).astype(np.int64)
     counts = filled.assign(orders=1, orders_filled=whole).mul(counted, axis=0)
-    counts["left_out"] = 1 - counted
-    table = _rates(totals(orders, counts, groups))
-    told = {
-        "as_of": moment.isoformat(),
-        "left_out": {word: int((why == code).sum()) for code, word in enumerate(_LEFT_OUT)},
-        "lines_left_out": int(counts["lines_void"].sum()),
-        "lines_unknown": int(counts["lines_unknown"].sum()),
-    }
-    tell(table, orders, "fill_rates", told)
-    return table
+    reasons = {word: (why == code).astype(np.int64) for code, word in enumerate(_LEFT_OUT)}
+    return orders, counts.assign(left_out=1 - counted, **reasons)
+
+
+def _in_partition(
+    names: Sequence[str], groups: Sequence[str], now: np.datetime64, *parts: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the groups of a partition's orders, and the sums of each."""
+    tables = SimpleNamespace(**dict(zip(names, parts, strict=True)))
+    orders, counts = _counts(tables, now)
+    keys, sums = summed(orders, counts, groups)
+    keys.attrs = dict(orders.attrs)
+    return keys, sums
 
 
 def _left_out(orders: pd.DataFrame, filled: pd.DataFrame, now: np.datetime64) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import column, instant, require
+from trackstar_frames.measures._keys import whose
 from trackstar_frames.measures._life import LIFE, numbers, units_left
 from trackstar_frames.measures._provenance import tell, told_of
 from trackstar_frames.measures._time import Array
@@ -49,7 +50,8 @@ def late_orders(
         One row per late order, with a RangeIndex; ties keep the order of `orders`.
 
         - ``id``, ``order_number``, ``warehouse_id``, ``warehouse_customer_id``, ``channel``
-          (str), ``status`` (as in `orders`): which order it is, and where it stands.
+          (str), ``status`` (as in `orders`): which order it is, and where it stands. Before
+          them ``connection`` (str), where `orders` are of several.
         - ``outcome`` (ordered categorical): ``late_open`` or ``late_shipped``.
         - ``due_at`` (datetime64[us, UTC]), ``due_local`` (datetime64[us]): when it was due, the
           latter as the clock on the warehouse's wall showed it.
@@ -115,7 +117,7 @@ def _table(late: pd.DataFrame, now: np.datetime64) -> pd.DataFrame:
     whole = np.where(ordered > 0, ordered, np.nan)
     return pd.DataFrame(
         {
-            **{name: column(late, name).array for name in _NAMES},
+            **{name: column(late, name).array for name in (*whose(late), *_NAMES)},
             **{name: late[name].array for name in ("outcome", "due_at")},
             "due_local": due_walls(late),
             "lateness": late["lateness"].array,

@@ -5,25 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import (
-    blank,
-    by_columns,
-    column,
-    moment_of,
-    own_texts,
-    require,
-    require_once,
-)
+from trackstar_frames.measures._checks import blank, by_columns, moment_of, own_texts, require
 from trackstar_frames.measures._evidence import Evidence
-from trackstar_frames.measures._filling import Tables, check_tables
 from trackstar_frames.measures._findings import Finding
+from trackstar_frames.measures._keys import require_alike, require_once
+from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures._provenance import tell
 from trackstar_frames.measures._quality import CHECKS, READ
+from trackstar_frames.measures._tables import Tables, check_tables
 from trackstar_frames.measures._tally import grid, grouped
 from trackstar_frames.measures._time import Array, TzLike, Zones
 
@@ -74,7 +68,8 @@ def data_quality(
           ``shipment_line_items``.
         - ``detail`` (str): what was met, and how often: columns, statuses, paths; the ten most
           frequent. Null where there is nothing to list.
-        - ``examples`` (lists of str): ids of orders affected, the first ones of ``orders``.
+        - ``examples`` (lists of str): ids of orders affected, the first ones of ``orders``; of
+          several connections, ``connection/id``.
         - ``meaning`` (str): what is wrong, and what comes of it.
 
         ``attrs["trackstar"]["data_quality"]`` tells as_of, the zones, ``not_looked_for`` (the
@@ -140,7 +135,7 @@ def data_quality(
     rows = pd.CategoricalIndex(checks, checks, ordered=True, name=_CHECK)
     labels = grid(keys, names, rows, _COLUMNS)
     table = _counts(findings, groups, len(keys)).set_axis(labels)
-    ids = column(orders, "id").to_numpy(dtype=object)
+    ids = seen.ids.to_numpy(dtype=object)
     details = [_details(each, groups, len(keys)) for each in findings]
     first = [_first(each, groups, len(keys), ids, most) for each in findings]
     table["table"] = own_texts([check.table for check in CHECKS] * len(keys)).array
@@ -160,16 +155,18 @@ def data_quality(
 
 def _given(frames: Any) -> tuple[pd.DataFrame, Tables | None]:
     """Tell orders from whole frames, and check what is there."""
-    if isinstance(frames, pd.DataFrame):
+    if isinstance(frames, pd.DataFrame) or is_partitioned(frames):
         require(frames, READ, source="fetch_orders_df")
-        require_once(frames, "orders")
-        return frames, None
+        orders = cast("pd.DataFrame", frames)
+        require_once(orders, "orders")
+        return orders, None
     tables = check_tables(frames)
     needed: dict[str, Sequence[str]] = {"orders": READ, "shipments": ["warehouse_id"]}
     if getattr(tables, "problems", None) is not None:
         needed["problems"] = ["order_id", "path", "message"]
     for name, columns in needed.items():
         require(getattr(tables, name), columns, source="an OrderFrames", name=f"frames.{name}")
+    require_alike({f"frames.{name}": getattr(tables, name) for name in needed})
     return tables.orders, tables
 
 

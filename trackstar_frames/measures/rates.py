@@ -5,15 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from trackstar_frames.measures._alike import Rows, joined, rows_in
 from trackstar_frames.measures._checks import by_columns, choice, require
-from trackstar_frames.measures._judging import OUTCOMES
+from trackstar_frames.measures._judging import OUTCOMES, needed
+from trackstar_frames.measures._partitions import Partitioned, is_partitioned
 from trackstar_frames.measures._provenance import tell, told_of
 from trackstar_frames.measures._tally import coded, is_small, tally, wilson
-from trackstar_frames.measures._time import Array, Zones, instants, local, period
+from trackstar_frames.measures._time import Array, Period, Zones, instants, local, period
 from trackstar_frames.measures.compliance import judged_by
 from trackstar_frames.measures.policy import SlaPolicy
 
@@ -21,7 +24,7 @@ __all__ = ["compliance_rate", "due_walls", "rates", "warn_if_lost"]
 
 
 def compliance_rate(
-    compliance: pd.DataFrame,
+    compliance: pd.DataFrame | Partitioned,
     by: str | Sequence[str] | None = None,
     freq: str | None = None,
     *,
@@ -37,7 +40,8 @@ def compliance_rate(
     Parameters
     ----------
     compliance
-        The frame of `ship_date_compliance`, or rows of it; with a `policy`, plain orders too.
+        The frame of `ship_date_compliance`, or rows of it; with a `policy`, plain orders too. Of
+        a Dask DataFrame of either, each partition is counted where it lies.
     by
         A column, or several, to group by. Nulls are a group of their own.
     freq
@@ -96,19 +100,58 @@ def compliance_rate(
     1     web  2        1             1   0.5   True
     """
     if policy is None:
-        require(compliance, ["outcome"], source="ship_date_compliance", name="compliance")
+        require(
+            compliance, ["outcome"], source="ship_date_compliance", name="compliance", lazy=True
+        )
     judged = judged_by(compliance, policy, as_of)
-    warn_if_lost(judged)
-    return rates(judged, by, freq)
+    groups, span = by_columns(judged, by), None if freq is None else period(freq)
+    if is_partitioned(compliance) and policy is not None:
+        judged = judged_by(_read_only(compliance, policy, groups), policy, as_of)
+    rows = _rows(judged, groups, span)
+    warn_if_lost(rows.frame)
+    return _table(rows, groups, span)
 
 
 def rates(judged: pd.DataFrame, by: str | Sequence[str] | None, freq: str | None) -> pd.DataFrame:
     """Count and divide, whatever is known of the policy."""
-    groups = by_columns(judged, by)
-    span = None if freq is None else period(freq)
-    stamps = None if span is None else due_walls(judged)
+    groups, span = by_columns(judged, by), None if freq is None else period(freq)
+    return _table(_rows(judged, groups, span), groups, span)
+
+
+def _rows(judged: pd.DataFrame | Partitioned, groups: Sequence[str], span: Period | None) -> Rows:
+    columns = ["outcome"] if span is None else ["outcome", "due_at", *_warehouses(judged)]
+    read = partial(_outcomes, dated=span is not None)
+    parts = rows_in(judged, read, columns=columns, by=groups, period=span)
+    told = [told_of(part.frame, "compliance") for part in parts if len(part.frame)]
+    if any(each != told[0] for each in told):
+        raise ValueError(
+            "the partitions of compliance have been judged by different policies, or as of "
+            "different moments; judge all of them anew with ship_date_compliance"
+        )
+    return joined(parts)
+
+
+def _outcomes(judged: pd.DataFrame, *, dated: bool) -> Rows:
+    codes, values = coded(judged, "outcome")
+    for value in values:
+        choice("outcome", value, OUTCOMES)
+    if (codes < 0).any():
+        raise ValueError("outcome holds nulls; pass the frame of ship_date_compliance as it is")
+    return Rows(judged, codes, values, due_walls(judged) if dated else None)
+
+
+def _table(rows: Rows, groups: Sequence[str], span: Period | None) -> pd.DataFrame:
+    """Count and divide, and tell of the policy."""
+    judged = rows.frame
+    places = np.array([*map(OUTCOMES.index, rows.words)], dtype=np.int64)
     counts, labels = tally(
-        judged, _codes(judged), len(OUTCOMES), by=groups, stamps=stamps, period=span
+        judged,
+        places[rows.codes],
+        len(OUTCOMES),
+        by=groups,
+        stamps=rows.stamps,
+        period=span,
+        weights=rows.weights,
     )
     table = pd.DataFrame(counts, columns=list(OUTCOMES), index=labels)
     table.insert(0, "n", counts[:, :3].sum(axis=1))
@@ -138,10 +181,12 @@ def due_walls(judged: pd.DataFrame) -> Array:
     return zones.convert(judged, instants(judged, "due_at"), local)
 
 
-def _codes(compliance: pd.DataFrame) -> Array:
-    codes, values = coded(compliance, "outcome")
-    for value in values:
-        choice("outcome", value, OUTCOMES)
-    if (codes < 0).any():
-        raise ValueError("outcome holds nulls; pass the frame of ship_date_compliance as it is")
-    return np.array([OUTCOMES.index(value) for value in values], dtype=np.int64)[codes]
+def _warehouses(judged: pd.DataFrame | Partitioned) -> list[str]:
+    return ["warehouse_id"] if "warehouse_id" in judged.columns else []
+
+
+def _read_only(orders: Partitioned, policy: SlaPolicy, groups: Sequence[str]) -> Partitioned:
+    """Take the columns that are read, so that no others are read from disk."""
+    names = {"warehouse_id", "outcome", "due_at", *needed(policy), *groups}
+    taken: Partitioned = orders[[name for name in orders.columns if name in names]]
+    return taken

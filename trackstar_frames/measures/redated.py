@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import column
+from trackstar_frames.measures._keys import key, whose
 from trackstar_frames.measures._provenance import fetched_at
 from trackstar_frames.measures._sides import as_ofs, check_sides
 from trackstar_frames.measures._time import Array, instants, utc
@@ -25,7 +26,8 @@ def redated(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     ----------
     old, new
         Frames of `fetch_orders_df`, or rows of them, each order once. Read are ``id``,
-        ``status`` and ``required_ship_date``, and ``fetched_at`` from their ``attrs``.
+        ``connection`` (if there), ``status`` and ``required_ship_date``, and ``fetched_at``
+        from their ``attrs``.
 
     Examples
     --------
@@ -37,14 +39,16 @@ def redated(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """
     check_sides(old, new, ["status", "required_ship_date"])
     told = as_ofs(fetched_at(old), fetched_at(new))
-    in_old = pd.Index(column(old, "id")).get_indexer(pd.Index(column(new, "id")))
+    in_old = key(old, "id").get_indexer(key(new, "id"))
     common = in_old >= 0
     was = instants(old, "required_ship_date")[in_old[common]]
     now = instants(new, "required_ship_date")[common]
     moved = (was != now) & ~(np.isnat(was) & np.isnat(now))
     orders = new.loc[common].loc[moved]
+    of = whose(new)
     table = pd.DataFrame(
         {
+            **{name: column(orders, name).array for name in of},
             "order_id": column(orders, "id").array,
             "status": column(orders, "status").array,
             "old_due": utc(was[moved]),
@@ -52,7 +56,7 @@ def redated(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
             "moved": (now - was)[moved],
             "kind": _kinds(was[moved], now[moved]),
         }
-    ).sort_values("order_id", ignore_index=True)
+    ).sort_values([*of, "order_id"], ignore_index=True)
     table.attrs["trackstar"] = told
     return table
 

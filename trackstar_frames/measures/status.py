@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from trackstar_frames.measures._alike import Rows, joined, rows_in
 from trackstar_frames.measures._checks import by_columns, require
+from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._tally import coded, tally
 from trackstar_frames.measures._time import Array, instants, period
 from trackstar_frames.schema import LIFECYCLE
@@ -18,7 +21,7 @@ NO_STATUS = "(none)"
 
 
 def status_mix(
-    orders: pd.DataFrame,
+    orders: pd.DataFrame | Partitioned,
     by: str | Sequence[str] | None = None,
     freq: str | None = None,
     normalize: bool = False,  # noqa: FBT001, FBT002 (spelt as pandas does)
@@ -29,7 +32,7 @@ def status_mix(
     ----------
     orders
         The frame of `fetch_orders_df`, or rows of it. Read are ``status`` and, with `freq`,
-        ``created_date``.
+        ``created_date``. Of a Dask DataFrame, each partition is counted where it lies.
     by
         A column, or several, to group by. Nulls are a group of their own.
     freq
@@ -64,26 +67,40 @@ def status_mix(
     >>> status_mix(orders, by="channel").loc["web", ["open", "picked", "fulfilled"]].tolist()
     [1, 0, 1]
     """
-    require(orders, ["status", *(["created_date"] if freq else [])], source="fetch_orders_df")
+    columns = ["status", *(["created_date"] if freq else [])]
+    require(orders, columns, source="fetch_orders_df", lazy=True)
     groups = by_columns(orders, by)
     span = None if freq is None else period(freq)
-    stamps = None if span is None else instants(orders, "created_date")
-    codes, statuses = _codes(orders)
-    counts, labels = tally(orders, codes, len(statuses), by=groups, stamps=stamps, period=span)
+    read = partial(_rows, dated=freq is not None)
+    rows = joined(rows_in(orders, read, columns=columns, by=groups, period=span))
+    codes, statuses = _places(rows)
+    counts, labels = tally(
+        rows.frame,
+        codes,
+        len(statuses),
+        by=groups,
+        stamps=rows.stamps,
+        period=span,
+        weights=rows.weights,
+    )
     table = pd.DataFrame(counts, index=labels, columns=pd.Index(statuses, name="status"))
     if normalize:
         n = table.sum(axis=1)
         table = table.div(n.where(n > 0), axis=0).assign(n=n)
-    table.attrs = dict(orders.attrs)
+    table.attrs = dict(rows.frame.attrs)
     return table
 
 
-def _codes(orders: pd.DataFrame) -> tuple[Array, list[str]]:
+def _rows(orders: pd.DataFrame, *, dated: bool) -> Rows:
+    stamps = instants(orders, "created_date") if dated else None
+    return Rows(orders, *coded(orders, "status"), stamps)
+
+
+def _places(rows: Rows) -> tuple[Array, list[str]]:
     """Return each row's place among the statuses, and these in the order of columns."""
-    codes, values = coded(orders, "status")
-    statuses = [*LIFECYCLE, *sorted(set(values) - set(LIFECYCLE))]
-    if (codes < 0).any():
+    statuses = [*LIFECYCLE, *sorted(set(rows.words) - set(LIFECYCLE))]
+    if (rows.codes < 0).any():
         statuses.append(NO_STATUS)
     # One more place, at the end, is what a null's code of -1 picks.
-    places = [*(statuses.index(value) for value in values), len(statuses) - 1]
-    return np.array(places, dtype=np.int64)[codes], statuses
+    places = [*map(statuses.index, rows.words), len(statuses) - 1]
+    return np.array(places, dtype=np.int64)[rows.codes], statuses

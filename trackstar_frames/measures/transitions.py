@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import column
+from trackstar_frames.measures._keys import key
 from trackstar_frames.measures._provenance import fetched_at
 from trackstar_frames.measures._sides import as_ofs, check_sides
 from trackstar_frames.measures._tally import coded
@@ -40,7 +40,8 @@ def transitions(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     ----------
     old, new
         Frames of `fetch_orders_df`, or rows of them, each order once. Read are ``id``,
-        ``status`` and ``created_date``, and ``fetched_at`` from their ``attrs``.
+        ``connection`` (if there), ``status`` and ``created_date``, and ``fetched_at`` from
+        their ``attrs``.
 
     Examples
     --------
@@ -69,7 +70,7 @@ def _pairs(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, list[str
     was, now = (
         pd.DataFrame(
             {"status": codes[side], "created": instants(frame, "created_date")},
-            index=pd.Index(column(frame, "id")),
+            index=key(frame, "id"),
         )
         for side, frame in enumerate((old, new))
     )

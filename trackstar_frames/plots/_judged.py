@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trackstar_frames.measures._checks import require
 from trackstar_frames.measures._provenance import fetched_at, told_of
 from trackstar_frames.measures.compliance import judged_by
 from trackstar_frames.measures.policy import SlaPolicy
@@ -21,6 +22,7 @@ def judged(
     orders: pd.DataFrame, policy: SlaPolicy | None, as_of: str | dt.date | np.datetime64 | None
 ) -> pd.DataFrame:
     """Judge orders, unless they have been judged so; the warnings point at the picture's caller."""
+    require(orders, [], source="fetch_orders_df")
     compliance = judged_by(orders, policy, as_of, stacklevel=4)
     warn_if_lost(compliance, stacklevel=4)
     return compliance

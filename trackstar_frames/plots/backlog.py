@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from trackstar_frames.measures._checks import by_columns
+from trackstar_frames.measures._checks import by_columns, require
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.backlog import AGES, backlog
 from trackstar_frames.plots._canvas import (
@@ -85,6 +85,7 @@ def plot_backlog(
     >>> [int(bar.get_height()) for bar in ax.patches]
     [1, 1]
     """
+    require(orders, [], source="fetch_orders_df")
     table = backlog(orders, by=by, as_of=as_of)
     names = by_columns(orders, by)
     layers = _groups(table) if names else _statuses(table)

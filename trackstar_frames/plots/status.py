@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from trackstar_frames.measures._checks import by_columns
+from trackstar_frames.measures._checks import by_columns, require
 from trackstar_frames.measures._provenance import fetched_at
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.status import status_mix
@@ -83,6 +83,7 @@ def plot_status_mix(
     """
     if by is not None and freq is not None:
         raise ValueError("by and freq are drawn one at a time; draw each group on its own ax")
+    require(orders, [], source="fetch_orders_df")
     counts = status_mix(orders, by, freq)
     n = counts.sum(axis=1)
     table = counts.div(n.where(n > 0), axis=0).fillna(0.0) if normalize else counts

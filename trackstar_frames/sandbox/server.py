@@ -121,6 +121,29 @@ class Sandbox:
         return f"http://127.0.0.1:{self._running().server_port}"
 
     @property
+    def environment(self) -> dict[str, str]:
+        """What a client of this server reads from the environment; a variable for each token."""
+        return {
+            "TRACKSTAR_BASE_URL": self.base_url,
+            "TRACKSTAR_API_KEY": self.api_key,
+            "TRACKSTAR_ACCESS_TOKEN": self.access_token,
+            **dict(zip(self.connections.values(), self.access_tokens, strict=True)),
+        }
+
+    @property
+    def connections(self) -> dict[str, str]:
+        """A label for each token, and the variable of `environment` that holds it.
+
+        Examples
+        --------
+        >>> Sandbox(tokens=2).connections
+        {'customer-0': 'SANDBOX_TOKEN_0', 'customer-1': 'SANDBOX_TOKEN_1'}
+        """
+        width = len(str(len(self.access_tokens) - 1))
+        numbers = [f"{number:0{width}}" for number in range(len(self.access_tokens))]
+        return {f"customer-{number}": f"SANDBOX_TOKEN_{number}" for number in numbers}
+
+    @property
     def orders(self) -> list[dict[str, Any]]:
         """The orders of the first token, exactly as the API gives them, read anew each time."""
         return self.orders_of(0)

@@ -8,9 +8,10 @@ client. One token is used by one worker at a time, see `turn`.
 
 try:
     from trackstar_frames.scale._turns import turn
+    from trackstar_frames.scale._workers import ask_workers
     from trackstar_frames.scale.fetching import fetch_orders_dask
     from trackstar_frames.scale.snapshots import DaskFrames, read_snapshot_dask
 except ModuleNotFoundError as error:
     raise ImportError(f"{error}; Dask needs the extra 'dask'", name=error.name) from error
 
-__all__ = ["DaskFrames", "fetch_orders_dask", "read_snapshot_dask", "turn"]
+__all__ = ["DaskFrames", "ask_workers", "fetch_orders_dask", "read_snapshot_dask", "turn"]

@@ -15,9 +15,10 @@ import pandas as pd
 from trackstar_frames import parquet
 from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.manifest import File, Manifest
-from trackstar_frames.scale._choice import choose
+from trackstar_frames.provenance import warn_of_failed
 from trackstar_frames.scale._types import lazy_frame, to_partition
 from trackstar_frames.schema import TABLES, Table
+from trackstar_frames.snapshots import choose
 
 __all__ = ["DaskFrames", "read_snapshot_dask"]
 
@@ -103,6 +104,7 @@ def read_snapshot_dask(
     check_backend(dtype_backend)
     folder = choose(root, which)
     said = parquet.manifest(folder)
+    warn_of_failed(said.info)
     tables = {name: _lazy_table(name, folder, said, dtype_backend) for name in TABLES}
     return DaskFrames(**tables, info=said.info)
 

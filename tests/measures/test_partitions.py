@@ -1,0 +1,383 @@
+"""Measures of Dask frames: the figures that pandas gives, and no orders are brought home."""
+
+import pickle
+from itertools import pairwise
+from operator import attrgetter
+from types import SimpleNamespace
+
+import dask
+import dask.bag
+import dask.dataframe as dd
+import dask.threaded
+import pandas as pd
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+
+import trackstar_frames as tf
+from trackstar_frames import OrderFrames
+from trackstar_frames.labels import join_infos, stack
+from trackstar_frames.measures._partitions import stacked
+from trackstar_frames.sandbox import Sandbox
+from trackstar_frames.schema import LIFECYCLE
+
+TABLES = ["orders", "line_items", "shipments", "shipment_line_items"]
+BY = [None, "channel", "status", "saturday_delivery", "total_price", ["type", "units_ordered"]]
+FREQ = [None, "W"]
+POLICY = tf.SlaPolicy(tz={None: "America/New_York"}, grace="1h")
+
+pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's, of pandas
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    with dask.config.set(scheduler="threads"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(spoilt):
+    return spoilt(1).frames
+
+
+@pytest.fixture(scope="module")
+def as_of(spoilt):
+    return spoilt(1).now
+
+
+def cut(frames, ends):
+    """Cut the tables after so many orders; each piece is as if it had been read alone."""
+    tables = frames.to_arrow()
+    orders = tables["orders"]
+    places = [0, *ends, len(orders)]
+    for start, end in pairwise(places):
+        piece = orders[start:end]
+        mine = {
+            name: table.filter(pc.is_in(table["order_id"], value_set=piece["id"]))
+            for name, table in tables.items()
+            if name != "orders"
+        }
+        yield OrderFrames({"orders": piece, **mine}, frames.info)
+
+
+def lay(pieces):
+    """Give pieces as Dask frames, a partition for each, the same of all tables."""
+    pieces = list(pieces)
+    return SimpleNamespace(
+        **{
+            name: dd.from_map(
+                lambda place, name=name: getattr(pieces[place], name),
+                range(len(pieces)),
+                meta=getattr(pieces[0], name).iloc[:0],
+            )
+            for name in TABLES
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def parted(whole):
+    """Seven partitions; some have statuses that others do not, the third and last are empty."""
+    frames = lay(cut(whole, [1, 90, 90, 200, 333, len(whole.orders)]))
+    kinds = [part["status"].dtype for part in dask.compute(*frames.orders.to_delayed())]
+    assert len({tuple(kind.categories) for kind in kinds}) > 1
+    return frames
+
+
+def assert_same(found, expected):
+    assert_frame_equal(found, expected)
+    assert found.attrs == expected.attrs
+
+
+@pytest.mark.parametrize("freq", FREQ)
+@pytest.mark.parametrize("by", BY)
+def test_status_mix(whole, parted, by, freq):
+    assert_same(tf.status_mix(parted.orders, by, freq), tf.status_mix(whole.orders, by, freq))
+    shares = [tf.status_mix(each.orders, by, freq, normalize=True) for each in (parted, whole)]
+    assert_same(*shares)
+
+
+@pytest.mark.parametrize("freq", FREQ)
+@pytest.mark.parametrize("by", [*BY, "outcome", "reason"])
+def test_compliance_rate(whole, parted, as_of, by, freq):
+    judged = [tf.ship_date_compliance(each.orders, POLICY, as_of=as_of) for each in (parted, whole)]
+    found, expected = (tf.compliance_rate(each, by, freq) for each in judged)
+    assert_same(found, expected)
+    at_once = tf.compliance_rate(parted.orders, by, freq, policy=POLICY, as_of=as_of)
+    assert_same(at_once, expected)
+
+
+@pytest.mark.parametrize("by", [each for each in BY if each != "status"])
+def test_backlog(whole, parted, as_of, by):
+    for moment in (as_of, whole.orders["created_date"].median()):
+        found, expected = (tf.backlog(each.orders, by=by, as_of=moment) for each in (parted, whole))
+        assert_same(found, expected)
+        assert found.index.equals(expected.index)
+
+
+@pytest.mark.parametrize("by", BY)
+def test_fill_rates(whole, parted, as_of, by):
+    for moment in (as_of, whole.orders["created_date"].median()):
+        assert_same(*(tf.fill_rates(each, by, as_of=moment) for each in (parted, whole)))
+
+
+@pytest.mark.parametrize("policy", [POLICY, tf.SlaPolicy.d2c_noon_cut_off(holidays=())])
+def test_orders_are_judged_partition_by_partition(whole, parted, as_of, policy):
+    expected = tf.ship_date_compliance(whole.orders, policy, as_of=as_of)
+    lazy = tf.ship_date_compliance(parted.orders, policy, as_of=as_of)
+    assert lazy.npartitions == parted.orders.npartitions
+    assert lazy.columns.tolist() == expected.columns.tolist()
+    new = expected.columns.difference(whole.orders.columns)
+    assert (lazy.dtypes[new] == expected.dtypes[new]).all()
+    # Not the status: Dask does not join ordered categoricals of different categories.
+    found = lazy[["id", *new]].compute()
+    assert found.attrs == expected.attrs
+    assert_frame_equal(found[new].reset_index(drop=True), expected[new])
+    assert found["id"].tolist() == expected["id"].tolist()
+
+
+@given(data=st.data())
+def test_wherever_the_orders_are_cut_the_figures_are_the_same(whole, as_of, data):
+    count = len(whole.orders)
+    ends = sorted(data.draw(st.lists(st.integers(0, count), max_size=6)))
+    frames = lay(cut(whole, ends))
+    by, freq = data.draw(st.sampled_from(BY)), data.draw(st.sampled_from(["D", "W-SAT", "QS"]))
+    assert_same(tf.status_mix(frames.orders, by, freq), tf.status_mix(whole.orders, by, freq))
+    assert_same(*(tf.fill_rates(each, by, as_of=as_of) for each in (frames, whole)))
+    by = data.draw(st.sampled_from(["channel", ["warehouse_id", "type"]]))
+    assert_same(*(tf.backlog(each.orders, by=by, as_of=as_of) for each in (frames, whole)))
+
+
+def test_frames_without_orders(whole, as_of):
+    none = next(cut(whole, [0]))
+    empty = lay([none] * 3)
+    for by in BY:
+        assert_same(tf.status_mix(empty.orders, by, "W"), tf.status_mix(none.orders, by, "W"))
+        assert_same(*(tf.fill_rates(each, by, as_of=as_of) for each in (empty, none)))
+        found, expected = (
+            tf.compliance_rate(each.orders, by, "D", policy=POLICY, as_of=as_of)
+            for each in (empty, none)
+        )
+        assert_same(found, expected)
+    assert_same(*(tf.backlog(each.orders, by="type", as_of=as_of) for each in (empty, none)))
+    assert_same(*(tf.backlog(each.orders, as_of=as_of) for each in (empty, none)))
+
+
+@pytest.mark.parametrize("convert", [True, False])
+def test_frames_that_dask_cut_itself(whole, as_of, convert):
+    with dask.config.set({"dataframe.convert-string": convert}):
+        orders = dd.from_pandas(whole.orders, npartitions=5, sort=False)
+    for by in ("warehouse_id", ["channel", "type"]):
+        assert_same(tf.status_mix(orders, by, "MS"), tf.status_mix(whole.orders, by, "MS"))
+        assert_same(*(tf.backlog(each, by=by, as_of=as_of) for each in (orders, whole.orders)))
+        found, expected = (
+            tf.compliance_rate(each, by, policy=POLICY, as_of=as_of)
+            for each in (orders, whole.orders)
+        )
+        assert_same(found, expected)
+
+
+def test_snapshots_that_dask_reads_itself(whole, as_of, tmp_path):
+    written = tf.write_snapshot(whole, tmp_path)
+    read = SimpleNamespace(**{name: dd.read_parquet(written.path / name) for name in TABLES})
+    assert_frame_equal(*(tf.status_mix(each.orders, "channel") for each in (read, whole)))
+    assert_frame_equal(*(tf.fill_rates(each, "channel", as_of=as_of) for each in (read, whole)))
+
+
+def test_the_default_moment_of_pandas_is_the_fetch_and_dask_has_none(whole, parted):
+    judged = tf.ship_date_compliance(whole.orders)
+    assert judged.attrs["trackstar"]["compliance"]["as_of"]
+    calls = [
+        lambda: tf.ship_date_compliance(parted.orders),
+        lambda: tf.compliance_rate(parted.orders, policy=POLICY),
+        lambda: tf.backlog(parted.orders),
+        lambda: tf.fill_rates(parted),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="as_of has no default here, as a Dask frame"):
+            call()
+
+
+def never(*_, **__):
+    raise AssertionError("something was computed")
+
+
+def test_judging_computes_nothing(parted, as_of):
+    with dask.config.set(scheduler=never):
+        judged = tf.ship_date_compliance(parted.orders, POLICY, as_of=as_of)
+        assert "outcome" in judged.columns
+        with pytest.raises(AssertionError, match="something was computed"):
+            judged.compute()
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda frames, _: tf.status_mix(frames.orders, "channel", "W"),
+        lambda frames, as_of: tf.compliance_rate(frames.orders, policy=POLICY, as_of=as_of),
+        lambda frames, as_of: tf.backlog(frames.orders, by="channel", as_of=as_of),
+        lambda frames, as_of: tf.fill_rates(frames, as_of=as_of),
+    ],
+)
+def test_no_orders_are_brought_home(whole, parted, as_of, measure):
+    home = []
+
+    def watched(graph, keys, **options):
+        home.append(dask.threaded.get(graph, keys, **options))
+        return home[-1]
+
+    with dask.config.set(scheduler=watched):
+        measure(parted, as_of)
+    (made,) = brought = list(frames_in(home))
+    assert (list(made.columns), len(made)) == (["made"], parted.orders.npartitions)
+    assert len(pickle.dumps(brought)) < len(pickle.dumps(whole.orders)) / 10
+    for each in frames_in(made["made"].tolist()):
+        assert not {"id", "order_number", "ship_to_address_city"} & set(each.columns)
+
+
+def frames_in(things):
+    if isinstance(things, pd.DataFrame):
+        yield things
+    elif isinstance(things, list | tuple):
+        for thing in things:
+            yield from frames_in(thing)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda frames: tf.cycle_time(frames.orders),
+        lambda frames: tf.cycle_time_curve(frames.orders),
+        lambda frames: tf.late_orders(frames.orders),
+        lambda frames: tf.data_quality(frames.orders),
+        tf.data_quality,
+        tf.ship_otif,
+        lambda frames: tf.status_transitions(frames.orders, frames.orders),
+        lambda frames: tf.plot_status_mix(frames.orders),
+        lambda frames: tf.plot_backlog(frames.orders, as_of="2026-03-04"),
+        lambda frames: tf.plot_cycle_time(frames.orders),
+        lambda frames: tf.plot_lateness(frames.orders, policy=POLICY),
+        lambda frames: tf.plot_ship_date_compliance(frames.orders),
+        lambda frames: tf.plot_compliance_heatmap(frames.orders),
+        lambda frames: tf.plot_overview(frames.orders),
+    ],
+)
+def test_what_needs_all_rows_says_how_to_have_them(parted, measure):
+    with pytest.raises(TypeError, match=r"is a Dask frame, .* \.compute\(\)"):
+        measure(parted)
+
+
+@pytest.mark.parametrize("take", [attrgetter("id"), lambda _: dask.bag.from_sequence([1])])
+def test_other_things_of_dask_are_no_frames(parted, take):
+    with pytest.raises(TypeError, match="pass the DataFrame of fetch_orders_df"):
+        tf.status_mix(take(parted.orders))
+
+
+def test_columns_are_missed_before_any_work(parted, as_of):
+    with dask.config.set(scheduler=never):
+        with pytest.raises(ValueError, match="orders lacks 'status'"):
+            tf.status_mix(parted.orders[["id"]])
+        with pytest.raises(ValueError, match=r"frames\.line_items lacks .* 'sku'"):
+            tf.fill_rates(changed(parted, line_items=parted.line_items[["order_id"]]))
+        with pytest.raises(ValueError, match="by='chanel' is not allowed; did you mean 'channel'"):
+            tf.backlog(parted.orders, by="chanel", as_of=as_of)
+
+
+def changed(frames, **tables):
+    return SimpleNamespace(**{name: getattr(frames, name) for name in TABLES} | tables)
+
+
+def test_tables_of_dask_and_pandas_do_not_mix(whole, parted, as_of):
+    with pytest.raises(TypeError, match=r"line_items is a Dask frame, and frames\.orders is"):
+        tf.fill_rates(changed(parted, orders=whole.orders), as_of=as_of)
+
+
+def test_tables_need_the_same_partitions(parted, as_of):
+    fewer = changed(parted, shipments=parted.shipments.partitions[:3])
+    with pytest.raises(ValueError, match=r"different numbers of partitions, .*shipments': 3"):
+        tf.fill_rates(fewer, as_of=as_of)
+
+
+def test_an_order_twice_in_a_partition_is_an_error(parted, as_of):
+    twice = parted.orders.map_partitions(lambda part: pd.concat([part, part]), meta=parted.orders)
+    with pytest.raises(ValueError, match="more than one row of the order"):
+        tf.fill_rates(changed(parted, orders=twice), as_of=as_of)
+
+
+def test_what_only_the_values_tell_is_told_when_dask_comes_to_them(parted, as_of):
+    lazy = tf.ship_date_compliance(parted.orders, tz={"nowhere": "UTC"}, as_of=as_of)
+    with pytest.raises(ValueError, match="tz has no zone for"):
+        lazy.compute()
+    odd = parted.orders.assign(outcome="odd")
+    with pytest.raises(ValueError, match="outcome='odd' is not allowed"):
+        tf.compliance_rate(odd)
+
+
+def test_partitions_must_have_been_judged_by_one_policy(parted, as_of):
+    two = [
+        tf.ship_date_compliance(parted.orders, tz=tz, as_of=as_of) for tz in ("UTC", "Asia/Tokyo")
+    ]
+    with pytest.raises(ValueError, match="judged by different policies"):
+        tf.compliance_rate(dd.concat(two))
+    with pytest.raises(ValueError, match="judged already, by another policy"):
+        tf.compliance_rate(two[0], policy=POLICY, as_of=as_of)
+    with pytest.raises(TypeError, match="policy is a str; pass an SlaPolicy"):
+        tf.compliance_rate(two[0], policy="noon")
+    assert_same(
+        tf.compliance_rate(two[1], policy=tf.SlaPolicy(tz="Asia/Tokyo"), as_of=as_of),
+        tf.compliance_rate(two[1]),
+    )
+
+
+def test_a_lost_policy_is_missed(whole, parted, as_of):
+    def forget(part):
+        part = part.copy()
+        part.attrs = {}
+        return part
+
+    judged = tf.ship_date_compliance(parted.orders, POLICY, as_of=as_of)
+    with pytest.warns(UserWarning, match="compliance has lost its policy") as met:
+        found = tf.compliance_rate(judged.map_partitions(forget, meta=judged), freq="W")
+    assert met[0].filename == __file__
+    again = forget(tf.ship_date_compliance(whole.orders, POLICY, as_of=as_of))
+    with pytest.warns(UserWarning, match="compliance has lost its policy"):
+        assert_same(found, tf.compliance_rate(again, freq="W"))
+
+
+def test_orders_of_two_connections(as_of):
+    parts = {}
+    for seed, label in enumerate(("acme", "beta"), 1):
+        with Sandbox(orders=60, seed=seed, rate_limit=None, now=as_of) as sandbox:
+            orders = [{**each, "id": f"o{place}"} for place, each in enumerate(sandbox.orders)]
+        parts[label] = OrderFrames.from_json(orders)
+    both = OrderFrames(
+        stack({label: each.to_arrow() for label, each in parts.items()}),
+        join_infos({label: each.info for label, each in parts.items()}),
+    )
+    pieces = [
+        OrderFrames(stack({label: piece.to_arrow()}), both.info)
+        for label, each in parts.items()
+        for piece in cut(each, [25])
+    ]
+    frames = lay(pieces)
+    for by in ("connection", ["connection", "channel"], None):
+        assert_same(*(tf.fill_rates(each, by, as_of=as_of) for each in (frames, both)))
+        assert_same(tf.status_mix(frames.orders, by), tf.status_mix(both.orders, by))
+
+
+def test_categories_stand_as_one_frame_would_have_them():
+    def column(values, categories, *, ordered=True):
+        return pd.DataFrame({"x": pd.Categorical(values, categories, ordered=ordered)})
+
+    statuses = [column(["open", new], [*LIFECYCLE, new]) for new in ("zz", "aa", "mm")]
+    categories = stacked(statuses)["x"].dtype.categories.tolist()
+    assert categories == [*LIFECYCLE, "aa", "mm", "zz"]
+    unordered = [column([end], [end, "a"], ordered=False) for end in "bc"]
+    own = stacked(unordered)["x"]
+    assert (own.tolist(), own.dtype.categories.tolist()) == (["b", "c"], ["b", "a", "c"])
+    assert not own.dtype.ordered
+    # Of a frame without rows nothing is taken.
+    some = stacked([column(["a"], ["a"]), column([], ["z"])])["x"]
+    assert some.dtype.categories.tolist() == ["a"]

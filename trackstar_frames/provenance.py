@@ -1,0 +1,96 @@
+"""Where orders come from, in words: of one connection, or of several of which some have failed."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["summary", "told", "warn_of_failed"]
+
+_PACKAGE = __name__.partition(".")[0]
+
+#: More labels than these are counted.
+_NAMED = 5
+
+
+def told(info: Mapping[str, Any]) -> list[str]:
+    """Answer line by line: what was asked, how fresh it is, and what was left out."""
+    asked = ", ".join(f"{name}={value!r}" for name, value in info["filters"].items())
+    lines = [f"asked for: {asked or 'all orders'}"]
+    if info["limit"] is not None:
+        lines.append(f"limit: the server's first {info['limit']:,}")
+    if info["connection"]:
+        lines.append(f"connection: {info['connection']}")
+    if "connections" in info:
+        lines.append(f"{_how_many(info)}: {_some(info['connections'])}")
+    if info["fetched_at"]:
+        lines.append(_freshness(info))
+    if info["duplicates"]:
+        lines.append(f"{info['duplicates']:,} duplicates dropped")
+    if info.get("pii", "keep") != "keep":
+        lines.append(f"personal data: pii={info['pii']!r}")
+    if info.get("failed"):
+        lines.append(f"FAILED, and missing or older: {_failures(info['failed'])}")
+    return lines if info["complete"] else [*lines, "INCOMPLETE: the fetch broke before its end"]
+
+
+def summary(info: Mapping[str, Any]) -> str:
+    """Say the most of it in a few words."""
+    words = [f"fetched_at={info.get('fetched_at')}"]
+    if "connections" in info:
+        words.append(_how_many(info))
+    if info.get("failed"):
+        words.append(f"failed: {_some(map(repr, info['failed']))}")
+    return "; ".join(words)
+
+
+def warn_of_failed(info: Mapping[str, Any]) -> None:
+    """Warn whoever called this package if some connections are missing from what was read."""
+    failed = info.get("failed")
+    if not failed:
+        return
+    of = len({*info.get("connections", ()), *failed})
+    warnings.warn(
+        f"{len(failed):,} of {of:,} connections failed when this was written, and "
+        f"{'is' if len(failed) == 1 else 'are'} missing or older: {_failures(failed)}; "
+        f"the same export or sync asks for them again",
+        stacklevel=_level_outside(),
+    )
+
+
+def _freshness(info: Mapping[str, Any]) -> str:
+    oldest = ", the oldest" if "connections" in info else ""
+    return (
+        f"fetched at {info['fetched_at']}{oldest}: {info['pages']:,} pages, "
+        f"{info['from_cache']:,} of them from disk, {info['requests']:,} requests"
+    )
+
+
+def _how_many(info: Mapping[str, Any]) -> str:
+    number = len(info["connections"])
+    return f"{number:,} connection{'' if number == 1 else 's'}"
+
+
+def _some(labels: Iterable[str]) -> str:
+    """Name labels, or the first of many."""
+    labels = list(labels)
+    more = len(labels) - _NAMED
+    return ", ".join(labels[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _failures(failed: Mapping[str, str]) -> str:
+    return ", ".join(f"{connection!r} ({words})" for connection, words in failed.items())
+
+
+def _level_outside() -> int:
+    """Count the calls from the one before this up to the first from outside this package."""
+    level, frame = 0, inspect.currentframe()
+    while frame is not None and _is_ours(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == _PACKAGE
