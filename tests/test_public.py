@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.filters import FIELDS
-from trackstar_frames.parquet import PART
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -67,41 +65,6 @@ def test_the_examples_of_the_package_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = doctest.testmod(tf)
     assert (result.failed, result.attempted > 3) == (0, True)
-
-
-@pytest.mark.filterwarnings("ignore:The inplace keyword")  # dask's, of pandas
-def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        exec(code, names)
-    assert len(names["again"].orders) == 2000
-    assert names["weekly"]["rate"].between(0, 1).any()
-    assert names["tuesday"].info["requests"] == 1
-    assert names["tuesday"].info["sync"]["base"] == names["monday"].name
-
-
-def test_the_readme_lists_every_filter_and_its_operators():
-    listed = {}
-    for line in README.splitlines():
-        cells = [re.findall(r"`(\w+)`", cell) for cell in line.strip("|").split("|")]
-        if len(cells) == 2 and set(cells[0]) & set(FIELDS):
-            listed |= dict.fromkeys(cells[0], cells[1])
-    expected = {
-        name: [operator.replace("-", "_") for operator in field.operators]
-        for name, field in FIELDS.items()
-    }
-    assert listed.pop("ids") == []
-    assert listed == {name: ops for name, ops in expected.items() if name != "ids"}
-
-
-def test_the_readme_knows_how_long_a_part_is():
-    assert f"parts of about {PART:,}\norders" in README
-
-
-@pytest.mark.parametrize("error", [name for name in tf.__all__ if name.endswith("Error")])
-def test_the_readme_says_what_to_do_about_every_error(error):
-    assert f"`{error}`" in README or error == "ApiError"
 
 
 def test_environment_and_package_agree():
