@@ -17,7 +17,6 @@ from trackstar_frames.schema import TABLES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-MAIN = "from trackstar_frames.cli import main; raise SystemExit(main())"
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 
 
@@ -57,7 +56,7 @@ def test_the_lines_of_the_shell_work(many, monkeypatch):
     lines = [line for line in commands() if line.split()[1] not in ("sandbox", "demo")]
     assert len(lines) >= 6
     for line in lines:
-        command = [sys.executable, "-c", MAIN, *line.split()[1:]]
+        command = [sys.executable, "-m", "trackstar_frames", *line.split()[1:]]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, ""), line
 
