@@ -13,7 +13,18 @@ PACKAGE = Path(tf.__file__).parent
 
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
-    {"errors", "tally", "crew", "windows", "forks", "rows", "aside", "memory", "provenance"},
+    {
+        "errors",
+        "typed",
+        "tally",
+        "crew",
+        "windows",
+        "forks",
+        "rows",
+        "aside",
+        "memory",
+        "provenance",
+    },
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
     {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare", "scan"},
     {"bodies", "filters", "session", "flatten", "older", "measures", "labels"},
