@@ -13,8 +13,19 @@ PACKAGE = Path(tf.__file__).parent
 
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
-    {"errors", "tally", "crew", "windows", "forks", "rows", "aside", "memory", "provenance"},
-    {"markup", "typed"},
+    {
+        "errors",
+        "typed",
+        "tally",
+        "crew",
+        "windows",
+        "forks",
+        "rows",
+        "aside",
+        "memory",
+        "provenance",
+        "markup",
+    },
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
     {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare", "scan"},
     {"bodies", "filters", "session", "flatten", "older", "measures", "labels"},
@@ -76,7 +87,7 @@ def test_measures_plots_and_sandbox_keep_to_themselves(part, allowed):
 def test_every_file_has_its_storey():
     rooms = {path.stem for path in PACKAGE.glob("*.py")}
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert rooms | folders == {*STOREY, "__init__", "cli", "plots", "sandbox"}
+    assert rooms | folders == {*STOREY, "__init__", "__main__", "cli", "plots", "sandbox"}
 
 
 def test_only_the_sandbox_itself_asks_for_the_client():

@@ -17,7 +17,7 @@ from trackstar_frames.parquet import PART
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "tests" / "benchmarks"
 README = (ROOT / "README.md").read_text()
-SECTION = re.search(r"## One machine or many\n(.*?)\n## ", README, re.DOTALL)[1]
+SECTION = re.search(r"## Many connections\n(.*?)\n## ", README, re.DOTALL)[1]
 INF = math.inf
 NEEDS = {"received_bytes": 0, "written_bytes": 0, "memory_bytes": 1}
 WIDE = {"disk_bytes_per_second": 1e10, "network_megabits_per_second": 1e6, "memory_bytes": 1e12}

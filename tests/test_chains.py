@@ -26,11 +26,11 @@ class Reader:
 
     def __init__(self, server, queries, size, *, fails=(), threads=1):
         self.server, self.size, self.fails = server, size, set(fails)
-        self.listing = Listing(queries, divides=True)
-        self.taken, self.asks, self.broke, self._numbers = [], [], 0, 0
+        self.listing = Listing(queries, divides=True, page_size=size)
+        self.taken, self.told, self.broke, self._numbers = [], [], 0, 0
         while True:
             try:
-                self.listing.read(self.walk, self.take, Crew(threads))
+                self.listing.read(self.walk, self.take, Crew(threads), self.tell)
             except OSError:
                 self.broke += 1
             else:
@@ -49,6 +49,9 @@ class Reader:
             yield Page(b"", page_token, False, NOW, 1.0, raw)
             if page_token is None:
                 return
+
+    def tell(self, pages):
+        self.told.append((len(self.taken), pages))
 
     def take(self, place, page):
         self.taken.append((place, [msgspec.json.decode(order)["id"] for order in page.raw_orders]))
@@ -201,3 +204,24 @@ def test_without_a_bound_it_is_one_chain(made):
         None,
         *(f"{number}" for number in range(50, 500, 50)),
     ]
+
+
+@pytest.mark.parametrize("order", ["created_date", "created_date_desc"])
+def test_about_how_many_pages_come_is_told_once_that_is_known(made, order):
+    server = made.Made(made.spread(3000, "2023-06-01", "2026-06-01"), order)
+    reader = Reader(server, [BOTH], 50)
+    ((read, told),) = reader.told
+    assert read < 0.5 * len(reader.taken)
+    assert told == pytest.approx(len(reader.taken) - read, rel=0.5)
+
+
+def test_the_listings_of_a_long_list_are_told_before_the_first(made):
+    server = made.Made(made.spread(50, "2023-06-01", "2026-06-01"))
+    reader = Reader(server, [{"page": str(number)} for number in range(30)], 50)
+    assert reader.told[0] == (0, 30)
+
+
+@pytest.mark.parametrize(("bounds", "order"), [({}, "created_date"), (BOTH, "inserted")])
+def test_what_is_not_known_is_not_told(made, bounds, order):
+    server = made.Made(made.spread(500, "2023-06-01", "2026-06-01"), order)
+    assert Reader(server, [bounds], 50).told == []

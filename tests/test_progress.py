@@ -6,7 +6,8 @@ from contextlib import suppress
 
 import pytest
 
-from trackstar_frames.progress import Progress
+import trackstar_frames as tf
+from trackstar_frames.progress import Progress, progress
 
 
 class Clock:
@@ -159,3 +160,19 @@ def test_a_broken_fetch_closes_its_lines_too(clock, capfd):
     with suppress(KeyboardInterrupt), Progress(shown=True, clock=clock):
         raise KeyboardInterrupt
     assert capfd.readouterr().err.startswith("fetching ended after 00:00: 0 pages")
+
+
+def test_many_requests_are_told_before_they_are_sent(few, logged):
+    ids = [f"id{number}" for number in range(2500)]
+    tf.fetch_orders(client=few.client(cache=False), ids=ids)
+    assert logged()[0] == "about 25 pages to come, a request each"
+
+
+def test_the_expectations_of_several_fetches_are_added_up(clock):
+    with Progress(shown=False, clock=clock) as whole:
+        first, second = progress(), progress()
+        first.add(10)
+        first.expect(4)
+        second.expect(7)
+        second.add(10)
+    assert "2 of about 12 pages" in whole._tally.bar(clock.now, None)

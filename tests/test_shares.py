@@ -237,6 +237,16 @@ def test_a_limit_is_one_for_all(many, root, limit, counts):
     assert snapshot.info["limit"] == limit
 
 
+def test_a_limit_that_broke_goes_on_from_there(many, root):
+    sandbox = many(Fault("status", status=403, token=1, times=1))
+    with pytest.raises(tf.IncompleteFetchError) as caught:
+        tf.export_orders(root, connections=sandbox.connections, limit=150)
+    whole = caught.value.resume()
+    found = whole.read().orders["connection"].value_counts().sort_index()
+    assert found.tolist() == [60, 60, 30]
+    assert whole.info["limit"] == 150
+
+
 def test_no_token_is_in_a_snapshot(many, root):
     sandbox = many()
     snapshot = tf.export_orders(root, connections=sandbox.connections)

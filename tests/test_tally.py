@@ -72,3 +72,22 @@ def test_the_rate_stands_still_between_the_seconds_while_no_page_comes():
     tally.add(1000, 1.6)
     rates = [re.search(r"([\d,]+)/s", tally.bar(1.6 + n / 10, None)).group(1) for n in range(20)]
     assert rates == ["625"] * 4 + ["500"] * 10 + ["333"] * 6
+
+
+def test_pages_to_come_are_told_while_they_come():
+    tally = Tally(0.0)
+    tally.add(1000, 1.0)
+    tally.expect(300, None)
+    assert "1 of about 300 pages" in tally.bar(1.0, None)
+    assert "1 of about 300 pages, 1,000 orders" in tally.line(1.0)
+    tally.expect(40, "another")
+    assert "1 of about 340 pages" in tally.bar(1.0, None)
+    assert "1 page, 1,000 orders" in tally.last_line(1.0)
+
+
+def test_more_pages_than_were_expected_are_no_part_of_fewer():
+    tally = Tally(0.0)
+    tally.expect(1, None)
+    for _ in range(2):
+        tally.add(1000, 1.0)
+    assert "2 pages" in tally.bar(1.0, None)

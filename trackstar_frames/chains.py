@@ -49,6 +49,8 @@ class Listing:
         The parameters of each listing that the question needs.
     divides
         Whether listings that are bounded in `created_date` are read in parts.
+    page_size
+        Orders of one page.
 
     Notes
     -----
@@ -58,13 +60,20 @@ class Listing:
     requests depend on the question and on the answers alone, not on who is faster.
     """
 
-    def __init__(self, queries: list[dict[str, str]], *, divides: bool) -> None:
+    def __init__(self, queries: list[dict[str, str]], *, divides: bool, page_size: int) -> None:
         self._roots = [_Chain((n,), Window.of(query)) for n, query in enumerate(queries)]
         self._divides = divides
+        self._page_size = page_size
         self._divided: set[tuple[int, ...]] = set()
         self._is_enough = False
 
-    def read(self, walk: Walk, take: Callable[[Place, Page], bool], crew: Crew) -> None:
+    def read(
+        self,
+        walk: Walk,
+        take: Callable[[Place, Page], bool],
+        crew: Crew,
+        tell: Callable[[int], object] = bool,
+    ) -> None:
         """Read what is left.
 
         Parameters
@@ -75,6 +84,8 @@ class Listing:
             Is given every page, on the thread that has read it; tells whether more are wanted.
         crew
             Does the work.
+        tell
+            Is told about how many pages are to come, as soon and as far as that is known.
         """
 
         def follow(chain: _Chain, pages: int | None = None) -> None:
@@ -92,8 +103,13 @@ class Listing:
             if not chain.pages:
                 follow(chain, pages=1)
 
+        if len(self._roots) > 1:
+            tell(sum(not root.has_ended for root in self._roots))
         crew.do(begin, self._roots[:1])
-        crew.do(follow, self._plan(partial(crew.do, begin)) if self._divides else self._roots)
+        parts = self._plan(partial(crew.do, begin)) if self._divides else self._roots
+        if all(part.is_known for part in parts):
+            tell(sum(part.left(self._page_size) for part in parts))
+        crew.do(follow, parts)
 
     def comes_again(self, place: Place) -> bool:
         """Tell whether the orders of a page come again, in the parts of its chain."""
@@ -138,6 +154,15 @@ class _Chain:
     @property
     def has_ended(self) -> bool:
         return self.pages > 0 and self.token is None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its size is more than a least one: a page from all over tells no more."""
+        return self.has_ended or (self._sample is not None and self._sample.is_sorted)
+
+    def left(self, page_size: int) -> int:
+        """Tell about how many pages it still has."""
+        return 0 if self.has_ended else max(1, ceil(self.size / page_size) - self.pages)
 
     def has_read(self, page: Page, answered: datetime) -> None:
         if not self.pages:

@@ -117,7 +117,7 @@ def join_infos(
     failed
         Those of which nothing newer could be had, and why. They do not make the others older.
     """
-    first = next(iter(infos.values()))
+    first = next(iter(infos.values()))  # has the whole limit; later ones what was left of it
     counted = [info for label, info in infos.items() if asked is None or label in asked]
     fresh = [info for label, info in infos.items() if label not in failed]
     return {

@@ -23,6 +23,7 @@ __all__ = ["Progress", "Share", "progress"]
 
 _EVERY = 10.0  # seconds between two lines
 _FRAME = 0.1  # seconds between two frames of the bar
+_MANY = 20  # pages; more are told at once, also where no bar is
 _COLUMNS = 80  # where a terminal does not tell
 _log = logging.getLogger("trackstar_frames")
 
@@ -73,6 +74,13 @@ class Progress:
         self._tally.add(orders, now, pages)
         self._view.tell(now)
 
+    def expect(self, pages: int, part: Share | None = None) -> None:
+        """Tell about how many more pages are to come, of all or of one of several fetches."""
+        read = self._tally.pages if part is None else part.pages
+        self._tally.expect(read + pages, part)
+        if pages > _MANY:
+            _log.info("about %s pages to come, a request each", f"{pages:,}")
+
     def sent(self, left: int | None) -> None:
         """Count one more request; so many more may leave in this second, None is no limit."""
         now = self._clock()
@@ -104,9 +112,19 @@ class Share:
         """How many requests were sent for this one."""
         return self._tally.requests
 
+    @property
+    def pages(self) -> int:
+        """How many pages it has read."""
+        return self._tally.pages
+
     def add(self, orders: int) -> None:
         """Count one more page, with so many orders."""
+        self._tally.add(orders, 0)
         self._whole.add(orders)
+
+    def expect(self, pages: int) -> None:
+        """Tell about how many more pages are to come."""
+        self._whole.expect(pages, self)
 
     def sent(self, left: int | None) -> None:  # noqa: ARG002  (the budget is of one token)
         """Count one more request."""

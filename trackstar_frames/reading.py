@@ -51,7 +51,9 @@ class Reading:
         self._key: Masked | None = None
         self._client: TrackstarClient | None = None
         # The server's first orders are those of one chain, read in its order.
-        self._listing = Listing(question.queries, divides=question.limit is None)
+        self._listing = Listing(
+            question.queries, divides=question.limit is None, page_size=question.page_size
+        )
         self._taken: list[_Taken] = []
         self._lock = threading.Lock()
         self._requests = 0
@@ -142,7 +144,7 @@ class Reading:
             store=not question.hides,
             watch=_Watch(bar, crew),
         )
-        self._listing.read(walk_one, partial(self._take, bar, flattener), crew)
+        self._listing.read(walk_one, partial(self._take, bar, flattener), crew, bar.expect)
 
     def _take(self, bar: Progress | Share, flattener: Flattener, place: Place, page: Page) -> bool:
         orders = page.raw_orders[: self._left]

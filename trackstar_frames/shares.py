@@ -121,7 +121,6 @@ class Shares:
         infos = {label: shares[label].info for label in sorted(shares)}
         failed = {label: _describe(error) for label, error in answers.failures.items()}
         info = join_infos(infos, asked=answers.done, failed=failed)
-        info["limit"] = self._question.limit
         if syncs := [share.info["sync"] for share in answers.done.values() if "sync" in share.info]:
             info["sync"] = {name: sum(each[name] for each in syncs) for name in _COUNTS}
         return Written([part for share in shares.values() for part in share.parts], info)

@@ -25,7 +25,10 @@ class Tally:
         When the fetch began, as a clock tells it; `now` is by the same clock everywhere.
     """
 
-    __slots__ = ("_budget", "_lock", "_paged", "_wait", "began", "orders", "pages", "requests")
+    __slots__ = (
+        *("_budget", "_expected", "_lock", "_paged", "_wait"),
+        *("began", "orders", "pages", "requests"),
+    )
 
     def __init__(self, began: float) -> None:
         self.began = began
@@ -33,6 +36,7 @@ class Tally:
         self._paged = began
         self._budget: tuple[int | None, float] = _NO_BUDGET
         self._wait = _NO_WAIT
+        self._expected: dict[object, int] = {}
         self._lock = threading.Lock()
 
     def add(self, orders: int, now: float, pages: int = 1) -> None:
@@ -41,6 +45,11 @@ class Tally:
             self.pages += pages
             self.orders += orders
             self._paged = now
+
+    def expect(self, pages: int, part: object) -> None:
+        """Expect about so many pages in all, of the whole or of one of its parts."""
+        with self._lock:
+            self._expected[part] = pages
 
     def sent(self, left: int | None, now: float) -> None:
         """Count one more request, with so many left in this second."""
@@ -55,15 +64,16 @@ class Tally:
                 self._wait = (why, until)
 
     def stop(self) -> None:
-        """Forget what holds for a moment only."""
+        """Forget what holds while it goes on only."""
         self._budget, self._wait = _NO_BUDGET, _NO_WAIT
+        self._expected = {}
 
     def bar(self, now: float, width: int | None) -> str:
         """Give the line of a bar, with what matters least left out where it is too wide."""
         clock, rate = _clock_time(now - self.began), f"{self._rate(now):,.0f}/s"
         short = f"fetching: {_many(self.orders, 'order')}"
         head = f"{short} [{clock}, {rate}]"
-        pages, left = _many(self.pages, "page"), self._left(now)
+        pages, left = self._pages(), self._left(now)
         wait = self._waits(now, "{why}: {time}")
         lines = [f"{head} {_join(*form)}" for form in ((pages, left, wait), (pages, wait))]
         lines += [f"{head} {wait}".rstrip(), _join(short, wait)]
@@ -77,6 +87,7 @@ class Tally:
 
     def last_line(self, now: float) -> str:
         """Give the line that closes a log; whether the fetch went well is not known here."""
+        self.stop()
         took, sent = _clock_time(now - self.began), _many(self.requests, "request")
         return _join(f"fetching ended after {took}: {self._counts(now)}", sent)
 
@@ -99,8 +110,15 @@ class Tally:
         why, until = self._wait
         return form.format(why=why, time=_seconds(until - now)) if until > now else ""
 
+    def _pages(self) -> str:
+        """Give the pages that were read, and about how many there are, while that is more."""
+        total = sum(list(self._expected.values()))
+        if total > self.pages:
+            return f"{self.pages:,} of about {_many(total, 'page')}"
+        return _many(self.pages, "page")
+
     def _counts(self, now: float) -> str:
-        pages, orders = _many(self.pages, "page"), _many(self.orders, "order")
+        pages, orders = self._pages(), _many(self.orders, "order")
         return _join(pages, orders, f"{self._rate(now):,.0f} orders/s")
 
 

@@ -30,15 +30,15 @@ Status: TypeAlias = Literal[
     "cancelled",
     "other",
 ]
-#: The second is for lists that a type checker takes for lists of any text.
-Statuses: TypeAlias = Status | Iterable[Status] | Iterable[str]
+#: The lists of any text are for variables, in which a type checker does not see words.
+Statuses: TypeAlias = Status | Iterable[Status] | list[str] | tuple[str, ...] | set[str]
 Type: TypeAlias = Literal[
     "d2c",
     "b2b",
     "dropship",
     "transfer",
 ]
-Types: TypeAlias = Type | Iterable[Type] | Iterable[str]
+Types: TypeAlias = Type | Iterable[Type] | list[str] | tuple[str, ...] | set[str]
 
 
 class OrderFilters(TypedDict, total=False):

@@ -34,11 +34,13 @@ from trackstar_frames.scale import turn
 def beta():
     return os.environ["BETA_SECRET"]
 
-def hold(seconds, requests):
+def hold(seconds, requests, rest=0):
     with open_client("acme", "ACME_TOKEN") as client, turn(client):
+        if rest:
+            client.session._limiter.hold(rest)
         began = time.time()
         for _ in range(requests):
-            client.session._limiter.turn(10, None)
+            client.session._limiter.turn(10, lambda _, seconds: time.sleep(seconds))
         time.sleep(seconds)
         return os.getpid(), began, time.time()
 
