@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from trackstar_frames.scale import DaskFrames
 from trackstar_frames.schema import TABLES
 
 ROOT = Path(__file__).parent.parent
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 MODULES = ["trackstar_frames"] + [
     module.name
     for module in pkgutil.walk_packages(tf.__path__, "trackstar_frames.")
@@ -149,3 +151,21 @@ def test_the_pages_tell_every_column_and_every_filter(make):
     for name, field in FIELDS.items():
         (line,) = re.findall(rf"^\| `{name}` .*", filters, re.MULTILINE)
         assert all(f"`{each.replace('-', '_')}`" in line for each in field.operators)
+
+
+def test_the_docstring_of_a_fetch_names_every_filter():
+    said = inspect.getdoc(tf.fetch_orders_df).partition("**filters")[2]
+    assert {name for name in FIELDS if not re.search(rf"\b{name}\b", said)} == set()
+
+
+@pytest.mark.parametrize("name", [name for name in tf.__all__ if not name.endswith("Error")])
+def test_the_changelog_tells_of_every_public_name(name):
+    assert re.search(rf"`{name}\b", CHANGELOG)
+
+
+def test_the_changelog_has_a_line_for_each_change():
+    changes = [line for line in CHANGELOG.splitlines() if line and not line.startswith("#")]
+    assert {line[:2] for line in changes} == {"- "}
+    assert len(set(changes)) == len(changes)
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert f"\n## {version['project']['version']} " in CHANGELOG

@@ -36,6 +36,11 @@ def test_types_are_those_of_the_data_dictionary(given, name):
     assert isinstance(frame.index, pd.RangeIndex)
 
 
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_what_is_unknown_stands_last(name):
+    assert TABLES[name].columns[-1].name == "extra"
+
+
 def test_status_is_ordered_by_lifecycle_and_takes_unknown_ones():
     orders = [{"id": str(i), "status": s} for i, s in enumerate(["zz", "open", "aa", None])]
     status = OrderFrames.from_json(orders).orders["status"]

@@ -1,7 +1,7 @@
 """The tables and their columns, as data.
 
 Arrow schemas, pandas types, the flattening and the data dictionary all derive
-from `TABLES`; to add a column, add a line here.
+from `TABLES`; to add a column, add a line here, above `extra`.
 """
 
 from __future__ import annotations
