@@ -92,9 +92,11 @@ def sweep(parent: Path) -> None:
 
 def flush(path: Path) -> None:
     """Have the disk hold it before it is named; folders cannot be flushed on Windows."""
-    if os.name == "nt" and path.is_dir():
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":
         return
-    handle = os.open(path, os.O_RDONLY)
+    # Windows flushes only what may be written.
+    handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,7 +119,8 @@ def sandbox(given: argparse.Namespace) -> None:
             say(f"export {name}={value}")
         say(f"# {given.orders:,} made-up orders; stop with Ctrl-C")
         try:
-            threading.Event().wait()
+            while True:
+                time.sleep(3600)  # of waits without an end, Windows lets Ctrl-C end this one only
         except KeyboardInterrupt:
             say("# stopped")
 
