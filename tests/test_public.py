@@ -5,7 +5,6 @@ import importlib
 import inspect
 import pkgutil
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -102,11 +101,3 @@ def test_the_readme_knows_how_long_a_part_is():
 @pytest.mark.parametrize("error", [name for name in tf.__all__ if name.endswith("Error")])
 def test_the_readme_says_what_to_do_about_every_error(error):
     assert f"`{error}`" in README or error == "ApiError"
-
-
-def test_environment_and_package_agree():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    environment = (ROOT / "environment.yml").read_text()
-    assert f"python{project['requires-python']}" in environment
-    extras = re.search(r"-e \.\[([\w,]+)\]", environment).group(1).split(",")
-    assert set(extras) <= set(project["optional-dependencies"])
