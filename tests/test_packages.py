@@ -63,6 +63,11 @@ def bare(install):
     return install()
 
 
+@pytest.fixture(scope="module")
+def for_demo(install):
+    return install("[demo]")
+
+
 def files_of(sdist):
     """List the files of an sdist, below its folder."""
     with tarfile.open(sdist) as archive:
@@ -150,9 +155,8 @@ def test_without_an_extra_the_shell_names_it_on_one_line(bare, command, extra):
     assert f"the extra '{extra}'" in done.stderr
 
 
-def test_with_the_extra_the_demo_shows_all(install):
-    call = install("[demo]")
-    said = call("trackstar-frames", "demo").stdout
+def test_with_the_extra_the_demo_shows_all(for_demo):
+    said = for_demo("trackstar-frames", "demo").stdout
     assert "fetched 5,000 orders with 5 requests; the same call again took 0, from disk" in said
-    drawn = {path.name for path in (call.folder / "trackstar-demo").glob("*.png")}
+    drawn = {path.name for path in (for_demo.folder / "trackstar-demo").glob("*.png")}
     assert drawn == {"status_mix.png", "ship_date_compliance.png"}
