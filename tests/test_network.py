@@ -1,6 +1,6 @@
 """Certificates and proxies, as the environment names them: a TLS server and a proxy, both real."""
 
-import select
+import selectors
 import socket
 import ssl
 import threading
@@ -95,13 +95,15 @@ def proxy():
 
 def relay(here, there):
     """Pass on what comes from either end, until one of them ends."""
-    other = {here: there, there: here}
-    while True:
-        for end in select.select([here, there], [], [])[0]:
-            part = end.recv(65536)
-            if not part:
-                return
-            other[end].sendall(part)
+    with selectors.DefaultSelector() as ends:
+        for end, other in ((here, there), (there, here)):
+            ends.register(end, selectors.EVENT_READ, other)
+        while True:
+            for ready, _ in ends.select():
+                part = ready.fileobj.recv(65536)
+                if not part:
+                    return
+                ready.data.sendall(part)
 
 
 @pytest.fixture
