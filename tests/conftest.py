@@ -30,6 +30,7 @@ settings.register_profile("everyday", max_examples=20, deadline=None, suppress_h
 settings.register_profile("slow", max_examples=300, deadline=None, suppress_health_check=_SLOW)
 
 _FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "netrc", "ci")
+_FOREIGN += ("requests_ca_bundle", "curl_ca_bundle")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -28,7 +28,7 @@ STOREYS = [
     },
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
     {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare", "scan"},
-    {"bodies", "filters", "session", "flatten", "older", "measures", "labels"},
+    {"bodies", "filters", "typed", "session", "flatten", "older", "measures", "labels"},
     {"pages", "joining", "writer", "differences"},
     {"tables", "parquet"},
     {"cards"},
@@ -95,12 +95,51 @@ def test_only_the_sandbox_itself_asks_for_the_client():
     assert users == ["server.py"]
 
 
-def test_nothing_heavy_is_imported_before_it_is_needed():
-    heavy = ["matplotlib", "cheroot", "mimesis", "holidays", "tqdm", "IPython", "argparse.main"]
-    heavy += ["dask", "distributed"]
-    code = f"import sys, trackstar_frames; print([m for m in {heavy} if m in sys.modules])"
+#: What extras bring, and what only some calls need.
+HEAVY = {"matplotlib", "cheroot", "mimesis", "holidays", "dask", "distributed", "IPython"}
+LATE = {"requests_cache", "cattrs", "tenacity", "asyncio", "filelock", "pyarrow.dataset"}
+LATE |= {"platformdirs", "tqdm", "argparse"}
+
+
+def loaded_by(code):
+    """List the modules of a new process that has run some code."""
+    code = f"import sys; {code}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    return set(done.stdout.split())
+
+
+def test_an_import_loads_nothing_but_the_face():
+    loaded = loaded_by("import trackstar_frames")
+    assert {each for each in loaded if each.startswith("trackstar_frames.")} == set()
+    assert not loaded & {"pandas", "numpy", "pyarrow", "requests", "msgspec", *HEAVY, *LATE}
+
+
+def test_what_only_some_calls_need_is_loaded_by_none_of_the_names():
+    names = ", ".join(name for name in tf.__all__ if tf._ROOM_OF[name] not in tf._EXTRAS)
+    loaded = loaded_by(f"from trackstar_frames import {names}")
+    assert "trackstar_frames.sync" in loaded
+    assert not loaded & (HEAVY | LATE)
+
+
+def test_the_face_shows_type_checkers_what_it_loads():
+    seen = {}
+    face = ast.parse((PACKAGE / "__init__.py").read_text())
+    for block in (node for node in face.body if isinstance(node, ast.If)):
+        for node in block.body:
+            room = node.module.split(".")[1]
+            seen |= {name.name: room for name in node.names}
+    assert seen == tf._ROOM_OF
+    assert sorted(seen) == tf.__all__
+
+
+@pytest.mark.parametrize(
+    ("missing", "gone"), [("matplotlib", "plot_status_mix"), ("distributed", "fetch_orders_dask")]
+)
+def test_help_and_completion_do_without_an_extra(missing, gone):
+    code = f"import sys; sys.modules[{missing!r}] = None; import trackstar_frames as tf; help(tf)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "\n    fetch_orders(" in done.stdout
+    assert f"\n    {gone}(" not in done.stdout
 
 
 @pytest.mark.parametrize(

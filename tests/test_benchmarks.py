@@ -280,6 +280,18 @@ def test_scaling_measures_both_clusters():
     assert [measured["one worker"][place] for place in (3, 5)] == ["1.00", "1.00"]
 
 
+def test_importing_measures_every_import(bench):
+    done = run("--rounds", "1", script="importing.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    script = bench("importing")
+    measured = rows_of(done.stdout, script.CODE)
+    assert list(measured) == list(script.CODE)
+    assert measured[script.PEER][2] == "1.00"
+    modules = [number(each[3]) for each in measured.values()]
+    nothing, peer, face, fetch, everything = modules
+    assert nothing < face < peer < fetch < everything
+
+
 def test_a_peer_that_keeps_less_is_none(bench):
     exporting, measure = bench("exporting"), bench("_measure")
     runs = {

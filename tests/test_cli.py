@@ -142,6 +142,18 @@ def test_order_text_cannot_steer_the_terminal(monkeypatch, capsys):
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", capsys.readouterr().out)
 
 
+def test_order_text_that_the_output_cannot_show_is_escaped(monkeypatch):
+    with Sandbox(orders=[{"id": "a", "order_number": "\u2116 7"}], rate_limit=None) as sandbox:
+        monkeypatch.setenv("TRACKSTAR_BASE_URL", sandbox.base_url)
+        monkeypatch.setenv("TRACKSTAR_API_KEY", sandbox.api_key)
+        monkeypatch.setenv("TRACKSTAR_ACCESS_TOKEN", sandbox.access_token)
+        monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # as a pipe on Windows
+        code = "import sys; from trackstar_frames.cli import main; sys.exit(main(['fetch']))"
+        shell = [sys.executable, "-c", code]
+        done = subprocess.run(shell, capture_output=True, text=True, check=True)
+    assert "\\u2116 7" in done.stdout
+
+
 def test_every_command_explains_itself(capsys):
     for command in ("demo", "fetch", "snapshots", "sandbox", "cache"):
         with pytest.raises(SystemExit) as stop:

@@ -2,7 +2,6 @@
 
 import importlib
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -27,11 +26,3 @@ def test_every_error_is_in_the_tree_and_public():
     tree = importlib.import_module("trackstar_frames.errors").__doc__
     errors = {name for name in tf.__all__ if name.endswith("Error")}
     assert set(re.findall(r"\w+Error(?=\s)", tree)) - {"ValueError"} == errors
-
-
-def test_environment_and_package_agree():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    environment = (ROOT / "environment.yml").read_text()
-    assert f"python{project['requires-python']}" in environment
-    extras = re.search(r"-e \.\[([\w,]+)\]", environment).group(1).split(",")
-    assert set(extras) <= set(project["optional-dependencies"])

@@ -21,50 +21,46 @@ packages); keep with `write_snapshot`, `export_orders` and `sync_orders`; see wh
 from __future__ import annotations
 
 import logging
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from trackstar_frames.between import diff_snapshots, due_date_changes, status_transitions
-from trackstar_frames.client import TrackstarClient
-from trackstar_frames.errors import (
-    ApiError,
-    AuthError,
-    CredentialsError,
-    FilterError,
-    IncompleteFetchError,
-    NetworkError,
-    NotSupportedError,
-    OfflineMissError,
-    RateLimitError,
-    ResponseError,
-    ServerError,
-    SettingsError,
-    SnapshotError,
-    TrackstarError,
-)
-from trackstar_frames.export import export_orders
-from trackstar_frames.fetch import fetch_orders, fetch_orders_df
-from trackstar_frames.frames import OrderFrames
-from trackstar_frames.history import order_history
-from trackstar_frames.measures import (
-    SlaPolicy,
-    backlog,
-    compliance_rate,
-    cycle_time,
-    cycle_time_curve,
-    data_quality,
-    fill_rates,
-    late_orders,
-    ship_date_compliance,
-    ship_otif,
-    status_mix,
-)
-from trackstar_frames.pages import Page
-from trackstar_frames.schema import data_dictionary
-from trackstar_frames.snapshots import Snapshot, list_snapshots, read_snapshot, write_snapshot
-from trackstar_frames.sync import sync_orders
-from trackstar_frames.thinning import thin_snapshots
-
 if TYPE_CHECKING:
+    from trackstar_frames.between import diff_snapshots, due_date_changes, status_transitions
+    from trackstar_frames.client import TrackstarClient
+    from trackstar_frames.errors import (
+        ApiError,
+        AuthError,
+        CredentialsError,
+        FilterError,
+        IncompleteFetchError,
+        NetworkError,
+        NotSupportedError,
+        OfflineMissError,
+        RateLimitError,
+        ResponseError,
+        ServerError,
+        SettingsError,
+        SnapshotError,
+        TrackstarError,
+    )
+    from trackstar_frames.export import export_orders
+    from trackstar_frames.fetch import fetch_orders, fetch_orders_df
+    from trackstar_frames.frames import OrderFrames
+    from trackstar_frames.history import order_history
+    from trackstar_frames.measures import (
+        SlaPolicy,
+        compliance_rate,
+        data_quality,
+        fill_rates,
+        late_orders,
+        ship_date_compliance,
+        ship_otif,
+        status_mix,
+    )
+    from trackstar_frames.measures.backlog import backlog
+    from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve
+    from trackstar_frames.pages import Page
     from trackstar_frames.plots import (
         plot_backlog,
         plot_compliance_heatmap,
@@ -76,6 +72,10 @@ if TYPE_CHECKING:
         plot_status_transitions,
     )
     from trackstar_frames.scale import fetch_orders_dask, read_snapshot_dask
+    from trackstar_frames.schema import data_dictionary
+    from trackstar_frames.snapshots import Snapshot, list_snapshots, read_snapshot, write_snapshot
+    from trackstar_frames.sync import sync_orders
+    from trackstar_frames.thinning import thin_snapshots
 
 __all__ = [
     "ApiError",
@@ -132,28 +132,59 @@ __all__ = [
     "write_snapshot",
 ]
 
+#: The room of each name: a room is loaded when one of its names is first asked for, so that
+#: an import costs nothing, and a call only what it needs.
+_ROOMS = {
+    "between": ("diff_snapshots", "due_date_changes", "status_transitions"),
+    "client": ("TrackstarClient",),
+    "errors": tuple(name for name in __all__ if name.endswith("Error")),
+    "export": ("export_orders",),
+    "fetch": ("fetch_orders", "fetch_orders_df"),
+    "frames": ("OrderFrames",),
+    "history": ("order_history",),
+    "measures": (
+        "SlaPolicy",
+        "backlog",
+        "compliance_rate",
+        "cycle_time",
+        "cycle_time_curve",
+        "data_quality",
+        "fill_rates",
+        "late_orders",
+        "ship_date_compliance",
+        "ship_otif",
+        "status_mix",
+    ),
+    "pages": ("Page",),
+    "plots": tuple(name for name in __all__ if name.startswith("plot_")),
+    "scale": ("fetch_orders_dask", "read_snapshot_dask"),
+    "schema": ("data_dictionary",),
+    "snapshots": ("Snapshot", "list_snapshots", "read_snapshot", "write_snapshot"),
+    "sync": ("sync_orders",),
+    "thinning": ("thin_snapshots",),
+}
+#: What rooms need that comes with an extra.
+_EXTRAS = {"plots": "matplotlib", "scale": "distributed"}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
 logging.getLogger("trackstar_frames").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is heavy, or computed, when it is first asked for."""
-    if name.startswith("plot_") and name in __all__:
-        from trackstar_frames import plots  # noqa: PLC0415  (matplotlib is an extra, and slow)
-
-        return getattr(plots, name)
-    if name.endswith("_dask") and name in __all__:
-        from trackstar_frames import scale  # noqa: PLC0415  (so is dask)
-
-        return getattr(scale, name)
+    """Load the room of a name, or tell the version."""
+    if name in _ROOM_OF:
+        return getattr(import_module(f"trackstar_frames.{_ROOM_OF[name]}"), name)
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415
+        from importlib.metadata import version  # noqa: PLC0415  (slow, and rarely asked for)
 
         return version("trackstar_frames")
     raise AttributeError(f"module 'trackstar_frames' has no attribute {name!r}{_nearest(name)}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    # What needs an extra that is not here would make `help` and completion fail.
+    missing = {room for room, needed in _EXTRAS.items() if find_spec(needed) is None}
+    return sorted(["__version__", *(name for name in __all__ if _ROOM_OF[name] not in missing)])
 
 
 def _nearest(name: str) -> str:

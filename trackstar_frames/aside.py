@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-import filelock
-
 __all__ = ["alone", "aside", "flush", "put", "put_new", "remove", "sweep"]
 
 _PARTIAL = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{32}\.(?P<kind>partial|earlier)(?P<lock>\.lock)?")
@@ -94,9 +92,11 @@ def sweep(parent: Path) -> None:
 
 def flush(path: Path) -> None:
     """Have the disk hold it before it is named; folders cannot be flushed on Windows."""
-    if os.name == "nt" and path.is_dir():
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":
         return
-    handle = os.open(path, os.O_RDONLY)
+    # Windows flushes only what may be written.
+    handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
@@ -113,6 +113,8 @@ def _finish(folder: Path, target: Path) -> None:
 @contextmanager
 def _alive(folder: Path, wait: float = -1) -> Iterator[None]:
     """Hold the lock that tells that somebody works on a folder; it goes with its holder."""
+    import filelock  # noqa: PLC0415  (it brings asyncio, and only who writes a snapshot needs it)
+
     lock = filelock.FileLock(f"{folder}.lock", timeout=wait, mode=0o600)
     with lock:
         try:

@@ -20,13 +20,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import pyarrow as pa
 
 from trackstar_frames.forks import Shared
-from trackstar_frames.rows import Rows, open_rows
+
+if TYPE_CHECKING:
+    from trackstar_frames.rows import Rows
 
 __all__ = ["PageCache", "Stored"]
 
@@ -67,7 +69,7 @@ class PageCache:
         self.path = folder / "http" / _FILE
         self._seal = seal
         self._broken = False
-        self._file = Shared(partial(open_rows, self.path))
+        self._file = Shared(partial(_open, self.path))
 
     def read(self, key: str) -> Stored | None:
         """Look an answer up; None where it is not there or cannot be read."""
@@ -153,6 +155,12 @@ class PageCache:
             stacklevel=2,
         )
         return None
+
+
+def _open(path: Path) -> Rows:
+    from trackstar_frames.rows import open_rows  # noqa: PLC0415  (requests-cache brings a lot)
+
+    return open_rows(path)
 
 
 def _pack(seal: bytes, stored: Stored) -> bytes:

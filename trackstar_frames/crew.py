@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 from weakref import WeakSet
 
 __all__ = ["Crew", "Stopped"]
 
 _T = TypeVar("_T")
+_GLANCE = 0.5  # seconds
 
 
 class Stopped(Exception):  # noqa: N818  (no error: somebody else has met one)
@@ -57,7 +59,7 @@ class Crew:
             run = copy_context().run
             threading.Thread(target=run, args=(self._work, task, left, over), daemon=True).start()
         try:
-            ends = [over.get() for _ in range(count)]
+            ends = [_get(over) for _ in range(count)]
         except BaseException:
             self.stop()
             raise
@@ -101,6 +103,13 @@ class Crew:
             over.put(failure)
         else:
             over.put(None)
+
+
+def _get(queue: SimpleQueue[_T]) -> _T:
+    # On Windows, Ctrl-C is heard only between waits.
+    while True:
+        with suppress(Empty):
+            return queue.get(timeout=_GLANCE)
 
 
 _AROUND: ContextVar[Crew | None] = ContextVar("the crew of whose work this is a part", default=None)

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import TypeVar
-
-import tenacity
+from typing import TYPE_CHECKING, TypeVar
 
 from trackstar_frames.errors import TrackstarError
+
+if TYPE_CHECKING:
+    import tenacity
 
 __all__ = ["Retries", "retry_after"]
 
@@ -45,6 +46,8 @@ class Retries:
         wait
             Waits; is told the error, the number of the try that met it, and the seconds.
         """
+        import tenacity  # noqa: PLC0415  (it brings asyncio, and tornado where there is one)
+
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_retry),
             stop=self._is_enough,

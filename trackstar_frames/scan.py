@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.schema import TABLES, described
@@ -46,6 +45,8 @@ def scan(
     SnapshotError
         If a file is missing or damaged.
     """
+    import pyarrow.dataset as ds  # noqa: PLC0415  (slow, and only few calls read so)
+
     mine = None if order_id is None else ds.field(TABLES[name].key[0]) == order_id
     if not files:
         raise SnapshotError(f"the snapshot is damaged: it has no files of {name}")

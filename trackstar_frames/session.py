@@ -277,7 +277,7 @@ class Session:
         except transport.FAULTS as error:
             reason = self._credentials.scrub(f"{type(error).__name__}: {error}")[:500]
             return NetworkError(
-                f"no whole answer from {self.settings.base_url}: {reason}",
+                f"no whole answer from {self.settings.base_url}: {reason}{transport.advice(error)}",
                 retryable=transport.is_transient(error),
             )
         except BaseException as error:  # noqa: BLE001  (handed on, without those frames)

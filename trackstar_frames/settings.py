@@ -19,8 +19,6 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import platformdirs
-
 from trackstar_frames.errors import CredentialsError, SettingsError, one_of
 
 _ENDLESS = 1e9  # seconds
@@ -227,6 +225,8 @@ def cache_dir(given: str | os.PathLike[str] | None = None) -> Path:
     """Tell the folder of the cache: argument, else environment, else the user's own."""
     chosen = _or_environment("cache_dir", given)
     if chosen is None:
+        import platformdirs  # noqa: PLC0415  (only where nobody says which)
+
         return platformdirs.user_cache_path("trackstar_frames", appauthor=False)
     if not isinstance(chosen, (str, os.PathLike)) or str(chosen) == "" or "\0" in str(chosen):
         raise SettingsError(f"cache_dir={chosen!r} must be the path of a folder")

@@ -18,10 +18,11 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
-__all__ = ["FAULTS", "Browser", "Browsers", "Reply", "get", "is_transient"]
+__all__ = ["FAULTS", "Browser", "Browsers", "Reply", "advice", "get", "is_transient"]
 
-#: What a request may end in that is no answer.
-FAULTS = (requests.RequestException, urllib3.exceptions.HTTPError, ValueError)
+#: What a request may end in that is no answer. OSError is what `requests` raises itself, and lets
+#: pass for a file of certificates that is not there.
+FAULTS = (OSError, urllib3.exceptions.HTTPError, ValueError)
 
 _TRANSIENT = (
     requests.ConnectionError,
@@ -51,7 +52,7 @@ def get(browser: Browser, url: str, params: dict[str, str], timeout: float) -> R
 
     Raises
     ------
-    requests.RequestException, urllib3.exceptions.HTTPError, ValueError
+    OSError, urllib3.exceptions.HTTPError, ValueError
         See `FAULTS`. Their frames hold the headers in clear.
     """
     patience = (min(timeout, _CONNECT_TIMEOUT), timeout)
@@ -67,6 +68,16 @@ def get(browser: Browser, url: str, params: dict[str, str], timeout: float) -> R
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same request may do better; a bad certificate stays bad."""
     return isinstance(error, _TRANSIENT) and not isinstance(error, requests.exceptions.SSLError)
+
+
+def advice(error: BaseException) -> str:
+    """Say what can be done about a fault, where that is known."""
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY" in str(error):
+        return (
+            "; where a proxy signs anew, as companies' do, put the path of its authority's "
+            "certificate (PEM) into the environment variable REQUESTS_CA_BUNDLE"
+        )
+    return ""
 
 
 class Browser(requests.Session):

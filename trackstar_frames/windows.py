@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ __all__ = ["Sample", "Window"]
 _LOWER = ("created_date[gt]", "created_date[gte]")
 _UPPER = ("created_date[lt]", "created_date[lte]")
 _DAY = 86_400  # seconds
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CALENDAR = (-62_135_596_800, 253_402_300_800)  # the years 1 to 9999, all that can be written
 _HISTORY = 3 * 365 * _DAY  # as much as a new connection loads
 _CROWD = (0.05, 0.95)  # quantiles
@@ -200,5 +201,5 @@ def _read(stamp: str) -> int:
 
 def _write(seconds: int) -> str:
     # Not by strftime, which writes the year 1 (where some systems put what has no date) as "1".
-    moment = datetime.fromtimestamp(seconds, UTC)
+    moment = _EPOCH + timedelta(seconds=seconds)  # fromtimestamp knows none before it on Windows
     return moment.replace(tzinfo=None).isoformat() + "Z"

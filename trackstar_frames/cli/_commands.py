@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import trackstar_frames as tf
 from trackstar_frames import filters as grammar
@@ -16,17 +17,15 @@ from trackstar_frames.cache import PageCache
 from trackstar_frames.cli._printing import first_rows, say, table
 from trackstar_frames.settings import cache_dir
 
+if TYPE_CHECKING:
+    from trackstar_frames.sandbox import Sandbox
+
 __all__ = ["cache", "demo", "export", "fetch", "sandbox", "snapshots", "sync"]
 
 
 def demo(given: argparse.Namespace) -> None:
     """Fetch made-up orders over HTTP, and write a snapshot and two pictures."""
-    from matplotlib import use  # noqa: PLC0415
-
-    from trackstar_frames import plots  # noqa: PLC0415  (an extra, as are the next)
-    from trackstar_frames.sandbox import Sandbox  # noqa: PLC0415
-
-    use("Agg")  # files only; no window
+    plots, Sandbox = _shown()  # noqa: N806  (a class)
     folder = Path(given.folder)
     folder.mkdir(parents=True, exist_ok=True)
     with (
@@ -56,6 +55,21 @@ def demo(given: argparse.Namespace) -> None:
     say("\nwritten:")
     for path in (snapshot.path, *(folder / name for name in pictures)):
         say(f"  {path}")
+
+
+def _shown() -> tuple[ModuleType, type[Sandbox]]:
+    """Load what only the demo needs: pictures, to files rather than windows, and the server."""
+    try:
+        from matplotlib import use  # noqa: PLC0415  (an extra, as are the next)
+
+        from trackstar_frames import plots  # noqa: PLC0415
+        from trackstar_frames.sandbox import Sandbox  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError(
+            f"No module named {error.name!r}; the demo needs the extra 'demo'", name=error.name
+        ) from error
+    use("Agg")
+    return plots, Sandbox
 
 
 def fetch(given: argparse.Namespace) -> None:
@@ -119,7 +133,8 @@ def sandbox(given: argparse.Namespace) -> None:
             say(f"export {name}={value}")
         say(f"# {given.orders:,} made-up orders; stop with Ctrl-C")
         try:
-            threading.Event().wait()
+            while True:
+                time.sleep(3600)  # of waits without an end, Windows lets Ctrl-C end this one only
         except KeyboardInterrupt:
             say("# stopped")
 

@@ -29,8 +29,13 @@ def table(frame: pd.DataFrame) -> str:
 
 
 def say(text: str) -> None:
-    """Print, without what would steer the terminal: orders are other people's text."""
-    print(re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "?", text), flush=True)  # noqa: T201
+    """Print, without what would steer the terminal: orders are other people's text.
+
+    A character that the output has no code for, as a pipe on Windows has for few, is escaped.
+    """
+    calm = re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "?", text)
+    encoding = sys.stdout.encoding or "utf-8"
+    print(calm.encode(encoding, "backslashreplace").decode(encoding), flush=True)  # noqa: T201
 
 
 def complain(message: object, code: int) -> int:

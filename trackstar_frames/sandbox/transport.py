@@ -1,5 +1,6 @@
 """Threads and sockets: an HTTP/1.1 server that can misbehave on purpose, and stops cleanly."""
 
+import os
 import socket
 import struct
 import threading
@@ -14,6 +15,9 @@ from trackstar_frames.sandbox.endpoint import Call, Endpoint
 from trackstar_frames.sandbox.log import Request, RequestLog
 
 _THREADS = 24  # as many answers can be under way at once
+_NO_LINGERING = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+# What lets a port be taken at once on POSIX lets several take one on Windows.
+_ALONE = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
 
 
 class _Connection(HTTPConnection):
@@ -125,7 +129,7 @@ class _Gateway(Gateway):
     def _reset(self) -> None:
         # Closed with nothing to linger for, a connection is reset rather than ended.
         connection = self.req.conn.socket
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
         socket.close(connection.detach())
         self.req.conn.socket = socket.socket()  # for the library to close in its turn
         self.req.close_connection = self.req.sent_headers = True
@@ -134,5 +138,5 @@ class _Gateway(Gateway):
 def _check_free(port: int) -> None:
     """Raise OSError for a taken port, where the library would leave a socket open."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, _ALONE, 1)
         probe.bind(("127.0.0.1", port))
