@@ -13,6 +13,7 @@ PACKAGE = Path(tf.__file__).parent
 
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
+    {"plain", "wire"},
     {"errors", "tally", "crew", "windows", "forks", "rows", "aside", "memory", "provenance"},
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
     {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare", "scan"},
