@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import sys
 
 import pandas as pd
+
+from trackstar_frames.plain import plain
 
 __all__ = ["complain", "first_rows", "say", "table"]
 
@@ -30,11 +31,11 @@ def table(frame: pd.DataFrame) -> str:
 
 def say(text: str) -> None:
     """Print, without what would steer the terminal: orders are other people's text."""
-    print(re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "?", text), flush=True)  # noqa: T201
+    print("\n".join(map(plain, text.split("\n"))), flush=True)  # noqa: T201
 
 
 def complain(message: object, code: int) -> int:
     """Print an error on one line, and give the exit code."""
-    line = " ".join(str(message).split())
+    line = plain(" ".join(str(message).split()))
     print(f"trackstar-frames: error: {line}", file=sys.stderr)  # noqa: T201
     return code
