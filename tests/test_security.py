@@ -28,6 +28,7 @@ from trackstar_frames.sandbox import Fault
 
 ROOT = Path(__file__).parent.parent
 POLICY = (ROOT / "SECURITY.md").read_text()
+PIECES = 60  # of what drips
 MANIFEST = "_trackstar_frames.json"
 GOOD = b'{"data": [], "next_token": null}'
 STEERING = "\x1b]0;owned\x07\x1b[2J\u202e\r\nINFO all is well"
@@ -97,7 +98,13 @@ def test_no_spelling_of_a_redirect_leads_to_another_server(raw_server, reply, qu
     assert not thief.seen
 
 
-PIECES = 60
+@pytest.mark.parametrize(
+    "host", ["wärehouse.example", "WAREHOUSE.example", "warehouse.example:443"]
+)
+def test_a_host_is_the_same_however_it_is_spelt(raw_server, reply, quick, monkeypatch, host):
+    monkeypatch.setenv("HTTPS_PROXY", raw_server(reply).base_url)
+    with pytest.raises(tf.NetworkError, match="Tunnel connection failed: 501"):  # it was asked
+        tf.fetch_orders(client=quick(f"https://{host}", retries=0, timeout=5))
 
 
 def drip(handler, start, piece, end):

@@ -68,7 +68,7 @@ def get(browser: Browser, url: str, params: dict[str, str], timeout: float) -> R
     requests.RequestException, urllib3.exceptions.HTTPError, ValueError
         See `FAULTS`. Their frames hold the headers in clear.
     """
-    for _ in range(browser.max_redirects + 1):
+    for _ in range(1 + browser.max_redirects):
         reply, target = _get(browser, url, params, timeout)
         if target is None:
             return reply
@@ -141,7 +141,8 @@ class Browser(requests.Session):
         trust_env: bool,
     ) -> None:
         super().__init__()
-        self._origin = _origin(base_url)
+        # As it is sent: a name of other letters than ASCII's becomes one of those.
+        self._origin = _origin(requests.Request("GET", base_url).prepare().url)
         self.auth = sign
         self.trust_env = trust_env
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -154,7 +155,7 @@ class Browser(requests.Session):
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send to the one origin, whatever a URL has become on its way here."""
-        if _origin(request.url or "") != self._origin:
+        if _origin(request.url) != self._origin:
             raise requests.exceptions.InvalidURL("a redirect leads elsewhere")
         return super().send(request, **options)
 
@@ -202,6 +203,6 @@ class Browsers:
             self._idle.pop().close()
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
+def _origin(url: str | None) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url or "")
     return parts.scheme, parts.hostname, parts.port
