@@ -13,9 +13,9 @@ PACKAGE = Path(tf.__file__).parent
 
 #: Rooms, lowest first; a room imports only from those before it.
 STOREYS = [
+    {"plain", "wire"},
     {
         "errors",
-        "typed",
         "tally",
         "crew",
         "windows",

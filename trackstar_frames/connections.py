@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.errors import CredentialsError, SettingsError, TrackstarError
@@ -86,17 +86,24 @@ def _token(label: str, source: Source) -> Masked:
                 f"it must be the variable's name, and not the token itself"
             )
         return token
-    try:
-        token = Masked.of(source())
-    except TrackstarError:
-        raise
-    except Exception as error:
-        raise CredentialsError(
-            f"connections[{label!r}]: its function raised {type(error).__name__}"
-        ) from error
+    token = _called(label, source)
     if not isinstance(token, Masked) or not token:
         raise CredentialsError(
             f"connections[{label!r}]: its function must return the token (str), and returned "
             f"{'an empty text' if isinstance(token, Masked) else type(token).__name__}"
         )
     return token
+
+
+def _called(label: str, source: Callable[[], str]) -> Any:
+    """Call a function that gives a token; what it raises instead may quote one, so it is left."""
+    try:
+        return Masked.of(source())
+    except TrackstarError:
+        raise
+    except Exception as error:  # noqa: BLE001  (raised below, where nothing leads back to it)
+        kind = type(error).__name__
+    raise CredentialsError(
+        f"connections[{label!r}]: its function raised {kind}, whose words are not shown, as they "
+        f"may hold the token; call the function itself to read them"
+    )

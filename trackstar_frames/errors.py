@@ -27,6 +27,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from trackstar_frames.plain import plain
+
 if TYPE_CHECKING:
     from trackstar_frames.client import TrackstarClient
     from trackstar_frames.frames import OrderFrames
@@ -76,7 +78,7 @@ class TrackstarError(Exception):
         retryable: bool = False,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(plain(message))  # it may quote a server, a file or a label
         self.status = status
         self.request_id = request_id
         self.retryable = retryable
@@ -259,9 +261,8 @@ def error_for(
 ) -> ApiError:
     """Build the error that an HTTP answer stands for; `scrub` goes over the server's words."""
     said = _parse(body)
-    error = scrub(said["error"]) if isinstance(said.get("error"), str) else None
-    origin = scrub(said["origin"]) if isinstance(said.get("origin"), str) else None
-    request_id = scrub(request_id) if request_id else None
+    error, origin = (_quoted(said.get(name), scrub) for name in ("error", "origin"))
+    request_id = _quoted(request_id, scrub) or None
     cls = _CLASSES.get(status, ServerError if status >= 500 else ApiError)  # noqa: PLR2004
     parts = [f"the API answered {status}"]
     if error:
@@ -281,6 +282,10 @@ def error_for(
         retryable=status == 429 or (status >= 500 and status != 501),  # noqa: PLR2004
         retry_after=retry_after,
     )
+
+
+def _quoted(words: object, scrub: Callable[[str], str]) -> str | None:
+    return plain(scrub(words)) if isinstance(words, str) else None
 
 
 def _parse(body: bytes) -> dict[str, Any]:

@@ -18,6 +18,7 @@ _WIDEST = 1.2
 # Seconds after a refusal in which requests are spread evenly: so the counts in the answers
 # tell of others who share the token before both have sent all they may.
 _CAREFUL = 60.0
+_LONG = 10  # digits; no limit has as many, and Python reads no number of thousands
 _SPELLINGS = ("x-ratelimit", "x-rate-limit")
 
 
@@ -162,6 +163,6 @@ if hasattr(os, "register_at_fork"):
 def _whole(headers: Mapping[str, str], name: str) -> int | None:
     for spelling in _SPELLINGS:
         text = headers.get(f"{spelling}-{name}", "").strip()
-        if text.isascii() and text.isdecimal():
+        if text.isascii() and text.isdecimal() and len(text) < _LONG:
             return int(text)
     return None

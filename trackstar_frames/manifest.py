@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import pyarrow as pa
 
 from trackstar_frames.errors import SnapshotError, TrackstarError
-from trackstar_frames.schema import SCHEMA_VERSION
+from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 
 __all__ = [
     "FILE",
@@ -36,12 +36,15 @@ Key = tuple[int | None, str]
 
 _T = TypeVar("_T")
 
+# Sums of them are whole numbers of every engine.
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
+
 
 class File(msgspec.Struct, frozen=True):
     """One Parquet file: what it must hold to be whole."""
 
-    rows: int
-    bytes: int
+    rows: _Count
+    bytes: _Count
     sha256: str
 
 
@@ -78,10 +81,20 @@ class Manifest(msgspec.Struct, frozen=True):
         In the sequence of their orders; of several connections, one after the other.
     """
 
-    schema_version: int
+    schema_version: Annotated[int, msgspec.Meta(ge=1)]
     written_at: str
     info: dict[str, Any]
     parts: list[Part]
+
+    def __post_init__(self) -> None:
+        """Make sure that others find what they look for: anybody may have written it."""
+        datetime.fromisoformat(self.written_at)
+        labels = msgspec.convert(self.info, _Told).connections.keys() or {None}
+        if not self.parts:
+            raise ValueError("it has no parts")
+        for part in self.parts:
+            if part.connection not in labels or not TABLES.keys() <= part.files.keys():
+                raise ValueError("a part is of another connection, or lacks a table")
 
     @classmethod
     def of(cls, parts: list[Part], info: dict[str, Any]) -> Manifest:
@@ -94,7 +107,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
         Raises
         ------
-        OSError, msgspec.DecodeError
+        OSError, msgspec.DecodeError, RecursionError
             If it does not say so.
         SnapshotError
             If it speaks of a newer schema.
@@ -139,7 +152,7 @@ def disk_faults(what: str) -> Iterator[None]:
     """Make what disks and files may raise a SnapshotError."""
     try:
         yield
-    except (OSError, ValueError, KeyError, pa.ArrowException, msgspec.MsgspecError) as error:
+    except _FAULTS as error:
         if isinstance(error, TrackstarError):
             raise
         raise SnapshotError(f"{what}: {type(error).__name__}: {error}") from error
@@ -151,5 +164,33 @@ def for_each(tables: Iterable[str], work: Callable[[str], _T]) -> dict[str, _T]:
         return dict(zip(tables, threads.map(work, tables), strict=True))
 
 
+_FAULTS = (
+    *(OSError, ValueError, KeyError, RecursionError),
+    *(pa.ArrowException, msgspec.MsgspecError),
+)
+
+
 class _Version(msgspec.Struct):
     schema_version: int
+
+
+class _Each(msgspec.Struct, frozen=True):
+    """What an info tells of each fetch; there may be more."""
+
+    fetched_at: datetime | None
+    pages: int
+    requests: int
+    from_cache: int
+    duplicates: int
+    complete: bool
+    began: datetime | None = None
+
+
+class _Told(_Each, frozen=True, kw_only=True):
+    """What an info tells of one fetch, or of those of several connections."""
+
+    filters: dict[str, Any]
+    limit: int | None
+    connection: str | None
+    connections: dict[str, _Each] = {}
+    failed: dict[str, str] = {}

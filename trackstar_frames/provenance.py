@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from trackstar_frames.plain import plain
+
 __all__ = ["summary", "told", "warn_of_failed"]
 
 _PACKAGE = __name__.partition(".")[0]
@@ -33,7 +35,9 @@ def told(info: Mapping[str, Any]) -> list[str]:
         lines.append(f"personal data: pii={info['pii']!r}")
     if info.get("failed"):
         lines.append(f"FAILED, and missing or older: {_failures(info['failed'])}")
-    return lines if info["complete"] else [*lines, "INCOMPLETE: the fetch broke before its end"]
+    if not info["complete"]:
+        lines.append("INCOMPLETE: the fetch broke before its end")
+    return list(map(plain, lines))
 
 
 def summary(info: Mapping[str, Any]) -> str:
@@ -43,7 +47,7 @@ def summary(info: Mapping[str, Any]) -> str:
         words.append(_how_many(info))
     if info.get("failed"):
         words.append(f"failed: {_some(map(repr, info['failed']))}")
-    return "; ".join(words)
+    return plain("; ".join(words))
 
 
 def warn_of_failed(info: Mapping[str, Any]) -> None:
@@ -81,7 +85,7 @@ def _some(labels: Iterable[str]) -> str:
 
 
 def _failures(failed: Mapping[str, str]) -> str:
-    return ", ".join(f"{connection!r} ({words})" for connection, words in failed.items())
+    return plain(", ".join(f"{label!r} ({words})" for label, words in failed.items()))
 
 
 def _level_outside() -> int:

@@ -31,6 +31,7 @@ from trackstar_frames.errors import (
     error_for,
 )
 from trackstar_frames.limiter import Place, limiter_of
+from trackstar_frames.plain import plain
 from trackstar_frames.retries import Retries, retry_after
 from trackstar_frames.settings import Credentials, Settings
 from trackstar_frames.transport import Browser, Browsers, Reply
@@ -275,7 +276,7 @@ class Session:
             with self._browsers.lend() as browser:
                 return self._get(browser, self.settings.base_url + path, params, watch)
         except transport.FAULTS as error:
-            reason = self._credentials.scrub(f"{type(error).__name__}: {error}")[:500]
+            reason = self._credentials.scrub(transport.reason(error))[:500]
             return NetworkError(
                 f"no whole answer from {self.settings.base_url}: {reason}{transport.advice(error)}",
                 retryable=transport.is_transient(error),
@@ -295,7 +296,7 @@ class Session:
 
     def _request_id(self, answer: Reply) -> str | None:
         given = answer.headers.get("X-Request-Id")
-        return None if given is None else self._credentials.scrub(given)
+        return None if given is None else plain(self._credentials.scrub(given))
 
     def _get(self, browser: Browser, url: str, params: dict[str, str], watch: Watch) -> Reply:
         places: list[Place] = []
@@ -311,7 +312,8 @@ class Session:
 
     def _open_browser(self) -> Browser:
         # A proxy would read plain http, which is allowed on loopback only.
-        return Browser(self._sign, trust_env=self.settings.base_url.startswith("https:"))
+        url = self.settings.base_url
+        return Browser(url, self._sign, trust_env=url.startswith("https:"))
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["x-trackstar-api-key"] = self._credentials.api_key

@@ -289,6 +289,8 @@ def choose(root: str | os.PathLike[str], which: str | datetime) -> Path:
     return Path(chosen["path"].iloc[-1])
 
 
+_LABEL = 120  # bytes of a label in a name
+
 _TYPES = {
     "name": "str",
     "path": "str",
@@ -306,7 +308,9 @@ def _stem(info: Mapping[str, Any]) -> str:
     as_of = info["fetched_at"] or datetime.now(UTC).isoformat()
     stem = datetime.fromisoformat(as_of).astimezone(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
     if label := _label(info):
-        stem += "_" + re.sub(r"[^\w-]+", "-", label)[:60].rstrip("-")
+        # In bytes: file systems count those, and a hidden name is longer by fifty.
+        named = re.sub(r"[^\w-]+", "-", label).encode()[:_LABEL].decode(errors="ignore")
+        stem += "_" + named.rstrip("-")
     return stem
 
 

@@ -1,24 +1,27 @@
 """requests, made safe for credentials: to whom it sends, when, and how long it waits.
 
-The only room that touches sockets. Redirects stay with scheme, host and port; no cookie is
-kept, no netrc is read; an answer has to be whole in time.
+With `wire` the only room that touches sockets. Requests stay with scheme, host and port, those of
+redirects too; no cookie is kept, no netrc is read; an answer has to be whole in time, and of some
+size.
 """
 
 from __future__ import annotations
 
 import os
-import time
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
 
-__all__ = ["FAULTS", "Browser", "Browsers", "Reply", "advice", "get", "is_transient"]
+from trackstar_frames.wire import Wires
+
+__all__ = ["FAULTS", "Browser", "Browsers", "Reply", "advice", "get", "is_transient", "reason"]
 
 #: What a request may end in that is no answer. OSError is what `requests` raises itself, and lets
 #: pass for a file of certificates that is not there.
@@ -35,7 +38,9 @@ _TRANSIENT = (
 )
 _CONNECT_TIMEOUT = 10.0  # seconds
 _CHUNK = 1 << 18  # bytes
-_Pools = TypeVar("_Pools", bound=urllib3.PoolManager)
+# A kilobyte of zeros unpacks to a megabyte. A page of 1,000 orders has a few megabytes.
+_LONGEST = 1 << 28  # bytes
+_PASSWORD = re.compile(r"//\S*@")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -48,21 +53,54 @@ class Reply:
 
 
 def get(browser: Browser, url: str, params: dict[str, str], timeout: float) -> Reply:
-    """Get one whole answer; `timeout` seconds to begin, and to end, from when it was sent.
+    """Get one whole answer, behind redirects that do not leave the server.
+
+    Parameters
+    ----------
+    browser
+        Who asks.
+    url, params
+        What to ask for.
+    timeout
+        Seconds for one answer to begin, and to end, from when it was asked for.
 
     Raises
     ------
     OSError, urllib3.exceptions.HTTPError, ValueError
         See `FAULTS`. Their frames hold the headers in clear.
     """
+    for _ in range(1 + browser.max_redirects):
+        reply, target = _get(browser, url, params, timeout)
+        if target is None:
+            return reply
+        url, params = target, {}
+    raise requests.TooManyRedirects(f"more than {browser.max_redirects} redirects")
+
+
+def _get(
+    browser: Browser, url: str, params: dict[str, str], timeout: float
+) -> tuple[Reply, str | None]:
+    """Get one whole answer, and where it leads to."""
     patience = (min(timeout, _CONNECT_TIMEOUT), timeout)
-    with browser.get(url, params=params, timeout=patience, stream=True) as answer:
-        parts = []
-        while part := answer.raw.read1(_CHUNK, decode_content=True):
-            parts.append(part)
-            if time.monotonic() > browser.sent + timeout:
-                raise requests.ReadTimeout(f"the answer was not whole after {timeout:g} s")
-        return Reply(answer.status_code, answer.headers, b"".join(parts))
+    try:
+        with browser.get(url, params=params, timeout=patience, stream=True) as answer:
+            body = b"".join(_parts(answer))
+            return Reply(answer.status_code, answer.headers, body), browser.target(answer)
+    except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
+        raise requests.ReadTimeout(f"the answer was not whole after {timeout:g} s") from None
+
+
+def _parts(answer: requests.Response) -> Iterator[bytes]:
+    """Read a body as it comes, decompressed, and no more of it than a page can be."""
+    size = 0
+    while part := answer.raw.read1(_CHUNK, decode_content=True):
+        size += len(part)
+        if size > _LONGEST:
+            raise ValueError(
+                f"the answer is longer than {_LONGEST >> 20} MiB; ask for fewer orders at a time, "
+                f"with page_size"
+            )
+        yield part
 
 
 def is_transient(error: BaseException) -> bool:
@@ -80,13 +118,20 @@ def advice(error: BaseException) -> str:
     return ""
 
 
+def reason(error: BaseException) -> str:
+    """Say what a fault was, without the password that the address of a proxy may hold."""
+    return _PASSWORD.sub("//***@", f"{type(error).__name__}: {error}")
+
+
 class Browser(requests.Session):
     """A session that is safe for credentials; for one thread at a time, as `requests` asks.
 
-    It follows no redirect to another scheme, host or port: the headers would travel along.
+    It sends to one scheme, host and port: the headers would travel along to any other.
 
     Parameters
     ----------
+    base_url
+        Where it may send.
     sign
         Adds the credentials to each request.
     trust_env
@@ -97,81 +142,42 @@ class Browser(requests.Session):
     turn : callable
         Is called before each request, those of redirects too, once the connection is open;
         may wait.
-    sent : float
-        When the last request was sent (`time.monotonic`).
     """
 
     def __init__(
         self,
+        base_url: str,
         sign: Callable[[requests.PreparedRequest], requests.PreparedRequest],
         *,
         trust_env: bool,
     ) -> None:
         super().__init__()
+        # As it is sent: a name of other letters than ASCII's becomes one of those.
+        self._origin = _origin(requests.Request("GET", base_url).prepare().url)
         self.auth = sign
         self.trust_env = trust_env
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.turn: Callable[[], object] = bool
-        self.sent = 0.0
         for scheme in ("https://", "http://"):
-            self.mount(scheme, _InTurn(self._begin))
+            self.mount(scheme, Wires(self._begin))
 
     def _begin(self) -> None:
-        self.turn()
-        self.sent = time.monotonic()
+        self.turn()  # that of the request at hand
 
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, *_: object) -> None:
-        """Take no cookie along; the inherited one would also look into netrc."""
-        prepared_request.headers.pop("Cookie", None)
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send to the one origin, whatever a URL has become on its way here."""
+        if _origin(request.url) != self._origin:
+            raise requests.exceptions.InvalidURL("a redirect leads elsewhere")
+        return super().send(request, **options)
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Know of no target beyond scheme, host and port."""
-        target = super().get_redirect_target(resp)
-        if target is None or _origin(urljoin(resp.url, target)) != _origin(resp.url):
-            return None
-        return target
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Have `requests` follow none: it reads their bodies whatever their size."""
 
-
-class _InTurn(requests.adapters.HTTPAdapter):
-    """Open connections whose requests wait for their turn.
-
-    They wait with the connection open: what is sent then is soon at the server, and the
-    server's count of one second is the same as ours.
-    """
-
-    def __init__(self, turn: Callable[[], object]) -> None:
-        self._turn = turn
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Have the inherited pools open such connections."""
-        super().init_poolmanager(*args, **options)
-        self._take_turns(self.poolmanager)
-
-    def proxy_manager_for(self, *args: Any, **options: Any) -> urllib3.ProxyManager:
-        """Have the pools of a proxy open such connections."""
-        pools: urllib3.ProxyManager = super().proxy_manager_for(*args, **options)
-        return self._take_turns(pools)
-
-    def _take_turns(self, pools: _Pools) -> _Pools:
-        pools.pool_classes_by_scheme = {
-            "http": _in_turn(urllib3.HTTPConnectionPool, self._turn),
-            "https": _in_turn(urllib3.HTTPSConnectionPool, self._turn),
-        }
-        return pools
-
-
-def _in_turn(
-    kind: type[urllib3.HTTPConnectionPool], turn: Callable[[], object]
-) -> type[urllib3.HTTPConnectionPool]:
-    class Connection(kind.ConnectionCls):  # type: ignore[misc, name-defined]
-        def request(self, *args: Any, **options: Any) -> None:
-            if self.is_closed:
-                self.connect()
-            turn()
-            super().request(*args, **options)
-
-    return type("Pool", (kind,), {"ConnectionCls": Connection})
+    def target(self, answer: requests.Response) -> str | None:
+        """Tell where a redirect leads to; None if that is beyond the origin, or it is none."""
+        location = super().get_redirect_target(answer)
+        target = urljoin(answer.url, location or "")
+        return target if location is not None and _origin(target) == self._origin else None
 
 
 class Browsers:
@@ -208,6 +214,6 @@ class Browsers:
             self._idle.pop().close()
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
+def _origin(url: str | None) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url or "")
     return parts.scheme, parts.hostname, parts.port

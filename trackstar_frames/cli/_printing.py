@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import sys
 
 import pandas as pd
+
+from trackstar_frames.plain import plain
 
 __all__ = ["complain", "first_rows", "say", "table"]
 
@@ -33,13 +34,13 @@ def say(text: str) -> None:
 
     A character that the output has no code for, as a pipe on Windows has for few, is escaped.
     """
-    calm = re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "?", text)
+    calm = "\n".join(map(plain, text.split("\n")))
     encoding = sys.stdout.encoding or "utf-8"
     print(calm.encode(encoding, "backslashreplace").decode(encoding), flush=True)  # noqa: T201
 
 
 def complain(message: object, code: int) -> int:
     """Print an error on one line, and give the exit code."""
-    line = " ".join(str(message).split())
+    line = plain(" ".join(str(message).split()))
     print(f"trackstar-frames: error: {line}", file=sys.stderr)  # noqa: T201
     return code

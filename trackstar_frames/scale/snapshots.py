@@ -16,6 +16,7 @@ from trackstar_frames import parquet
 from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.manifest import File, Manifest
 from trackstar_frames.markup import card, lines, table
+from trackstar_frames.plain import plain
 from trackstar_frames.provenance import told, warn_of_failed
 from trackstar_frames.scale._types import lazy_frame, to_partition
 from trackstar_frames.schema import TABLES, Table
@@ -61,10 +62,8 @@ class DaskFrames:
     info: dict[str, Any]
 
     def __repr__(self) -> str:
-        return (
-            f"DaskFrames({self.orders.npartitions:,} partitions; "
-            f"fetched_at={self.info.get('fetched_at')})"
-        )
+        fetched_at = plain(f"{self.info.get('fetched_at')}")
+        return f"DaskFrames({self.orders.npartitions:,} partitions; fetched_at={fetched_at})"
 
     def _repr_html_(self) -> str:
         heads = ("table", "one row is", "partitions", "columns")

@@ -1,0 +1,102 @@
+"""Connections whose requests wait for their turn, and whose answers are whole in time.
+
+The insides of requests, urllib3 and http.client are known here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from http.client import HTTPResponse
+from typing import Any, TypeVar
+
+import requests
+import urllib3
+
+__all__ = ["Wires"]
+
+_Pools = TypeVar("_Pools", bound=urllib3.PoolManager)
+
+
+class Wires(requests.adapters.HTTPAdapter):
+    """Opens connections whose requests wait for their turn, and whose answers end in time.
+
+    Requests wait with the connection open: what is sent then is soon at the server, and the
+    server's count of one second is the same as ours.
+
+    Parameters
+    ----------
+    turn
+        Is called before each request, and may wait.
+    """
+
+    def __init__(self, turn: Callable[[], object]) -> None:
+        self._turn = turn
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Have the inherited pools open such connections."""
+        super().init_poolmanager(*args, **options)
+        self._take_turns(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> urllib3.ProxyManager:
+        """Have the pools of a proxy open such connections."""
+        pools: urllib3.ProxyManager = super().proxy_manager_for(*args, **options)
+        return self._take_turns(pools)
+
+    def _take_turns(self, pools: _Pools) -> _Pools:
+        pools.pool_classes_by_scheme = {
+            "http": _in_turn(urllib3.HTTPConnectionPool, self._turn),
+            "https": _in_turn(urllib3.HTTPSConnectionPool, self._turn),
+        }
+        return pools
+
+
+def _in_turn(
+    kind: type[urllib3.HTTPConnectionPool], turn: Callable[[], object]
+) -> type[urllib3.HTTPConnectionPool]:
+    class Connection(kind.ConnectionCls):  # type: ignore[misc, name-defined]
+        response_class = _InTime
+
+        def request(self, *args: Any, **options: Any) -> None:
+            if self.is_closed:
+                self.connect()
+            turn()
+            super().request(*args, **options)
+
+    return type("Pool", (kind,), {"ConnectionCls": Connection})
+
+
+class _InTime(HTTPResponse):
+    """An answer that has to be whole, with its head, when the socket's time is over.
+
+    By itself that time is for each read: a server that sends a byte now and then has no end.
+    """
+
+    def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = io.BufferedReader(_Clocked(self.fp.detach(), sock))
+
+
+class _Clocked(io.RawIOBase):
+    """What comes from a socket, until its time is over."""
+
+    def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._end = time.monotonic() + sock.gettimeout()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
