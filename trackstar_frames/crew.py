@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 from weakref import WeakSet
@@ -37,6 +38,7 @@ class Crew:
         self._size = size
         self._stop = threading.Event()
         self._within: WeakSet[Crew] = WeakSet()
+        self._lock = threading.Lock()
         around = _AROUND.get()
         if around is not None:
             around.adopt(self)
@@ -54,11 +56,11 @@ class Crew:
         left = deque(things)
         over: SimpleQueue[BaseException | None] = SimpleQueue()
         count = min(self._size, len(left))
-        for _ in range(count):
-            # As daemons, they do not keep a program alive that somebody has interrupted.
-            run = copy_context().run
-            threading.Thread(target=run, args=(self._work, task, left, over), daemon=True).start()
         try:
+            for _ in range(count):
+                run = partial(copy_context().run, self._work, task, left, over)
+                # As daemons, they do not keep a program alive that somebody has interrupted.
+                threading.Thread(target=run, daemon=True).start()
             ends = [_get(over) for _ in range(count)]
         except BaseException:
             self.stop()
@@ -75,12 +77,15 @@ class Crew:
     def stop(self) -> None:
         """Have all leave their work, at their next wait at the latest."""
         self._stop.set()
-        for crew in list(self._within):
+        with self._lock:
+            within = list(self._within)
+        for crew in within:
             crew.stop()
 
     def adopt(self, crew: Crew) -> None:
         """Have another crew stop with this one."""
-        self._within.add(crew)
+        with self._lock:
+            self._within.add(crew)
         if self._stop.is_set():
             crew.stop()
 
