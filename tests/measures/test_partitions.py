@@ -12,7 +12,7 @@ import dask.threaded
 import pandas as pd
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
@@ -138,6 +138,8 @@ def test_orders_are_judged_partition_by_partition(whole, parted, as_of, policy):
     assert found["id"].tolist() == expected["id"].tolist()
 
 
+# Each example makes and computes three graphs.
+@settings(max_examples=settings().max_examples // 5)
 @given(data=st.data())
 def test_wherever_the_orders_are_cut_the_figures_are_the_same(whole, as_of, data):
     count = len(whole.orders)
