@@ -387,6 +387,7 @@ def packed(table):
     return sink.getvalue().to_pybytes()
 
 
+@pytest.mark.filterwarnings("ignore:pickle-based deserialization")  # older Arrow says so
 def test_a_forged_file_runs_no_code(snapshot):
     orders = pq.read_table(snapshot.files["orders"])
     place = orders.schema.get_field_index("order_number")
