@@ -68,8 +68,8 @@ def ask_each(
 
     def do(label: str) -> None:
         asked = question
-        if question.limit is not None:
-            asked = question.at_most(question.limit - sum(map(count, done.values())))
+        if question.limit is not None:  # else others are adding to what is done meanwhile
+            asked = question.after(sum(map(count, done.values())))
             if failures or asked.limit == 0:
                 return
         with clients[label] as client:
@@ -134,16 +134,10 @@ class Gathering:
 
     def _ask(self, connections: Mapping[str, Source]) -> dict[str, TrackstarError]:
         """Read what is left of some connections, and tell which of them failed."""
-        done, failures = ask_each(connections, self._left, self._read, _count)
+        left = self._question.after(sum(map(_count, self._frames.values())))
+        done, failures = ask_each(connections, left, self._read, _count)
         self._frames |= done
         return dict(sorted(failures.items()))
-
-    @property
-    def _left(self) -> Question:
-        question = self._question
-        if question.limit is None:
-            return question
-        return question.at_most(question.limit - sum(map(_count, self._frames.values())))
 
     def _read(self, label: str, client: TrackstarClient, question: Question) -> OrderFrames:
         return self._readings.setdefault(label, Reading(question)).run(client)

@@ -104,9 +104,11 @@ class Question:
             progress=progress,
         )
 
-    def at_most(self, limit: int) -> Question:
-        """Ask for so many orders at most."""
-        return replace(self, told={**self.told, "limit": limit})
+    def after(self, orders: int) -> Question:
+        """Ask for what is left of the limit once so many orders are there."""
+        if self.limit is None:
+            return self
+        return replace(self, told={**self.told, "limit": self.limit - orders})
 
     @property
     def limit(self) -> int | None:

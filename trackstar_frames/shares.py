@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,6 +31,7 @@ __all__ = ["Shares", "Work", "check_cluster"]
 #: Writes one connection's share: what is asked, over what base, where to, and by whom.
 Work: TypeAlias = Callable[[Question, Base | None, Place[Written], TrackstarClient], Written]
 
+_ORDERS = attrgetter("orders")
 _COUNTS = ("new", "changed", "unchanged")
 
 
@@ -127,7 +129,9 @@ class Shares:
 
     def _ask(self, cluster: Any, folder: Path) -> Answers[Written]:
         if cluster is None:
-            return ask_each(self._connections, self._question, partial(self._share, folder), _count)
+            return ask_each(
+                self._connections, self._question, partial(self._share, folder), _ORDERS
+            )
         from trackstar_frames.scale import ask_workers  # noqa: PLC0415  (an extra, and slow)
 
         calm = replace(self._question, progress=False)
@@ -152,12 +156,10 @@ class Shares:
         """Tell what failed, and how to go on: over what the snapshot has of the others."""
         done, failures = self._answers
         bases = bases_of(snapshot.path, manifest(snapshot.path)) if snapshot else self._bases
-        question = replace(self._question, refresh=False)
-        if question.limit is not None:
-            question = question.at_most(question.limit - sum(map(_count, done.values())))
+        left = self._question.after(sum(share.orders for share in done.values()))
         again = Shares(
             self._root,
-            question,
+            replace(left, refresh=False),
             {label: each for label, each in self._connections.items() if label not in done},
             self._work,
             bases,
@@ -181,10 +183,6 @@ def _check_there(folder: Path, shares: Mapping[str, Written]) -> None:
                 f"a worker has written the share of {label!r} to {folder.parent}, and it is not "
                 f"there on this machine; choose a folder that all of them see"
             )
-
-
-def _count(share: Written) -> int:
-    return sum(each.part.files["orders"].rows for each in share.parts)
 
 
 def _describe(error: TrackstarError) -> str:

@@ -65,6 +65,11 @@ class Written(NamedTuple):
     parts: list[Placed]
     info: dict[str, Any]
 
+    @property
+    def orders(self) -> int:
+        """How many orders it has."""
+        return sum(each.part.files["orders"].rows for each in self.parts)
+
 
 #: Writes the parts of some orders, and tells what there is to add to their info.
 Fill: TypeAlias = Callable[["Writer"], Mapping[str, Any]]

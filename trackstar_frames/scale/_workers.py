@@ -64,10 +64,7 @@ def ask_workers(
                 answers.failures[label] = answer
             else:
                 answers.done[label] = answer
-                bar.add(
-                    sum(each.part.files["orders"].rows for each in answer.parts),
-                    answer.info["pages"],
-                )
+                bar.add(answer.orders, answer.info["pages"])
     finally:
         cluster.cancel(list(futures), force=True)
     return answers
