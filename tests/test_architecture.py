@@ -27,7 +27,8 @@ STOREYS = [
         "markup",
     },
     {"schema", "settings", "limiter", "cache", "progress", "transport", "retries"},
-    {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare", "scan"},
+    {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare", "scan"}
+    | {"credentials"},
     {"bodies", "filters", "typed", "session", "flatten", "older", "measures", "labels"},
     {"pages", "joining", "writer", "differences"},
     {"tables", "parquet"},

@@ -165,6 +165,7 @@ def test_a_ratio_is_that_of_the_same_round(bench):
     assert timings.rates("quick") == [10, 2, 5]
 
 
+@pytest.mark.slow
 def test_each_round_is_led_by_another_contender(bench):
     measure, met = bench("_measure"), []
     contenders = [
@@ -280,6 +281,7 @@ def test_scaling_measures_both_clusters():
     assert [measured["one worker"][place] for place in (3, 5)] == ["1.00", "1.00"]
 
 
+@pytest.mark.slow
 def test_importing_measures_every_import(bench):
     done = run("--rounds", "1", script="importing.py")
     assert (done.returncode, done.stderr) == (0, "")

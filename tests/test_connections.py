@@ -216,12 +216,13 @@ def test_a_token_given_for_a_name_is_not_shown(many):
     assert sandbox.access_token not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.slow
 def test_hundreds_of_connections_need_few_files(many):
     sandbox = many(tokens=150, orders=2)
     assert len(tf.fetch_orders_df(connections=sandbox.connections)) == 300
 
 
-@pytest.mark.parametrize("call", ["fetch", "export"])
+@pytest.mark.parametrize("call", ["fetch", pytest.param("export", marks=pytest.mark.slow)])
 def test_an_interrupt_stops_them_all(many, tmp_path, interrupt, call):
     sandbox = many(tokens=12, orders=1000, latency=0.05)
     interrupt(0.7)

@@ -99,6 +99,7 @@ def try_tests(copy, *chosen):
     return run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", *chosen)
 
 
+@pytest.mark.slow
 def test_a_filter_is_added_as_it_says(copy):
     said = section("How to add a filter")
     grammar = "tests/test_filters.py::test_the_grammar_is_that_of_the_documentation"
@@ -155,6 +156,7 @@ print(SCHEMA_VERSION)
 """
 
 
+@pytest.mark.slow
 def test_a_column_is_added_as_it_says(copy):
     said = section("How to add a column")
     ((path, name),) = [place for place in places(said) if place[1] == "_ORDERS"]
@@ -178,6 +180,7 @@ def test_a_column_is_added_as_it_says(copy):
     assert code == 0, out
 
 
+@pytest.mark.slow
 def test_a_metric_is_added_as_it_says(copy):
     said = section("How to add a metric")
     (code,) = codes(said)

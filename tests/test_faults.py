@@ -165,6 +165,7 @@ def test_the_same_orders_under_ever_new_tokens_have_no_end(ask, reference, filte
     assert filters or len(sandbox.requests) == 5
 
 
+@pytest.mark.slow
 def test_empty_pages_may_come_but_not_for_ever(ask):
     _, client = ask(Fault("empty_page", times=30))
     assert len(tf.fetch_orders_df(client=client, page_size=15)) == 60

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from trackstar_frames.client import TrackstarClient
+from trackstar_frames.credentials import Masked
 from trackstar_frames.errors import CredentialsError, SettingsError, TrackstarError
-from trackstar_frames.settings import Masked
 
 __all__ = ["Connections", "Source", "check_connections", "open_client", "open_clients"]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from trackstar_frames.chains import Listing, Place
 from trackstar_frames.client import TrackstarClient
+from trackstar_frames.credentials import Masked, pii_key
 from trackstar_frames.crew import Crew
 from trackstar_frames.dtypes import DtypeBackend
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
@@ -23,7 +24,6 @@ from trackstar_frames.personal import hide
 from trackstar_frames.progress import Progress, Share, progress
 from trackstar_frames.question import Question
 from trackstar_frames.session import Watch
-from trackstar_frames.settings import Masked, pii_key
 from trackstar_frames.tables import assemble
 
 __all__ = ["Reading", "broken"]

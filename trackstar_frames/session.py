@@ -21,6 +21,7 @@ import requests
 
 from trackstar_frames import transport
 from trackstar_frames.cache import PageCache, Stored
+from trackstar_frames.credentials import Credentials
 from trackstar_frames.envelope import Envelope, read_envelope
 from trackstar_frames.errors import (
     NetworkError,
@@ -33,7 +34,7 @@ from trackstar_frames.errors import (
 from trackstar_frames.limiter import Place, limiter_of
 from trackstar_frames.plain import plain
 from trackstar_frames.retries import Retries, retry_after
-from trackstar_frames.settings import Credentials, Settings
+from trackstar_frames.settings import Settings
 from trackstar_frames.transport import Browser, Browsers, Reply
 
 __all__ = ["Answer", "Session", "Watch"]

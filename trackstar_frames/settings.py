@@ -6,9 +6,7 @@ read at import.
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -17,12 +15,11 @@ from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from trackstar_frames.errors import CredentialsError, SettingsError, one_of
+from trackstar_frames.errors import SettingsError
 
 _ENDLESS = 1e9  # seconds
-_SHORTEST_KEY = 16  # characters; a shorter key can be found by trying
 _ODD_IN_URL = re.compile(r"[\x00-\x20\x7f?#\\]")
 
 __all__ = [
@@ -30,8 +27,6 @@ __all__ = [
     "OPTIONS",
     "PII",
     "PII_KEY",
-    "Credentials",
-    "Masked",
     "Option",
     "Settings",
 ]
@@ -109,74 +104,6 @@ PII = ("keep", "drop", "hash")
 PII_KEY = Option(
     "pii_key", None, "The key of pii='hash'; a long random text.", variable="TRACKSTAR_PII_KEY"
 )
-
-
-class Masked(str):
-    """A secret: its text is sent, and is never shown, formatted or pickled."""
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, text: Any) -> Any:
-        """Mask a text, and let everything else pass."""
-        return cls(str.strip(text)) if isinstance(text, str) else text
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-    def __str__(self) -> str:
-        return "***"
-
-    def __format__(self, spec: str) -> str:
-        return format("***", spec)
-
-    def __reduce_ex__(self, protocol: object) -> Any:
-        raise CredentialsError(
-            "credentials are not pickled; build the client where it is used, from the environment"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """The two headers that every request needs."""
-
-    api_key: Masked
-    access_token: Masked
-
-    @classmethod
-    def resolve(cls, api_key: str | None, access_token: str | None) -> Credentials:
-        """Take what is given, else the environment."""
-        return cls(_secret("api_key", api_key), _secret("access_token", access_token))
-
-    def scrub(self, text: str) -> str:
-        """Take the secrets out of a text that came from elsewhere."""
-        for secret in sorted((self.access_token, self.api_key), key=len, reverse=True):
-            for spelling in map(Masked, (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])):
-                text = text.replace(spelling, "***")
-        return text
-
-    def fingerprint(self, text: str) -> str:
-        """Hash a text under both secrets: without them it is neither found nor made."""
-        # In one expression: no variable of a frame holds the secrets in clear.
-        key = hashlib.sha256(
-            b"\0".join((self.api_key.encode(), self.access_token.encode()))
-        ).digest()
-        return hashlib.blake2b(text.encode(), key=key, digest_size=32).hexdigest()
-
-
-def _secret(name: str, given: str | None) -> Masked:
-    variable = OPTIONS[name].variable or ""
-    text = Masked.of(os.environ.get(variable, "") if given is None else given)
-    if not isinstance(text, Masked):
-        raise CredentialsError(f"{name} must be a str, not {type(text).__name__}")
-    if not text:
-        raise CredentialsError(f"{name} is missing; pass {name}=... or set {variable}")
-    if not (text.isascii() and text.isprintable()) or " " in text:
-        raise CredentialsError(
-            f"{name} holds a space or a character that a header cannot carry; "
-            f"copy it again from where it was issued"
-        )
-    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,23 +223,6 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise SettingsError(f"{name}={value!r} must be True or False")
     return value
-
-
-def pii_key(pii: object) -> Masked | None:
-    """Check what is to become of personal data, and take the key that ``hash`` needs."""
-    if not isinstance(pii, str) or pii not in PII:
-        raise SettingsError(one_of("pii", pii, PII))
-    if pii != "hash":
-        return None
-    key: Masked = Masked.of(os.environ.get(PII_KEY.variable or "", ""))
-    if len(key) < _SHORTEST_KEY or not key.isprintable():
-        raise SettingsError(
-            f"pii='hash' needs a key in the environment variable {PII_KEY.variable}, which is "
-            f"{'too short or holds control characters' if key else 'missing'}; give it at least "
-            f"{_SHORTEST_KEY} characters, and keep it, as another key gives other hashes; to make "
-            f'one: python -c "import secrets; print(secrets.token_hex(32))"'
-        )
-    return key
 
 
 def check_source(*, refresh: object, offline: object, cache: bool) -> None:

@@ -328,6 +328,7 @@ def test_hours_one_by_one_are_as_good_as_a_day(now, documented):
     assert 0.6 < waiting[0] / waiting[1] < 1.6
 
 
+@pytest.mark.slow
 def test_weeks_leave_the_backlog_as_large_as_it_was(now, documented):
     with Sandbox(3000, days=30, now=now) as sandbox:
         before = sum(order["status"] not in DONE for order in sandbox.orders)

@@ -66,11 +66,6 @@ def wait_for(sandbox, requests):
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize("draw", [1, 6])
-def test_a_fetch_survives_a_worker_that_is_killed(kill_once, draw):
-    kill_once(draw)
-
-
 @pytest.mark.slow
 def test_it_may_be_killed_at_any_moment(kill_once, clean):
     _, requests = clean

@@ -49,7 +49,9 @@ def until(condition):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("workers", [2, 3, 1])
+@pytest.mark.parametrize(
+    "workers", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow)]
+)
 def test_the_rate_at_the_server_is_kept(running, busiest, scale, leases, workers):
     scale(workers)
     before = len(running.sandbox.requests)
@@ -84,7 +86,7 @@ def test_a_token_is_handed_over_when_its_requests_are_out_of_their_second(
 
 def test_a_worker_goes_on_while_its_token_rests(running, scale, vault, leases):
     (address,) = scale(1)
-    assert running.client.submit(vault.hold, 0, 0, rest=5, pure=False).result()
+    assert running.client.submit(vault.hold, 0, 0, rest=2, pure=False).result()
     assert running.client.submit(int, 7, workers=address, pure=False).result() == 7
     assert sum(map(len, leases.values())) == 1
     until(lambda: not any(leases.values()))
