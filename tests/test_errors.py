@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 import trackstar_frames as tf
 from trackstar_frames import errors
+from trackstar_frames.refusals import error_for
 from trackstar_frames.sandbox import Fault
 
 ALL = [
@@ -51,7 +52,7 @@ def test_the_tree():
 
 @given(st.integers(300, 999), st.binary(max_size=60), st.none() | st.text(max_size=5))
 def test_any_refusal_becomes_an_error(status, body, request_id):
-    error = errors.error_for(status, body, request_id=request_id)
+    error = error_for(status, body, request_id=request_id)
     assert isinstance(error, tf.ApiError)
     assert error.status == status
     assert str(status) in str(error)
@@ -63,7 +64,7 @@ def test_the_words_of_the_server_are_told_but_not_at_length():
         b"a" * 9999,
         b"b" * 9999,
     )
-    error = errors.error_for(422, body)
+    error = error_for(422, body)
     assert len(error.error) == 9999
     assert len(str(error)) < 1500
 

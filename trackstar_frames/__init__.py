@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trackstar_frames.between import diff_snapshots, due_date_changes, status_transitions
+    from trackstar_frames.catalogue import list_snapshots
     from trackstar_frames.client import TrackstarClient
     from trackstar_frames.errors import (
         ApiError,
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
     )
     from trackstar_frames.scale import fetch_orders_dask, read_snapshot_dask
     from trackstar_frames.schema import data_dictionary
-    from trackstar_frames.snapshots import Snapshot, list_snapshots, read_snapshot, write_snapshot
+    from trackstar_frames.snapshots import Snapshot, read_snapshot, write_snapshot
     from trackstar_frames.sync import sync_orders
     from trackstar_frames.thinning import thin_snapshots
 
@@ -136,6 +137,7 @@ __all__ = [
 #: an import costs nothing, and a call only what it needs.
 _ROOMS = {
     "between": ("diff_snapshots", "due_date_changes", "status_transitions"),
+    "catalogue": ("list_snapshots",),
     "client": ("TrackstarClient",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "export": ("export_orders",),
@@ -159,7 +161,7 @@ _ROOMS = {
     "plots": tuple(name for name in __all__ if name.startswith("plot_")),
     "scale": ("fetch_orders_dask", "read_snapshot_dask"),
     "schema": ("data_dictionary",),
-    "snapshots": ("Snapshot", "list_snapshots", "read_snapshot", "write_snapshot"),
+    "snapshots": ("Snapshot", "read_snapshot", "write_snapshot"),
     "sync": ("sync_orders",),
     "thinning": ("thin_snapshots",),
 }

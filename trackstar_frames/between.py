@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, cast
 import pandas as pd
 import pyarrow as pa
 
+from trackstar_frames.catalogue import list_snapshots
 from trackstar_frames.differences import KINDS, differences, differences_of_each
 from trackstar_frames.dtypes import to_frame
 from trackstar_frames.errors import SnapshotError
@@ -21,7 +22,7 @@ from trackstar_frames.measures._sides import as_ofs
 from trackstar_frames.provenance import warn_of_failed
 from trackstar_frames.scan import scan
 from trackstar_frames.schema import CONNECTION, described
-from trackstar_frames.snapshots import Snapshot, list_snapshots
+from trackstar_frames.snapshots import Snapshot
 
 __all__ = ["diff_snapshots", "due_date_changes", "status_transitions"]
 

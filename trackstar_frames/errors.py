@@ -23,7 +23,6 @@ All of them can be pickled, and none shows a credential.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +48,6 @@ __all__ = [
     "SettingsError",
     "SnapshotError",
     "TrackstarError",
-    "error_for",
     "one_of",
 ]
 
@@ -230,70 +228,6 @@ class IncompleteFetchError(TrackstarError):
     def __reduce__(self) -> tuple[Any, ...]:
         cls, args, state = super().__reduce__()
         return cls, args, {**state, "frames": None}  # orders are personal data
-
-
-_CLASSES: dict[int, type[ApiError]] = {
-    401: AuthError,
-    403: AuthError,
-    429: RateLimitError,
-    501: NotSupportedError,
-}
-
-_LONG = 500  # characters of the server's words in a message
-
-_ADVICE = {
-    401: "check the API key and the access token",
-    403: "the connection's policy forbids this; ask its owner",
-    404: "check the base URL",
-    422: "the server does not accept a filter; it may be newer or older than this package",
-    429: "wait, and use fewer clients on one access token",
-    501: "the warehouse system behind this connection cannot list orders",
-}
-
-
-def error_for(
-    status: int,
-    body: bytes,
-    *,
-    request_id: str | None = None,
-    retry_after: float | None = None,
-    scrub: Callable[[str], str] = str,
-) -> ApiError:
-    """Build the error that an HTTP answer stands for; `scrub` goes over the server's words."""
-    said = _parse(body)
-    error, origin = (_quoted(said.get(name), scrub) for name in ("error", "origin"))
-    request_id = _quoted(request_id, scrub) or None
-    cls = _CLASSES.get(status, ServerError if status >= 500 else ApiError)  # noqa: PLR2004
-    parts = [f"the API answered {status}"]
-    if error:
-        parts.append(f": {error[:_LONG]}")
-    if isinstance(said.get("detail"), dict):
-        parts.append(f" {scrub(json.dumps(said['detail'], ensure_ascii=False))[:_LONG]}")
-    if status in _ADVICE:
-        parts.append(f"; {_ADVICE[status]}")
-    if request_id:
-        parts.append(f" (request id {request_id})")
-    return cls(
-        "".join(parts),
-        error=error,
-        origin=origin,
-        status=status,
-        request_id=request_id,
-        retryable=status == 429 or (status >= 500 and status != 501),  # noqa: PLR2004
-        retry_after=retry_after,
-    )
-
-
-def _quoted(words: object, scrub: Callable[[str], str]) -> str | None:
-    return plain(scrub(words)) if isinstance(words, str) else None
-
-
-def _parse(body: bytes) -> dict[str, Any]:
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def one_of(name: str, value: object, allowed: Iterable[str]) -> str:

@@ -29,10 +29,10 @@ from trackstar_frames.errors import (
     RateLimitError,
     ResponseError,
     TrackstarError,
-    error_for,
 )
 from trackstar_frames.limiter import Place, limiter_of
 from trackstar_frames.plain import plain
+from trackstar_frames.refusals import error_for
 from trackstar_frames.retries import Retries, retry_after
 from trackstar_frames.settings import Settings
 from trackstar_frames.transport import Browser, Browsers, Reply

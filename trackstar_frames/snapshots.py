@@ -6,21 +6,18 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-import pandas as pd
-
 from trackstar_frames import parquet
 from trackstar_frames.aside import put_new
 from trackstar_frames.cards import snapshot_card
+from trackstar_frames.catalogue import choose, label_of
 from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
-from trackstar_frames.manifest import Manifest
 from trackstar_frames.schema import TABLES
 from trackstar_frames.writer import Fill, Written, finish, write
 
@@ -28,9 +25,6 @@ __all__ = [
     "Place",
     "Snapshot",
     "T",
-    "choose",
-    "find_snapshots",
-    "list_snapshots",
     "place_one",
     "place_snapshot",
     "read_snapshot",
@@ -178,52 +172,6 @@ def place_one(root: Path, info: Mapping[str, Any], fill: Fill) -> Snapshot:
     return place_snapshot(root, lambda folder: write(folder, info, fill))
 
 
-def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
-    """List the snapshots under a root, oldest first.
-
-    Parameters
-    ----------
-    root
-        The folder of all snapshots.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per snapshot, keyed by name: name, path, as_of and written_at (UTC),
-        connection (of several, all labels), orders (rows), bytes on disk, schema_version.
-        Folders that are not snapshots, and half-written ones, are passed over.
-
-    Raises
-    ------
-    TypeError
-        If `root` is no path.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as root:
-    ...     snapshot = write_snapshot(OrderFrames.from_json([{"id": "a1"}, {"id": "a2"}]), root)
-    ...     list_snapshots(root)["orders"].tolist()
-    [2]
-    """
-    rows = [_describe(*found) for found in find_snapshots(root)]
-    found = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
-    # pandas before 3 writes "None" for what is not there.
-    found.loc[[row["connection"] is None for row in rows], "connection"] = None
-    return found
-
-
-def find_snapshots(root: str | os.PathLike[str]) -> list[tuple[Path, Manifest]]:
-    """Find the snapshots under a root, oldest first, each with what it says of itself."""
-    folder = parquet.locate(root)
-    found = []
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_dir() and not path.name.startswith("."):
-            with suppress(SnapshotError):
-                found.append((path, parquet.manifest(path)))
-    return sorted(found, key=lambda each: (_as_of(each[1]), each[1].written_at, each[0].name))
-
-
 def read_snapshot(
     root: str | os.PathLike[str],
     which: str | datetime = "latest",
@@ -265,104 +213,15 @@ def read_snapshot(
     return OrderFrames.from_parquet(choose(root, which), dtype_backend=dtype_backend)
 
 
-def choose(root: str | os.PathLike[str], which: str | datetime) -> Path:
-    """Find the folder of a snapshot by its name, a time, or as the latest.
-
-    Raises
-    ------
-    SnapshotError
-        If there is no such snapshot, naming those there are.
-    """
-    found = list_snapshots(root)
-    if found.empty:
-        raise SnapshotError(_nothing(parquet.locate(root)))
-    named = found[found["name"] == which] if isinstance(which, str) else found.iloc[:0]
-    if named.empty and which != "latest":
-        moment = _moment(which, found)
-        named = found[found["as_of"] <= moment]
-        if named.empty:
-            raise SnapshotError(
-                f"no snapshot under {root} is as old as {moment}: the first is of "
-                f"{found['as_of'].iloc[0]}; ask for a later time, or for 'latest'"
-            )
-    chosen = found if which == "latest" else named
-    return Path(chosen["path"].iloc[-1])
-
-
 _LABEL = 120  # bytes of a label in a name
-
-_TYPES = {
-    "name": "str",
-    "path": "str",
-    "as_of": "datetime64[us, UTC]",
-    "written_at": "datetime64[us, UTC]",
-    "connection": "str",
-    "orders": "int64",
-    "bytes": "int64",
-    "schema_version": "int64",
-}
 
 
 def _stem(info: Mapping[str, Any]) -> str:
     """Compose a name that sorts by time, and is good on every file system."""
     as_of = info["fetched_at"] or datetime.now(UTC).isoformat()
     stem = datetime.fromisoformat(as_of).astimezone(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
-    if label := _label(info):
+    if label := label_of(info):
         # In bytes: file systems count those, and a hidden name is longer by fifty.
         named = re.sub(r"[^\w-]+", "-", label).encode()[:_LABEL].decode(errors="ignore")
         stem += "_" + named.rstrip("-")
     return stem
-
-
-def _label(info: Mapping[str, Any]) -> str | None:
-    """Tell whose orders they are: one label, or several with a comma between them."""
-    several = info.get("connections")
-    label: str | None = ", ".join(several) if several else info["connection"]
-    return label
-
-
-def _as_of(said: Manifest) -> datetime:
-    moment = datetime.fromisoformat(said.info["fetched_at"] or said.written_at)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _describe(path: Path, said: Manifest) -> dict[str, Any]:
-    return {
-        "name": path.name,
-        "path": str(path),
-        "as_of": _as_of(said),
-        "written_at": said.written_at,
-        "connection": _label(said.info),
-        "orders": said.rows("orders"),
-        "bytes": said.bytes,
-        "schema_version": said.schema_version,
-    }
-
-
-def _nothing(root: Path) -> str:
-    """Say that there are no snapshots, and what to do about it."""
-    with suppress(SnapshotError):
-        parquet.manifest(root)
-        return (
-            f"there are no snapshots under {root}, which is one itself; pass the folder above it, "
-            f"{root.parent}, or read it with OrderFrames.from_parquet"
-        )
-    return (
-        f"there are no snapshots under {root}; write_snapshot, export_orders and sync_orders "
-        f"make them there"
-    )
-
-
-def _moment(which: object, found: pd.DataFrame) -> pd.Timestamp:
-    try:
-        # A number would be nanoseconds since 1970.
-        moment = pd.NaT if isinstance(which, (int, float)) else pd.Timestamp(which)  # type: ignore[arg-type]
-    except (ValueError, TypeError):
-        moment = pd.NaT
-    if pd.isna(moment):
-        names = ", ".join(found["name"].iloc[-5:])
-        raise SnapshotError(
-            f"which={which!r} is neither a snapshot's name, 'latest', nor a time; the newest "
-            f"are {names}"
-        )
-    return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")

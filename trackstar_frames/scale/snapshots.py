@@ -13,6 +13,7 @@ import dask.dataframe as dd
 import pandas as pd
 
 from trackstar_frames import parquet
+from trackstar_frames.catalogue import choose
 from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.manifest import File, Manifest
 from trackstar_frames.markup import card, lines, table
@@ -20,7 +21,6 @@ from trackstar_frames.plain import plain
 from trackstar_frames.provenance import told, warn_of_failed
 from trackstar_frames.scale._types import lazy_frame, to_partition
 from trackstar_frames.schema import TABLES, Table
-from trackstar_frames.snapshots import choose
 
 __all__ = ["DaskFrames", "read_snapshot_dask"]
 
