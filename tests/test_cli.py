@@ -31,7 +31,7 @@ def connected(sandbox, monkeypatch):
 def test_the_demo_shows_and_writes_everything(tmp_path, capsys):
     assert main(["demo", "--folder", str(tmp_path / "out"), "--orders", "400"]) == 0
     said = capsys.readouterr().out
-    assert "fetched 400 orders with 1 requests; the same call again took 0" in said
+    assert "fetched 400 orders with 1 request; the same call again took 0" in said
     assert re.search(r"\d+ on_time, \d+ late_shipped, \d+ late_open", said)
     (snapshot,) = (tmp_path / "out" / "snapshots").iterdir()
     for path in (snapshot, tmp_path / "out/status_mix.png"):
@@ -71,7 +71,7 @@ def test_the_cache_is_told_and_cleared(capsys):
     assert main(["cache", "info"]) == 0
     assert "pages: 1\n" in capsys.readouterr().out
     assert main(["cache", "clear"]) == 0
-    assert capsys.readouterr().out.startswith("deleted 1 pages")
+    assert capsys.readouterr().out.startswith("deleted 1 page ")
     assert main(["cache", "info"]) == 0
     assert "pages: 0\n" in capsys.readouterr().out
 
@@ -164,7 +164,11 @@ def test_every_command_explains_itself(capsys):
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_the_sandbox_serves_until_interrupted():
-    code = "import sys; from trackstar_frames.cli import main; sys.exit(main())"
+    # What is started by tests that run in the background would ignore the signal, as they do.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from trackstar_frames.cli import main; sys.exit(main())"
+    )
     command = [sys.executable, "-c", code, "sandbox", "--orders", "50"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         exported = dict(
@@ -185,11 +189,11 @@ def test_the_sandbox_serves_until_interrupted():
 def test_export_and_sync_write_snapshots_and_tell_what_they_did(tmp_path, capsys):
     root = str(tmp_path / "root")
     assert main(["export", root, "created_date__gte=2020-01-01"]) == 0
-    assert re.fullmatch(rf"exported to {root}/\S+ with \d+ requests\n", capsys.readouterr().out)
+    assert re.fullmatch(rf"exported to {root}/\S+ with \d+ requests?\n", capsys.readouterr().out)
     assert main(["sync", root, "created_date__gte=2020-01-01", "--overlap", "90min"]) == 0
     said = capsys.readouterr().out
     assert re.fullmatch(
-        rf"synced to {root}/\S+ with \d+ requests: 0 new, 0 changed, \d+ unchanged\n", said
+        rf"synced to {root}/\S+ with \d+ requests?: 0 new, 0 changed, \d+ unchanged\n", said
     )
     assert tf.list_snapshots(root)["orders"].tolist() == [300, 300]
     assert main(["sync", root, "status=open"]) == 2

@@ -14,6 +14,7 @@ from trackstar_frames.dtypes import DtypeBackend
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.labels import join_infos, stack
+from trackstar_frames.plain import counted
 from trackstar_frames.progress import Progress
 from trackstar_frames.question import Question
 from trackstar_frames.reading import Reading
@@ -168,9 +169,9 @@ def incomplete(
     """Word what became of some connections."""
     words = [f"{label!r}: {error}" for label, error in failures.items()]
     more = f"; and {len(words) - _TOLD:,} more" if len(words) > _TOLD else ""
-    count = "1 connection" if len(words) == 1 else f"{len(words):,} connections"
     return IncompleteFetchError(
-        f"{count} failed ({'; '.join(words[:_TOLD])}{more}); .failures holds the errors, {rest}",
+        f"{counted(len(words), 'connection')} failed ({'; '.join(words[:_TOLD])}{more}); "
+        f".failures holds the errors, {rest}",
         retryable=all(error.retryable for error in failures.values()),
         retry_after=max((each.retry_after or 0 for each in failures.values()), default=0) or None,
         failures=dict(failures),

@@ -1,10 +1,10 @@
-"""Text of others, made plain: it neither steers a terminal nor forges a line of a log."""
+"""Plain words: text of others that steers no terminal and forges no line, and counts of things."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["plain"]
+__all__ = ["counted", "plain"]
 
 # Controls; what turns the direction of writing; what ends a line; halves of characters.
 _STEERING = re.compile(
@@ -21,3 +21,14 @@ def plain(text: str) -> str:
     'no such filter?[2J INFO all is well'
     """
     return _STEERING.sub(lambda found: " " if found[0].isspace() else "?", text)
+
+
+def counted(number: int, thing: str) -> str:
+    """Say how many there are of a thing.
+
+    Examples
+    --------
+    >>> counted(1, "page"), counted(2500, "page")
+    ('1 page', '2,500 pages')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trackstar_frames.plain import plain
+from trackstar_frames.plain import counted, plain
 
 __all__ = ["summary", "told", "warn_of_failed"]
 
@@ -30,7 +30,7 @@ def told(info: Mapping[str, Any]) -> list[str]:
     if info["fetched_at"]:
         lines.append(_freshness(info))
     if info["duplicates"]:
-        lines.append(f"{info['duplicates']:,} duplicates dropped")
+        lines.append(f"{counted(info['duplicates'], 'duplicate')} dropped")
     if info.get("pii", "keep") != "keep":
         lines.append(f"personal data: pii={info['pii']!r}")
     if info.get("failed"):
@@ -67,14 +67,13 @@ def warn_of_failed(info: Mapping[str, Any]) -> None:
 def _freshness(info: Mapping[str, Any]) -> str:
     oldest = ", the oldest" if "connections" in info else ""
     return (
-        f"fetched at {info['fetched_at']}{oldest}: {info['pages']:,} pages, "
-        f"{info['from_cache']:,} of them from disk, {info['requests']:,} requests"
+        f"fetched at {info['fetched_at']}{oldest}: {counted(info['pages'], 'page')}, "
+        f"{info['from_cache']:,} of them from disk, {counted(info['requests'], 'request')}"
     )
 
 
 def _how_many(info: Mapping[str, Any]) -> str:
-    number = len(info["connections"])
-    return f"{number:,} connection{'' if number == 1 else 's'}"
+    return counted(len(info["connections"]), "connection")
 
 
 def _some(labels: Iterable[str]) -> str:

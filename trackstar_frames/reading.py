@@ -21,6 +21,7 @@ from trackstar_frames.flatten import Batch, Flattener
 from trackstar_frames.frames import OrderFrames, make_info
 from trackstar_frames.pages import Page, walk
 from trackstar_frames.personal import hide
+from trackstar_frames.plain import counted
 from trackstar_frames.progress import Progress, Share, progress
 from trackstar_frames.question import Question
 from trackstar_frames.session import Watch
@@ -181,8 +182,8 @@ class Reading:
         self._broke = True
         return broken(
             error,
-            f"the fetch broke after {self.pages} pages ({self.orders:,} orders), which "
-            f".frames holds; .resume() goes on from there",
+            f"the fetch broke after {counted(self.pages, 'page')} "
+            f"({counted(self.orders, 'order')}), which .frames holds; .resume() goes on from there",
             frames=self._frames(complete=False),
             pages=self.pages,
             resume=self.run,

@@ -13,6 +13,7 @@ from trackstar_frames.client import TrackstarClient
 from trackstar_frames.errors import SettingsError
 from trackstar_frames.flatten import Batch
 from trackstar_frames.manifest import disk_faults
+from trackstar_frames.plain import counted
 from trackstar_frames.question import Question
 from trackstar_frames.reading import Reading, broken
 from trackstar_frames.snapshots import Place, T
@@ -76,7 +77,8 @@ def spilling(job: Job[Any], work: str) -> Iterator[tuple[Reading, Spill]]:
                 raise error
             raise broken(
                 error,
-                f"the {work} broke after {reading.pages} pages ({reading.orders:,} orders); "
+                f"the {work} broke after {counted(reading.pages, 'page')} "
+                f"({counted(reading.orders, 'order')}); "
                 f".resume(), or the same call, goes on from those that are on disk",
                 frames=None,
                 pages=reading.pages,

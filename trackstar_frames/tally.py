@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import threading
 
+from trackstar_frames.plain import counted
+
 __all__ = ["Tally"]
 
 _SECOND = 1.0  # how long a budget of requests holds
@@ -71,7 +73,7 @@ class Tally:
     def bar(self, now: float, width: int | None) -> str:
         """Give the line of a bar, with what matters least left out where it is too wide."""
         clock, rate = _clock_time(now - self.began), f"{self._rate(now):,.0f}/s"
-        short = f"fetching: {_many(self.orders, 'order')}"
+        short = f"fetching: {counted(self.orders, 'order')}"
         head = f"{short} [{clock}, {rate}]"
         pages, left = self._pages(), self._left(now)
         wait = self._waits(now, "{why}: {time}")
@@ -88,7 +90,7 @@ class Tally:
     def last_line(self, now: float) -> str:
         """Give the line that closes a log; whether the fetch went well is not known here."""
         self.stop()
-        took, sent = _clock_time(now - self.began), _many(self.requests, "request")
+        took, sent = _clock_time(now - self.began), counted(self.requests, "request")
         return _join(f"fetching ended after {took}: {self._counts(now)}", sent)
 
     def _rate(self, now: float) -> float:
@@ -103,7 +105,7 @@ class Tally:
     def _left(self, now: float) -> str:
         """Give the requests that are left, while that is known."""
         left, until = self._budget
-        return "" if left is None or now > until else _many(left, "request") + " left"
+        return "" if left is None or now > until else counted(left, "request") + " left"
 
     def _waits(self, now: float, form: str) -> str:
         """Give the wait that ends last, while it lasts."""
@@ -114,20 +116,16 @@ class Tally:
         """Give the pages that were read, and about how many there are, while that is more."""
         total = sum(list(self._expected.values()))
         if total > self.pages:
-            return f"{self.pages:,} of about {_many(total, 'page')}"
-        return _many(self.pages, "page")
+            return f"{self.pages:,} of about {counted(total, 'page')}"
+        return counted(self.pages, "page")
 
     def _counts(self, now: float) -> str:
-        pages, orders = self._pages(), _many(self.orders, "order")
+        pages, orders = self._pages(), counted(self.orders, "order")
         return _join(pages, orders, f"{self._rate(now):,.0f} orders/s")
 
 
 def _join(*parts: str) -> str:
     return ", ".join(filter(None, parts))
-
-
-def _many(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _seconds(left: float) -> str:

@@ -15,6 +15,7 @@ import trackstar_frames as tf
 from trackstar_frames import filters as grammar
 from trackstar_frames.cache import PageCache
 from trackstar_frames.cli._printing import first_rows, say, table
+from trackstar_frames.plain import counted
 from trackstar_frames.settings import cache_dir
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def demo(given: argparse.Namespace) -> None:
         frames = tf.fetch_orders(client=client)
         again = tf.fetch_orders(client=client, progress=False)
     say(
-        f"fetched {len(frames.orders):,} orders with {frames.info['requests']} requests; "
+        f"fetched {counted(len(frames.orders), 'order')} with "
+        f"{counted(frames.info['requests'], 'request')}; "
         f"the same call again took {again.info['requests']}, from disk\n"
     )
     say(first_rows(frames.orders))
@@ -85,7 +87,7 @@ def fetch(given: argparse.Namespace) -> None:
         )
     if given.output:
         frames.to_parquet(given.output)
-        say(f"wrote {len(frames.orders):,} orders to {given.output}")
+        say(f"wrote {counted(len(frames.orders), 'order')} to {given.output}")
     else:
         say(first_rows(frames.orders))
     if len(frames.problems):
@@ -97,7 +99,7 @@ def export(given: argparse.Namespace) -> None:
     asked = _asked(given)
     with _whom(given) as whom:
         snapshot = tf.export_orders(given.root, **whom, limit=given.limit, **asked)
-    say(f"exported to {snapshot.path} with {snapshot.info['requests']:,} requests")
+    say(f"exported to {snapshot.path} with {counted(snapshot.info['requests'], 'request')}")
 
 
 def sync(given: argparse.Namespace) -> None:
@@ -107,7 +109,7 @@ def sync(given: argparse.Namespace) -> None:
         snapshot = tf.sync_orders(given.root, **whom, overlap=given.overlap, **asked)
     done = snapshot.info["sync"]
     counts = ", ".join(f"{done[name]:,} {name}" for name in ("new", "changed", "unchanged"))
-    say(f"synced to {snapshot.path} with {snapshot.info['requests']:,} requests: {counts}")
+    say(f"synced to {snapshot.path} with {counted(snapshot.info['requests'], 'request')}: {counts}")
 
 
 def snapshots(given: argparse.Namespace) -> None:
@@ -144,7 +146,7 @@ def cache(given: argparse.Namespace) -> None:
     cache = PageCache(cache_dir())
     try:
         if given.action == "clear":
-            say(f"deleted {cache.clear():,} pages from {cache.path}")
+            say(f"deleted {counted(cache.clear(), 'page')} from {cache.path}")
             return
         for name, value in cache.info().items():
             say(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")

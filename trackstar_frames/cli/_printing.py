@@ -6,7 +6,7 @@ import sys
 
 import pandas as pd
 
-from trackstar_frames.plain import plain
+from trackstar_frames.plain import counted, plain
 
 __all__ = ["complain", "first_rows", "say", "table"]
 
@@ -18,9 +18,8 @@ def first_rows(orders: pd.DataFrame) -> str:
     shown = orders[_COLUMNS].head(5)
     moments = [name for name in _COLUMNS if name.endswith("_date")]
     shown = shown.assign(**{name: shown[name].dt.strftime("%Y-%m-%d %H:%M") for name in moments})
-    return (
-        f"{table(shown)}\n... {len(orders):,} orders x {orders.shape[1]} columns; moments are UTC"
-    )
+    size = f"{counted(len(orders), 'order')} x {orders.shape[1]} columns"
+    return f"{table(shown)}\n... {size}; moments are UTC"
 
 
 def table(frame: pd.DataFrame) -> str:
