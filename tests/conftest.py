@@ -1,5 +1,6 @@
 """What every test has: a clean environment, a cache of its own, and no window that opens."""
 
+import gc
 import importlib.util
 import os
 import signal
@@ -49,6 +50,12 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if is_slow(config) and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("slow")
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector thousands of tests; it takes a tenth of the time else."""
+    gc.collect()
+    gc.freeze()
 
 
 def is_slow(config):

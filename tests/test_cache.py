@@ -409,7 +409,8 @@ def test_a_path_under_a_device_costs_a_warning(serve):
     assert len(frame) == 60
 
 
-@pytest.mark.parametrize("since", [pytest.param("before", marks=pytest.mark.slow), "underway"])
+@pytest.mark.slow
+@pytest.mark.parametrize("since", ["before", "underway"])
 def test_a_locked_file_costs_a_warning_and_a_wait_that_ends(serve, reference, file, since):
     sandbox = serve()
     client = sandbox.client(rate_limit=None)

@@ -85,6 +85,7 @@ def test_functions_give_tokens_too(many):
     )
 
 
+@pytest.mark.slow
 def test_the_rate_is_that_of_each_token(many, busiest):
     sandbox = many(tokens=3, orders=3000, rate_limit=10)
     frames = tf.fetch_orders(connections=sandbox.connections, page_size=100, workers=12)

@@ -135,6 +135,7 @@ def test_nothing_is_asked_before_it_is_computed_and_then_no_more_than_is_needed(
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.slow
 def test_computing_again_reads_again_from_disk_or_anew(sandbox):
     counts = []
     for refresh in (False, False, True, True):

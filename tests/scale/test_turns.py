@@ -49,9 +49,8 @@ def until(condition):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(
-    "workers", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 3, 1])
 def test_the_rate_at_the_server_is_kept(running, busiest, scale, leases, workers):
     scale(workers)
     before = len(running.sandbox.requests)
