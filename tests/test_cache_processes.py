@@ -204,6 +204,7 @@ print(all(holds(f"page {turn}") for turn in range(30)))
     assert end(start(HEAD + code, tmp_path)) == ["True", "True"]
 
 
+@pytest.mark.slow
 def test_processes_that_begin_a_cache_together_do_not_get_in_each_others_way(tmp_path):
     code = """
 name, begin = sys.argv[2], float(sys.argv[3])

@@ -237,6 +237,7 @@ def test_the_script_takes_other_machines():
     assert ", disk | " in done.stdout
 
 
+@pytest.mark.slow
 def test_a_real_export_and_sync_are_as_foretold(capacity):
     trial = importlib.import_module("_trial")
     rows = trial.run(4000, capacity.Figures(requests_per_second=500, answer_seconds=0))

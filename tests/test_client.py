@@ -127,7 +127,7 @@ def test_a_server_that_asks_for_no_wait_is_not_stormed(ask):
     assert caught.value.retry_after == 0
 
 
-@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize("form", [pytest.param("seconds", marks=pytest.mark.slow), "date"])
 def test_the_wait_that_is_asked_for_is_kept(ask, form):
     moment = datetime.now(UTC) + timedelta(seconds=3)
     asked = 2 if form == "seconds" else format_datetime(moment, usegmt=True)

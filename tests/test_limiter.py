@@ -154,6 +154,7 @@ def test_a_budget_has_one_limiter():
     assert limiter_of("b") is not limiter
 
 
+@pytest.mark.slow
 def test_what_a_client_that_is_gone_has_sent_is_counted(some_orders, busiest):
     with Sandbox(orders=some_orders[:70], rate_limit=None) as sandbox:
         for _ in range(2):

@@ -86,7 +86,9 @@ def test_frames_of_several_are_written_and_read(many, root):
     assert_same(tf.OrderFrames.from_parquet(root / "out"), frames)
 
 
-@pytest.mark.parametrize("begin", ["fetch", "sync", pytest.param("export", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "begin", ["fetch", *(pytest.param(each, marks=pytest.mark.slow) for each in ("sync", "export"))]
+)
 def test_a_sync_gives_the_whole_as_it_is_now(many, root, begin):
     sandbox = many(orders=200)
     if begin == "fetch":

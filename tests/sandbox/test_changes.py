@@ -210,7 +210,9 @@ def test_an_order_that_is_whole_has_left_whole(passed):
                 assert ordered - 1 <= sent + sum(kits.values()) <= ordered
 
 
-@pytest.mark.parametrize("late", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "late", [0.5, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.0, 1.0))]
+)
 def test_as_many_are_late_as_asked(now, late):
     with Sandbox(3000, days=30, now=now) as sandbox:
         each = Passed(sandbox, late=late)
@@ -250,6 +252,7 @@ def _ids(orders):
     return {order["id"] for order in orders}
 
 
+@pytest.mark.slow
 def test_orders_without_the_dates_of_trackstar(now, ask, listing, documented):
     dates = ("trackstar_created_date", "trackstar_updated_date")
     with Sandbox(1500, days=20, now=now, rate_limit=None) as whole:
@@ -281,6 +284,7 @@ def test_given_orders_lose_the_dates_of_trackstar_too():
         assert sandbox.orders == [{"id": "1"}]
 
 
+@pytest.mark.slow
 def test_the_same_calls_give_the_same_orders(now):
     def lived(*calls, seed=5):
         with Sandbox(800, seed=seed, days=20, now=now) as sandbox:

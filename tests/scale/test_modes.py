@@ -3,10 +3,13 @@
 import os
 import stat
 
+import pytest
+
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Sandbox
 
 
+@pytest.mark.slow
 def test_the_shares_of_workers_are_their_users_only(start_cluster, vault, tmp_path, monkeypatch):
     assert vault
     with Sandbox(orders=60, tokens=2, rate_limit=None) as sandbox:
