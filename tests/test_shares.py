@@ -56,6 +56,11 @@ def test_an_export_is_what_a_fetch_gives(many, root):
     assert tf.list_snapshots(root)["connection"].tolist() == ["customer-0, customer-1, customer-2"]
 
 
+def test_a_snapshot_of_many_has_their_number_in_its_name(many, root):
+    snapshot = tf.export_orders(root, connections=many(tokens=4, orders=2).connections)
+    assert re.fullmatch(r"20.*Z_4-connections", snapshot.name)
+
+
 def test_a_part_is_of_one_connection_and_other_engines_see_which(many, root):
     sandbox = many()
     snapshot = tf.export_orders(root, connections=sandbox.connections)

@@ -18,6 +18,7 @@ from trackstar_frames.catalogue import choose, label_of
 from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
+from trackstar_frames.plain import counted
 from trackstar_frames.schema import TABLES
 from trackstar_frames.writer import Fill, Written, finish, write
 
@@ -44,7 +45,8 @@ class Snapshot:
     Attributes
     ----------
     name : str
-        Its as-of in UTC and its connection, if it has one; unique under its root.
+        Its as-of in UTC and its connection, if it has one (of many, their number); unique under
+        its root.
     path : pathlib.Path
         Its folder, with a folder of Parquet files for each table.
     info : dict
@@ -214,13 +216,16 @@ def read_snapshot(
 
 
 _LABEL = 120  # bytes of a label in a name
+_NAMED = 3  # labels in a name; more are counted
 
 
 def _stem(info: Mapping[str, Any]) -> str:
     """Compose a name that sorts by time, and is good on every file system."""
     as_of = info["fetched_at"] or datetime.now(UTC).isoformat()
     stem = datetime.fromisoformat(as_of).astimezone(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
-    if label := label_of(info):
+    labels = info.get("connections", ())
+    label = counted(len(labels), "connection") if len(labels) > _NAMED else label_of(info)
+    if label:
         # In bytes: file systems count those, and a hidden name is longer by fifty.
         named = re.sub(r"[^\w-]+", "-", label).encode()[:_LABEL].decode(errors="ignore")
         stem += "_" + named.rstrip("-")
