@@ -1,6 +1,7 @@
 """The house: which room may import which, and what an import may cost."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,52 +12,34 @@ import trackstar_frames as tf
 
 PACKAGE = Path(tf.__file__).parent
 
-#: Rooms, lowest first; a room imports only from those before it.
-STOREYS = [
-    {"plain", "wire"},
-    {
-        "errors",
-        "tally",
-        "crew",
-        "windows",
-        "forks",
-        "rows",
-        "aside",
-        "memory",
-        "provenance",
-        "markup",
-    },
-    {"schema", "settings", "limiter", "cache", "progress", "transport", "retries", "refusals"},
-    {"moments", "envelope", "convert", "dtypes", "personal", "manifest", "compare", "scan"}
-    | {"credentials"},
-    {"bodies", "filters", "typed", "session", "flatten", "older", "measures", "labels"},
-    {"pages", "joining", "writer", "differences"},
-    {"tables", "parquet"},
-    {"cards", "catalogue"},
-    {"client", "frames", "chains", "runs"},
-    {"connections"},
-    {"snapshots", "question", "spill"},
-    {"reading", "bases"},
-    {"gathering", "spilling", "upsert", "thinning", "between", "history"},
-    {"scale"},
-    {"fetch", "shares"},
-    {"export"},
-    {"sync"},
-]
-STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}
+#: Files and folders, lowest first: each imports only from those before it.
+ROOMS = (
+    *("plain", "errors", "schema", "settings", "credentials", "provenance", "markup", "moments"),
+    *("filters", "typed", "net", "listing", "client", "flatten", "tables", "measures"),
+    *("disk", "frames", "snapshots", "history", "thinning", "between"),
+    *("calls", "scale", "shares", "fetch", "export", "sync"),
+)
+#: They use all of these, and are used by none.
+ON_TOP = {"__init__", "__main__", "cli", "plots", "sandbox"}
 
 
-def imports(path):
+def modules(path):
     """List what a file imports from this package, but for what only type checkers see."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            parts = node.module.split(".")
-            if parts[0] == "trackstar_frames":
-                yield from [parts[1]] if len(parts) > 1 else [each.name for each in node.names]
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("trackstar_frames."):
+            for name in node.names:
+                inside = PACKAGE.parent.joinpath(*node.module.split("."), name.name)
+                is_module = inside.is_dir() or inside.with_suffix(".py").exists()
+                yield f"{node.module}.{name.name}" if is_module else node.module
+
+
+def imports(path):
+    """List the rooms from which a file imports."""
+    return {module.split(".")[1] for module in modules(path)}
 
 
 def files(room):
@@ -65,34 +48,42 @@ def files(room):
     return sorted(folder.glob("*.py")) if folder.is_dir() else [PACKAGE / f"{room}.py"]
 
 
-@pytest.mark.parametrize("room", sorted(STOREY))
+@pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_only_from_below(room):
+    below = {*ROOMS[: ROOMS.index(room)], room}
     for path in files(room):
-        for other in set(imports(path)) - {room}:
-            assert STOREY[other] < STOREY[room], f"{path.name} of {room} imports {other}"
+        assert imports(path) <= below, path.name
 
 
 @pytest.mark.parametrize(
     ("part", "allowed"),
     [
-        ("measures", {"measures", "errors", "schema", "dtypes", "markup"}),
+        ("measures", {"measures", "errors", "schema", "tables", "markup"}),
         ("plots", {"plots", "measures", "errors", "schema"}),
         ("sandbox", {"sandbox", "client"}),
     ],
 )
 def test_measures_plots_and_sandbox_keep_to_themselves(part, allowed):
     for path in (PACKAGE / part).glob("*.py"):
-        assert set(imports(path)) <= allowed, path.name
+        assert imports(path) <= allowed, path.name
 
 
-def test_every_file_has_its_storey():
-    rooms = {path.stem for path in PACKAGE.glob("*.py")}
+def test_every_file_has_its_place():
+    files = {path.stem for path in PACKAGE.glob("*.py")}
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert rooms | folders == {*STOREY, "__init__", "__main__", "cli", "plots", "sandbox"}
+    assert files | folders == {*ROOMS, *ON_TOP}
+
+
+def test_no_two_files_need_each_other():
+    sorter = graphlib.TopologicalSorter()
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        sorter.add(module.removesuffix(".__init__"), *modules(path))
+    sorter.prepare()  # raises for a circle, and names it
 
 
 def test_only_the_sandbox_itself_asks_for_the_client():
-    users = [p.name for p in (PACKAGE / "sandbox").glob("*.py") if "client" in set(imports(p))]
+    users = [p.name for p in (PACKAGE / "sandbox").glob("*.py") if "client" in imports(p)]
     assert users == ["server.py"]
 
 
@@ -127,10 +118,10 @@ def test_the_face_shows_type_checkers_what_it_loads():
     face = ast.parse((PACKAGE / "__init__.py").read_text())
     for block in (node for node in face.body if isinstance(node, ast.If)):
         for node in block.body:
-            room = node.module.split(".")[1]
+            _, _, room = node.module.partition(".")
             seen |= {name.name: room for name in node.names}
-    assert seen == tf._ROOM_OF
-    assert sorted(seen) == tf.__all__
+    assert sorted(seen) == sorted(tf._ROOM_OF) == tf.__all__
+    assert all(f"{seen[name]}.".startswith(f"{room}.") for name, room in tf._ROOM_OF.items())
 
 
 @pytest.mark.parametrize(

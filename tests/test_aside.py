@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames import OrderFrames, aside
-from trackstar_frames.aside import put, put_new, remove, sweep
+from trackstar_frames import OrderFrames
+from trackstar_frames.disk import aside
+from trackstar_frames.disk.aside import put, put_new, remove, sweep
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from trackstar_frames.aside import aside
+from trackstar_frames.disk.aside import aside
 
 with aside(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("written")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackstar_frames.chains import Listing
-from trackstar_frames.crew import Crew
-from trackstar_frames.pages import Page
+from trackstar_frames.listing.chains import Listing
+from trackstar_frames.listing.crew import Crew
+from trackstar_frames.listing.pages import Page
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 BOTH = {"created_date[gte]": "2023-06-01T00:00:00Z", "created_date[lt]": "2026-06-01T00:00:00Z"}

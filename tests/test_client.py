@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
-from trackstar_frames.retries import retry_after
+from trackstar_frames.net.retries import retry_after
 from trackstar_frames.sandbox import Fault
 
 GOOD = b'{"data": [{"id": "a"}], "next_token": null, "total_count": 1}'

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trackstar_frames import OrderFrames
-from trackstar_frames.compare import COMPARED, changed_orders, unequal
 from trackstar_frames.schema import ARROW_TYPES, TABLES
+from trackstar_frames.tables.compare import COMPARED, changed_orders, unequal
 
 WORDS = st.none() | st.sampled_from(["", "a", "b", "ä", "null"])
 VALUES = {

@@ -257,5 +257,5 @@ def test_its_order_of_rooms_is_that_of_the_imports():
     for line in reversed(lines[:-1]):
         own = set(re.findall(r"`(\w+)`", line)) - {"cli"}
         for path in (path for room in own for path in architecture.files(room)):
-            assert not set(architecture.imports(path)) & later, path
+            assert not architecture.imports(path) & later, path
         later |= own

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.dtypes import own_types, to_frame
 from trackstar_frames.frames import make_info
 from trackstar_frames.sandbox.faults import Fault
 from trackstar_frames.schema import LIFECYCLE, TABLES, Column, Table
+from trackstar_frames.tables.dtypes import own_types, to_frame
 
 BACKENDS = [None, "pyarrow"]
 TEXT = "str" if pd.__version__ >= "3" else "object"

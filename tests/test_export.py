@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames import parquet, runs, spill
+from trackstar_frames.disk import parquet, runs, spill
 from trackstar_frames.sandbox import Fault
 from trackstar_frames.schema import TABLES
 
@@ -377,7 +377,7 @@ def test_what_else_is_under_the_root_stays(ask, root, reference):
 FULL_DISK = """
 import resource, signal, sys
 import trackstar_frames as tf
-from trackstar_frames import spill
+from trackstar_frames.disk import spill
 
 root, key, token, url, run, size = sys.argv[1:]
 spill._RUN = int(run)

@@ -10,8 +10,8 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
+from trackstar_frames.disk.scan import scan
 from trackstar_frames.sandbox import Sandbox
-from trackstar_frames.scan import scan
 from trackstar_frames.schema import TABLES
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

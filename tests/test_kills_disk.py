@@ -23,7 +23,9 @@ THEN = datetime(2020, 1, 1, tzinfo=UTC)
 WORK = """
 import sys
 import trackstar_frames as tf
-from trackstar_frames import parquet, runs, spill
+from trackstar_frames.disk import parquet
+from trackstar_frames.disk import runs
+from trackstar_frames.disk import spill
 
 work, root, key, token, url, cache, page = sys.argv[1:]
 parquet.PART, spill._RUN, runs._BLOCK = 40, 60, 16

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import trackstar_frames as tf
 from trackstar_frames.credentials import Masked
-from trackstar_frames.personal import hide
 from trackstar_frames.schema import TABLES
+from trackstar_frames.tables.personal import hide
 
 KEY = "the-key-of-these-tests-0123456789"
 HIDDEN = pytest.mark.parametrize("pii", ["drop", "hash"])

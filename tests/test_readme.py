@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import trackstar_frames as tf
+from trackstar_frames.disk.parquet import PART
 from trackstar_frames.filters import FIELDS
-from trackstar_frames.parquet import PART
 from trackstar_frames.schema import TABLES
 
 ROOT = Path(__file__).parent.parent

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.manifest import FILE
+from trackstar_frames.disk.manifest import FILE
 from trackstar_frames.schema import TABLES
 
 

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames import OrderFrames, SnapshotError, parquet
-from trackstar_frames.manifest import FILE
+from trackstar_frames import OrderFrames, SnapshotError
+from trackstar_frames.disk import parquet
+from trackstar_frames.disk.manifest import FILE
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trackstar_frames import runs, spill
+from trackstar_frames.disk import runs, spill
+from trackstar_frames.disk.spill import Spill
 from trackstar_frames.flatten import Flattener
 from trackstar_frames.schema import TABLES
-from trackstar_frames.spill import Spill
-from trackstar_frames.tables import assemble
+from trackstar_frames.tables.assemble import assemble
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAYS = [None, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000001Z", "2026-03-01T00:00:00Z"]

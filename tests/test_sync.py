@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames import parquet, runs, spill
-from trackstar_frames.manifest import FILE
+from trackstar_frames.disk import parquet, runs, spill
+from trackstar_frames.disk.manifest import FILE
 from trackstar_frames.sandbox import Fault, Sandbox
 from trackstar_frames.schema import TABLES
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import trackstar_frames as tf
-from trackstar_frames import parquet, runs, spill
+from trackstar_frames.disk import parquet, runs, spill
 from trackstar_frames.sandbox import Fault, Sandbox
 
 OURS, THEIRS = "trackstar_updated_date", "updated_date"

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trackstar_frames.between import diff_snapshots, due_date_changes, status_transitions
-    from trackstar_frames.catalogue import list_snapshots
     from trackstar_frames.client import TrackstarClient
+    from trackstar_frames.disk.catalogue import list_snapshots
     from trackstar_frames.errors import (
         ApiError,
         AuthError,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from trackstar_frames.fetch import fetch_orders, fetch_orders_df
     from trackstar_frames.frames import OrderFrames
     from trackstar_frames.history import order_history
+    from trackstar_frames.listing.pages import Page
     from trackstar_frames.measures import (
         SlaPolicy,
         compliance_rate,
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
     )
     from trackstar_frames.measures.backlog import backlog
     from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve
-    from trackstar_frames.pages import Page
     from trackstar_frames.plots import (
         plot_backlog,
         plot_compliance_heatmap,
@@ -137,7 +137,7 @@ __all__ = [
 #: an import costs nothing, and a call only what it needs.
 _ROOMS = {
     "between": ("diff_snapshots", "due_date_changes", "status_transitions"),
-    "catalogue": ("list_snapshots",),
+    "disk.catalogue": ("list_snapshots",),
     "client": ("TrackstarClient",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "export": ("export_orders",),
@@ -157,7 +157,7 @@ _ROOMS = {
         "ship_otif",
         "status_mix",
     ),
-    "pages": ("Page",),
+    "listing.pages": ("Page",),
     "plots": tuple(name for name in __all__ if name.startswith("plot_")),
     "scale": ("fetch_orders_dask", "read_snapshot_dask"),
     "schema": ("data_dictionary",),

@@ -10,19 +10,19 @@ from typing import Any, TypeAlias, cast
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames.catalogue import list_snapshots
-from trackstar_frames.differences import KINDS, differences, differences_of_each
-from trackstar_frames.dtypes import to_frame
+from trackstar_frames.disk.catalogue import list_snapshots
+from trackstar_frames.disk.scan import scan
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
-from trackstar_frames.labels import are_labelled
 from trackstar_frames.measures import redated, transitions
 from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures._sides import as_ofs
 from trackstar_frames.provenance import warn_of_failed
-from trackstar_frames.scan import scan
 from trackstar_frames.schema import CONNECTION, described
 from trackstar_frames.snapshots import Snapshot
+from trackstar_frames.tables.differences import KINDS, differences, differences_of_each
+from trackstar_frames.tables.dtypes import to_frame
+from trackstar_frames.tables.labels import are_labelled
 
 __all__ = ["diff_snapshots", "due_date_changes", "status_transitions"]
 

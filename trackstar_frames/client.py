@@ -8,13 +8,13 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, Unpack
 
-from trackstar_frames.cache import PageCache
 from trackstar_frames.credentials import Credentials, Masked
 from trackstar_frames.errors import CredentialsError, FilterError
 from trackstar_frames.filters import encode
+from trackstar_frames.listing.pages import MAX_PAGE, Page, walk
 from trackstar_frames.markup import card, megabytes, table
-from trackstar_frames.pages import MAX_PAGE, Page, walk
-from trackstar_frames.session import Session
+from trackstar_frames.net.cache import PageCache
+from trackstar_frames.net.session import Session
 from trackstar_frames.settings import Settings, check_source, whole
 from trackstar_frames.typed import OrderFilters
 

@@ -10,19 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-from trackstar_frames import parquet
-from trackstar_frames.bases import Base
+from trackstar_frames.calls.bases import Base
+from trackstar_frames.calls.connections import Connections, check_connections
+from trackstar_frames.calls.question import Question
+from trackstar_frames.calls.spilling import Again, Job, spilling
 from trackstar_frames.client import TrackstarClient
-from trackstar_frames.connections import Connections, check_connections
-from trackstar_frames.pages import MAX_PAGE
-from trackstar_frames.question import Question
+from trackstar_frames.disk import parquet
+from trackstar_frames.disk.spill import Spill
+from trackstar_frames.disk.writer import Writer, Written
+from trackstar_frames.listing.pages import MAX_PAGE
 from trackstar_frames.shares import Shares, check_cluster
 from trackstar_frames.snapshots import Place, Snapshot, T, place_one
-from trackstar_frames.spill import Spill
-from trackstar_frames.spilling import Again, Job, spilling
-from trackstar_frames.tables import assemble
+from trackstar_frames.tables.assemble import assemble
 from trackstar_frames.typed import OrderFilters
-from trackstar_frames.writer import Writer, Written
 
 __all__ = ["export", "export_orders"]
 

@@ -9,16 +9,16 @@ from typing import Any, Unpack
 
 import pandas as pd
 
+from trackstar_frames.calls.connections import Connections, check_connections
+from trackstar_frames.calls.gathering import Gathering
+from trackstar_frames.calls.question import Question
+from trackstar_frames.calls.reading import Reading
 from trackstar_frames.client import TrackstarClient
-from trackstar_frames.connections import Connections, check_connections
-from trackstar_frames.dtypes import DtypeBackend, check_backend
 from trackstar_frames.errors import SettingsError
 from trackstar_frames.frames import OrderFrames
-from trackstar_frames.gathering import Gathering
-from trackstar_frames.pages import MAX_PAGE
-from trackstar_frames.question import Question
-from trackstar_frames.reading import Reading
+from trackstar_frames.listing.pages import MAX_PAGE
 from trackstar_frames.snapshots import write_snapshot
+from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
 from trackstar_frames.typed import OrderFilters
 
 __all__ = ["fetch_orders", "fetch_orders_df"]

@@ -10,16 +10,16 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames import parquet
-from trackstar_frames.bodies import cut
 from trackstar_frames.credentials import pii_key
-from trackstar_frames.dtypes import DtypeBackend, check_backend, to_frame
+from trackstar_frames.disk import parquet
 from trackstar_frames.flatten import Flattener
+from trackstar_frames.flatten.bodies import cut
 from trackstar_frames.markup import card, lines, megabytes, table
-from trackstar_frames.personal import hide
 from trackstar_frames.provenance import summary, told, warn_of_failed
 from trackstar_frames.schema import TABLES, described
-from trackstar_frames.tables import assemble
+from trackstar_frames.tables.assemble import assemble
+from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
+from trackstar_frames.tables.personal import hide
 
 __all__ = ["OrderFrames", "make_info"]
 

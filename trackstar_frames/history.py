@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames.catalogue import find_snapshots
-from trackstar_frames.compare import COMPARED
-from trackstar_frames.differences import differences
+from trackstar_frames.disk.catalogue import find_snapshots
+from trackstar_frames.disk.manifest import Manifest, file_name
+from trackstar_frames.disk.scan import scan
 from trackstar_frames.errors import SnapshotError, one_of
-from trackstar_frames.labels import apart, as_of_each
-from trackstar_frames.manifest import Manifest, file_name
-from trackstar_frames.scan import scan
 from trackstar_frames.schema import CONNECTION, TABLES
+from trackstar_frames.tables.compare import COMPARED
+from trackstar_frames.tables.differences import differences
+from trackstar_frames.tables.labels import apart, as_of_each
 
 __all__ = ["order_history"]
 

@@ -9,22 +9,22 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from trackstar_frames.bases import Base, bases_of
+from trackstar_frames.calls.bases import Base, bases_of
+from trackstar_frames.calls.connections import Source
+from trackstar_frames.calls.gathering import Answers, ask_each, incomplete, named_only, refuse
+from trackstar_frames.calls.progress import Progress
+from trackstar_frames.calls.question import Question
 from trackstar_frames.client import TrackstarClient
-from trackstar_frames.connections import Source
+from trackstar_frames.disk.parquet import manifest
+from trackstar_frames.disk.writer import Written, write
 from trackstar_frames.errors import (
     IncompleteFetchError,
     SettingsError,
     SnapshotError,
     TrackstarError,
 )
-from trackstar_frames.gathering import Answers, ask_each, incomplete, named_only, refuse
-from trackstar_frames.labels import join_infos
-from trackstar_frames.parquet import manifest
-from trackstar_frames.progress import Progress
-from trackstar_frames.question import Question
 from trackstar_frames.snapshots import Place, Snapshot, place_snapshot
-from trackstar_frames.writer import Written, write
+from trackstar_frames.tables.labels import join_infos
 
 __all__ = ["Shares", "Work", "check_cluster"]
 

@@ -11,16 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from trackstar_frames import parquet
-from trackstar_frames.aside import put_new
-from trackstar_frames.cards import snapshot_card
-from trackstar_frames.catalogue import choose, label_of
-from trackstar_frames.dtypes import DtypeBackend, check_backend
+from trackstar_frames.disk import parquet
+from trackstar_frames.disk.aside import put_new
+from trackstar_frames.disk.cards import snapshot_card
+from trackstar_frames.disk.catalogue import choose, label_of
+from trackstar_frames.disk.writer import Fill, Written, finish, write
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.plain import counted
 from trackstar_frames.schema import TABLES
-from trackstar_frames.writer import Fill, Written, finish, write
+from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
 
 __all__ = [
     "Place",

@@ -11,22 +11,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-from trackstar_frames import parquet
-from trackstar_frames.bases import Base, find_base, find_bases
+from trackstar_frames.calls.bases import Base, find_base, find_bases
+from trackstar_frames.calls.connections import Connections, Source, check_connections
+from trackstar_frames.calls.question import Question
+from trackstar_frames.calls.spilling import Again, Job, spilling
+from trackstar_frames.calls.upsert import Upsert
 from trackstar_frames.client import TrackstarClient, identify
-from trackstar_frames.connections import Connections, Source, check_connections
+from trackstar_frames.disk import parquet
+from trackstar_frames.disk.writer import Written
 from trackstar_frames.errors import FilterError, TrackstarError
 from trackstar_frames.export import export
 from trackstar_frames.filters import split
+from trackstar_frames.listing.pages import MAX_PAGE
 from trackstar_frames.moments import duration
-from trackstar_frames.pages import MAX_PAGE
-from trackstar_frames.question import Question
 from trackstar_frames.shares import Shares, check_cluster
 from trackstar_frames.snapshots import Place, Snapshot, T, place_one
-from trackstar_frames.spilling import Again, Job, spilling
 from trackstar_frames.typed import OrderFilters
-from trackstar_frames.upsert import Upsert
-from trackstar_frames.writer import Written
 
 __all__ = ["sync_orders"]
 

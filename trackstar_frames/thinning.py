@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from trackstar_frames.aside import remove
-from trackstar_frames.catalogue import find_snapshots, list_snapshots
-from trackstar_frames.labels import as_of_each
-from trackstar_frames.manifest import disk_faults
+from trackstar_frames.disk.aside import remove
+from trackstar_frames.disk.catalogue import find_snapshots, list_snapshots
+from trackstar_frames.disk.manifest import disk_faults
 from trackstar_frames.settings import flag, whole
+from trackstar_frames.tables.labels import as_of_each
 
 __all__ = ["thin_snapshots"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from _figures import Connection, Figures
 
 import trackstar_frames as tf
-from trackstar_frames.parquet import PART
+from trackstar_frames.disk.parquet import PART
 
 _YEAR = 8760  # hours
 _MONTHS = 12  # in a year

@@ -11,7 +11,7 @@ from trackstar_frames.client import TrackstarClient
 from trackstar_frames.flatten import Flattener
 from trackstar_frames.flatten._experience import FEW, Experience
 from trackstar_frames.flatten._layout import Layout
-from trackstar_frames.joining import _take
+from trackstar_frames.tables.joining import _take
 
 LONG = "x" * 10_000_000
 

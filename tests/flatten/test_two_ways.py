@@ -12,7 +12,7 @@ from trackstar_frames.flatten._fast import REFUSALS, flatten_fast
 from trackstar_frames.flatten._layout import Layout
 from trackstar_frames.flatten._shape import LISTS
 from trackstar_frames.schema import TABLES
-from trackstar_frames.tables import assemble
+from trackstar_frames.tables.assemble import assemble
 
 # Orders as JSON text, spelt as an integration may spell them.
 

@@ -28,7 +28,7 @@ import time
 
 from distributed import Semaphore
 
-from trackstar_frames.connections import open_client
+from trackstar_frames.calls.connections import open_client
 from trackstar_frames.scale import turn
 
 def beta():

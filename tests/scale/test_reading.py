@@ -11,12 +11,12 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import trackstar_frames as tf
-from trackstar_frames import parquet
-from trackstar_frames.labels import join_infos, stack
-from trackstar_frames.manifest import FILE
+from trackstar_frames.disk import parquet
+from trackstar_frames.disk.manifest import FILE
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.scale import DaskFrames
 from trackstar_frames.schema import LIFECYCLE, TABLES
+from trackstar_frames.tables.labels import join_infos, stack
 
 
 @pytest.fixture(autouse=True)

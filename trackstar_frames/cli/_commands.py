@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import trackstar_frames as tf
 from trackstar_frames import filters as grammar
-from trackstar_frames.cache import PageCache
 from trackstar_frames.cli._printing import first_rows, say, table
+from trackstar_frames.net.cache import PageCache
 from trackstar_frames.plain import counted
 from trackstar_frames.settings import cache_dir
 

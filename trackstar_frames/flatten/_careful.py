@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from trackstar_frames.convert import CONVERTERS, is_plain
 from trackstar_frames.flatten._repeated import Earlier, has_repeated, read_repeated
 from trackstar_frames.flatten._shape import (
     BOXES,
@@ -25,6 +24,7 @@ from trackstar_frames.flatten._shape import (
     batch_schema,
     stored_columns,
 )
+from trackstar_frames.flatten.convert import CONVERTERS, is_plain
 from trackstar_frames.schema import TABLES
 
 __all__ = ["UNKNOWN", "flatten_carefully"]

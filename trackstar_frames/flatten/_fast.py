@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from trackstar_frames.convert import EXACT
 from trackstar_frames.flatten._layout import Layout
 from trackstar_frames.flatten._rows import Rows
 from trackstar_frames.flatten._shape import LISTS, LONGEST_ID, Batch
 from trackstar_frames.flatten._taken import Taken
+from trackstar_frames.flatten.convert import EXACT
 
 __all__ = ["REFUSALS", "flatten_fast"]
 

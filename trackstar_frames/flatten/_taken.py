@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from trackstar_frames.convert import CONVERTERS
 from trackstar_frames.flatten._careful import UNKNOWN
 from trackstar_frames.flatten._layout import Layout, attribute
 from trackstar_frames.flatten._rows import Extra, Rows
 from trackstar_frames.flatten._shape import BATCH, Path, batch_schema
+from trackstar_frames.flatten.convert import CONVERTERS
 from trackstar_frames.schema import ARROW_TYPES, TABLES
 
 __all__ = ["Taken"]

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trackstar_frames.dtypes import own_types
 from trackstar_frames.errors import one_of
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned
 from trackstar_frames.measures._provenance import fetched_at
+from trackstar_frames.tables.dtypes import own_types
 
 __all__ = [
     "blank",

@@ -12,10 +12,10 @@ import pandas as pd
 from pandas.tseries.frequencies import to_offset
 from pandas.tseries.offsets import BaseOffset
 
-from trackstar_frames.connections import Source
+from trackstar_frames.calls.connections import Source
+from trackstar_frames.calls.question import Question
 from trackstar_frames.errors import SettingsError
-from trackstar_frames.question import Question
-from trackstar_frames.windows import Window
+from trackstar_frames.listing.windows import Window
 
 __all__ = ["Piece", "cut"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import reduce
 
-from trackstar_frames.connections import Source, check_connections
+from trackstar_frames.calls.connections import Source, check_connections
 from trackstar_frames.errors import SettingsError
 
 __all__ = ["importable_sources"]

@@ -10,8 +10,8 @@ import dask.dataframe as dd
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames.dtypes import DtypeBackend, to_frame
 from trackstar_frames.schema import Table
+from trackstar_frames.tables.dtypes import DtypeBackend, to_frame
 
 __all__ = ["lazy_frame", "to_partition"]
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 
 from distributed import Client, KilledWorker, as_completed
 
+from trackstar_frames.calls.connections import Source, open_client
+from trackstar_frames.calls.gathering import Answers, cause
+from trackstar_frames.calls.progress import Progress
 from trackstar_frames.client import TrackstarClient
-from trackstar_frames.connections import Source, open_client
+from trackstar_frames.disk.writer import Written
 from trackstar_frames.errors import TrackstarError
-from trackstar_frames.gathering import Answers, cause
-from trackstar_frames.progress import Progress
 from trackstar_frames.scale._sources import importable_sources
 from trackstar_frames.scale._turns import turn
-from trackstar_frames.writer import Written
 
 __all__ = ["ask_workers"]
 

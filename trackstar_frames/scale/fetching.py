@@ -11,19 +11,19 @@ from typing import Any, Unpack
 import dask.dataframe as dd
 import pandas as pd
 
-from trackstar_frames.connections import Connections, open_client
-from trackstar_frames.dtypes import DtypeBackend, check_backend
+from trackstar_frames.calls.connections import Connections, open_client
+from trackstar_frames.calls.question import Question
+from trackstar_frames.calls.reading import Reading
 from trackstar_frames.errors import SettingsError, TrackstarError
 from trackstar_frames.frames import OrderFrames
-from trackstar_frames.labels import label
-from trackstar_frames.pages import MAX_PAGE
-from trackstar_frames.question import Question
-from trackstar_frames.reading import Reading
+from trackstar_frames.listing.pages import MAX_PAGE
 from trackstar_frames.scale._pieces import Piece, cut
 from trackstar_frames.scale._sources import importable_sources
 from trackstar_frames.scale._turns import turn
 from trackstar_frames.scale._types import lazy_frame, to_partition
 from trackstar_frames.schema import TABLES
+from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
+from trackstar_frames.tables.labels import label
 from trackstar_frames.typed import OrderFilters
 
 __all__ = ["fetch_orders_dask"]

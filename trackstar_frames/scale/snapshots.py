@@ -12,15 +12,15 @@ from typing import Any
 import dask.dataframe as dd
 import pandas as pd
 
-from trackstar_frames import parquet
-from trackstar_frames.catalogue import choose
-from trackstar_frames.dtypes import DtypeBackend, check_backend
-from trackstar_frames.manifest import File, Manifest
+from trackstar_frames.disk import parquet
+from trackstar_frames.disk.catalogue import choose
+from trackstar_frames.disk.manifest import File, Manifest
 from trackstar_frames.markup import card, lines, table
 from trackstar_frames.plain import plain
 from trackstar_frames.provenance import told, warn_of_failed
 from trackstar_frames.scale._types import lazy_frame, to_partition
 from trackstar_frames.schema import TABLES, Table
+from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
 
 __all__ = ["DaskFrames", "read_snapshot_dask"]
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.convert import EXACT
 from trackstar_frames.flatten import Batch, batch_schema
-from trackstar_frames.joining import Numbers, Rows, Sums, join, keys, sums, valid
+from trackstar_frames.flatten.convert import EXACT
 from trackstar_frames.schema import TABLES
+from trackstar_frames.tables.joining import Numbers, Rows, Sums, join, keys, sums, valid
 
 __all__ = ["assemble", "sort"]
 

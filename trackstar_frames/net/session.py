@@ -19,10 +19,7 @@ from urllib.parse import urlencode
 
 import requests
 
-from trackstar_frames import transport
-from trackstar_frames.cache import PageCache, Stored
 from trackstar_frames.credentials import Credentials
-from trackstar_frames.envelope import Envelope, read_envelope
 from trackstar_frames.errors import (
     NetworkError,
     OfflineMissError,
@@ -30,12 +27,15 @@ from trackstar_frames.errors import (
     ResponseError,
     TrackstarError,
 )
-from trackstar_frames.limiter import Place, limiter_of
+from trackstar_frames.net import transport
+from trackstar_frames.net.cache import PageCache, Stored
+from trackstar_frames.net.envelope import Envelope, read_envelope
+from trackstar_frames.net.limiter import Place, limiter_of
+from trackstar_frames.net.refusals import error_for
+from trackstar_frames.net.retries import Retries, retry_after
+from trackstar_frames.net.transport import Browser, Browsers, Reply
 from trackstar_frames.plain import plain
-from trackstar_frames.refusals import error_for
-from trackstar_frames.retries import Retries, retry_after
 from trackstar_frames.settings import Settings
-from trackstar_frames.transport import Browser, Browsers, Reply
 
 __all__ = ["Answer", "Session", "Watch"]
 

@@ -11,9 +11,9 @@ from typing import Protocol
 
 import msgspec
 
-from trackstar_frames.crew import Crew
-from trackstar_frames.pages import Page
-from trackstar_frames.windows import Sample, Window
+from trackstar_frames.listing.crew import Crew
+from trackstar_frames.listing.pages import Page
+from trackstar_frames.listing.windows import Sample, Window
 
 __all__ = ["Listing", "Place", "Walk"]
 

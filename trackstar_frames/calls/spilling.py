@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NoReturn
 
-from trackstar_frames.aside import aside
+from trackstar_frames.calls.question import Question
+from trackstar_frames.calls.reading import Reading, broken
 from trackstar_frames.client import TrackstarClient
+from trackstar_frames.disk.aside import aside
+from trackstar_frames.disk.manifest import disk_faults
+from trackstar_frames.disk.spill import Spill
 from trackstar_frames.errors import SettingsError
 from trackstar_frames.flatten import Batch
-from trackstar_frames.manifest import disk_faults
 from trackstar_frames.plain import counted
-from trackstar_frames.question import Question
-from trackstar_frames.reading import Reading, broken
 from trackstar_frames.snapshots import Place, T
-from trackstar_frames.spill import Spill
 
 __all__ = ["Again", "Job", "spilling"]
 

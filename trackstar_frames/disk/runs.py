@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from trackstar_frames.disk.manifest import Key
 from trackstar_frames.flatten import BATCH, Batch, batch_schema
-from trackstar_frames.joining import Numbers
-from trackstar_frames.manifest import Key
 from trackstar_frames.schema import TABLES
+from trackstar_frames.tables.joining import Numbers
 
 __all__ = ["LAST", "MET", "Run", "microseconds"]
 

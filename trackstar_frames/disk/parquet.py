@@ -16,15 +16,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trackstar_frames.aside import alone, aside, put
+from trackstar_frames.disk.aside import alone, aside, put
+from trackstar_frames.disk.manifest import (
+    FILE,
+    File,
+    Manifest,
+    Part,
+    disk_faults,
+    file_name,
+    for_each,
+)
+from trackstar_frames.disk.older import read_older
+from trackstar_frames.disk.writer import KEY, Writer, Written, finish
+from trackstar_frames.disk.writer import write as write_one
 from trackstar_frames.errors import SnapshotError
-from trackstar_frames.joining import split
-from trackstar_frames.labels import apart, are_labelled, info_of
-from trackstar_frames.manifest import FILE, File, Manifest, Part, disk_faults, file_name, for_each
-from trackstar_frames.older import read_older
 from trackstar_frames.schema import TABLES, described
-from trackstar_frames.writer import KEY, Writer, Written, finish
-from trackstar_frames.writer import write as write_one
+from trackstar_frames.tables.joining import split
+from trackstar_frames.tables.labels import apart, are_labelled, info_of
 
 __all__ = [
     "PART",

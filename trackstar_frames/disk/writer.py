@@ -20,11 +20,19 @@ from typing import Any, NamedTuple, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trackstar_frames.aside import flush
+from trackstar_frames.disk.aside import flush
+from trackstar_frames.disk.manifest import (
+    File,
+    Key,
+    Manifest,
+    Part,
+    disk_faults,
+    file_name,
+    for_each,
+)
 from trackstar_frames.errors import SnapshotError
-from trackstar_frames.labels import label
-from trackstar_frames.manifest import File, Key, Manifest, Part, disk_faults, file_name, for_each
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
+from trackstar_frames.tables.labels import label
 
 __all__ = ["KEY", "Fill", "Like", "Placed", "Writer", "Written", "finish", "write"]
 

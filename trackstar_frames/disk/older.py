@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from trackstar_frames.manifest import File, Manifest, Part, file_name, refuse_newer
+from trackstar_frames.disk.manifest import File, Manifest, Part, file_name, refuse_newer
 from trackstar_frames.schema import TABLES
 
 __all__ = ["read_older"]

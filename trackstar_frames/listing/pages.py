@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from trackstar_frames.envelope import Envelope
 from trackstar_frames.errors import ResponseError
-from trackstar_frames.session import Session, Watch
+from trackstar_frames.net.envelope import Envelope
+from trackstar_frames.net.session import Session, Watch
 
 __all__ = ["MAX_PAGE", "PATH", "Page", "walk"]
 

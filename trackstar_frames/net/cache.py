@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 import pyarrow as pa
 
-from trackstar_frames.forks import Shared
+from trackstar_frames.net.forks import Shared
 
 if TYPE_CHECKING:
-    from trackstar_frames.rows import Rows
+    from trackstar_frames.net.rows import Rows
 
 __all__ = ["PageCache", "Stored"]
 
@@ -158,7 +158,7 @@ class PageCache:
 
 
 def _open(path: Path) -> Rows:
-    from trackstar_frames.rows import open_rows  # noqa: PLC0415  (requests-cache brings a lot)
+    from trackstar_frames.net.rows import open_rows  # noqa: PLC0415  (requests-cache brings a lot)
 
     return open_rows(path)
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trackstar_frames import parquet
+from trackstar_frames.disk import parquet
+from trackstar_frames.disk.manifest import Manifest, disk_faults
 from trackstar_frames.errors import SnapshotError
-from trackstar_frames.manifest import Manifest, disk_faults
 from trackstar_frames.markup import card, lines, megabytes, table
 from trackstar_frames.provenance import told
 from trackstar_frames.schema import TABLES

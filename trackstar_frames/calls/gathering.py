@@ -7,17 +7,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from trackstar_frames.calls.connections import Source, open_clients
+from trackstar_frames.calls.progress import Progress
+from trackstar_frames.calls.question import Question
+from trackstar_frames.calls.reading import Reading
 from trackstar_frames.client import TrackstarClient
-from trackstar_frames.connections import Source, open_clients
-from trackstar_frames.crew import Crew
-from trackstar_frames.dtypes import DtypeBackend
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
 from trackstar_frames.frames import OrderFrames
-from trackstar_frames.labels import join_infos, stack
+from trackstar_frames.listing.crew import Crew
 from trackstar_frames.plain import counted
-from trackstar_frames.progress import Progress
-from trackstar_frames.question import Question
-from trackstar_frames.reading import Reading
+from trackstar_frames.tables.dtypes import DtypeBackend
+from trackstar_frames.tables.labels import join_infos, stack
 
 __all__ = ["Answers", "Gathering", "ask_each", "cause", "incomplete", "named_only", "refuse"]
 

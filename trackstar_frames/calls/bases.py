@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames import parquet
-from trackstar_frames.catalogue import find_snapshots
+from trackstar_frames.calls.question import Question
+from trackstar_frames.disk import parquet
+from trackstar_frames.disk.catalogue import find_snapshots
+from trackstar_frames.disk.manifest import Manifest
+from trackstar_frames.disk.writer import Like, Writer, Written, write
 from trackstar_frames.errors import SnapshotError
-from trackstar_frames.labels import info_of
-from trackstar_frames.manifest import Manifest
-from trackstar_frames.question import Question
-from trackstar_frames.writer import Like, Writer, Written, write
+from trackstar_frames.tables.labels import info_of
 
 __all__ = ["Base", "bases_of", "find_base", "find_bases"]
 

@@ -14,17 +14,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames import parquet
-from trackstar_frames.bases import Base
-from trackstar_frames.compare import changed_orders, common_ids, unequal
-from trackstar_frames.joining import as_batch, split
-from trackstar_frames.labels import unlabel
-from trackstar_frames.manifest import Key
-from trackstar_frames.memory import keeping_pages
+from trackstar_frames.calls.bases import Base
+from trackstar_frames.disk import parquet
+from trackstar_frames.disk.manifest import Key
+from trackstar_frames.disk.spill import Spill
+from trackstar_frames.disk.writer import Like, Writer
 from trackstar_frames.schema import TABLES
-from trackstar_frames.spill import Spill
-from trackstar_frames.tables import assemble
-from trackstar_frames.writer import Like, Writer
+from trackstar_frames.tables.assemble import assemble
+from trackstar_frames.tables.compare import changed_orders, common_ids, unequal
+from trackstar_frames.tables.joining import as_batch, split
+from trackstar_frames.tables.labels import unlabel
+from trackstar_frames.tables.memory import keeping_pages
 
 __all__ = ["Upsert"]
 

@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
-from trackstar_frames.wire import Wires
+from trackstar_frames.net.wire import Wires
 
 __all__ = ["FAULTS", "Browser", "Browsers", "Reply", "advice", "get", "is_transient", "reason"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from trackstar_frames import parquet
+from trackstar_frames.disk import parquet
+from trackstar_frames.disk.manifest import Manifest
 from trackstar_frames.errors import SnapshotError
-from trackstar_frames.manifest import Manifest
 
 __all__ = ["choose", "find_snapshots", "label_of", "list_snapshots"]
 

@@ -16,13 +16,13 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from trackstar_frames.disk.manifest import Key
+from trackstar_frames.disk.runs import LAST, MET, Run, microseconds
 from trackstar_frames.flatten import Batch, batch_schema
-from trackstar_frames.joining import Numbers
-from trackstar_frames.manifest import Key
-from trackstar_frames.memory import give_back
-from trackstar_frames.runs import LAST, MET, Run, microseconds
 from trackstar_frames.schema import TABLES
-from trackstar_frames.tables import sort
+from trackstar_frames.tables.assemble import sort
+from trackstar_frames.tables.joining import Numbers
+from trackstar_frames.tables.memory import give_back
 
 __all__ = ["Spill"]
 

@@ -9,9 +9,9 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.compare import COMPARED, common_ids, differing, unequal
-from trackstar_frames.labels import apart, label_rows
 from trackstar_frames.schema import CONNECTION, TABLES, Table
+from trackstar_frames.tables.compare import COMPARED, common_ids, differing, unequal
+from trackstar_frames.tables.labels import apart, label_rows
 
 __all__ = ["KINDS", "differences", "differences_of_each"]
 

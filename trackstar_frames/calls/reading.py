@@ -11,21 +11,21 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from trackstar_frames.chains import Listing, Place
+from trackstar_frames.calls.progress import Progress, Share, progress
+from trackstar_frames.calls.question import Question
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.credentials import Masked, pii_key
-from trackstar_frames.crew import Crew
-from trackstar_frames.dtypes import DtypeBackend
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
 from trackstar_frames.flatten import Batch, Flattener
 from trackstar_frames.frames import OrderFrames, make_info
-from trackstar_frames.pages import Page, walk
-from trackstar_frames.personal import hide
+from trackstar_frames.listing.chains import Listing, Place
+from trackstar_frames.listing.crew import Crew
+from trackstar_frames.listing.pages import Page, walk
+from trackstar_frames.net.session import Watch
 from trackstar_frames.plain import counted
-from trackstar_frames.progress import Progress, Share, progress
-from trackstar_frames.question import Question
-from trackstar_frames.session import Watch
-from trackstar_frames.tables import assemble
+from trackstar_frames.tables.assemble import assemble
+from trackstar_frames.tables.dtypes import DtypeBackend
+from trackstar_frames.tables.personal import hide
 
 __all__ = ["Reading", "broken"]
 

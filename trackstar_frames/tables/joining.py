@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames.flatten import BATCH, Batch, batch_schema
-from trackstar_frames.memory import give_back
 from trackstar_frames.schema import TABLES
+from trackstar_frames.tables.memory import give_back
 
 __all__ = ["Numbers", "Rows", "Sums", "as_batch", "join", "keys", "split", "sums", "valid"]
 

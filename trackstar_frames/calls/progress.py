@@ -17,7 +17,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Self
 
-from trackstar_frames.tally import Tally
+from trackstar_frames.calls.tally import Tally
 
 __all__ = ["Progress", "Share", "progress"]
 

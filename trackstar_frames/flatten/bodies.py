@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from trackstar_frames.envelope import read_envelope
 from trackstar_frames.errors import ResponseError
+from trackstar_frames.net.envelope import read_envelope
 
 __all__ = ["cut"]
 

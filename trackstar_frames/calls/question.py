@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trackstar_frames.calls.connections import Connections, check_connections
 from trackstar_frames.client import TrackstarClient
-from trackstar_frames.connections import Connections, check_connections
 from trackstar_frames.credentials import Masked, pii_key
 from trackstar_frames.errors import SettingsError
 from trackstar_frames.filters import MAX_LIST, encode, is_list
-from trackstar_frames.pages import MAX_PAGE
+from trackstar_frames.listing.pages import MAX_PAGE
 from trackstar_frames.settings import check_source, flag, whole
 
 __all__ = ["MAX_WORKERS", "Question"]

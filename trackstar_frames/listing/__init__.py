@@ -1,0 +1,1 @@
+"""Listings from the first page to the last, many cursors side by side."""

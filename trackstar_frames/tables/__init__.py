@@ -1,0 +1,1 @@
+"""Arrow tables of orders: joined, finished, labelled, hidden, compared, and as dataframes."""
