@@ -82,6 +82,7 @@ def _ask(connections: Mapping[str, str], *, offline: bool = True) -> dd.DataFram
 def _cluster(workers: int) -> Iterator[Client]:
     """Run a cluster of processes with a thread and a CPU each."""
     with (
+        dask.config.set({"distributed.worker.profile.enabled": False}),  # 3.11 can freeze in it
         LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

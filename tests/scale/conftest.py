@@ -14,10 +14,12 @@ from distributed import Client, LocalCluster
 
 import trackstar_frames as tf
 
-#: So that the token of a worker that was killed is free soon.
-LEASES = {
+#: So that the token of a worker that was killed is free soon; and without the profiler, in which
+#: Python 3.11 can freeze a worker for ever (CPython's issue 106883).
+CONFIG = {
     "distributed.scheduler.locks.lease-timeout": "2s",
     "distributed.scheduler.locks.lease-validation-interval": "200ms",
+    "distributed.worker.profile.enabled": False,
 }
 
 #: What workers can import; they know no modules of tests.
@@ -96,7 +98,7 @@ def start_cluster(tmp_path_factory, variables):
         )
         with (
             pytest.MonkeyPatch.context() as patch,
-            dask.config.set(LEASES),
+            dask.config.set(CONFIG),
         ):
             for name, value in told.items():
                 patch.setenv(name, value)

@@ -116,6 +116,9 @@ def fetch_orders_dask(
     ``"threads"`` shares the one budget of its process; ``"processes"`` keeps to none, and is not
     for this.
 
+    On Python 3.11, Dask's profiler can freeze a worker for ever (CPython's issue 106883, not seen
+    from 3.12 on); ``distributed.worker.profile.enabled: False`` keeps it from that.
+
     Examples
     --------
     >>> orders = fetch_orders_dask(
