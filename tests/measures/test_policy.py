@@ -15,16 +15,16 @@ from trackstar_frames.schema import LIFECYCLE
 
 PRESETS = {
     SlaPolicy.on_time_shipment: """On-time shipment: orders are due by their required ship date,
-        a bare day until its end (UTC); shipped = complete; grace 0 s.""",
+        a bare day until its end (UTC); shipped = complete; no grace.""",
     SlaPolicy.late_shipment_rate: """Late shipment rate: orders are due by their required ship
-        date, a bare day until its end (UTC); shipped = first; grace 0 s; not judged if due more
+        date, a bare day until its end (UTC); shipped = first; no grace; not judged if due more
         than 30 d before as-of; target: less than 4 % late.""",
     SlaPolicy.d2c_noon_cut_off: """D2C noon cut-off: orders created before 12:00 warehouse time
         (America/New_York) are due the same business day, later ones the next; Mon-Fri without US
-        holidays; shipped = complete; grace 0 s.""",
+        holidays; shipped = complete; no grace.""",
     SlaPolicy.b2b_four_business_days: """B2B four business days: orders created before 12:00
         warehouse time (America/New_York) are due in 4 business days, later ones in 5; Mon-Fri
-        without US holidays; shipped = complete; grace 0 s.""",
+        without US holidays; shipped = complete; no grace.""",
 }
 
 

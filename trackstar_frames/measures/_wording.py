@@ -18,7 +18,8 @@ _MOST_ZONES = 3
 def policy_text(policy: SlaPolicy) -> str:
     """Say when orders are due, what counts as shipped, and what is not judged."""
     parts = [_due_date(policy)] if policy.cut_off is None else [_clock(policy), _calendar(policy)]
-    parts += [f"shipped = {policy.ship_event}", f"grace {length_text(policy.grace)}"]
+    grace = f"grace {length_text(policy.grace)}" if pd.Timedelta(policy.grace) else "no grace"
+    parts += [f"shipped = {policy.ship_event}", grace]
     if policy.leave_out:
         parts.append(f"not judged: {', '.join(policy.leave_out)}")
     if policy.window is not None:

@@ -96,7 +96,7 @@ class SlaPolicy:
     >>> policy = SlaPolicy(cut_off="14:00", business_days=1, tz="Europe/Berlin", holidays="DE")
     >>> print(policy)  # doctest: +NORMALIZE_WHITESPACE
     Orders created before 14:00 warehouse time (Europe/Berlin) are due the next business day,
-    later ones in 2 business days; Mon-Fri without DE holidays; shipped = complete; grace 0 s.
+    later ones in 2 business days; Mon-Fri without DE holidays; shipped = complete; no grace.
     >>> SlaPolicy.from_json(policy.to_json()) == policy
     True
     """
@@ -263,7 +263,7 @@ class SlaPolicy:
         --------
         >>> print(SlaPolicy.late_shipment_rate())  # doctest: +NORMALIZE_WHITESPACE
         Late shipment rate: orders are due by their required ship date, a bare day until its end
-        (UTC); shipped = first; grace 0 s; not judged if due more than 30 d before as-of;
+        (UTC); shipped = first; no grace; not judged if due more than 30 d before as-of;
         target: less than 4 % late.
         """
         amazon = {
@@ -296,7 +296,7 @@ class SlaPolicy:
         ... # doctest: +NORMALIZE_WHITESPACE
         D2C noon cut-off: orders created before 12:00 warehouse time (Europe/Berlin) are due the
         same business day, later ones the next; Mon-Fri without DE holidays; shipped = complete;
-        grace 0 s.
+        no grace.
         """
         noon = {"name": "D2C noon cut-off", "cut_off": "12:00", **_NEW_YORK}
         return cls(**{**noon, **changes})
