@@ -64,7 +64,8 @@ def sync_orders(
     What has changed is told by ``trackstar_updated_date`` where all orders have it and the
     server can be asked for it, so that an order that arrives late, with an old stamp of its
     source, is not missed. Else ``updated_date`` is taken as well or instead; where some
-    orders have neither, all orders are asked for.
+    orders have neither, all orders are asked for. The first order that comes with neither, where
+    all others have one, is seen by the next export.
 
     Parameters
     ----------
