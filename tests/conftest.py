@@ -28,7 +28,7 @@ MATPLOTLIB = "3.11."
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
 settings.register_profile("everyday", max_examples=10, deadline=None, suppress_health_check=_SLOW)
-settings.register_profile("slow", max_examples=300, deadline=None, suppress_health_check=_SLOW)
+settings.register_profile("slow", max_examples=100, deadline=None, suppress_health_check=_SLOW)
 
 _FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "netrc", "ci")
 _FOREIGN += ("requests_ca_bundle", "curl_ca_bundle")

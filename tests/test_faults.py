@@ -1,7 +1,7 @@
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
@@ -192,8 +192,10 @@ RULES = st.builds(
 )
 
 
-MIXTURES = given(
-    rules=st.lists(RULES, max_size=4),
+# Hundreds, in the slow run: any fault may meet any other.
+@settings(max_examples=3 * settings().max_examples)
+@given(
+    faults=st.lists(RULES, max_size=4),
     page_size=st.sampled_from([1, 7, 20, 60, 1000]),
     retries=st.integers(0, 1),
     cache=st.booleans(),
@@ -201,31 +203,13 @@ MIXTURES = given(
     filters=st.sampled_from(QUESTIONS),
     order=st.sampled_from(["inserted", "created_date", "updated_date_desc"]),
 )
-
-
-@MIXTURES
 def test_any_mixture_ends_in_the_truth_or_in_an_error(
-    some_orders, tmp_path_factory, reference, **drawn
+    some_orders, tmp_path_factory, reference, *, page_size, retries, cache, filters, **drawn
 ):
-    run_through(some_orders, tmp_path_factory.mktemp("cache"), reference, **drawn)
-
-
-@pytest.mark.slow
-@MIXTURES
-def test_many_mixtures_end_in_the_truth_or_in_an_error(
-    some_orders, tmp_path_factory, reference, **drawn
-):
-    run_through(some_orders, tmp_path_factory.mktemp("cache"), reference, **drawn)
-
-
-def run_through(some_orders, folder, reference, *, rules, **drawn):
-    """Fetch, resume and fetch again until the faults are used up."""
-    page_size, retries, cache, filters = (
-        drawn.pop(name) for name in ("page_size", "retries", "cache", "filters")
-    )
     orders = some_orders[: 12 if page_size == 1 else 60]
-    with Sandbox(orders=orders, rate_limit=None, faults=rules, **drawn) as sandbox:
+    with Sandbox(orders=orders, rate_limit=None, **drawn) as sandbox:
         options = {"rate_limit": None, "retries": retries, "timeout": 5, "max_wait": 1}
+        folder = tmp_path_factory.mktemp("cache")
         client = sandbox.client(cache=cache, cache_dir=folder, **options)
         fetch = partial(tf.fetch_orders, client=client, page_size=page_size, **filters)
         again = fetch
