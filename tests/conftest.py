@@ -40,8 +40,7 @@ def pytest_configure(config):
     # made them, and only drawn by all others.
     if version("matplotlib").startswith(MATPLOTLIB):
         config.option.mpl = True
-    profile = "slow" if is_slow(config) else "everyday"
-    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", profile))
+    settings.load_profile("slow" if is_slow(config) else "everyday")
 
 
 @pytest.hookimpl(tryfirst=True)
