@@ -45,9 +45,12 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Let the slow run draw more for every law that the everyday run tries."""
+    """Let the slow run draw more for every law that the everyday run tries, and take longer."""
+    if not is_slow(config):
+        return
     for item in items:
-        if is_slow(config) and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+        item.add_marker(pytest.mark.timeout(1200))
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("slow")
 
 

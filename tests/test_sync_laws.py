@@ -178,5 +178,5 @@ class Synced(RuleBasedStateMachine):
 IS_SLOW = settings().max_examples > settings.get_profile("everyday").max_examples
 TestSynced = Synced.TestCase
 TestSynced.settings = settings(
-    max_examples=30 if IS_SLOW else 5, stateful_step_count=20 if IS_SLOW else 8
+    max_examples=25 if IS_SLOW else 5, stateful_step_count=15 if IS_SLOW else 8
 )

@@ -14,9 +14,11 @@ from distributed import Client, LocalCluster
 
 import trackstar_frames as tf
 
-#: So that the token of a worker that was killed is free soon; and without the profiler, in which
-#: Python 3.11 can freeze a worker for ever (CPython's issue 106883).
+#: So that the token of a worker that was killed is free soon; that a worker is started again, be
+#: it killed twice within Dask's 15 seconds; and without the profiler, in which Python 3.11 can
+#: freeze a worker for ever (CPython's issue 106883).
 CONFIG = {
+    "distributed.deploy.lost-worker-timeout": "1h",
     "distributed.scheduler.locks.lease-timeout": "2s",
     "distributed.scheduler.locks.lease-validation-interval": "200ms",
     "distributed.worker.profile.enabled": False,

@@ -43,9 +43,8 @@ def kill_once(running, clean, monkeypatch, busiest):
 
     def kill_once(draw):
         rng = random.Random(draw)
-        running.client.wait_for_workers(2)
+        victim = rng.choice(two_workers(running.client))
         before = len(running.sandbox.requests)
-        victim = rng.choice(sorted(running.client.run(os.getpid).values()))
         future = running.client.compute(tf.fetch_orders_dask(TWO, refresh=True, **ASKED))
         wait_for(running.sandbox, before + int(requests * (draw + rng.random()) / DRAWS))
         time.sleep(rng.uniform(0, 0.1))
@@ -57,6 +56,15 @@ def kill_once(running, clean, monkeypatch, busiest):
         return len(seen)
 
     return kill_once
+
+
+def two_workers(client):
+    """Wait until two workers answer; who was killed does not."""
+    deadline = time.monotonic() + 60
+    while len(found := client.run(os.getpid, on_error="ignore")) < 2:
+        assert time.monotonic() < deadline, "it is not started again"
+        time.sleep(0.05)
+    return sorted(found.values())
 
 
 def wait_for(sandbox, requests):
