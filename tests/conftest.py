@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
@@ -79,6 +80,20 @@ def _no_figure_stays():
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None:
         pyplot.close("all")
+
+
+@pytest.fixture(scope="session")
+def until():
+    """Wait, a minute at most, until something is true or full, and give it."""
+
+    def wait(condition):
+        deadline = time.monotonic() + 60
+        while not (found := condition()):
+            assert time.monotonic() < deadline, "it never comes"
+            time.sleep(0.001)
+        return found
+
+    return wait
 
 
 @pytest.fixture(scope="session")

@@ -170,13 +170,12 @@ def test_a_work_that_was_killed_is_done_again(server, tmp_path, work):
 @pytest.mark.parametrize("work", ["write", "export", "sync"])
 def test_a_work_may_be_killed_at_any_moment(server, tmp_path, work):
     scene = Scene(work, server, tmp_path)
-    ready, usual = scene.start(0), 0.0
+    usual, ready = scene.kill_once(0), scene.start(1)
     try:
-        for draw in range(1, DRAWS + 1):
+        for draw in range(1, DRAWS):
             # The next one begins while this one is at work: most of its time are imports.
-            process, ready = ready, scene.start(draw)
-            seconds = scene.rng.uniform(0, 1.5 * usual) if draw > 1 else 60.0
-            took = scene.kill_once(draw - 1, process, seconds)
+            process, ready = ready, scene.start(draw + 1)
+            took = scene.kill_once(draw, process, scene.rng.uniform(0, 1.5 * usual))
             # What it takes changes with the machine's load: the last one that ended tells.
             usual = took if scene.finished[-1] else max(usual, took)
     finally:

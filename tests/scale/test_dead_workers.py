@@ -35,18 +35,23 @@ def clean(running):
 
 
 @pytest.fixture
-def kill_once(running, clean, monkeypatch, busiest):
+def kill_once(running, clean, monkeypatch, busiest, until):
     """Kill a worker when so many requests have arrived, or a little later."""
     expected, requests = clean
     for name, value in running.environment.items():
         monkeypatch.setenv(name, value)  # a worker that is started again inherits it
 
+    def two_workers():
+        answers = running.client.run(os.getpid, on_error="ignore")  # who was killed gives none
+        return sorted(answers.values()) if len(answers) == 2 else None
+
     def kill_once(draw):
         rng = random.Random(draw)
-        victim = rng.choice(two_workers(running.client))
+        victim = rng.choice(until(two_workers))
         before = len(running.sandbox.requests)
         future = running.client.compute(tf.fetch_orders_dask(TWO, refresh=True, **ASKED))
-        wait_for(running.sandbox, before + int(requests * (draw + rng.random()) / DRAWS))
+        enough = before + int(requests * (draw + rng.random()) / DRAWS)
+        until(lambda: len(running.sandbox.requests) >= enough)
         time.sleep(rng.uniform(0, 0.1))
         os.kill(victim, signal.SIGKILL)
         pd.testing.assert_frame_equal(future.result(timeout=100), expected)
@@ -56,22 +61,6 @@ def kill_once(running, clean, monkeypatch, busiest):
         return len(seen)
 
     return kill_once
-
-
-def two_workers(client):
-    """Wait until two workers answer; who was killed does not."""
-    deadline = time.monotonic() + 60
-    while len(found := client.run(os.getpid, on_error="ignore")) < 2:
-        assert time.monotonic() < deadline, "it is not started again"
-        time.sleep(0.05)
-    return sorted(found.values())
-
-
-def wait_for(sandbox, requests):
-    deadline = time.monotonic() + 60
-    while len(sandbox.requests) < requests:
-        assert time.monotonic() < deadline, "it hangs"
-        time.sleep(0.001)
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """The workers of a cluster take turns with a token, and ten requests a second stay ten."""
 
 import itertools
-import time
 
 import pytest
 
@@ -29,7 +28,7 @@ def leases(running):
 
 
 @pytest.fixture
-def scale(running, monkeypatch):
+def scale(running, monkeypatch, until):
     """Have so many workers, and give their addresses."""
 
     def scale(workers):
@@ -42,16 +41,9 @@ def scale(running, monkeypatch):
     return scale
 
 
-def until(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it never comes"
-        time.sleep(0.01)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 3, 1])
-def test_the_rate_at_the_server_is_kept(running, busiest, scale, leases, workers):
+def test_the_rate_at_the_server_is_kept(running, busiest, scale, leases, *, until, workers):
     scale(workers)
     before = len(running.sandbox.requests)
     options = {"page_size": 5, "freq": "30D", "refresh": True}
@@ -83,7 +75,7 @@ def test_a_token_is_handed_over_when_its_requests_are_out_of_their_second(
         assert after - began > pause
 
 
-def test_a_worker_goes_on_while_its_token_rests(running, scale, vault, leases):
+def test_a_worker_goes_on_while_its_token_rests(running, scale, vault, leases, until):
     (address,) = scale(1)
     assert running.client.submit(vault.hold, 0, 0, rest=2, pure=False).result()
     assert running.client.submit(int, 7, workers=address, pure=False).result() == 7
@@ -91,14 +83,14 @@ def test_a_worker_goes_on_while_its_token_rests(running, scale, vault, leases):
     until(lambda: not any(leases.values()))
 
 
-def test_a_turn_that_fails_ends(running, vault, leases):
+def test_a_turn_that_fails_ends(running, vault, leases, until):
     with pytest.raises(KeyError, match="in its turn"):
         running.client.submit(vault.fail, pure=False).result()
     until(lambda: not any(leases.values()))
     assert running.client.submit(vault.hold, 0, 0, pure=False).result()
 
 
-def test_nothing_of_a_turn_stays_on_the_worker(running, vault):
+def test_nothing_of_a_turn_stays_on_the_worker(running, vault, until):
     for _ in range(2):
         running.client.submit(vault.hold, 0, 0, pure=False).result()
     until(lambda: not any(running.client.run(vault.semaphores).values()))
