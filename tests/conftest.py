@@ -32,7 +32,7 @@ settings.register_profile("everyday", max_examples=10, deadline=None, suppress_h
 settings.register_profile("slow", max_examples=100, deadline=None, suppress_health_check=_SLOW)
 
 _FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "netrc", "ci")
-_FOREIGN += ("requests_ca_bundle", "curl_ca_bundle")
+_FOREIGN += ("requests_ca_bundle", "curl_ca_bundle", "pythonunbuffered")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -33,6 +33,7 @@ def holds(key, cache=cache):
     return stored is not None and stored.body == key.encode() * 10_000
 
 def fork(work):
+    sys.stdout.flush()  # else the child has it too
     pid = os.fork()
     if pid == 0:
         work()

@@ -222,12 +222,18 @@ class _Bar(_View):
             self._tally.stop()
             with suppress(OSError, ValueError):
                 self._set(self._line())
+                self._bar.disable = self._is_gone()
                 self._bar.close()
+
+    def _is_gone(self) -> bool:
+        # What a terminal has refused stays in stderr's buffer, and Python would end with an
+        # error for it: none is written to one that is gone.
+        return self._file is not None and not _in_terminal()
 
     def _paint(self) -> None:
         shown = ""
-        with suppress(OSError, ValueError):  # the terminal is gone
-            while not self._ended.wait(_FRAME):
+        with suppress(OSError, ValueError):  # the terminal goes just now
+            while not self._ended.wait(_FRAME) and not self._is_gone():
                 line = self._line()
                 if line != shown:
                     self._set(line)
