@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +16,7 @@ from trackstar_frames.errors import TrackstarError
 if TYPE_CHECKING:
     import tenacity
 
-__all__ = ["Retries", "retry_after"]
+__all__ = ["Retries", "read_date", "retry_after"]
 
 _FIRST_PAUSE = 0.25  # seconds; doubled from try to try
 _T = TypeVar("_T")
@@ -75,12 +76,17 @@ def retry_after(header: str) -> float | None:
     """Read ``Retry-After``: seconds, or a date."""
     if re.fullmatch(r"\d+(\.\d+)?", header.strip()):
         return float(header)
+    moment = read_date(header)
+    return None if moment is None else max(0.0, moment - time.time())
+
+
+def read_date(header: str) -> float | None:
+    """Read a date of HTTP, as Unix seconds; None if it is none."""
     try:
         moment = parsedate_to_datetime(header)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _may_retry(error: BaseException) -> bool:

@@ -10,18 +10,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.flatten import Batch, batch_schema
+from trackstar_frames.flatten import BATCH, Batch, batch_schema
 from trackstar_frames.flatten.convert import EXACT
 from trackstar_frames.schema import TABLES
 from trackstar_frames.tables.joining import Numbers, Rows, Sums, join, keys, sums, valid
 
-__all__ = ["assemble", "sort"]
+__all__ = ["assemble", "drop_repeated_strays", "sort"]
 
 _NEVER = np.iinfo(np.int64).min
 
 
 def assemble(
-    batches: Sequence[Batch], kept: Numbers | None = None
+    batches: Sequence[Batch], kept: Numbers | None = None, *, repeats: Sequence[bool] = ()
 ) -> tuple[dict[str, pa.Table], int]:
     """Join batches into the tables of the schema.
 
@@ -36,6 +36,9 @@ def assemble(
         emptied: their memory is given back as the tables are made.
     kept
         The numbers of the orders to keep, over all batches, where that is known.
+    repeats
+        Tells of each batch whether its orders are expected in others, too: those are no
+        duplicates, and its rows of no order are kept only if no other batch has them.
 
     Returns
     -------
@@ -46,13 +49,44 @@ def assemble(
     batches = batches or [{name: batch_schema(name).empty_table() for name in TABLES}]
     met = keys(batches, "id", "created_date", "updated_date")
     kept = _sorted(met, _newest(met) if kept is None else kept)
+    duplicates = len(met) - len(kept)
+    if any(repeats):
+        firsts = [each for each, is_repeat in zip(batches, repeats, strict=True) if not is_repeat]
+        ids = keys(firsts, "id")["id"] if firsts else pa.chunked_array([], pa.string())
+        duplicates = len(ids) - pc.count_distinct(ids).as_py()
+        drop_repeated_strays(batches, repeats)
     rows = join(batches, kept)
     orders = rows["orders"].table
     for name, column in _computed(rows).items():
         orders = orders.append_column(name, column)
     rows["orders"].table = orders
     tables = {name: _finish(name, rows[name], orders["id"]) for name in TABLES}
-    return tables, len(met) - len(kept)
+    return tables, duplicates
+
+
+def drop_repeated_strays(batches: Sequence[Batch], repeats: Sequence[bool]) -> None:
+    """Take the rows of no order out of batches that repeat them; those differ by nothing else.
+
+    Parameters
+    ----------
+    batches
+        Changed in place.
+    repeats
+        Tells of each batch whether it repeats others.
+    """
+    strays = [each["problems"].filter(pc.is_null(each["problems"][BATCH])) for each in batches]
+    pairs = list(zip(batches, strays, repeats, strict=True))
+    known = {_values(row) for _, rows, again in pairs if not again for row in rows.to_pylist()}
+    for batch, rows, again in pairs:
+        if again and len(rows):
+            new = [_values(row) not in known for row in rows.to_pylist()]
+            known |= set(map(_values, rows.to_pylist()))
+            of_orders = batch["problems"].filter(pc.is_valid(batch["problems"][BATCH]))
+            batch["problems"] = pa.concat_tables([of_orders, rows.filter(pa.array(new))])
+
+
+def _values(row: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(row[name] for name in TABLES["problems"].schema.names)
 
 
 def sort(batches: Sequence[Batch]) -> Batch:
@@ -64,14 +98,17 @@ def sort(batches: Sequence[Batch]) -> Batch:
 
 def _newest(orders: pa.Table) -> Numbers:
     """Choose the orders to keep, one for each id, by number."""
-    everything = np.arange(len(orders))
-    if pc.count_distinct(orders["id"]).as_py() == len(orders):
-        return everything
-    dated = orders.select(["id", "updated_date"]).append_column("met", pa.array(everything))
+    codes = orders["id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    again = np.bincount(codes, minlength=1)[codes] > 1
+    if not again.any():
+        return np.arange(len(orders))
+    numbers = pa.array(np.flatnonzero(again))
+    dated = orders.select(["id", "updated_date"]).take(numbers).append_column("met", numbers)
     ranked = dated.sort_by([("updated_date", "ascending"), ("met", "ascending")])
     oldest_first = _nulls_first(ranked, "updated_date")
     best = dict(zip(oldest_first["id"].to_pylist(), oldest_first["met"].to_pylist(), strict=True))
-    return np.sort(np.fromiter(best.values(), np.int64, len(best)))
+    kept = np.concatenate([np.flatnonzero(~again), np.fromiter(best.values(), np.int64, len(best))])
+    return np.sort(kept)
 
 
 def _nulls_first(table: pa.Table, column: str) -> pa.Table:
