@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -131,7 +130,6 @@ def walk(
     """
     if "ids" in params:
         page_size = MAX_PAGE  # beside ids, the API ignores every other parameter
-    since = math.inf if anew else since if chain is None else 0.0
     seen = {page_token}
     repeats = _Repeats()
 
@@ -140,7 +138,12 @@ def walk(
             raise _endless("the same next_token twice")
         repeats.refuse(envelope.data)
 
-    def get(token: str | None, size: int, check: Callable[[Envelope], object]) -> Answer:
+    def get(
+        token: str | None,
+        size: int,
+        check: Callable[[Envelope], object] = bool,
+        since: float = math.inf if anew else since if chain is None else 0.0,
+    ) -> Answer:
         nonlocal chain
         answer = session.get(
             PATH,
@@ -157,10 +160,15 @@ def walk(
 
     while True:
         answer = get(page_token, page_size, check)
+        if answer.from_cache and not offline and _is_open(answer.envelope, page_size, before):
+            try:
+                _prove_end(get, answer.envelope, page_token, page_size)
+            except ResponseError:
+                answer = get(page_token, page_size, check, math.inf)
         envelope, orders = answer.envelope, answer.envelope.data
         repeats.add(orders)
-        if _is_open(envelope, page_size) and not _is_total(envelope, before):
-            orders = orders + _prove_end(partial(get, check=bool), envelope, page_token, page_size)
+        if _is_open(envelope, page_size, before):
+            orders = orders + _prove_end(get, envelope, page_token, page_size)
         before = None if before is None else before + len(envelope.data)
         page_token = _token(envelope)
         yield Page(
@@ -184,22 +192,20 @@ def _token(envelope: Envelope) -> str | None:
     return None if isinstance(token, msgspec.UnsetType) else token
 
 
-def _is_open(envelope: Envelope, size: int) -> bool:
-    """Tell whether a token is absent where it is not sure that nothing follows."""
-    is_absent = isinstance(envelope.next_token, msgspec.UnsetType)
-    return is_absent and len(envelope.data) >= size and envelope.has_more is not False
+def _is_open(envelope: Envelope, size: int, before: int | None = 0) -> bool:
+    """Tell whether a token is absent where it is not sure that nothing follows.
 
-
-def _is_total(envelope: Envelope, before: int | None) -> bool:
-    """Tell whether the orders up to here are as many as the server counts in the whole listing.
-
-    A total that equals one page's orders may be the count of that page.
+    It is if the page is not full, if the server says so, or if the orders up to here are as many
+    as it counts. A count of one page's orders may be that page's own.
     """
-    return bool(before) and envelope.total_count == (before or 0) + len(envelope.data)
+    is_absent = isinstance(envelope.next_token, msgspec.UnsetType)
+    is_full = len(envelope.data) >= size
+    is_all = bool(before) and envelope.total_count == (before or 0) + len(envelope.data)
+    return is_absent and is_full and envelope.has_more is not False and not is_all
 
 
 def _prove_end(
-    get: Callable[[str | None, int], Answer], last: Envelope, page_token: str | None, size: int
+    get: Callable[..., Answer], last: Envelope, page_token: str | None, size: int
 ) -> list[msgspec.Raw]:
     """Prove that a full page without a token is the last one, by asking for other sizes of it.
 
