@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trackstar_frames.disk.manifest import Key
 from trackstar_frames.disk.runs import LAST, MET, Run, microseconds
 from trackstar_frames.flatten import Batch, batch_schema
 from trackstar_frames.schema import TABLES
-from trackstar_frames.tables.assemble import drop_repeated_strays, sort
+from trackstar_frames.tables.assemble import new_strays, sort
 from trackstar_frames.tables.joining import Numbers
 from trackstar_frames.tables.memory import give_back
 
@@ -180,13 +179,8 @@ class Spill:
             rows = pa.concat_tables(run.strays() for run in self._runs)
             sequence = np.lexsort([rows[MET].to_numpy(), self._arrivals.ranks_of(rows)])
             rows = rows.take(pa.array(sequence))
-            again = pa.array(self._arrivals.repeats_of(rows))
-            halves = [
-                {"problems": rows.filter(each).select(batch["problems"].column_names)}
-                for each in (pc.invert(again), again)
-            ]
-            drop_repeated_strays(halves, [False, True])
-            batch["problems"] = pa.concat_tables([each["problems"] for each in halves])
+            keep = new_strays(rows, self._arrivals.repeats_of(rows))
+            batch["problems"] = rows.filter(keep).select(batch["problems"].column_names)
         return batch
 
     def _key_at(self, place: int, created: Numbers) -> Key:

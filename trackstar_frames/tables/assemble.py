@@ -15,7 +15,7 @@ from trackstar_frames.flatten.convert import EXACT
 from trackstar_frames.schema import TABLES
 from trackstar_frames.tables.joining import Numbers, Rows, Sums, join, keys, sums, valid
 
-__all__ = ["assemble", "drop_repeated_strays", "sort"]
+__all__ = ["assemble", "new_strays", "sort"]
 
 _NEVER = np.iinfo(np.int64).min
 
@@ -49,44 +49,56 @@ def assemble(
     batches = batches or [{name: batch_schema(name).empty_table() for name in TABLES}]
     met = keys(batches, "id", "created_date", "updated_date")
     kept = _sorted(met, _newest(met) if kept is None else kept)
-    duplicates = len(met) - len(kept)
-    if any(repeats):
-        firsts = [each for each, is_repeat in zip(batches, repeats, strict=True) if not is_repeat]
-        ids = keys(firsts, "id")["id"] if firsts else pa.chunked_array([], pa.string())
-        duplicates = len(ids) - pc.count_distinct(ids).as_py()
-        drop_repeated_strays(batches, repeats)
+    duplicates = _count_duplicates(batches, repeats) if any(repeats) else len(met) - len(kept)
+    again = _strays_of(batches, repeats) if any(repeats) else None
     rows = join(batches, kept)
     orders = rows["orders"].table
     for name, column in _computed(rows).items():
         orders = orders.append_column(name, column)
     rows["orders"].table = orders
     tables = {name: _finish(name, rows[name], orders["id"]) for name in TABLES}
+    if again is not None:
+        of_orders = len(tables["problems"]) - len(again)
+        strays = tables["problems"][of_orders:]
+        kept_strays = strays.filter(new_strays(strays, again))
+        tables["problems"] = pa.concat_tables([tables["problems"][:of_orders], kept_strays])
     return tables, duplicates
 
 
-def drop_repeated_strays(batches: Sequence[Batch], repeats: Sequence[bool]) -> None:
-    """Take the rows of no order out of batches that repeat them; those differ by nothing else.
+def new_strays(strays: pa.Table, repeats: Sequence[bool]) -> pa.BooleanArray:
+    """Choose which rows of no order to keep: of those that repeat others, what is new.
 
     Parameters
     ----------
-    batches
-        Changed in place.
+    strays
+        Rows of `problems`.
     repeats
-        Tells of each batch whether it repeats others.
+        Tells of each row whether it is from where others are expected once more.
     """
-    strays = [each["problems"].filter(pc.is_null(each["problems"][BATCH])) for each in batches]
-    pairs = list(zip(batches, strays, repeats, strict=True))
-    known = {_values(row) for _, rows, again in pairs if not again for row in rows.to_pylist()}
-    for batch, rows, again in pairs:
-        if again and len(rows):
-            new = [_values(row) not in known for row in rows.to_pylist()]
-            known |= set(map(_values, rows.to_pylist()))
-            of_orders = batch["problems"].filter(pc.is_valid(batch["problems"][BATCH]))
-            batch["problems"] = pa.concat_tables([of_orders, rows.filter(pa.array(new))])
+    names = TABLES["problems"].schema.names
+    values = list(zip(*(strays[name].to_pylist() for name in names), strict=True))
+    known = {value for value, again in zip(values, repeats, strict=True) if not again}
+    keep = []
+    for value, again in zip(values, repeats, strict=True):
+        keep.append(not again or value not in known)
+        known.add(value)
+    return pa.array(keep, pa.bool_())
 
 
-def _values(row: Mapping[str, object]) -> tuple[object, ...]:
-    return tuple(row[name] for name in TABLES["problems"].schema.names)
+def _count_duplicates(batches: Sequence[Batch], repeats: Sequence[bool]) -> int:
+    """Count the orders that batches have twice, apart from those that repeat others."""
+    firsts = [each for each, again in zip(batches, repeats, strict=True) if not again]
+    if not firsts:
+        return 0
+    ids = keys(firsts, "id")["id"]
+    return len(ids) - int(pc.count_distinct(ids).as_py())
+
+
+def _strays_of(batches: Sequence[Batch], repeats: Sequence[bool]) -> list[bool]:
+    """Tell of each row of no order whether its batch repeats others."""
+    counts = [each["problems"][BATCH].null_count for each in batches]
+    again: list[bool] = np.repeat(np.array(repeats, bool), counts).tolist()
+    return again
 
 
 def sort(batches: Sequence[Batch]) -> Batch:
