@@ -35,7 +35,7 @@ from trackstar_frames.tables.personal import hide
 
 __all__ = ["Reading", "broken"]
 
-_STAMPS = _OURS, _THEIRS = "trackstar_updated_date", "updated_date"
+_STAMPS = "trackstar_updated_date", "updated_date"
 
 
 class Reading:
@@ -269,7 +269,6 @@ class _Seen:
 
     def __init__(self) -> None:
         self.contrary = 0
-        self._orders = 0
         self._stamped = dict.fromkeys(_STAMPS, 0)
         self._members: set[str] = set()
         self._beside: dict[int, dict[str, str]] = {}
@@ -295,22 +294,18 @@ class _Seen:
     def count(self, orders: pa.Table, contrary: pa.Table) -> None:
         """Count the orders of a batch that have each stamp, and those that match no filter."""
         with self._lock:
-            self._orders += len(orders)
             self.contrary += pc.count_distinct(contrary[BATCH]).as_py()
             for stamp in _STAMPS:
                 self._stamped[stamp] += len(orders) - orders[stamp].null_count
 
     def ways(self) -> list[tuple[str, ...]]:
-        """List by which stamps to ask for what changes, the best way first."""
-        known = [stamp for stamp in _STAMPS if self._stamped[stamp]]
-        if _OURS in known and self._stamped[_OURS] == self._orders:
-            known = [_OURS]
-        return [way for way in (tuple(known), *_otherwise(self._stamped)) if way]
+        """List by which stamps to ask for what changes, the best way first.
 
-
-def _otherwise(stamped: Mapping[str, int]) -> list[tuple[str, ...]]:
-    """Give the way for a server that does not know Trackstar's own stamp as a filter."""
-    return [(_THEIRS,)] if stamped[_THEIRS] and stamped[_OURS] else []
+        By all that any order has: the one that is missing may have only one of them. A server
+        may not know each as a filter.
+        """
+        known = tuple(stamp for stamp in _STAMPS if self._stamped[stamp])
+        return [known, *((stamp,) for stamp in known if len(known) > 1)] if known else []
 
 
 class _Watch(Watch):
