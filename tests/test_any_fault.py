@@ -77,6 +77,7 @@ def folder(monkeypatch, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:the cache at:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("cache", [True, False])
 @pytest.mark.parametrize("name", CALLS)
