@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import os
+import re
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -217,6 +219,40 @@ def busiest():
         return max(sum(first <= time < first + seconds for time in times) for first in times)
 
     return count
+
+
+_LATELY = re.compile(r"[?&]((?:trackstar_)?updated_date)%5Bgte?%5D=([^&]+)")
+_MARGIN = 3 * 3600
+
+
+@pytest.fixture(scope="session")
+def apart():
+    """Tell a listing's own requests from those that close it: the paths of both.
+
+    What closes a listing asks for the changes of the last hours, by a lower bound on a stamp. No
+    test asks for those itself.
+    """
+
+    def tell(requests):
+        paths = [], []
+        for request in requests:
+            paths[is_closing(request)].append(request.path)
+        return paths
+
+    def is_closing(request):
+        moments = (unquote(moment) for _, moment in _LATELY.findall(request.path))
+        return any(
+            0 <= request.time - datetime.fromisoformat(moment).timestamp() < _MARGIN
+            for moment in moments
+        )
+
+    return tell
+
+
+@pytest.fixture(scope="session")
+def counts(apart):
+    """Count a listing's own requests, and those that close it."""
+    return lambda requests: tuple(map(len, apart(requests)))
 
 
 @pytest.fixture

@@ -304,7 +304,7 @@ def test_the_backend_is_pickled():
 
 
 def test_a_fetch_that_breaks_keeps_the_backend(ask):
-    sandbox, client = ask(Fault("status", status=404, nth=2))
+    sandbox, client = ask(Fault("status", status=403, nth=2))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(client=client, page_size=40, dtype_backend="pyarrow")
     assert is_arrow(caught.value.frames.orders)
