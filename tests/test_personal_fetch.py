@@ -114,7 +114,8 @@ def test_what_an_earlier_fetch_stored_is_read_and_not_added_to(planted, shop, st
 
 def test_tags_and_parameters_that_were_asked_for_are_not_told(planted, shop):
     asked = {"trackstar_tags__contains": planted.MARK, "extra_params": {"who": planted.MARK}}
-    client = shop([{"id": "a"}]).client()
+    order = {"id": "a", "status": "open", "trackstar_tags": [planted.MARK]}
+    client = shop([order]).client()
     hidden = tf.fetch_orders(client=client, pii="drop", status="open", **asked).info
     assert hidden["filters"] == {"trackstar_tags__contains": "*", "status": "open"}
     assert hidden["extra_params"] == {"who": "*"}

@@ -212,6 +212,8 @@ class IncompleteFetchError(TrackstarError):
 
         Examples
         --------
+        Three pages, one of them asked for twice, and two requests for what changed meanwhile:
+
         >>> from trackstar_frames import fetch_orders
         >>> from trackstar_frames.sandbox import Fault, Sandbox
         >>> with Sandbox(orders=50, faults=[Fault("status", nth=3, times=1)]) as sandbox:
@@ -221,7 +223,7 @@ class IncompleteFetchError(TrackstarError):
         ...     except IncompleteFetchError as error:
         ...         broken, frames = error, error.resume()
         >>> len(broken.frames.orders), len(frames.orders), frames.info["requests"]
-        (40, 50, 4)
+        (40, 50, 6)
         """
         return self._resume(client)
 

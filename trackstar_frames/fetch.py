@@ -121,6 +121,10 @@ def fetch_orders_df(
         If orders do not match the filters, or the server cannot be asked for what has changed
         while it was read.
 
+    See Also
+    --------
+    fetch_orders : The same with line items, shipments and packages.
+
     Notes
     -----
     An order that exists, and matches the filters, from the first request to the last one is in
@@ -131,10 +135,6 @@ def fetch_orders_df(
     Where cursors are positions, an order may be missed if others come or go during the fetch,
     unless `verify`. If the server counts more orders than it gave, it is asked once more, and
     then the fetch raises.
-
-    See Also
-    --------
-    fetch_orders : The same with line items, shipments and packages.
 
     Examples
     --------
