@@ -93,6 +93,13 @@ def assert_frames_are_part(frames, orders):
     assert_frames_hold(frames, [order for order in orders if order["id"] in held])
 
 
+def received(frames, before, after):
+    """List the orders of before that are in the frames though they have gone meanwhile."""
+    held = set(frames.to_arrow()["orders"]["id"].to_pylist())
+    there = {order["id"] for order in after}
+    return [order for order in before if order["id"] in held - there]
+
+
 def matches(order, field, operator, value):
     """Tell whether an order passes a filter; a null passes only what says 'not'."""
     if field == "trackstar_tags":

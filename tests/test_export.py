@@ -35,7 +35,7 @@ ASKED = {
     "nothing": {"order_number": "no such number"},
 }
 #: What tells of the way, and not of what was asked and found.
-OF_THE_WAY = ("began", "fetched_at", "requests", "from_cache")
+OF_THE_WAY = ("began", "fetched_at", "server_time", "requests", "from_cache")
 
 
 @pytest.fixture
@@ -64,10 +64,6 @@ def assert_same(snapshot, frames):
     )
     assert told == known
     assert snapshot.read().info == snapshot.info
-
-
-def paths_of(sandbox, began=0):
-    return [request.path for request in sandbox.requests[began:]]
 
 
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
@@ -125,8 +121,12 @@ def bodies_on_disk(client):
 @pytest.mark.parametrize("asked", ["all", "bounded"])
 def test_orders_that_come_twice_come_or_go_are_there_once(ask, reference, root, kind, asked):
     sandbox, client = ask(Fault(kind, every=3))
+    before = sandbox.orders
     snapshot = export(root, client, **ASKED[asked])
-    reference.assert_frames_hold(snapshot.read(), sandbox.orders)
+    frames = snapshot.read()
+    received = reference.received(frames, before, sandbox.orders)
+    assert not received or (kind, asked) == ("gone_order", "bounded")
+    reference.assert_frames_hold(frames, sandbox.orders + received)
     assert snapshot.info["duplicates"] > 0 or kind != "duplicate" or asked != "all"
 
 
@@ -227,7 +227,7 @@ CASES += [(DENIED, "all", "call"), (DENIED, "bounded", "pickle")]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0].kind} {case[1]} {case[2]}")
-def test_what_breaks_goes_on_from_what_is_on_disk(ask, reference, root, case):
+def test_what_breaks_goes_on_from_what_is_on_disk(ask, apart, reference, root, case):
     fault, name, again = case
     sandbox, client = ask(fault, client={"retries": 0})
     run = partial(export, root, client, workers=1, **ASKED[name])
@@ -239,13 +239,17 @@ def test_what_breaks_goes_on_from_what_is_on_disk(ask, reference, root, case):
         assert list(root.iterdir()) == []
         found = attempt({"call": run}.get(again) or partial(resume, found, client, again))
     # But for those that broke, no page was asked for twice.
-    paths = paths_of(sandbox)
+    paths, closing = apart(sandbox.requests)
     assert len(paths) == len(set(paths)) + broken > len(set(paths))
+    assert len(closing) == len(set(closing)) == (0 if name == "limit" else 2)
     reference.assert_frames_are_part(found.read(), sandbox.orders)
     assert len(found.read().orders) == ASKED[name].get("limit", 60)
     # What is finished is asked for anew.
+    began = len(sandbox.requests)
     assert_same(run(), found.read())
-    assert sorted(paths_of(sandbox, len(paths))) == sorted(set(paths))
+    again, closing_again = apart(sandbox.requests[began:])
+    assert sorted(again) == sorted(set(paths))
+    assert len(closing_again) == len(closing)
 
 
 def attempt(run):
@@ -274,16 +278,16 @@ def test_an_error_that_was_pickled_asks_for_a_client(ask, root):
         copy_of(caught.value).resume()
 
 
-def test_what_was_begun_with_another_limit_is_another_export(ask, root):
+def test_what_was_begun_with_another_limit_is_another_export(ask, counts, root):
     sandbox, client = ask(Fault("status", status=403, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         export(root, client, limit=37)
     began = len(sandbox.requests)
     export(root, client)
-    assert len(paths_of(sandbox, began)) == 9
+    assert counts(sandbox.requests[began:]) == (9, 2)
 
 
-def test_it_may_be_begun_anew(ask, root, reference):
+def test_it_may_be_begun_anew(ask, counts, root, reference):
     sandbox, client = ask(
         Fault("status", status=403, nth=3), Fault("status", status=403, nth=3 + 3)
     )
@@ -293,37 +297,37 @@ def test_it_may_be_begun_anew(ask, root, reference):
         export(root, client, refresh=True)
     assert len(sandbox.requests) == 6
     snapshot = caught.value.resume()  # goes on from what the new beginning has brought
-    assert len(sandbox.requests) == 6 + 7
+    assert counts(sandbox.requests) == (6 + 7, 2)
     reference.assert_frames_hold(snapshot.read(), sandbox.orders)
 
 
-def test_it_works_without_a_cache(ask, root, reference):
+def test_it_works_without_a_cache(ask, counts, root, reference):
     fault = Fault("status", status=403, nth=3)
     sandbox, client = ask(fault, client={"cache": False})
     with pytest.raises(tf.IncompleteFetchError) as caught:
         export(root, client)
     reference.assert_frames_hold(caught.value.resume().read(), sandbox.orders)
-    assert len(sandbox.requests) == 3 + 9
+    assert counts(sandbox.requests) == (3 + 9, 2)
     reference.assert_frames_hold(export(root, client, refresh=True).read(), sandbox.orders)
 
 
-def test_pages_of_a_fetch_are_asked_for_anew_but_offline(ask, root, reference):
+def test_pages_of_a_fetch_are_asked_for_anew_but_offline(ask, counts, root, reference):
     sandbox, client = ask()
     with pytest.raises(tf.OfflineMissError):
         export(root, client, offline=True)
     assert list(root.iterdir()) == []
     frames = tf.fetch_orders(client=client, page_size=PAGE)
-    assert len(sandbox.requests) == 9
+    assert counts(sandbox.requests) == (9, 2)
     offline = export(root, client, offline=True)
-    assert len(sandbox.requests) == 9
+    assert counts(sandbox.requests) == (9, 2)
     assert (offline.info["requests"], offline.info["from_cache"]) == (0, 9)
     assert offline.info["fetched_at"] == frames.info["fetched_at"]
     assert_same(offline, frames)
-    assert export(root, client).info["requests"] == 9
+    assert export(root, client).info["requests"] == 9 + 2
     reference.assert_frames_hold(tf.read_snapshot(root), sandbox.orders)
 
 
-def test_offline_ends_no_export_that_broke(ask, root):
+def test_offline_ends_no_export_that_broke(ask, counts, root):
     sandbox, client = ask(Fault("status", status=403, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         export(root, client)
@@ -331,7 +335,7 @@ def test_offline_ends_no_export_that_broke(ask, root):
         export(root, client, offline=True)
     assert type(caught.value.__cause__) is tf.OfflineMissError
     export(root, client)
-    assert len(sandbox.requests) == 3 + 7
+    assert counts(sandbox.requests) == (3 + 7, 2)
 
 
 def test_on_the_first_page_it_is_the_cause_itself(ask, root):
