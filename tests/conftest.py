@@ -221,30 +221,37 @@ def busiest():
     return count
 
 
-_LATELY = re.compile(r"[?&]((?:trackstar_)?updated_date)%5Bgte?%5D=([^&]+)")
-_MARGIN = 3 * 3600
+_BOUND = re.compile(r"(updated_date%5Bgte?%5D=)([^&]+)")
+_LATELY = 3 * 3600  # seconds
 
 
 @pytest.fixture(scope="session")
-def apart():
-    """Tell a listing's own requests from those that close it: the paths of both.
+def undated():
+    """Give the path of a request, with ``lately`` for the moment since which it asks for changes.
 
-    What closes a listing asks for the changes of the last hours, by a lower bound on a stamp. No
-    test asks for those itself.
+    So do those that close a listing, and ask for what has changed in the last hours, by a lower
+    bound on a stamp. No test asks for that itself.
     """
+
+    def give(request):
+        def write(bound):
+            moment = datetime.fromisoformat(unquote(bound[2])).timestamp()
+            return bound[1] + "lately" if 0 <= request.time - moment < _LATELY else bound[0]
+
+        return _BOUND.sub(write, request.path)
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def apart(undated):
+    """Tell a listing's own requests from those that close it: the paths of both."""
 
     def tell(requests):
         paths = [], []
         for request in requests:
-            paths[is_closing(request)].append(request.path)
+            paths[undated(request) != request.path].append(request.path)
         return paths
-
-    def is_closing(request):
-        moments = (unquote(moment) for _, moment in _LATELY.findall(request.path))
-        return any(
-            0 <= request.time - datetime.fromisoformat(moment).timestamp() < _MARGIN
-            for moment in moments
-        )
 
     return tell
 

@@ -26,12 +26,18 @@ def orders(some_orders):
     ]
 
 
-def good(sandbox, start=0):
-    return Counter(each.path for each in sandbox.requests[start:] if each.status == 200)
+@pytest.fixture(scope="module")
+def good(undated):
+    """Count the paths that a server has answered."""
+
+    def count(sandbox, start=0):
+        return Counter(undated(each) for each in sandbox.requests[start:] if each.status == 200)
+
+    return count
 
 
 @pytest.fixture(scope="module")
-def clean(orders):
+def clean(orders, good):
     """The requests of a fetch that does not break."""
     with Sandbox(orders=orders, rate_limit=None) as sandbox:
         client = sandbox.client(rate_limit=None, cache=False)
@@ -39,8 +45,8 @@ def clean(orders):
         return good(sandbox)
 
 
-def test_one_broken_chain_stops_the_others(serve, orders, reference):
-    sandbox = serve(Fault("status", status=422, nth=12), orders=orders, latency=0.02)
+def test_one_broken_chain_stops_the_others(serve, orders, good, reference):
+    sandbox = serve(Fault("status", status=403, nth=12), orders=orders, latency=0.02)
     client = sandbox.client(rate_limit=None, cache=False)
     ask = partial(tf.fetch_orders, client=client, page_size=2, workers=WORKERS, **YEAR)
     with pytest.raises(tf.IncompleteFetchError) as caught:
@@ -59,7 +65,7 @@ def test_one_broken_chain_stops_the_others(serve, orders, reference):
 FAULTS = st.lists(
     st.builds(
         partial(Fault, "status"),
-        status=st.sampled_from([422, 403, 501, 503]),
+        status=st.sampled_from([401, 403, 501, 503]),
         nth=st.sets(st.integers(1, 30), min_size=1, max_size=4),
         first_page=st.sampled_from([None, True, False]),
     ),
@@ -72,7 +78,7 @@ FAULTS = st.lists(
     faults=FAULTS, workers=st.sampled_from([1, 3, 8]), cache=st.booleans(), pickles=st.booleans()
 )
 def test_every_page_is_asked_for_until_it_comes_and_never_again(
-    orders, clean, reference, tmp_path_factory, **drawn
+    orders, good, clean, reference, tmp_path_factory, **drawn
 ):
     pickles, faults = drawn["cache"] and drawn["pickles"], drawn["faults"]
     with Sandbox(orders=orders, rate_limit=None, faults=faults) as sandbox:
@@ -99,8 +105,8 @@ def test_every_page_is_asked_for_until_it_comes_and_never_again(
     assert frames.info["duplicates"] == 0
 
 
-def test_an_error_can_be_resumed_twice(serve, orders, clean, reference):
-    sandbox = serve(Fault("status", status=422, nth={9, 20}), orders=orders)
+def test_an_error_can_be_resumed_twice(serve, orders, good, clean, reference):
+    sandbox = serve(Fault("status", status=403, nth={9, 20}), orders=orders)
     client = sandbox.client(rate_limit=None, cache=False)
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(client=client, page_size=5, **YEAR)
@@ -112,3 +118,24 @@ def test_an_error_can_be_resumed_twice(serve, orders, clean, reference):
     for error in (first, caught.value, first):
         reference.assert_frames_hold(error.resume(), orders)
         assert good(sandbox) == clean
+
+
+@pytest.mark.parametrize("workers", [1, WORKERS])
+def test_of_all_parts_only_that_whose_cursor_has_died_begins_anew(  # noqa: PLR0917 -- fixtures
+    serve, orders, good, clean, reference, workers
+):
+    sandbox = serve(Fault("status", status=422, first_page=False, nth=4), orders=orders)
+    client = sandbox.client(rate_limit=None, cache=False)
+    frames = tf.fetch_orders(client=client, page_size=5, workers=workers, **YEAR)
+    reference.assert_frames_hold(frames, orders)
+    assert frames.info["duplicates"] == 0
+    assert not clean - good(sandbox)
+    again = good(sandbox) - clean
+    (dead,) = (each.path for each in sandbox.requests if each.status == 422)
+    assert set(again.values()) == {1}
+    assert {chain_of(path) for path in again} == {chain_of(dead)}
+    assert frames.info["requests"] == clean.total() + again.total() + 1
+
+
+def chain_of(path):
+    return path.partition("&page_token=")[0]
