@@ -192,11 +192,11 @@ def test_an_echoing_server_shows_none(  # noqa: PLR0917 -- fixtures
         Fault("echo_secret", status=500),
         Fault("not_json"),
         Fault("hang", seconds=3),
-        Fault("no_token"),
+        Fault("absent_token_mid"),
     ],
     ids=lambda fault: f"{fault.kind} {fault.status or ''}",
 )
-@pytest.mark.parametrize("nth", [(1, 2), (3, 4)])
+@pytest.mark.parametrize("nth", [(1, 2), (2, 3)])
 def test_a_broken_fetch_shows_none(ask, caplog, fault, nth):
     caplog.set_level(logging.DEBUG)
     fault = Fault(**{**vars(fault), "nth": nth})
@@ -219,7 +219,7 @@ def test_nobody_listening_shows_none(a_client, closed_url, shows_none, caplog):
 
 
 @pytest.mark.parametrize("where", ["head", "body", "pause", "turn"])
-def test_an_interrupt_passes_at_once_and_shows_none(ask, reference, interrupt, where):
+def test_an_interrupt_passes_at_once_and_shows_none(ask, counts, reference, interrupt, where):
     fault = {
         "head": Fault("hang", seconds=30, nth=3),
         "body": Fault("slow", seconds=30, nth=3),
@@ -239,7 +239,7 @@ def test_an_interrupt_passes_at_once_and_shows_none(ask, reference, interrupt, w
     asked = len(sandbox.requests)
     frames = tf.fetch_orders(client=client, page_size=20)
     reference.assert_frames_hold(frames, sandbox.orders)
-    assert (frames.info["from_cache"], len(sandbox.requests) - asked) == (2, 1)
+    assert (frames.info["from_cache"], counts(sandbox.requests[asked:])) == (2, (1, 2))
 
 
 def test_the_frames_and_their_info_hold_none(a_client, raw_server, reply, shows_none, tmp_path):

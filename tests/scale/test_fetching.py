@@ -183,16 +183,16 @@ def test_the_error_that_arrives_is_ours_and_names_the_connection(
 
 
 def test_a_fetch_that_breaks_on_a_worker_goes_on_from_its_disk(start_cluster, now, in_order, plain):
-    faults = [Fault("status", status=422, nth=4)]
+    faults = [Fault("status", status=403, nth=4)]
     options = {"tokens": 2, "seed": 6, "now": now, "days": 30, "faults": faults}
     with (
         Sandbox(orders=60, rate_limit=None, **options) as sandbox,
         start_cluster(sandbox, workers=1) as running,
     ):
-        with pytest.raises(tf.IncompleteFetchError, match="the API answered 422") as got:
+        with pytest.raises(tf.IncompleteFetchError, match="the API answered 403") as got:
             tf.fetch_orders_dask(TWO, page_size=10).compute(scheduler=running.client)
-        assert (got.value.pages, got.value.frames, got.value.status) == (3, None, 422)
-        assert isinstance(got.value.__cause__, tf.ApiError)
+        assert (got.value.pages, got.value.frames, got.value.status) == (3, None, 403)
+        assert isinstance(got.value.__cause__, tf.AuthError)
         computed = tf.fetch_orders_dask(TWO, page_size=10).compute(scheduler=running.client)
         paths = [(request.token, request.path) for request in sandbox.requests]
         assert len(paths) == len(set(paths)) + 1
