@@ -252,7 +252,7 @@ def test_lists_of_ids_are_asked_for_side_by_side(raw_server, reply):
 @pytest.mark.parametrize("listing", ["inserted", "created_date", "updated_date_desc"])
 @pytest.mark.parametrize("first_page", [None, True, False])
 def test_a_server_that_ignores_the_dates_still_ends(
-    serve, fetch, some_orders, reference, listing, first_page
+    serve, some_orders, reference, listing, first_page, *, fetch
 ):
     orders = dated(some_orders[:100], range(0, 365 * DAY, 3 * DAY))
     sandbox = serve(Fault("ignores_dates", first_page=first_page), orders=orders, order=listing)

@@ -19,7 +19,8 @@ BOUNDED = {"created_date__gte": "2026-01-15", "created_date__lt": "2026-03-10"}
 
 def ask(**filters):
     options = {"page_size": 1000, "limit": None, "workers": 8, "refresh": False, "offline": False}
-    options |= {"verify": False, "progress": False, "pii": "keep", "extra_params": None, "client": None}
+    options |= {"verify": False, "progress": False, "pii": "keep"}
+    options |= {"extra_params": None, "client": None}
     return Question.of(filters, **options)
 
 
