@@ -109,7 +109,6 @@ def read_envelope(body: bytes) -> Envelope:
             raise ResponseError(f"the answer is not as documented: data[{place}] is not an object")
     if envelope.next_token == "":
         raise ResponseError("the answer is not as documented: next_token is an empty string")
-    _refuse_partial(envelope)
     return envelope
 
 
@@ -148,28 +147,44 @@ def _with_members(read: _Body, frame: bytes) -> Envelope:
         for name, value in members.items()
         if name not in _Body.__struct_fields__ and bytes(value) not in _EMPTY
     }
-    said = [value == "true" for name, value in beside.items() if _plain_name(name) in _HAS_MORE]
-    return Envelope(
-        data=read.data,
-        next_token=read.next_token,
-        total_count=_count(beside.pop("total_count", "")),
-        has_more=any(said) if said else None,
-        beside=beside,
-    )
+    has_more = _has_more(beside)
+    is_last = isinstance(read.next_token, msgspec.UnsetType) or read.next_token is None
+    if has_more and is_last:
+        raise ResponseError(
+            "the answer says that more orders follow, and gives no next_token", retryable=True
+        )
+    _refuse_partial(beside)
+    total_count = _count(beside.pop("total_count", ""))
+    unknown = {name: value for name, value in beside.items() if not _is_known(name)}
+    return Envelope(read.data, read.next_token, total_count, has_more, unknown)
 
 
 _EMPTY = (b"null", b'""', b"[]", b"{}")
+_FALSE = ("false", "0")
 
 
 def _plain_name(name: str) -> str:
     return re.sub("[^a-z]", "", name.lower())
 
 
+def _is_known(name: str) -> bool:
+    """Tell whether a member that is no failure says that all is well."""
+    return bool(
+        _plain_name(name) in {*_HAS_MORE, *_FAILED, *_WHOLE}
+        or _PASSED_OVER.fullmatch(_plain_name(name))
+    )
+
+
 def _count(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None
 
 
-def _refuse_partial(envelope: Envelope) -> None:
+def _has_more(beside: dict[str, str]) -> bool | None:
+    told = [value for name, value in beside.items() if _plain_name(name) in _HAS_MORE]
+    return any(value not in _FALSE for value in told) if told else None
+
+
+def _refuse_partial(beside: dict[str, str]) -> None:
     """Refuse an answer that says of itself that it is not whole, or not what was asked for.
 
     Raises
@@ -177,19 +192,14 @@ def _refuse_partial(envelope: Envelope) -> None:
     ResponseError
         Retryable, unless the server would pass over the same parameters again.
     """
-    ends = isinstance(envelope.next_token, msgspec.UnsetType) or envelope.next_token is None
-    if envelope.has_more and ends:
-        raise ResponseError(
-            "the answer says that more orders follow, and gives no next_token", retryable=True
-        )
-    for name, value in envelope.beside.items():
-        said = f"`{name}` is {value[:_QUOTED]}"
-        plain_name, is_false = _plain_name(name), value in ("false", "0")
-        if plain_name in _FAILED if not is_false else plain_name in _WHOLE:
-            raise ResponseError(f"the answer says that it is not whole: {said}", retryable=True)
+    for name, value in beside.items():
+        given = f"`{name}` is {value[:_QUOTED]}"
+        plain_name, is_false = _plain_name(name), value in _FALSE
+        if plain_name in (_WHOLE if is_false else _FAILED):
+            raise ResponseError(f"the answer says that it is not whole: {given}", retryable=True)
         if _PASSED_OVER.fullmatch(plain_name) and not is_false:
             raise ResponseError(
-                f"the server has passed over a part of what was asked for: {said}; so its orders "
+                f"the server has passed over a part of what was asked for: {given}; so its orders "
                 f"may be others than those"
             )
 
