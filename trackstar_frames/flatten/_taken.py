@@ -14,7 +14,8 @@ from trackstar_frames.flatten._careful import UNKNOWN
 from trackstar_frames.flatten._layout import Layout, attribute
 from trackstar_frames.flatten._rows import Extra, Rows
 from trackstar_frames.flatten._shape import BATCH, Path, batch_schema
-from trackstar_frames.flatten.convert import CONVERTERS
+from trackstar_frames.flatten.convert import convert
+from trackstar_frames.net.constants import has_constant
 from trackstar_frames.schema import ARROW_TYPES, TABLES
 
 __all__ = ["Taken"]
@@ -78,11 +79,10 @@ class Taken:
         for (table, path), spans in self._spans.items():
             rows = tables[table]
             if (table, path) in _KINDS:
-                rows.values[path] = self._column(table, path, len(rows.values[path]))
+                rows.values[path] = self._column(table, path, rows)
             elif len(spans):
                 starts, _, places = spans.T
-                texts = [self._text[start:end] for start, end, _ in _each(spans)]
-                rows.extra.append(Extra(path, starts, places, texts))
+                rows.extra.append(Extra(path, starts, places, self._texts(spans)))
                 kept, told = [None] * len(spans), [UNKNOWN] * len(spans)
                 self._problems.append(_Problems(table, path, starts, places, kept, told))
 
@@ -96,24 +96,38 @@ class Taken:
         ids = tables["orders"].values["id",].take(found[BATCH].combine_chunks())
         return found.append_column("order_id", ids).select(schema.names).cast(schema)
 
-    def _column(self, table: str, path: tuple[str, ...], length: int) -> pa.Array:
+    def _column(self, table: str, path: tuple[str, ...], rows: Rows) -> pa.Array:
         kind = _KINDS[table, path]
-        values: list[Any] = [None] * length
-        problems = []
-        for start, end, row in _each(self._spans[table, path]):
-            text = self._text[start:end]
+        spans = self._spans[table, path]
+        values: list[Any] = [None] * len(rows.values[path])
+        problems, in_extra = [], []
+        for place, ((start, _, row), text) in enumerate(
+            zip(_each(spans), self._texts(spans), strict=True)
+        ):
             if text == b"null":
                 continue
             if kind == "json":
                 values[row] = text  # as it is, and much faster
                 continue
-            try:
-                values[row] = CONVERTERS[kind](text)
-            except ValueError as error:
-                problems.append((start, row, text.decode(), str(error)))
+            kept = convert(kind, text)
+            values[row] = kept.value
+            if kept.message is not None:
+                problems.append((start, row, text.decode(), kept.message))
+            if kept.in_extra:
+                in_extra.append(place)
         if problems:
             self._problems.append(_Problems(table, path, *zip(*problems, strict=True)))
+        if in_extra:
+            starts, _, places = spans[in_extra].T
+            rows.extra.append(Extra(path, starts, places, self._texts(spans[in_extra])))
         return pa.array(values, ARROW_TYPES[kind])
+
+    def _texts(self, spans: _Spans) -> list[bytes]:
+        """Cut the values out of the text; those that are no JSON are for the careful way."""
+        texts = [self._text[start:end] for start, end, _ in _each(spans)]
+        if any(map(has_constant, texts)):
+            raise pa.ArrowInvalid("NaN or Infinity")
+        return texts
 
 
 def _as_table(problems: _Problems, rows: Rows) -> pa.Table:
