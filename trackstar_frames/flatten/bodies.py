@@ -5,6 +5,7 @@ Whatever is not recognised is an error; whatever stands beside the orders, and m
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from trackstar_frames.errors import ResponseError
-from trackstar_frames.flatten._repeated import Earlier, read_repeated
+from trackstar_frames.flatten._repeated import read_repeated
 from trackstar_frames.flatten._shape import LISTS, Batch, batch_schema
 from trackstar_frames.flatten.convert import as_text
 from trackstar_frames.flatten.sources import texts
@@ -191,9 +192,9 @@ class Bodies:
             self._take(None, [msgspec.Raw(text)])
             return
         members = read_repeated(bytes(text))
-        for key in members:
-            if isinstance(key, Earlier) and str(key) in _OF_A_BODY | _OF_AN_EVENT:
-                raise ResponseError(f"`{key}` is given twice, beside the orders or for them")
+        for key, times in Counter(map(str, members)).items():
+            if times > 1 and key in _OF_A_BODY | _OF_AN_EVENT:
+                raise ResponseError(f"`{key}` is given {times} times")
         if "event_type" in members:
             self._event(text, members)
         else:

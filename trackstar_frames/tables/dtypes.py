@@ -115,7 +115,7 @@ def _categorical(statuses: pa.ChunkedArray) -> pd.Categorical:
 
 
 def _tuples(column: pa.ChunkedArray) -> pd.Series[Any]:
-    """Make a tuple of each row, which can be hashed, and None of null; equal texts are one object."""
+    """Make a tuple of each row, as a list has no hash, and None of null; equal texts are one."""
     lists = column.combine_chunks()
     encoded = lists.values.dictionary_encode()  # noqa: PD011 (an Arrow array)
     words = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
