@@ -33,10 +33,16 @@ _ALLOWED = (
     'the {"data": {...}} of one order, a webhook event, and JSON Lines of these'
 )
 
-#: The keys that make an object an order; answers of other kinds have a status and a type, too.
-_TELLING = {column.path[0] for column in TABLES["orders"].columns if column.path} | {
-    *LISTS["orders"]
-} - {"status", "type"}
+_A_NAME = "; a str is JSON itself: of a file, pass a pathlib.Path"
+
+#: The keys of an order, and those of them that nothing else has.
+_KEYS = frozenset(
+    {*LISTS["orders"], *(each.path[0] for each in TABLES["orders"].columns if each.path)}
+)
+_TELLING = _KEYS - {"status", "type"}
+
+#: Without an id, what has one of these is no order.
+_ERRORS = frozenset({"error", "errors"})
 
 _OF_A_BODY = frozenset({"data", "next_token", "total_count"})
 _OF_AN_EVENT = frozenset(
@@ -274,7 +280,7 @@ class Bodies:
             text = bytes(value)
             if key in known or text in _EMPTY or (key == "has_more" and text == b"false"):
                 continue
-            self._partial |= key in ("error", "errors", "has_more")
+            self._partial |= key == "has_more" or key in _ERRORS
             self._tell(connection, None, str(key), text, _BESIDE)
 
     def _tell(
@@ -302,8 +308,9 @@ def _checked(text: bytes) -> bytes:
             f"the text ({len(text):,} bytes) is nested too deeply to be read"
         ) from None
     except ValueError as error:
+        hint = "" if text.lstrip()[:1] in (b"{", b"[", b"") else _A_NAME
         raise ResponseError(
-            f"the text ({len(text):,} bytes) is not JSON: {error}", retryable=True
+            f"the text ({len(text):,} bytes) is not JSON: {error}{hint}", retryable=True
         ) from None
 
 
@@ -336,7 +343,10 @@ def _inside(data: msgspec.Raw) -> list[msgspec.Raw]:
 
 
 def _is_order(text: bytes) -> bool:
-    return memoryview(text)[0] == _BRACE and not _TELLING.isdisjoint(_read_object(text))
+    if memoryview(text)[0] != _BRACE:
+        return False
+    members = _read_object(text)
+    return "id" in members or (not _KEYS.isdisjoint(members) and _ERRORS.isdisjoint(members))
 
 
 def _text_of(members: _Members, key: str) -> str | None:

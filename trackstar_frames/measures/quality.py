@@ -92,10 +92,10 @@ def data_quality(
     Of all orders: ``no_created_date``, ``after_as_of`` (by any stamp but the due date),
     ``status_other`` (``raw_status`` in the detail), ``status_unknown``, ``no_status``,
     ``no_warehouse``, ``no_customer``, ``no_lines``, ``placeholder_date``, ``date_without_zone``,
-    ``value_not_kept``, ``unknown_key``. Of those not cancelled: ``no_due_date`` and, of the others of them, ``due_at_midnight``. Of
-    those with both stamps: ``due_before_created`` (a bare day is due at its end, in `tz`),
-    ``shipped_before_created``. Of fulfilled ones, each in one at most:
-    ``fulfilled_without_shipment``, ``fulfilled_without_ship_date``, ``fulfilled_short``. Of
+    ``value_not_kept``, ``unknown_key``. Of those not cancelled: ``no_due_date`` and, of the
+    others of them, ``due_at_midnight``. Of those with both stamps: ``due_before_created`` (a bare
+    day is due at its end, in `tz`), ``shipped_before_created``. Of fulfilled ones, each in one at
+    most: ``fulfilled_without_shipment``, ``fulfilled_without_ship_date``, ``fulfilled_short``. Of
     those with an order_number: ``order_number_twice``, within a customer. Of those of which
     both warehouses are known: ``shipped_elsewhere``.
 
