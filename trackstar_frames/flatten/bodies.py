@@ -219,7 +219,7 @@ class Bodies:
             memoryview(each)[0] == _BRACE for each in inner
         ):
             self._take_body(members, inner)
-        elif inner and _is_order(inner[0]):
+        elif _is_order(members["data"]):
             self._tell_beside(None, members, _OF_A_BODY - {"next_token", "total_count"})
             self._take(None, inner)
         else:
@@ -245,9 +245,9 @@ class Bodies:
         if not connection:
             raise ResponseError("an event without a connection_id: whose its order is, is unknown")
         data = members.get("data", _NOTHING)
-        if data == _NOTHING or memoryview(data)[0] != _BRACE:
+        if data == _NOTHING or not _is_order(data):
             raise ResponseError("an event whose `data` is no order")
-        if bytes(members.get("data_truncated", b"false")) == b"true":
+        if bytes(members.get("data_truncated", b"false")) not in (b"false", b"null"):
             identity = _text_of(_read_object(data), "id")
             self._take(connection, [])
             self._tell(connection, identity, "", text, _TRUNCATED)
