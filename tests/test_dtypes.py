@@ -324,6 +324,7 @@ def test_a_fetch_that_breaks_keeps_the_backend(ask):
         (pa.bool_(), True, "boolean"),
         (pa.string(), "x", TEXT),
         (pa.large_string(), "x", TEXT),
+        (pa.list_(pa.string()), ["x", None], "object"),
         (pa.timestamp("ns"), pd.Timestamp(1), "datetime64[ns]"),
         (pa.timestamp("s", "UTC"), pd.Timestamp("2026-01-01T00:00Z"), "datetime64[s, UTC]"),
     ],
@@ -335,6 +336,11 @@ def test_columns_of_arrow_become_pandas_own(kind, full, own, value):
     assert column.dtype == own
     assert (column.name, list(column.index)) == ("x", ["a", "a"])
     assert plain(column) == values
+
+
+def test_lists_of_arrow_become_tuples():
+    kind = pd.ArrowDtype(pa.list_(pa.string()))
+    assert own_types(pd.Series([["x", None], None], dtype=kind)).tolist() == [("x", None), None]
 
 
 @pytest.mark.parametrize("storage", ["python", "pyarrow"])

@@ -31,10 +31,15 @@ class OrderFrames:
     Each attribute is a DataFrame with a RangeIndex and the columns and types of
     `data_dictionary`, whatever the data: text is ``str`` (``object`` on pandas 2.2), whole
     numbers ``Int64``, truth values ``boolean``, numbers ``float64``, moments
-    ``datetime64[us, UTC]``. With ``dtype_backend="pyarrow"`` they are `pandas.ArrowDtype` of
-    the same Arrow types that `to_arrow` has, and share its memory. The one exception is
-    `orders.status`, with both an ordered categorical in lifecycle order, to which a status
-    unknown to this package is added at the end.
+    ``datetime64[us, UTC]``, lists of text tuples, so that rows can be hashed. With
+    ``dtype_backend="pyarrow"`` they are `pandas.ArrowDtype` of the same Arrow types that
+    `to_arrow` has, and share its memory. The one exception is `orders.status`, with both an
+    ordered categorical in lifecycle order, to which a status unknown to this package is added
+    at the end.
+
+    A date before 1990, such as 0001-01-01, stands for none: it is null, and ``extra`` keeps its
+    text. A stamp without a zone is read as UTC, and ``extra`` keeps its text, too; `data_quality`
+    counts both. What is finer than microseconds is cut off.
 
     Of several connections, ``connection`` is the first column of every table, and of its key;
     rows are sorted by it first, and an id is unique within its connection only.
