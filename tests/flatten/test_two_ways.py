@@ -55,7 +55,7 @@ PLAIN = {
     "bool": st.sampled_from(["true", "false"]),
     "timestamp": MOMENTS,
     "strings": LISTS_OF_TEXT,
-    "json": ODD,
+    "json": ODD.filter(lambda text: "NaN" not in text),  # whose mark is for the careful way
 }
 NEW_KEYS = st.sampled_from(
     ["new", "é", "", "ship_to_address_city", 'a"b', "\n", "id", "boxes", "extra", "_order"]

