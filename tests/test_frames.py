@@ -49,10 +49,15 @@ def test_status_is_ordered_by_lifecycle_and_takes_unknown_ones():
     assert status.tolist() == ["zz", "open", "aa", np.nan]
 
 
-def test_lists_of_strings_stay_lists():
-    frame = OrderFrames.from_json([FULL, {"id": "b"}]).orders.set_index("id")
-    assert frame["tags"]["a1"] == ["gift", None]
+def test_lists_of_strings_are_tuples_and_rows_can_be_hashed():
+    orders = OrderFrames.from_json([FULL, {"id": "b"}, {**FULL, "id": "c"}]).orders
+    frame = orders.set_index("id")
+    assert frame["tags"]["a1"] == ("gift", None)
     assert frame["tags"]["b"] is None
+    assert len(orders.drop_duplicates()) == 3
+    assert len(frame.reset_index(drop=True).drop_duplicates()) == 2
+    assert orders.nunique()["tags"] == 1
+    assert frame.groupby("tags").size().tolist() == [2]
 
 
 @pytest.mark.parametrize(

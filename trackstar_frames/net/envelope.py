@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from trackstar_frames.errors import ResponseError
+from trackstar_frames.net import constants
 
 __all__ = ["Envelope", "read_envelope", "strict_json"]
 
@@ -216,27 +217,19 @@ def _refuse_repeated(frame: bytes) -> None:
 def strict_json(body: bytes) -> bytes:
     r"""Rewrite what only lenient parsers take, so that nothing of it is lost.
 
-    ``NaN`` and ``Infinity`` become strings of that name; a lone surrogate becomes its own
+    ``NaN`` and ``Infinity`` become marks (see `net.constants`); a lone surrogate becomes its own
     escape, spelt out (``\ud800`` as six characters); a mark of the byte order goes. All else
     keeps its spelling.
     """
-    body = body.removeprefix(codecs.BOM_UTF8)
-    if b"NaN" in body or b"Infinity" in body:
-        body = _STRING_OR_CONSTANT.sub(_quoted, body)
-    return _ESCAPE.sub(_spelt_out, body)
+    return _ESCAPE.sub(_spelt_out, constants.mark(body.removeprefix(codecs.BOM_UTF8)))
 
 
-_STRING_OR_CONSTANT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity', re.DOTALL)
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}"  # a pair: a character
     rb"|\\(?P<lone>u[dD][89a-fA-F][\da-fA-F]{2})"
     rb"|\\.",
     re.DOTALL,
 )
-
-
-def _quoted(found: re.Match[bytes]) -> bytes:
-    return found[0] if found[0].startswith(b'"') else b'"%b"' % found[0]
 
 
 def _spelt_out(escape: re.Match[bytes]) -> bytes:

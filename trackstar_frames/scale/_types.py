@@ -42,7 +42,7 @@ def lazy_frame(
         The same for each partition.
     """
     declared = to_partition(described.schema.empty_table(), described, dtype_backend)
-    # Else Dask makes text of every column of objects, and tags are lists.
+    # Else Dask makes text of every column of objects, and tags are tuples.
     with dask.config.set({"dataframe.convert-string": False}):
         frame: dd.DataFrame = dd.from_map(
             make,
