@@ -359,10 +359,13 @@ class Listing:
         return self._changes[number, stamp]
 
     def _began(self, stamp: str) -> datetime:
-        """Tell since when changes by a stamp matter, by the clock that sets it."""
-        head = self._roots[0]
-        began = head.server_time or (head.answered or datetime.now(UTC)) - _UNSURE
-        return began - _MARGIN[stamp]
+        """Tell since when changes by a stamp matter, by the clock that sets it.
+
+        What was read anew is as old as that reading, now and when it is read from disk.
+        """
+        chains = [chain for root in self._roots for chain in (root, *root.leaves)]
+        oldest = min((chain.oldest for chain in chains if chain.oldest), default=datetime.now(UTC))
+        return oldest - _MARGIN[stamp]
 
     def _read_changes(self, reader: Reader, chain: _Chain) -> None:
         """Read changes in windows of one page each: an order that changes again cannot escape.
@@ -459,7 +462,8 @@ class _Chain:
         self.share = share
         self.expires: float | None = None
         self.answered: datetime | None = None
-        self.server_time: datetime | None = None
+        #: When the first page of this reading was given, by the server's clock if it told it.
+        self.oldest: datetime | None = None
         #: How many pages were taken, and how many of them before this reading.
         self.pages = self.start = 0
         #: How many pages and orders this reading has had, and how many the server counts.
@@ -519,7 +523,7 @@ class _Chain:
         """Begin another reading."""
         self.start, self.token, self.is_anew = self.pages, None, True
         self.length = self.orders = 0
-        self.total = None
+        self.total = self.oldest = None
         self._earlier, self._digests = self._digests, []
 
     def has_had(self, page: Page) -> bool:
@@ -534,6 +538,8 @@ class _Chain:
         self.length += 1
         self.orders += len(page.raw_orders)
         self.token = page.next_token
+        given = page.server_time or page.fetched_at - _UNSURE
+        self.oldest = min(given, self.oldest or given)
         if page.total_count is not None:
             known = page.total_count if self.total is None else self.total
             self.total = min(known, page.total_count)
@@ -579,7 +585,6 @@ class _Chain:
     def _look_at(self, page: Page, answered: datetime) -> None:
         """Tell by the first page how old all are, and how many orders there may be."""
         self.expires, self.answered = page.expires, page.fetched_at
-        self.server_time = page.server_time
         self.first = len(page.raw_orders)
         self.size = float(self.first)
         is_dated = self.window.is_bounded or self._is_of_changes
