@@ -31,6 +31,7 @@ from trackstar_frames.disk.writer import KEY, Writer, Written, finish
 from trackstar_frames.disk.writer import write as write_one
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.schema import TABLES, described
+from trackstar_frames.settings import local_folder
 from trackstar_frames.tables.joining import split
 from trackstar_frames.tables.labels import apart, are_labelled, info_of
 
@@ -69,7 +70,7 @@ def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: An
     SnapshotError
         If the disk refuses, or something else is at `path`.
     """
-    target = locate(path)
+    target = locate(path, "path")
     if target.exists():  # before any work
         with disk_faults(f"cannot write {target}"), alone(target):
             _refuse_foreign(target)
@@ -113,7 +114,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], dict[str, A
     SnapshotError
         If it is missing, damaged, of another origin, or of a newer schema.
     """
-    folder = locate(path)
+    folder = locate(path, "path")
     said = manifest(folder)
     parts = [read_part(folder, place, part) for place, part in enumerate(said.parts)]
     tables = {
@@ -175,17 +176,37 @@ def read_table(
     return table
 
 
-def locate(path: str | os.PathLike[str]) -> Path:
+def locate(path: str | os.PathLike[str], name: str = "root") -> Path:
     """Make a path absolute, and ``~`` the user's home.
+
+    Parameters
+    ----------
+    path
+        Of a folder, which need not be there.
+    name
+        What the user calls it.
 
     Raises
     ------
     TypeError
         If it is no path.
+    SettingsError
+        If it is a URL, or no folder can be named so.
+    SnapshotError
+        If it is a file, or below one.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{path!r} is not the path of a folder; pass a string or a Path")
-    return Path(path).expanduser().absolute()
+    folder = local_folder(path, name)
+    with disk_faults(f"cannot look for {folder}"):
+        for each in (folder, *folder.parents):
+            if each.exists():
+                if not each.is_dir():
+                    raise SnapshotError(
+                        f"cannot write or read {name}={str(folder)!r}: {each} is a file"
+                    )
+                break
+    return folder
 
 
 def files(folder: Path) -> list[Path]:
