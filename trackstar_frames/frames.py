@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from functools import cached_property, partial
@@ -15,7 +16,7 @@ from trackstar_frames.disk import parquet
 from trackstar_frames.flatten import Flattener
 from trackstar_frames.flatten.bodies import cut
 from trackstar_frames.markup import card, lines, megabytes, table
-from trackstar_frames.provenance import summary, told, warn_of_failed
+from trackstar_frames.provenance import in_brief, summary, told, warn_of_failed
 from trackstar_frames.schema import TABLES, described
 from trackstar_frames.tables.assemble import assemble
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
@@ -85,7 +86,7 @@ class OrderFrames:
     ) -> None:
         self.dtype_backend = check_backend(dtype_backend)
         self._tables = dict(tables)
-        self.info = dict(info)
+        self.info = copy.deepcopy(dict(info))
 
     @classmethod
     def from_json(
@@ -264,7 +265,7 @@ class OrderFrames:
     def _frame(self, name: str) -> pd.DataFrame:
         table = self._tables[name]
         frame = to_frame(table, described(name, table.column_names), self.dtype_backend)
-        frame.attrs["trackstar"] = dict(self.info)
+        frame.attrs["trackstar"] = in_brief(self.info)
         return frame
 
 

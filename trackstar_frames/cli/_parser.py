@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import trackstar_frames as tf
 from trackstar_frames.cli import _commands
@@ -53,7 +53,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**given, allow_abbrev=False)
         self.register("action", None, _Once)  # of all that names no other
 
-    def print_help(self, file: IO[str] | None = None) -> None:  # noqa: ARG002  (always the output)
+    def print_help(self, file: object = None) -> None:  # noqa: ARG002  (always the output)
         say(self.format_help())  # argparse itself passes over what the output refuses
 
     def error(self, message: str) -> NoReturn:
