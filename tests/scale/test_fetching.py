@@ -76,6 +76,7 @@ def assert_declared(lazy, expected):
     assert not lazy["status"].cat.known
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's own
 @pytest.mark.parametrize("dtype_backend", [None, "pyarrow"])
 @pytest.mark.usefixtures("here")
 def test_what_is_fetched_goes_to_parquet(tmp_path, dtype_backend):

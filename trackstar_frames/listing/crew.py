@@ -12,6 +12,8 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 from weakref import WeakSet
 
+from trackstar_frames.threads import starting
+
 __all__ = ["Crew", "Stopped"]
 
 _T = TypeVar("_T")
@@ -60,7 +62,8 @@ class Crew:
             for _ in range(count):
                 run = partial(copy_context().run, self._work, task, left, over)
                 # As daemons, they do not keep a program alive that somebody has interrupted.
-                threading.Thread(target=run, daemon=True).start()
+                with starting():
+                    threading.Thread(target=run, daemon=True).start()
             ends = [_get(over) for _ in range(count)]
         except BaseException:
             self.stop()
