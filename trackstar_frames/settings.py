@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -169,13 +170,14 @@ def cache_dir(given: str | os.PathLike[str] | None = None) -> Path:
         return local_folder(chosen, "cache_dir")
     import platformdirs  # noqa: PLC0415  (only where nobody says which)
 
-    own = platformdirs.user_cache_path("trackstar_frames", appauthor=False)
-    if not own.is_absolute():  # it would be below a folder named "~"
-        raise SettingsError(
-            f"this user has no home folder, and so no cache folder ({own}); set "
-            f"TRACKSTAR_CACHE_DIR, or pass cache_dir=... or cache=False"
-        )
-    return own
+    with suppress(RuntimeError):  # older platformdirs give a folder named "~" instead
+        own = platformdirs.user_cache_path("trackstar_frames", appauthor=False)
+        if own.is_absolute():
+            return own
+    raise SettingsError(
+        "this user has no home folder, and so no cache folder; set TRACKSTAR_CACHE_DIR, or pass "
+        "cache_dir=... or cache=False"
+    )
 
 
 def local_folder(given: object, name: str) -> Path:
@@ -210,10 +212,9 @@ folder, such as 'snapshots' or '/data/snapshots'
             f"'snapshots' or '/data/snapshots'"
         )
     try:
-        folder = Path(text).expanduser()
-    except RuntimeError as error:
-        raise SettingsError(f"{name}={text!r} is nobody's folder: {error}") from None
-    folder = folder.absolute()
+        folder = Path(text).expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # no such user, or the current folder is gone
+        raise SettingsError(f"{name}={text!r} cannot be found: {error}") from None
     try:
         str(folder).encode()
     except UnicodeEncodeError:

@@ -99,8 +99,8 @@ def test_every_table_goes_to_parquet_and_back(root, tmp_path_factory, name, dtyp
     lazy = getattr(tf.read_snapshot_dask(root, dtype_backend=dtype_backend), name)
     written = tmp_path_factory.mktemp("lazy")
     lazy.to_parquet(written / "all")
-    lazy[lazy[lazy.columns[0]].notna()].to_parquet(written / "some")
-    assert len(pq.read_table(written / "some")) <= len(pq.read_table(written / "all"))
+    lazy.dropna(subset=list(lazy.columns[:1])).to_parquet(written / "some")
+    assert len(pq.read_table(written / "some")) == len(pq.read_table(written / "all"))
     # pandas knows a list of Arrow by this backend only.
     how = {} if dtype_backend is None else {"dtype_backend": dtype_backend}
     again = pd.read_parquet(written / "all", **how)
