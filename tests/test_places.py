@@ -119,6 +119,16 @@ def test_the_shell_says_so_on_one_line(command, place, sandbox, monkeypatch, cap
     assert len(sandbox.requests) == asked
 
 
+def test_a_folder_of_something_else_is_refused_before_any_request(sandbox, monkeypatch, tmp_path):
+    for name, value in sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("Dear")
+    asked = len(sandbox.requests)
+    assert main(["fetch", "--output", str(tmp_path / "mine")]) == 1
+    assert len(sandbox.requests) == asked
+
+
 def test_a_url_with_a_password_is_not_shown():
     for url in ("https://user:hush@host/x?sig=hush", "s3://key:hush@bucket"):
         with pytest.raises(tf.SettingsError) as got:

@@ -64,7 +64,9 @@ class OrderFrames:
     Notes
     -----
     The frames are made from Arrow tables when first looked at, and kept. To change one,
-    take a copy: `to_arrow` and `to_parquet` give what was fetched.
+    take a copy: `to_arrow` and `to_parquet` give what was fetched. Each has its own
+    ``attrs["trackstar"]``: `info`, but with the numbers of ``connections`` and of those that
+    ``failed`` instead of their names, so that it stays small.
 
     pandas does not know a list of Arrow by its name: a file that ``df.to_parquet`` wrote of
     orders with Arrow types is read with ``pandas.read_parquet(..., dtype_backend="pyarrow")``.
@@ -188,6 +190,8 @@ class OrderFrames:
         ------
         SnapshotError
             If it cannot be written, or something else is at `path`.
+        SettingsError
+            If `path` is a URL, or no folder can be named so.
 
         Examples
         --------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import trackstar_frames as tf
 from trackstar_frames.cli._filters import read_filters
 from trackstar_frames.cli._printing import first_rows, say, table
-from trackstar_frames.disk.parquet import locate
+from trackstar_frames.disk.parquet import check_target, locate
 from trackstar_frames.filters import encode
 from trackstar_frames.net.cache import PageCache
 from trackstar_frames.plain import counted
@@ -87,7 +87,7 @@ def fetch(given: argparse.Namespace) -> None:
     """Fetch orders with the credentials of the environment."""
     asked = _asked(given)
     if given.output is not None:
-        locate(given.output, "--output")
+        check_target(given.output, "--output")
     with _whom(given) as whom:
         frames = tf.fetch_orders(
             **whom,

@@ -37,6 +37,7 @@ from trackstar_frames.tables.labels import apart, are_labelled, info_of
 
 __all__ = [
     "PART",
+    "check_target",
     "files",
     "locate",
     "manifest",
@@ -69,16 +70,30 @@ def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: An
     ------
     SnapshotError
         If the disk refuses, or something else is at `path`.
+    SettingsError
+        If it is a URL, or no folder can be named so.
     """
-    target = locate(path, "path")
-    if target.exists():  # before any work
-        with disk_faults(f"cannot write {target}"), alone(target):
-            _refuse_foreign(target)
+    target = check_target(path)
     with writing(target) as folder:
         finish(folder, write_parts(folder, tables, info))
         with alone(target):
             _refuse_foreign(target)
             put(folder, target)
+
+
+def check_target(path: str | os.PathLike[str], name: str = "path") -> Path:
+    """Check, before any work, that a folder can be written to a path.
+
+    Raises
+    ------
+    TypeError, SettingsError, SnapshotError
+        As `locate`, and if something else is there.
+    """
+    target = locate(path, name)
+    if target.exists():
+        with disk_faults(f"cannot write {target}"), alone(target):
+            _refuse_foreign(target)
+    return target
 
 
 def write_parts(folder: Path, tables: Mapping[str, pa.Table], info: dict[str, Any]) -> Written:
