@@ -218,7 +218,7 @@ def locate(path: str | os.PathLike[str], name: str = "root") -> Path:
             if each.exists():
                 if not each.is_dir():
                     raise SnapshotError(
-                        f"cannot write or read {name}={str(folder)!r}: {each} is a file"
+                        f"cannot write under {name}={str(folder)!r}, or read from it: {each} is a file"
                     )
                 break
     return folder
