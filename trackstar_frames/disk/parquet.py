@@ -214,13 +214,12 @@ def locate(path: str | os.PathLike[str], name: str = "root") -> Path:
         raise TypeError(f"{path!r} is not the path of a folder; pass a string or a Path")
     folder = local_folder(path, name)
     with disk_faults(f"cannot look for {folder}"):
-        for each in (folder, *folder.parents):
-            if each.exists():
-                if not each.is_dir():
-                    raise SnapshotError(
-                        f"cannot write under {name}={str(folder)!r}, or read from it: {each} is a file"
-                    )
-                break
+        there = next((each for each in (folder, *folder.parents) if each.exists()), None)
+        is_file = there is not None and not there.is_dir()  # there may be no such drive
+    if is_file:
+        raise SnapshotError(
+            f"cannot write under {name}={str(folder)!r}, or read from it: {there} is a file"
+        )
     return folder
 
 
