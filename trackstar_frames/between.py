@@ -17,7 +17,7 @@ from trackstar_frames.frames import OrderFrames
 from trackstar_frames.measures import redated, transitions
 from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures._sides import as_ofs
-from trackstar_frames.provenance import warn_of_failed
+from trackstar_frames.provenance import in_brief, warn_of_failed
 from trackstar_frames.schema import CONNECTION, described
 from trackstar_frames.snapshots import Snapshot
 from trackstar_frames.tables.differences import KINDS, differences, differences_of_each
@@ -261,5 +261,5 @@ def _frame(orders: pa.Table, info: dict[str, Any]) -> pd.DataFrame:
     table = described("orders", orders.column_names)
     read = tuple(column for column in table.columns if column.name in orders.column_names)
     frame = to_frame(orders.select([column.name for column in read]), replace(table, columns=read))
-    frame.attrs["trackstar"] = dict(info)
+    frame.attrs["trackstar"] = in_brief(info)
     return frame

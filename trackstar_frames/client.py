@@ -249,7 +249,7 @@ def _told(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _cached(settings: Settings) -> str:
-    if not settings.cache:
+    if settings.cache_dir is None:
         return "none: nothing is kept on disk"
     size = megabytes(PageCache(settings.cache_dir).size())
     return (

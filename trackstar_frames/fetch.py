@@ -14,6 +14,7 @@ from trackstar_frames.calls.gathering import Gathering
 from trackstar_frames.calls.question import Question
 from trackstar_frames.calls.reading import Reading
 from trackstar_frames.client import TrackstarClient
+from trackstar_frames.disk import parquet
 from trackstar_frames.errors import SettingsError
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.listing.pages import MAX_PAGE
@@ -113,7 +114,7 @@ def fetch_orders_df(
         any page of one cannot: with all orders of the others, and the errors by label in
         `failures`.
     SnapshotError
-        If the snapshot cannot be written.
+        If the snapshot cannot be written; before any request, if its root is a file.
 
     Warns
     -----
@@ -227,6 +228,8 @@ def fetch_orders(
     """
     if snapshot is not None and not isinstance(snapshot, (str, os.PathLike)):
         raise SettingsError(f"snapshot={snapshot!r} must be the path of a folder, or None")
+    if snapshot is not None:
+        parquet.locate(snapshot, "snapshot")
     check_backend(dtype_backend)
     question = Question.of(
         filters,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from functools import cached_property, partial
@@ -15,7 +16,7 @@ from trackstar_frames.disk import parquet
 from trackstar_frames.flatten import Batch, Flattener
 from trackstar_frames.flatten.bodies import Bodies
 from trackstar_frames.markup import card, lines, megabytes, table
-from trackstar_frames.provenance import summary, told, warn_of_failed
+from trackstar_frames.provenance import in_brief, summary, told, warn_of_failed
 from trackstar_frames.schema import TABLES, described
 from trackstar_frames.tables.assemble import assemble
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
@@ -69,7 +70,9 @@ class OrderFrames:
     Notes
     -----
     The frames are made from Arrow tables when first looked at, and kept. To change one,
-    take a copy: `to_arrow` and `to_parquet` give what was fetched.
+    take a copy: `to_arrow` and `to_parquet` give what was fetched. Each has its own
+    ``attrs["trackstar"]``: `info`, but with the numbers of ``connections`` and of those that
+    ``failed`` instead of their names, so that it stays small.
 
     pandas does not know a list of Arrow by its name: a file that ``df.to_parquet`` wrote of
     orders with Arrow types is read with ``pandas.read_parquet(..., dtype_backend="pyarrow")``.
@@ -91,7 +94,7 @@ class OrderFrames:
     ) -> None:
         self.dtype_backend = check_backend(dtype_backend)
         self._tables = dict(tables)
-        self.info = dict(info)
+        self.info = copy.deepcopy(dict(info))
 
     @classmethod
     def from_json(
@@ -235,6 +238,8 @@ class OrderFrames:
         ------
         SnapshotError
             If it cannot be written, or something else is at `path`.
+        SettingsError
+            If `path` is a URL, or no folder can be named so.
 
         Examples
         --------
@@ -312,7 +317,7 @@ class OrderFrames:
     def _frame(self, name: str) -> pd.DataFrame:
         table = self._tables[name]
         frame = to_frame(table, described(name, table.column_names), self.dtype_backend)
-        frame.attrs["trackstar"] = dict(self.info)
+        frame.attrs["trackstar"] = in_brief(self.info)
         return frame
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import Any
 
@@ -25,6 +24,7 @@ from trackstar_frames.tables.compare import changed_orders, common_ids, unequal
 from trackstar_frames.tables.joining import as_batch, split
 from trackstar_frames.tables.labels import unlabel
 from trackstar_frames.tables.memory import keeping_pages
+from trackstar_frames.threads import ThreadPool
 
 __all__ = ["Upsert"]
 
@@ -63,7 +63,7 @@ class Upsert:
         spans = self._spill.between([each.part.first or _END for each in parts[1:]])
         room = threading.Semaphore(_AT_ONCE + 1)  # a part and what becomes of it are in memory
         counts = []
-        with keeping_pages(), ThreadPoolExecutor(_AT_ONCE) as threads:
+        with keeping_pages(), ThreadPool(_AT_ONCE) as threads:
             for number, (like, (batches, kept)) in enumerate(zip(parts, spans, strict=True)):
                 room.acquire()
                 fresh = assemble(batches, kept)[0]

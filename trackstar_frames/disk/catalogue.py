@@ -48,6 +48,10 @@ def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
     ------
     TypeError
         If `root` is no path.
+    SettingsError
+        If it is a URL, or no folder can be named so.
+    SnapshotError
+        If it is a file, or the name of a snapshot is not UTF-8.
 
     Examples
     --------
@@ -73,6 +77,8 @@ def find_snapshots(root: str | os.PathLike[str]) -> list[tuple[Path, Manifest]]:
         if path.is_dir() and not path.name.startswith("."):
             with suppress(SnapshotError):
                 found.append((path, parquet.manifest(path)))
+    for path, _ in found:
+        _check_name(path)
     return sorted(found, key=lambda each: (_as_of(each[1]), each[1].written_at, each[0].name))
 
 
@@ -105,6 +111,16 @@ def label_of(info: Mapping[str, Any]) -> str | None:
     several = info.get("connections")
     label: str | None = ", ".join(several) if several else info["connection"]
     return label
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a snapshot that somebody has given a name that no table can hold."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise SnapshotError(
+            f"the name of the snapshot {path.name!r} under {path.parent} is not UTF-8; rename it"
+        ) from None
 
 
 def _as_of(said: Manifest) -> datetime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 
 from trackstar_frames.errors import SnapshotError, TrackstarError
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
+from trackstar_frames.threads import ThreadPool
 
 __all__ = [
     "FILE",
@@ -160,7 +160,7 @@ def disk_faults(what: str) -> Iterator[None]:
 
 def for_each(tables: Iterable[str], work: Callable[[str], _T]) -> dict[str, _T]:
     """Do some work for each table, on as many threads as Arrow has."""
-    with ThreadPoolExecutor(pa.cpu_count()) as threads:
+    with ThreadPool(pa.cpu_count()) as threads:
         return dict(zip(tables, threads.map(work, tables), strict=True))
 
 

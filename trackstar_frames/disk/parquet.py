@@ -31,11 +31,13 @@ from trackstar_frames.disk.writer import KEY, Writer, Written, finish
 from trackstar_frames.disk.writer import write as write_one
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.schema import TABLES, described
+from trackstar_frames.settings import local_folder
 from trackstar_frames.tables.joining import split
 from trackstar_frames.tables.labels import apart, are_labelled, info_of
 
 __all__ = [
     "PART",
+    "check_target",
     "files",
     "locate",
     "manifest",
@@ -68,16 +70,30 @@ def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: An
     ------
     SnapshotError
         If the disk refuses, or something else is at `path`.
+    SettingsError
+        If it is a URL, or no folder can be named so.
     """
-    target = locate(path)
-    if target.exists():  # before any work
-        with disk_faults(f"cannot write {target}"), alone(target):
-            _refuse_foreign(target)
+    target = check_target(path)
     with writing(target) as folder:
         finish(folder, write_parts(folder, tables, info))
         with alone(target):
             _refuse_foreign(target)
             put(folder, target)
+
+
+def check_target(path: str | os.PathLike[str], name: str = "path") -> Path:
+    """Check, before any work, that a folder can be written to a path.
+
+    Raises
+    ------
+    TypeError, SettingsError, SnapshotError
+        As `locate`, and if something else is there.
+    """
+    target = locate(path, name)
+    if target.exists():
+        with disk_faults(f"cannot write {target}"), alone(target):
+            _refuse_foreign(target)
+    return target
 
 
 def write_parts(folder: Path, tables: Mapping[str, pa.Table], info: dict[str, Any]) -> Written:
@@ -113,7 +129,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], dict[str, A
     SnapshotError
         If it is missing, damaged, of another origin, or of a newer schema.
     """
-    folder = locate(path)
+    folder = locate(path, "path")
     said = manifest(folder)
     parts = [read_part(folder, place, part) for place, part in enumerate(said.parts)]
     tables = {
@@ -175,17 +191,36 @@ def read_table(
     return table
 
 
-def locate(path: str | os.PathLike[str]) -> Path:
+def locate(path: str | os.PathLike[str], name: str = "root") -> Path:
     """Make a path absolute, and ``~`` the user's home.
+
+    Parameters
+    ----------
+    path
+        Of a folder, which need not be there.
+    name
+        What the user calls it.
 
     Raises
     ------
     TypeError
         If it is no path.
+    SettingsError
+        If it is a URL, or no folder can be named so.
+    SnapshotError
+        If it is a file, or below one.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{path!r} is not the path of a folder; pass a string or a Path")
-    return Path(path).expanduser().absolute()
+    folder = local_folder(path, name)
+    with disk_faults(f"cannot look for {folder}"):
+        there = next((each for each in (folder, *folder.parents) if each.exists()), None)
+        is_file = there is not None and not there.is_dir()  # there may be no such drive
+    if is_file:
+        raise SnapshotError(
+            f"cannot write under {name}={str(folder)!r}, or read from it: {there} is a file"
+        )
+    return folder
 
 
 def files(folder: Path) -> list[Path]:

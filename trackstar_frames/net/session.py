@@ -97,7 +97,7 @@ class Session:
         self.settings = settings
         self._credentials = credentials
         seal = credentials.fingerprint("the seal of what is on disk").encode()
-        self._cache = PageCache(settings.cache_dir, seal) if settings.cache else None
+        self._cache = None if settings.cache_dir is None else PageCache(settings.cache_dir, seal)
         #: Names the budget of requests, and with it the token, without telling it.
         self.budget = credentials.fingerprint(f"the budget of {settings.base_url}")
         self._limiter = limiter_of(self.budget)

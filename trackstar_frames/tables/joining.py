@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 from trackstar_frames.flatten import BATCH, Batch, batch_schema
 from trackstar_frames.schema import TABLES
 from trackstar_frames.tables.memory import give_back
+from trackstar_frames.threads import ThreadPool
 
 __all__ = ["Numbers", "Rows", "Sums", "as_batch", "join", "keys", "split", "sums", "valid"]
 
@@ -46,7 +46,7 @@ def join(batches: Sequence[Batch], kept: Numbers) -> dict[str, Rows]:
     place[kept] = np.arange(len(kept))
     place[_NONE] = len(kept)  # behind all orders
     rows = {}
-    with ThreadPoolExecutor(pa.cpu_count()) as threads:
+    with ThreadPool(pa.cpu_count()) as threads:
         for name in TABLES:
             parts = [batch.pop(name) for batch in batches]
             rows[name] = _follow(parts, starts, place, threads.map)
