@@ -17,9 +17,13 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
+
 from trackstar_frames.errors import SettingsError
 
 _ENDLESS = 1e9  # seconds
+_PORTS = {"http": 80, "https": 443}
 _ODD_IN_URL = re.compile(r"[\x00-\x20\x7f?#\\]")
 
 __all__ = [
@@ -189,7 +193,19 @@ def _base_url(url: object) -> str:
             f"base_url={url!r} would send the credentials in clear; use https "
             f"(plain http is for loopback only)"
         )
-    return url.rstrip("/")
+    return _canonical(url)
+
+
+def _canonical(url: str) -> str:
+    """Spell a URL as it is sent: one server has one name, whatever is looked up by it."""
+    try:
+        parts = parse_url(url)
+    except LocationParseError:
+        raise SettingsError(
+            f"base_url={url!r} is not a URL: its host is no name that can be looked up"
+        ) from None
+    port = None if parts.port == _PORTS[parts.scheme or ""] else parts.port
+    return parts._replace(port=port).url.rstrip("/")
 
 
 def _is_loopback(host: str) -> bool:

@@ -49,6 +49,9 @@ class Stored(msgspec.Struct, frozen=True):
     fetched: float
     expires: float
 
+    def __repr__(self) -> str:
+        return f"Stored({len(self.body):,} bytes, {self.fetched=}, {self.expires=})"
+
 
 class PageCache:
     """Answers by key, with an end: expired rows are deleted, faults switch the cache off.

@@ -12,7 +12,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -65,7 +65,8 @@ class Shared(Generic[_R]):
         """Let go of the resource, and let no thread open it; False if one is long at work."""
         held = self._lock.acquire(timeout=_FORK_WAIT)
         if held:
-            self._let_go()
+            with suppress(Exception):  # it is let go of all the same, and the fork goes on
+                self._let_go()
         return held
 
     def release(self) -> None:
@@ -90,9 +91,9 @@ class Shared(Generic[_R]):
         return self._made
 
     def _let_go(self) -> None:
-        if self._made is not None:
-            self._made.close()
-            self._made = None
+        made, self._made = self._made, None
+        if made is not None:
+            made.close()
 
 
 #: All of this process, and those that a thread holds while it forks.

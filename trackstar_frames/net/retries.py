@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -15,9 +15,16 @@ from trackstar_frames.errors import TrackstarError
 if TYPE_CHECKING:
     import tenacity
 
-__all__ = ["Retries", "retry_after"]
+__all__ = ["JITTER", "Retries", "asked_wait", "retry_after"]
+
+#: Draws apart from the generator that programs seed, and otherwise in every process of a fork.
+JITTER = random.SystemRandom()
 
 _FIRST_PAUSE = 0.25  # seconds; doubled from try to try
+_ASKED_BY = ("retry-after", "x-ratelimit-retry-after", "x-rate-limit-retry-after")
+_RESET_BY = ("x-ratelimit-reset", "x-rate-limit-reset")
+# What is longer is no wait that somebody means: an end of the calendar, or milliseconds.
+_LONGEST = 366 * 86_400.0  # seconds
 _T = TypeVar("_T")
 
 
@@ -68,19 +75,55 @@ class Retries:
         grown = _FIRST_PAUSE * 2.0 ** (state.attempt_number - 1)
         pause = max(asked, grown)
         room = max(0.0, self._max_wait - state.idle_for - pause)
-        return pause + random.uniform(0, min(grown, room))  # noqa: S311  (not a secret)
+        return pause + JITTER.uniform(0, min(grown, room))
 
 
-def retry_after(header: str) -> float | None:
-    """Read ``Retry-After``: seconds, or a date."""
-    if re.fullmatch(r"\d+(\.\d+)?", header.strip()):
-        return float(header)
+def asked_wait(headers: Mapping[str, str]) -> float | None:
+    """Read how many seconds an answer asks to wait: the most that any spelling says.
+
+    Dates are compared with the answer's own: this machine's clock may be wrong.
+
+    Examples
+    --------
+    >>> asked_wait({"retry-after": "2", "x-rate-limit-retry-after": "9"})
+    9.0
+    """
+    now = _date(headers.get("date", ""))
+    waits = [retry_after(headers.get(name, ""), now) for name in _ASKED_BY]
+    if all(wait is None for wait in waits):
+        waits = [_until_reset(headers.get(name, ""), now) for name in _RESET_BY]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def retry_after(header: str, now: datetime | None = None) -> float | None:
+    """Read ``Retry-After``: seconds, or a date; None if it is neither, or beyond reason."""
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", header.strip()):
+        return _within_reason(float(header))
+    moment = _date(header)
+    if moment is None:
+        return None
+    seconds = (moment - (now or datetime.now(UTC))) / timedelta(seconds=1)
+    return _within_reason(max(0.0, seconds))
+
+
+def _until_reset(header: str, now: datetime | None) -> float | None:
+    """Read when the budget is whole again, in seconds since the epoch, by the server's clock."""
+    if now is None or not re.fullmatch(r"[0-9]{1,12}", header.strip()):
+        return None
+    seconds = float(header) - now.timestamp()
+    return _within_reason(seconds) if seconds >= 0 else None
+
+
+def _within_reason(seconds: float) -> float | None:
+    return seconds if seconds <= _LONGEST else None
+
+
+def _date(header: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(header)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _may_retry(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ The insides of requests, urllib3 and http.client are known here, and nowhere els
 from __future__ import annotations
 
 import io
+import logging
 import time
 from collections.abc import Callable
 from http.client import HTTPResponse
@@ -15,6 +16,11 @@ import requests
 import urllib3
 
 __all__ = ["Wires"]
+
+_log = logging.getLogger("trackstar_frames")
+
+#: Interim answers. After 101 another protocol would follow, for which nobody asks.
+_INTERIM = {*range(100, 200)} - {101}
 
 _Pools = TypeVar("_Pools", bound=urllib3.PoolManager)
 
@@ -58,6 +64,8 @@ def _in_turn(
 ) -> type[urllib3.HTTPConnectionPool]:
     class Connection(kind.ConnectionCls):  # type: ignore[misc, name-defined]
         response_class = _InTime
+        # Whoever sets it for all of http.client would have the credentials printed.
+        debuglevel = 0
 
         def request(self, *args: Any, **options: Any) -> None:
             if self.is_closed:
@@ -72,11 +80,24 @@ class _InTime(HTTPResponse):
     """An answer that has to be whole, with its head, when the socket's time is over.
 
     By itself that time is for each read: a server that sends a byte now and then has no end.
+    What comes before the answer proper (1xx) is passed over, all of it and not 100 alone.
     """
 
     def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         self.fp = io.BufferedReader(_Clocked(self.fp.detach(), sock))
+
+    def begin(self) -> None:
+        """Read the head of the answer."""
+        super().begin()
+        while self.status in _INTERIM:  # without a header, it begins anew
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+        if self.headers.defects or self.headers.get_payload():
+            # urllib3 would log the lines, which may hold anything.
+            _log.warning("the header of an answer cannot be read to its end")
+            self.headers.defects.clear()
+            self.headers.set_payload("")
 
 
 class _Clocked(io.RawIOBase):
