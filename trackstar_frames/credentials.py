@@ -96,7 +96,7 @@ def _escaped(word: Masked) -> str:
     Escapes may be escaped again, and lines be broken anywhere.
     """
     first, *others = re.findall(r"\\+|[^\\]", word)
-    return _spelt(first) + "".join(rf"\s*+{_slashes(each)}{_spelt(each)}" for each in others)
+    return _spelt(first) + "".join(f"{_GAP}{_slashes(each)}{_spelt(each)}" for each in others)
 
 
 def _slashes(char: str) -> str:
@@ -113,6 +113,8 @@ def _spelt(char: str) -> str:
     return rf"(?:(?:{spellings})\s*+)++" if char[0] == "\\" else f"(?:{spellings})"
 
 
+#: Blanks and ends of lines, escaped or not.
+_GAP = r"(?:\s|\\+[nrt]|%(?:25)*(?:20|09|0a|0d))*"
 #: The names of characters in HTML.
 _ENTITIES: dict[str, list[str]] = {}
 for _name, _text in html5.items():
