@@ -63,11 +63,15 @@ class Shared(Generic[_R]):
 
     def hold(self) -> bool:
         """Let go of the resource, and let no thread open it; False if one is long at work."""
-        held = self._lock.acquire(timeout=_FORK_WAIT)
-        if held:
+        if not self._lock.acquire(timeout=_FORK_WAIT):
+            return False
+        try:
             with suppress(Exception):  # it is let go of all the same, and the fork goes on
                 self._let_go()
-        return held
+        except BaseException:
+            self._lock.release()
+            raise
+        return True
 
     def release(self) -> None:
         """Let threads open it again."""
@@ -106,7 +110,8 @@ def _all() -> list[Shared[Any]]:
 
 
 def _before_fork() -> None:
-    _held[threading.get_ident()] = [shared for shared in _all() if shared.hold()]
+    held = _held[threading.get_ident()] = []
+    held.extend(shared for shared in _all() if shared.hold())  # one by one, as each may raise
 
 
 def _after_in_parent() -> None:
