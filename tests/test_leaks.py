@@ -315,6 +315,18 @@ def test_what_is_hidden_is_said_and_what_helps_is_kept(raw_server, reply):
     assert (hidden.value.error, kept.value.error) == (None, f"no {NAME}")
 
 
+@pytest.mark.parametrize("pii", ["keep", "drop"])
+def test_what_is_asked_for_is_sent_and_not_logged(raw_server, reply, caplog, pii):
+    caplog.set_level(logging.DEBUG)
+    server = raw_server(lambda handler: reply(handler, b"{}", 401))
+    client = tf.TrackstarClient(KEY, TOKEN, base_url=server.base_url)
+    with pytest.raises(tf.AuthError):
+        tf.fetch_orders(client=client, pii=pii, trackstar_tags__contains=NAME)
+    assert NAME.replace(" ", "+") in server.seen[0][0]
+    assert "GET /wms/orders HTTP" in caplog.text
+    assert "Jane" not in caplog.text
+
+
 @pytest.mark.parametrize("secret", ["a b", "a\tb", "a\nb", "a\rb", "a\0b", "pä", "\N{SNOWMAN}"])
 @pytest.mark.parametrize("name", ["api_key", "access_token"])
 def test_what_a_header_cannot_carry_is_refused_unseen(name, secret):

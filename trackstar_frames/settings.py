@@ -179,18 +179,19 @@ def _base_url(url: object) -> str:
         raise SettingsError(f"base_url={url!r} must be a str")
     if "@" in url:
         raise SettingsError("base_url holds a user or password; pass credentials as api_key=...")
+    shown = re.sub(r"[?#].+", "?...", url, flags=re.DOTALL)  # some write keys there
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise SettingsError(f"base_url={url!r} is not a URL: {error}") from None
+        raise SettingsError(f"base_url={shown!r} is not a URL: {error}") from None
     if parts.scheme not in {"http", "https"} or not host or _ODD_IN_URL.search(url):
         raise SettingsError(
-            f"base_url={url!r} must look like 'https://host' or 'https://host/path'"
+            f"base_url={shown!r} must look like 'https://host' or 'https://host/path'"
         )
     if parts.scheme == "http" and not _is_loopback(host):
         raise SettingsError(
-            f"base_url={url!r} would send the credentials in clear; use https "
+            f"base_url={shown!r} would send the credentials in clear; use https "
             f"(plain http is for loopback only)"
         )
     return _canonical(url)

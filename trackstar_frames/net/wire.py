@@ -29,7 +29,8 @@ class Wires(requests.adapters.HTTPAdapter):
     """Opens connections whose requests wait for their turn, and whose answers end in time.
 
     Requests wait with the connection open: what is sent then is soon at the server, and the
-    server's count of one second is the same as ours.
+    server's count of one second is the same as ours. urllib3 logs what it is told to ask for:
+    it is told the path alone, as filters may be personal data, and the query is added late.
 
     Parameters
     ----------
@@ -39,6 +40,7 @@ class Wires(requests.adapters.HTTPAdapter):
 
     def __init__(self, turn: Callable[[], object]) -> None:
         self._turn = turn
+        self._query = ""
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -51,27 +53,37 @@ class Wires(requests.adapters.HTTPAdapter):
         pools: urllib3.ProxyManager = super().proxy_manager_for(*args, **options)
         return self._take_turns(pools)
 
+    def request_url(self, *args: Any, **options: Any) -> str:
+        """Tell the path of the request at hand, and keep its query until it is sent."""
+        path, mark, query = super().request_url(*args, **options).partition("?")
+        self._query = mark + query
+        return path
+
+    def _late_query(self) -> str:
+        """Wait for the turn of the request at hand, and give its query."""
+        self._turn()
+        return self._query
+
     def _take_turns(self, pools: _Pools) -> _Pools:
         pools.pool_classes_by_scheme = {
-            "http": _in_turn(urllib3.HTTPConnectionPool, self._turn),
-            "https": _in_turn(urllib3.HTTPSConnectionPool, self._turn),
+            "http": _in_turn(urllib3.HTTPConnectionPool, self._late_query),
+            "https": _in_turn(urllib3.HTTPSConnectionPool, self._late_query),
         }
         return pools
 
 
 def _in_turn(
-    kind: type[urllib3.HTTPConnectionPool], turn: Callable[[], object]
+    kind: type[urllib3.HTTPConnectionPool], late_query: Callable[[], str]
 ) -> type[urllib3.HTTPConnectionPool]:
     class Connection(kind.ConnectionCls):  # type: ignore[misc, name-defined]
         response_class = _InTime
         # Whoever sets it for all of http.client would have the credentials printed.
         debuglevel = 0
 
-        def request(self, *args: Any, **options: Any) -> None:
+        def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
             if self.is_closed:
                 self.connect()
-            turn()
-            super().request(*args, **options)
+            super().request(method, url + late_query(), *args, **options)
 
     return type("Pool", (kind,), {"ConnectionCls": Connection})
 
