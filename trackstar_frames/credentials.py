@@ -8,8 +8,10 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from html.entities import html5
 from typing import Any
+from urllib.parse import unquote
 
 from trackstar_frames.errors import CredentialsError, SettingsError, one_of
 from trackstar_frames.settings import OPTIONS, PII, PII_KEY
@@ -17,6 +19,8 @@ from trackstar_frames.settings import OPTIONS, PII, PII_KEY
 __all__ = ["Credentials", "Masked", "pii_key"]
 
 _SHORTEST_KEY = 16  # characters; a shorter key can be found by trying
+_READINGS = 20  # of one text
+_CODE = re.compile(r"\\(?:u00|x)([0-9a-f]{2})", re.IGNORECASE)
 _SHORTEST_ENCODED = 8  # characters; fewer are found where they mean something else
 
 
@@ -60,7 +64,10 @@ class Credentials:
     def scrub(self, text: str) -> str:
         """Take the secrets out of a text that came from elsewhere, however it spells them."""
         for secret in sorted((self.access_token, self.api_key), key=len, reverse=True):
-            text = re.sub(_spellings(secret), "***", text, flags=re.IGNORECASE)
+            spellings = _spellings(secret)
+            text = re.sub(spellings, "***", text, flags=re.IGNORECASE)
+            if any(re.search(spellings, each, re.IGNORECASE) for each in _readings(text)):
+                return "***"  # an escape is itself escaped: nothing of it is worth the risk
         return text
 
     def fingerprint(self, text: str) -> str:
@@ -70,6 +77,23 @@ class Credentials:
             b"\0".join((self.api_key.encode(), self.access_token.encode()))
         ).digest()
         return hashlib.blake2b(text.encode(), key=key, digest_size=32).hexdigest()
+
+
+def _readings(text: str) -> list[str]:
+    """Undo what a text escapes, one way after the other, as far as it is worth the time."""
+    readings = [text]
+    for number in range(_READINGS):
+        for undo in (unescape, unquote, _uncoded):
+            plain = undo(readings[number])
+            if plain not in readings:
+                readings.append(plain)
+        if len(readings) == number + 1:
+            break
+    return readings
+
+
+def _uncoded(text: str) -> str:
+    return _CODE.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 def _spellings(secret: Masked) -> Masked:

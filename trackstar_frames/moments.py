@@ -118,14 +118,15 @@ def _not_by_day(name: str, operator: str, value: Any) -> str:
     day = str(value)
     field = re.split(r"__|\[", name)[0]
     instead = (
-        f"{field}__eq={day!r} for each of the days, in a call of its own"
+        f"use gte and lte, for each day in a call of its own ({field}__gte={day!r}, "
+        f"{field}__lte={day!r})"
         if operator == "in"
-        else f"{field}__lt={day!r} for what is before it and {field}__gt={day!r} for what is "
-        f"after, in two calls"
+        else f"use lt and gt, in two calls ({field}__lt={day!r} for what is before it, "
+        f"{field}__gt={day!r} for what is after)"
     )
     return (
         f"{name}={value!r} is a whole day, which {operator!r} cannot ask for; give a moment "
-        f"('2026-01-31T00:00:00Z'), or write {instead}"
+        f"('2026-01-31T00:00:00Z'), or {instead}"
     )
 
 
