@@ -64,7 +64,7 @@ def secure(authority):
 
     class Answer(Handler):
         def do_GET(self):
-            seen.append(dict(self.headers))
+            seen.append({**self.headers, "path": self.path})
             self.send_response(200)
             self.send_header("Content-Length", str(len(BODY)))
             self.end_headers()
@@ -164,6 +164,17 @@ def test_https_is_https_however_it_is_spelt(secure, proxy, trusted, monkeypatch,
     assert fetch(secure, base_url)["id"].tolist() == ["a"]
     assert [asked for asked, _ in proxy.seen] == [secure.host]
     assert len(secure.seen) == 1
+
+
+def test_requests_through_a_proxy_keep_their_query(secure, proxy, trusted, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", trusted)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
+    client = tf.TrackstarClient("k", "t", base_url=f"https://{secure.host}", cache=False)
+    with client:
+        for _ in range(3):
+            tf.fetch_orders_df(client=client, page_size=7, status="open")
+    assert {asked for asked, _ in proxy.seen} == {secure.host}
+    assert [seen["path"] for seen in secure.seen] == ["/wms/orders?status=open&limit=7"] * 3
 
 
 def test_what_a_proxy_says_is_not_shown(secure, monkeypatch, caplog):

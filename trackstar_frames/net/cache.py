@@ -50,7 +50,8 @@ class Stored(msgspec.Struct, frozen=True):
     expires: float
 
     def __repr__(self) -> str:
-        return f"Stored({len(self.body):,} bytes, {self.fetched=}, {self.expires=})"
+        size = len(self.body)  # all that is told of what may be personal data
+        return f"Stored({size:,} bytes, fetched={self.fetched}, expires={self.expires})"
 
 
 class PageCache:

@@ -48,10 +48,10 @@ class Wires(requests.adapters.HTTPAdapter):
         super().init_poolmanager(*args, **options)
         self._take_turns(self.poolmanager)
 
-    def proxy_manager_for(self, *args: Any, **options: Any) -> urllib3.ProxyManager:
+    def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:
         """Have the pools of a proxy open such connections."""
-        pools: urllib3.ProxyManager = super().proxy_manager_for(*args, **options)
-        return self._take_turns(pools)
+        known: urllib3.ProxyManager | None = self.proxy_manager.get(proxy)
+        return known or self._take_turns(super().proxy_manager_for(proxy, **options))
 
     def request_url(self, *args: Any, **options: Any) -> str:
         """Tell the path of the request at hand, and keep its query until it is sent."""
@@ -65,9 +65,10 @@ class Wires(requests.adapters.HTTPAdapter):
         return self._query
 
     def _take_turns(self, pools: _Pools) -> _Pools:
+        # Of its own kinds: those of a SOCKS proxy are others.
         pools.pool_classes_by_scheme = {
-            "http": _in_turn(urllib3.HTTPConnectionPool, self._late_query),
-            "https": _in_turn(urllib3.HTTPSConnectionPool, self._late_query),
+            scheme: _in_turn(kind, self._late_query)
+            for scheme, kind in pools.pool_classes_by_scheme.items()
         }
         return pools
 
