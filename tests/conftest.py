@@ -115,6 +115,12 @@ def planted():
 
 
 @pytest.fixture(scope="session")
+def shops():
+    """Listings behind a real server, whose orders change while they are read."""
+    return beside("shop")
+
+
+@pytest.fixture(scope="session")
 def made():
     """Listings of thousands of orders that have a date and nothing else."""
     return beside("made")

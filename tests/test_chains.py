@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trackstar_frames.listing.chains import Listing
+from trackstar_frames.listing.chains import Reader as Means
 from trackstar_frames.listing.crew import Crew
 from trackstar_frames.listing.pages import Page
 
@@ -30,13 +31,15 @@ class Reader:
         self.taken, self.told, self.broke, self._numbers = [], [], 0, 0
         while True:
             try:
-                self.listing.read(self.walk, self.take, Crew(threads), self.tell)
+                self.listing.read(Means(self.walk, self.take, Crew(threads)), self.tell)
             except OSError:
                 self.broke += 1
             else:
                 break
 
-    def walk(self, params, *, page_token, chain):
+    def walk(self, params, *, page_token, before, chain, anew):
+        assert not anew
+        assert (before > 0) == (page_token is not None)
         assert chain == (1.0 if self.taken else None)
         while True:
             cursor = {} if page_token is None else {"page_token": page_token}

@@ -46,10 +46,10 @@ def as_raw(orders):
     return [msgspec.Raw(json.dumps(each).encode()) for each in orders]
 
 
-def expected(batches, ranks):
-    wanted = [number for number in range(len(ranks)) if ranks[number] >= 0]
-    in_order = sorted(wanted, key=lambda number: ranks[number])
-    return assemble([dict(batch) for number in in_order for batch in batches[number]])
+def expected(batches, ranks, repeats):
+    in_order = sorted(range(len(ranks)), key=lambda number: ranks[number])
+    found = [(dict(batch), repeats[number]) for number in in_order for batch in batches[number]]
+    return assemble([batch for batch, _ in found], repeats=[again for _, again in found])
 
 
 def parts_of(spilled, size):
@@ -72,9 +72,9 @@ def listings(draw):
     pages = draw(st.lists(st.lists(ORDERS, max_size=12), max_size=6))
     numbers = iter(range(1000))
     pages = [[order(next(numbers), *each) for each in page] for page in pages]
-    left_out = draw(st.sets(st.sampled_from(range(6)), max_size=3))
+    again = draw(st.sets(st.sampled_from(range(6)), max_size=3))
     ranks = draw(st.permutations(range(len(pages))))
-    return pages, [-1 if place in left_out else rank for place, rank in enumerate(ranks)]
+    return pages, list(ranks), [place in again for place in range(len(pages))]
 
 
 #: Orders of a piece, of a run, of a block and of a part; and on how many threads they come.
@@ -88,21 +88,21 @@ STRAYS = [[order(0, None)], [order(1, None)], [order(2, None), order(3, "a")]]
 
 
 @given(listing=listings(), shape=SHAPES)
-@example(listing=(TWICE_ON_A_PAGE, [0]), shape=(5, 5, 5, 5, 1))
-@example(listing=(TWICE_ON_A_PAGE, [0]), shape=(1, 1, 1, 1, 1))
-@example(listing=(FULL_RUN_AND_STRAY, [0, 1]), shape=(5, 1, 1, 1, 1))
-@example(listing=(STRAYS, [1, 0, -1]), shape=(5, 1, 1, 1, 1))
-@example(listing=([], []), shape=(1, 1, 1, 1, 1))
+@example(listing=(TWICE_ON_A_PAGE, [0], [False]), shape=(5, 5, 5, 5, 1))
+@example(listing=(TWICE_ON_A_PAGE, [0], [False]), shape=(1, 1, 1, 1, 1))
+@example(listing=(FULL_RUN_AND_STRAY, [0, 1], [False, False]), shape=(5, 1, 1, 1, 1))
+@example(listing=(STRAYS, [1, 0, 2], [False, False, True]), shape=(5, 1, 1, 1, 1))
+@example(listing=([], [], []), shape=(1, 1, 1, 1, 1))
 def test_its_parts_are_what_memory_makes_of_the_same_pages(tmp_path_factory, listing, shape):
-    (pages, ranks), (piece, run, block, size, threads) = listing, shape
+    (pages, *marks), (piece, run, block, size, threads) = listing, shape
     batches = flatten(pages, piece)
-    tables, dropped = expected(batches, ranks)
+    tables, dropped = expected(batches, *marks)
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(threads) as pool:
         patch.setattr(spill, "_RUN", run)
         patch.setattr(runs, "_BLOCK", block)
         spilled = Spill(tmp_path_factory.mktemp("spill"))
         list(pool.map(lambda page: add(spilled, batches[page], page), range(len(pages))))
-        assert spilled.settle(ranks) == dropped
+        assert spilled.settle(*marks) == dropped
         parts = parts_of(spilled, size)
     assert_same(parts, tables)
     assert spilled.orders == len(tables["orders"])
@@ -120,15 +120,15 @@ def add(spilled, batches, page):
     listing=listings(), firsts=st.lists(st.tuples(st.sampled_from([*DAYS[1:], None]), st.text()))
 )
 def test_it_is_cut_at_any_keys(tmp_path_factory, listing, firsts):
-    pages, ranks = listing
+    pages, *marks = listing
     keys = sorted({key_of(*each) for each in firsts}, key=in_sequence)
     spilled = Spill(tmp_path_factory.mktemp("spill"))
     batches = flatten(pages, 5)
     for page, each in enumerate(batches):
         add(spilled, each, page)
-    spilled.settle(ranks)
+    spilled.settle(*marks)
     parts = [assemble(*each)[0] for each in spilled.between(keys)]
-    assert_same(parts, expected(batches, ranks)[0])
+    assert_same(parts, expected(batches, *marks)[0])
     for part, first, end in zip(parts, [None, *keys], [*keys, None], strict=True):
         orders = part["orders"].select(["created_date", "id"]).to_pylist()
         found = [in_sequence(key_of(each["created_date"], each["id"])) for each in orders]

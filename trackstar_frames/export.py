@@ -38,6 +38,7 @@ def export_orders(
     workers: int = 8,
     refresh: bool = False,
     offline: bool = False,
+    verify: bool = False,
     progress: bool | None = None,
     pii: str = "keep",
     extra_params: Mapping[str, Any] | None = None,
@@ -69,7 +70,7 @@ def export_orders(
         As for `fetch_orders_df`.
     refresh
         Begin anew, though an export that broke could be resumed.
-    offline, progress, pii, extra_params, **filters
+    offline, verify, progress, pii, extra_params, **filters
         As for `fetch_orders_df`.
 
     Returns
@@ -114,6 +115,7 @@ def export_orders(
         workers=workers,
         refresh=refresh,
         offline=offline,
+        verify=verify,
         progress=progress,
         pii=pii,
         extra_params=extra_params,
@@ -138,7 +140,7 @@ def export(job: Job[T], *, begins: Mapping[str, Any] | None = None) -> T:
         What the snapshot tells of the sync that it begins, but for its counts.
     """
     with spilling(job, "export") as (reading, spill):
-        info = reading.info(duplicates=spill.settle(reading.ranks()))
+        info = reading.info(duplicates=spill.settle(reading.ranks(), reading.repeats()))
         if begins is not None:
             info["sync"] = {**begins, "new": spill.orders, "changed": 0, "unchanged": 0}
         return job.place(info, partial(_fill, spill))

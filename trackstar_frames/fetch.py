@@ -33,6 +33,7 @@ def fetch_orders_df(
     workers: int = 8,
     refresh: bool = False,
     offline: bool = False,
+    verify: bool = False,
     progress: bool | None = None,
     pii: str = "keep",
     extra_params: Mapping[str, Any] | None = None,
@@ -65,6 +66,10 @@ def fetch_orders_df(
         Ask the server again, whatever is on disk.
     offline
         Read from disk only.
+    verify
+        Read every part of several pages until two readings in a row are the same, page by page,
+        or raise. It makes sure of servers whose cursors are positions, where what comes or goes
+        during the fetch shifts what follows; see Notes.
     progress
         Show a bar; None shows it in terminals and notebooks only.
     pii
@@ -111,6 +116,23 @@ def fetch_orders_df(
     SnapshotError
         If the snapshot cannot be written.
 
+    Warns
+    -----
+    UserWarning
+        If orders do not match the filters, or the server cannot be asked for what has changed
+        while it was read.
+
+    Notes
+    -----
+    An order that exists, and matches the filters, from the first request to the last one is in
+    the result, if the server's cursors are keys, such as the id of the last order: a last request
+    asks for what has changed meanwhile, by ``trackstar_updated_date`` or ``updated_date``, and an
+    order that moved in the listing is found there. A fetch of one page, or in windows of
+    ``created_date`` of one page each, needs no such request. With `limit` or ``ids`` there is none.
+    Where cursors are positions, an order may be missed if others come or go during the fetch,
+    unless `verify`. If the server counts more orders than it gave, it is asked once more, and
+    then the fetch raises.
+
     See Also
     --------
     fetch_orders : The same with line items, shipments and packages.
@@ -131,6 +153,7 @@ def fetch_orders_df(
         workers=workers,
         refresh=refresh,
         offline=offline,
+        verify=verify,
         progress=progress,
         pii=pii,
         extra_params=extra_params,
@@ -149,6 +172,7 @@ def fetch_orders(
     workers: int = 8,
     refresh: bool = False,
     offline: bool = False,
+    verify: bool = False,
     progress: bool | None = None,
     pii: str = "keep",
     extra_params: Mapping[str, Any] | None = None,
@@ -164,8 +188,8 @@ def fetch_orders(
         Whom to ask: one, or several. This and all below is as for `fetch_orders_df`.
     page_size, limit, workers
         Orders of one request, orders in all, and cursor chains side by side.
-    refresh, offline
-        Ask the server again, or the disk only.
+    refresh, offline, verify
+        Ask the server again, or the disk only; or read until two readings agree.
     progress
         Show a bar; None shows it in terminals and notebooks only.
     pii
@@ -214,6 +238,7 @@ def fetch_orders(
         workers=workers,
         refresh=refresh,
         offline=offline,
+        verify=verify,
         progress=progress,
         pii=pii,
         extra_params=extra_params,

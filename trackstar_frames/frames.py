@@ -278,6 +278,7 @@ def make_info(**known: Any) -> dict[str, Any]:
         "connection": None,
         "began": None,
         "fetched_at": None,
+        "server_time": None,
         "pages": 0,
         "requests": 0,
         "from_cache": 0,
@@ -285,5 +286,6 @@ def make_info(**known: Any) -> dict[str, Any]:
         "duplicates": 0,
         "pii": "keep",
         "complete": True,
+        "verified": False,
         **known,
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 from trackstar_frames.plain import counted, plain
 
-__all__ = ["summary", "told", "warn_of_failed"]
+__all__ = ["summary", "told", "warn", "warn_of_failed"]
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -62,6 +62,11 @@ def warn_of_failed(info: Mapping[str, Any]) -> None:
         f"the same export or sync asks for them again",
         stacklevel=_level_outside(),
     )
+
+
+def warn(message: str) -> None:
+    """Warn whoever called this package."""
+    warnings.warn(plain(message), stacklevel=_level_outside())
 
 
 def _freshness(info: Mapping[str, Any]) -> str:

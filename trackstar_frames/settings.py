@@ -92,6 +92,7 @@ FETCH_OPTIONS: Mapping[str, Option] = MappingProxyType(
             Option("workers", 8, "Cursor chains that are read side by side, 1 to 32."),
             Option("refresh", False, "Ask the server again, whatever is on disk."),
             Option("offline", False, "Read from disk only; what is not there raises."),
+            Option("verify", False, "Read until two readings agree, or raise."),
             Option("progress", None, "A bar; None shows one in terminals and notebooks only."),
             Option("pii", "keep", "What becomes of personal data: keep, drop or hash."),
             Option("extra_params", {}, "Query parameters that the filters do not know."),

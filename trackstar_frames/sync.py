@@ -48,6 +48,7 @@ def sync_orders(
     workers: int = 8,
     refresh: bool = False,
     offline: bool = False,
+    verify: bool = False,
     progress: bool | None = None,
     pii: str = "keep",
     extra_params: Mapping[str, Any] | None = None,
@@ -85,7 +86,7 @@ def sync_orders(
         As for `export_orders`.
     refresh
         Begin anew, though a sync that broke could be resumed.
-    offline, progress, pii, extra_params
+    offline, verify, progress, pii, extra_params
         As for `export_orders`; `pii` and `extra_params` the same on every call.
     **filters
         Only on what never changes: created_date, warehouse_customer_id, type, order_number,
@@ -133,6 +134,7 @@ def sync_orders(
         workers=workers,
         refresh=refresh,
         offline=offline,
+        verify=verify,
         progress=progress,
         pii=pii,
         extra_params=extra_params,
@@ -211,7 +213,7 @@ def _go_on(job: Job[T], overlap: float, base: Base, stamps: tuple[str, ...]) -> 
     ]
     changes = replace(job.question, queries=queries or job.question.queries)
     with spilling(replace(job, question=changes), f"sync of {base.name}") as (reading, spill):
-        info = reading.info(duplicates=spill.settle(reading.ranks()))
+        info = reading.info(duplicates=spill.settle(reading.ranks(), reading.repeats()))
         told = _told(stamps, min(since.values(), default=None), overlap, base.name)
         return job.place(info, Upsert(base, spill, told).fill)
 

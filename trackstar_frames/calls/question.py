@@ -16,6 +16,7 @@ from trackstar_frames.errors import SettingsError
 from trackstar_frames.filters import MAX_LIST, encode, is_list
 from trackstar_frames.listing.pages import MAX_PAGE
 from trackstar_frames.settings import check_source, flag, whole
+from trackstar_frames.tables.contradictions import expected
 
 __all__ = ["MAX_WORKERS", "Question"]
 
@@ -31,19 +32,23 @@ class Question:
     ----------
     queries : list of dict
         The parameters of each listing.
+    expected : dict
+        The filters as parameters, which the orders have to match.
     told : dict
         What the frames tell of it: filters, extra_params, limit, pii, question (a hash of
         all that decides which orders come, and how they look).
-    page_size, workers, refresh, offline, progress
+    page_size, workers, refresh, offline, verify, progress
         As for `fetch_orders`.
     """
 
     queries: list[dict[str, str]]
+    expected: dict[str, list[str]]
     told: dict[str, Any]
     page_size: int = MAX_PAGE
     workers: int = 8
     refresh: bool = False
     offline: bool = False
+    verify: bool = False
     progress: bool | None = None
 
     @classmethod
@@ -58,6 +63,7 @@ class Question:
         workers: int,
         refresh: bool,
         offline: bool,
+        verify: bool,
         progress: bool | None,
         pii: str,
         extra_params: Mapping[str, Any] | None,
@@ -90,6 +96,7 @@ class Question:
         check_source(
             refresh=refresh, offline=offline, cache=client is None or client.settings.cache
         )
+        _check_verify(flag("verify", verify), limit=limit, offline=offline)
         key = pii_key(pii)
         asked = {name: list(each) if is_list(each) else each for name, each in filters.items()}
         queries = encode(asked, extra_params)
@@ -97,11 +104,13 @@ class Question:
         told |= {"limit": limit, "question": _hash([queries, limit, pii], key)}
         return cls(
             queries=queries,
+            expected=expected(queries),
             told=told,
             page_size=page_size,
             workers=workers,
             refresh=refresh,
             offline=offline,
+            verify=verify,
             progress=progress,
         )
 
@@ -127,6 +136,19 @@ class Question:
     def hides(self) -> bool:
         """Whether personal data are hidden, so that no answer may be kept on disk."""
         return self.pii != "keep"
+
+
+def _check_verify(verify: bool, *, limit: int | None, offline: bool) -> None:  # noqa: FBT001
+    if verify and offline:
+        raise SettingsError(
+            "verify=True reads from the server until two readings agree, and offline=True asks the "
+            "disk only; leave one out"
+        )
+    if verify and limit is not None:
+        raise SettingsError(
+            "verify=True makes sure that no order is missing, and limit=... leaves orders out; "
+            "leave one out"
+        )
 
 
 def _hash(asked: list[Any], key: Masked | None) -> str:

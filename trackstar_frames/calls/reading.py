@@ -5,29 +5,37 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from trackstar_frames.calls.progress import Progress, Share, progress
 from trackstar_frames.calls.question import Question
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.credentials import Masked, pii_key
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
-from trackstar_frames.flatten import Batch, Flattener
+from trackstar_frames.flatten import BATCH, Batch, Flattener, batch_schema
 from trackstar_frames.frames import OrderFrames, make_info
-from trackstar_frames.listing.chains import Listing, Place
+from trackstar_frames.listing.chains import Listing, Place, Reader
 from trackstar_frames.listing.crew import Crew
 from trackstar_frames.listing.pages import Page, walk
 from trackstar_frames.net.session import Watch
 from trackstar_frames.plain import counted
+from trackstar_frames.provenance import warn
 from trackstar_frames.tables.assemble import assemble
+from trackstar_frames.tables.contradictions import contradictions
 from trackstar_frames.tables.dtypes import DtypeBackend
 from trackstar_frames.tables.personal import hide
 
 __all__ = ["Reading", "broken"]
+
+_STAMPS = "trackstar_updated_date", "updated_date"
 
 
 class Reading:
@@ -53,9 +61,14 @@ class Reading:
         self._client: TrackstarClient | None = None
         # The server's first orders are those of one chain, read in its order.
         self._listing = Listing(
-            question.queries, divides=question.limit is None, page_size=question.page_size
+            question.queries,
+            divides=question.limit is None,
+            page_size=question.page_size,
+            is_whole=question.limit is None,
+            verifies=question.verify,
         )
         self._taken: list[_Taken] = []
+        self._seen = _Seen()
         self._lock = threading.Lock()
         self._requests = 0
         self._began = math.inf
@@ -97,6 +110,11 @@ class Reading:
             # Outside of the try: a fault of the flattening itself cannot be resumed from.
             for page in self._taken:
                 page.batches.result()
+        if error is None and self._seen.contrary:
+            warn(
+                f"{counted(self._seen.contrary, 'order')} that the server gave do not match the "
+                f"filters; they are kept, and .problems tells which they are"
+            )
         return error
 
     @property
@@ -110,27 +128,34 @@ class Reading:
         return sum(page.orders for page in self._taken)
 
     def ranks(self) -> list[int]:
-        """Give the rank of each page by the server's sequence; -1 if its orders come again."""
+        """Give the rank of each page by the server's sequence."""
         places = [page.place for page in self._taken]
         ranks = {place: rank for rank, place in enumerate(sorted(places))}
-        comes_again = self._listing.comes_again
-        return [-1 if comes_again(place) else ranks[place] for place in places]
+        return [ranks[place] for place in places]
+
+    def repeats(self) -> list[bool]:
+        """Tell of each page whether its orders are expected to be on others, too."""
+        return [self._listing.comes_again(page.place) for page in self._taken]
 
     def info(self, *, duplicates: int, complete: bool = True) -> dict[str, Any]:
         """Tell where the orders come from."""
         taken = self._wanted() if complete else self._taken
-        fetched_at = min((page.fetched_at for page in taken), default=None)
+        fetched_at = min((page.fetched_at for page in self._taken), default=None)
+        server_times = [page.server_time for page in self._taken]
+        server_time = min((each for each in server_times if each is not None), default=None)
         told, client = self._question.told, self._client
         return make_info(
             **{**told, "question": client and client.identify(told["question"])},
             connection=client and client.connection,
             began=datetime.fromtimestamp(self._began, UTC).isoformat(),
             fetched_at=fetched_at and fetched_at.isoformat(),
+            server_time=server_time and server_time.isoformat(),
             pages=len(taken),
             requests=self._requests,
             from_cache=sum(page.from_cache for page in taken),
             duplicates=duplicates,
             complete=complete,
+            verified=complete and self._question.verify,
         )
 
     def _read(self, client: TrackstarClient, bar: Progress | Share, flattener: Flattener) -> None:
@@ -145,20 +170,35 @@ class Reading:
             store=not question.hides,
             watch=_Watch(bar, crew),
         )
-        self._listing.read(walk_one, partial(self._take, bar, flattener), crew, bar.expect)
+        reader = Reader(walk_one, partial(self._take, bar, flattener), crew)
+        self._listing.read(reader, bar.expect)
+        for page in self._taken:
+            page.batches.result()  # until all are flattened, it is not known which stamps they have
+        if not self._listing.close(reader, self._seen.ways()) and not question.verify:
+            warn(
+                "the server cannot be asked for what has changed (it knows neither "
+                "trackstar_updated_date nor updated_date as a filter), so an order that changed "
+                "while the pages were read may be missing; verify=True makes sure"
+            )
 
     def _take(self, bar: Progress | Share, flattener: Flattener, place: Place, page: Page) -> bool:
         orders = page.raw_orders[: self._left]
         with self._lock:
             number = len(self._taken)
-            taken = _Taken(place, len(orders), page.from_cache, page.fetched_at)
+            taken = _Taken(place, len(orders), page.from_cache, page.fetched_at, page.server_time)
             self._taken.append(taken)
+        self._seen.meet(number, page.beside)
         taken.batches = flattener.add(orders, number)
-        bar.add(len(orders))
+        bar.add(0 if self._listing.comes_again(place) else len(orders))
         return self._left != 0
 
-    def _keep(self, batch: Batch, number: int) -> Any:  # noqa: ARG002  (others keep it elsewhere)
+    def _keep(self, batch: Batch, number: int) -> Any:
         """Keep a batch of the page of this number; on a thread that flattens."""
+        contrary = contradictions(self._question.expected, batch["orders"])
+        self._seen.count(batch["orders"], contrary)
+        if more := [each for each in (contrary, self._seen.beside(number)) if len(each)]:
+            problems = pa.concat_tables([batch["problems"], *more]).sort_by(BATCH)
+            batch = {**batch, "problems": problems}
         return hide(batch, self._question.pii, self._key)
 
     @property
@@ -170,11 +210,14 @@ class Reading:
         return [page for page in self._taken if not self._listing.comes_again(page.place)]
 
     def _frames(self, *, complete: bool) -> OrderFrames:
-        wanted = self._wanted() if complete else self._taken
-        taken = sorted(wanted, key=lambda page: page.place)
-        # Once an error has been given out, it can be resumed more than once.
-        batches = [batch for page in taken for batch in page.batches.result()]
-        tables, duplicates = assemble([dict(each) for each in batches] if self._broke else batches)
+        taken = sorted(self._taken, key=lambda page: page.place)
+        batches, repeats = [], []
+        for page in taken:
+            batches += page.batches.result()
+            repeats += [self._listing.comes_again(page.place)] * len(page.batches.result())
+        if self._broke:  # once an error has been given out, it can be resumed more than once
+            batches = [dict(each) for each in batches]
+        tables, duplicates = assemble(batches, repeats=repeats)
         info = self.info(duplicates=duplicates, complete=complete)
         return OrderFrames(tables, info, dtype_backend=self._dtype_backend)
 
@@ -217,7 +260,52 @@ class _Taken:
     orders: int
     from_cache: bool
     fetched_at: datetime
+    server_time: datetime | None
     batches: Future[list[Any]] = field(default_factory=_nothing)
+
+
+class _Seen:
+    """What the answers of a fetch hold, counted on the threads that read and flatten them."""
+
+    def __init__(self) -> None:
+        self.contrary = 0
+        self._stamped = dict.fromkeys(_STAMPS, 0)
+        self._members: set[str] = set()
+        self._beside: dict[int, dict[str, str]] = {}
+        self._lock = threading.Lock()
+
+    def meet(self, number: int, beside: Mapping[str, str]) -> None:
+        """Note what a page has beside its orders, the first time that a member is met."""
+        with self._lock:
+            new = {name: text for name, text in beside.items() if name not in self._members}
+            self._members |= new.keys()
+            self._beside[number] = new
+
+    def beside(self, number: int) -> pa.Table:
+        """Give what was new beside the orders of a page, once, as problems of no order."""
+        with self._lock:
+            new = self._beside.pop(number, {})
+        rows = [
+            {"path": name, "value": text, "message": "unknown, and beside the orders of an answer"}
+            for name, text in new.items()
+        ]
+        return pa.Table.from_pylist(rows, schema=batch_schema("problems"))
+
+    def count(self, orders: pa.Table, contrary: pa.Table) -> None:
+        """Count the orders of a batch that have each stamp, and those that match no filter."""
+        with self._lock:
+            self.contrary += pc.count_distinct(contrary[BATCH]).as_py()
+            for stamp in _STAMPS:
+                self._stamped[stamp] += len(orders) - orders[stamp].null_count
+
+    def ways(self) -> list[tuple[str, ...]]:
+        """List by which stamps to ask for what changes, the best way first.
+
+        By all that any order has: the one that is missing may have only one of them. A server
+        may not know each as a filter.
+        """
+        known = tuple(stamp for stamp in _STAMPS if self._stamped[stamp])
+        return [known, *((stamp,) for stamp in known if len(known) > 1)] if known else []
 
 
 class _Watch(Watch):

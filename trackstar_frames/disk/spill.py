@@ -20,7 +20,7 @@ from trackstar_frames.disk.manifest import Key
 from trackstar_frames.disk.runs import LAST, MET, Run, microseconds
 from trackstar_frames.flatten import Batch, batch_schema
 from trackstar_frames.schema import TABLES
-from trackstar_frames.tables.assemble import sort
+from trackstar_frames.tables.assemble import new_strays, sort
 from trackstar_frames.tables.joining import Numbers
 from trackstar_frames.tables.memory import give_back
 
@@ -60,7 +60,7 @@ class Spill:
             full, self._held = self._held, []
         self._write(full)
 
-    def settle(self, ranks: Sequence[int]) -> int:
+    def settle(self, ranks: Sequence[int], repeats: Sequence[bool]) -> int:
         """Choose which orders to keep, once all are there.
 
         Of an order that is there more than once, the newest `updated_date` is kept; of equals,
@@ -69,7 +69,10 @@ class Spill:
         Parameters
         ----------
         ranks
-            The rank of each page; less than 0 leaves all that is on it out.
+            The rank of each page.
+        repeats
+            Tells of each page whether its orders are expected on others, too: those are no
+            duplicates, and its rows of no order are kept only if no other page has them.
 
         Returns
         -------
@@ -80,11 +83,11 @@ class Spill:
             rest, self._held = self._held, []
         if rest:
             self._write(rest)
-        self._arrivals.ranks = ranks
+        self._arrivals.ranks, self._arrivals.repeats = ranks, repeats
         hashes = []
         for run in self._runs:
-            met = run.columns("id", "created_date", MET)
-            run.kept = self._arrivals.ranks_of(met) >= 0
+            met = run.columns("id", "created_date")
+            run.kept = np.ones(len(met), bool)
             run.created = microseconds(met["created_date"], LAST)
             hashes.append(pd.util.hash_array(met["id"].to_numpy()))
         return self._drop_duplicates(hashes)
@@ -145,7 +148,8 @@ class Spill:
         )
         again, end = counts[group] > 1, 0
         best: dict[str, _Met] = {}
-        dropped = 0
+        expected: set[str] = set()
+        duplicates = 0
         for run in self._runs:
             first, end = end, end + len(run.kept)
             for met in self._describe(run, np.flatnonzero(again[first:end] & run.kept)):
@@ -153,31 +157,30 @@ class Spill:
                 if other is not met:
                     best[met.id], worse = (met, other) if other.value < met.value else (other, met)
                     worse.run.kept[worse.row] = False
-                    dropped += 1
-        return dropped
+                if not met.is_repeat:
+                    duplicates += met.id in expected
+                    expected.add(met.id)
+        return duplicates
 
     def _describe(self, run: Run, rows: Numbers) -> Iterator[_Met]:
         """Give what makes one of several orders of an id better than the others."""
         met = run.columns("id", "updated_date", MET).take(pa.array(rows))
         updated = microseconds(met["updated_date"], _FIRST)
-        values = zip(
-            updated.tolist(),
-            self._arrivals.ranks_of(met).tolist(),
-            met[MET].to_pylist(),
-            strict=True,
-        )
-        for key, value, row in zip(met["id"].to_pylist(), values, rows.tolist(), strict=True):
-            yield _Met(key, value, run, row)
+        ranks, repeats = self._arrivals.ranks_of(met), self._arrivals.repeats_of(met)
+        values = zip(updated.tolist(), ranks.tolist(), met[MET].to_pylist(), strict=True)
+        ids = met["id"].to_pylist()
+        for key, value, row, again in zip(ids, values, rows.tolist(), repeats, strict=True):
+            yield _Met(key, value, run, row, again)
 
     def _strays(self) -> Batch:
         """Give the rows of no order as a batch, in the sequence of their pages."""
         batch = {name: batch_schema(name).empty_table() for name in TABLES}
         if self._runs:
             rows = pa.concat_tables(run.strays() for run in self._runs)
-            ranks = self._arrivals.ranks_of(rows)
-            sequence = np.lexsort([rows[MET].to_numpy(), ranks])
-            chosen = rows.take(pa.array(sequence[ranks[sequence] >= 0]))
-            batch["problems"] = chosen.select(batch["problems"].column_names)
+            sequence = np.lexsort([rows[MET].to_numpy(), self._arrivals.ranks_of(rows)])
+            rows = rows.take(pa.array(sequence))
+            keep = new_strays(rows, self._arrivals.repeats_of(rows))
+            batch["problems"] = rows.filter(keep).select(batch["problems"].column_names)
         return batch
 
     def _key_at(self, place: int, created: Numbers) -> Key:
@@ -196,6 +199,7 @@ class _Met(NamedTuple):
     value: tuple[int, int, int]
     run: Run
     row: int
+    is_repeat: bool
 
 
 class _Arrivals:
@@ -203,6 +207,7 @@ class _Arrivals:
 
     def __init__(self) -> None:
         self.ranks: Sequence[int] = []
+        self.repeats: Sequence[bool] = []
         self._pages: list[int] = []
         self._starts: list[int] = []
         self._next = 0
@@ -221,7 +226,15 @@ class _Arrivals:
 
     def ranks_of(self, rows: pa.Table) -> Numbers:
         """Tell the rank of the page of each row."""
-        of_batch = np.array(self.ranks, np.int64)[np.array(self._pages, np.int64)]
-        batch = np.searchsorted(self._starts, rows[MET].to_numpy(), "right") - 1
-        ranks: Numbers = of_batch[batch]
+        ranks: Numbers = np.array(self.ranks, np.int64)[self._page_of(rows)]
         return ranks
+
+    def repeats_of(self, rows: pa.Table) -> list[bool]:
+        """Tell of each row whether its page repeats others."""
+        repeats: list[bool] = np.array(self.repeats, bool)[self._page_of(rows)].tolist()
+        return repeats
+
+    def _page_of(self, rows: pa.Table) -> Numbers:
+        batch = np.searchsorted(self._starts, rows[MET].to_numpy(), "right") - 1
+        pages: Numbers = np.array(self._pages, np.int64)[batch]
+        return pages

@@ -79,9 +79,13 @@ class Flattener:
             What an earlier page has failed with: to go on would be for nothing.
         """
         self._room.acquire()
-        if self._failed is not None:
-            self._failed.result()
-        page = self._threads.submit(self._flatten, orders, beside)
+        try:
+            if self._failed is not None:
+                self._failed.result()
+            page = self._threads.submit(self._flatten, orders, beside)
+        except BaseException:
+            self._room.release()  # others wait for it, and are to meet the same
+            raise
         page.add_done_callback(self._is_done)
         return page
 

@@ -1,21 +1,36 @@
-"""Many cursor chains side by side: a whole question, part by part, and how far each was read."""
+"""Many cursor chains side by side: a whole question, part by part, and how far each was read.
+
+What a listing promises depends on the server's cursors. Where they are keys, an order that is
+there all the time is met, unless it changes and so moves from a page that is still to be read to
+one that was read: a closing request for what has changed since the first page finds it. Where
+cursors are positions, what comes or goes before the cursor shifts all that follow it, and the
+orders that are lost were never changed; then only another reading with the same pages shows
+that nothing was lost.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from math import ceil
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 import msgspec
 
+from trackstar_frames.errors import ApiError, OfflineMissError, ResponseError
 from trackstar_frames.listing.crew import Crew
 from trackstar_frames.listing.pages import Page
 from trackstar_frames.listing.windows import Sample, Window
+from trackstar_frames.plain import counted
 
-__all__ = ["Listing", "Place", "Walk"]
+__all__ = ["Listing", "Place", "Reader", "Walk"]
+
+_log = logging.getLogger("trackstar_frames")
 
 #: Where a page is: its chain's way down from the whole question, and its number in the chain.
 Place = tuple[tuple[int, ...], int]
@@ -30,14 +45,62 @@ _CROWDED = 1 / 4
 _WORTH = 2  # pages; a part for less costs more than it brings
 _TELLING = 0.02  # a share of a page that is no chance
 
+#: How a server answers a cursor that it does not know any more.
+_DEAD = (400, 404, 410, 422)
+
+#: The answer to a filter that the server does not know.
+_INVALID = 422
+
+#: Readings of one chain of which two in a row must agree.
+_READINGS = 5
+
+#: Times that a chain of changes is divided, until each part is one page.
+_DEEPEST = 12
+
+#: How far before the first page changes are asked for, by stamp. A change is stamped a little
+#: before it can be read; and `updated_date` is the source's stamp, of which Trackstar makes its
+#: copy hourly.
+_MARGIN = MappingProxyType(
+    {"trackstar_updated_date": timedelta(minutes=5), "updated_date": timedelta(hours=2)}
+)
+
+#: How much farther, where the server does not tell its own time.
+_UNSURE = timedelta(minutes=10)
+
+_SECOND = timedelta(seconds=1)
+
 
 class Walk(Protocol):
     """`pages.walk`, all but settled."""
 
     def __call__(
-        self, params: dict[str, str], *, page_token: str | None, chain: float | None
+        self,
+        params: dict[str, str],
+        *,
+        page_token: str | None,
+        before: int | None,
+        chain: float | None,
+        anew: bool,
     ) -> Iterator[Page]:
         """Read one chain from a token on."""
+
+
+class Reader(NamedTuple):
+    """What reads the chains of a listing, and takes their pages.
+
+    Attributes
+    ----------
+    walk : Walk
+        Reads one chain.
+    take : callable
+        Is given every page, on the thread that has read it; tells whether more are wanted.
+    crew : Crew
+        Does the work.
+    """
+
+    walk: Walk
+    take: Callable[[Place, Page], bool]
+    crew: Crew
 
 
 class Listing:
@@ -51,6 +114,15 @@ class Listing:
         Whether listings that are bounded in `created_date` are read in parts.
     page_size
         Orders of one page.
+    is_whole
+        Whether all orders are wanted. Else nothing is made sure of beyond the last one.
+    verifies
+        Whether chains of several pages are read until two readings agree.
+
+    Attributes
+    ----------
+    restarts : int
+        How many chains were begun anew, as the server did not know their cursor any more.
 
     Notes
     -----
@@ -58,62 +130,265 @@ class Listing:
     first page of every part is read, and parts that are crowded are divided; what their first
     pages held comes again in their parts. At last every part is read to its end. So the
     requests depend on the question and on the answers alone, not on who is faster.
+
+    One page is of one moment. So is a window of one page, as `created_date` never changes: an
+    order belongs to one window whatever else of it changes. Only chains of several pages can
+    lose an order, and only those are closed and verified.
     """
 
-    def __init__(self, queries: list[dict[str, str]], *, divides: bool, page_size: int) -> None:
-        self._roots = [_Chain((n,), Window.of(query)) for n, query in enumerate(queries)]
+    def __init__(
+        self,
+        queries: list[dict[str, str]],
+        *,
+        divides: bool,
+        page_size: int,
+        is_whole: bool = True,
+        verifies: bool = False,
+    ) -> None:
+        self._roots = [
+            _Chain((n,), Window.of(query), keeps_digests=verifies)
+            for n, query in enumerate(queries)
+        ]
         self._divides = divides
         self._page_size = page_size
+        self._is_whole = is_whole
+        self._verifies = verifies
         self._divided: set[tuple[int, ...]] = set()
+        self._again: set[Place] = set()
+        self._changes: dict[tuple[int, str], _Chain] = {}
         self._is_enough = False
+        self._has_asked = False
+        self.restarts = 0
 
     def read(
         self,
-        walk: Walk,
-        take: Callable[[Place, Page], bool],
-        crew: Crew,
+        reader: Reader,
         tell: Callable[[int], object] = bool,
     ) -> None:
         """Read what is left.
 
         Parameters
         ----------
-        walk
-            Reads one chain.
-        take
-            Is given every page, on the thread that has read it; tells whether more are wanted.
-        crew
-            Does the work.
+        reader
+            Reads and takes pages.
         tell
             Is told about how many pages are to come, as soon and as far as that is known.
         """
-
-        def follow(chain: _Chain, pages: int | None = None) -> None:
-            if not (chain.has_ended or self._is_enough):
-                head = self._roots[0]
-                rest = walk(chain.window.params, page_token=chain.token, chain=head.expires)
-                for page in islice(rest, pages):
-                    self._is_enough = not take((chain.path, chain.pages), page)
-                    chain.has_read(page, head.answered or page.fetched_at)
-                    if self._is_enough:
-                        return
-                    crew.wait(0)  # without a rate limit there may be no other wait to stop at
-
-        def begin(chain: _Chain) -> None:
-            if not chain.pages:
-                follow(chain, pages=1)
-
+        do, begin = reader.crew.do, partial(self._begin, reader)
         if len(self._roots) > 1:
             tell(sum(not root.has_ended for root in self._roots))
-        crew.do(begin, self._roots[:1])
-        parts = self._plan(partial(crew.do, begin)) if self._divides else self._roots
+        do(begin, self._roots[:1])
+        parts = self._plan(partial(do, begin)) if self._divides else self._roots
         if all(part.is_known for part in parts):
             tell(sum(part.left(self._page_size) for part in parts))
-        crew.do(follow, parts)
+        do(partial(self._follow, reader), parts)
+        if self._is_whole:
+            do(partial(self._make_sure, reader), parts)
+            do(partial(self._recount, reader), [root for root in self._roots if root.children])
+
+    def close(
+        self,
+        reader: Reader,
+        ways: Sequence[Sequence[str]],
+    ) -> bool:
+        """Read what has changed since the first page, so that no order that moved is missing.
+
+        Parameters
+        ----------
+        reader
+            Reads and takes pages.
+        ways
+            By which stamps, the best way first: a server may not know one of them.
+
+        Returns
+        -------
+        bool
+            Whether it could be asked for; False if the server knows no such filter.
+        """
+        numbers = [n for n, root in enumerate(self._roots) if self._may_have_lost(root)]
+        if not numbers:
+            return True
+        missed = None
+        for stamps in ways:
+            changes = [self._since(number, stamp) for number in numbers for stamp in stamps]
+            reader.crew.do(partial(self._read_changes, reader), changes)
+            refusals = [each.refusal for each in changes if each.refusal is not None]
+            if not refusals:
+                return True
+            missed = next((each for each in refusals if isinstance(each, OfflineMissError)), missed)
+        if missed is not None:
+            raise missed
+        return not ways
 
     def comes_again(self, place: Place) -> bool:
-        """Tell whether the orders of a page come again, in the parts of its chain."""
-        return place[0] in self._divided
+        """Tell whether a page is beside the one reading of every part.
+
+        It is the first one of a chain that was divided, of another reading, or of the changes:
+        what it holds counts, but is expected to be elsewhere too.
+        """
+        path, _ = place
+        return path in self._divided or path[0] >= len(self._roots) or place in self._again
+
+    def _begin(self, reader: Reader, chain: _Chain) -> None:
+        if not chain.pages:
+            self._follow(reader, chain, pages=1)
+
+    def _follow(
+        self,
+        reader: Reader,
+        chain: _Chain,
+        pages: int | None = None,
+    ) -> None:
+        """Read a chain to its end, or so many pages of it; once more if its cursor has died."""
+        try:
+            self._go_on(reader, chain, pages)
+        except ApiError as error:
+            if error.status not in _DEAD or chain.token is None or chain.has_begun_anew:
+                raise
+            _log.warning(
+                "the server does not know the cursor of page %s any more (%s); this part of the "
+                "listing is read anew from its first page",
+                f"{chain.pages + 1:,}",
+                error,
+            )
+            chain.has_begun_anew = True
+            self.restarts += 1
+            self._read_again(reader, chain)
+
+    def _read_again(self, reader: Reader, chain: _Chain) -> None:
+        """Read a chain once more from its first page, past the disk; it is this that counts."""
+        self._again |= {(chain.path, number) for number in range(chain.start, chain.pages)}
+        chain.start_over()
+        self._go_on(reader, chain, None)
+
+    def _compare(self, reader: Reader, chain: _Chain) -> None:
+        """Read a chain again until two readings in a row agree, page by page.
+
+        What is lost by one reading was shifted by an order before it that came, changed or went,
+        and that the next reading cannot find where it was. Pages that are as before are not taken
+        twice.
+
+        Raises
+        ------
+        ResponseError
+            If no two readings agree.
+        """
+        for _ in range(_READINGS - 1):
+            chain.start_over()
+            first = chain.pages
+            self._go_on(reader, chain, None)
+            self._again |= {(chain.path, number) for number in range(first, chain.pages)}
+            if chain.agrees:
+                return
+        raise ResponseError(
+            f"the listing changes faster than it can be read: no two of {_READINGS} readings of "
+            f"{counted(chain.length, 'page')} agree; bound created_date more narrowly, as a window "
+            f"of one page cannot change while it is read, or ask without verify",
+            retryable=True,
+        )
+
+    def _go_on(
+        self,
+        reader: Reader,
+        chain: _Chain,
+        pages: int | None,
+    ) -> None:
+        if chain.has_ended or self._is_enough:
+            return
+        head = self._roots[0]
+        rest = reader.walk(
+            chain.window.params,
+            page_token=chain.token,
+            before=chain.orders,
+            chain=head.expires,
+            anew=chain.is_anew,
+        )
+        for page in islice(rest, pages):
+            self._has_asked |= not page.from_cache
+            if not chain.has_had(page):
+                self._is_enough = not reader.take((chain.path, chain.pages), page)
+            chain.has_read(page, head.answered or page.fetched_at)
+            if self._is_enough:
+                return
+            reader.crew.wait(0)  # without a rate limit there may be no other wait to stop at
+
+    def _make_sure(self, reader: Reader, chain: _Chain) -> None:
+        """Read a chain again until it is sure, as far as it should be, that it is whole.
+
+        Raises
+        ------
+        ResponseError
+            If that does not come.
+        """
+        if chain.lacks(chain.orders):
+            self._read_again(reader, chain)
+            if chain.lacks(chain.orders):
+                raise _too_few(chain, chain.orders)
+        if self._verifies and not chain.is_one_page:
+            self._compare(reader, chain)
+
+    def _recount(self, reader: Reader, root: _Chain) -> None:
+        """Make sure that the parts of a listing have as many orders as the server counts in it.
+
+        Raises
+        ------
+        ResponseError
+            If it still counts more when it is asked again: some may have gone meanwhile.
+        """
+        given = sum(leaf.orders for leaf in root.leaves)
+        if root.lacks(given):
+            root.start_over()
+            self._go_on(reader, root, pages=1)
+            if root.lacks(given):
+                raise _too_few(root, given)
+
+    def _may_have_lost(self, root: _Chain) -> bool:
+        """Tell whether an order may have moved past the reading of a listing."""
+        is_fixed = "ids" in root.window.params
+        return self._is_whole and not is_fixed and not all(leaf.is_one_page for leaf in root.leaves)
+
+    def _since(self, number: int, stamp: str) -> _Chain:
+        """Give the chain of what has changed in a listing since the first page of all."""
+        if (number, stamp) not in self._changes:
+            place = len(self._roots) * (1 + list(_MARGIN).index(stamp)) + number
+            params = _narrowed(self._roots[number].window.params, stamp, self._began(stamp))
+            chain = _Chain((place,), Window.of(params), is_of_changes=True)
+            # What is on disk is older than a page that the server gave just now.
+            chain.is_anew = self._has_asked
+            self._changes[number, stamp] = chain
+        return self._changes[number, stamp]
+
+    def _began(self, stamp: str) -> datetime:
+        """Tell since when changes by a stamp matter, by the clock that sets it."""
+        head = self._roots[0]
+        began = head.server_time or (head.answered or datetime.now(UTC)) - _UNSURE
+        return began - _MARGIN[stamp]
+
+    def _read_changes(self, reader: Reader, chain: _Chain) -> None:
+        """Read changes in windows of one page each: an order that changes again cannot escape.
+
+        What has no `created_date` is in no window; so without bounds the chain itself is read to
+        its end, too.
+        """
+        chain.refusal = None
+        try:
+            self._begin(reader, chain)
+        except (ApiError, OfflineMissError) as error:
+            if error.status not in (_INVALID, None):
+                raise
+            chain.refusal = error
+            return
+        if chain.has_ended:
+            return
+        is_divided = len(chain.path) < _DEEPEST and chain.divide()
+        if not (is_divided and chain.window.is_bounded):
+            self._follow(reader, chain)
+        if not is_divided:
+            self._compare(reader, chain)
+        for child in chain.children:
+            self._read_changes(reader, child)
+            if child.refusal is not None:
+                raise child.refusal
 
     def _plan(self, begin: Callable[[list[_Chain]], None]) -> list[_Chain]:
         """Divide what is crowded, level by level, and give all parts, the largest first."""
@@ -132,28 +407,104 @@ class Listing:
         return sorted(parts, key=lambda part: -part.size)
 
 
-class _Chain:
-    """One cursor chain, and how far it has been read."""
+def _too_few(chain: _Chain, given: int) -> ResponseError:
+    return ResponseError(
+        f"the server counts {counted(chain.total or 0, 'order')} in a listing (its total_count), "
+        f"and gave {given:,} of them, twice; narrower filters, such as created_date, may show "
+        f"which are missing",
+        retryable=True,
+    )
 
-    def __init__(self, path: tuple[int, ...], window: Window, share: float = 0.0) -> None:
+
+def _narrowed(params: dict[str, str], stamp: str, since: datetime) -> dict[str, str]:
+    """Ask for what a listing has since a moment, by a parameter that it did not have before.
+
+    Else the answer could be the one on disk, from before.
+    """
+    is_new = f"{stamp}[gte]" not in params
+    bound = since if is_new else since - _SECOND
+    text = bound.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+    name = f"{stamp}[{'gte' if is_new else 'gt'}]"
+    return params | {name: max(params.get(name, text), text)}
+
+
+class _Chain:
+    """One cursor chain, and how far it has been read.
+
+    Parameters
+    ----------
+    path
+        Its way down from the whole question.
+    window
+        What it asks for.
+    share
+        How much of its parent's first page it had.
+    is_of_changes
+        Whether it is for changes: then it is divided until each part is one page.
+    keeps_digests
+        Whether its readings will be compared.
+    """
+
+    def __init__(
+        self,
+        path: tuple[int, ...],
+        window: Window,
+        share: float = 0.0,
+        *,
+        is_of_changes: bool = False,
+        keeps_digests: bool = False,
+    ) -> None:
         self.path = path
         self.window = window
-        self.pages = 0
-        self.token: str | None = None
+        self.share = share
         self.expires: float | None = None
         self.answered: datetime | None = None
+        self.server_time: datetime | None = None
+        #: How many pages were taken, and how many of them before this reading.
+        self.pages = self.start = 0
+        #: How many pages and orders this reading has had, and how many the server counts.
+        self.length = self.orders = 0
+        self.total: int | None = None
+        self.token: str | None = None
+        self.is_anew = self.has_begun_anew = False
+        #: Why changes could not be asked for.
+        self.refusal: ApiError | OfflineMissError | None = None
         #: How many orders it may hold.
         self.size = 0.0
         self.children: list[_Chain] = []
-        #: How much of its parent's first page it had.
-        self.share = share
         #: How many orders its first page had.
         self.first = 0
+        self._is_of_changes = is_of_changes
         self._sample: Sample | None = None
+        self._keeps_digests = keeps_digests or is_of_changes
+        self._digests: list[bytes] = []
+        self._earlier: list[bytes] = []
 
     @property
     def has_ended(self) -> bool:
-        return self.pages > 0 and self.token is None
+        return self.length > 0 and self.token is None
+
+    @property
+    def is_one_page(self) -> bool:
+        """Whether one page holds all of it, so that it is of one moment."""
+        return self.has_ended and self.length == 1
+
+    def lacks(self, orders: int) -> bool:
+        """Tell whether the server counts more orders in it than these."""
+        return self.total is not None and self.total > orders
+
+    @property
+    def agrees(self) -> bool:
+        """Whether this reading is the same as the one before, page by page."""
+        return self.has_ended and self._digests == self._earlier
+
+    @property
+    def leaves(self) -> Iterator[_Chain]:
+        """The chains that it was divided into; itself if it was not."""
+        if not self.children:
+            yield self
+        for child in self.children:
+            yield from child.leaves
 
     @property
     def is_known(self) -> bool:
@@ -164,30 +515,55 @@ class _Chain:
         """Tell about how many pages it still has."""
         return 0 if self.has_ended else max(1, ceil(self.size / page_size) - self.pages)
 
+    def start_over(self) -> None:
+        """Begin another reading."""
+        self.start, self.token, self.is_anew = self.pages, None, True
+        self.length = self.orders = 0
+        self.total = None
+        self._earlier, self._digests = self._digests, []
+
+    def has_had(self, page: Page) -> bool:
+        """Tell whether the reading before had the same page at this place."""
+        place = len(self._digests)
+        return place < len(self._earlier) and self._earlier[place] == _digest(page)
+
     def has_read(self, page: Page, answered: datetime) -> None:
         if not self.pages:
-            self.expires, self.answered = page.expires, page.fetched_at
-            self.first = len(page.raw_orders)
-            self.size = float(self.first)
-            if self.window.is_bounded and page.next_token is not None:
-                self._sample = Sample(self.window, _created(page), answered)
-                self.size = max(self.size, self._sample.size)
-        self.pages += 1
+            self._look_at(page, answered)
+        self.pages += not self.has_had(page)
+        self.length += 1
+        self.orders += len(page.raw_orders)
         self.token = page.next_token
+        if page.total_count is not None:
+            known = page.total_count if self.total is None else self.total
+            self.total = min(known, page.total_count)
+        if self._keeps_digests:
+            self._digests.append(_digest(page))
 
-    def divide(self, parts: float) -> bool:
-        """Divide the chain, if that can be and is worth it."""
-        if self._sample is not None and not self.children:
-            worth = self.size / (_WORTH * self.first)
-            # The first page of all may be all over the window: then the size is unknown.
-            if len(self.path) > 1 or worth > 1:
-                parts = min(parts, worth)
-            divided = self._sample.divide(ceil(parts))
-            if len(divided) > 1:
-                self.children = [
-                    _Chain((*self.path, n), window, share)
-                    for n, (window, share) in enumerate(divided)
-                ]
+    def divide(self, parts: float = _PARTS) -> bool:
+        """Divide the chain, if that can be and is worth it; for changes it always is."""
+        if self._sample is None or self.children:
+            return bool(self.children)
+        worth = self.size / (_WORTH * self.first)
+        if self._is_of_changes:
+            parts = min(max(2.0, 4 * worth), parts)
+        # The first page of all may be all over the window: then the size is unknown.
+        elif len(self.path) > 1 or worth > 1:
+            parts = min(parts, worth)
+        divided = self._sample.divide(ceil(parts))
+        if len(divided) > 1:
+            self.children = [
+                _Chain(
+                    (*self.path, n),
+                    window,
+                    share,
+                    is_of_changes=self._is_of_changes,
+                    keeps_digests=self._keeps_digests,
+                )
+                for n, (window, share) in enumerate(divided)
+            ]
+            for child in self.children:
+                child.is_anew = self.is_anew
         return bool(self.children)
 
     def compare_children(self) -> None:
@@ -199,6 +575,24 @@ class _Chain:
         for child in telling:
             if not child.has_ended:
                 child.size = total * child.share
+
+    def _look_at(self, page: Page, answered: datetime) -> None:
+        """Tell by the first page how old all are, and how many orders there may be."""
+        self.expires, self.answered = page.expires, page.fetched_at
+        self.server_time = page.server_time
+        self.first = len(page.raw_orders)
+        self.size = float(self.first)
+        is_dated = self.window.is_bounded or self._is_of_changes
+        if is_dated and page.next_token is not None:
+            self._sample = Sample(self.window, _created(page), answered)
+            self.size = max(self.size, self._sample.size)
+
+
+def _digest(page: Page) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for order in page.raw_orders:
+        digest.update(b"%d:%b" % (len(bytes(order)), bytes(order)))
+    return digest.digest()
 
 
 class _Dated(msgspec.Struct):

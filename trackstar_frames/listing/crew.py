@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar, copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -55,13 +54,14 @@ class Crew:
         """
         left = deque(things)
         over: SimpleQueue[BaseException | None] = SimpleQueue()
-        count = min(self._size, len(left))
+        threads: list[threading.Thread] = []
         try:
-            for _ in range(count):
+            for _ in range(min(self._size, len(left))):
                 run = partial(copy_context().run, self._work, task, left, over)
                 # As daemons, they do not keep a program alive that somebody has interrupted.
-                threading.Thread(target=run, daemon=True).start()
-            ends = [_get(over) for _ in range(count)]
+                threads.append(threading.Thread(target=run, daemon=True))
+                threads[-1].start()
+            ends = list(_get_each(over, threads))
         except BaseException:
             self.stop()
             raise
@@ -110,11 +110,20 @@ class Crew:
             over.put(None)
 
 
-def _get(queue: SimpleQueue[_T]) -> _T:
+def _get_each(queue: SimpleQueue[_T], threads: list[threading.Thread]) -> Iterator[_T]:
+    """Get what each of some threads puts into a queue."""
+    left = len(threads)
     # On Windows, Ctrl-C is heard only between waits.
-    while True:
-        with suppress(Empty):
-            return queue.get(timeout=_GLANCE)
+    while left:
+        # Asked for first: what a thread puts, it puts before it ends.
+        are_alive = any(each.is_alive() for each in threads)
+        try:
+            yield queue.get(timeout=_GLANCE if are_alive else 0)
+        except Empty:
+            if not are_alive:
+                raise RuntimeError(f"{left} threads ended without their result") from None
+        else:
+            left -= 1
 
 
 _AROUND: ContextVar[Crew | None] = ContextVar("the crew of whose work this is a part", default=None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 
 from trackstar_frames.errors import ResponseError
 from trackstar_frames.net.envelope import Envelope
-from trackstar_frames.net.session import Session, Watch
+from trackstar_frames.net.session import Answer, Session, Watch
 
 __all__ = ["MAX_PAGE", "PATH", "Page", "walk"]
 
@@ -40,6 +41,12 @@ class Page:
         When the cache lets go of it, in Unix seconds; the same for all pages of a listing.
     raw_orders : list of msgspec.Raw
         The JSON text of each order.
+    server_time : datetime.datetime or None
+        When the server answered by its own clock, UTC; None if it did not say.
+    total_count : int or None
+        How many orders there are by the server's count, on this page or in the whole listing.
+    beside : dict of str to str
+        What else the server said in the body: JSON text by name.
 
     Examples
     --------
@@ -56,12 +63,14 @@ class Page:
     fetched_at: datetime
     expires: float
     raw_orders: list[msgspec.Raw]
+    server_time: datetime | None = None
+    total_count: int | None = None
+    beside: dict[str, str] = field(default_factory=dict)
 
     @property
     def orders(self) -> list[dict[str, Any]]:
         """The orders as dicts, parsed anew at each call."""
-        found: list[dict[str, Any]] = json.loads(self.body)["data"]
-        return found
+        return [json.loads(bytes(order)) for order in self.raw_orders]
 
     def __repr__(self) -> str:
         return f"Page({len(self.raw_orders)} orders, from_cache={self.from_cache})"
@@ -73,29 +82,37 @@ def walk(
     *,
     page_size: int = MAX_PAGE,
     page_token: str | None = None,
+    before: int | None = 0,
     since: float = 0.0,
     offline: bool = False,
     chain: float | None = None,
+    anew: bool = False,
     store: bool = True,
     watch: Watch | None = None,
 ) -> Iterator[Page]:
     """Read one listing page by page.
 
     Every filter goes with every page: a token does not remember them. The end is a null
-    token, or an absent one on a page that is not full; nothing else.
+    token, or an absent one on a page that is not full. A token that is absent beside a full page
+    is the end if the listing has as many orders as the server's total, or if a request for the
+    same page by another size shows that nothing follows; nothing else is.
 
     Parameters
     ----------
     session
-        Whom to ask.
+        Client's session to use.
     params
         The encoded filters.
     page_size
         Orders of one page.
     page_token
         Where to start; the first page by default.
+    before
+        How many orders come before that page; None if that is not known.
     since, offline, chain, store, watch
         As for `Session.get`; with a `chain`, its age decides, not `since`.
+    anew
+        Ask the server for every page, whatever is on disk, though a `chain` is given.
 
     Yields
     ------
@@ -106,7 +123,8 @@ def walk(
     ------
     ResponseError
         If the listing has no end (a token or the same pages come back, or empty pages go on
-        and on), or if a token is absent beside a full page.
+        and on), if an answer says that it is not whole, or if a token is absent beside a full
+        page and nothing proves that it is the last one.
     TrackstarError
         Whatever `Session.get` raises.
     """
@@ -116,16 +134,21 @@ def walk(
     repeats = _Repeats()
 
     def check(envelope: Envelope) -> None:
-        if _next_token(envelope, page_size) in seen - {None}:
+        if envelope.next_token in seen - {None}:
             raise _endless("the same next_token twice")
         repeats.refuse(envelope.data)
 
-    while True:
-        cursor = {} if page_token is None else {"page_token": page_token}
+    def get(
+        token: str | None,
+        size: int,
+        check: Callable[[Envelope], object] = bool,
+        since: float = math.inf if anew else since if chain is None else 0.0,
+    ) -> Answer:
+        nonlocal chain
         answer = session.get(
             PATH,
-            {**params, "limit": str(page_size), **cursor},
-            since=since if chain is None else 0.0,
+            {**params, "limit": str(size), **({} if token is None else {"page_token": token})},
+            since=since,
             offline=offline,
             chain=chain,
             store=store,
@@ -133,19 +156,85 @@ def walk(
             watch=watch or Watch(),
         )
         chain = answer.expires
-        repeats.add(answer.envelope.data)
-        page_token = _next_token(answer.envelope, page_size)
+        return answer
+
+    while True:
+        answer = get(page_token, page_size, check)
+        if answer.from_cache and not offline and _is_open(answer.envelope, page_size, before):
+            try:
+                _prove_end(get, answer.envelope, page_token, page_size)
+            except ResponseError:
+                answer = get(page_token, page_size, check, math.inf)
+        envelope, orders = answer.envelope, answer.envelope.data
+        repeats.add(orders)
+        if _is_open(envelope, page_size, before):
+            orders = orders + _prove_end(get, envelope, page_token, page_size)
+        before = None if before is None else before + len(envelope.data)
+        page_token = _token(envelope)
         yield Page(
             body=answer.body,
             next_token=page_token,
             from_cache=answer.from_cache,
             fetched_at=answer.fetched_at,
-            expires=chain,
-            raw_orders=answer.envelope.data,
+            expires=answer.expires,
+            raw_orders=orders,
+            server_time=answer.server_time,
+            total_count=envelope.total_count,
+            beside=envelope.beside,
         )
         if page_token is None:
             return
         seen.add(page_token)
+
+
+def _token(envelope: Envelope) -> str | None:
+    token = envelope.next_token
+    return None if isinstance(token, msgspec.UnsetType) else token
+
+
+def _is_open(envelope: Envelope, size: int, before: int | None = 0) -> bool:
+    """Tell whether a token is absent where it is not sure that nothing follows.
+
+    It is if the page is not full, if the server says so, or if the orders up to here are as many
+    as it counts. A count of one page's orders may be that page's own.
+    """
+    is_absent = isinstance(envelope.next_token, msgspec.UnsetType)
+    is_full = len(envelope.data) >= size
+    is_all = bool(before) and envelope.total_count == (before or 0) + len(envelope.data)
+    return is_absent and is_full and envelope.has_more is not False and not is_all
+
+
+def _prove_end(
+    get: Callable[..., Answer], last: Envelope, page_token: str | None, size: int
+) -> list[msgspec.Raw]:
+    """Prove that a full page without a token is the last one, by asking for other sizes of it.
+
+    A larger page that is not full ends the listing. Where the page has the largest size already,
+    a smaller one must give a token, and what this leads to must end.
+
+    Returns
+    -------
+    list of msgspec.Raw
+        Orders that have come to it meanwhile.
+
+    Raises
+    ------
+    ResponseError
+        If that does not prove it.
+    """
+    other = size + 1 if size < MAX_PAGE else size - 1
+    found = [get(page_token, other).envelope]
+    token = _token(found[0])
+    if other < size and token is not None:
+        found.append(get(token, other).envelope)
+    if _token(found[-1]) is not None or _is_open(found[-1], other):
+        raise ResponseError(
+            f"next_token is absent beside a full page of {size} orders, and nothing proves that "
+            f"no more follow: as many as the server counts in all have not come, and a page of "
+            f"{other} does not end the listing either"
+        )
+    known = set(map(bytes, last.data))
+    return [order for page in found for order in page.data if bytes(order) not in known]
 
 
 class _Repeats:
@@ -196,15 +285,4 @@ def _endless(given: str) -> ResponseError:
     return ResponseError(
         f"the server gave {given}, so the listing has no end; if that lasts, ask with "
         f"refresh=True: one of the pages on disk may lead back"
-    )
-
-
-def _next_token(envelope: Envelope, page_size: int) -> str | None:
-    if not isinstance(envelope.next_token, msgspec.UnsetType):
-        return envelope.next_token
-    if len(envelope.data) < page_size:
-        return None
-    raise ResponseError(
-        f"next_token is absent beside a full page of {page_size} orders, so whether more follow "
-        f"cannot be known"
     )

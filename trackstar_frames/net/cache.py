@@ -42,12 +42,16 @@ _T = TypeVar("_T")
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """One answer as it is kept: its body, and when it was given and expires (Unix seconds)."""
+    """One answer as it is kept: its body, and when it was given and expires (Unix seconds).
+
+    Beside our clock's time there is the server's, by the header ``Date``; None without one.
+    """
 
     key: str
     body: bytes
     fetched: float
     expires: float
+    server_time: float | None = None
 
     def __repr__(self) -> str:
         size = len(self.body)  # all that is told of what may be personal data
@@ -81,12 +85,19 @@ class PageCache:
         found = _unpack(self._seal, row) if isinstance(row, bytes) else None
         return found if found is not None and found.key == key else None
 
-    def write(self, key: str, body: bytes, fetched: float, expires: float) -> None:
+    def write(
+        self,
+        key: str,
+        body: bytes,
+        fetched: float,
+        expires: float,
+        server_time: float | None = None,
+    ) -> None:
         """Keep an answer, and delete what has expired."""
         if self._broken:
             return
         try:
-            row = _pack(self._seal, Stored(key, body, fetched, expires))
+            row = _pack(self._seal, Stored(key, body, fetched, expires, server_time))
         except MemoryError:  # which is no fault of the file
             return
         self._try(lambda rows: rows.keep(key, row, expires))
@@ -169,8 +180,8 @@ def _open(path: Path) -> Rows:
 
 def _pack(seal: bytes, stored: Stored) -> bytes:
     squeezed = pa.Codec("zstd", compression_level=_LEVEL).compress(stored.body, asbytes=True)
-    members = (stored.key, squeezed, len(stored.body), stored.fetched, stored.expires)
-    packed = msgspec.msgpack.encode(members)
+    size, times = len(stored.body), (stored.fetched, stored.expires, stored.server_time)
+    packed = msgspec.msgpack.encode((stored.key, squeezed, size, *times))
     return _mark(seal, packed) + packed
 
 
@@ -179,18 +190,18 @@ def _unpack(seal: bytes, row: bytes) -> Stored | None:
     if not hmac.compare_digest(mark, _mark(seal, packed)):
         return None
     try:
-        key, squeezed, size, fetched, expires = _ROW.decode(packed)
+        key, squeezed, size, fetched, expires, server_time = _ROW.decode(packed)
         body = pa.Codec("zstd").decompress(squeezed, decompressed_size=size, asbytes=True)
     except (ValueError, OSError, MemoryError):
         return None
-    return Stored(key, body, fetched, expires)
+    return Stored(key, body, fetched, expires, server_time)
 
 
 def _mark(seal: bytes, packed: bytes | memoryview) -> bytes:
     return hashlib.blake2b(packed, key=seal, digest_size=_MARK).digest()
 
 
-_ROW = msgspec.msgpack.Decoder(tuple[str, memoryview, int, float, float])
+_ROW = msgspec.msgpack.Decoder(tuple[str, memoryview, int, float, float, float | None])
 
 
 def _utc(seconds: float) -> str:

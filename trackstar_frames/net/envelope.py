@@ -28,14 +28,48 @@ class Envelope(msgspec.Struct, frozen=True):
         The JSON text of each order.
     next_token : str or None or UNSET
         The cursor of the next page; None ends the listing, UNSET is an absent token.
+    total_count : int or None
+        How many orders there are, on this page or in the listing; None if it does not say.
+    has_more : bool or None
+        Whether the server says that more orders follow; None if it does not say.
+    beside : dict of str to str
+        Every other member of the body that is not null, ``""``, ``[]`` or ``{}``: JSON text
+        by name.
     """
 
+    data: list[msgspec.Raw]
+    next_token: str | msgspec.UnsetType | None = msgspec.UNSET
+    total_count: int | None = None
+    has_more: bool | None = None
+    beside: dict[str, str] = {}
+
+
+class _Body(msgspec.Struct):
     data: list[msgspec.Raw]
     next_token: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 _BRACE = ord("{")
-_DECODER = msgspec.json.Decoder(Envelope)
+_DECODER = msgspec.json.Decoder(_Body)
+
+#: Members by which APIs tell that more orders follow, as `_plain_name` spells them.
+_HAS_MORE = ("hasmore", "hasnext", "hasnextpage", "more", "moreresults")
+
+#: Members that, unless they are empty or false, tell that an answer is not whole.
+_FAILED = (
+    *("error", "errors", "failures", "partial", "ispartial", "partialdata", "partialresults"),
+    *("incomplete", "truncated", "datatruncated", "timedout"),
+)
+
+#: Members that, if they are false, tell the same.
+_WHOLE = ("success", "ok", "complete", "iscomplete")
+
+#: Members that name what the server passed over, as `_plain_name` ends them.
+_PASSED_OVER = re.compile(
+    "(unused|ignored|unknown|invalid|unsupported|unrecognized)"
+    "(filters?|param(eter)?s?|quer(y|ies)|fields?|arguments?)?"
+)
+_QUOTED = 200  # characters
 
 
 def read_envelope(body: bytes) -> Envelope:
@@ -75,6 +109,7 @@ def read_envelope(body: bytes) -> Envelope:
             raise ResponseError(f"the answer is not as documented: data[{place}] is not an object")
     if envelope.next_token == "":
         raise ResponseError("the answer is not as documented: next_token is an empty string")
+    _refuse_partial(envelope)
     return envelope
 
 
@@ -86,14 +121,13 @@ def _as_text(body: bytes) -> pa.LargeStringArray:
 
 def _decode(body: bytes) -> Envelope:
     try:
-        envelope = _DECODER.decode(body)
+        read = _DECODER.decode(body)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
         body = strict_json(body)
-        envelope = _DECODER.decode(body)
-    _refuse_repeated(_frame(body, envelope.data))
-    return envelope
+        read = _DECODER.decode(body)
+    return _with_members(read, _frame(body, read.data))
 
 
 def _frame(body: bytes, orders: list[msgspec.Raw]) -> bytes:
@@ -105,11 +139,66 @@ def _frame(body: bytes, orders: list[msgspec.Raw]) -> bytes:
     return body[: first.address - base] + body[last.address - base + last.size :]
 
 
+def _with_members(read: _Body, frame: bytes) -> Envelope:
+    """Take what else the body says, from what is left of it without its orders."""
+    members = msgspec.json.decode(frame, type=dict[str, msgspec.Raw])
+    _refuse_repeated(frame)
+    beside = {
+        name: bytes(value).decode()
+        for name, value in members.items()
+        if name not in _Body.__struct_fields__ and bytes(value) not in _EMPTY
+    }
+    said = [value == "true" for name, value in beside.items() if _plain_name(name) in _HAS_MORE]
+    return Envelope(
+        data=read.data,
+        next_token=read.next_token,
+        total_count=_count(beside.pop("total_count", "")),
+        has_more=any(said) if said else None,
+        beside=beside,
+    )
+
+
+_EMPTY = (b"null", b'""', b"[]", b"{}")
+
+
+def _plain_name(name: str) -> str:
+    return re.sub("[^a-z]", "", name.lower())
+
+
+def _count(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None
+
+
+def _refuse_partial(envelope: Envelope) -> None:
+    """Refuse an answer that says of itself that it is not whole, or not what was asked for.
+
+    Raises
+    ------
+    ResponseError
+        Retryable, unless the server would pass over the same parameters again.
+    """
+    ends = isinstance(envelope.next_token, msgspec.UnsetType) or envelope.next_token is None
+    if envelope.has_more and ends:
+        raise ResponseError(
+            "the answer says that more orders follow, and gives no next_token", retryable=True
+        )
+    for name, value in envelope.beside.items():
+        said = f"`{name}` is {value[:_QUOTED]}"
+        plain_name, is_false = _plain_name(name), value in ("false", "0")
+        if plain_name in _FAILED if not is_false else plain_name in _WHOLE:
+            raise ResponseError(f"the answer says that it is not whole: {said}", retryable=True)
+        if _PASSED_OVER.fullmatch(plain_name) and not is_false:
+            raise ResponseError(
+                f"the server has passed over a part of what was asked for: {said}; so its orders "
+                f"may be others than those"
+            )
+
+
 def _refuse_repeated(frame: bytes) -> None:
     """Refuse a body that gives its orders or its cursor twice: all but the last are lost."""
     members = json.loads(frame, object_pairs_hook=list, parse_int=str)
     times = Counter(key for key, _ in members)
-    for key in Envelope.__struct_fields__:
+    for key in _Body.__struct_fields__:
         if times[key] > 1:
             raise msgspec.ValidationError(f"`{key}` is given {times[key]} times")
 

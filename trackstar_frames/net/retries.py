@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +16,7 @@ from trackstar_frames.errors import TrackstarError
 if TYPE_CHECKING:
     import tenacity
 
-__all__ = ["JITTER", "Retries", "asked_wait", "retry_after"]
+__all__ = ["JITTER", "Retries", "asked_wait", "read_date", "retry_after"]
 
 #: Draws apart from the generator that programs seed, and otherwise in every process of a fork.
 JITTER = random.SystemRandom()
@@ -88,29 +89,28 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
     >>> asked_wait({"retry-after": "2", "x-rate-limit-retry-after": "9"})
     9.0
     """
-    now = _date(headers.get("date", ""))
+    now = read_date(headers.get("date", ""))
     waits = [retry_after(headers.get(name, ""), now) for name in _ASKED_BY]
     if all(wait is None for wait in waits):
         waits = [_until_reset(headers.get(name, ""), now) for name in _RESET_BY]
     return max((wait for wait in waits if wait is not None), default=None)
 
 
-def retry_after(header: str, now: datetime | None = None) -> float | None:
+def retry_after(header: str, now: float | None = None) -> float | None:
     """Read ``Retry-After``: seconds, or a date; None if it is neither, or beyond reason."""
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", header.strip()):
         return _within_reason(float(header))
-    moment = _date(header)
+    moment = read_date(header)
     if moment is None:
         return None
-    seconds = (moment - (now or datetime.now(UTC))) / timedelta(seconds=1)
-    return _within_reason(max(0.0, seconds))
+    return _within_reason(max(0.0, moment - (time.time() if now is None else now)))
 
 
-def _until_reset(header: str, now: datetime | None) -> float | None:
-    """Read when the budget is whole again, in seconds since the epoch, by the server's clock."""
+def _until_reset(header: str, now: float | None) -> float | None:
+    """Read when the budget is whole again, in Unix seconds, by the server's clock."""
     if now is None or not re.fullmatch(r"[0-9]{1,12}", header.strip()):
         return None
-    seconds = float(header) - now.timestamp()
+    seconds = float(header) - now
     return _within_reason(seconds) if seconds >= 0 else None
 
 
@@ -118,12 +118,13 @@ def _within_reason(seconds: float) -> float | None:
     return seconds if seconds <= _LONGEST else None
 
 
-def _date(header: str) -> datetime | None:
+def read_date(header: str) -> float | None:
+    """Read a date of HTTP, as Unix seconds; None if it is none."""
     try:
         moment = parsedate_to_datetime(header)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _may_retry(error: BaseException) -> bool:

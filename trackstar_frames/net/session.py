@@ -32,7 +32,7 @@ from trackstar_frames.net.cache import PageCache, Stored
 from trackstar_frames.net.envelope import Envelope, read_envelope
 from trackstar_frames.net.limiter import Place, limiter_of
 from trackstar_frames.net.refusals import error_for
-from trackstar_frames.net.retries import Retries, asked_wait
+from trackstar_frames.net.retries import Retries, asked_wait, read_date
 from trackstar_frames.net.transport import Browser, Browsers, Reply
 from trackstar_frames.plain import plain
 from trackstar_frames.settings import Settings
@@ -58,6 +58,8 @@ class Answer:
         When the cache lets go of it, in Unix seconds.
     from_cache : bool
         Whether it came from disk.
+    server_time : datetime.datetime or None
+        When the server answered by its own clock (the header ``Date``), UTC.
     """
 
     body: bytes = field(repr=False)
@@ -65,6 +67,7 @@ class Answer:
     fetched_at: datetime
     expires: float
     from_cache: bool
+    server_time: datetime | None
 
 
 class Watch:
@@ -143,24 +146,25 @@ class Session:
             If the server gives no whole answer, after the tries that the settings allow.
         """
         key = self._key(path, params)
-        stored = self._look_up(key, chain, since, check, offline=offline)
-        if stored is not None:
-            return stored
+        found = self._look_up(key, chain, since, check, offline=offline)
+        if found is not None:
+            return found
         if offline:
             raise OfflineMissError(
                 "offline=True, and a page of this listing is not on disk (never read with this "
                 "connection and these filters, or expired); fetch it once with offline=False"
             )
-        body, envelope = self._retries.run(
+        reply, envelope = self._retries.run(
             partial(self._ask, path, params, check, watch, quote=store),
             partial(self._wait, watch),
         )
-        fetched_seconds = time.time()
-        expires = fetched_seconds + self.settings.expire_after if chain is None else chain
+        fetched = time.time()
+        expires = fetched + self.settings.expire_after if chain is None else chain
+        server_time = read_date(reply.headers.get("Date", ""))
         if self._cache is not None and store:
-            self._cache.write(key, body, fetched_seconds, expires)
-        fetched = datetime.fromtimestamp(fetched_seconds, UTC)
-        return Answer(body, envelope, fetched, expires, from_cache=False)
+            self._cache.write(key, reply.body, fetched, expires, server_time)
+        stored = Stored(key, reply.body, fetched, expires, server_time)
+        return _answer(stored, envelope, from_cache=False)
 
     def fingerprint(self, text: str) -> str:
         """Hash a text under the credentials: without them it is neither found nor made."""
@@ -221,8 +225,7 @@ class Session:
             if offline:
                 raise envelope
             return None
-        fetched = datetime.fromtimestamp(stored.fetched, UTC)
-        return Answer(stored.body, envelope, fetched, stored.expires, from_cache=True)
+        return _answer(stored, envelope, from_cache=True)
 
     def _belongs(self, stored: Stored, chain: float | None, since: float) -> bool:
         now = time.time()
@@ -253,7 +256,7 @@ class Session:
         watch: Watch,
         *,
         quote: bool,
-    ) -> tuple[bytes, Envelope]:
+    ) -> tuple[Reply, Envelope]:
         answer = self._send(path, params, watch)
         if isinstance(answer, BaseException):
             raise answer
@@ -264,7 +267,7 @@ class Session:
             envelope.status = answer.status
             envelope.request_id = self._request_id(answer) if quote else None
             raise envelope
-        return answer.body, envelope
+        return answer, envelope
 
     def _send(self, path: str, params: dict[str, str], watch: Watch) -> Reply | BaseException:
         """Send, and hand a fault back rather than raise it.
@@ -322,6 +325,18 @@ class Session:
         request.headers["x-trackstar-api-key"] = self._credentials.api_key
         request.headers["x-trackstar-access-token"] = self._credentials.access_token
         return request
+
+
+def _answer(stored: Stored, envelope: Envelope, *, from_cache: bool) -> Answer:
+    known = stored.server_time
+    return Answer(
+        body=stored.body,
+        envelope=envelope,
+        fetched_at=datetime.fromtimestamp(stored.fetched, UTC),
+        expires=stored.expires,
+        from_cache=from_cache,
+        server_time=None if known is None else datetime.fromtimestamp(known, UTC),
+    )
 
 
 def _checked(body: bytes, check: Callable[[Envelope], object]) -> Envelope | ResponseError:

@@ -49,6 +49,7 @@ def fetch_orders_dask(
     workers: int = 8,
     refresh: bool = False,
     offline: bool = False,
+    verify: bool = False,
     pii: str = "keep",
     extra_params: Mapping[str, Any] | None = None,
     dtype_backend: DtypeBackend = None,
@@ -80,6 +81,8 @@ def fetch_orders_dask(
         Ask the server again, whatever is on disk; at every computation.
     offline
         Read from the disks of the workers only.
+    verify
+        Read until two readings agree, as for `fetch_orders_df`.
     pii
         What becomes of personal data, as for `fetch_orders_df`.
     extra_params
@@ -143,6 +146,7 @@ def fetch_orders_dask(
         workers=workers,
         refresh=refresh,
         offline=offline,
+        verify=verify,
         progress=False,
         pii=pii,
         extra_params=extra_params,

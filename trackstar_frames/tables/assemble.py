@@ -10,18 +10,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.flatten import Batch, batch_schema
+from trackstar_frames.flatten import BATCH, Batch, batch_schema
 from trackstar_frames.flatten.convert import EXACT
 from trackstar_frames.schema import TABLES
 from trackstar_frames.tables.joining import Numbers, Rows, Sums, join, keys, sums, valid
 
-__all__ = ["assemble", "sort"]
+__all__ = ["assemble", "new_strays", "sort"]
 
 _NEVER = np.iinfo(np.int64).min
 
 
 def assemble(
-    batches: Sequence[Batch], kept: Numbers | None = None
+    batches: Sequence[Batch], kept: Numbers | None = None, *, repeats: Sequence[bool] = ()
 ) -> tuple[dict[str, pa.Table], int]:
     """Join batches into the tables of the schema.
 
@@ -36,6 +36,9 @@ def assemble(
         emptied: their memory is given back as the tables are made.
     kept
         The numbers of the orders to keep, over all batches, where that is known.
+    repeats
+        Tells of each batch whether its orders are expected in others, too: those are no
+        duplicates, and its rows of no order are kept only if no other batch has them.
 
     Returns
     -------
@@ -46,13 +49,56 @@ def assemble(
     batches = batches or [{name: batch_schema(name).empty_table() for name in TABLES}]
     met = keys(batches, "id", "created_date", "updated_date")
     kept = _sorted(met, _newest(met) if kept is None else kept)
+    duplicates = _count_duplicates(batches, repeats) if any(repeats) else len(met) - len(kept)
+    again = _strays_of(batches, repeats) if any(repeats) else None
     rows = join(batches, kept)
     orders = rows["orders"].table
     for name, column in _computed(rows).items():
         orders = orders.append_column(name, column)
     rows["orders"].table = orders
     tables = {name: _finish(name, rows[name], orders["id"]) for name in TABLES}
-    return tables, len(met) - len(kept)
+    if again is not None:
+        of_orders = len(tables["problems"]) - len(again)
+        strays = tables["problems"][of_orders:]
+        kept_strays = strays.filter(new_strays(strays, again))
+        tables["problems"] = pa.concat_tables([tables["problems"][:of_orders], kept_strays])
+    return tables, duplicates
+
+
+def new_strays(strays: pa.Table, repeats: Sequence[bool]) -> pa.BooleanArray:
+    """Choose which rows of no order to keep: of those that repeat others, what is new.
+
+    Parameters
+    ----------
+    strays
+        Rows of `problems`.
+    repeats
+        Tells of each row whether it is from where others are expected once more.
+    """
+    names = TABLES["problems"].schema.names
+    values = list(zip(*(strays[name].to_pylist() for name in names), strict=True))
+    known = {value for value, again in zip(values, repeats, strict=True) if not again}
+    keep = []
+    for value, again in zip(values, repeats, strict=True):
+        keep.append(not again or value not in known)
+        known.add(value)
+    return pa.array(keep, pa.bool_())
+
+
+def _count_duplicates(batches: Sequence[Batch], repeats: Sequence[bool]) -> int:
+    """Count the orders that batches have twice, apart from those that repeat others."""
+    firsts = [each for each, again in zip(batches, repeats, strict=True) if not again]
+    if not firsts:
+        return 0
+    ids = keys(firsts, "id")["id"]
+    return len(ids) - int(pc.count_distinct(ids).as_py())
+
+
+def _strays_of(batches: Sequence[Batch], repeats: Sequence[bool]) -> list[bool]:
+    """Tell of each row of no order whether its batch repeats others."""
+    counts = [each["problems"][BATCH].null_count for each in batches]
+    again: list[bool] = np.repeat(np.array(repeats, bool), counts).tolist()
+    return again
 
 
 def sort(batches: Sequence[Batch]) -> Batch:
@@ -64,14 +110,17 @@ def sort(batches: Sequence[Batch]) -> Batch:
 
 def _newest(orders: pa.Table) -> Numbers:
     """Choose the orders to keep, one for each id, by number."""
-    everything = np.arange(len(orders))
-    if pc.count_distinct(orders["id"]).as_py() == len(orders):
-        return everything
-    dated = orders.select(["id", "updated_date"]).append_column("met", pa.array(everything))
+    codes = orders["id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    again = np.bincount(codes, minlength=1)[codes] > 1
+    if not again.any():
+        return np.arange(len(orders))
+    numbers = pa.array(np.flatnonzero(again))
+    dated = orders.select(["id", "updated_date"]).take(numbers).append_column("met", numbers)
     ranked = dated.sort_by([("updated_date", "ascending"), ("met", "ascending")])
     oldest_first = _nulls_first(ranked, "updated_date")
     best = dict(zip(oldest_first["id"].to_pylist(), oldest_first["met"].to_pylist(), strict=True))
-    return np.sort(np.fromiter(best.values(), np.int64, len(best)))
+    kept = np.concatenate([np.flatnonzero(~again), np.fromiter(best.values(), np.int64, len(best))])
+    return np.sort(kept)
 
 
 def _nulls_first(table: pa.Table, column: str) -> pa.Table:

@@ -28,8 +28,8 @@ _Tables = Mapping[str, pa.Table]
 
 #: What is told of each connection apart; all else is the same for all, or a sum.
 _EACH = (
-    *("began", "fetched_at", "question", "pages", "requests", "from_cache", "stale"),
-    *("duplicates", "complete", "sync"),
+    *("began", "fetched_at", "server_time", "question", "pages", "requests", "from_cache"),
+    *("stale", "duplicates", "complete", "verified", "sync"),
 )
 _SUMS = ("pages", "requests", "from_cache", "stale", "duplicates")
 
@@ -125,11 +125,12 @@ def join_infos(
         "question": None,
         "connection": None,
         **{
-            name: min((info[name] for info in fresh if info[name]), default=None)
-            for name in ("began", "fetched_at")
+            name: min((info[name] for info in fresh if info.get(name)), default=None)
+            for name in ("began", "fetched_at", "server_time")
         },
         **{name: sum(info[name] for info in counted) for name in _SUMS},
         "complete": not failed and all(info["complete"] for info in infos.values()),
+        "verified": not failed and all(info.get("verified") for info in infos.values()),
         **({"failed": dict(failed)} if failed else {}),
         "connections": {
             connection: {name: info[name] for name in _EACH if name in info}
