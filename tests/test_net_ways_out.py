@@ -169,16 +169,16 @@ def test_what_is_dated_after_now_is_not_taken_from_disk(serve, clock, ahead):
     sandbox = serve()
     client = sandbox.client()
     clock(ahead)
-    tf.fetch_orders(client=client, page_size=20)
-    assert tf.fetch_orders(client=client, page_size=20).info["requests"] == 0
+    tf.fetch_orders(client=client, page_size=20, limit=60)
+    assert tf.fetch_orders(client=client, page_size=20, limit=60).info["requests"] == 0
     clock(0)
     with pytest.raises(tf.OfflineMissError):
-        tf.fetch_orders(client=client, page_size=20, offline=True)
+        tf.fetch_orders(client=client, page_size=20, limit=60, offline=True)
     sandbox.upsert([{**sandbox.orders[0], "status": "cancelled"}])
-    frames = tf.fetch_orders(client=client, page_size=20)
+    frames = tf.fetch_orders(client=client, page_size=20, limit=60)
     assert (frames.info["requests"], frames.info["from_cache"]) == (3, 0)
     assert "cancelled" in set(frames.orders["status"])
-    assert tf.fetch_orders(client=client, page_size=20).info["requests"] == 0
+    assert tf.fetch_orders(client=client, page_size=20, limit=60).info["requests"] == 0
 
 
 @pytest.mark.parametrize(("then", "anew"), [(0, False), (1800, False), (-60, True), (3601, True)])

@@ -172,9 +172,9 @@ def test_requests_through_a_proxy_keep_their_query(secure, proxy, trusted, monke
     client = tf.TrackstarClient("k", "t", base_url=f"https://{secure.host}", cache=False)
     with client:
         for _ in range(3):
-            tf.fetch_orders_df(client=client, page_size=7, status="open")
+            tf.fetch_orders_df(client=client, limit=7, page_size=7, extra_params={"new": "x"})
     assert {asked for asked, _ in proxy.seen} == {secure.host}
-    assert [seen["path"] for seen in secure.seen] == ["/wms/orders?status=open&limit=7"] * 3
+    assert [seen["path"] for seen in secure.seen] == ["/wms/orders?new=x&limit=7"] * 3
 
 
 def test_what_a_proxy_says_is_not_shown(secure, monkeypatch, caplog):
