@@ -53,8 +53,8 @@ class TrackstarClient:
     timeout
         Seconds to wait for an answer.
     retries
-        How often a request is tried again: after 429, a server fault (but 501), or no
-        whole answer; never after any other refusal.
+        How often a request is tried again: after 408, 425, 429, a server fault (but 501), or
+        no whole answer; never after any other refusal.
     max_wait
         Seconds of waiting in all for one page. A longer ``Retry-After`` raises at once.
 

@@ -92,7 +92,8 @@ def fetch_orders_df(
         trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin,
         gt, gte, lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as
         the API has them for a field. A list means ``in``. A date without a time means the
-        whole day; without a zone it is UTC.
+        whole day; without a zone it is UTC. The ``_insensitive`` operators are in beta: the
+        API finds only orders by them that were updated after 1 July 2025.
 
     Returns
     -------

@@ -18,9 +18,13 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
+
 from trackstar_frames.errors import SettingsError
 
 _ENDLESS = 1e9  # seconds
+_PORTS = {"http": 80, "https": 443}
 _ODD_IN_URL = re.compile(r"[\x00-\x20\x7f?#\\]")
 
 # A scheme has two letters at least: one alone is a drive of Windows.
@@ -244,21 +248,34 @@ def _base_url(url: object) -> str:
         raise SettingsError(f"base_url={url!r} must be a str")
     if "@" in url:
         raise SettingsError("base_url holds a user or password; pass credentials as api_key=...")
+    shown = re.sub(r"[?#].+", "?...", url, flags=re.DOTALL)  # some write keys there
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise SettingsError(f"base_url={url!r} is not a URL: {error}") from None
+        raise SettingsError(f"base_url={shown!r} is not a URL: {error}") from None
     if parts.scheme not in {"http", "https"} or not host or _ODD_IN_URL.search(url):
         raise SettingsError(
-            f"base_url={url!r} must look like 'https://host' or 'https://host/path'"
+            f"base_url={shown!r} must look like 'https://host' or 'https://host/path'"
         )
     if parts.scheme == "http" and not _is_loopback(host):
         raise SettingsError(
-            f"base_url={url!r} would send the credentials in clear; use https "
+            f"base_url={shown!r} would send the credentials in clear; use https "
             f"(plain http is for loopback only)"
         )
-    return url.rstrip("/")
+    return _canonical(url)
+
+
+def _canonical(url: str) -> str:
+    """Spell a URL as it is sent: one server has one name, whatever is looked up by it."""
+    try:
+        parts = parse_url(url)
+    except LocationParseError:
+        raise SettingsError(
+            f"base_url={url!r} is not a URL: its host is no name that can be looked up"
+        ) from None
+    port = None if parts.port == _PORTS[parts.scheme or ""] else parts.port
+    return parts._replace(port=port).url.rstrip("/")
 
 
 def _is_loopback(host: str) -> bool:
