@@ -292,3 +292,22 @@ def test_a_first_page_that_is_refused_is_no_cursor(shops):
     ):
         tf.fetch_orders(client=client)
     assert len(shop.asked) == 1
+
+
+def test_what_a_server_repeats_of_the_credentials_is_in_no_table_and_no_error(listed):
+    body = {"data": [ORDER], "next_token": None, "request": {"headers": ["token-of-1"]}}
+    with listed(body) as (_, client):
+        frames = tf.fetch_orders(client=client)
+    assert frames.problems["value"].tolist() == ['{"headers": ["***"]}']
+    with (
+        listed(body | {"errors": ["token-of-1 is not valid for Jane Roe"]}) as (_, client),
+        pytest.raises(tf.ResponseError) as caught,
+    ):
+        tf.fetch_orders(client=client)
+    assert "*** is not valid" in str(caught.value)
+    with (
+        listed(body | {"errors": ["token-of-1 is not valid for Jane Roe"]}) as (_, client),
+        pytest.raises(tf.ResponseError) as caught,
+    ):
+        tf.fetch_orders(client=client, pii="drop")
+    assert "Jane" not in str(caught.value)

@@ -550,6 +550,8 @@ class _Chain:
         """Divide the chain, if that can be and is worth it; for changes it always is."""
         if self._sample is None or self.children:
             return bool(self.children)
+        if self._is_of_changes and self._sample.has_others:
+            return False  # the server passes over the window, and so over any part of it
         worth = self.size / (_WORTH * self.first)
         if self._is_of_changes:
             parts = min(max(2.0, 4 * worth), parts)

@@ -9,6 +9,7 @@ import codecs
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -73,13 +74,16 @@ _PASSED_OVER = re.compile(
 _QUOTED = 200  # characters
 
 
-def read_envelope(body: bytes) -> Envelope:
+def read_envelope(body: bytes, scrub: Callable[[str], str] | None = None) -> Envelope:
     """Check a body and cut it into orders.
 
     Parameters
     ----------
     body
         The bytes of a 200.
+    scrub
+        Takes what must not be shown out of the words that an error quotes; without it, an error
+        quotes none.
 
     Returns
     -------
@@ -94,7 +98,7 @@ def read_envelope(body: bytes) -> Envelope:
     """
     try:
         _as_text(body).validate(full=True)
-        envelope = _decode(body)
+        envelope = _decode(body, scrub)
     except msgspec.ValidationError as error:
         raise ResponseError(f"the answer is not as documented: {error}") from None
     except RecursionError:
@@ -119,7 +123,7 @@ def _as_text(body: bytes) -> pa.LargeStringArray:
     return pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(body))
 
 
-def _decode(body: bytes) -> Envelope:
+def _decode(body: bytes, scrub: Callable[[str], str] | None) -> Envelope:
     try:
         read = _DECODER.decode(body)
     except msgspec.ValidationError:
@@ -127,7 +131,7 @@ def _decode(body: bytes) -> Envelope:
     except msgspec.DecodeError:
         body = strict_json(body)
         read = _DECODER.decode(body)
-    return _with_members(read, _frame(body, read.data))
+    return _with_members(read, _frame(body, read.data), scrub)
 
 
 def _frame(body: bytes, orders: list[msgspec.Raw]) -> bytes:
@@ -139,7 +143,7 @@ def _frame(body: bytes, orders: list[msgspec.Raw]) -> bytes:
     return body[: first.address - base] + body[last.address - base + last.size :]
 
 
-def _with_members(read: _Body, frame: bytes) -> Envelope:
+def _with_members(read: _Body, frame: bytes, scrub: Callable[[str], str] | None) -> Envelope:
     """Take what else the body says, from what is left of it without its orders."""
     members = msgspec.json.decode(frame, type=dict[str, msgspec.Raw])
     _refuse_repeated(frame)
@@ -154,7 +158,7 @@ def _with_members(read: _Body, frame: bytes) -> Envelope:
         raise ResponseError(
             "the answer says that more orders follow, and gives no next_token", retryable=True
         )
-    _refuse_partial(beside)
+    _refuse_partial(beside, scrub)
     total_count = _count(beside.pop("total_count", ""))
     unknown = {name: value for name, value in beside.items() if not _is_known(name)}
     return Envelope(read.data, read.next_token, total_count, has_more, unknown)
@@ -185,7 +189,7 @@ def _has_more(beside: dict[str, str]) -> bool | None:
     return any(value not in _FALSE for value in told) if told else None
 
 
-def _refuse_partial(beside: dict[str, str]) -> None:
+def _refuse_partial(beside: dict[str, str], scrub: Callable[[str], str] | None) -> None:
     """Refuse an answer that says of itself that it is not whole, or not what was asked for.
 
     Raises
@@ -194,7 +198,7 @@ def _refuse_partial(beside: dict[str, str]) -> None:
         Retryable, unless the server would pass over the same parameters again.
     """
     for name, value in beside.items():
-        given = f"`{name}` is {value[:_QUOTED]}"
+        given = f"`{name}`" + (f" is {scrub(value)[:_QUOTED]}" if scrub else "")
         plain_name, is_false = _plain_name(name), value in _FALSE
         if plain_name in (_WHOLE if is_false else _FAILED):
             raise ResponseError(f"the answer says that it is not whole: {given}", retryable=True)

@@ -17,6 +17,7 @@ from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode
 
+import msgspec
 import requests
 
 from trackstar_frames.credentials import Credentials
@@ -164,7 +165,7 @@ class Session:
         if self._cache is not None and store:
             self._cache.write(key, reply.body, fetched, expires, server_time)
         stored = Stored(key, reply.body, fetched, expires, server_time)
-        return _answer(stored, envelope, from_cache=False)
+        return self._answer(stored, envelope, from_cache=False)
 
     def fingerprint(self, text: str) -> str:
         """Hash a text under the credentials: without them it is neither found nor made."""
@@ -225,7 +226,21 @@ class Session:
             if offline:
                 raise envelope
             return None
-        return _answer(stored, envelope, from_cache=True)
+        return self._answer(stored, envelope, from_cache=True)
+
+    def _answer(self, stored: Stored, envelope: Envelope, *, from_cache: bool) -> Answer:
+        known, scrub = stored.server_time, self._credentials.scrub
+        if envelope.beside:  # it goes to `problems`, and may repeat what was sent
+            scrubbed = {scrub(name): scrub(text) for name, text in envelope.beside.items()}
+            envelope = msgspec.structs.replace(envelope, beside=scrubbed)
+        return Answer(
+            body=stored.body,
+            envelope=envelope,
+            fetched_at=datetime.fromtimestamp(stored.fetched, UTC),
+            expires=stored.expires,
+            from_cache=from_cache,
+            server_time=None if known is None else datetime.fromtimestamp(known, UTC),
+        )
 
     def _belongs(self, stored: Stored, chain: float | None, since: float) -> bool:
         now = time.time()
@@ -262,7 +277,7 @@ class Session:
             raise answer
         if answer.status != HTTPStatus.OK:
             raise self._refusal(answer, quote=quote)
-        envelope = _checked(answer.body, check)
+        envelope = _checked(answer.body, check, self._credentials.scrub if quote else None)
         if isinstance(envelope, ResponseError):
             envelope.status = answer.status
             envelope.request_id = self._request_id(answer) if quote else None
@@ -327,22 +342,17 @@ class Session:
         return request
 
 
-def _answer(stored: Stored, envelope: Envelope, *, from_cache: bool) -> Answer:
-    known = stored.server_time
-    return Answer(
-        body=stored.body,
-        envelope=envelope,
-        fetched_at=datetime.fromtimestamp(stored.fetched, UTC),
-        expires=stored.expires,
-        from_cache=from_cache,
-        server_time=None if known is None else datetime.fromtimestamp(known, UTC),
-    )
+def _checked(
+    body: bytes,
+    check: Callable[[Envelope], object],
+    scrub: Callable[[str], str] | None = None,
+) -> Envelope | ResponseError:
+    """Read an answer, and hand a fault back without the frames that hold the body.
 
-
-def _checked(body: bytes, check: Callable[[Envelope], object]) -> Envelope | ResponseError:
-    """Read an answer, and hand a fault back without the frames that hold the body."""
+    Its own words are quoted scrubbed, or not at all.
+    """
     try:
-        envelope = read_envelope(body)
+        envelope = read_envelope(body, scrub)
         check(envelope)
     except ResponseError as error:
         error.__context__ = error.__cause__ = None
