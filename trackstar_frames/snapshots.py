@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from trackstar_frames.disk import parquet
-from trackstar_frames.disk.aside import put_new
+from trackstar_frames.disk.aside import alone, put_new
 from trackstar_frames.disk.cards import snapshot_card
-from trackstar_frames.disk.catalogue import choose, label_of
+from trackstar_frames.disk.catalogue import choose, label_of, next_sequence
 from trackstar_frames.disk.writer import Fill, Written, finish, write
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
@@ -162,10 +162,11 @@ def place_snapshot(root: str | os.PathLike[str], work: Callable[[Path], Written]
     folder = parquet.locate(root)
     with parquet.writing(folder / "snapshot") as hidden:
         written = work(hidden)
-        finish(hidden, written)
         stem = _stem(written.info)
         names = (stem if tail == 1 else f"{stem}_{tail}" for tail in itertools.count(1))
-        path = put_new(hidden, (folder / name for name in names))
+        with alone(folder / "snapshot"):
+            finish(hidden, written, sequence=next_sequence(folder))
+            path = put_new(hidden, (folder / name for name in names))
     return Snapshot(path.name, path, written.info)
 
 
@@ -187,7 +188,8 @@ def read_snapshot(
     root
         The folder of all snapshots.
     which
-        A name, ``"latest"``, or a time (naive means UTC): the newest not after it.
+        A name, ``"latest"`` (the one that was written last, whatever the clocks were), or a time
+        (naive means UTC): the newest that is not as of later.
     dtype_backend
         None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
