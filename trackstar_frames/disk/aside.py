@@ -55,7 +55,7 @@ def aside(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def alone(target: Path) -> AbstractContextManager[None]:
+def alone(target: Path) -> AbstractContextManager[bool]:
     """Keep others from replacing a folder meanwhile; shortly, as they wait."""
     return _alive(target.with_name(f".{target.name}"))
 
@@ -123,7 +123,7 @@ def sweep(parent: Path) -> None:
 def create(path: Path) -> IO[bytes]:
     """Open a new file that only its owner may read, where the disk knows of owners."""
     # Made so, and not changed afterwards: some disks refuse every change of a mode.
-    return open(path, "xb", opener=_private)  # noqa: PTH123  (Path.open takes no opener)
+    return open(path, "xb", opener=_private)
 
 
 def _private(name: str, flags: int) -> int:

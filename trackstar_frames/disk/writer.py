@@ -21,15 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trackstar_frames.disk.aside import create, flush
-from trackstar_frames.disk.manifest import (
-    File,
-    Key,
-    Manifest,
-    Part,
-    file_name,
-    for_each,
-    reading,
-)
+from trackstar_frames.disk.manifest import File, Key, Manifest, Part, file_name, for_each, reading
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 from trackstar_frames.tables.labels import label

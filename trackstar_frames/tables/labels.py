@@ -28,8 +28,8 @@ _Tables = Mapping[str, pa.Table]
 
 #: What is told of each connection apart; all else is the same for all, or a sum.
 _EACH = (
-    *("began", "fetched_at", "question", "pages", "requests", "from_cache", "stale"),
-    *("duplicates", "complete", "sync"),
+    *("began", "fetched_at", "server_time", "question", "pages", "requests", "from_cache"),
+    *("stale", "duplicates", "complete", "sync"),
 )
 _SUMS = ("pages", "requests", "from_cache", "stale", "duplicates")
 
