@@ -22,7 +22,7 @@ from trackstar_frames.disk.spill import Spill
 from trackstar_frames.disk.writer import Like, Writer
 from trackstar_frames.schema import TABLES
 from trackstar_frames.tables.assemble import assemble
-from trackstar_frames.tables.compare import changed_orders, common_ids, unequal
+from trackstar_frames.tables.compare import COMPARED, changed_in, common_ids, of_orders, unequal
 from trackstar_frames.tables.joining import as_batch, split, take
 from trackstar_frames.tables.labels import unlabel
 from trackstar_frames.tables.memory import keeping_pages
@@ -33,7 +33,7 @@ _Tables = Mapping[str, pa.Table]
 
 _END: Key = (None, chr(sys.maxunicode))  # after all orders
 
-_AT_ONCE = 2  # parts
+_AT_ONCE = 1  # parts
 
 #: How much longer than usual a part may grow before it is divided.
 _ROOM = 1.2
@@ -98,17 +98,17 @@ class Upsert:
         if not (comes or gone or (self._removes and had_problems)):
             writer.add({}, like, (number,))
             return _Counts()
-        old = unlabel(parquet.read_part(like.folder, like.place, like.part))
+        old = {name: _read(like, name) for name in ("orders", "problems")}
         has_strays = self._settle_strays(old, fresh)
-        differs = changed_orders(old, fresh) | {"problems": _with_other_problems(old, fresh)}
-        changed = len(set().union(*differs.values()))
-        known = _count(pc.is_in(fresh["orders"]["id"], value_set=old["orders"]["id"]))
+        ids = common_ids(old["orders"], fresh["orders"])
+        known = len(ids)
         all_known = known == met == len(fresh["orders"]) and not gone and not has_strays
         if all_known and _keep_their_places(old, fresh):
-            touched = [name for name, ids in differs.items() if ids]
-            tables = {name: _replace(old, fresh, name, differs[name]) for name in touched}
+            tables, changed = _replace(like, old, fresh, ids)
             writer.add(tables, like, (number,))
         else:
+            old |= {name: _read(like, name) for name in COMPARED[1:]}
+            changed = len(set().union(*(_differ(name, old, fresh, ids) for name in TABLES)))
             merged = fresh if self._removes else _merge(old, fresh, given)
             for piece_number, piece in enumerate(_divide(merged)):
                 writer.add(piece, place=(number, piece_number))
@@ -149,7 +149,7 @@ class _Counts(NamedTuple):
     gone: int = 0
 
     # Of counts, and not of tuples that follow one another.
-    def __add__(self, other: tuple[Any, ...]) -> _Counts:  # type: ignore[override]
+    def __add__(self, other: tuple[Any, ...]) -> _Counts:
         return _Counts(*map(add, self, other))
 
 
@@ -172,20 +172,53 @@ def _keep_their_places(old: _Tables, fresh: _Tables) -> bool:
     return not unequal(was["created_date"].take(rows), now["created_date"]).any()
 
 
-def _replace(old: _Tables, fresh: _Tables, name: str, ids: set[str]) -> pa.Table:
-    """Put the rows that some orders have in a table now in the place of those that they had."""
+def _replace(
+    like: Like, old: dict[str, pa.Table], fresh: dict[str, pa.Table], ids: pa.ChunkedArray
+) -> tuple[dict[str, pa.Table], int]:
+    """Put what orders are now in the place of what they were, in the tables where they differ.
+
+    Both sides are emptied, and read where they were not, one table after the other: a part is
+    in memory about twice, and not three times.
+
+    Returns
+    -------
+    dict of str to pyarrow.Table, int
+        These tables, and how many orders differ.
+    """
     orders = old["orders"]["id"].combine_chunks()
-    was, now = (_places(side[name][_key(name)], orders) for side in (old, fresh))
+    tables, changed = {}, set()
+    for name in TABLES:
+        if name not in old:
+            old[name] = _read(like, name)
+        differ = _differ(name, old, fresh, ids)
+        changed |= differ
+        was, now = old.pop(name), fresh.pop(name)
+        if differ:
+            tables[name] = _replace_rows(was, now, orders, differ)
+    return tables, len(changed)
+
+
+def _read(like: Like, name: str) -> pa.Table:
+    table = parquet.read_table(like.folder, like.place, name, like.part.files[name])
+    return unlabel({name: table})[name]
+
+
+def _differ(name: str, old: _Tables, fresh: _Tables, ids: pa.ChunkedArray) -> set[str]:
+    """Tell which of the orders on both sides differ in a table."""
+    if name == "problems":
+        return _with_other_problems(old[name], fresh[name], ids)
+    return changed_in(name, old[name], fresh[name], ids)
+
+
+def _replace_rows(was: pa.Table, now: pa.Table, orders: pa.Array, ids: set[str]) -> pa.Table:
+    key = "id" if "id" in was.column_names else "order_id"
+    there, here = _places(was[key], orders), _places(now[key], orders)
     changes = np.zeros(len(orders) + 1, bool)  # the last one is of no order
     changes[pc.index_in(pa.array(sorted(ids)), value_set=orders).to_numpy()] = True
-    stays, comes = np.flatnonzero(~changes[was]), np.flatnonzero(changes[now])
-    sequence = np.argsort(np.concatenate([was[stays], now[comes]]), kind="stable")
+    stays, comes = np.flatnonzero(~changes[there]), np.flatnonzero(changes[here])
+    sequence = np.argsort(np.concatenate([there[stays], here[comes]]), kind="stable")
     rows = np.concatenate([stays, comes + len(was)])[sequence]
-    return take(pa.concat_tables([old[name], fresh[name]]), rows)
-
-
-def _key(table: str) -> str:
-    return "id" if table == "orders" else "order_id"
+    return take(pa.concat_tables([was, now]), rows)
 
 
 def _places(rows: pa.ChunkedArray, orders: pa.Array) -> npt.NDArray[np.int64]:
@@ -204,12 +237,11 @@ def _divide(tables: _Tables) -> Iterator[_Tables]:
         yield from split(tables, max(1, ceil(orders / pieces)))
 
 
-def _with_other_problems(old: _Tables, fresh: _Tables) -> set[str]:
+def _with_other_problems(old: pa.Table, fresh: pa.Table, ids: pa.ChunkedArray) -> set[str]:
     """Tell which of the orders on both sides were read with other problems: other raw values."""
-    ids = common_ids(old["orders"], fresh["orders"])
     sides = []
-    for number, side in enumerate((old["problems"], fresh["problems"])):
-        known = side.filter(pc.is_in(side["order_id"], value_set=ids))
+    for number, side in enumerate((old, fresh)):
+        known = of_orders(ids, side, "order_id")
         sides.append(known.append_column("side", pa.repeat(number, len(known))))
     columns = TABLES["problems"].schema.names
     rows = pa.concat_tables(sides).group_by(columns).aggregate([("side", "count_distinct")])
