@@ -156,12 +156,12 @@ class Synced(RuleBasedStateMachine):
     def orders_change(self, changes):
         for place, change in changes:
             old = self.at(place)
-            kind = self.kind_of(int(old["id"][1:]))
+            kind, stays = self.kind_of(int(old["id"][1:])), {}
             if kind == "neither":
                 # No stamp would show that it lost those that it had, nor where it moved to.
                 kind = "both" if OURS in old or THEIRS in old else kind
-                change = change | {"created_date": old["created_date"]}
-            self.upsert(self.stamped(old | change, kind))
+                stays = {"created_date": old["created_date"]}
+            self.upsert(self.stamped(old | change | stays, kind))
 
     @precondition(lambda self: self.has_orders() and not {"theirs", "neither"} & {*self.kinds})
     @rule(place=PLACES, change=CHANGES, is_new=st.booleans())

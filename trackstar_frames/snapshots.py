@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -223,7 +224,7 @@ _NAMED = 3  # labels in a name; more are counted
 
 def _stem(info: Mapping[str, Any]) -> str:
     """Compose a name that sorts by time, and is good on every file system."""
-    as_of = info["fetched_at"] or datetime.now(UTC).isoformat()
+    as_of = info["fetched_at"] or datetime.fromtimestamp(time.time(), UTC).isoformat()
     stem = datetime.fromisoformat(as_of).astimezone(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
     labels = info.get("connections", ())
     label = counted(len(labels), "connection") if len(labels) > _NAMED else label_of(info)

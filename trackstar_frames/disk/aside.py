@@ -155,7 +155,7 @@ def _finish(folder: Path, target: Path) -> None:
 
 
 @contextmanager
-def _alive(folder: Path, wait: float = _PATIENCE) -> Iterator[bool]:
+def _alive(folder: Path, wait: float | None = None) -> Iterator[bool]:
     """Hold the lock that tells that somebody works on a folder; it goes with its holder.
 
     Yields
@@ -165,7 +165,10 @@ def _alive(folder: Path, wait: float = _PATIENCE) -> Iterator[bool]:
     """
     import filelock  # noqa: PLC0415  (it brings asyncio, and only who writes a snapshot needs it)
 
-    lock = filelock.FileLock(f"{folder}.lock", timeout=wait, mode=0o600, **_natively())
+    patience = _PATIENCE if wait is None else wait
+    with suppress(OSError):  # FileLock would change its mode afterwards, if at all
+        create(Path(f"{folder}.lock")).close()
+    lock = filelock.FileLock(f"{folder}.lock", timeout=patience, **_natively())
     with ExitStack() as held:
         try:
             held.enter_context(lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -106,7 +107,8 @@ class Manifest(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, parts: list[Part], info: dict[str, Any], sequence: int | None = None) -> Manifest:
         """Describe what is being written now."""
-        return cls(SCHEMA_VERSION, datetime.now(UTC).isoformat(), info, parts, sequence)
+        now = datetime.fromtimestamp(time.time(), UTC)
+        return cls(SCHEMA_VERSION, now.isoformat(), info, parts, sequence)
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

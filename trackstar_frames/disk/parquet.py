@@ -116,11 +116,23 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], dict[str, A
     """
     folder = locate(path)
     said = manifest(folder)
-    parts = [read_part(folder, place, part) for place, part in enumerate(said.parts)]
+    with _replaced(folder, said):
+        parts = [read_part(folder, place, part) for place, part in enumerate(said.parts)]
     tables = {
         name: pa.concat_tables(part[name] for part in parts).combine_chunks() for name in TABLES
     }
     return tables, said.info
+
+
+@contextmanager
+def _replaced(folder: Path, said: Manifest) -> Iterator[None]:
+    """Tell if a folder was replaced while it was read: that is no damage."""
+    try:
+        yield
+    except SnapshotError as error:
+        if not folder.is_dir() or manifest(folder) == said:
+            raise
+        raise SnapshotError(f"{folder} was replaced while it was read; read it again") from error
 
 
 def manifest(folder: Path) -> Manifest:
