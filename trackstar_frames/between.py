@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from trackstar_frames.disk.catalogue import list_snapshots
+from trackstar_frames.disk.manifest import reading
 from trackstar_frames.disk.scan import scan
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
@@ -246,7 +247,8 @@ def _orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFrame:
     if isinstance(side, Snapshot):
         warn_of_failed(side.info)
         read = [*_label(side.info), *columns]
-        return _frame(scan(side.files["orders"], "orders", columns=read), side.info)
+        with reading(side.path, f"{side.path} is damaged"):
+            return _frame(scan(side.files["orders"], "orders", columns=read), side.info)
     frames = _open(name, side)
     read = [*_label(frames.info), *columns]
     return _frame(frames.to_arrow()["orders"].select(read), frames.info)

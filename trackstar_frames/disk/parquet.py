@@ -25,6 +25,7 @@ from trackstar_frames.disk.manifest import (
     disk_faults,
     file_name,
     for_each,
+    reading,
 )
 from trackstar_frames.disk.older import read_older
 from trackstar_frames.disk.writer import KEY, Writer, Written, finish
@@ -131,11 +132,23 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], dict[str, A
     """
     folder = locate(path, "path")
     said = manifest(folder)
-    parts = [read_part(folder, place, part) for place, part in enumerate(said.parts)]
+    with _replaced(folder, said):
+        parts = [read_part(folder, place, part) for place, part in enumerate(said.parts)]
     tables = {
         name: pa.concat_tables(part[name] for part in parts).combine_chunks() for name in TABLES
     }
     return tables, said.info
+
+
+@contextmanager
+def _replaced(folder: Path, said: Manifest) -> Iterator[None]:
+    """Tell if a folder was replaced while it was read: that is no damage."""
+    try:
+        yield
+    except SnapshotError as error:
+        if not folder.is_dir() or manifest(folder) == said:
+            raise
+        raise SnapshotError(f"{folder} was replaced while it was read; read it again") from error
 
 
 def manifest(folder: Path) -> Manifest:
@@ -147,13 +160,16 @@ def manifest(folder: Path) -> Manifest:
         If it does not say so, or speaks of a newer schema.
     """
     if not folder.is_dir():
-        raise SnapshotError(f"there is no snapshot at {folder}; list_snapshots(root) tells of all")
-    if not (folder / FILE).exists() and not (folder / "orders").is_dir():
         raise SnapshotError(
-            f"{folder} is not a snapshot of this package: it has no tables in it; the snapshots "
-            f"under a folder are read with read_snapshot"
+            f"there is no snapshot at {folder}: it was removed, or never there; "
+            f"list_snapshots(root) tells of all"
         )
-    with disk_faults(f"{folder} is not a snapshot of this package, or is damaged"):
+    with reading(folder, f"{folder} is not a snapshot of this package, or is damaged"):
+        if not (folder / FILE).exists() and not (folder / "orders").is_dir():
+            raise SnapshotError(
+                f"{folder} is not a snapshot of this package: it has no tables in it; the "
+                f"snapshots under a folder are read with read_snapshot"
+            )
         return Manifest.read(folder) if (folder / FILE).exists() else read_older(folder, KEY)
 
 
@@ -161,7 +177,7 @@ def read_column(folder: Path, place: int, column: str) -> pa.ChunkedArray:
     """Read one column of the orders of one part; null where an older schema did not have it."""
     path = folder / "orders" / file_name(place)
     with (
-        disk_faults(f"{path} is damaged"),
+        reading(folder, f"{path} is damaged"),
         pq.ParquetFile(path, page_checksum_verification=True) as file,
     ):
         if column in file.schema_arrow.names:
@@ -180,7 +196,7 @@ def read_table(
 ) -> pa.Table:
     """Read one table of one part, or some of its columns, and make sure that its file is whole."""
     path = folder / name / file_name(place)
-    with disk_faults(f"{path} is damaged"):
+    with reading(folder, f"{path} is damaged"):
         body = path.read_bytes()
         if known.sha256 and hashlib.sha256(body).hexdigest() != known.sha256:
             raise SnapshotError(f"{path} is damaged: it is not what was written")

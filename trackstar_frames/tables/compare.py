@@ -15,7 +15,16 @@ import pyarrow.compute as pc
 
 from trackstar_frames.schema import TABLES, Column, Table
 
-__all__ = ["COMPARED", "changed_orders", "common_ids", "differing", "unequal", "unequal_in"]
+__all__ = [
+    "COMPARED",
+    "changed_in",
+    "changed_orders",
+    "common_ids",
+    "differing",
+    "of_orders",
+    "unequal",
+    "unequal_in",
+]
 
 _Mask = npt.NDArray[np.bool_]
 _Numbers = npt.NDArray[np.int64]
@@ -48,13 +57,24 @@ def changed_orders(old: Mapping[str, pa.Table], new: Mapping[str, pa.Table]) -> 
     ({'a1'}, set())
     """
     ids = common_ids(old["orders"], new["orders"])
-    found = {}
-    for name in COMPARED:
-        table = TABLES[name]
-        # Where few orders are on both sides, most rows need not be looked at further.
-        was, now = (_of(ids, side[name], table.key[0]) for side in (old, new))
-        found[name] = set(ids.filter(pa.array(differing(table, was, now, ids))).to_pylist())
-    return found
+    return {name: changed_in(name, old[name], new[name], ids) for name in COMPARED}
+
+
+def changed_in(name: str, old: pa.Table, new: pa.Table, ids: pa.ChunkedArray) -> set[str]:
+    """Tell which of some orders differ in one table.
+
+    Parameters
+    ----------
+    name
+        What the schema calls it.
+    old, new
+        Its rows on both sides.
+    ids
+        The orders that both sides have.
+    """
+    # Where few orders are on both sides, most rows need not be looked at further.
+    was, now = (of_orders(ids, side, TABLES[name].key[0]) for side in (old, new))
+    return set(ids.filter(pa.array(differing(TABLES[name], was, now, ids))).to_pylist())
 
 
 def common_ids(old: pa.Table, new: pa.Table) -> pa.ChunkedArray:
@@ -180,8 +200,10 @@ def _unequal_lists(left: _Column, right: _Column) -> _Mask:
     return differ
 
 
-def _of(ids: _Column, rows: pa.Table, key: str) -> pa.Table:
-    return rows.filter(pc.is_in(rows[key], value_set=ids))
+def of_orders(ids: _Column, rows: pa.Table, key: str) -> pa.Table:
+    """Choose the rows of some orders; without a copy, if that is all of them."""
+    chosen = pc.is_in(rows[key], value_set=ids)
+    return rows if pc.all(chosen).as_py() else rows.filter(chosen)
 
 
 def _numbers(table: Table, rows: pa.Table, ids: _Column) -> _Numbers:

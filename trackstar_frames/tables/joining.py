@@ -15,7 +15,7 @@ from trackstar_frames.schema import TABLES
 from trackstar_frames.tables.memory import give_back
 from trackstar_frames.threads import ThreadPool
 
-__all__ = ["Numbers", "Rows", "Sums", "as_batch", "join", "keys", "split", "sums", "valid"]
+__all__ = ["Numbers", "Rows", "Sums", "as_batch", "join", "keys", "split", "sums", "take", "valid"]
 
 Numbers = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.float64]
@@ -133,6 +133,12 @@ def _follow(
 
     table = pa.Table.from_arrays(list(over(take, range(len(columns)))), schema=schema)
     return Rows(table, moved[sequence], place[_NONE])
+
+
+def take(table: pa.Table, rows: Numbers) -> pa.Table:
+    """Take rows of a table by their numbers, in this sequence."""
+    taken = [_take(column, pa.array(rows)) for column in table.columns]
+    return pa.Table.from_arrays(taken, schema=table.schema)
 
 
 def _take(column: pa.ChunkedArray, rows: pa.Array) -> pa.Array | pa.ChunkedArray:
