@@ -110,6 +110,9 @@ class Listing:
     ----------
     queries
         The parameters of each listing that the question needs.
+    asked
+        What the caller asked for, if each of these is read by the same number of listings, one
+        after the other: what has changed is asked for once for them.
     divides
         Whether listings that are bounded in `created_date` are read in parts.
     page_size
@@ -140,6 +143,7 @@ class Listing:
         self,
         queries: list[dict[str, str]],
         *,
+        asked: list[dict[str, str]] | None = None,
         divides: bool,
         page_size: int,
         is_whole: bool = True,
@@ -149,6 +153,7 @@ class Listing:
             _Chain((n,), Window.of(query), keeps_digests=verifies)
             for n, query in enumerate(queries)
         ]
+        self._asked = asked or queries
         self._divides = divides
         self._page_size = page_size
         self._is_whole = is_whole
@@ -205,7 +210,9 @@ class Listing:
         bool
             Whether it could be asked for; False if the server knows no such filter.
         """
-        numbers = [n for n, root in enumerate(self._roots) if self._may_have_lost(root)]
+        each = len(self._roots) // len(self._asked)
+        may_have_lost = [n for n, root in enumerate(self._roots) if self._may_have_lost(root)]
+        numbers = sorted({number // each for number in may_have_lost})
         if not numbers:
             return True
         missed = None
@@ -351,7 +358,7 @@ class Listing:
         """Give the chain of what has changed in a listing since the first page of all."""
         if (number, stamp) not in self._changes:
             place = len(self._roots) * (1 + list(_MARGIN).index(stamp)) + number
-            params = _narrowed(self._roots[number].window.params, stamp, self._began(stamp))
+            params = _narrowed(self._asked[number], stamp, self._began(stamp))
             chain = _Chain((place,), Window.of(params), is_of_changes=True)
             # What is on disk is older than a page that the server gave just now.
             chain.is_anew = self._has_asked
