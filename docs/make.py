@@ -21,6 +21,9 @@ _NOTE = "<!-- Made by `python docs/make.py`; change the code it is made from ins
 _MARKS = ("personal", "free_form", "deprecated")
 _DAY = "2026-01-31"
 
+_WHOLE = " (of `status` and `type` a whole value, of `trackstar_tags` a whole tag)"
+_BETA = "; in beta: finds only orders that were updated after 1 July 2025"
+
 #: What follows a field, in words.
 _OPERATORS = MappingProxyType(
     {
@@ -32,11 +35,11 @@ _OPERATORS = MappingProxyType(
         "lte": "is at or before",
         "in": "is one of",
         "nin": "is none of",
-        "contains": "has this text in it",
-        "not_contains": "does not have this text in it",
-        "eq-insensitive": "is, whatever the case of letters",
-        "in-insensitive": "is one of, whatever the case of letters",
-        "contains-insensitive": "has this text in it, whatever the case of letters",
+        "contains": f"has this text in it{_WHOLE}",
+        "not_contains": f"does not have this text in it{_WHOLE}",
+        "eq-insensitive": f"is, whatever the case of letters{_BETA}",
+        "in-insensitive": f"is one of, whatever the case of letters{_BETA}",
+        "contains-insensitive": f"has this text in it, whatever the case of letters{_BETA}",
     }
 )
 _KINDS = MappingProxyType({"date": "a moment or a day", "string": "text"})
@@ -52,8 +55,9 @@ Written `field=value`, `field__op=value`, or as the API does, `**{"field[op]": v
 below fails before any request, and names the nearest. All filters of a call hold together."""
 _LISTS_ARE = f"""\
 A list is for `in` and `nin`; a plain field with a list means `in`. The API takes {MAX_LIST} values
-at most: longer lists of `in` are asked for in parts, and their orders put together. `ids` stand
-alone, as the API ignores every other filter beside them."""
+at most, and servers refuse long URLs: longer lists of `in` are asked for in parts, and their orders
+put together. `ids` stand alone, as the API ignores every other filter beside them.
+`trackstar_tags__contains` takes a list too, of tags and `key:value` pairs."""
 _DAYS_ARE = """\
 A date without a time means the whole day, UTC. A moment without a zone is UTC; the API knows whole
 seconds."""
@@ -107,6 +111,7 @@ def _lists() -> Iterator[tuple[str, object]]:
     yield "status__nin", ["cancelled", "other"]
     yield "status__in", []
     yield "order_number__in", ["1,001"]
+    yield "trackstar_tags__contains", ["vip", "wave:am"]
 
 
 def _days() -> Iterator[tuple[str, object]]:

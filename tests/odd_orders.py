@@ -37,10 +37,12 @@ def table(orders, *names):
 
 def spoil_json(orders, seed, now):
     """Break some of each thing, in orders as the API gives them."""
-    rng = random.Random(seed)
+    rng, arrivals = random.Random(seed), random.Random(-seed)
     odd = copy.deepcopy(orders)
     for order in odd:
         _spoil_order(rng, order, now)
+        never, local = "0001-01-01T00:00:00Z", "2026-03-01T10:00:00"
+        _change(arrivals, order, trackstar_created_date=(never, local))
         for line in order["line_items"]:
             _change(rng, line, sku=(None, ""), quantity=(None, 0, -1), product_id=("", None))
         if rng.random() < 0.05:

@@ -14,7 +14,17 @@ PACKAGE = Path(tf.__file__).parent
 
 #: Files and folders, lowest first: each imports only from those before it.
 ROOMS = (
-    *("plain", "errors", "schema", "settings", "credentials", "provenance", "markup", "moments"),
+    *(
+        "plain",
+        "errors",
+        "threads",
+        "schema",
+        "settings",
+        "credentials",
+        "provenance",
+        "markup",
+        "moments",
+    ),
     *("filters", "typed", "net", "listing", "client", "flatten", "tables", "measures"),
     *("disk", "frames", "snapshots", "history", "thinning", "between"),
     *("calls", "scale", "shares", "fetch", "export", "sync"),

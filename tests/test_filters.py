@@ -5,11 +5,12 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
-from trackstar_frames.filters import FIELDS, encode, split
+from trackstar_frames.filters import FIELDS, MAX_LIST, encode, split
 from trackstar_frames.sandbox import Sandbox
 
 DATES = ("created_date", "updated_date", "trackstar_created_date", "trackstar_updated_date")
@@ -39,6 +40,8 @@ GRAMMAR = {
     "reference_id": NUMBERS,
     "trackstar_tags": ("contains", "not_contains"),
 }
+#: Of these, ``contains`` takes whole values only.
+WHOLE = ("trackstar_tags", "status", "type")
 SINGLE = [(field, operator) for field, operators in GRAMMAR.items() for operator in operators]
 COMBINED = [pair for pair in itertools.combinations(SINGLE, 2) if "ids" not in (p[0] for p in pair)]
 
@@ -60,7 +63,7 @@ def a_value(orders, field, operator, rng):
     value = rng.choice(held)
     if operator == "eq-insensitive":
         return value.swapcase()
-    if "contains" in operator and field != "trackstar_tags":
+    if "contains" in operator and field not in WHOLE:
         value = value[: max(1, len(value) // 2)]
         return value.swapcase() if "insens" in operator else value
     return value
@@ -289,8 +292,9 @@ NOT_ASKED = [
     ({"created_date__gte": timedelta(days=1)}, "timedelta"),
     ({"created_date__lte": "9999-12-31T23:59:59-01:00"}, "not a date"),
     ({"created_date__gte": "9999-12-31T23:59:59.5Z"}, "rounded up"),
-    ({"created_date__neq": "2026-01-31"}, "whole day"),
-    ({"created_date__in": ["2026-01-31"]}, "whole day"),
+    ({"created_date__neq": "2026-01-31"}, "whole day.*created_date__lt='2026-01-31' for what"),
+    ({"created_date__in": ["2026-01-31"]}, "whole day.*each day .*created_date__gte='2026-01-31'"),
+    ({"created_date[in]": ["2026-01-31"]}, "whole day.*created_date__lte='2026-01-31'"),
     ({"created_date__nin": [date(2026, 1, 31)]}, "whole day"),
     ({"created_date__neq": "20260131"}, "whole day"),
     ({"created_date__eq": "2026-01-31T00:00:00.5Z"}, "fraction"),
@@ -303,8 +307,27 @@ NOT_ASKED = [
     ({"order_number__nin": [str(n) for n in range(101)]}, "101"),
     ({"status__in": []}, "empty list"),
     ({"ids": []}, "empty list"),
-    ({"status__neq": ["open", "packed"]}, "one value"),
-    ({"created_date__gte": ["2026-01-01"]}, "one value"),
+    ({"status__neq": ["open", "packed"]}, "one value.*use status__in or status__nin"),
+    ({"status__contains": ["open", "packed"]}, "one value.*use status__in"),
+    ({"order_number__not_contains": ["1", "2"]}, "one value.*use order_number__in or"),
+    ({"created_date__gte": ["2026-01-01"]}, "one value.*use created_date__in"),
+    ({"required_ship_date__gte": ["2026-01-01"]}, "one value.*a call of its own"),
+    ({"trackstar_tags__not_contains": ["vip"]}, "one value.*a call of its own"),
+    ({"trackstar_tags__contains": ["vip", "a,b"]}, "comma"),
+    ({"trackstar_tags__contains": []}, "empty list"),
+    ({"trackstar_tags__contains": [str(n) for n in range(101)]}, "101"),
+    ({"trackstar_tags__not_contains": "a,b"}, "comma.*one$"),
+    ({"status__contains": "full"}, "status__contains='full' is not allowed"),
+    ({"status__not_contains": "open,packed"}, "'packed', .*'other'$"),
+    ({"type__contains": "d2"}, "did you mean 'd2c'"),
+    ({"type__not_contains": "2"}, "use one of"),
+    ({"order_number": "x" * 8000}, "order_number is too long"),
+    ({"order_number__in": ["a", "x" * 8000]}, "order_number.*too long"),
+    ({"ids": "\u00e9" * 1400}, "ids is too long"),
+    ({"order_number__nin": [f"{n:0100}" for n in range(90)]}, "nin.*too long"),
+    ({"extra_params": {"new": "x" * 8000}}, "new is too long"),
+    ({"created_date__lte": "2026-01-01", "created_date[lte]": "2026-01-02"}, "second time"),
+    ({"created_date": "2026-01-01", "created_date__lt": "2026-01-02"}, "second time"),
     ({"trackstar_tags": "vip"}, "trackstar_tags__contains"),
     ({"trackstar_tags": ["vip"]}, "no 'in'"),
     ({"status": "open", "status__eq": "packed"}, "second time"),
@@ -357,3 +380,121 @@ def test_options_of_the_fetch_functions_are_no_filters_of_iter_pages(quiet):
 def test_101_values_of_nin_that_are_100_pass():
     (query,) = encode({"order_number__nin": [*map(str, range(100)), "5"]})
     assert query["order_number[nin]"].count(",") == 99
+
+
+@pytest.fixture(scope="module")
+def fractions(tagged):
+    """A server of one order every half second around the midnights of three days."""
+    (order,) = tagged.orders[:1]
+    midnights = [datetime(2026, 1, day, tzinfo=UTC) for day in (30, 31)]
+    moments = [
+        midnight + timedelta(seconds=half / 2) for midnight in midnights for half in range(-4, 5)
+    ]
+    orders = [
+        {**order, "id": str(number), **dict.fromkeys((*DATES, "required_ship_date"), stamp)}
+        for number, stamp in enumerate(moment.isoformat() for moment in moments)
+    ]
+    with Sandbox(orders=orders, rate_limit=None) as sandbox:
+        yield sandbox
+
+
+@pytest.mark.parametrize("field", [*DATES, "required_ship_date"])
+@pytest.mark.parametrize("operator", ["eq", "gt", "gte", "lt", "lte"])
+def test_a_bare_day_knows_fractions_of_a_second(fractions, reference, field, operator):
+    with fractions.client(cache=False, rate_limit=None) as client:
+        for day in (date(2026, 1, 29), date(2026, 1, 30), date(2026, 1, 31)):
+            expected = {
+                order["id"]
+                for order in fractions.orders
+                if reference.matches_day(order, field, operator, day)
+            }
+            for turn, value in enumerate((day, day.isoformat(), np.datetime64(day))):
+                pages = client.iter_pages(**{spelt(field, operator, turn): value})
+                assert {o["id"] for page in pages for o in page.orders} == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ({"gte": "2026-01-31"}, {"gte": "2026-01-31T00:00:00Z"}),
+        ({"lte": "2026-01-31"}, {"lt": "2026-02-01T00:00:00Z"}),
+        ({"gt": "2026-01-31"}, {"gte": "2026-02-01T00:00:00Z"}),
+        ({"lt": "2026-01-31"}, {"lt": "2026-01-31T00:00:00Z"}),
+        ({"eq": "2026-01-31"}, {"gte": "2026-01-31T00:00:00Z", "lt": "2026-02-01T00:00:00Z"}),
+        ({"lte": "2026-01-31T23:59:59Z"}, {"lte": "2026-01-31T23:59:59Z"}),
+        ({"lte": "2026-01-31", "lt": "2026-01-15"}, {"lt": "2026-01-15T00:00:00Z"}),
+        ({"lt": "2026-02-15", "lte": "2026-01-31"}, {"lt": "2026-02-01T00:00:00Z"}),
+        ({"gte": "2026-01-31", "gt": "2026-01-31"}, {"gte": "2026-02-01T00:00:00Z"}),
+        ({"gt": "2026-01-31", "gte": "2026-03-01"}, {"gte": "2026-03-01T00:00:00Z"}),
+        (
+            {"lte": "2026-01-31", "lt": "2026-01-31T12:00:00Z"},
+            {"lt": "2026-01-31T12:00:00Z"},
+        ),
+        (
+            {"gte": "2026-01-01", "gt": "2026-01-01T12:00:00Z"},
+            {"gte": "2026-01-01T00:00:00Z", "gt": "2026-01-01T12:00:00Z"},
+        ),
+        ({"lte": "9999-12-31"}, {"lte": "9999-12-31T23:59:59Z"}),
+        ({"gt": "9999-12-31"}, {"gt": "9999-12-31T23:59:59Z"}),
+        ({"gte": "0001-01-01"}, {"gte": "0001-01-01T00:00:00Z"}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("field", ["updated_date", "required_ship_date"])
+def test_a_day_is_sent_as_bounds(field, asked, sent):
+    filters = {f"{field}__{operator}": day for operator, day in asked.items()}
+    expected = {f"{field}[{operator}]": moment for operator, moment in sent.items()}
+    assert encode(filters) == [expected]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["order_number__in", "reference_id__in_insensitive", "channel"]),
+        st.sets(st.text("a\u00e9\u20ac &=%", min_size=1, max_size=400), min_size=1, max_size=300),
+        min_size=1,
+    ),
+)
+def test_lists_are_split_so_that_each_url_is_short_and_none_is_asked_for_twice(lists):
+    queries = encode({name: list(values) for name, values in lists.items()}, {"more": "x" * 90})
+    sent = {}
+    for query in queries:
+        assert len(requests.Request("GET", "https://host", params=query).prepare().url) < 7100
+        lengths = {name: text.count(",") + 1 for name, text in query.items()}
+        assert max(lengths.values()) <= MAX_LIST
+        for name, text in query.items():
+            sent.setdefault(name, set()).update(text.split(","))
+    assert len({str(query) for query in queries}) == len(queries)
+    assert sent.pop("more") == {"x" * 90}
+    for (name, values), found in zip(lists.items(), sent.values(), strict=True):
+        fold = str.casefold if "insensitive" in name else str
+        assert {*map(fold, found)} == {*map(fold, values)}
+
+
+def test_long_ids_are_found_though_their_url_would_be_too_long(tagged):
+    (order,) = tagged.orders[:1]
+    orders = [{**order, "id": f"\u00e9 {number:0150}"} for number in range(100)]
+    with Sandbox(orders=orders, rate_limit=None) as sandbox:
+        client = sandbox.client(cache=False)
+        frame = tf.fetch_orders_df(client=client, ids=[each["id"] for each in orders])
+        assert sorted(frame["id"]) == [each["id"] for each in orders]
+        assert 1 < len(sandbox.requests) < 8
+        assert max(len(request.path) for request in sandbox.requests) < 8000
+
+
+def test_a_list_of_tags_is_asked_for_at_once(tagged, ids_of):
+    texts = {
+        order["id"]: [
+            text
+            for tag in order.get("trackstar_tags") or []
+            for text in ([f"{k}:{v}" for k, v in tag.items()] if isinstance(tag, dict) else [tag])
+        ]
+        for order in tagged.orders
+    }
+    for asked in (["vip", "wave:am"], ["wave:am"], "vip"):
+        wanted = {asked} if isinstance(asked, str) else {*asked}
+        expected = {each for each, held in texts.items() if wanted & {*held}}
+        assert expected
+        assert ids_of(trackstar_tags__contains=asked) == expected
+    assert encode({"trackstar_tags__contains": ["vip", "wave:am"]}) == [
+        {"trackstar_tags[contains]": "vip,wave:am"}
+    ]

@@ -8,6 +8,7 @@ import pytest
 
 from trackstar_frames import OrderFrames, ResponseError, TrackstarClient, data_dictionary
 from trackstar_frames.schema import LIFECYCLE, TABLES
+from trackstar_frames.tables.labels import join_infos, stack
 
 FULL = {
     "id": "a1",
@@ -49,10 +50,15 @@ def test_status_is_ordered_by_lifecycle_and_takes_unknown_ones():
     assert status.tolist() == ["zz", "open", "aa", np.nan]
 
 
-def test_lists_of_strings_stay_lists():
-    frame = OrderFrames.from_json([FULL, {"id": "b"}]).orders.set_index("id")
-    assert frame["tags"]["a1"] == ["gift", None]
+def test_lists_of_strings_are_tuples_and_rows_can_be_hashed():
+    orders = OrderFrames.from_json([FULL, {"id": "b"}, {**FULL, "id": "c"}]).orders
+    frame = orders.set_index("id")
+    assert frame["tags"]["a1"] == ("gift", None)
     assert frame["tags"]["b"] is None
+    assert len(orders.drop_duplicates()) == 3
+    assert len(frame.reset_index(drop=True).drop_duplicates()) == 2
+    assert orders.nunique()["tags"] == 1
+    assert frame.groupby("tags").size().tolist() == [2]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +96,31 @@ def test_provenance_travels_with_every_frame():
     assert frames.info["duplicates"] == 1
     assert frames.line_items.attrs["trackstar"] == frames.info
     json.dumps(frames.orders.attrs)
+
+
+def test_the_attrs_of_a_frame_are_its_own():
+    frames = OrderFrames.from_json([FULL])
+    made = OrderFrames(frames.to_arrow(), frames.info)
+    frames.orders.attrs["trackstar"]["filters"]["mine"] = 1
+    for others in (frames.line_items.attrs, frames.info, made.info, made.orders.attrs):
+        assert "mine" not in json.dumps(others)
+
+
+def test_attrs_do_not_grow_with_the_connections(tmp_path):
+    one = OrderFrames.from_json([FULL])
+    sizes = {}
+    for number in (2, 1000):
+        labels = [f"customer-{place}" for place in range(number)]
+        tables = stack({label: one.to_arrow() for label in labels[:2]})
+        info = join_infos(dict.fromkeys(labels, one.info), failed=dict.fromkeys(labels, "why"))
+        frames = OrderFrames(tables, info)
+        told = frames.orders.attrs["trackstar"]
+        assert (told["connections"], told["failed"]) == (number, number)
+        assert len(frames.info["connections"]) == len(frames.info["failed"]) == number
+        sizes[number] = len(json.dumps(told))
+        frames.orders.to_parquet(tmp_path / "orders.parquet")
+        assert pd.read_parquet(tmp_path / "orders.parquet").attrs == frames.orders.attrs
+    assert sizes[1000] - sizes[2] < 20
 
 
 def test_a_plain_frame_goes_to_parquet_and_back(tmp_path):

@@ -117,6 +117,14 @@ def test_what_others_have_sent_is_left_to_them(spelling, limiter, wait):
     assert wait.waits == []
 
 
+def test_of_two_spellings_the_stricter_holds(limiter, wait):
+    counts = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "9"}
+    counts |= {"x-rate-limit-limit": "5", "x-rate-limit-remaining": "4"}
+    limiter.heed(counts, limiter.turn(10, wait))
+    assert [limiter.turn(10, wait).left for _ in range(4)] == [3, 2, 1, 0]
+    assert wait.waits == []
+
+
 def test_what_left_later_may_have_arrived_before(limiter, wait):
     place = limiter.turn(10, wait)
     for _ in range(6):

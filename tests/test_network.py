@@ -1,9 +1,11 @@
 """Certificates and proxies, as the environment names them: a TLS server and a proxy, both real."""
 
+import base64
 import selectors
 import socket
 import ssl
 import threading
+import traceback
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -62,7 +64,7 @@ def secure(authority):
 
     class Answer(Handler):
         def do_GET(self):
-            seen.append(dict(self.headers))
+            seen.append({**self.headers, "path": self.path})
             self.send_response(200)
             self.send_header("Content-Length", str(len(BODY)))
             self.end_headers()
@@ -114,10 +116,9 @@ def trusted(authority, tmp_path):
     return str(path)
 
 
-def fetch(server):
-    client = tf.TrackstarClient(
-        "the-key", "the-token", base_url=f"https://{server.host}", rate_limit=None, cache=False
-    )
+def fetch(server, base_url="https://{}"):
+    url = base_url.format(server.host)
+    client = tf.TrackstarClient("the-key", "the-token", base_url=url, rate_limit=None, cache=False)
     with client:
         return tf.fetch_orders_df(client=client, progress=False)
 
@@ -152,6 +153,46 @@ def test_a_proxy_tunnels_and_reads_nothing(secure, proxy, trusted, monkeypatch, 
     assert asked == secure.host
     assert "the-" not in headers
     assert len(secure.seen) == 1
+
+
+@pytest.mark.parametrize("base_url", ["HTTPS://{}", "hTtPs://{}/", "https://{}//"])
+def test_https_is_https_however_it_is_spelt(secure, proxy, trusted, monkeypatch, base_url):
+    with pytest.raises(tf.NetworkError, match="certificate verify failed"):
+        fetch(secure, base_url)
+    monkeypatch.setenv("CURL_CA_BUNDLE", trusted)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
+    assert fetch(secure, base_url)["id"].tolist() == ["a"]
+    assert [asked for asked, _ in proxy.seen] == [secure.host]
+    assert len(secure.seen) == 1
+
+
+def test_requests_through_a_proxy_keep_their_query(secure, proxy, trusted, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", trusted)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
+    client = tf.TrackstarClient("k", "t", base_url=f"https://{secure.host}", cache=False)
+    with client:
+        for _ in range(3):
+            tf.fetch_orders_df(client=client, limit=7, page_size=7, extra_params={"new": "x"})
+    assert {asked for asked, _ in proxy.seen} == {secure.host}
+    assert [seen["path"] for seen in secure.seen] == ["/wms/orders?new=x&limit=7"] * 3
+
+
+def test_what_a_proxy_says_is_not_shown(secure, monkeypatch, caplog):
+    class Echo(Handler):
+        def do_CONNECT(self):
+            sent = self.headers["Proxy-Authorization"]
+            self.wfile.write(f"HTTP/1.1 407 {sent}\r\n\r\n".encode())
+            self.close_connection = True
+
+    caplog.set_level("DEBUG")
+    with running(Echo) as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://someone:hunter2@127.0.0.1:{port}")
+        with pytest.raises(tf.NetworkError, match=r"the proxy: .*failed: 407 \(") as caught:
+            fetch(secure)
+    secret = base64.b64encode(b"someone:hunter2").decode()
+    for text in ("".join(traceback.format_exception(caught.value)), caplog.text):
+        assert secret not in text
+        assert "hunter2" not in text
 
 
 def test_a_host_that_needs_no_proxy_is_asked_directly(secure, proxy, trusted, monkeypatch):

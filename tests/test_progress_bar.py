@@ -191,8 +191,16 @@ sys.modules["ipykernel.zmqshell"] = sys.modules["ipywidgets"] = None
 """
 
 
-def test_without_widgets_a_notebook_shows_text_and_no_warning():
-    code = f"{NOTEBOOK}{BEGIN}    progress.add(350)"
+#: The shells of Colab and of others inherit from Jupyter's, and have names of their own.
+HEIR = f"""{NOTEBOOK}
+class Shell(ZMQInteractiveShell): pass
+sys.modules["IPython"].get_ipython = Shell
+"""
+
+
+@pytest.mark.parametrize("shell", [NOTEBOOK, HEIR], ids=["Jupyter", "Colab"])
+def test_without_widgets_a_notebook_shows_text_and_no_warning(shell):
+    code = f"{shell}{BEGIN}    progress.add(350)"
     run = [sys.executable, "-W", "always", "-c", code]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
     assert "fetching: 350 orders [00:0" in done.stderr

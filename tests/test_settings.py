@@ -104,11 +104,42 @@ def test_a_password_in_the_url_is_not_repeated(url, monkeypatch):
         "http://127.8.8.8",
         "http://localhost:5000/",
         "http://[::1]:5000",
-        "HTTP://LOCALHOST",
     ],
 )
 def test_what_may_be_a_base_url(url):
     assert client(base_url=url).settings.base_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("spellings", "url"),
+    [
+        (["HTTP://LOCALHOST", "http://localhost:80/", "http://localhost:"], "http://localhost"),
+        (
+            ["HTTPS://Host.example", "https://HOST.example:443/", "https://host.example:0443//"],
+            "https://host.example",
+        ),
+        (["https://host.example:80/"], "https://host.example:80"),
+        (["https://host/Prefix/", "HTTPS://HOST:443/Prefix"], "https://host/Prefix"),
+        (
+            ["https://w\u00e4rehouse.example", "https://XN--wrehouse-0za.example"],
+            "https://xn--wrehouse-0za.example",
+        ),
+        (["HTTPS://[FE80::1]:443"], "https://[fe80::1]"),
+    ],
+)
+def test_a_server_has_one_name_and_one_budget(spellings, url):
+    clients = [client(base_url=spelling) for spelling in [*spellings, url]]
+    assert {each.settings.base_url for each in clients} == {url}
+    assert len({each.session.budget for each in clients}) == 1
+    assert len({each.session._key("/wms/orders", {}) for each in clients}) == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["https://\u2603.example", "https://a\u00a0b", "https://host:99999"]
+)
+def test_a_host_that_cannot_be_looked_up_is_refused(url):
+    with pytest.raises(tf.SettingsError, match="base_url"):
+        client(base_url=url)
 
 
 FETCH_WRONG = [

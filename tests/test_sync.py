@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -17,7 +18,7 @@ from trackstar_frames.schema import TABLES
 
 PART = 20
 NOW = "2026-09-01T12:00:00Z"
-OURS, THEIRS = "trackstar_updated_date", "updated_date"
+OURS, THEIRS, CREATED = "trackstar_updated_date", "updated_date", "created_date"
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +48,7 @@ def made(number, at="2026-08-01T00:00:00Z", **more):
 
 
 MADE = [made(number) for number in range(60)]
+STAMP, NEWEST = MADE[0][OURS], max(each[CREATED] for each in MADE)
 
 
 @pytest.fixture
@@ -82,6 +84,13 @@ def asked_since(sandbox, began):
     return [{name: value.replace("%3A", ":") for name, value in pairs} for pairs in found]
 
 
+def stamps_since(sandbox, began):
+    """Give by which stamps the requests after the first so many have asked, one each."""
+    found = asked_since(sandbox, began)
+    assert sum(map(len, found)) == len(found) == len({name for each in found for name in each})
+    return {name: moment for each in found for name, moment in each.items()}
+
+
 def inodes(snapshot):
     return {name: [file.stat().st_ino for file in files] for name, files in snapshot.files.items()}
 
@@ -114,8 +123,9 @@ def test_new_and_changed_orders_are_counted_and_put_in_place(shop, root):
     # The stamps of o006 have changed, and a stamp is a value of an order as any other.
     assert counts(snapshot) == (2, 4, 60 - 4)
     assert snapshot.info["sync"]["base"] == first.name
-    assert asked_since(sandbox, began) == [{OURS: "2026-08-01T00:00:00Z"}]
-    assert counts(sync(root, client)) == (0, 0, 6)
+    assert stamps_since(sandbox, began) == {OURS: STAMP, THEIRS: STAMP, CREATED: NEWEST}
+    # The six, and the one that was created last.
+    assert counts(sync(root, client)) == (0, 0, 7)
 
 
 def test_it_asks_for_nothing_twice_and_is_idempotent(shop, root):
@@ -125,8 +135,8 @@ def test_it_asks_for_nothing_twice_and_is_idempotent(shop, root):
     second = sync(root, client)
     for _ in range(2):
         third = sync(root, client)
-        assert counts(third) == (0, 0, 1)
-        assert third.info["requests"] == 1
+        assert counts(third) == (0, 0, 2)  # that which changed last, and was created last
+        assert third.info["requests"] == 3
         assert inodes(third) == inodes(second)
     assert_true(third, sandbox)
     assert first.read().orders["status"].eq("open").all()
@@ -228,7 +238,7 @@ def test_orders_without_an_id_are_not_multiplied(shop, root):
     for _ in range(2):
         snapshot = sync(root, client)
         assert len(snapshot.read().problems) == 2
-        assert snapshot.info["requests"] == 1
+        assert snapshot.info["requests"] == 3
     sandbox.upsert([{"name": "k", OURS: NOW}])
     assert_true(sync(root, client), sandbox)
     assert_true(sync(root, client), sandbox)
@@ -241,7 +251,7 @@ def test_orders_without_an_id_that_two_listings_give_come_once(shop, root):
     sandbox.upsert([{"name": name, OURS: NOW, THEIRS: NOW} for name in ("m", "k")])
     for _ in range(2):
         snapshot = sync(root, client)
-        assert snapshot.info["sync"]["by"] == [OURS, THEIRS]
+        assert snapshot.info["sync"]["by"] == [OURS, THEIRS, CREATED]
         assert_true(snapshot, sandbox)
 
 
@@ -275,20 +285,21 @@ def test_it_looks_back_from_the_newest_stamp_that_was_seen(shop, root):
     ):
         began = len(sandbox.requests)
         snapshot = sync(root, client, overlap=overlap)
-        assert asked_since(sandbox, began) == [{OURS: since}]
+        asked = stamps_since(sandbox, began)
+        assert (asked[OURS], asked[THEIRS]) == (since, since)
         told = datetime.fromisoformat(snapshot.info["sync"]["since"])
         assert told == datetime.fromisoformat(since)
     assert snapshot.info["sync"]["overlap"] == 86400
 
 
-def test_stamps_of_the_future_do_not_move_it_beyond_the_begin(shop, root):
-    sandbox, client = shop(orders=[*MADE, made(60, "2999-01-01T00:00:00Z")])
-    first = sync(root, client)
+def test_stamps_of_the_future_move_nothing(shop, root):
+    far = "2999-01-01T00:00:00Z"
+    sandbox, client = shop(orders=[*MADE, made(60, far, created_date=far)])
+    sync(root, client)
     began = len(sandbox.requests)
     snapshot = sync(root, client)
-    (asked,) = asked_since(sandbox, began)
-    assert asked[OURS] == first.info["began"][:19] + "Z"
-    assert snapshot.info["sync"]["since"] == first.info["began"]
+    assert stamps_since(sandbox, began) == {OURS: STAMP, THEIRS: STAMP, CREATED: NEWEST}
+    assert snapshot.info["sync"]["since"] == "2026-08-01T00:00:00+00:00"
 
 
 def rewritten(snapshot, root, **info):
@@ -304,16 +315,35 @@ def test_a_clock_that_is_ahead_moves_nothing(shop, root, tmp_path):
     began = len(sandbox.requests)
     sandbox.upsert([made(3, NOW, status="fulfilled")])
     assert_true(sync(root, client), sandbox)
-    assert asked_since(sandbox, began) == [{OURS: "2026-08-01T00:00:00Z"}]
+    assert stamps_since(sandbox, began) == {OURS: STAMP, THEIRS: STAMP, CREATED: NEWEST}
 
 
-def test_pages_from_disk_are_older_than_the_begin(shop, root, tmp_path):
-    sandbox, client = shop(orders=[*MADE, made(60, "2999-01-01T00:00:00Z")])
-    older = (datetime.now(UTC) - timedelta(minutes=50)).isoformat()
-    rewritten(sync(tmp_path / "other", client), root, fetched_at=older)
+AGO = {
+    minutes: (datetime.now(UTC) - timedelta(minutes=minutes)).replace(microsecond=0)
+    for minutes in (20, 50, 80)
+}
+
+
+@pytest.mark.parametrize("clock", ["began", "fetched_at", "server_time"])
+def test_stamps_from_after_the_begin_by_any_clock_move_nothing(shop, root, tmp_path, clock):
+    orders = [*MADE, *(made(60 + n, f"{at:%Y-%m-%dT%H:%M:%SZ}") for n, at in AGO.items())]
+    sandbox, client = shop(orders=orders)
+    rewritten(sync(tmp_path / "other", client), root, **{clock: AGO[50].isoformat()})
+    sandbox.upsert([made(3, f"{AGO[20]:%Y-%m-%dT%H:%M:%SZ}", status="fulfilled")])
     began = len(sandbox.requests)
+    assert_true(sync(root, client), sandbox)
+    assert stamps_since(sandbox, began)[OURS] == f"{AGO[50]:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_a_clock_that_is_behind_now_only_asks_for_more(shop, root, monkeypatch):
+    sandbox, client = shop(orders=[*MADE, made(60, NOW)])
     sync(root, client)
-    assert asked_since(sandbox, began) == [{OURS: older[:19] + "Z"}]
+    sandbox.upsert([made(3, "2026-09-02T00:00:00Z", status="fulfilled")])
+    behind = datetime(2026, 8, 15, tzinfo=UTC).timestamp()
+    monkeypatch.setattr(time, "time", lambda: behind)
+    began = len(sandbox.requests)
+    assert_true(sync(root, client), sandbox)
+    assert stamps_since(sandbox, began)[OURS] == STAMP
 
 
 def test_the_first_date_of_all_is_one_too(shop, root):
@@ -323,7 +353,8 @@ def test_the_first_date_of_all_is_one_too(shop, root):
     sandbox.upsert([made(1, first, status="fulfilled")])
     snapshot = sync(root, client, overlap="2h")
     assert_true(snapshot, sandbox)
-    assert asked_since(sandbox, 1) == [{OURS: first}]
+    asked = stamps_since(sandbox, 1)
+    assert (asked[OURS], asked[THEIRS]) == (first, first)
 
 
 def test_an_order_that_arrives_late_is_not_missed(shop, root):
@@ -346,8 +377,10 @@ def test_without_our_stamp_theirs_is_asked_for(shop, root):
     sandbox.upsert([without(made(3, NOW, status="fulfilled"), OURS)])
     began = len(sandbox.requests)
     snapshot = sync(root, client, overlap="1h")
-    assert asked_since(sandbox, began) == [{THEIRS: "2026-07-31T23:00:00Z"}]
-    assert snapshot.info["sync"]["by"] == [THEIRS]
+    asked = stamps_since(sandbox, began)
+    # Orders that come to have our stamp are all that have it.
+    assert (asked[OURS], asked[THEIRS]) == ("1970-01-01T00:00:00Z", "2026-07-31T23:00:00Z")
+    assert snapshot.info["sync"]["since"] == "2026-07-31T23:00:00+00:00"
     assert_true(snapshot, sandbox)
 
 
@@ -359,9 +392,8 @@ def test_where_some_have_only_theirs_both_are_asked_for(shop, root):
     sandbox.upsert([without(made(3, NOW, status="fulfilled"), OURS), made(4, NOW)])
     began = len(sandbox.requests)
     snapshot = sync(root, client)
-    stamp = "2026-08-01T00:00:00Z"
-    assert asked_since(sandbox, began) == [{OURS: stamp}, {THEIRS: stamp}]
-    assert snapshot.info["sync"]["by"] == [OURS, THEIRS]
+    assert stamps_since(sandbox, began) == {OURS: STAMP, THEIRS: STAMP, CREATED: NEWEST}
+    assert snapshot.info["sync"]["by"] == [OURS, THEIRS, CREATED]
     assert_true(snapshot, sandbox)
     assert counts(snapshot)[:2] == (0, 3)
 
@@ -374,6 +406,7 @@ def test_where_some_have_neither_all_are_asked_for(shop, root):
     snapshot = sync(root, client)
     assert asked_since(sandbox, began) == [{}]
     assert (snapshot.info["sync"]["by"], snapshot.info["sync"]["since"]) == ([], None)
+    assert snapshot.info["sync"]["full"] == f"1 order had neither {OURS} nor {THEIRS}"
     assert_true(snapshot, sandbox)
     assert counts(snapshot) == (0, 1, 60)
 
@@ -387,9 +420,9 @@ def test_a_server_that_refuses_our_stamp_is_asked_by_theirs(shop, root):
     sandbox.upsert([made(3, NOW, status="fulfilled")])
     began = len(sandbox.requests)
     snapshot = sync(root, client)
-    stamp = "2026-08-01T00:00:00Z"
-    assert asked_since(sandbox, began) == [{OURS: stamp}, {THEIRS: stamp}]
-    assert snapshot.info["sync"]["by"] == [THEIRS]
+    assert asked_since(sandbox, began)[0] == {OURS: STAMP}
+    assert stamps_since(sandbox, began + 1) == {THEIRS: STAMP, CREATED: NEWEST}
+    assert snapshot.info["sync"]["by"] == [THEIRS, CREATED]
     assert_true(snapshot, sandbox)
 
 
@@ -400,15 +433,169 @@ def test_an_empty_base_is_gone_on_from_by_theirs_too(shop, root):
     assert_true(sync(root, client), sandbox)
 
 
-def test_a_server_that_refuses_all_stamps_is_an_error(shop, root):
+def test_a_server_that_refuses_all_stamps_is_asked_for_everything(shop, root):
     fault = Fault("status", status=422, where=lambda query: "updated" in "".join(query))
     sandbox, client = shop(fault)
+    sync(root, client)
+    sandbox.upsert([made(3, NOW, status="fulfilled")])
+    began = len(sandbox.requests)
+    snapshot = sync(root, client)
+    assert_true(snapshot, sandbox)
+    assert asked_since(sandbox, began) == [{OURS: STAMP}, {THEIRS: STAMP}, {OURS: STAMP}, {}]
+    assert snapshot.info["sync"]["by"] == []
+    assert "cannot be asked for the stamps" in snapshot.info["sync"]["full"]
+
+
+def test_a_server_that_refuses_theirs_is_asked_by_ours(shop, root):
+    fault = Fault("status", status=422, where=lambda query: f"{THEIRS}[gte]" in query)
+    sandbox, client = shop(fault)
+    sync(root, client)
+    sandbox.upsert([made(3, NOW, status="fulfilled")])
+    snapshot = sync(root, client)
+    assert_true(snapshot, sandbox)
+    assert snapshot.info["sync"]["by"] == [OURS, CREATED]
+
+
+def test_where_some_need_the_stamp_that_is_refused_all_are_asked_for(shop, root):
+    mixed = [without(each, THEIRS) if n % 2 else each for n, each in enumerate(MADE)]
+    sandbox, client = shop(REFUSED, orders=mixed)
+    sync(root, client)
+    sandbox.upsert([without(made(3, NOW, status="fulfilled"), THEIRS)])
+    snapshot = sync(root, client)
+    assert_true(snapshot, sandbox)
+    assert snapshot.info["sync"]["by"] == []
+
+
+def test_a_refusal_of_all_that_is_asked_is_an_error(shop, root):
+    sandbox, client = shop()
     first = sync(root, client)
+    sandbox.stop()
+    sandbox, client = shop(Fault("status", status=422))
     with pytest.raises(tf.ApiError) as caught:
         sync(root, client)
     assert caught.value.status == 422
     assert [each.name for each in root.iterdir()] == [first.name]
-    assert len(sandbox.requests) == 3
+
+
+# --- Orders that come to have stamps, lose them, or never had any
+
+
+def test_from_nothing_all_are_asked_for(shop, root):
+    sandbox, client = shop(orders=[])
+    first = sync(root, client)
+    sandbox.upsert([without(each, OURS) for each in MADE])
+    began = len(sandbox.requests)
+    snapshot = sync(root, client)
+    assert_true(snapshot, sandbox)
+    assert asked_since(sandbox, began) == [{}]
+    assert snapshot.info["sync"]["full"] == "there were no orders"
+    assert first.info["sync"]["full"] == "it is the first of these orders"
+
+
+@pytest.mark.parametrize("had", [(), (OURS,), (THEIRS,)])
+@pytest.mark.parametrize("has", [(), (OURS,), (THEIRS,), (OURS, THEIRS)])
+def test_a_new_order_is_seen_whatever_stamps_it_lacks(shop, root, had, has):
+    sandbox, client = shop(orders=[without(each, *had) for each in MADE])
+    sync(root, client)
+    sandbox.upsert([without(made(70, NOW, created_date=NOW), *has)])
+    assert_true(sync(root, client), sandbox)
+    sandbox.upsert([without(made(70, NOW, status="fulfilled", created_date=NOW), *has)])
+    assert_true(sync(root, client), sandbox)
+
+
+@pytest.mark.parametrize("lost", [OURS, THEIRS])
+def test_an_order_that_loses_a_stamp_is_seen_by_the_other(shop, root, lost):
+    sandbox, client = shop()
+    sync(root, client)
+    sandbox.upsert([without(made(3, NOW, status="fulfilled"), lost)])
+    assert_true(sync(root, client), sandbox)
+
+
+def test_stamps_of_the_past_that_all_orders_come_to_have_are_seen(shop, root):
+    sandbox, client = shop(orders=[without(each, OURS) for each in MADE])
+    sync(root, client)
+    sandbox.upsert([{**each, OURS: "2026-01-01T00:00:00Z"} for each in MADE])
+    assert_true(sync(root, client), sandbox)
+
+
+# --- Everything, now and then
+
+
+def test_what_no_stamp_shows_is_seen_by_the_next_full_listing(shop, root, monkeypatch):
+    sandbox, client = shop()
+    first = sync(root, client, full_every="7D")
+    assert (first.info["sync"]["full_at"], first.info["sync"]["gone"]) == (first.info["began"], 0)
+    unseen = made(4, "2026-07-09T00:00:00Z", status="packed")
+    sandbox.upsert([without(made(3, status="fulfilled"), OURS, THEIRS), unseen])
+    sandbox.delete(["o005", "o050"])
+    second = sync(root, client, full_every="7D")
+    assert second.read().orders["status"].eq("open").all()
+    assert second.info["sync"]["full_at"] == first.info["began"]
+    later = time.time() + 7 * 86400
+    monkeypatch.setattr(time, "time", lambda: later)
+    third = sync(root, client, full_every="7D")
+    assert_true(third, sandbox)
+    assert counts(third) == (0, 2, 56)
+    told = third.info["sync"]
+    assert (told["gone"], told["by"], told["full_at"]) == (2, [], third.info["began"])
+    assert told["full"] == f"all orders were last asked for at {first.info['began']}"
+    assert "2 gone" in third._repr_html_()
+    assert len(second.read().orders) == 60
+
+
+@pytest.mark.parametrize("gone", [range(60), range(20), range(40, 60), [0, 30, 59]])
+def test_what_is_gone_from_any_part_goes(shop, root, gone):
+    strays = [{"name": name, OURS: NOW} for name in ("n", "m")]
+    sandbox, client = shop(orders=[*MADE, *strays])
+    ids = sync(root, client).read().orders["id"]
+    sandbox.delete([ids[n] for n in gone])
+    snapshot = sync(root, client, full_every=0)
+    assert_true(snapshot, sandbox)
+    assert snapshot.info["sync"]["gone"] == len(gone)
+    again = sync(root, client, full_every=0)
+    assert_true(again, sandbox)
+    assert again.info["sync"]["gone"] == 0
+
+
+def test_orders_without_an_id_go_too(shop, root):
+    sandbox, client = shop(orders=[*MADE, {"name": "n", OURS: NOW}, {"name": "m", OURS: NOW}])
+    sync(root, client)
+    sandbox.stop()
+    sandbox, client = shop(orders=[*MADE, {"name": "m", OURS: NOW}], client={"connection": "a"})
+    tf.export_orders(root, client=client)
+    sync(root, client, full_every=0)
+    assert_true(sync(root, client, full_every=0), sandbox)
+
+
+def test_a_full_listing_that_must_be_removes_only_where_that_is_asked_for(shop, root):
+    sandbox, client = shop(orders=[*MADE, without(made(60), OURS, THEIRS)])
+    sync(root, client)
+    sandbox.delete(["o003"])
+    kept = sync(root, client)
+    assert (kept.info["sync"]["by"], kept.info["sync"]["gone"]) == ([], 0)
+    assert len(kept.read().orders) == 61
+    snapshot = sync(root, client, full_every="7D")
+    assert_true(snapshot, sandbox)
+    assert snapshot.info["sync"]["gone"] == 1
+
+
+@pytest.mark.parametrize("told", [{}, {"full_at": None}, {"full_at": "2999-01-01T00:00:00+00:00"}])
+def test_a_full_listing_whose_time_is_not_to_be_believed_is_done_again(shop, root, tmp_path, told):
+    _, client = shop()
+    first = sync(tmp_path / "other", client)
+    rewritten(first, root, sync={"new": 60, "changed": 0, "unchanged": 0} | told)
+    snapshot = sync(root, client, full_every="7D")
+    assert snapshot.info["sync"]["by"] == []
+    assert "not known" in snapshot.info["sync"]["full"]
+    assert sync(root, client, full_every="7D").info["sync"]["full"] is None
+
+
+@pytest.mark.parametrize("wrong", [-1, "soon", float("nan"), True, []])
+def test_a_pace_of_full_listings_that_is_none_is_refused(shop, root, wrong):
+    sandbox, client = shop()
+    with pytest.raises(tf.SettingsError, match="full_every="):
+        sync(root, client, full_every=wrong)
+    assert (sandbox.requests, root.exists()) == ([], False)
 
 
 # --- What may be asked, and by whom
@@ -521,7 +708,7 @@ def test_other_credentials_without_a_label_are_told(root):
             sync(root, sandbox.client(1, rate_limit=None))
         began = len(sandbox.requests)
         assert counts(sync(root, sandbox.client(0, rate_limit=None)))[:2] == (0, 0)
-        assert len(sandbox.requests) == began + 1
+        assert len(sandbox.requests) == began + 3
 
 
 def test_a_label_outlives_its_token(root):
@@ -555,7 +742,7 @@ def test_it_goes_on_from_a_fetch_and_from_an_export(shop, root):
     snapshot = sync(root, client, **asked)
     assert snapshot.info["sync"]["base"] == base.name
     assert_true(snapshot, sandbox)
-    assert counts(snapshot) == (0, 1, 0)
+    assert counts(snapshot) == (0, 1, 1)  # and the one that was created last
 
 
 @pytest.mark.parametrize("breaks", ["first", "later"])

@@ -1,6 +1,7 @@
-"""Any sequence of changes and syncs: the newest snapshot is what the server holds."""
+"""Any sequence of changes and syncs, by any clock: the newest snapshot is what the server holds."""
 
 import tempfile
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from trackstar_frames.disk import parquet, runs, spill
 from trackstar_frames.sandbox import Fault, Sandbox
 
 OURS, THEIRS = "trackstar_updated_date", "updated_date"
-STAMPS = {"ours": (OURS, THEIRS), "theirs": (THEIRS,), "neither": ()}
+STAMPS = {"both": (OURS, THEIRS), "ours": (OURS,), "theirs": (THEIRS,), "neither": ()}
+KINDS = st.sampled_from(sorted(STAMPS))
 JULY = datetime(2026, 7, 1, tzinfo=UTC)
 CREATED = st.none() | st.integers(0, 40).map(lambda days: stamp(JULY, days))
 UNKNOWN = "never heard of"
@@ -57,17 +59,23 @@ def said(order):
 
 
 class Synced(RuleBasedStateMachine):
-    """A server whose orders change, and a root that is kept in sync with it."""
+    """A server whose orders change, and a root that is kept in sync with it.
+
+    Its stamps are by its own clock. Ours is any, and jumps between calls; an order may say that
+    it is of the far future.
+    """
 
     @initialize(
-        kinds=st.sampled_from([["ours"], ["theirs"], ["ours", "theirs"], ["ours", "neither"]]),
-        orders=st.integers(2, 40),
+        kinds=st.lists(KINDS, min_size=1, max_size=3),
+        orders=st.one_of(st.just(0), st.integers(2, 40)),
         part=st.integers(3, 15),
         breaks=st.sampled_from([None, None, 3, 4]),
     )
     def begin(self, kinds, orders, part, breaks):
         self.clock, self.kinds, self.numbers = JULY + timedelta(days=31), kinds, 0
         self.patch = pytest.MonkeyPatch()
+        self.ahead, real = 0.0, time.time
+        self.patch.setattr(time, "time", lambda: real() + self.ahead)
         self.patch.setattr(parquet, "PART", part)
         self.patch.setattr(spill, "_RUN", 9)
         self.patch.setattr(runs, "_BLOCK", 4)
@@ -76,20 +84,36 @@ class Synced(RuleBasedStateMachine):
         self.sandbox = Sandbox(orders=first, rate_limit=None, faults=faults).start()
         self.folder = tempfile.TemporaryDirectory()
         self.root = Path(self.folder.name) / "root"
-        cache = Path(self.folder.name) / "cache"
-        self.client = self.sandbox.client(rate_limit=None, retries=0, cache_dir=cache)
+        self.jumps = 0
+        self.connect()
         self.snapshot, self.synced, self.is_true = None, {}, False
+        self.sync(page_size=25)
 
-    def make(self, created=None):
+    def connect(self):
+        """Make a client with a cache that is empty: by a clock that jumped, its pages are new."""
+        self.jumps += 1
+        cache = Path(self.folder.name) / f"cache{self.jumps}"
+        self.client = self.sandbox.client(
+            rate_limit=None, retries=0, cache_dir=cache, connection="acme"
+        )
+
+    def make(self, created=None, kind=None):
         self.numbers += 1
+        kind = kind or self.kind_of(self.numbers)
+        if kind == "neither":
+            # It is known by when it was created alone, later than all others.
+            created = stamp(JULY + timedelta(minutes=self.numbers), 60)
         order = {"id": f"o{self.numbers}", "created_date": created, "status": "open"}
-        return self.stamped(order | {"line_items": [], "shipments": []})
+        return self.stamped(order | {"line_items": [], "shipments": []}, kind)
 
-    def stamped(self, order, **more):
-        """Give an order the stamps of now that orders like it have."""
-        number = int(order["id"][1:])
-        stamps = STAMPS[self.kinds[number % len(self.kinds)]]
-        return order | dict.fromkeys(stamps, stamp(self.clock)) | more
+    def kind_of(self, number):
+        return self.kinds[number % len(self.kinds)]
+
+    def stamped(self, order, kind=None):
+        """Give an order the stamps of now, of its kind or as orders like it have them."""
+        stamps = STAMPS[kind or self.kind_of(int(order["id"][1:]))]
+        bare = {name: value for name, value in order.items() if name not in (OURS, THEIRS)}
+        return bare | dict.fromkeys(stamps, stamp(self.clock))
 
     def at(self, place):
         known = [order for order in self.sandbox.orders if "id" in order]
@@ -99,20 +123,48 @@ class Synced(RuleBasedStateMachine):
         self.sandbox.upsert(orders)
         self.is_true = False
 
+    def has_orders(self):
+        return any("id" in order for order in self.sandbox.orders)
+
     @rule(minutes=st.integers(0, 200))
     def time_goes_by(self, minutes):
         self.clock += timedelta(minutes=minutes)
+
+    @rule(days=st.sampled_from([0, 0, 1, 400, -1, -400]))
+    def our_clock_jumps(self, days):
+        self.ahead = 86400.0 * days
+        self.connect()
 
     @rule(created=st.lists(CREATED, min_size=1, max_size=12))
     def orders_come(self, created):
         self.upsert(*(self.make(each) for each in created))
 
+    @rule(kind=KINDS)
+    def an_order_of_any_kind_comes(self, kind):
+        self.upsert(self.make(stamp(self.clock), kind))
+
+    @rule(place=PLACES, kind=st.sampled_from(["both", "ours", "theirs"]))
+    @precondition(has_orders)
+    def an_order_comes_to_have_other_stamps(self, place, kind):
+        self.upsert(self.stamped(self.at(place), kind))
+
+    @rule(name=st.sampled_from([OURS, THEIRS, "created_date"]))
+    def an_order_of_the_far_future_comes(self, name):
+        self.upsert(self.make(stamp(self.clock), "both") | {name: "2999-01-01T00:00:00Z"})
+
+    @precondition(has_orders)
     @rule(changes=st.lists(st.tuples(PLACES, CHANGES), min_size=1, max_size=5))
     def orders_change(self, changes):
         for place, change in changes:
-            self.upsert(self.stamped(self.at(place) | change))
+            old = self.at(place)
+            kind, stays = self.kind_of(int(old["id"][1:])), {}
+            if kind == "neither":
+                # No stamp would show that it lost those that it had, nor where it moved to.
+                kind = "both" if OURS in old or THEIRS in old else kind
+                stays = {"created_date": old["created_date"]}
+            self.upsert(self.stamped(old | change | stays, kind))
 
-    @precondition(lambda self: "theirs" not in self.kinds)
+    @precondition(lambda self: self.has_orders() and not {"theirs", "neither"} & {*self.kinds})
     @rule(place=PLACES, change=CHANGES, is_new=st.booleans())
     def an_order_arrives_late(self, place, change, is_new):
         order = self.stamped((self.make() if is_new else self.at(place)) | change)
@@ -124,6 +176,19 @@ class Synced(RuleBasedStateMachine):
         self.numbers += 1
         stamps = dict.fromkeys((OURS, THEIRS), stamp(self.clock))
         self.upsert({"name": f"n{self.numbers}"} | stamps)
+
+    @rule(latest=st.integers(1, 3))
+    def old_ones_are_removed(self, latest):
+        tf.thin_snapshots(self.root, latest=latest, daily=0, weekly=0, monthly=0)
+
+    @precondition(has_orders)
+    @rule(place=PLACES)
+    def an_order_is_deleted_and_all_are_asked_for(self, place):
+        self.sandbox.delete([self.at(place)["id"]])
+        self.snapshot = self.until_done(
+            tf.sync_orders, self.root, client=self.client, overlap=0, full_every=0
+        )
+        self.synced, self.is_true = self.orders_now(), True
 
     @rule(page_size=st.sampled_from([4, 25, 1000]))
     def sync(self, page_size):
@@ -168,7 +233,12 @@ class Synced(RuleBasedStateMachine):
             assert not [each for each in self.root.iterdir() if each.name.startswith(".")]
 
     def teardown(self):
-        if hasattr(self, "sandbox"):
+        if not hasattr(self, "snapshot"):
+            return
+        try:  # whatever was done last, the next sync sees it
+            self.sync(page_size=25)
+            self.the_newest_snapshot_is_the_truth()
+        finally:
             self.client.close()
             self.sandbox.stop()
             self.folder.cleanup()

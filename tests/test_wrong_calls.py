@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -431,12 +430,19 @@ NAMES = {
 }
 
 OTHERS = {
-    "file for its text": (
+    "name for its file": (
         tf.ResponseError,
-        lambda _: tf.OrderFrames.from_json(Path("orders.json")),
-        "not PosixPath" if sys.platform != "win32" else "not WindowsPath",
-        "a response's body or an order",
-        "pass its read_bytes()",
+        lambda _: tf.OrderFrames.from_json("orders.json"),
+        "is not JSON",
+        "a str is JSON itself",
+        "pass a pathlib.Path",
+    ),
+    "JSON of another kind": (
+        tf.ResponseError,
+        lambda _: tf.OrderFrames.from_json({"orders": []}),
+        "only 'orders'",
+        "allowed are a response's body",
+        "an order, a list of orders",
     ),
     "never fetched": (
         tf.OfflineMissError,

@@ -26,7 +26,9 @@ STAMPS = (
 BY = ((), *((name,) for name in GROUPS), ("warehouse_id", "type"))
 
 TYPES = {
-    "orders": dict.fromkeys(NAMES, "varchar") | dict.fromkeys(STAMPS, "bigint"),
+    "orders": dict.fromkeys(NAMES, "varchar")
+    | dict.fromkeys(STAMPS, "bigint")
+    | {"arrived": "varchar"},
     "line_items": {
         "order_id": "varchar",
         "line": "bigint",
@@ -85,7 +87,9 @@ def load(orders):
     rows = {name: [] for name in TYPES}
     for order in orders:
         rows["orders"].append(
-            [text(order.get(name)) for name in NAMES] + [micros(order.get(name)) for name in STAMPS]
+            [text(order.get(name)) for name in NAMES]
+            + [micros(order.get(name)) for name in STAMPS]
+            + [order.get("trackstar_created_date")]
         )
         _lay_out(order, rows)
     connection = duckdb.connect()
@@ -154,9 +158,11 @@ def whole(value):
 
 
 def micros(value):
-    if not value:
+    if not value or value < "1990":  # what is older stands for none
         return None
-    return (datetime.fromisoformat(value).astimezone(UTC) - EPOCH) // timedelta(microseconds=1)
+    moment = datetime.fromisoformat(value)
+    moment = moment.replace(tzinfo=moment.tzinfo or UTC)
+    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def ask(connection, query, by=(), more=0, **values):

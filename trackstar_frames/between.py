@@ -11,13 +11,14 @@ import pandas as pd
 import pyarrow as pa
 
 from trackstar_frames.disk.catalogue import list_snapshots
+from trackstar_frames.disk.manifest import reading
 from trackstar_frames.disk.scan import scan
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.measures import redated, transitions
 from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures._sides import as_ofs
-from trackstar_frames.provenance import warn_of_failed
+from trackstar_frames.provenance import in_brief, warn_of_failed
 from trackstar_frames.schema import CONNECTION, described
 from trackstar_frames.snapshots import Snapshot
 from trackstar_frames.tables.differences import KINDS, differences, differences_of_each
@@ -246,7 +247,8 @@ def _orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFrame:
     if isinstance(side, Snapshot):
         warn_of_failed(side.info)
         read = [*_label(side.info), *columns]
-        return _frame(scan(side.files["orders"], "orders", columns=read), side.info)
+        with reading(side.path, f"{side.path} is damaged"):
+            return _frame(scan(side.files["orders"], "orders", columns=read), side.info)
     frames = _open(name, side)
     read = [*_label(frames.info), *columns]
     return _frame(frames.to_arrow()["orders"].select(read), frames.info)
@@ -261,5 +263,5 @@ def _frame(orders: pa.Table, info: dict[str, Any]) -> pd.DataFrame:
     table = described("orders", orders.column_names)
     read = tuple(column for column in table.columns if column.name in orders.column_names)
     frame = to_frame(orders.select([column.name for column in read]), replace(table, columns=read))
-    frame.attrs["trackstar"] = dict(info)
+    frame.attrs["trackstar"] = in_brief(info)
     return frame

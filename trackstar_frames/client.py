@@ -53,8 +53,8 @@ class TrackstarClient:
     timeout
         Seconds to wait for an answer.
     retries
-        How often a request is tried again: after 429, a server fault (but 501), or no
-        whole answer; never after any other refusal.
+        How often a request is tried again: after 408, 425, 429, a server fault (but 501), or
+        no whole answer; never after any other refusal.
     max_wait
         Seconds of waiting in all for one page. A longer ``Retry-After`` raises at once.
 
@@ -249,7 +249,7 @@ def _told(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _cached(settings: Settings) -> str:
-    if not settings.cache:
+    if settings.cache_dir is None:
         return "none: nothing is kept on disk"
     size = megabytes(PageCache(settings.cache_dir).size())
     return (

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
-import json
 import os
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
+from html.entities import html5
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import unquote
 
 from trackstar_frames.errors import CredentialsError, SettingsError, one_of
 from trackstar_frames.settings import OPTIONS, PII, PII_KEY
@@ -15,6 +19,9 @@ from trackstar_frames.settings import OPTIONS, PII, PII_KEY
 __all__ = ["Credentials", "Masked", "pii_key"]
 
 _SHORTEST_KEY = 16  # characters; a shorter key can be found by trying
+_READINGS = 20  # of one text
+_CODE = re.compile(r"\\(?:u00|x)([0-9a-f]{2})", re.IGNORECASE)
+_SHORTEST_ENCODED = 8  # characters; fewer are found where they mean something else
 
 
 class Masked(str):
@@ -55,10 +62,12 @@ class Credentials:
         return cls(_secret("api_key", api_key), _secret("access_token", access_token))
 
     def scrub(self, text: str) -> str:
-        """Take the secrets out of a text that came from elsewhere."""
+        """Take the secrets out of a text that came from elsewhere, however it spells them."""
         for secret in sorted((self.access_token, self.api_key), key=len, reverse=True):
-            for spelling in map(Masked, (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])):
-                text = text.replace(spelling, "***")
+            spellings = _spellings(secret)
+            text = re.sub(spellings, "***", text, flags=re.IGNORECASE)
+            if any(re.search(spellings, each, re.IGNORECASE) for each in _readings(text)):
+                return "***"  # an escape is itself escaped: nothing of it is worth the risk
         return text
 
     def fingerprint(self, text: str) -> str:
@@ -68,6 +77,73 @@ class Credentials:
             b"\0".join((self.api_key.encode(), self.access_token.encode()))
         ).digest()
         return hashlib.blake2b(text.encode(), key=key, digest_size=32).hexdigest()
+
+
+def _readings(text: str) -> list[str]:
+    """Undo what a text escapes, one way after the other, as far as it is worth the time."""
+    readings = [text]
+    for number in range(_READINGS):
+        for undo in (unescape, unquote, _uncoded):
+            plain = undo(readings[number])
+            if plain not in readings:
+                readings.append(plain)
+        if len(readings) == number + 1:
+            break
+    return readings
+
+
+def _uncoded(text: str) -> str:
+    return _CODE.sub(lambda found: chr(int(found[1], 16)), text)
+
+
+def _spellings(secret: Masked) -> Masked:
+    """Write a pattern that finds a secret in clear, escaped, in base64 and in hexadecimals.
+
+    It is masked as the secret is: `re` keeps it, and tracebacks may show it.
+    """
+    return Masked("|".join((_escaped(secret), *map(_escaped, _encoded(secret)))))
+
+
+def _encoded(secret: Masked) -> Iterator[Masked]:
+    """Encode a secret; of base64, what does not depend on the text around it."""
+    words = {Masked(secret.encode().hex())}
+    for shift, first in ((0, 0), (1, 2), (2, 3)):
+        whole = slice(first, (shift + len(secret)) * 8 // 6)
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            words |= {Masked(encode(bytes(shift) + secret.encode())[whole].decode())}
+    return (word for word in words if len(word) >= _SHORTEST_ENCODED)
+
+
+def _escaped(word: Masked) -> str:
+    """Write a pattern that finds a word escaped for JSON, URLs, HTML or code, in any mixture.
+
+    Escapes may be escaped again, and lines be broken anywhere.
+    """
+    first, *others = re.findall(r"\\+|[^\\]", word)
+    return _spelt(first) + "".join(f"{_GAP}{_slashes(each)}{_spelt(each)}" for each in others)
+
+
+def _slashes(char: str) -> str:
+    """Write a pattern of what may stand before a character; a backslash is one itself."""
+    return "" if char[0] == "\\" else r"\\*+"
+
+
+def _spelt(char: str) -> str:
+    """Write a pattern of one character, or of some backslashes, as escapes double them."""
+    code, hexa = ord(char[0]), f"{ord(char[0]):02x}"
+    names = "".join(f"|{re.escape(name)}" for name in _ENTITIES.get(char[0], ()))
+    entity = f"&(?:amp;)*(?:#0*{code};?|#x0*{hexa};?{names})"
+    spellings = rf"{entity}|%(?:25)*{hexa}|u00{hexa}|x{hexa}|{re.escape(char[0])}"
+    return rf"(?:(?:{spellings})\s*+)++" if char[0] == "\\" else f"(?:{spellings})"
+
+
+#: Blanks and ends of lines, escaped or not.
+_GAP = r"(?:\s|\\+[nrt]|%(?:25)*(?:20|09|0a|0d))*"
+#: The names of characters in HTML.
+_ENTITIES: dict[str, list[str]] = {}
+for _name, _text in html5.items():
+    if _name.endswith(";"):
+        _ENTITIES.setdefault(_text, []).append(_name)
 
 
 def _secret(name: str, given: str | None) -> Masked:

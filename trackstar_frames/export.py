@@ -142,7 +142,8 @@ def export(job: Job[T], *, begins: Mapping[str, Any] | None = None) -> T:
     with spilling(job, "export") as (reading, spill):
         info = reading.info(duplicates=spill.settle(reading.ranks(), reading.repeats()))
         if begins is not None:
-            info["sync"] = {**begins, "new": spill.orders, "changed": 0, "unchanged": 0}
+            counts = {"new": spill.orders, "changed": 0, "unchanged": 0, "gone": 0}
+            info["sync"] = {**begins, "full_at": info["began"], **counts}
         return job.place(info, partial(_fill, spill))
 
 

@@ -14,6 +14,7 @@ from trackstar_frames.calls.gathering import Gathering
 from trackstar_frames.calls.question import Question
 from trackstar_frames.calls.reading import Reading
 from trackstar_frames.client import TrackstarClient
+from trackstar_frames.disk import parquet
 from trackstar_frames.errors import SettingsError
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.listing.pages import MAX_PAGE
@@ -91,7 +92,8 @@ def fetch_orders_df(
         trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin,
         gt, gte, lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as
         the API has them for a field. A list means ``in``. A date without a time means the
-        whole day; without a zone it is UTC.
+        whole day; without a zone it is UTC. The ``_insensitive`` operators are in beta: the
+        API finds only orders by them that were updated after 1 July 2025.
 
     Returns
     -------
@@ -113,7 +115,7 @@ def fetch_orders_df(
         any page of one cannot: with all orders of the others, and the errors by label in
         `failures`.
     SnapshotError
-        If the snapshot cannot be written.
+        If the snapshot cannot be written; before any request, if its root is a file.
 
     Warns
     -----
@@ -227,6 +229,8 @@ def fetch_orders(
     """
     if snapshot is not None and not isinstance(snapshot, (str, os.PathLike)):
         raise SettingsError(f"snapshot={snapshot!r} must be the path of a folder, or None")
+    if snapshot is not None:
+        parquet.locate(snapshot, "snapshot")
     check_backend(dtype_backend)
     question = Question.of(
         filters,

@@ -9,15 +9,15 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from math import isfinite
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlencode
 
 from trackstar_frames.errors import FilterError, one_of
-from trackstar_frames.moments import is_day, stamp
+from trackstar_frames.moments import bounds_of_day, is_day, stamp
 from trackstar_frames.schema import LIFECYCLE
 from trackstar_frames.settings import FETCH_OPTIONS
 
@@ -26,7 +26,14 @@ __all__ = ["FIELDS", "MAX_LIST", "Field", "encode", "is_list", "split"]
 #: How many values the API takes in one comma-separated list.
 MAX_LIST = 100
 
+# Servers refuse a longer URL (414). Beside the filters it holds the base URL, the path, the limit
+# and the cursor of a page.
+_MAX_URL = 8_000  # bytes
+_REST_OF_URL = 1_000
+
 _LISTS = ("in", "nin")
+_TAGS = ("trackstar_tags", "contains")
+_BY_DAY = ("eq", "gt", "gte", "lt", "lte")
 _UNSENDABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -90,9 +97,9 @@ def encode(
 ) -> list[dict[str, str]]:
     """Turn filters into the query parameters of one or more listings.
 
-    Lists of ``in`` (and ``ids``) over 100 values need several listings, whose orders
-    together are the answer. Lists are sorted and freed of doubles, so that the same
-    question has the same parameters.
+    Lists of ``in`` (and ``ids``) over 100 values, or too long for one URL, need several
+    listings, whose orders together are the answer. Lists are sorted and freed of doubles, so
+    that the same question has the same parameters.
 
     Parameters
     ----------
@@ -116,12 +123,10 @@ def encode(
     >>> encode({"status__in": ["packed", "open"], "created_date__gte": "2026-01-01"})
     [{'status[in]': 'open,packed', 'created_date[gte]': '2026-01-01T00:00:00Z'}]
     """
-    asked: dict[str, list[str]] = {}
+    asked: dict[str, _Asked] = {}
     for name, value in filters.items():
-        for parameter, values in _one(name, value).items():
-            if parameter in asked:
-                raise FilterError(f"{name} asks for {parameter} a second time; give it once")
-            asked[parameter] = values
+        for each in _one(name, value):
+            asked[each.parameter] = _joined(name, asked.get(each.parameter), each)
     passed = _extra(extra_params or {})
     if "ids" in asked and len(asked) + len(passed) > 1:
         others = sorted((asked.keys() | passed.keys()) - {"ids"})
@@ -129,8 +134,78 @@ def encode(
             f"the API ignores every other filter beside ids, so {', '.join(others)} would have "
             f"no effect; ask for the ids alone and filter the frame"
         )
-    choices = [[(name, part) for part in parts] for name, parts in asked.items()]
-    return [dict(choice) | passed for choice in itertools.product(*choices)]
+    choices = [[(name, chunk) for chunk in each.chunks()] for name, each in asked.items()]
+    splittable = {name for name, each in asked.items() if each.may_split}
+    return [
+        query
+        for choice in itertools.product(*choices)
+        for query in _fitted(dict(choice), passed, splittable)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One parameter: what it was asked by, and its values.
+
+    Attributes
+    ----------
+    parameter : str
+        Its name in the URL.
+    operator : str
+        The operator that the user wrote; a bare day's may be sent as another.
+    words : list of str
+        The values, written as the API does; one unless the operator takes a list.
+    """
+
+    parameter: str
+    operator: str
+    words: list[str]
+
+    @property
+    def may_split(self) -> bool:
+        """Whether the orders of two shorter lists are those of the whole list."""
+        return self.operator in ("in", "in-insensitive")
+
+    def chunks(self) -> list[list[str]]:
+        """Cut the values into as many as one request may hold."""
+        return [
+            self.words[start : start + MAX_LIST] for start in range(0, len(self.words), MAX_LIST)
+        ]
+
+
+def _joined(name: str, one: _Asked | None, other: _Asked) -> _Asked:
+    """Join two filters that are sent as one parameter: of two bounds the stricter holds."""
+    if one is None:
+        return other
+    if {one.operator, other.operator} not in ({"gt", "gte"}, {"lt", "lte"}):
+        raise FilterError(f"{name} asks for {other.parameter} a second time; give it once")
+    stricter = max if other.operator.startswith("g") else min
+    return stricter(one, other, key=lambda each: each.words[0])
+
+
+def _fitted(
+    lists: dict[str, list[str]], passed: dict[str, str], splittable: set[str]
+) -> Iterator[dict[str, str]]:
+    """Join the values of each list; halve the longest one until the URL is short enough."""
+    query = {name: ",".join(words) for name, words in lists.items()} | passed
+    if len(urlencode(query)) <= _MAX_URL - _REST_OF_URL:
+        yield query
+        return
+
+    def size(name: str) -> int:
+        return len(urlencode({name: query[name]}))
+
+    parts = [name for name, words in lists.items() if name in splittable and len(words) > 1]
+    if not parts:
+        raise FilterError(
+            f"{max(query, key=size)} is too long: servers refuse a URL of more than {_MAX_URL:,} "
+            f"bytes, and what is asked here cannot be cut into parts; ask for less, and filter "
+            f"the frame"
+        )
+    name = max(parts, key=size)
+    half = len(lists[name]) // 2
+    for words in (lists[name][:half], lists[name][half:]):
+        yield from _fitted(lists | {name: words}, passed, splittable)
 
 
 def split(name: str) -> tuple[str, str | None]:
@@ -182,8 +257,8 @@ def is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
 
 
-def _one(name: str, value: Any) -> dict[str, list[str]]:
-    """Encode one filter: its parameters, each with the values to ask for in turn."""
+def _one(name: str, value: Any) -> list[_Asked]:
+    """Encode one filter."""
     field, operator = split(name)
     spec = FIELDS[field]
     operator = operator or ("in" if is_list(value) else spec.plain)
@@ -194,42 +269,56 @@ def _one(name: str, value: Any) -> dict[str, list[str]]:
         raise FilterError(
             f"{name} was given a list, and {field} has no 'in'; use {', '.join(spec.operators)}"
         )
-    if is_list(value) and operator.partition("-")[0] not in _LISTS:
-        raise FilterError(f"{name} takes one value, not {value!r}; for several use {field}__in")
+    takes_list = operator.partition("-")[0] in _LISTS or (field, operator) == _TAGS
+    if is_list(value) and not takes_list:
+        raise FilterError(f"{name} takes one value, not {value!r}; {_for_several(field)}")
+    if spec.kind == "date" and operator in _BY_DAY and is_day(value):
+        bounds = bounds_of_day(operator, value)
+        return [_Asked(f"{field}[{end}]", operator, [moment]) for end, moment in bounds.items()]
     parameter = field if operator == spec.plain else f"{field}[{operator}]"
-    if operator.partition("-")[0] in _LISTS:
-        return {parameter: _lists(name, operator, spec, value)}
-    if spec.kind != "date":
-        return {parameter: [_word(name, operator, spec, value)]}
-    if operator == "eq" and is_day(value):
-        return {f"{field}[{end}]": [stamp(name, end, value)] for end in ("gte", "lte")}
-    return {parameter: [stamp(name, operator, value)]}
+    write = _words if takes_list or field == _TAGS[0] else _word_alone
+    return [_Asked(parameter, operator, write(name, operator, spec, value))]
 
 
-def _lists(name: str, operator: str, spec: Field, value: Any) -> list[str]:
+def _for_several(field: str) -> str:
+    """Say how to ask for several values, where an operator takes one."""
+    lists = [f"{field}__{each}" for each in _LISTS if each in FIELDS[field].operators]
+    if lists:
+        return f"for several use {' or '.join(lists)}"
+    return "ask for each in a call of its own, or filter the frame"
+
+
+def _word_alone(name: str, operator: str, spec: Field, value: Any) -> list[str]:
+    return [_text(name, operator, spec, value)]
+
+
+def _text(name: str, operator: str, spec: Field, value: Any) -> str:
+    return (
+        stamp(name, operator, value) if spec.kind == "date" else _word(name, operator, spec, value)
+    )
+
+
+def _words(name: str, operator: str, spec: Field, value: Any) -> list[str]:
+    """Write the values of a list, sorted and freed of doubles."""
     values = list(value) if is_list(value) else [value]
     if not values:
         raise FilterError(f"{name} is an empty list; leave the filter out to ask for all orders")
-    encode_one = stamp if spec.kind == "date" else partial(_word, spec=spec)
-    words = sorted({encode_one(name, operator, value=each) for each in values})
+    words = sorted({_text(name, operator, spec, each) for each in values})
     if operator.endswith("insensitive"):  # or an order could come in two of the listings
         words = list({word.casefold(): word for word in words}.values())
     for word in words:
         if "," in word:
+            hint = "" if operator == "not_contains" else "; for several values pass a list"
             raise FilterError(
                 f"{name} holds {word!r}; the API separates values by commas, so none may hold "
-                f"one; for several values pass a list"
+                f"one{hint}"
             )
-    if operator == "nin" and len(words) > MAX_LIST:
+    if len(words) > MAX_LIST and operator.partition("-")[0] != "in":
         raise FilterError(
-            f"{name} holds {len(words)} values; the API takes {MAX_LIST} at most, and an "
-            f"exclusion cannot be asked in parts; filter the frame instead"
+            f"{name} holds {len(words)} values; the API takes {MAX_LIST} at most, and "
+            f"{operator!r} cannot be asked in parts; filter the frame instead"
         )
-    return [",".join(chunk) for chunk in _chunks(words)]
-
-
-def _chunks(words: list[str]) -> Iterable[list[str]]:
-    return (words[start : start + MAX_LIST] for start in range(0, len(words), MAX_LIST))
+    return words
 
 
 def _word(name: str, operator: str, spec: Field, value: Any) -> str:
@@ -241,8 +330,9 @@ def _word(name: str, operator: str, spec: Field, value: Any) -> str:
     text = str(value)
     if not text or _UNSENDABLE.search(text):
         raise FilterError(f"{name}={value!r} must be text without control characters, not empty")
-    if spec.kind == "enum" and "contains" not in operator and text not in spec.allowed:
-        hint = "; for several values pass a list" if "," in text else ""
+    if spec.kind == "enum" and text not in spec.allowed:
+        is_spelt_list = "," in text and operator in ("eq", "in", "nin")
+        hint = "; for several values pass a list" if is_spelt_list else ""
         raise FilterError(one_of(name, text, spec.allowed) + hint)
     return text
 

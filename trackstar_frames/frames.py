@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from functools import cached_property, partial
@@ -12,13 +13,14 @@ import pyarrow as pa
 
 from trackstar_frames.credentials import pii_key
 from trackstar_frames.disk import parquet
-from trackstar_frames.flatten import Flattener
-from trackstar_frames.flatten.bodies import cut
+from trackstar_frames.flatten import Batch, Flattener
+from trackstar_frames.flatten.bodies import Bodies
 from trackstar_frames.markup import card, lines, megabytes, table
-from trackstar_frames.provenance import summary, told, warn_of_failed
+from trackstar_frames.provenance import in_brief, summary, told, warn_of_failed
 from trackstar_frames.schema import TABLES, described
 from trackstar_frames.tables.assemble import assemble
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
+from trackstar_frames.tables.labels import join_infos, stack
 from trackstar_frames.tables.personal import hide
 
 __all__ = ["OrderFrames", "make_info"]
@@ -30,10 +32,15 @@ class OrderFrames:
     Each attribute is a DataFrame with a RangeIndex and the columns and types of
     `data_dictionary`, whatever the data: text is ``str`` (``object`` on pandas 2.2), whole
     numbers ``Int64``, truth values ``boolean``, numbers ``float64``, moments
-    ``datetime64[us, UTC]``. With ``dtype_backend="pyarrow"`` they are `pandas.ArrowDtype` of
-    the same Arrow types that `to_arrow` has, and share its memory. The one exception is
-    `orders.status`, with both an ordered categorical in lifecycle order, to which a status
-    unknown to this package is added at the end.
+    ``datetime64[us, UTC]``, lists of text tuples, so that rows can be hashed. With
+    ``dtype_backend="pyarrow"`` they are `pandas.ArrowDtype` of the same Arrow types that
+    `to_arrow` has, and share its memory. The one exception is `orders.status`, with both an
+    ordered categorical in lifecycle order, to which a status unknown to this package is added
+    at the end.
+
+    A date before 1990, such as 0001-01-01, stands for none: it is null, and ``extra`` keeps its
+    text. A stamp without a zone is read as UTC, and ``extra`` keeps its text, too; `data_quality`
+    counts both. What is finer than microseconds is cut off.
 
     Of several connections, ``connection`` is the first column of every table, and of its key;
     rows are sorted by it first, and an id is unique within its connection only.
@@ -63,7 +70,9 @@ class OrderFrames:
     Notes
     -----
     The frames are made from Arrow tables when first looked at, and kept. To change one,
-    take a copy: `to_arrow` and `to_parquet` give what was fetched.
+    take a copy: `to_arrow` and `to_parquet` give what was fetched. Each has its own
+    ``attrs["trackstar"]``: `info`, but with the numbers of ``connections`` and of those that
+    ``failed`` instead of their names, so that it stays small.
 
     pandas does not know a list of Arrow by its name: a file that ``df.to_parquet`` wrote of
     orders with Arrow types is read with ``pandas.read_parquet(..., dtype_backend="pyarrow")``.
@@ -85,18 +94,26 @@ class OrderFrames:
     ) -> None:
         self.dtype_backend = check_backend(dtype_backend)
         self._tables = dict(tables)
-        self.info = dict(info)
+        self.info = copy.deepcopy(dict(info))
 
     @classmethod
     def from_json(
-        cls, bodies_or_orders: Any, *, pii: str = "keep", dtype_backend: DtypeBackend = None
+        cls, source: Any, *, pii: str = "keep", dtype_backend: DtypeBackend = None
     ) -> OrderFrames:
         """Build the tables from JSON at hand: exports, webhooks, tests.
 
         Parameters
         ----------
-        bodies_or_orders
-            A response body (bytes or str) or an order (a dict), or an iterable of these.
+        source
+            Any of these, or an iterable of them: JSON as text or bytes, an order or a body as a
+            dict, a path (`pathlib.Path`; a str is JSON itself), an open file; files may be gzip.
+            The JSON is one of these, a list of them, or JSON Lines, one a line:
+
+            - a response's body, ``{"data": [order, ...], "next_token": ...}``;
+            - an order, or the ``{"data": order}`` of ``GET /wms/orders/{id}``;
+            - a webhook event, ``{"event_type": ..., "connection_id": ..., "data": order}``. Of
+              events, the tables have a ``connection`` column, always; so they cannot be mixed
+              with orders that tell no connection.
         pii
             What becomes of personal data: ``"keep"``, ``"drop"`` or ``"hash"``, as for
             `fetch_orders_df`.
@@ -114,20 +131,54 @@ class OrderFrames:
             If `pii` or `dtype_backend` is none of these, or ``"hash"`` lacks its key; before
             anything is read.
         ResponseError
-            If a body is not JSON, or neither a response, an order nor a list of orders.
+            If something is not JSON, or none of these shapes. An empty ``data`` and an empty
+            list are no orders, and no error.
+        OSError
+            If a file cannot be read.
+
+        Notes
+        -----
+        Of an order that comes more than once, the newest ``updated_date`` is kept. An event that
+        was too large to hold its order (``data_truncated``) is a row of `problems`, whose value
+        tells the ``data_url``.
+
+        What stands beside the orders is in `problems`, too, with the exception of an event's
+        ``integration_name``, ``integration_type`` and ``previous_attributes``, which are history,
+        and of ``next_token`` and ``total_count``. If the last body has a cursor, or a count is
+        larger than the orders in all bodies, there is more than is at hand: that is a problem,
+        and ``info["complete"]`` is False, as it is beside an ``error`` or a true ``has_more``.
+        So pass the bodies of a listing in their order.
 
         Examples
         --------
         >>> frames = OrderFrames.from_json('{"id": "a1", "shipments": [{"shipment_id": "s1"}]}')
         >>> len(frames.orders), frames.shipments["shipment_id"].tolist()
         (1, ['s1'])
+        >>> event = {"event_type": "order.updated", "connection_id": "c", "data": {"id": "a1"}}
+        >>> OrderFrames.from_json([event]).orders[["connection", "id"]]
+          connection  id
+        0          c  a1
         """
         check_backend(dtype_backend)
-        key = pii_key(pii)
-        with Flattener(partial(hide, how=pii, key=key)) as flattener:
-            pages = [flattener.add(page) for page in cut(bodies_or_orders)]
-            tables, duplicates = assemble([batch for page in pages for batch in page.result()])
-        return cls(tables, make_info(duplicates=duplicates, pii=pii), dtype_backend=dtype_backend)
+        hidden = partial(hide, how=pii, key=pii_key(pii))
+        bodies = Bodies(names_keys=pii == "keep")
+        batches: dict[str | None, list[Batch]] = {}
+        with Flattener(hidden) as flattener:
+            pages = [(of, flattener.add(page)) for of, page in bodies.pages(source)]
+            for connection, page in pages:
+                batches.setdefault(connection, []).extend(page.result())
+        for connection, strays in bodies.strays():
+            batches.setdefault(connection, []).append(hidden(strays))
+        told = {"pii": pii, "complete": bodies.complete}
+        if not bodies.of_events:
+            tables, duplicates = assemble(batches.get(None, []))
+            return cls(
+                tables, make_info(duplicates=duplicates, **told), dtype_backend=dtype_backend
+            )
+        parts = {each: assemble(batches[each]) for each in sorted(filter(None, batches))}
+        infos = {each: make_info(duplicates=n, **told) for each, (_, n) in parts.items()}
+        tables = stack({each: tables for each, (tables, _) in parts.items()})
+        return cls(tables, join_infos(infos), dtype_backend=dtype_backend)
 
     @classmethod
     def from_parquet(
@@ -187,6 +238,8 @@ class OrderFrames:
         ------
         SnapshotError
             If it cannot be written, or something else is at `path`.
+        SettingsError
+            If `path` is a URL, or no folder can be named so.
 
         Examples
         --------
@@ -264,7 +317,7 @@ class OrderFrames:
     def _frame(self, name: str) -> pd.DataFrame:
         table = self._tables[name]
         frame = to_frame(table, described(name, table.column_names), self.dtype_backend)
-        frame.attrs["trackstar"] = dict(self.info)
+        frame.attrs["trackstar"] = in_brief(self.info)
         return frame
 
 

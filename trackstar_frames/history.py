@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames.disk.catalogue import find_snapshots
+from trackstar_frames.disk.catalogue import find_snapshots, written_ahead
 from trackstar_frames.disk.manifest import Manifest, file_name
 from trackstar_frames.disk.scan import scan
 from trackstar_frames.errors import SnapshotError, one_of
@@ -133,7 +133,7 @@ class _Sight:
 
 
 def _sights(root: str | os.PathLike[str], order_id: str, connection: str | None) -> list[_Sight]:
-    """Look for the order in the snapshots, oldest first: in each connection there, or in one."""
+    """Look for the order in the snapshots, in time: in each connection there, or in one."""
     found = find_snapshots(root)
     if not found:
         raise SnapshotError(f"there are no snapshots under {root}")
@@ -141,7 +141,18 @@ def _sights(root: str | os.PathLike[str], order_id: str, connection: str | None)
     if not seen:
         labels = {each for _, said in found for each in as_of_each(said.info, said.written_at)}
         raise SnapshotError(_unknown(connection, sorted(filter(None, labels)), root))
-    return sorted(seen, key=lambda each: each.as_of)
+    return _in_time(seen, {path.name for path in written_ahead(found)})
+
+
+def _in_time(seen: Sequence[_Sight], ahead: Container[str]) -> list[_Sight]:
+    """Sort by as of when they are; where a clock was ahead, what was there before tells it."""
+    last: dict[str | None, datetime] = {}
+    moments = []
+    for sight in seen:
+        known = last.get(sight.connection, datetime.min.replace(tzinfo=UTC))
+        last[sight.connection] = known if sight.snapshot in ahead else sight.as_of
+        moments.append(last[sight.connection])
+    return [seen[n] for n in sorted(range(len(seen)), key=moments.__getitem__)]
 
 
 def _unknown(connection: str | None, labels: Sequence[str], root: object) -> str:

@@ -14,33 +14,33 @@ import pandas as pd
 
 from trackstar_frames.errors import FilterError, SettingsError
 
-__all__ = ["duration", "is_day", "stamp"]
+__all__ = ["bounds_of_day", "duration", "is_day", "stamp"]
 
 #: x > 1.5 means x > 1 for whole seconds, and x >= 1.5 means x >= 2.
 _ROUND_UP = MappingProxyType({"gt": 0, "gte": 1, "lt": 1, "lte": 0})
+_DAY = timedelta(days=1)
 _LAST_SECOND = timedelta(hours=23, minutes=59, seconds=59)
 
 
 def stamp(name: str, operator: str, value: Any) -> str:
-    """Write a date as the API does, rounded to the side that keeps the operator's meaning.
+    """Write a moment as the API does, rounded to the side that keeps the operator's meaning.
 
     Parameters
     ----------
     name
         The filter, for messages.
     operator
-        What the date is compared by.
+        What the moment is compared by.
     value
-        A string, date, datetime, Timestamp or datetime64. Naive means UTC. A bare day
-        stands for the edge of that day which makes the operator mean the whole of it.
+        A string, datetime, Timestamp or datetime64. Naive means UTC.
 
     Raises
     ------
     FilterError
-        If it is no date, or one that the operator cannot compare by.
+        If it is no moment, or one that the operator cannot compare by.
     """
     if is_day(value):
-        return _edge_of_day(name, operator, value)
+        raise FilterError(_not_by_day(name, operator, value))
     moment, has_fraction = _whole_second(name, value)
     if has_fraction:
         if operator not in _ROUND_UP:
@@ -70,21 +70,68 @@ def _is_iso_day(text: str) -> bool:
     return True
 
 
-def _edge_of_day(name: str, operator: str, value: Any) -> str:
-    if operator not in _ROUND_UP:
-        raise FilterError(
-            f"{name}={value!r} is a whole day, which {operator!r} cannot ask for; "
-            f"give a moment ('2026-01-31T00:00:00Z'), or use gte and lte"
-        )
-    day = datetime.combine(_day(value), datetime.min.time(), UTC)
-    return _write(day + _LAST_SECOND if operator in ("gt", "lte") else day)
+def bounds_of_day(operator: str, value: Any) -> dict[str, str]:
+    """Write a bare day as bounds, such that the operator means the whole of it.
+
+    The upper bound is the next midnight, not the last second: servers may keep fractions.
+
+    Parameters
+    ----------
+    operator
+        One of eq, gt, gte, lt and lte.
+    value
+        What `is_day` takes for a day.
+
+    Returns
+    -------
+    dict
+        The moment to compare by, for each operator that is to be asked.
+
+    Examples
+    --------
+    >>> bounds_of_day("lte", "2026-01-31")
+    {'lt': '2026-02-01T00:00:00Z'}
+    """
+    start = datetime.combine(_day(value), datetime.min.time(), UTC)
+    after, until = _next_midnight(start)
+    return {
+        "eq": {"gte": _write(start)} | until,
+        "gt": after,
+        "gte": {"gte": _write(start)},
+        "lt": {"lt": _write(start)},
+        "lte": until,
+    }[operator]
+
+
+def _next_midnight(start: datetime) -> tuple[dict[str, str], dict[str, str]]:
+    """Bound what is after a day, and what is not."""
+    try:
+        midnight = _write(start + _DAY)
+    except OverflowError:  # the calendar's last day has a last second only
+        last = _write(start + _LAST_SECOND)
+        return {"gt": last}, {"lte": last}
+    return {"gte": midnight}, {"lt": midnight}
+
+
+def _not_by_day(name: str, operator: str, value: Any) -> str:
+    """Say what to write for a bare day that an operator cannot ask for."""
+    day = str(value)
+    field = re.split(r"__|\[", name)[0]
+    instead = (
+        f"use gte and lte, for each day in a call of its own ({field}__gte={day!r}, "
+        f"{field}__lte={day!r})"
+        if operator == "in"
+        else f"use lt and gt, in two calls ({field}__lt={day!r} for what is before it, "
+        f"{field}__gt={day!r} for what is after)"
+    )
+    return (
+        f"{name}={value!r} is a whole day, which {operator!r} cannot ask for; give a moment "
+        f"('2026-01-31T00:00:00Z'), or {instead}"
+    )
 
 
 def _day(value: Any) -> date:
-    try:
-        return value if isinstance(value, date) else date.fromisoformat(str(value))
-    except ValueError as error:
-        raise FilterError(f"{value!r} is not a date: {error}") from None
+    return value if isinstance(value, date) else date.fromisoformat(str(value))
 
 
 def _whole_second(name: str, value: Any) -> tuple[datetime, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import warnings
 from collections.abc import Iterable, Mapping
@@ -9,12 +10,27 @@ from typing import Any
 
 from trackstar_frames.plain import counted, plain
 
-__all__ = ["summary", "told", "warn", "warn_of_failed"]
+__all__ = ["in_brief", "summary", "told", "warn", "warn_of_failed"]
 
 _PACKAGE = __name__.partition(".")[0]
 
 #: More labels than these are counted.
 _NAMED = 5
+
+
+def in_brief(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell the same for the attrs of one frame: its own, and small however many connections.
+
+    pandas copies attrs with every column that is taken, and Parquet stores them as JSON. So of
+    ``connections`` and ``failed``, which name each, the frame has the numbers, as plain integers.
+
+    Examples
+    --------
+    >>> in_brief({"limit": None, "connections": {"acme": {}, "beta": {}}})
+    {'limit': None, 'connections': 2}
+    """
+    counts = {name: len(info[name]) for name in ("connections", "failed") if name in info}
+    return copy.deepcopy({**info, **counts})
 
 
 def told(info: Mapping[str, Any]) -> list[str]:

@@ -242,7 +242,11 @@ _SHIPMENT_INDEX = Column("shipment_index", "int", "The shipment's place in its o
 _PACKAGE_INDEX = Column("package_index", "int", "The package's place in its shipment, from 0.")
 _LINE_INDEX = Column("line_index", "int", "The line's place in its list, from 0.")
 _EXTRA = Column(
-    "extra", "json", "Keys that this schema does not know, as one JSON object.", free_form=True
+    "extra",
+    "json",
+    "Keys that this schema does not know, and the texts of dates that stand for none or tell no "
+    "zone, as one JSON object.",
+    free_form=True,
 )
 
 _COMPUTED = (

@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -17,10 +18,24 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
+
 from trackstar_frames.errors import SettingsError
 
 _ENDLESS = 1e9  # seconds
+_PORTS = {"http": 80, "https": 443}
 _ODD_IN_URL = re.compile(r"[\x00-\x20\x7f?#\\]")
+
+# A scheme has two letters at least: one alone is a drive of Windows.
+_SCHEMES = "s3[an]?|gc?s|az|adl|abfss?|wasbs?|(?:web)?hdfs|file|dbfs|https?|s?ftp|ssh|smb|oss"
+_URL = re.compile(
+    r"\s*([a-z][a-z0-9+.:-]+):(?:[/\\]|\s*$)"  # pathlib writes "s3://bucket" as "s3:/bucket"
+    rf"|\s*({_SCHEMES}):"
+    rf"|.*[/\\]({_SCHEMES}):(?:[/\\]|$)"  # os.path.abspath, as "/where/ever/s3:/bucket"
+    r"|.*?([a-z0-9+.-]{2,})://",
+    re.IGNORECASE | re.DOTALL,
+)
 
 __all__ = [
     "FETCH_OPTIONS",
@@ -29,6 +44,7 @@ __all__ = [
     "PII_KEY",
     "Option",
     "Settings",
+    "local_folder",
 ]
 
 
@@ -114,7 +130,7 @@ class Settings:
     base_url: str
     connection: str | None
     cache: bool
-    cache_dir: Path
+    cache_dir: Path | None  # None without a cache: it needs no home
     expire_after: float
     rate_limit: int | None
     timeout: float
@@ -134,11 +150,14 @@ class Settings:
         if not (connection is None or (isinstance(connection, str) and connection)):
             raise SettingsError(f"connection={connection!r} must be a label (str), or None")
         rate_limit = given["rate_limit"]
+        has_cache, folder = flag("cache", given["cache"]), given["cache_dir"]
+        if has_cache or folder is not None:
+            folder = cache_dir(folder)
         return cls(
             base_url=_base_url(_or_environment("base_url", given["base_url"])),
             connection=connection,
-            cache=flag("cache", given["cache"]),
-            cache_dir=cache_dir(given["cache_dir"]),
+            cache=has_cache,
+            cache_dir=folder if has_cache else None,
             expire_after=_seconds("expire_after", given["expire_after"]),
             rate_limit=None
             if rate_limit is None
@@ -152,16 +171,69 @@ class Settings:
 def cache_dir(given: str | os.PathLike[str] | None = None) -> Path:
     """Tell the folder of the cache: argument, else environment, else the user's own."""
     chosen = _or_environment("cache_dir", given)
-    if chosen is None:
-        import platformdirs  # noqa: PLC0415  (only where nobody says which)
+    if chosen is not None:
+        return local_folder(chosen, "cache_dir")
+    import platformdirs  # noqa: PLC0415  (only where nobody says which)
 
-        return platformdirs.user_cache_path("trackstar_frames", appauthor=False)
-    if not isinstance(chosen, (str, os.PathLike)) or str(chosen) == "" or "\0" in str(chosen):
-        raise SettingsError(f"cache_dir={chosen!r} must be the path of a folder")
+    with suppress(RuntimeError):  # older platformdirs give a folder named "~" instead
+        own = platformdirs.user_cache_path("trackstar_frames", appauthor=False)
+        if own.is_absolute():
+            return own
+    raise SettingsError(
+        "this user has no home folder, and so no cache folder; set TRACKSTAR_CACHE_DIR, or pass "
+        "cache_dir=... or cache=False"
+    )
+
+
+def local_folder(given: object, name: str) -> Path:
+    """Make the path of a folder absolute, and ``~`` the user's home; nothing need be there.
+
+    Parameters
+    ----------
+    given
+        What a user passes as a path.
+    name
+        What the user calls it.
+
+    Raises
+    ------
+    SettingsError
+        If it is no path, or a URL: a folder of that name would be made in its stead.
+
+    Examples
+    --------
+    >>> local_folder("s3://bucket/orders", "root")
+    Traceback (most recent call last):
+    trackstar_frames.errors.SettingsError: root is a URL (s3:), and must be the path of a local \
+folder, such as 'snapshots' or '/data/snapshots'
+    """
+    text = os.fspath(given) if isinstance(given, (str, os.PathLike)) else None
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise SettingsError(f"{name}={given!r} must be the path of a folder")
+    if scheme := _scheme(text):
+        # Never the whole of it: a URL may hold a password, or a signature.
+        raise SettingsError(
+            f"{name} is a URL ({scheme}:), and must be the path of a local folder, such as "
+            f"'snapshots' or '/data/snapshots'"
+        )
     try:
-        return Path(chosen).expanduser().absolute()
-    except RuntimeError as error:
-        raise SettingsError(f"cache_dir={chosen!r} is nobody's folder: {error}") from None
+        folder = Path(text).expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # no such user, or the current folder is gone
+        raise SettingsError(f"{name}={text!r} cannot be found: {error}") from None
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise SettingsError(
+            f"{name}={str(folder)!r} is not UTF-8, so that neither Parquet nor JSON can name it; "
+            f"use a folder with another name"
+        ) from None
+    return folder
+
+
+def _scheme(text: str) -> str | None:
+    """Find the scheme of a URL, or of one that pathlib has made a path of; None of a path."""
+    found = _URL.match(text)
+    return None if found is None else found[found.lastindex or 0]
 
 
 def _or_environment(name: str, given: Any) -> Any:
@@ -176,21 +248,34 @@ def _base_url(url: object) -> str:
         raise SettingsError(f"base_url={url!r} must be a str")
     if "@" in url:
         raise SettingsError("base_url holds a user or password; pass credentials as api_key=...")
+    shown = re.sub(r"[?#].+", "?...", url, flags=re.DOTALL)  # some write keys there
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise SettingsError(f"base_url={url!r} is not a URL: {error}") from None
+        raise SettingsError(f"base_url={shown!r} is not a URL: {error}") from None
     if parts.scheme not in {"http", "https"} or not host or _ODD_IN_URL.search(url):
         raise SettingsError(
-            f"base_url={url!r} must look like 'https://host' or 'https://host/path'"
+            f"base_url={shown!r} must look like 'https://host' or 'https://host/path'"
         )
     if parts.scheme == "http" and not _is_loopback(host):
         raise SettingsError(
-            f"base_url={url!r} would send the credentials in clear; use https "
+            f"base_url={shown!r} would send the credentials in clear; use https "
             f"(plain http is for loopback only)"
         )
-    return url.rstrip("/")
+    return _canonical(url)
+
+
+def _canonical(url: str) -> str:
+    """Spell a URL as it is sent: one server has one name, whatever is looked up by it."""
+    try:
+        parts = parse_url(url)
+    except LocationParseError:
+        raise SettingsError(
+            f"base_url={url!r} is not a URL: its host is no name that can be looked up"
+        ) from None
+    port = None if parts.port == _PORTS[parts.scheme or ""] else parts.port
+    return parts._replace(port=port).url.rstrip("/")
 
 
 def _is_loopback(host: str) -> bool:

@@ -32,7 +32,7 @@ __all__ = ["Shares", "Work", "check_cluster"]
 Work: TypeAlias = Callable[[Question, Base | None, Place[Written], TrackstarClient], Written]
 
 _ORDERS = attrgetter("orders")
-_COUNTS = ("new", "changed", "unchanged")
+_COUNTS = ("new", "changed", "unchanged", "gone")
 
 
 def check_cluster(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,9 +13,9 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from trackstar_frames.disk import parquet
-from trackstar_frames.disk.aside import put_new
+from trackstar_frames.disk.aside import alone, put_new
 from trackstar_frames.disk.cards import snapshot_card
-from trackstar_frames.disk.catalogue import choose, label_of
+from trackstar_frames.disk.catalogue import choose, label_of, next_sequence
 from trackstar_frames.disk.writer import Fill, Written, finish, write
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
@@ -162,10 +163,11 @@ def place_snapshot(root: str | os.PathLike[str], work: Callable[[Path], Written]
     folder = parquet.locate(root)
     with parquet.writing(folder / "snapshot") as hidden:
         written = work(hidden)
-        finish(hidden, written)
         stem = _stem(written.info)
         names = (stem if tail == 1 else f"{stem}_{tail}" for tail in itertools.count(1))
-        path = put_new(hidden, (folder / name for name in names))
+        with alone(folder / "snapshot"):
+            finish(hidden, written, sequence=next_sequence(folder))
+            path = put_new(hidden, (folder / name for name in names))
     return Snapshot(path.name, path, written.info)
 
 
@@ -187,7 +189,8 @@ def read_snapshot(
     root
         The folder of all snapshots.
     which
-        A name, ``"latest"``, or a time (naive means UTC): the newest not after it.
+        A name, ``"latest"`` (the one that was written last, whatever the clocks were), or a time
+        (naive means UTC): the newest that is not as of later.
     dtype_backend
         None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
@@ -221,7 +224,7 @@ _NAMED = 3  # labels in a name; more are counted
 
 def _stem(info: Mapping[str, Any]) -> str:
     """Compose a name that sorts by time, and is good on every file system."""
-    as_of = info["fetched_at"] or datetime.now(UTC).isoformat()
+    as_of = info["fetched_at"] or datetime.fromtimestamp(time.time(), UTC).isoformat()
     stem = datetime.fromisoformat(as_of).astimezone(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
     labels = info.get("connections", ())
     label = counted(len(labels), "connection") if len(labels) > _NAMED else label_of(info)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
-from trackstar_frames.calls.bases import Base, find_base, find_bases
+from trackstar_frames.calls.bases import CREATED, OURS, THEIRS, Base, Stamps, find_base, find_bases
 from trackstar_frames.calls.connections import Connections, Source, check_connections
 from trackstar_frames.calls.question import Question
 from trackstar_frames.calls.spilling import Again, Job, spilling
@@ -24,6 +25,7 @@ from trackstar_frames.export import export
 from trackstar_frames.filters import split
 from trackstar_frames.listing.pages import MAX_PAGE
 from trackstar_frames.moments import duration
+from trackstar_frames.plain import counted
 from trackstar_frames.shares import Shares, check_cluster
 from trackstar_frames.snapshots import Place, Snapshot, T, place_one
 from trackstar_frames.typed import OrderFilters
@@ -33,14 +35,17 @@ __all__ = ["sync_orders"]
 #: What an order keeps for life, so that an order never leaves the question.
 LASTING = ("created_date", "warehouse_customer_id", "type", "order_number", "reference_id")
 
-_OURS, _THEIRS = "trackstar_updated_date", "updated_date"
 _INVALID = 422
+
+#: Before all stamps but those that stand for none.
+_ALL = "1970-01-01T00:00:00Z"
 
 
 def sync_orders(
     root: str | os.PathLike[str],
     *,
     overlap: str | float | timedelta = "2h",
+    full_every: str | float | timedelta | None = None,
     client: TrackstarClient | None = None,
     connections: Connections | None = None,
     cluster: Any = None,
@@ -62,11 +67,17 @@ def sync_orders(
     of what was there by `id`, with all line items, shipments and packages, and writes one
     more snapshot. Parts without a change are shared with the earlier one, not written again.
 
-    What has changed is told by ``trackstar_updated_date`` where all orders have it and the
-    server can be asked for it, so that an order that arrives late, with an old stamp of its
-    source, is not missed. Else ``updated_date`` is taken as well or instead; where some
-    orders have neither, all orders are asked for. The first order that comes with neither, where
-    all others have one, is seen by the next export.
+    What has changed is told by ``trackstar_updated_date``, which an order that arrives late,
+    with an old stamp of its source, has of now; by ``updated_date``, as an order may have that
+    one alone; and by ``created_date``, as a new order may have neither: one request each, where
+    nothing has changed. A stamp that the server cannot be asked for is left out. Where that
+    would miss orders, or some of the snapshot have neither stamp of their changes, or it has no
+    orders at all, all orders are asked for. What no stamp shows is seen by the next of those,
+    see `full_every`: an order that was there already and changes without a new stamp, or loses
+    its stamps, or gets one of the past.
+
+    No clock has to be right: it goes on from the newest stamp that the server gave, but for
+    those that are later than the last fetch began.
 
     Parameters
     ----------
@@ -76,6 +87,10 @@ def sync_orders(
         How far to look back beyond the last sync: seconds, a timedelta or text as pandas
         reads it. Trackstar's copy is hourly, so it should be longer than an hour; where only
         ``updated_date`` is known, an order that arrives later than that is missed.
+    full_every
+        Ask for all orders if they were last asked for at once so long ago, seconds, a timedelta
+        or text as pandas reads it, such as ``"7D"``; and leave out those that are gone. None:
+        only where it must be, and what was deleted at the source stays.
     client
         Whom to ask, as for `export_orders`.
     connections, cluster
@@ -95,11 +110,12 @@ def sync_orders(
     Returns
     -------
     Snapshot
-        The whole. ``info["sync"]`` tells what was done: by which stamps, since when, from
-        which snapshot (`base`), and how many of the orders that the server gave were `new`,
-        `changed` and `unchanged`; ``info["requests"]`` how many requests that took. Of several
-        connections, ``info["connections"]`` tells that of each. Orders deleted at the source
-        stay; an export shows them gone.
+        The whole. ``info["sync"]`` tells what was done: by which stamps (none: all orders were
+        asked for, and `full` says why), since when, from which snapshot (`base`), when all orders
+        were last asked for (`full_at`), how many of the orders that the server gave were `new`,
+        `changed` and `unchanged`, and how many are `gone`; ``info["requests"]`` how many
+        requests that took. Of several connections, ``info["connections"]`` tells that of each.
+        Without `full_every`, orders deleted at the source stay; an export shows them gone.
 
     Raises
     ------
@@ -139,13 +155,16 @@ def sync_orders(
         pii=pii,
         extra_params=extra_params,
     )
-    seconds = duration("overlap", overlap)
+    pace = _Pace(
+        duration("overlap", overlap),
+        None if full_every is None else duration("full_every", full_every),
+    )
     check_cluster(cluster, connections)
     folder = parquet.locate(root)
     if connections is not None:
-        return _sync_several(folder, question, seconds, check_connections(connections), cluster)
+        return _sync_several(folder, question, pace, check_connections(connections), cluster)
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        return _sync(folder, question, seconds, chosen)
+        return _sync(folder, question, pace, chosen)
 
 
 def _check_filter(name: str) -> None:
@@ -157,23 +176,30 @@ def _check_filter(name: str) -> None:
         )
 
 
-def _sync(root: Path, question: Question, overlap: float, client: TrackstarClient) -> Snapshot:
+class _Pace(NamedTuple):
+    """How far a sync looks back, and how often it asks for everything, in seconds."""
+
+    overlap: float
+    full_every: float | None
+
+
+def _sync(root: Path, question: Question, pace: _Pace, client: TrackstarClient) -> Snapshot:
     identity = client.identify(question.told["question"])
     base = find_base(root, question, client.connection, identity)
-    again = Again(partial(_sync, root, replace(question, refresh=False), overlap), client)
-    return _sync_one(Job(root, question, again, partial(place_one, root)), overlap, base)
+    again = Again(partial(_sync, root, replace(question, refresh=False), pace), client)
+    return _sync_one(Job(root, question, again, partial(place_one, root)), pace, base)
 
 
 def _sync_several(
     root: Path,
     question: Question,
-    overlap: float,
+    pace: _Pace,
     connections: dict[str, Source],
     cluster: Any,
 ) -> Snapshot:
     asked = question.told["question"]
     bases = find_bases(root, question, {label: identify(label, asked) for label in connections})
-    work = partial(_share, root, overlap=overlap)
+    work = partial(_share, root, pace=pace)
     return Shares(root, question, connections, work, bases).run(cluster=cluster)
 
 
@@ -184,38 +210,90 @@ def _share(
     place: Place[Written],
     client: TrackstarClient,
     *,
-    overlap: float,
+    pace: _Pace,
 ) -> Written:
-    return _sync_one(Job(root, question, Again.together(client), place), overlap, base)
+    return _sync_one(Job(root, question, Again.together(client), place), pace, base)
 
 
-def _sync_one(job: Job[T], overlap: float, base: Base | None) -> T:
+def _sync_one(job: Job[T], pace: _Pace, base: Base | None) -> T:
     """Do what `sync_orders` does, of one connection, once the call is checked."""
     if base is None:
-        return export(job, begins=_told((), None, overlap, None))
-    *others, last = _ways(base)
-    for stamps in others:
+        return export(job, begins=_told({}, pace, None, "it is the first of these orders"))
+    now = datetime.fromtimestamp(time.time(), UTC)
+    if reason := _full_is_due(base, pace, now):
+        return _go_on(job, pace, base, {}, reason)
+    stamps = base.stamps(now)
+    if stamps.lacking:
+        return _go_on(job, pace, base, {}, _lack(stamps.lacking))
+    for way in _ways(stamps):
+        since = {stamp: stamps.greatest.get(stamp) for stamp in way}
         try:
-            return _go_on(job, overlap, base, stamps)
+            return _go_on(job, pace, base, since)
         except TrackstarError as error:
             if error.status != _INVALID:
                 raise
-    return _go_on(job, overlap, base, last)
+    return _go_on(job, pace, base, {}, "the server cannot be asked for the stamps of all orders")
 
 
-def _go_on(job: Job[T], overlap: float, base: Base, stamps: tuple[str, ...]) -> T:
+def _lack(orders: int) -> str:
+    return f"{counted(orders, 'order')} had neither {OURS} nor {THEIRS}"
+
+
+def _full_is_due(base: Base, pace: _Pace, now: datetime) -> str | None:
+    """Say why all orders must be asked for, whatever stamps they have; None if they need not."""
+    if not base.orders:
+        return "there were no orders"
+    if pace.full_every is None:
+        return None
+    if base.full_at is None or base.full_at > now:
+        return "it is not known when all orders were last asked for"
+    if (now - base.full_at).total_seconds() >= pace.full_every:
+        return f"all orders were last asked for at {base.full_at.isoformat()}"
+    return None
+
+
+def _ways(stamps: Stamps) -> Iterator[tuple[str, ...]]:
+    """Give by which stamps to ask, the best first; the server may refuse any of them.
+
+    All orders must have one that is asked for, or their changes would be missed.
+    """
+    yield OURS, THEIRS, CREATED
+    if not stamps.missing[THEIRS]:
+        yield THEIRS, CREATED
+    if not stamps.missing[OURS]:
+        yield OURS, CREATED
+
+
+def _go_on(
+    job: Job[T],
+    pace: _Pace,
+    base: Base,
+    since: dict[str, datetime | None],
+    full: str | None = None,
+) -> T:
     """Ask for what has changed by some stamps (by none, for all), and write the whole."""
-    since = {stamp: _before(base.watermark(stamp), overlap) for stamp in stamps}
+    since = {stamp: moment and _before(moment, pace.overlap) for stamp, moment in since.items()}
     queries = [
-        query | {f"{stamp}[gte]": _write(moment)}
+        _bounded(query, f"{stamp}[gte]", moment)
         for query in job.question.queries
         for stamp, moment in since.items()
     ]
     changes = replace(job.question, queries=queries or job.question.queries)
     with spilling(replace(job, question=changes), f"sync of {base.name}") as (reading, spill):
         info = reading.info(duplicates=spill.settle(reading.ranks(), reading.repeats()))
-        told = _told(stamps, min(since.values(), default=None), overlap, base.name)
-        return job.place(info, Upsert(base, spill, told).fill)
+        told = _told(since, pace, base, full)
+        told["full_at"] = info["began"] if full else base.full_at and base.full_at.isoformat()
+        removes = full is not None and pace.full_every is not None
+        return job.place(info, Upsert(base, spill, told, removes=removes).fill)
+
+
+def _bounded(query: dict[str, str], name: str, moment: datetime | None) -> dict[str, str]:
+    """Ask for what is not before a moment, nor before what the caller asked for.
+
+    Of a stamp that no order was seen with, all that have one now are asked for.
+    """
+    since = _ALL if moment is None else _write(moment)
+    return query | {name: max(since, query.get(name, since))}
 
 
 def _before(moment: datetime, seconds: float) -> datetime:
@@ -230,24 +308,14 @@ def _write(moment: datetime) -> str:
 
 
 def _told(
-    stamps: tuple[str, ...], since: datetime | None, overlap: float, base: str | None
+    since: dict[str, datetime | None], pace: _Pace, base: Base | None, full: str | None
 ) -> dict[str, Any]:
+    moments = [since[stamp] for stamp in (OURS, THEIRS) if stamp in since]
+    earliest = min(filter(None, moments), default=None)
     return {
-        "by": list(stamps),
-        "since": since and since.isoformat(),
-        "overlap": overlap,
-        "base": base,
+        "by": list(since),
+        "since": earliest and earliest.isoformat(),
+        "overlap": pace.overlap,
+        "base": base and base.name,
+        "full": full,
     }
-
-
-def _ways(base: Base) -> list[tuple[str, ...]]:
-    """List by which stamps to ask, the best first; the server may not know the first one."""
-    if not base.orders:
-        return [(_OURS,), (_THEIRS,)]
-    ours, theirs = base.missing(_OURS), base.missing(_THEIRS)
-    fallback = () if theirs else (_THEIRS,)
-    if not ours:
-        return [(_OURS,), fallback]
-    if ours < base.orders and fallback:
-        return [(_OURS, _THEIRS), fallback]
-    return [fallback]

@@ -9,10 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from trackstar_frames.disk.aside import remove
-from trackstar_frames.disk.catalogue import find_snapshots, list_snapshots
-from trackstar_frames.disk.manifest import disk_faults
+from trackstar_frames.disk.catalogue import find_snapshots, of_each_connection, tabulate
+from trackstar_frames.disk.manifest import Manifest, disk_faults
 from trackstar_frames.settings import flag, whole
-from trackstar_frames.tables.labels import as_of_each
 
 __all__ = ["thin_snapshots"]
 
@@ -32,7 +31,8 @@ def thin_snapshots(
     had a connection is not removed for newer ones that came to be without it.
 
     No snapshot needs another: what two of them share is there until the last one is removed.
-    Periods are of UTC, weeks begin on Monday; a period without a snapshot does not count.
+    Periods are of UTC, weeks begin on Monday; a period without a snapshot does not count. Which
+    snapshots are the newest is told by the sequence in which they were written, not by a clock.
 
     Parameters
     ----------
@@ -76,9 +76,10 @@ def thin_snapshots(
         "monthly": whole("monthly", monthly, low=0),
     }
     flag("dry_run", dry_run)
-    found = list_snapshots(root)
+    there = find_snapshots(root)
+    found = tabulate(there)
     found["kept_by"] = pd.Series(None, found.index, dtype="str")
-    held = _held(root)
+    held = _held(there)
     for reason, number in rule.items():
         kept = {path for as_of in held for path in _kept(as_of, reason, number)}
         found.loc[found["path"].isin(kept) & found["kept_by"].isna(), "kept_by"] = reason
@@ -89,17 +90,16 @@ def thin_snapshots(
     return found
 
 
-def _held(root: str | os.PathLike[str]) -> list[pd.Series[pd.Timestamp]]:
-    """Tell of each connection as of when the snapshots have it, by path; sorted by time."""
-    held: dict[str | None, dict[str, pd.Timestamp]] = {}
-    for path, said in find_snapshots(root):
-        for connection, as_of in as_of_each(said.info, said.written_at).items():
-            held.setdefault(connection, {})[str(path)] = pd.Timestamp(as_of)
-    return [pd.Series(each).sort_values(kind="stable") for each in held.values()]
+def _held(found: list[tuple[Path, Manifest]]) -> list[pd.Series[pd.Timestamp]]:
+    """Tell of each connection as of when the snapshots have it, by path; the newest is last."""
+    return [
+        pd.Series({str(path): pd.Timestamp(as_of) for path, as_of in own})
+        for own in of_each_connection(found).values()
+    ]
 
 
 def _kept(as_of: pd.Series[pd.Timestamp], reason: str, number: int) -> Iterator[str]:
-    """Give the snapshots that one rule keeps; they are sorted by time."""
+    """Give the snapshots that one rule keeps; the newest is last."""
     period = {"latest": None, "daily": "D", "weekly": "W-SUN", "monthly": "M"}[reason]
     last = as_of
     if period is not None:

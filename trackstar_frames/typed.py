@@ -42,7 +42,11 @@ Types: TypeAlias = Type | Iterable[Type] | list[str] | tuple[str, ...] | set[str
 
 
 class OrderFilters(TypedDict, total=False):
-    """What `fetch_orders_df` and its like take as ``field=value`` and ``field__op=value``."""
+    """What `fetch_orders_df` and its like take as ``field=value`` and ``field__op=value``.
+
+    The ``_insensitive`` operators are in beta: the API finds only orders by them that were
+    updated after 1 July 2025.
+    """
 
     created_date: Moments
     created_date__eq: Moment
@@ -94,15 +98,15 @@ class OrderFilters(TypedDict, total=False):
     status__neq: Status
     status__in: Statuses
     status__nin: Statuses
-    status__contains: str
-    status__not_contains: str
+    status__contains: Status
+    status__not_contains: Status
     type: Types
     type__eq: Type
     type__neq: Type
     type__in: Types
     type__nin: Types
-    type__contains: str
-    type__not_contains: str
+    type__contains: Type
+    type__not_contains: Type
     warehouse_customer_id: Texts
     warehouse_customer_id__eq: str
     warehouse_customer_id__neq: str
@@ -135,5 +139,5 @@ class OrderFilters(TypedDict, total=False):
     reference_id__contains: str
     reference_id__contains_insensitive: str
     reference_id__not_contains: str
-    trackstar_tags__contains: str
+    trackstar_tags__contains: Texts
     trackstar_tags__not_contains: str

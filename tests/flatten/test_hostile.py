@@ -1,6 +1,7 @@
 """Orders that mean harm: each value is found in one place, or an error of the package says why."""
 
 import json
+import math
 import re
 import sys
 
@@ -171,6 +172,8 @@ def test_a_number_is_kept_exactly_or_told(number, quote):
 
 # What only lenient parsers take.
 
+NO_JSON = "NaN and Infinity are no JSON; null is kept in their place"
+
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_a_constant_is_told_and_all_around_it_keeps_its_spelling(constant):
@@ -181,14 +184,57 @@ def test_a_constant_is_told_and_all_around_it_keeps_its_spelling(constant):
     frames = OrderFrames.from_json(body(order, *PLAIN))
     (kept,) = (each for each in rows(frames, "orders") if each["id"] == "a")
     assert kept["reference_id"] == f"a, {constant}"
-    assert kept["additional_fields"] == f'[1.50, -0,\n"{constant}", "\\"NaN"]'
+    assert kept["additional_fields"] == '[1.50, -0,\nnull, "\\"NaN"]'
     assert kept["extra"] == '{"new":1e400,"twice":2}'
     assert problems(frames) == [
-        ("total_price", f'"{constant}"', "not a number"),
+        ("total_price", constant, NO_JSON),
         ("new", None, "unknown key, kept in extra"),
         ("twice", '"<1>"', "given twice; the last is kept"),
         ("twice", None, "unknown key, kept in extra"),
+        ("additional_fields", f'[1.50, -0,\n{constant}, "\\"NaN"]', NO_JSON),
     ]
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("others", [[], PLAIN])
+def test_a_constant_is_null_wherever_it_stands_and_a_text_of_its_name_is_a_text(constant, others):
+    values = {
+        "channel": constant, "total_price": constant, "created_date": constant,
+        "saturday_delivery": constant, "tags": f'["a",{constant}]', "ship_to_address": constant,
+        "channel_object": f'{{"channel_id":{constant}}}', "trackstar_tags": constant,
+        "line_items": f'[{constant},{{"quantity":{constant}}}]', "shipments": constant,
+        "new": f'{{"x":[{constant}]}}',
+    }  # fmt: skip
+    members = ",".join(f'"{key}":{value}' for key, value in values.items())
+    order = f'{{"id":"a",{members},"reference_id":"{constant}","\\u0000":"{constant}"}}'
+    frames = OrderFrames.from_json(body(order, *others))
+    (kept,) = (each for each in rows(frames, "orders") if each["id"] == "a")
+    null = {"channel", "total_price", "created_date", "saturday_delivery", "trackstar_tags"}
+    assert {kept[name] for name in null} == {None}
+    assert kept["channel_object_channel_id"] is None
+    assert kept["tags"] == ["a", None]
+    assert kept["reference_id"] == constant
+    assert json.loads(kept["extra"]) == {"new": {"x": [None]}, "\0": constant}
+    told = [(path, value) for path, value, message in problems(frames) if message == NO_JSON]
+    assert sorted(told) == sorted(
+        [("line_items[0]", constant), ("line_items[1].quantity", constant)]
+        + [("channel_object.channel_id", constant)]
+        + [(key, values[key]) for key in values if key not in ("line_items", "channel_object")]
+    )
+
+
+def test_orders_whose_id_is_a_constant_are_kept_apart_and_whole():
+    texts = ['{"id": NaN, "channel": "web"}', '{"id": NaN, "channel": "edi", "x": [Infinity]}']
+    for given in (body(*texts, '{"id":"NaN"}'), [*texts, '{"id":"NaN"}']):
+        frames = OrderFrames.from_json(given)
+        assert [row["id"] for row in rows(frames, "orders")] == ["NaN"]
+        assert [row["value"] for row in rows(frames, "problems")] == texts
+
+
+def test_the_nan_of_a_dict_is_none_too():
+    frames = OrderFrames.from_json([{"id": "a", "channel": math.nan, "total_price": math.inf}])
+    assert rows(frames, "orders")[0]["channel"] is None
+    assert [value for _, value, _ in problems(frames)] == ["NaN", "Infinity"]
 
 
 @pytest.mark.parametrize("lone", [r"\ud800", r"\uDFFF", r"\ud83d\ud83d\ude00", r"\\\udc00"])

@@ -1,6 +1,7 @@
 """The fast way and the careful way give the same tables, whatever the orders are."""
 
 import json
+from datetime import datetime
 
 import msgspec
 from hypothesis import assume, event, given
@@ -23,7 +24,9 @@ FLOATS = st.floats(allow_nan=False, allow_infinity=False).map(repr) | st.sampled
     ["0", "-0", "-0.0", "1E5", "1e-400", "12.50", "9007199254740991", "4.9e-324", "0.1e1"]
 )
 INTS = st.integers(-(2**63), 2**63 - 1).map(str) | st.sampled_from(["0", "-0", "7"])
-MOMENTS = st.datetimes().map(lambda when: f'"{when.isoformat(timespec="seconds")}Z"')
+MOMENTS = st.datetimes(min_value=datetime.fromisoformat("1990-01-01")).map(
+    lambda when: f'"{when.isoformat(timespec="seconds")}Z"'
+)
 DATES = st.from_regex(
     r"\A[0-9]{4}-(0[0-9]|1[0-3])-([0-2][0-9]|3[0-2])([T ]?([01][0-9]|2[0-4])(:?[0-6][0-9]"
     r"(:?[0-6][0-9]([.,][0-9]{1,9})?)?)?)?(Z|z|[+-][0-9]{2}(:?[0-9]{2})?)?\Z"
@@ -32,6 +35,12 @@ LISTS_OF_TEXT = st.lists(TEXTS | st.just("null"), max_size=3).map(lambda t: f"[{
 ODD = (
     st.sampled_from(["null", "true", "false", '""', '"1.50"', '"7"', '"True"', "1.0", "2e0", "{}"])
     | st.sampled_from(["9007199254740993", "1e999", "-9223372036854775809", '"NaN"', "[]", "[1]"])
+    | st.sampled_from(['"Y"', '"0"', '"1,234.50"', '" 5 "', '"\uff11"', '{"\\u0000":"NaN"}', "0.0"])
+    | st.sampled_from(["0.1234567890123456789012", "12345678901234567890.12", "-1.5e-400"])
+    | st.sampled_from(["1.00000000000000000001", "0.30000000000000004", "123456789012345.6"])
+    | st.sampled_from(["1769867100", "1769867100123", '"1769867100.5"', '"20260620"', "20260620"])
+    | st.sampled_from(['"0001-01-01T00:00:00Z"', '"1900-01-01"', '"0000-00-00"', '"2026-01-31"'])
+    | st.sampled_from(['"/Date(1473548400000)/"', '"Tue, 15 Nov 1994 08:12:31 GMT"'])
     | st.sampled_from(['{"a": 1 , "a":2}', '["x", {"y": [null]}]', r'"\ud83d\ude00"', "[[[]]]"])
     | TEXTS
     | FLOATS
@@ -46,7 +55,7 @@ PLAIN = {
     "bool": st.sampled_from(["true", "false"]),
     "timestamp": MOMENTS,
     "strings": LISTS_OF_TEXT,
-    "json": ODD,
+    "json": ODD.filter(lambda text: "NaN" not in text),  # whose mark is for the careful way
 }
 NEW_KEYS = st.sampled_from(
     ["new", "é", "", "ship_to_address_city", 'a"b', "\n", "id", "boxes", "extra", "_order"]

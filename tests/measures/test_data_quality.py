@@ -96,6 +96,12 @@ CASES = [
     (sent(warehouse_id="west"), ["shipped_elsewhere"]),
     (sent(warehouse_id=None), []),
     (sent(warehouse_id="west", status="cancelled"), ["fulfilled_without_ship_date"]),
+    ({"trackstar_created_date": "0001-01-01T00:00:00Z"}, ["placeholder_date"]),
+    (sent(shipped_date="1900-01-01"), ["fulfilled_without_ship_date", "placeholder_date"]),
+    (sent(packages=[{"line_items": [{"expiration_date": "0000-00-00"}]}]), ["placeholder_date"]),
+    ({"trackstar_created_date": "2026-03-01T12:00:00"}, ["date_without_zone"]),
+    (sent(shipped_date="2026-03-02 12:00"), ["date_without_zone"]),
+    ({"trackstar_created_date": "2026-03-01"}, []),
     ({"total_price": "n/a"}, ["value_not_kept"]),
     ({"priority": 1}, ["unknown_key"]),
     ({"line_items": [LINE, LINE | {"sku": ""}]}, ["fulfilled_short", "line_without_sku"]),
@@ -189,6 +195,44 @@ def test_orders_without_an_id_are_told_of():
     assert report.loc["value_not_kept", "n"] == 0
 
 
+def test_what_stood_beside_the_orders_is_no_order_without_an_id():
+    body = {
+        "data": [{"id": "a"}, {"status": "open"}],
+        "next_token": "more",
+        "errors": ["timed out"],
+    }
+    report = tf.data_quality(OrderFrames.from_json(body), as_of=NOON)
+    assert report.attrs["trackstar"]["data_quality"]["orders_without_id"] == 1
+
+
+@pytest.mark.parametrize("backend", [None, "pyarrow"])
+def test_dates_that_are_kept_in_extra_are_counted_by_order_and_told_by_path(backend, tmp_path):
+    shipments = [
+        SHIPMENT | {"shipped_date": each} for each in ("0001-01-01", "2026-03-02T12:00:00")
+    ]
+    odd = {"updated_date": "2026-03-02 12:00:00", "zz": {"created_date": "x"}}
+    frames = frames_of(odd | {"shipments": shipments}, {}, backend=backend)
+    frames.to_parquet(tmp_path / "frames")
+    for whole in (frames, OrderFrames.from_parquet(tmp_path / "frames", dtype_backend=backend)):
+        report = tf.data_quality(whole).loc[["placeholder_date", "date_without_zone"]]
+        assert report["n"].tolist() == [1, 1]
+        assert report["of"].tolist() == [2, 2]
+        assert report["detail"].tolist() == [
+            "shipments[].shipped_date (1)",
+            "shipments[].shipped_date (1), updated_date (1)",
+        ]
+    alone = tf.data_quality(frames.orders).loc[["placeholder_date", "date_without_zone"]]
+    assert alone["n"].tolist() == [0, 1]
+
+
+def test_dates_in_extra_are_not_looked_for_where_it_is_hidden_or_not_there():
+    order = SOUND | {"id": "a", "updated_date": "2026-03-02 12:00:00"}
+    hidden = OrderFrames.from_json(order, pii="drop")
+    for given in (hidden, hidden.orders, OrderFrames.from_json(order).orders.drop(columns="extra")):
+        report = tf.data_quality(given, as_of=NOON)
+        assert report.loc[["placeholder_date", "date_without_zone"], "n"].isna().all()
+
+
 def test_details_are_the_most_frequent_words_first():
     raw = ["b", "b", "a", "a", "", None, *"cdefghij", "b"]
     report = tf.data_quality(frames_of(*({"status": "other", "raw_status": each} for each in raw)))
@@ -239,7 +283,7 @@ def test_empty_frames_keep_columns_and_types(by, backend):
 def test_nothing_personal_is_in_the_report(planted, monkeypatch):
     monkeypatch.setenv("TRACKSTAR_PII_KEY", "a key for these tests alone")
     for pii in ("drop", "hash"):
-        frames = OrderFrames.from_json(planted.ORDERS, pii=pii)
+        frames = OrderFrames.from_json({"data": planted.ORDERS}, pii=pii)
         report = tf.data_quality(frames, as_of=NOON, examples=99)
         assert report.loc["value_not_kept", "n"] > 9
         for mark in (planted.MARK, str(planted.DIGITS)):

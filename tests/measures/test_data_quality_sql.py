@@ -73,6 +73,8 @@ CHECKS = {
             and exists (from live l where l.order_id = id and l.warehouse_id is not null)""",
         "exists (from live l where l.order_id = id and l.warehouse_id <> lives.warehouse_id)",
     ),
+    "placeholder_date": (ORDERS, "true", "arrived < '1990'"),
+    "date_without_zone": (ORDERS, "true", "arrived not like '%Z'"),
     "value_not_kept": (ORDERS, "true", "exists (from problems p where p.order_id = id and lost)"),
     "unknown_key": (ORDERS, "true", "exists (from problems p where p.order_id = id and not lost)"),
     **{
@@ -103,6 +105,10 @@ DETAILS = {
     + " from lives) on "
     + ", ".join(AS_OF)
     + " into name word value late",
+    "placeholder_date": "select {by} 'trackstar_created_date' as word from lives"
+    " where arrived < '1990'",
+    "date_without_zone": "select {by} 'trackstar_created_date' as word from lives"
+    " where arrived not like '%Z'",
     "value_not_kept": "select {by} path as word from lives join problems on order_id = id"
     " where lost",
     "unknown_key": "select {by} path as word from lives join problems on order_id = id"

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trackstar_frames.measures import status_mix
+from trackstar_frames import OrderFrames
+from trackstar_frames.measures import (
+    backlog,
+    cycle_time,
+    data_quality,
+    ship_date_compliance,
+    status_mix,
+)
 from trackstar_frames.schema import LIFECYCLE
 
 FREQ = {None: None, "D": "day", "W": "week", "MS": "month"}
@@ -145,3 +152,13 @@ def test_bad_arguments_are_refused():
         status_mix(orders(["open"]), by="x")
     with pytest.raises(TypeError, match="fetch_orders_df"):
         status_mix(None)
+
+
+@pytest.mark.parametrize(
+    "measure", [status_mix, ship_date_compliance, backlog, cycle_time, data_quality]
+)
+def test_what_a_measure_tells_is_its_own(measure):
+    orders = OrderFrames.from_json({"id": "a", "created_date": "2026-03-01T00:00:00Z"}).orders
+    orders.attrs["trackstar"] |= {"fetched_at": "2026-03-04T12:00:00Z"}
+    measure(orders).attrs["trackstar"]["filters"]["mine"] = 1
+    assert orders.attrs["trackstar"]["filters"] == {}

@@ -6,7 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from trackstar_frames.measures import SlaPolicy, compliance_rate, ship_date_compliance, status_mix
-from trackstar_frames.plots import plot_ship_date_compliance, plot_status_mix
+from trackstar_frames.plots import (
+    plot_compliance_heatmap,
+    plot_ship_date_compliance,
+    plot_status_mix,
+)
 from trackstar_frames.plots._looks import STATUSES
 from trackstar_frames.schema import LIFECYCLE
 
@@ -264,3 +268,25 @@ def test_the_legend_explains_what_is_drawn_and_nothing_else():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["open (59)"]
     colours = [to_rgb(bar.get_facecolor()) for bar in axes.get_legend().get_patches()]
     assert colours == [to_rgb(STATUSES["open"].colour)]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 400])
+@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Kolkata"])
+@pytest.mark.parametrize("plot", [*PLOTS, plot_compliance_heatmap])
+def test_daily_ticks_stand_at_the_start_of_a_day_whatever_matplotlibs_zone(plot, zone, rows):
+    table = orders(rows)
+    drawn = {}
+    for timezone in ("UTC", zone):
+        with plt.rc_context({"timezone": timezone}):
+            given = {} if plot is plot_status_mix else {"policy": SlaPolicy(tz="Asia/Tokyo")}
+            axes = plot(table, freq="D", **given)
+            axes.figure.draw_without_rendering()
+            ticks = axes.get_xticks()
+            drawn[timezone] = (
+                ticks.tolist(),
+                [tick.get_text() for tick in axes.get_xticklabels()],
+                axes.xaxis.get_offset_text().get_text(),
+            )
+        assert len(ticks) > 0
+        assert (ticks % 1 == 0).all()
+    assert drawn["UTC"] == drawn[zone]

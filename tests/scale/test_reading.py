@@ -8,6 +8,7 @@ import dask
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from dask.dataframe.utils import UNKNOWN_CATEGORIES
 from pandas.testing import assert_frame_equal
 
 import trackstar_frames as tf
@@ -54,10 +55,10 @@ def root(frames, tmp_path, monkeypatch):
 
 
 def declared_as(lazy, frame):
-    """Compare types; a status has no order, and categories of its own in each partition."""
+    """Compare types; a status has no order, and who knows which categories in each partition."""
     kinds = frame.dtypes
     if isinstance(kinds.get("status"), pd.CategoricalDtype):
-        kinds["status"] = pd.CategoricalDtype(LIFECYCLE)
+        kinds["status"] = pd.CategoricalDtype([*LIFECYCLE, UNKNOWN_CATEGORIES])
     pd.testing.assert_series_equal(lazy.dtypes, kinds)
 
 
@@ -76,6 +77,52 @@ def test_every_table_is_as_the_plain_way_reads_it(root, name, options):
     assert_frame_equal(computed.reset_index(drop=True), plain)
     assert computed.attrs == plain.attrs
     declared_as(lazy, plain)
+
+
+@pytest.mark.parametrize("dtype_backend", [None, "pyarrow"])
+@pytest.mark.parametrize("name", TABLES)
+def test_what_is_declared_is_what_each_partition_is(root, name, dtype_backend):
+    lazy = getattr(tf.read_snapshot_dask(root, dtype_backend=dtype_backend), name)
+    assert name != "orders" or lazy["status"].cat.known is False
+    for number in range(lazy.npartitions):
+        part = lazy.get_partition(number).compute()
+        declared_as(lazy, part)
+        if name == "orders":
+            assert list(part["status"].cat.categories[:11]) == list(LIFECYCLE)
+            assert UNKNOWN_CATEGORIES not in part["status"].cat.categories
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's own
+@pytest.mark.parametrize("dtype_backend", [None, "pyarrow"])
+@pytest.mark.parametrize("name", ["orders", "packages", "problems"])
+def test_every_table_goes_to_parquet_and_back(root, tmp_path_factory, name, dtype_backend):
+    lazy = getattr(tf.read_snapshot_dask(root, dtype_backend=dtype_backend), name)
+    written = tmp_path_factory.mktemp("lazy")
+    lazy.to_parquet(written / "all")
+    lazy.dropna(subset=list(lazy.columns[:1])).to_parquet(written / "some")
+    assert len(pq.read_table(written / "some")) == len(pq.read_table(written / "all"))
+    # pandas knows a list of Arrow by this backend only.
+    how = {} if dtype_backend is None else {"dtype_backend": dtype_backend}
+    again = pd.read_parquet(written / "all", **how)
+    plain = read_plainly(root, name)
+    assert len(again) == len(plain) > 0
+    for column in plain:
+        was, now = (each[column].astype(object).dropna() for each in (plain, again))
+        assert list(map(str, now.map(listed))) == list(map(str, was.map(listed))), column
+
+
+def listed(value):
+    """Make a plain list of whatever holds several values."""
+    return list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else value
+
+
+def test_a_lazy_status_knows_its_categories_once_it_has_looked(root, frames):
+    status = tf.read_snapshot_dask(root).orders["status"]
+    known = status.cat.as_known()
+    assert known.cat.known
+    expected = {*frames.orders["status"].dropna()}
+    assert expected <= {*known.cat.categories}
+    assert UNKNOWN_CATEGORIES not in known.cat.categories
 
 
 def test_info_and_repr_tell_where_the_orders_come_from(root, frames):

@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +20,41 @@ from trackstar_frames.disk.writer import Like, Writer, Written, write
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.tables.labels import info_of
 
-__all__ = ["Base", "bases_of", "find_base", "find_bases"]
+__all__ = [
+    "CREATED",
+    "OURS",
+    "STAMPS",
+    "THEIRS",
+    "Base",
+    "Stamps",
+    "bases_of",
+    "find_base",
+    "find_bases",
+]
+
+
+#: The stamp of Trackstar's copy, that of the source, and the one that an order keeps for life.
+OURS, THEIRS, CREATED = STAMPS = ("trackstar_updated_date", "updated_date", "created_date")
+
+
+class Stamps(NamedTuple):
+    """What a snapshot has of the stamps that tell of changes.
+
+    Attributes
+    ----------
+    missing : dict of str to int
+        How many of its orders do not have each of them.
+    lacking : int
+        How many have neither stamp of their changes.
+    greatest : dict of str to datetime
+        Up to when it has all changes, by the clock of each stamp: the greatest that was seen,
+        but for those that are later than its fetch has begun, which may be anything. Without
+        one that can be believed, a stamp is not here.
+    """
+
+    missing: dict[str, int]
+    lacking: int
+    greatest: dict[str, datetime]
 
 
 @dataclass(frozen=True)
@@ -57,29 +90,44 @@ class Base:
         """How many orders it has."""
         return sum(each.part.files["orders"].rows for each in self.parts)
 
-    def missing(self, stamp: str) -> int:
-        """How many of its orders do not have a stamp."""
-        return sum(stamps.null_count for stamps in self._stamps[stamp])
+    @property
+    def full_at(self) -> datetime | None:
+        """Since when all orders that it has were asked for at once; None if that is not known."""
+        if "sync" in self.info:
+            known = self.info["sync"].get("full_at")
+            return known and datetime.fromisoformat(known)
+        return min(self._began(), default=None)
 
-    def watermark(self, stamp: str) -> datetime:
-        """Give a time up to which all changes are in it, by the clock of that stamp.
+    def stamps(self, now: datetime) -> Stamps:
+        """Tell what it has of each stamp.
 
-        Not after the begin of its fetch, nor after the first page that it took from disk, as
-        what was read first may have changed before the end; nor after any stamp that was seen,
-        as the server's clock may be behind ours.
+        Parameters
+        ----------
+        now
+            By our clock.
         """
-        began = min(datetime.fromisoformat(self.info[name]) for name in ("began", "fetched_at"))
-        greatest = (pc.max(stamps).as_py() for stamps in self._stamps[stamp])
-        seen = [each for each in greatest if each is not None]
-        return min(began, max(seen, default=began)).astimezone(UTC)
+        # All of these are clocks, and any of them may be wrong: the earliest is believed.
+        latest = min(now, *self._began())
+        missing, lacking = dict.fromkeys(STAMPS, 0), 0
+        greatest: dict[str, datetime] = {}
+        for each in self.parts:
+            columns = {stamp: parquet.read_column(self.path, each.place, stamp) for stamp in STAMPS}
+            for stamp, column in columns.items():
+                missing[stamp] += column.null_count
+                seen = pc.max(column.filter(pc.less_equal(column, latest))).as_py()
+                if seen is not None:
+                    greatest[stamp] = max(seen, greatest.get(stamp, seen)).astimezone(UTC)
+            lacking += _count_nulls(columns[OURS], columns[THEIRS])
+        return Stamps(missing, lacking, greatest)
 
-    @cached_property
-    def _stamps(self) -> dict[str, list[pa.ChunkedArray]]:
-        places = [each.place for each in self.parts]
-        return {
-            stamp: [parquet.read_column(self.path, place, stamp) for place in places]
-            for stamp in ("trackstar_updated_date", "updated_date")
-        }
+    def _began(self) -> list[datetime]:
+        """Tell when its fetch had begun at the latest, by each clock that has told it.
+
+        What was read first may have changed before the end, and a page from disk is older than
+        the begin.
+        """
+        told = [self.info.get(name) for name in ("began", "fetched_at", "server_time")]
+        return [_moment(each) for each in told if each]
 
     def take_over(self, folder: Path) -> Written:
         """Have all its parts in another folder too, as they are."""
@@ -148,6 +196,17 @@ def bases_of(path: Path, said: Manifest) -> dict[str, Base]:
         connection: Base(path, info_of(said.info, connection), parts[connection])
         for connection in said.info.get("connections", ())
     }
+
+
+def _count_nulls(left: pa.ChunkedArray, right: pa.ChunkedArray) -> int:
+    """Count the rows in which both are null."""
+    both = pc.and_(pc.is_null(left), pc.is_null(right))
+    return int(pc.sum(both, min_count=0).as_py())
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _newest(ours: list[Base], root: Path, question: Question, identity: str) -> Base | None:

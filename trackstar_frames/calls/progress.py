@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from typing import Any, Self
 
 from trackstar_frames.calls.tally import Tally
+from trackstar_frames.threads import starting
 
 __all__ = ["Progress", "Share", "progress"]
 
@@ -212,7 +213,8 @@ class _Bar(_View):
         )
         self._ended = threading.Event()
         self._painter = threading.Thread(target=self._paint, name="progress", daemon=True)
-        self._painter.start()
+        with starting():
+            self._painter.start()
 
     def close(self) -> None:
         self._ended.set()
@@ -270,7 +272,8 @@ def _in_terminal() -> bool:
 def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    # Colab, Databricks and others have shells of their own, which inherit from Jupyter's.
+    return any(each.__name__ == "ZMQInteractiveShell" for each in type(shell).__mro__)
 
 
 def _tqdm() -> Any:

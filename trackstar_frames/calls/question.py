@@ -32,6 +32,8 @@ class Question:
     ----------
     queries : list of dict
         The parameters of each listing.
+    asked : list of dict
+        The parameters that the caller's filters are; a sync makes several listings of each.
     expected : dict
         The filters as parameters, which the orders have to match.
     told : dict
@@ -42,6 +44,7 @@ class Question:
     """
 
     queries: list[dict[str, str]]
+    asked: list[dict[str, str]]
     expected: dict[str, list[str]]
     told: dict[str, Any]
     page_size: int = MAX_PAGE
@@ -104,6 +107,7 @@ class Question:
         told |= {"limit": limit, "question": _hash([queries, limit, pii], key)}
         return cls(
             queries=queries,
+            asked=queries,
             expected=expected(queries),
             told=told,
             page_size=page_size,

@@ -62,6 +62,7 @@ class Reading:
         # The server's first orders are those of one chain, read in its order.
         self._listing = Listing(
             question.queries,
+            asked=question.asked,
             divides=question.limit is None,
             page_size=question.page_size,
             is_whole=question.limit is None,

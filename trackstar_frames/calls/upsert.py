@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from math import ceil
-from typing import Any
+from operator import add
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +22,11 @@ from trackstar_frames.disk.spill import Spill
 from trackstar_frames.disk.writer import Like, Writer
 from trackstar_frames.schema import TABLES
 from trackstar_frames.tables.assemble import assemble
-from trackstar_frames.tables.compare import changed_orders, common_ids, unequal
-from trackstar_frames.tables.joining import as_batch, split
+from trackstar_frames.tables.compare import COMPARED, changed_in, common_ids, of_orders, unequal
+from trackstar_frames.tables.joining import as_batch, split, take
 from trackstar_frames.tables.labels import unlabel
 from trackstar_frames.tables.memory import keeping_pages
+from trackstar_frames.threads import ThreadPool
 
 __all__ = ["Upsert"]
 
@@ -32,7 +34,7 @@ _Tables = Mapping[str, pa.Table]
 
 _END: Key = (None, chr(sys.maxunicode))  # after all orders
 
-_AT_ONCE = 2  # parts
+_AT_ONCE = 1  # parts
 
 #: How much longer than usual a part may grow before it is divided.
 _ROOM = 1.2
@@ -49,98 +51,175 @@ class Upsert:
         What the server gave; settled.
     told
         What the snapshot tells of the sync, beside its counts.
+    removes
+        Whether what the server did not give is gone; it was asked for everything then.
     """
 
-    def __init__(self, base: Base, spill: Spill, told: Mapping[str, Any]) -> None:
+    def __init__(
+        self, base: Base, spill: Spill, told: Mapping[str, Any], *, removes: bool = False
+    ) -> None:
         self._base = base
         self._spill = spill
         self._told = told
+        self._removes = removes
         self._ids = spill.ids()
 
     def fill(self, writer: Writer) -> dict[str, Any]:
         """Write all parts: those without a change are taken over as they are."""
+        counts = sum(self._write_all(writer), _Counts())
+        new = self._spill.orders - counts.met
+        counted = {"new": new, "changed": counts.changed, "unchanged": counts.unchanged}
+        return {"sync": {**self._told, **counted, "gone": counts.gone}}
+
+    def _write_all(self, writer: Writer) -> Iterator[_Counts]:
+        """Write some parts at a time: each, and what becomes of it, is in memory meanwhile."""
         parts = self._base.parts
         spans = self._spill.between([each.part.first or _END for each in parts[1:]])
-        room = threading.Semaphore(_AT_ONCE + 1)  # a part and what becomes of it are in memory
-        counts = []
-        with keeping_pages(), ThreadPoolExecutor(_AT_ONCE) as threads:
+        begun: deque[Future[_Counts]] = deque()
+        with keeping_pages(), ThreadPool(_AT_ONCE) as threads:
             for number, (like, (batches, kept)) in enumerate(zip(parts, spans, strict=True)):
-                room.acquire()
+                if len(begun) == _AT_ONCE:
+                    yield begun.popleft().result()
                 fresh = assemble(batches, kept)[0]
-                counts.append(threads.submit(self._write, writer, number, like, fresh))
-                counts[-1].add_done_callback(lambda _: room.release())
-        met, changed, unchanged = map(sum, zip(*(each.result() for each in counts), strict=True))
-        new = self._spill.orders - met
-        counted = {"new": new, "changed": changed, "unchanged": unchanged}
-        return {"sync": {**self._told, **counted}}
+                begun.append(threads.submit(self._write, writer, number, like, fresh))
+            yield from (each.result() for each in begun)
 
     def _write(
-        self, writer: Writer, number: int, like: Like, fresh: _Tables
-    ) -> tuple[int, int, int]:
+        self, writer: Writer, number: int, like: Like, fresh: dict[str, pa.Table]
+    ) -> _Counts:
         """Write one part with what has come for it, or as much of it as that changes.
 
-        Returns
-        -------
-        int, int, int
-            How many of its orders the server gave; how many of them have changed, those that
-            have moved to another part too; and how many have not.
+        What has come is emptied: its memory is given back as it is written.
         """
         given = pc.is_in(parquet.read_column(like.folder, like.place, "id"), value_set=self._ids)
         met = _count(given)
-        if not (met or len(fresh["orders"]) or len(fresh["problems"])):
+        gone = len(given) - met if self._removes else 0
+        had_problems = like.part.files["problems"].rows > 0
+        comes = met or len(fresh["orders"]) or len(fresh["problems"])
+        if not (comes or gone or (self._removes and had_problems)):
             writer.add({}, like, (number,))
-            return 0, 0, 0
-        old = unlabel(parquet.read_part(like.folder, like.place, like.part))
-        if len(self._told["by"]) > 1:
-            fresh = _without_twins(fresh)
-        fresh = _without_known(fresh, old)
-        differs = changed_orders(old, fresh) | {"problems": _with_other_problems(old, fresh)}
-        changed = len(set().union(*differs.values()))
-        known = _count(pc.is_in(fresh["orders"]["id"], value_set=old["orders"]["id"]))
-        if known == met == len(fresh["orders"]) and _keep_their_places(old, fresh):
-            touched = {name: ids for name, ids in differs.items() if ids}
-            tables = {name: _replace(old, fresh, name, ids) for name, ids in touched.items()}
+            return _Counts()
+        old = {name: _read(like, name) for name in ("orders", "problems")}
+        has_strays = self._settle_strays(old, fresh)
+        ids = common_ids(old["orders"], fresh["orders"])
+        known = len(ids)
+        all_known = known == met == len(fresh["orders"]) and not gone and not has_strays
+        if all_known and _keep_their_places(old, fresh):
+            tables, changed = _replace(like, old, fresh, ids)
             writer.add(tables, like, (number,))
         else:
-            stays = np.flatnonzero(~np.asarray(given))
-            comes = np.arange(len(fresh["orders"])) + len(given)
-            merged, _ = assemble([as_batch(old), as_batch(fresh)], np.concatenate([stays, comes]))
+            old |= {name: _read(like, name) for name in COMPARED[1:]}
+            changed = len(set().union(*(_differ(name, old, fresh, ids) for name in TABLES)))
+            merged = fresh if self._removes else _merge(old, fresh, given)
             for piece_number, piece in enumerate(_divide(merged)):
                 writer.add(piece, place=(number, piece_number))
-        return met, changed + met - known, known - changed
+        return _Counts(met, changed + met - known, known - changed, gone)
+
+    def _settle_strays(self, old: dict[str, pa.Table], fresh: dict[str, pa.Table]) -> bool:
+        """Leave out the orders without an id that have come before, or are gone; tell if any."""
+        if len(self._told["by"]) > 1:
+            fresh["problems"] = _without_twins(fresh["problems"])
+        is_stray = pc.is_null(old["problems"]["order_id"])
+        if self._removes:
+            old["problems"] = old["problems"].filter(pc.invert(is_stray))
+            had = bool(pc.any(is_stray).as_py())
+        else:
+            fresh["problems"] = _without_known(fresh["problems"], old["problems"])
+            had = False
+        return had or bool(pc.any(pc.is_null(fresh["problems"]["order_id"])).as_py())
+
+
+class _Counts(NamedTuple):
+    """What has become of the orders of a part, or of several.
+
+    Attributes
+    ----------
+    met : int
+        How many of them the server gave.
+    changed : int
+        How many of those have changed; those that have moved to another part too.
+    unchanged : int
+        How many have not.
+    gone : int
+        How many were removed.
+    """
+
+    met: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    gone: int = 0
+
+    # Of counts, and not of tuples that follow one another.
+    def __add__(self, other: tuple[Any, ...]) -> _Counts:
+        return _Counts(*map(add, self, other))
+
+
+def _merge(
+    old: dict[str, pa.Table], fresh: dict[str, pa.Table], given: pa.ChunkedArray
+) -> dict[str, pa.Table]:
+    """Put together what stays of a part and what has come; both are emptied."""
+    stays = np.flatnonzero(~np.asarray(given))
+    comes = np.arange(len(fresh["orders"])) + len(given)
+    batches = [as_batch(old), as_batch(fresh)]
+    old.clear()
+    fresh.clear()
+    return assemble(batches, np.concatenate([stays, comes]))[0]
 
 
 def _keep_their_places(old: _Tables, fresh: _Tables) -> bool:
-    """Tell whether orders that are all known stand where they stood, and nothing else came."""
+    """Tell whether orders that are all known stand where they stood."""
     was, now = old["orders"], fresh["orders"]
     rows = pc.index_in(now["id"], value_set=was["id"].combine_chunks())
-    moved = unequal(was["created_date"].take(rows), now["created_date"]).any()
-    return not moved and not pc.any(pc.is_null(fresh["problems"]["order_id"])).as_py()
+    return not unequal(was["created_date"].take(rows), now["created_date"]).any()
 
 
-def _replace(old: _Tables, fresh: _Tables, name: str, ids: set[str]) -> pa.Table:
-    """Put the rows that some orders have in a table now in the place of those that they had.
+def _replace(
+    like: Like, old: dict[str, pa.Table], fresh: dict[str, pa.Table], ids: pa.ChunkedArray
+) -> tuple[dict[str, pa.Table], int]:
+    """Put what orders are now in the place of what they were, in the tables where they differ.
 
-    Without a copy: both sides are in the sequence of their orders, and are taken in slices.
+    Both sides are emptied, and read where they were not, one table after the other: a part is
+    in memory about twice, and not three times.
+
+    Returns
+    -------
+    dict of str to pyarrow.Table, int
+        These tables, and how many orders differ.
     """
     orders = old["orders"]["id"].combine_chunks()
-    places = np.sort(pc.index_in(pa.array(sorted(ids)), value_set=orders).to_numpy())
-    (was, starts, ends), (now, firsts, lasts) = (
-        (
-            side[name],
-            *np.searchsorted(_places(side[name][_key(name)], orders), [places, places + 1]),
-        )
-        for side in (old, fresh)
-    )
-    slices, end = [], 0
-    for start, next_end, first, last in zip(starts, ends, firsts, lasts, strict=True):
-        slices += [was[end:start], now[first:last]]
-        end = next_end
-    return pa.concat_tables([*slices, was[end:]])
+    tables, changed = {}, set()
+    for name in TABLES:
+        if name not in old:
+            old[name] = _read(like, name)
+        differ = _differ(name, old, fresh, ids)
+        changed |= differ
+        was, now = old.pop(name), fresh.pop(name)
+        if differ:
+            tables[name] = _replace_rows(was, now, orders, differ)
+    return tables, len(changed)
 
 
-def _key(table: str) -> str:
-    return "id" if table == "orders" else "order_id"
+def _read(like: Like, name: str) -> pa.Table:
+    table = parquet.read_table(like.folder, like.place, name, like.part.files[name])
+    return unlabel({name: table})[name]
+
+
+def _differ(name: str, old: _Tables, fresh: _Tables, ids: pa.ChunkedArray) -> set[str]:
+    """Tell which of the orders on both sides differ in a table."""
+    if name == "problems":
+        return _with_other_problems(old[name], fresh[name], ids)
+    return changed_in(name, old[name], fresh[name], ids)
+
+
+def _replace_rows(was: pa.Table, now: pa.Table, orders: pa.Array, ids: set[str]) -> pa.Table:
+    key = "id" if "id" in was.column_names else "order_id"
+    there, here = _places(was[key], orders), _places(now[key], orders)
+    changes = np.zeros(len(orders) + 1, bool)  # the last one is of no order
+    changes[pc.index_in(pa.array(sorted(ids)), value_set=orders).to_numpy()] = True
+    stays, comes = np.flatnonzero(~changes[there]), np.flatnonzero(changes[here])
+    sequence = np.argsort(np.concatenate([there[stays], here[comes]]), kind="stable")
+    rows = np.concatenate([stays, comes + len(was)])[sequence]
+    return take(pa.concat_tables([was, now]), rows)
 
 
 def _places(rows: pa.ChunkedArray, orders: pa.Array) -> npt.NDArray[np.int64]:
@@ -159,34 +238,33 @@ def _divide(tables: _Tables) -> Iterator[_Tables]:
         yield from split(tables, max(1, ceil(orders / pieces)))
 
 
-def _with_other_problems(old: _Tables, fresh: _Tables) -> set[str]:
+def _with_other_problems(old: pa.Table, fresh: pa.Table, ids: pa.ChunkedArray) -> set[str]:
     """Tell which of the orders on both sides were read with other problems: other raw values."""
-    ids = common_ids(old["orders"], fresh["orders"])
-    problems = [tables["problems"] for tables in (old, fresh)]
-    known = [each.filter(pc.is_in(each["order_id"], value_set=ids)) for each in problems]
-    was, now = ({tuple(row.values()) for row in each.to_pylist()} for each in known)
-    place = TABLES["problems"].schema.get_field_index("order_id")
-    return {row[place] for row in was ^ now}
+    sides = []
+    for number, side in enumerate((old, fresh)):
+        known = of_orders(ids, side, "order_id")
+        sides.append(known.append_column("side", pa.repeat(number, len(known))))
+    columns = TABLES["problems"].schema.names
+    rows = pa.concat_tables(sides).group_by(columns).aggregate([("side", "count_distinct")])
+    alone = rows.filter(pc.equal(rows["side_count_distinct"], 1))
+    return set(alone["order_id"].to_pylist())
 
 
-def _without_known(fresh: _Tables, old: _Tables) -> dict[str, pa.Table]:
+def _without_known(problems: pa.Table, there: pa.Table) -> pa.Table:
     """Leave out the orders without an id that were there before: nothing else tells them."""
-    problems, there = fresh["problems"], old["problems"]
     there = there.filter(pc.is_null(there["order_id"]))
     again = pc.and_(
         pc.is_null(problems["order_id"]), pc.is_in(problems["value"], value_set=there["value"])
     )
-    return {**fresh, "problems": problems.filter(pc.invert(again))}
+    return problems.filter(pc.invert(again))
 
 
-def _without_twins(fresh: _Tables) -> dict[str, pa.Table]:
+def _without_twins(problems: pa.Table) -> pa.Table:
     """Leave out what two listings have both given of orders without an id, by their text."""
-    problems = fresh["problems"]
     told = pc.and_(pc.is_null(problems["order_id"]), pc.is_valid(problems["value"]))
     strays = problems.filter(told)
     firsts = pa.array(~strays["value"].to_pandas().duplicated())
-    rest = problems.filter(pc.invert(told))
-    return {**fresh, "problems": pa.concat_tables([rest, strays.filter(firsts)])}
+    return pa.concat_tables([problems.filter(pc.invert(told)), strays.filter(firsts)])
 
 
 def _count(mask: pa.ChunkedArray) -> int:

@@ -1,7 +1,8 @@
 """The shell: ``trackstar-frames demo | fetch | export | sync | snapshots | sandbox | cache``.
 
-Exit codes: 0 done, 1 failed, 2 called wrongly. An error is one line. Credentials come from
-the environment only; they are never flags, which would stay in the shell's history.
+Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted, 141 if nobody reads the output any
+more. An error is one line. Credentials come from the environment only; they are never flags, which
+would stay in the shell's history.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from collections.abc import Sequence
 
 import trackstar_frames as tf
 from trackstar_frames.cli._parser import make_parser
-from trackstar_frames.cli._printing import complain
+from trackstar_frames.cli._printing import ClosedPipeError, OutputError, check_output, complain
 
 __all__ = ["main"]
+
+# As a shell tells of a program that these signals have ended: 128 and SIGINT, SIGPIPE.
+_INTERRUPTED = 130
+_CLOSED_PIPE = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,12 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         The arguments; by default those of the process.
     """
     try:
+        check_output()
         given = make_parser().parse_args(argv)
         given.run(given)
+    except ClosedPipeError:
+        return _CLOSED_PIPE
     except (tf.FilterError, tf.SettingsError, tf.CredentialsError) as error:
         return complain(error, 2)
-    except (tf.TrackstarError, OSError, ImportError, sqlite3.Error) as error:
+    except (tf.TrackstarError, OutputError, OSError, ImportError, sqlite3.Error) as error:
         return complain(error, 1)
     except KeyboardInterrupt:
-        return complain("interrupted", 1)
+        return complain("interrupted", _INTERRUPTED)
     return 0

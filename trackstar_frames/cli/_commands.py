@@ -7,13 +7,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import trackstar_frames as tf
-from trackstar_frames import filters as grammar
+from trackstar_frames.cli._filters import read_filters
 from trackstar_frames.cli._printing import first_rows, say, table
+from trackstar_frames.disk.parquet import check_target, locate
+from trackstar_frames.filters import encode
 from trackstar_frames.net.cache import PageCache
 from trackstar_frames.plain import counted
 from trackstar_frames.settings import cache_dir
@@ -26,11 +27,11 @@ __all__ = ["cache", "demo", "export", "fetch", "sandbox", "snapshots", "sync"]
 
 def demo(given: argparse.Namespace) -> None:
     """Fetch made-up orders over HTTP, and write a snapshot and two pictures."""
+    folder = locate(given.folder, "--folder")
     plots, Sandbox = _shown()  # noqa: N806  (a class)
-    folder = Path(given.folder)
     folder.mkdir(parents=True, exist_ok=True)
     with (
-        Sandbox(orders=given.orders, seed=given.seed) as sandbox,
+        _serve(Sandbox, orders=given.orders, seed=given.seed) as sandbox,
         tempfile.TemporaryDirectory() as cache,
         sandbox.client(connection="demo", cache_dir=cache) as client,
     ):
@@ -74,9 +75,19 @@ def _shown() -> tuple[ModuleType, type[Sandbox]]:
     return plots, Sandbox
 
 
+def _serve(sandbox: type[Sandbox], **options: Any) -> Sandbox:
+    """Make a server of what was given; it checks that itself."""
+    try:
+        return sandbox(**options)
+    except ValueError as error:
+        raise tf.SettingsError(str(error)) from None
+
+
 def fetch(given: argparse.Namespace) -> None:
     """Fetch orders with the credentials of the environment."""
     asked = _asked(given)
+    if given.output is not None:
+        check_target(given.output, "--output")
     with _whom(given) as whom:
         frames = tf.fetch_orders(
             **whom,
@@ -85,7 +96,7 @@ def fetch(given: argparse.Namespace) -> None:
             snapshot=given.snapshot,
             **asked,
         )
-    if given.output:
+    if given.output is not None:
         frames.to_parquet(given.output)
         say(f"wrote {counted(len(frames.orders), 'order')} to {given.output}")
     else:
@@ -123,7 +134,8 @@ def sandbox(given: argparse.Namespace) -> None:
     """Serve made-up orders until interrupted."""
     from trackstar_frames.sandbox import Sandbox  # noqa: PLC0415  (an extra)
 
-    with Sandbox(
+    with _serve(
+        Sandbox,
         orders=given.orders,
         seed=given.seed,
         rate_limit=given.rate_limit or None,
@@ -180,18 +192,7 @@ def _source(text: str) -> tuple[str, str]:
 
 def _asked(given: argparse.Namespace) -> dict[str, Any]:
     """Read the filters and options that all who ask the server take."""
-    filters = dict(map(_filter, given.filters))
-    grammar.encode(filters)
+    filters = read_filters(given.filters)
+    encode(filters)
     options = {name: getattr(given, name) for name in ("page_size", "workers", "refresh", "pii")}
     return filters | options
-
-
-def _filter(text: str) -> tuple[str, Any]:
-    """Read ``name=value``; a list's values are separated by commas, as the API has them."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise tf.FilterError(f"{text!r} is no filter; write FIELD=VALUE or FIELD__OP=VALUE")
-    field, operator = grammar.split(name)
-    operator = operator or grammar.FIELDS[field].plain or ""
-    is_list = operator.partition("-")[0] in ("in", "nin")
-    return name, value.split(",") if is_list else value

@@ -8,14 +8,53 @@ from typing import Any, NoReturn
 
 import trackstar_frames as tf
 from trackstar_frames.cli import _commands
-from trackstar_frames.cli._printing import complain
+from trackstar_frames.cli._printing import complain, say
 from trackstar_frames.settings import PII
 
 __all__ = ["make_parser"]
 
 
+class _Once(argparse.Action):
+    """Keep the value of an option, which argparse would let a second one replace."""
+
+    _is_given = False
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if option_string is not None and self._is_given:
+            parser.error(f"{option_string} is given twice; give it once")
+        self._is_given = True
+        setattr(namespace, self.dest, values)
+
+
+class _Version(argparse.Action):
+    """Tell the version, and end."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002  (argparse gives it)
+        values: Any,  # noqa: ARG002
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        say(tf.__version__)
+        parser.exit()
+
+
 class _Parser(argparse.ArgumentParser):
-    """Complain on one line."""
+    """Complain on one line, and take each option once."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given, allow_abbrev=False)
+        self.register("action", None, _Once)  # of all that names no other
+
+    def print_help(self, file: object = None) -> None:  # noqa: ARG002  (always the output)
+        say(self.format_help())  # argparse itself passes over what the output refuses
 
     def error(self, message: str) -> NoReturn:
         sys.exit(complain(f"{message} (see {self.prog} --help)", 2))
@@ -27,9 +66,8 @@ def make_parser() -> argparse.ArgumentParser:
         prog="trackstar-frames",
         description="Orders of the Trackstar WMS API as dataframes.",
         epilog="Credentials: TRACKSTAR_API_KEY and TRACKSTAR_ACCESS_TOKEN.",
-        allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=tf.__version__)
+    parser.add_argument("--version", action=_Version, nargs=0, help="tell the version, and end")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = _command(commands, "demo", _commands.demo)
@@ -77,7 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _command(commands: Any, name: str, run: Any) -> argparse.ArgumentParser:
     described = run.__doc__
     command: argparse.ArgumentParser = commands.add_parser(
-        name, help=described, description=described, allow_abbrev=False
+        name, help=described, description=described
     )
     command.set_defaults(run=run)
     return command

@@ -54,5 +54,7 @@ def _moment(text: str) -> str:
 
 def _synced(sync: dict[str, Any]) -> str:
     counts = ", ".join(f"{sync[name]:,} {name}" for name in ("new", "changed", "unchanged"))
+    if sync.get("gone"):
+        counts += f", {sync['gone']:,} gone"
     base = sync.get("base")  # of several connections, each has its own
     return f"synced{f' from {base}' if base else ''}: {counts}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +12,10 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import pyarrow as pa
 
+from trackstar_frames.disk.aside import create
 from trackstar_frames.errors import SnapshotError, TrackstarError
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
+from trackstar_frames.threads import ThreadPool
 
 __all__ = [
     "FILE",
@@ -24,6 +26,7 @@ __all__ = [
     "disk_faults",
     "file_name",
     "for_each",
+    "reading",
     "refuse_newer",
 ]
 
@@ -79,12 +82,17 @@ class Manifest(msgspec.Struct, frozen=True):
         What the fetch told: filters, connection, fetched_at and more.
     parts : list of Part
         In the sequence of their orders; of several connections, one after the other.
+    sequence : int or None
+        Which one it is of the snapshots under its root, in the order in which they were put
+        there: clocks may be wrong. None outside of a root, and in those of older versions,
+        which are before all others.
     """
 
     schema_version: Annotated[int, msgspec.Meta(ge=1)]
     written_at: str
     info: dict[str, Any]
     parts: list[Part]
+    sequence: _Count | None = None
 
     def __post_init__(self) -> None:
         """Make sure that others find what they look for: anybody may have written it."""
@@ -97,9 +105,10 @@ class Manifest(msgspec.Struct, frozen=True):
                 raise ValueError("a part is of another connection, or lacks a table")
 
     @classmethod
-    def of(cls, parts: list[Part], info: dict[str, Any]) -> Manifest:
+    def of(cls, parts: list[Part], info: dict[str, Any], sequence: int | None = None) -> Manifest:
         """Describe what is being written now."""
-        return cls(SCHEMA_VERSION, datetime.now(UTC).isoformat(), info, parts)
+        now = datetime.fromtimestamp(time.time(), UTC)
+        return cls(SCHEMA_VERSION, now.isoformat(), info, parts, sequence)
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -119,8 +128,8 @@ class Manifest(msgspec.Struct, frozen=True):
     def write(self, folder: Path) -> Path:
         """Write it into its folder."""
         path = folder / FILE
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
-        path.chmod(0o600)
+        with create(path) as file:
+            file.write(msgspec.json.format(msgspec.json.encode(self)))
         return path
 
     def rows(self, table: str) -> int:
@@ -158,9 +167,27 @@ def disk_faults(what: str) -> Iterator[None]:
         raise SnapshotError(f"{what}: {type(error).__name__}: {error}") from error
 
 
+@contextmanager
+def reading(folder: Path, what: str) -> Iterator[None]:
+    """Make what may go wrong in a folder a SnapshotError, and tell if it was removed meanwhile.
+
+    Somebody may prune it while it is read; that is no damage.
+    """
+    try:
+        with disk_faults(what):
+            yield
+    except SnapshotError as error:
+        if folder.exists():
+            raise
+        raise SnapshotError(
+            f"{folder} was removed while it was read, as thin_snapshots does with those that no "
+            f"rule keeps; read another: list_snapshots(root) tells of those that are left"
+        ) from error
+
+
 def for_each(tables: Iterable[str], work: Callable[[str], _T]) -> dict[str, _T]:
     """Do some work for each table, on as many threads as Arrow has."""
-    with ThreadPoolExecutor(pa.cpu_count()) as threads:
+    with ThreadPool(pa.cpu_count()) as threads:
         return dict(zip(tables, threads.map(work, tables), strict=True))
 
 

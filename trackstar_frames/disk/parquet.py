@@ -25,17 +25,20 @@ from trackstar_frames.disk.manifest import (
     disk_faults,
     file_name,
     for_each,
+    reading,
 )
 from trackstar_frames.disk.older import read_older
 from trackstar_frames.disk.writer import KEY, Writer, Written, finish
 from trackstar_frames.disk.writer import write as write_one
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.schema import TABLES, described
+from trackstar_frames.settings import local_folder
 from trackstar_frames.tables.joining import split
 from trackstar_frames.tables.labels import apart, are_labelled, info_of
 
 __all__ = [
     "PART",
+    "check_target",
     "files",
     "locate",
     "manifest",
@@ -68,16 +71,30 @@ def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: An
     ------
     SnapshotError
         If the disk refuses, or something else is at `path`.
+    SettingsError
+        If it is a URL, or no folder can be named so.
     """
-    target = locate(path)
-    if target.exists():  # before any work
-        with disk_faults(f"cannot write {target}"), alone(target):
-            _refuse_foreign(target)
+    target = check_target(path)
     with writing(target) as folder:
         finish(folder, write_parts(folder, tables, info))
         with alone(target):
             _refuse_foreign(target)
             put(folder, target)
+
+
+def check_target(path: str | os.PathLike[str], name: str = "path") -> Path:
+    """Check, before any work, that a folder can be written to a path.
+
+    Raises
+    ------
+    TypeError, SettingsError, SnapshotError
+        As `locate`, and if something else is there.
+    """
+    target = locate(path, name)
+    if target.exists():
+        with disk_faults(f"cannot write {target}"), alone(target):
+            _refuse_foreign(target)
+    return target
 
 
 def write_parts(folder: Path, tables: Mapping[str, pa.Table], info: dict[str, Any]) -> Written:
@@ -113,13 +130,25 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], dict[str, A
     SnapshotError
         If it is missing, damaged, of another origin, or of a newer schema.
     """
-    folder = locate(path)
+    folder = locate(path, "path")
     said = manifest(folder)
-    parts = [read_part(folder, place, part) for place, part in enumerate(said.parts)]
+    with _replaced(folder, said):
+        parts = [read_part(folder, place, part) for place, part in enumerate(said.parts)]
     tables = {
         name: pa.concat_tables(part[name] for part in parts).combine_chunks() for name in TABLES
     }
     return tables, said.info
+
+
+@contextmanager
+def _replaced(folder: Path, said: Manifest) -> Iterator[None]:
+    """Tell if a folder was replaced while it was read: that is no damage."""
+    try:
+        yield
+    except SnapshotError as error:
+        if not folder.is_dir() or manifest(folder) == said:
+            raise
+        raise SnapshotError(f"{folder} was replaced while it was read; read it again") from error
 
 
 def manifest(folder: Path) -> Manifest:
@@ -131,13 +160,16 @@ def manifest(folder: Path) -> Manifest:
         If it does not say so, or speaks of a newer schema.
     """
     if not folder.is_dir():
-        raise SnapshotError(f"there is no snapshot at {folder}; list_snapshots(root) tells of all")
-    if not (folder / FILE).exists() and not (folder / "orders").is_dir():
         raise SnapshotError(
-            f"{folder} is not a snapshot of this package: it has no tables in it; the snapshots "
-            f"under a folder are read with read_snapshot"
+            f"there is no snapshot at {folder}: it was removed, or never there; "
+            f"list_snapshots(root) tells of all"
         )
-    with disk_faults(f"{folder} is not a snapshot of this package, or is damaged"):
+    with reading(folder, f"{folder} is not a snapshot of this package, or is damaged"):
+        if not (folder / FILE).exists() and not (folder / "orders").is_dir():
+            raise SnapshotError(
+                f"{folder} is not a snapshot of this package: it has no tables in it; the "
+                f"snapshots under a folder are read with read_snapshot"
+            )
         return Manifest.read(folder) if (folder / FILE).exists() else read_older(folder, KEY)
 
 
@@ -145,7 +177,7 @@ def read_column(folder: Path, place: int, column: str) -> pa.ChunkedArray:
     """Read one column of the orders of one part; null where an older schema did not have it."""
     path = folder / "orders" / file_name(place)
     with (
-        disk_faults(f"{path} is damaged"),
+        reading(folder, f"{path} is damaged"),
         pq.ParquetFile(path, page_checksum_verification=True) as file,
     ):
         if column in file.schema_arrow.names:
@@ -164,7 +196,7 @@ def read_table(
 ) -> pa.Table:
     """Read one table of one part, or some of its columns, and make sure that its file is whole."""
     path = folder / name / file_name(place)
-    with disk_faults(f"{path} is damaged"):
+    with reading(folder, f"{path} is damaged"):
         body = path.read_bytes()
         if known.sha256 and hashlib.sha256(body).hexdigest() != known.sha256:
             raise SnapshotError(f"{path} is damaged: it is not what was written")
@@ -175,17 +207,36 @@ def read_table(
     return table
 
 
-def locate(path: str | os.PathLike[str]) -> Path:
+def locate(path: str | os.PathLike[str], name: str = "root") -> Path:
     """Make a path absolute, and ``~`` the user's home.
+
+    Parameters
+    ----------
+    path
+        Of a folder, which need not be there.
+    name
+        What the user calls it.
 
     Raises
     ------
     TypeError
         If it is no path.
+    SettingsError
+        If it is a URL, or no folder can be named so.
+    SnapshotError
+        If it is a file, or below one.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{path!r} is not the path of a folder; pass a string or a Path")
-    return Path(path).expanduser().absolute()
+    folder = local_folder(path, name)
+    with disk_faults(f"cannot look for {folder}"):
+        there = next((each for each in (folder, *folder.parents) if each.exists()), None)
+        is_file = there is not None and not there.is_dir()  # there may be no such drive
+    if is_file:
+        raise SnapshotError(
+            f"cannot write under {name}={str(folder)!r}, or read from it: {there} is a file"
+        )
+    return folder
 
 
 def files(folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from trackstar_frames.disk.manifest import reading
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.schema import TABLES, described
 
@@ -43,7 +44,7 @@ def scan(
     Raises
     ------
     SnapshotError
-        If a file is missing or damaged.
+        If a file is missing or damaged, or the snapshot was removed meanwhile.
     """
     import pyarrow.dataset as ds  # noqa: PLC0415  (slow, and only few calls read so)
 
@@ -52,10 +53,8 @@ def scan(
         raise SnapshotError(f"the snapshot is damaged: it has no files of {name}")
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
-    try:
+    where = files[0].parent
+    with reading(where.parent, f"{where} is damaged"):
         schema = described(name, columns or ()).schema
         dataset = ds.dataset([str(file) for file in files], schema=schema, format=parquet)
         return dataset.to_table(columns=None if columns is None else list(columns), filter=mine)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        where = files[0].parent
-        raise SnapshotError(f"{where} is damaged: {type(error).__name__}: {error}") from error

@@ -20,7 +20,7 @@ from trackstar_frames.disk.manifest import Key
 from trackstar_frames.disk.runs import LAST, MET, Run, microseconds
 from trackstar_frames.flatten import Batch, batch_schema
 from trackstar_frames.schema import TABLES
-from trackstar_frames.tables.assemble import new_strays, sort
+from trackstar_frames.tables.assemble import new_strays, select, sort
 from trackstar_frames.tables.joining import Numbers
 from trackstar_frames.tables.memory import give_back
 
@@ -123,16 +123,16 @@ class Spill:
         cuts = [run.cut(firsts) for run in self._runs]
         for span in range(len(firsts) + 1):
             give_back()
-            batches, kept, start = [], [np.array([], np.int64)], 0
+            batches, orders = [], 0
             for run, places in zip(self._runs, cuts, strict=True):
                 first, end = places[span], places[span + 1]
-                if first < end:
-                    batches.append(run.read(first, end))
-                    kept.append(np.flatnonzero(run.kept[first:end]) + start)
-                    start += end - first
+                chosen = np.flatnonzero(run.kept[first:end])
+                if len(chosen):
+                    batches.append(select(run.read(first, end), chosen))
+                    orders += len(chosen)
             if span == len(firsts):
                 batches.append(self._strays())
-            yield batches, np.concatenate(kept)
+            yield batches, np.arange(orders)
 
     def _write(self, batches: list[Batch]) -> None:
         run = Run(self._folder / f"{next(self._numbers):05}")

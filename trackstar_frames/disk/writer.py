@@ -20,16 +20,8 @@ from typing import Any, NamedTuple, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trackstar_frames.disk.aside import flush
-from trackstar_frames.disk.manifest import (
-    File,
-    Key,
-    Manifest,
-    Part,
-    disk_faults,
-    file_name,
-    for_each,
-)
+from trackstar_frames.disk.aside import create, flush
+from trackstar_frames.disk.manifest import File, Key, Manifest, Part, file_name, for_each, reading
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 from trackstar_frames.tables.labels import label
@@ -51,11 +43,11 @@ class Like:
     def share(self, table: str, target: Path) -> File:
         """Have one of its files at another place too, and tell what it holds."""
         source, known = self.folder / table / file_name(self.place), self.part.files[table]
-        with disk_faults(f"{source} is damaged"):
-            size = source.stat().st_size
-        if size != known.bytes:
-            raise SnapshotError(f"{source} is damaged: it is not what was written")
-        _link(source, target)
+        with reading(self.folder, f"{source} is damaged"):
+            if source.stat().st_size != known.bytes:
+                raise SnapshotError(f"{source} is damaged: it is not what was written")
+        with reading(self.folder, f"cannot share {source}"):
+            _link(source, target)
         return known
 
 
@@ -166,7 +158,7 @@ class Writer:
         self.parts.append(Placed((self._connection or "", *(place or (number,))), name, part))
 
 
-def finish(folder: Path, written: Written) -> None:
+def finish(folder: Path, written: Written, *, sequence: int | None = None) -> None:
     """Name the files of parts by their places, and write what the folder says; it is whole then.
 
     Parameters
@@ -175,6 +167,8 @@ def finish(folder: Path, written: Written) -> None:
         Where they were written; what is there beside them is removed.
     written
         All parts, at least one.
+    sequence
+        Which one it is of the snapshots under its root.
     """
     in_place = sorted(written.parts, key=lambda each: each.place)
     for name in TABLES:
@@ -183,7 +177,8 @@ def finish(folder: Path, written: Written) -> None:
         for left in (folder / name).glob(".*"):
             left.unlink()
         flush(folder / name)
-    flush(Manifest.of([each.part for each in in_place], written.info).write(folder))
+    parts = [each.part for each in in_place]
+    flush(Manifest.of(parts, written.info, sequence).write(folder))
     flush(folder)
 
 
@@ -208,11 +203,9 @@ def _write_file(path: Path, table: pa.Table) -> File:
         dictionary_pagesize_limit=128 * 1024,
     )
     written = sink.getvalue()
-    with path.open("xb") as file:
-        path.chmod(0o600)
+    with create(path) as file:
         file.write(written)
-        file.flush()
-        os.fsync(file.fileno())
+    flush(path)
     return File(len(table), written.size, hashlib.sha256(written).hexdigest())
 
 
@@ -224,7 +217,7 @@ def _is_sorted_by(field: pa.Field) -> bool:
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
-    except OSError:  # another disk, or one that knows no links
-        shutil.copyfile(source, target)
-        target.chmod(0o600)
+    except (OSError, NotImplementedError):  # another disk, or one that knows no links
+        with source.open("rb") as there, create(target) as copy:
+            shutil.copyfileobj(there, copy)
         flush(target)

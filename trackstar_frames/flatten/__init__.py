@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, Self
 
 import msgspec
@@ -27,6 +27,7 @@ from trackstar_frames.flatten._careful import flatten_carefully
 from trackstar_frames.flatten._experience import FEW, Experience
 from trackstar_frames.flatten._fast import REFUSALS, flatten_fast
 from trackstar_frames.flatten._shape import BATCH, Batch, batch_schema, stored_columns
+from trackstar_frames.threads import ThreadPool
 
 __all__ = ["BATCH", "Batch", "Flattener", "batch_schema", "stored_columns"]
 
@@ -54,7 +55,7 @@ class Flattener:
         self._then = then
         self._experience = Experience()
         self._failed: Future[list[Any]] | None = None
-        self._threads = ThreadPoolExecutor(_THREADS, "flatten")
+        self._threads = ThreadPool(_THREADS, "flatten")
         # A page holds megabytes: where pages come faster than they are flattened, they wait.
         self._room = threading.Semaphore(2 * _THREADS)
 

@@ -24,7 +24,8 @@ from trackstar_frames.flatten._shape import (
     batch_schema,
     stored_columns,
 )
-from trackstar_frames.flatten.convert import CONVERTERS, is_plain
+from trackstar_frames.flatten.convert import Kept, as_text, convert, is_plain
+from trackstar_frames.net.constants import as_received, has_constant, is_constant, with_nulls
 from trackstar_frames.schema import TABLES
 
 __all__ = ["UNKNOWN", "flatten_carefully"]
@@ -33,6 +34,7 @@ __all__ = ["UNKNOWN", "flatten_carefully"]
 UNKNOWN = "unknown key, kept in extra"
 
 _TWICE = "given twice; the last is kept"
+_CONSTANT = "NaN and Infinity are no JSON; null is kept in their place"
 _ANONYMOUS = f"an order without an id of 1 to {LONGEST_ID:,} characters"
 
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -96,7 +98,7 @@ class _Rows:
         members = self.read_object(order)
         self.order_id = _identity(members)
         if self.order_id is None:
-            row = [None, "orders", None, "", order.decode(), _ANONYMOUS]
+            row = [None, "orders", None, "", as_received(order).decode(), _ANONYMOUS]
             self.rows["problems"].append(row)
             return
         self.number += 1
@@ -129,7 +131,8 @@ class _Rows:
         for name, raw in members.items():
             text = bytes(raw)
             if name in node.leaves:
-                self._leaf(place, node, name, text, path)
+                if self._leaf(place, node, name, text, path):
+                    unknown[name] = raw
             elif name in node.objects:
                 inner = self._parse(place, self.read_object, text, path + name)
                 rest = self._object(place, node.objects[name], inner or {}, f"{path}{name}.")
@@ -139,23 +142,33 @@ class _Rows:
                 items = self._parse(place, _read_list, text, path + name)
                 self._children(place, node.lists[name], items or [], path + name)
             elif isinstance(name, Earlier):
-                self._problem(place, path + name, text.decode(), _TWICE)
+                self._problem(place, path + name, text, _TWICE)
             else:
-                unknown[name] = raw
+                unknown[name] = msgspec.Raw(with_nulls(text))
                 self.odd[place.table, (*node.path, name)] += 1
                 self._problem(place, path + name, None, UNKNOWN)
+                self._look_for_constants(place, path + name, text)
         return unknown
 
-    def _leaf(self, place: _Place, node: _Node, name: str, text: bytes, path: str) -> None:
+    def _leaf(self, place: _Place, node: _Node, name: str, text: bytes, path: str) -> bool:
+        """Put a value into its column, and tell whether `extra` is to keep its text, too."""
         if text == b"null":
-            return
+            return False
         column, kind = node.leaves[name]
-        if not is_plain(kind, text):
+        plain = with_nulls(text)
+        kept = Kept() if plain == b"null" else convert(kind, plain)
+        place.row[column] = kept.value
+        if kept.message is not None:
+            self._problem(place, path + name, text, kept.message)
+        else:
+            self._look_for_constants(place, path + name, text)
+        if kept.message is not None or kept.in_extra or not is_plain(kind, text):
             self.odd[place.table, (*node.path, name)] += 1
-        try:
-            place.row[column] = CONVERTERS[kind](text)
-        except ValueError as error:
-            self._problem(place, path + name, text.decode(), str(error))
+        return kept.in_extra
+
+    def _look_for_constants(self, place: _Place, path: str, text: bytes) -> None:
+        if has_constant(text):
+            self._problem(place, path, text, _CONSTANT)
 
     def _children(self, place: _Place, table: str, items: list[msgspec.Raw], path: str) -> None:
         for index, item in enumerate(items):
@@ -169,14 +182,18 @@ class _Rows:
         """Open an object or a list; None where it is neither, which is told."""
         if text in (b"null", b'""'):
             return None
+        if is_constant(text):
+            self._problem(place, path, text, _CONSTANT)
+            return None
         try:
             return read(text)
         except msgspec.ValidationError:
             expected = "a list" if read is _read_list else "an object"
-            self._problem(place, path, text.decode(), f"not {expected}")
+            self._problem(place, path, text, f"not {expected}")
             return None
 
-    def _problem(self, place: _Place, path: str, value: str | None, message: str) -> None:
+    def _problem(self, place: _Place, path: str, text: bytes | None, message: str) -> None:
+        value = None if text is None else as_received(text).decode()
         row = [self.number, place.table, self.order_id, path, value, message]
         self.rows["problems"].append(row)
 
@@ -192,7 +209,7 @@ class _Place:
 
 def _identity(members: dict[str, msgspec.Raw]) -> str | None:
     try:
-        found: str = CONVERTERS["string"](bytes(members["id"]))
+        found = as_text(bytes(members["id"]))
     except (KeyError, ValueError):
         return None
     return found if 1 <= len(found) <= LONGEST_ID else None

@@ -82,7 +82,11 @@ class Layout:
         return found
 
     def _fields(self, table: str) -> list[pa.Field]:
-        known = {column.path: ARROW_TYPES[column.kind] for column in stored_columns(TABLES[table])}
+        # Dates come as texts: as moments, Arrow would not tell which of them name no zone.
+        known = {
+            column.path: pa.string() if column.kind == "timestamp" else ARROW_TYPES[column.kind]
+            for column in stored_columns(TABLES[table])
+        }
         known.update((path, pa.null()) for owner, path in self.taken if owner == table)
         known.pop((), None)
         known.update(

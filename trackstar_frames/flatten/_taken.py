@@ -14,7 +14,8 @@ from trackstar_frames.flatten._careful import UNKNOWN
 from trackstar_frames.flatten._layout import Layout, attribute
 from trackstar_frames.flatten._rows import Extra, Rows
 from trackstar_frames.flatten._shape import BATCH, Path, batch_schema
-from trackstar_frames.flatten.convert import CONVERTERS
+from trackstar_frames.flatten.convert import Kept, convert
+from trackstar_frames.net.constants import has_constant
 from trackstar_frames.schema import ARROW_TYPES, TABLES
 
 __all__ = ["Taken"]
@@ -25,6 +26,7 @@ _KINDS = {
 }
 
 _Spans = npt.NDArray[np.int64]  # of each value: where it starts and ends in the text, its row
+_NULL = Kept()
 _NO_SPANS = np.empty((0, 3), np.int64)
 
 
@@ -78,11 +80,10 @@ class Taken:
         for (table, path), spans in self._spans.items():
             rows = tables[table]
             if (table, path) in _KINDS:
-                rows.values[path] = self._column(table, path, len(rows.values[path]))
+                rows.values[path] = self._column(table, path, rows)
             elif len(spans):
                 starts, _, places = spans.T
-                texts = [self._text[start:end] for start, end, _ in _each(spans)]
-                rows.extra.append(Extra(path, starts, places, texts))
+                rows.extra.append(Extra(path, starts, places, self._texts(spans)))
                 kept, told = [None] * len(spans), [UNKNOWN] * len(spans)
                 self._problems.append(_Problems(table, path, starts, places, kept, told))
 
@@ -96,24 +97,39 @@ class Taken:
         ids = tables["orders"].values["id",].take(found[BATCH].combine_chunks())
         return found.append_column("order_id", ids).select(schema.names).cast(schema)
 
-    def _column(self, table: str, path: tuple[str, ...], length: int) -> pa.Array:
-        kind = _KINDS[table, path]
-        values: list[Any] = [None] * length
-        problems = []
-        for start, end, row in _each(self._spans[table, path]):
-            text = self._text[start:end]
-            if text == b"null":
-                continue
-            if kind == "json":
-                values[row] = text  # as it is, and much faster
-                continue
-            try:
-                values[row] = CONVERTERS[kind](text)
-            except ValueError as error:
-                problems.append((start, row, text.decode(), str(error)))
-        if problems:
-            self._problems.append(_Problems(table, path, *zip(*problems, strict=True)))
+    def _column(self, table: str, path: tuple[str, ...], rows: Rows) -> pa.Array:
+        kind, spans = _KINDS[table, path], self._spans[table, path]
+        values: list[Any] = [None] * len(rows.values[path])
+        texts = self._texts(spans)
+        if kind == "json":
+            for row, text in zip(spans[:, 2].tolist(), texts, strict=True):
+                values[row] = None if text == b"null" else text  # as it is, and much faster
+            return pa.array(values, ARROW_TYPES[kind])
+        kept = [_NULL if text == b"null" else convert(kind, text) for text in texts]
+        for row, each in zip(spans[:, 2].tolist(), kept, strict=True):
+            values[row] = each.value
+        self._tell(table, path, kept)
+        in_extra = spans[[each.in_extra for each in kept]]
+        if len(in_extra):
+            starts, _, places = in_extra.T
+            rows.extra.append(Extra(path, starts, places, self._texts(in_extra)))
         return pa.array(values, ARROW_TYPES[kind])
+
+    def _tell(self, table: str, path: tuple[str, ...], kept: Sequence[Kept]) -> None:
+        """Tell what was wrong with values under one path."""
+        spans = self._spans[table, path][[each.message is not None for each in kept]]
+        if len(spans):
+            starts, _, rows = spans.T
+            values = [text.decode() for text in self._texts(spans)]
+            messages = [each.message for each in kept if each.message is not None]
+            self._problems.append(_Problems(table, path, starts, rows, values, messages))
+
+    def _texts(self, spans: _Spans) -> list[bytes]:
+        """Cut the values out of the text; those that are no JSON are for the careful way."""
+        texts = [self._text[start:end] for start, end, _ in _each(spans)]
+        if has_constant(b" ".join(texts)):
+            raise pa.ArrowInvalid("NaN or Infinity")
+        return texts
 
 
 def _as_table(problems: _Problems, rows: Rows) -> pa.Table:

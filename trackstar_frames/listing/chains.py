@@ -110,6 +110,9 @@ class Listing:
     ----------
     queries
         The parameters of each listing that the question needs.
+    asked
+        What the caller asked for, if each of these is read by the same number of listings, one
+        after the other: what has changed is asked for once for them.
     divides
         Whether listings that are bounded in `created_date` are read in parts.
     page_size
@@ -140,6 +143,7 @@ class Listing:
         self,
         queries: list[dict[str, str]],
         *,
+        asked: list[dict[str, str]] | None = None,
         divides: bool,
         page_size: int,
         is_whole: bool = True,
@@ -149,6 +153,7 @@ class Listing:
             _Chain((n,), Window.of(query), keeps_digests=verifies)
             for n, query in enumerate(queries)
         ]
+        self._asked = asked or queries
         self._divides = divides
         self._page_size = page_size
         self._is_whole = is_whole
@@ -205,7 +210,9 @@ class Listing:
         bool
             Whether it could be asked for; False if the server knows no such filter.
         """
-        numbers = [n for n, root in enumerate(self._roots) if self._may_have_lost(root)]
+        each = len(self._roots) // len(self._asked)
+        may_have_lost = [n for n, root in enumerate(self._roots) if self._may_have_lost(root)]
+        numbers = sorted({number // each for number in may_have_lost})
         if not numbers:
             return True
         missed = None
@@ -351,7 +358,7 @@ class Listing:
         """Give the chain of what has changed in a listing since the first page of all."""
         if (number, stamp) not in self._changes:
             place = len(self._roots) * (1 + list(_MARGIN).index(stamp)) + number
-            params = _narrowed(self._roots[number].window.params, stamp, self._began(stamp))
+            params = _narrowed(self._asked[number], stamp, self._began(stamp))
             chain = _Chain((place,), Window.of(params), is_of_changes=True)
             # What is on disk is older than a page that the server gave just now.
             chain.is_anew = self._has_asked
@@ -359,10 +366,13 @@ class Listing:
         return self._changes[number, stamp]
 
     def _began(self, stamp: str) -> datetime:
-        """Tell since when changes by a stamp matter, by the clock that sets it."""
-        head = self._roots[0]
-        began = head.server_time or (head.answered or datetime.now(UTC)) - _UNSURE
-        return began - _MARGIN[stamp]
+        """Tell since when changes by a stamp matter, by the clock that sets it.
+
+        What was read anew is as old as that reading, now and when it is read from disk.
+        """
+        chains = [chain for root in self._roots for chain in (root, *root.leaves)]
+        oldest = min((chain.oldest for chain in chains if chain.oldest), default=datetime.now(UTC))
+        return oldest - _MARGIN[stamp]
 
     def _read_changes(self, reader: Reader, chain: _Chain) -> None:
         """Read changes in windows of one page each: an order that changes again cannot escape.
@@ -459,7 +469,8 @@ class _Chain:
         self.share = share
         self.expires: float | None = None
         self.answered: datetime | None = None
-        self.server_time: datetime | None = None
+        #: When the first page of this reading was given, by the server's clock if it told it.
+        self.oldest: datetime | None = None
         #: How many pages were taken, and how many of them before this reading.
         self.pages = self.start = 0
         #: How many pages and orders this reading has had, and how many the server counts.
@@ -519,7 +530,7 @@ class _Chain:
         """Begin another reading."""
         self.start, self.token, self.is_anew = self.pages, None, True
         self.length = self.orders = 0
-        self.total = None
+        self.total = self.oldest = None
         self._earlier, self._digests = self._digests, []
 
     def has_had(self, page: Page) -> bool:
@@ -534,6 +545,8 @@ class _Chain:
         self.length += 1
         self.orders += len(page.raw_orders)
         self.token = page.next_token
+        given = page.server_time or page.fetched_at - _UNSURE
+        self.oldest = min(given, self.oldest or given)
         if page.total_count is not None:
             known = page.total_count if self.total is None else self.total
             self.total = min(known, page.total_count)
@@ -544,6 +557,8 @@ class _Chain:
         """Divide the chain, if that can be and is worth it; for changes it always is."""
         if self._sample is None or self.children:
             return bool(self.children)
+        if self._is_of_changes and self._sample.has_others:
+            return False  # the server passes over the window, and so over any part of it
         worth = self.size / (_WORTH * self.first)
         if self._is_of_changes:
             parts = min(max(2.0, 4 * worth), parts)
@@ -579,7 +594,6 @@ class _Chain:
     def _look_at(self, page: Page, answered: datetime) -> None:
         """Tell by the first page how old all are, and how many orders there may be."""
         self.expires, self.answered = page.expires, page.fetched_at
-        self.server_time = page.server_time
         self.first = len(page.raw_orders)
         self.size = float(self.first)
         is_dated = self.window.is_bounded or self._is_of_changes

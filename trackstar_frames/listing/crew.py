@@ -11,6 +11,8 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 from weakref import WeakSet
 
+from trackstar_frames.threads import starting
+
 __all__ = ["Crew", "Stopped"]
 
 _T = TypeVar("_T")
@@ -59,8 +61,9 @@ class Crew:
             for _ in range(min(self._size, len(left))):
                 run = partial(copy_context().run, self._work, task, left, over)
                 # As daemons, they do not keep a program alive that somebody has interrupted.
-                threads.append(threading.Thread(target=run, daemon=True))
-                threads[-1].start()
+                with starting():
+                    threads.append(threading.Thread(target=run, daemon=True))
+                    threads[-1].start()
             ends = list(_get_each(over, threads))
         except BaseException:
             self.stop()

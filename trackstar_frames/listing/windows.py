@@ -62,6 +62,13 @@ class Window:
         """Whether all its orders have a `created_date`, so that it can be divided."""
         return self.start is not None or self.end is not None
 
+    def holds(self, seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Tell which moments are within."""
+        low = -math.inf if self.start is None else self.start
+        high = math.inf if self.end is None else self.end
+        within: npt.NDArray[np.bool_] = (seconds >= low) & (seconds < high)
+        return within
+
     def cut(self, cuts: Iterable[int]) -> list[Window]:
         """Cut at some seconds; the outer parts keep the caller's own bounds."""
         inside = [each for each in sorted(set(cuts)) if self._holds(each)]
@@ -100,7 +107,10 @@ class Sample:
 
     def __init__(self, window: Window, created: Iterable[str], answered: datetime) -> None:
         self._window = window
-        times = _times(created, window)
+        every = _seconds(created)
+        times = every[window.holds(every)]
+        #: Whether the server gave orders that are not of the window.
+        self.has_others = len(times) < len(every)
         self._steps = np.sign(np.diff(times))
         self._times = np.sort(times)
         self._low, self._high = _horizon(window, self._times, answered)
@@ -185,14 +195,11 @@ def _horizon(
     return min([low, *times[:1]]), max([high, *(times[-1:] + 1)])
 
 
-def _times(created: Iterable[str], window: Window) -> npt.NDArray[np.int64]:
-    """Read the seconds of those orders that are where they were asked for."""
+def _seconds(created: Iterable[str]) -> npt.NDArray[np.int64]:
+    """Read when orders were created, as far as that can be read."""
     texts = pd.Series(list(created), dtype=object)
     read = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce").dropna()
-    seconds = read.dt.as_unit("s").astype("int64").to_numpy()
-    low = -math.inf if window.start is None else window.start
-    high = math.inf if window.end is None else window.end
-    return np.asarray(seconds[(seconds >= low) & (seconds < high)], np.int64)
+    return np.asarray(read.dt.as_unit("s").astype("int64").to_numpy(), np.int64)
 
 
 def _read(stamp: str) -> int:

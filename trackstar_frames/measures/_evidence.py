@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -14,6 +15,7 @@ from trackstar_frames.measures._judging import required_times
 from trackstar_frames.measures._keys import key
 from trackstar_frames.measures._tables import Tables
 from trackstar_frames.measures._time import Array, Zones, instants
+from trackstar_frames.schema import TABLES
 
 __all__ = ["Evidence"]
 
@@ -128,12 +130,51 @@ class Evidence:
     def nameless(self) -> int | None:
         """How many orders had no id, and are in none of the tables; None where not told."""
         rows = getattr(self._frames, "problems", None)
-        return None if rows is None else int(rows["order_id"].isna().sum())
+        if rows is None:
+            return None
+        whole = column(rows, "path").isin([""])  # others stood beside the orders
+        return int((rows["order_id"].isna() & whole).sum())
+
+    @cached_property
+    def dates_in_extra(self) -> pd.DataFrame | None:
+        """The dates whose texts `extra` keeps: whether each is null, and its path."""
+        told = self.orders.attrs.get("trackstar", {})
+        if "extra" not in self.orders or told.get("pii", "keep") != "keep":
+            return None
+        everyone = pd.Series(np.arange(len(self.orders)))
+        found = [_dates_in_extra("orders", self.orders, everyone)]
+        for name in ("shipments", "package_line_items"):
+            rows = getattr(self._frames, name, None)
+            if rows is not None and "extra" in rows:
+                order = pd.Series(self.ids.get_indexer(key(rows, "order_id")))
+                found.append(_dates_in_extra(name, rows, order))
+        dates = pd.concat(found, ignore_index=True)
+        return dates[dates["order"] >= 0]
 
     def _with_order(self, rows: pd.DataFrame, **columns: Any) -> pd.DataFrame:
         order = self.ids.get_indexer(key(rows, "order_id"))
         found = pd.DataFrame({"order": order, **columns})
         return found[order >= 0].reset_index(drop=True)
+
+
+_read_extra = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _dates_in_extra(table: str, rows: pd.DataFrame, order: pd.Series[int]) -> pd.DataFrame:
+    """Look for dates of a table's rows in their `extra`: nothing else of a column is there."""
+    extra = column(rows, "extra").astype(object).to_numpy()
+    found: dict[str, list[Any]] = {"order": [], "path": [], "null": []}
+    for each in TABLES[table].columns:
+        if each.kind != "timestamp" or not each.path or each.name not in rows:
+            continue
+        spelt, (name,) = f'"{each.path[0]}"', each.path
+        null = column(rows, each.name).isna().to_numpy()
+        for place, text in enumerate(extra):
+            if isinstance(text, str) and spelt in text and name in _read_extra(text):
+                found["order"].append(order.iloc[place])
+                found["path"].append(".".join(filter(None, (TABLES[table].path, name))))
+                found["null"].append(null[place])
+    return pd.DataFrame(found).astype({"order": np.int64, "path": object, "null": bool})
 
 
 #: How `problems` begins to tell of a key that is kept in ``extra``.

@@ -19,6 +19,7 @@ __all__ = [
     "Find",
     "Finding",
     "after_as_of",
+    "date_in_extra",
     "due_at_midnight",
     "due_before_created",
     "fulfilled_short",
@@ -95,6 +96,22 @@ def problem(*, unknown: bool) -> Find:
         order = met["order"].to_numpy()
         listed = (order, met["path"].to_numpy())
         return _among(seen.everyone, seen.marked(order))._replace(listed=listed)
+
+    return find
+
+
+def date_in_extra(*, null: bool) -> Find:
+    """Look for orders with dates that stand for none, or else with dates of no zone."""
+
+    def find(seen: Evidence) -> Finding | None:
+        dates = seen.dates_in_extra
+        if dates is None:
+            return None
+        met = dates[dates["null"] == null]
+        order = met["order"].to_numpy()
+        return _among(seen.everyone, seen.marked(order))._replace(
+            listed=(order, met["path"].to_numpy())
+        )
 
     return find
 

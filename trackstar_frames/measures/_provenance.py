@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pandas as pd
 
-__all__ = ["fetched_at", "tell", "told_of"]
+__all__ = ["fetched_at", "hand_on", "tell", "told_of"]
 
 
 def fetched_at(frame: pd.DataFrame) -> Any:
@@ -22,5 +23,10 @@ def told_of(frame: pd.DataFrame, measure: str) -> dict[str, Any] | None:
 
 def tell(table: pd.DataFrame, source: pd.DataFrame, measure: str, told: dict[str, Any]) -> None:
     """Have a table tell what its source does, and of its own measure."""
-    provenance = {**source.attrs.get("trackstar", {}), measure: told}
-    table.attrs = {**source.attrs, "trackstar": provenance}
+    hand_on(table, source)
+    table.attrs["trackstar"] = {**table.attrs.get("trackstar", {}), measure: told}
+
+
+def hand_on(table: pd.DataFrame, source: pd.DataFrame) -> None:
+    """Have a table tell what its source does, in attrs of its own."""
+    table.attrs = copy.deepcopy(source.attrs)

@@ -117,6 +117,16 @@ _OF_ORDERS: tuple[tuple[str, found.Find, str], ...] = (
         "A shipment's warehouse_id, which is the actual one, is not the order's expected one.",
     ),
     (
+        "placeholder_date",
+        found.date_in_extra(null=True),
+        "A date before 1990, such as 0001-01-01, stands for none: null, its text in extra.",
+    ),
+    (
+        "date_without_zone",
+        found.date_in_extra(null=False),
+        "A stamp tells no zone: read as UTC, it may be hours off; extra has its text.",
+    ),
+    (
         "value_not_kept",
         found.problem(unknown=False),
         "A value could not be kept as its column's type: problems has what came.",

@@ -11,6 +11,7 @@ import pandas as pd
 from trackstar_frames.measures._checks import by_columns, duration, moment_of
 from trackstar_frames.measures._filling import fill
 from trackstar_frames.measures._judging import SHORT
+from trackstar_frames.measures._provenance import hand_on
 from trackstar_frames.measures._tables import Tables, check_tables
 from trackstar_frames.measures._tally import is_small, tally, wilson
 from trackstar_frames.measures._time import Array, TzLike, Zones, instants, local, period
@@ -112,7 +113,7 @@ def ship_otif(
     stamps = None if span is None else zones.convert(orders, due, local)
     counts, labels = tally(orders, states, len(_STATES), by=groups, stamps=stamps, period=span)
     table = _table(pd.DataFrame(counts, index=labels, columns=list(_STATES)))
-    table.attrs = dict(judged.attrs)
+    hand_on(table, judged)
     return table
 
 

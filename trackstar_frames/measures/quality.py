@@ -91,11 +91,11 @@ def data_quality(
     -----
     Of all orders: ``no_created_date``, ``after_as_of`` (by any stamp but the due date),
     ``status_other`` (``raw_status`` in the detail), ``status_unknown``, ``no_status``,
-    ``no_warehouse``, ``no_customer``, ``no_lines``, ``value_not_kept``, ``unknown_key``. Of
-    those not cancelled: ``no_due_date`` and, of the others of them, ``due_at_midnight``. Of
-    those with both stamps: ``due_before_created`` (a bare day is due at its end, in `tz`),
-    ``shipped_before_created``. Of fulfilled ones, each in one at most:
-    ``fulfilled_without_shipment``, ``fulfilled_without_ship_date``, ``fulfilled_short``. Of
+    ``no_warehouse``, ``no_customer``, ``no_lines``, ``placeholder_date``, ``date_without_zone``,
+    ``value_not_kept``, ``unknown_key``. Of those not cancelled: ``no_due_date`` and, of the
+    others of them, ``due_at_midnight``. Of those with both stamps: ``due_before_created`` (a bare
+    day is due at its end, in `tz`), ``shipped_before_created``. Of fulfilled ones, each in one at
+    most: ``fulfilled_without_shipment``, ``fulfilled_without_ship_date``, ``fulfilled_short``. Of
     those with an order_number: ``order_number_twice``, within a customer. Of those of which
     both warehouses are known: ``shipped_elsewhere``.
 
@@ -104,6 +104,10 @@ def data_quality(
     with a sku, ``shipped_line_not_ordered``, where a part of a kit that was ordered is not
     amiss. Shipments that are cancelled are not looked at, but for
     ``fulfilled_without_shipment``, which needs that there are none at all.
+
+    The dates are those of orders and, of whole frames, of shipments and packed lines. ``extra``
+    tells of them, so that they are not looked for without it, or with ``pii`` other than
+    ``"keep"``, which empties it. A day without a time of day lacks no zone.
 
     An empty text is as good as none. The paths of unknown keys are those of ``problems``: with
     ``pii`` other than ``"keep"``, without the keys' names. A long fetch takes its as_of from its

@@ -11,6 +11,7 @@ import pandas as pd
 from trackstar_frames.measures._alike import Rows, joined, rows_in
 from trackstar_frames.measures._checks import by_columns, require
 from trackstar_frames.measures._partitions import Partitioned
+from trackstar_frames.measures._provenance import hand_on
 from trackstar_frames.measures._tally import coded, tally
 from trackstar_frames.measures._time import Array, instants, period
 from trackstar_frames.schema import LIFECYCLE
@@ -87,7 +88,7 @@ def status_mix(
     if normalize:
         n = table.sum(axis=1)
         table = table.div(n.where(n > 0), axis=0).assign(n=n)
-    table.attrs = dict(rows.frame.attrs)
+    hand_on(table, rows.frame)
     return table
 
 

@@ -53,6 +53,10 @@ class Stored(msgspec.Struct, frozen=True):
     expires: float
     server_time: float | None = None
 
+    def __repr__(self) -> str:
+        size = len(self.body)  # all that is told of what may be personal data
+        return f"Stored({size:,} bytes, fetched={self.fetched}, expires={self.expires})"
+
 
 class PageCache:
     """Answers by key, with an end: expired rows are deleted, faults switch the cache off.

@@ -9,12 +9,14 @@ import codecs
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
 from trackstar_frames.errors import ResponseError
+from trackstar_frames.net import constants
 
 __all__ = ["Envelope", "read_envelope", "strict_json"]
 
@@ -72,13 +74,16 @@ _PASSED_OVER = re.compile(
 _QUOTED = 200  # characters
 
 
-def read_envelope(body: bytes) -> Envelope:
+def read_envelope(body: bytes, scrub: Callable[[str], str] | None = None) -> Envelope:
     """Check a body and cut it into orders.
 
     Parameters
     ----------
     body
         The bytes of a 200.
+    scrub
+        Takes what must not be shown out of the words that an error quotes; without it, an error
+        quotes none.
 
     Returns
     -------
@@ -93,7 +98,7 @@ def read_envelope(body: bytes) -> Envelope:
     """
     try:
         _as_text(body).validate(full=True)
-        envelope = _decode(body)
+        envelope = _decode(body, scrub)
     except msgspec.ValidationError as error:
         raise ResponseError(f"the answer is not as documented: {error}") from None
     except RecursionError:
@@ -109,7 +114,6 @@ def read_envelope(body: bytes) -> Envelope:
             raise ResponseError(f"the answer is not as documented: data[{place}] is not an object")
     if envelope.next_token == "":
         raise ResponseError("the answer is not as documented: next_token is an empty string")
-    _refuse_partial(envelope)
     return envelope
 
 
@@ -119,7 +123,7 @@ def _as_text(body: bytes) -> pa.LargeStringArray:
     return pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(body))
 
 
-def _decode(body: bytes) -> Envelope:
+def _decode(body: bytes, scrub: Callable[[str], str] | None) -> Envelope:
     try:
         read = _DECODER.decode(body)
     except msgspec.ValidationError:
@@ -127,7 +131,7 @@ def _decode(body: bytes) -> Envelope:
     except msgspec.DecodeError:
         body = strict_json(body)
         read = _DECODER.decode(body)
-    return _with_members(read, _frame(body, read.data))
+    return _with_members(read, _frame(body, read.data), scrub)
 
 
 def _frame(body: bytes, orders: list[msgspec.Raw]) -> bytes:
@@ -139,7 +143,7 @@ def _frame(body: bytes, orders: list[msgspec.Raw]) -> bytes:
     return body[: first.address - base] + body[last.address - base + last.size :]
 
 
-def _with_members(read: _Body, frame: bytes) -> Envelope:
+def _with_members(read: _Body, frame: bytes, scrub: Callable[[str], str] | None) -> Envelope:
     """Take what else the body says, from what is left of it without its orders."""
     members = msgspec.json.decode(frame, type=dict[str, msgspec.Raw])
     _refuse_repeated(frame)
@@ -148,28 +152,44 @@ def _with_members(read: _Body, frame: bytes) -> Envelope:
         for name, value in members.items()
         if name not in _Body.__struct_fields__ and bytes(value) not in _EMPTY
     }
-    said = [value == "true" for name, value in beside.items() if _plain_name(name) in _HAS_MORE]
-    return Envelope(
-        data=read.data,
-        next_token=read.next_token,
-        total_count=_count(beside.pop("total_count", "")),
-        has_more=any(said) if said else None,
-        beside=beside,
-    )
+    has_more = _has_more(beside)
+    is_last = isinstance(read.next_token, msgspec.UnsetType) or read.next_token is None
+    if has_more and is_last:
+        raise ResponseError(
+            "the answer says that more orders follow, and gives no next_token", retryable=True
+        )
+    _refuse_partial(beside, scrub)
+    total_count = _count(beside.pop("total_count", ""))
+    unknown = {name: value for name, value in beside.items() if not _is_known(name)}
+    return Envelope(read.data, read.next_token, total_count, has_more, unknown)
 
 
 _EMPTY = (b"null", b'""', b"[]", b"{}")
+_FALSE = ("false", "0")
 
 
 def _plain_name(name: str) -> str:
     return re.sub("[^a-z]", "", name.lower())
 
 
+def _is_known(name: str) -> bool:
+    """Tell whether a member that is no failure says that all is well."""
+    return bool(
+        _plain_name(name) in {*_HAS_MORE, *_FAILED, *_WHOLE}
+        or _PASSED_OVER.fullmatch(_plain_name(name))
+    )
+
+
 def _count(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None
 
 
-def _refuse_partial(envelope: Envelope) -> None:
+def _has_more(beside: dict[str, str]) -> bool | None:
+    told = [value for name, value in beside.items() if _plain_name(name) in _HAS_MORE]
+    return any(value not in _FALSE for value in told) if told else None
+
+
+def _refuse_partial(beside: dict[str, str], scrub: Callable[[str], str] | None) -> None:
     """Refuse an answer that says of itself that it is not whole, or not what was asked for.
 
     Raises
@@ -177,19 +197,14 @@ def _refuse_partial(envelope: Envelope) -> None:
     ResponseError
         Retryable, unless the server would pass over the same parameters again.
     """
-    ends = isinstance(envelope.next_token, msgspec.UnsetType) or envelope.next_token is None
-    if envelope.has_more and ends:
-        raise ResponseError(
-            "the answer says that more orders follow, and gives no next_token", retryable=True
-        )
-    for name, value in envelope.beside.items():
-        said = f"`{name}` is {value[:_QUOTED]}"
-        plain_name, is_false = _plain_name(name), value in ("false", "0")
-        if plain_name in _FAILED if not is_false else plain_name in _WHOLE:
-            raise ResponseError(f"the answer says that it is not whole: {said}", retryable=True)
+    for name, value in beside.items():
+        given = f"`{name}`" + (f" is {scrub(value)[:_QUOTED]}" if scrub else "")
+        plain_name, is_false = _plain_name(name), value in _FALSE
+        if plain_name in (_WHOLE if is_false else _FAILED):
+            raise ResponseError(f"the answer says that it is not whole: {given}", retryable=True)
         if _PASSED_OVER.fullmatch(plain_name) and not is_false:
             raise ResponseError(
-                f"the server has passed over a part of what was asked for: {said}; so its orders "
+                f"the server has passed over a part of what was asked for: {given}; so its orders "
                 f"may be others than those"
             )
 
@@ -206,27 +221,19 @@ def _refuse_repeated(frame: bytes) -> None:
 def strict_json(body: bytes) -> bytes:
     r"""Rewrite what only lenient parsers take, so that nothing of it is lost.
 
-    ``NaN`` and ``Infinity`` become strings of that name; a lone surrogate becomes its own
+    ``NaN`` and ``Infinity`` become marks (see `net.constants`); a lone surrogate becomes its own
     escape, spelt out (``\ud800`` as six characters); a mark of the byte order goes. All else
     keeps its spelling.
     """
-    body = body.removeprefix(codecs.BOM_UTF8)
-    if b"NaN" in body or b"Infinity" in body:
-        body = _STRING_OR_CONSTANT.sub(_quoted, body)
-    return _ESCAPE.sub(_spelt_out, body)
+    return _ESCAPE.sub(_spelt_out, constants.mark(body.removeprefix(codecs.BOM_UTF8)))
 
 
-_STRING_OR_CONSTANT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity', re.DOTALL)
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}"  # a pair: a character
     rb"|\\(?P<lone>u[dD][89a-fA-F][\da-fA-F]{2})"
     rb"|\\.",
     re.DOTALL,
 )
-
-
-def _quoted(found: re.Match[bytes]) -> bytes:
-    return found[0] if found[0].startswith(b'"') else b'"%b"' % found[0]
 
 
 def _spelt_out(escape: re.Match[bytes]) -> bytes:

@@ -12,7 +12,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -63,10 +63,15 @@ class Shared(Generic[_R]):
 
     def hold(self) -> bool:
         """Let go of the resource, and let no thread open it; False if one is long at work."""
-        held = self._lock.acquire(timeout=_FORK_WAIT)
-        if held:
-            self._let_go()
-        return held
+        if not self._lock.acquire(timeout=_FORK_WAIT):
+            return False
+        try:
+            with suppress(Exception):  # it is let go of all the same, and the fork goes on
+                self._let_go()
+        except BaseException:
+            self._lock.release()
+            raise
+        return True
 
     def release(self) -> None:
         """Let threads open it again."""
@@ -90,9 +95,9 @@ class Shared(Generic[_R]):
         return self._made
 
     def _let_go(self) -> None:
-        if self._made is not None:
-            self._made.close()
-            self._made = None
+        made, self._made = self._made, None
+        if made is not None:
+            made.close()
 
 
 #: All of this process, and those that a thread holds while it forks.
@@ -105,7 +110,8 @@ def _all() -> list[Shared[Any]]:
 
 
 def _before_fork() -> None:
-    _held[threading.get_ident()] = [shared for shared in _all() if shared.hold()]
+    held = _held[threading.get_ident()] = []
+    held.extend(shared for shared in _all() if shared.hold())  # one by one, as each may raise
 
 
 def _after_in_parent() -> None:

@@ -161,8 +161,9 @@ if hasattr(os, "register_at_fork"):
 
 
 def _whole(headers: Mapping[str, str], name: str) -> int | None:
-    for spelling in _SPELLINGS:
-        text = headers.get(f"{spelling}-{name}", "").strip()
-        if text.isascii() and text.isdecimal() and len(text) < _LONG:
-            return int(text)
-    return None
+    """Read a count in either spelling; of two, the smaller one."""
+    texts = [headers.get(f"{spelling}-{name}", "").strip() for spelling in _SPELLINGS]
+    counts = [
+        int(text) for text in texts if text.isascii() and text.isdecimal() and len(text) < _LONG
+    ]
+    return min(counts, default=None)

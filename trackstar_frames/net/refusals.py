@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,10 @@ _CLASSES: dict[int, type[ApiError]] = {
     501: NotSupportedError,
 }
 
+#: Refusals that may pass: too late, too early, too often.
+_PASSING = (408, 425, 429)
+_ORIGINS = ("trackstar", "integration")
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 _LONG = 500  # characters of the server's words in a message
 
 _ADVICE = {
@@ -43,17 +48,39 @@ def error_for(
     request_id: str | None = None,
     retry_after: float | None = None,
     scrub: Callable[[str], str] = str,
+    quote: bool = True,
+    astray: str = "",
 ) -> ApiError:
-    """Build the error that an HTTP answer stands for; `scrub` goes over the server's words."""
+    """Build the error that an HTTP answer stands for.
+
+    Parameters
+    ----------
+    status, body, request_id, retry_after
+        What the answer was.
+    scrub
+        Goes over the server's words.
+    quote
+        Whether they are shown: they may hold what orders hold.
+    astray
+        Why the redirect that it is was not followed.
+    """
     said = _parse(body)
     error, origin = (_quoted(said.get(name), scrub) for name in ("error", "origin"))
     request_id = _quoted(request_id, scrub) or None
+    if not quote:
+        error, origin = None, origin if origin in _ORIGINS else None
+        said = {}
+        request_id = request_id if _IDENTIFIER.fullmatch(request_id or "") else None
     cls = _CLASSES.get(status, ServerError if status >= 500 else ApiError)  # noqa: PLR2004
     parts = [f"the API answered {status}"]
+    if astray:
+        parts.append(f", a redirect that {astray}, so it was not followed; check the base URL")
     if error:
         parts.append(f": {error[:_LONG]}")
     if isinstance(said.get("detail"), dict):
         parts.append(f" {scrub(json.dumps(said['detail'], ensure_ascii=False))[:_LONG]}")
+    if body and not quote:
+        parts.append("; its words are not shown, as they may hold personal data")
     if status in _ADVICE:
         parts.append(f"; {_ADVICE[status]}")
     if request_id:
@@ -64,7 +91,7 @@ def error_for(
         origin=origin,
         status=status,
         request_id=request_id,
-        retryable=status == 429 or (status >= 500 and status != 501),  # noqa: PLR2004
+        retryable=status in _PASSING or (status >= 500 and status != 501),  # noqa: PLR2004
         retry_after=retry_after,
     )
 

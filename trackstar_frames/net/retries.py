@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -16,9 +16,16 @@ from trackstar_frames.errors import TrackstarError
 if TYPE_CHECKING:
     import tenacity
 
-__all__ = ["Retries", "read_date", "retry_after"]
+__all__ = ["JITTER", "Retries", "asked_wait", "read_date", "retry_after"]
+
+#: Draws apart from the generator that programs seed, and otherwise in every process of a fork.
+JITTER = random.SystemRandom()
 
 _FIRST_PAUSE = 0.25  # seconds; doubled from try to try
+_ASKED_BY = ("retry-after", "x-ratelimit-retry-after", "x-rate-limit-retry-after")
+_RESET_BY = ("x-ratelimit-reset", "x-rate-limit-reset")
+# What is longer is no wait that somebody means: an end of the calendar, or milliseconds.
+_LONGEST = 366 * 86_400.0  # seconds
 _T = TypeVar("_T")
 
 
@@ -69,15 +76,46 @@ class Retries:
         grown = _FIRST_PAUSE * 2.0 ** (state.attempt_number - 1)
         pause = max(asked, grown)
         room = max(0.0, self._max_wait - state.idle_for - pause)
-        return pause + random.uniform(0, min(grown, room))  # noqa: S311  (not a secret)
+        return pause + JITTER.uniform(0, min(grown, room))
 
 
-def retry_after(header: str) -> float | None:
-    """Read ``Retry-After``: seconds, or a date."""
-    if re.fullmatch(r"\d+(\.\d+)?", header.strip()):
-        return float(header)
+def asked_wait(headers: Mapping[str, str]) -> float | None:
+    """Read how many seconds an answer asks to wait: the most that any spelling says.
+
+    Dates are compared with the answer's own: this machine's clock may be wrong.
+
+    Examples
+    --------
+    >>> asked_wait({"retry-after": "2", "x-rate-limit-retry-after": "9"})
+    9.0
+    """
+    now = read_date(headers.get("date", ""))
+    waits = [retry_after(headers.get(name, ""), now) for name in _ASKED_BY]
+    if all(wait is None for wait in waits):
+        waits = [_until_reset(headers.get(name, ""), now) for name in _RESET_BY]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def retry_after(header: str, now: float | None = None) -> float | None:
+    """Read ``Retry-After``: seconds, or a date; None if it is neither, or beyond reason."""
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", header.strip()):
+        return _within_reason(float(header))
     moment = read_date(header)
-    return None if moment is None else max(0.0, moment - time.time())
+    if moment is None:
+        return None
+    return _within_reason(max(0.0, moment - (time.time() if now is None else now)))
+
+
+def _until_reset(header: str, now: float | None) -> float | None:
+    """Read when the budget is whole again, in Unix seconds, by the server's clock."""
+    if now is None or not re.fullmatch(r"[0-9]{1,12}", header.strip()):
+        return None
+    seconds = float(header) - now
+    return _within_reason(seconds) if seconds >= 0 else None
+
+
+def _within_reason(seconds: float) -> float | None:
+    return seconds if seconds <= _LONGEST else None
 
 
 def read_date(header: str) -> float | None:

@@ -18,6 +18,8 @@ from typing import cast
 import tenacity
 from requests_cache.backends.sqlite import SQLiteDict
 
+from trackstar_frames.net.retries import JITTER
+
 __all__ = ["Rows", "open_rows"]
 
 _LOCK_WAIT = 5.0
@@ -54,7 +56,7 @@ class Rows(SQLiteDict):
         tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_busy),
             stop=tenacity.stop_after_delay(_LOCK_WAIT),
-            wait=tenacity.wait_random(0, 0.05),
+            wait=lambda _: JITTER.uniform(0, 0.05),
             reraise=True,
         )(self._begin)
 

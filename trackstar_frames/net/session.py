@@ -11,12 +11,13 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode
 
+import msgspec
 import requests
 
 from trackstar_frames.credentials import Credentials
@@ -32,7 +33,7 @@ from trackstar_frames.net.cache import PageCache, Stored
 from trackstar_frames.net.envelope import Envelope, read_envelope
 from trackstar_frames.net.limiter import Place, limiter_of
 from trackstar_frames.net.refusals import error_for
-from trackstar_frames.net.retries import Retries, read_date, retry_after
+from trackstar_frames.net.retries import Retries, asked_wait, read_date
 from trackstar_frames.net.transport import Browser, Browsers, Reply
 from trackstar_frames.plain import plain
 from trackstar_frames.settings import Settings
@@ -62,8 +63,8 @@ class Answer:
         When the server answered by its own clock (the header ``Date``), UTC.
     """
 
-    body: bytes
-    envelope: Envelope
+    body: bytes = field(repr=False)
+    envelope: Envelope = field(repr=False)
     fetched_at: datetime
     expires: float
     from_cache: bool
@@ -97,7 +98,7 @@ class Session:
         self.settings = settings
         self._credentials = credentials
         seal = credentials.fingerprint("the seal of what is on disk").encode()
-        self._cache = PageCache(settings.cache_dir, seal) if settings.cache else None
+        self._cache = None if settings.cache_dir is None else PageCache(settings.cache_dir, seal)
         #: Names the budget of requests, and with it the token, without telling it.
         self.budget = credentials.fingerprint(f"the budget of {settings.base_url}")
         self._limiter = limiter_of(self.budget)
@@ -131,7 +132,7 @@ class Session:
             the listing if it expires with it; all pages of a listing expire together, so
             that the head of one day is never joined to the tail of another.
         store
-            Whether the server's answer is kept on disk.
+            Whether what the server says may be kept: its answer on disk, its words in errors.
         check
             Raises ResponseError for an answer that is whole but cannot be, before it is kept;
             one on disk is then asked for again.
@@ -155,7 +156,8 @@ class Session:
                 "connection and these filters, or expired); fetch it once with offline=False"
             )
         reply, envelope = self._retries.run(
-            partial(self._ask, path, params, check, watch), partial(self._wait, watch)
+            partial(self._ask, path, params, check, watch, quote=store),
+            partial(self._wait, watch),
         )
         fetched = time.time()
         expires = fetched + self.settings.expire_after if chain is None else chain
@@ -163,7 +165,7 @@ class Session:
         if self._cache is not None and store:
             self._cache.write(key, reply.body, fetched, expires, server_time)
         stored = Stored(key, reply.body, fetched, expires, server_time)
-        return _answer(stored, envelope, from_cache=False)
+        return self._answer(stored, envelope, from_cache=False)
 
     def fingerprint(self, text: str) -> str:
         """Hash a text under the credentials: without them it is neither found nor made."""
@@ -184,7 +186,7 @@ class Session:
             return now
         key = self._credentials.fingerprint(f"the beginning of {work}")
         stored = None if anew else self._cache.read(key)
-        if stored is not None and stored.expires > now:
+        if stored is not None and stored.fetched <= now < stored.expires:
             return stored.fetched
         self._cache.write(key, b"", now, now + self.settings.expire_after)
         return now
@@ -219,22 +221,36 @@ class Session:
         stored = self._cache.read(key) if self._cache is not None and since < math.inf else None
         if stored is None or not self._belongs(stored, chain, since):
             return None
-        try:
-            envelope = read_envelope(stored.body)
-            check(envelope)
-        except ResponseError:
+        envelope = _checked(stored.body, check)
+        if isinstance(envelope, ResponseError):
             if offline:
-                raise
+                raise envelope
             return None
-        return _answer(stored, envelope, from_cache=True)
+        return self._answer(stored, envelope, from_cache=True)
+
+    def _answer(self, stored: Stored, envelope: Envelope, *, from_cache: bool) -> Answer:
+        known, scrub = stored.server_time, self._credentials.scrub
+        if envelope.beside:  # it goes to `problems`, and may repeat what was sent
+            scrubbed = {scrub(name): scrub(text) for name, text in envelope.beside.items()}
+            envelope = msgspec.structs.replace(envelope, beside=scrubbed)
+        return Answer(
+            body=stored.body,
+            envelope=envelope,
+            fetched_at=datetime.fromtimestamp(stored.fetched, UTC),
+            expires=stored.expires,
+            from_cache=from_cache,
+            server_time=None if known is None else datetime.fromtimestamp(known, UTC),
+        )
 
     def _belongs(self, stored: Stored, chain: float | None, since: float) -> bool:
+        now = time.time()
+        if stored.fetched > now:  # by a clock that was ahead: how old it is, nobody knows
+            return False
         if chain is not None:
             return stored.expires == chain
         if stored.fetched < since:
             return False
-        ends = min(stored.expires, stored.fetched + self.settings.expire_after)
-        return ends > time.time()
+        return min(stored.expires, stored.fetched + self.settings.expire_after) > now
 
     def _key(self, path: str, params: dict[str, str]) -> str:
         """Name an answer so that only the same credentials find it, and none can be read off."""
@@ -253,21 +269,19 @@ class Session:
         params: dict[str, str],
         check: Callable[[Envelope], object],
         watch: Watch,
+        *,
+        quote: bool,
     ) -> tuple[Reply, Envelope]:
         answer = self._send(path, params, watch)
         if isinstance(answer, BaseException):
             raise answer
         if answer.status != HTTPStatus.OK:
-            raise self._refusal(answer)
-        try:
-            envelope = read_envelope(answer.body)
-            check(envelope)
-        except ResponseError as error:
-            error.status = answer.status
-            error.request_id = self._request_id(answer)
-            # Without the frames below, which hold the body: it can hold anything.
-            error.__context__ = None
-            raise error.with_traceback(None) from None
+            raise self._refusal(answer, quote=quote)
+        envelope = _checked(answer.body, check, self._credentials.scrub if quote else None)
+        if isinstance(envelope, ResponseError):
+            envelope.status = answer.status
+            envelope.request_id = self._request_id(answer) if quote else None
+            raise envelope
         return answer, envelope
 
     def _send(self, path: str, params: dict[str, str], watch: Watch) -> Reply | BaseException:
@@ -289,13 +303,15 @@ class Session:
             error.__context__ = error.__cause__ = None
             return error.with_traceback(None)
 
-    def _refusal(self, answer: Reply) -> TrackstarError:
+    def _refusal(self, answer: Reply, *, quote: bool) -> TrackstarError:
         return error_for(
             answer.status,
             answer.body,
             request_id=self._request_id(answer),
-            retry_after=retry_after(answer.headers.get("Retry-After", "")),
+            retry_after=asked_wait(answer.headers),
             scrub=self._credentials.scrub,
+            quote=quote,
+            astray=answer.astray,
         )
 
     def _request_id(self, answer: Reply) -> str | None:
@@ -317,7 +333,8 @@ class Session:
     def _open_browser(self) -> Browser:
         # A proxy would read plain http, which is allowed on loopback only.
         url = self.settings.base_url
-        return Browser(url, self._sign, trust_env=url.startswith("https:"))
+        is_secure = url.startswith("https:")
+        return Browser(url, self._sign, self._credentials.scrub, trust_env=is_secure)
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["x-trackstar-api-key"] = self._credentials.api_key
@@ -325,13 +342,19 @@ class Session:
         return request
 
 
-def _answer(stored: Stored, envelope: Envelope, *, from_cache: bool) -> Answer:
-    known = stored.server_time
-    return Answer(
-        body=stored.body,
-        envelope=envelope,
-        fetched_at=datetime.fromtimestamp(stored.fetched, UTC),
-        expires=stored.expires,
-        from_cache=from_cache,
-        server_time=None if known is None else datetime.fromtimestamp(known, UTC),
-    )
+def _checked(
+    body: bytes,
+    check: Callable[[Envelope], object],
+    scrub: Callable[[str], str] | None = None,
+) -> Envelope | ResponseError:
+    """Read an answer, and hand a fault back without the frames that hold the body.
+
+    Its own words are quoted scrubbed, or not at all.
+    """
+    try:
+        envelope = read_envelope(body, scrub)
+        check(envelope)
+    except ResponseError as error:
+        error.__context__ = error.__cause__ = None
+        return error.with_traceback(None)
+    return envelope

@@ -7,14 +7,16 @@ size.
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
+from importlib.metadata import version
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import requests
 import urllib3
@@ -36,20 +38,48 @@ _TRANSIENT = (
     urllib3.exceptions.ProtocolError,
     urllib3.exceptions.TimeoutError,
 )
+#: What faults are called here. The words of the libraries may quote what a server sent, a filter,
+#: or the password of a proxy.
+_WORDS = (
+    (http.client.RemoteDisconnected, "the connection was closed before an answer"),
+    (http.client.IncompleteRead, "the answer was cut short"),
+    (http.client.HTTPException, "the answer is no HTTP"),
+    (urllib3.exceptions.DecodeError, "the answer is not packed as it says"),
+    (urllib3.exceptions.ConnectTimeoutError, "no connection in time"),
+    (ValueError, "an address or a header cannot be read"),
+    (urllib3.exceptions.ProtocolError, "the answer is no HTTP"),
+    (urllib3.exceptions.InvalidHeader, "the answer is no HTTP"),
+    (TimeoutError, "it took too long"),
+)
+#: Words of the libraries that quote this machine, or a number.
+_OWN_WORDS = re.compile(
+    r"Tunnel connection failed: \d{3}|Could not find a suitable TLS CA .*|"
+    r"Could not find the TLS .*|Missing dependencies for SOCKS support"
+)
+_OF_PROXIES = (requests.exceptions.ProxyError, requests.exceptions.InvalidProxyURL)
 _CONNECT_TIMEOUT = 10.0  # seconds
 _CHUNK = 1 << 18  # bytes
 # A kilobyte of zeros unpacks to a megabyte. A page of 1,000 orders has a few megabytes.
 _LONGEST = 1 << 28  # bytes
-_PASSWORD = re.compile(r"//\S*@")
+_PORTS = {"http": 80, "https": 443}
+
+
+class _Fault(requests.RequestException):
+    """A fault that was found here, and is told in words of this package."""
+
+
+class _LateFault(_Fault, requests.Timeout):
+    """An answer that was not whole in time."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reply:
-    """A whole answer, of any status."""
+    """A whole answer, of any status; of a redirect, why it is not followed."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    astray: str = ""
 
 
 def get(browser: Browser, url: str, params: dict[str, str], timeout: float) -> Reply:
@@ -71,23 +101,22 @@ def get(browser: Browser, url: str, params: dict[str, str], timeout: float) -> R
     """
     for _ in range(1 + browser.max_redirects):
         reply, target = _get(browser, url, params, timeout)
-        if target is None:
+        if not target:
             return reply
         url, params = target, {}
-    raise requests.TooManyRedirects(f"more than {browser.max_redirects} redirects")
+    raise _Fault(f"TooManyRedirects: more than {browser.max_redirects} redirects")
 
 
-def _get(
-    browser: Browser, url: str, params: dict[str, str], timeout: float
-) -> tuple[Reply, str | None]:
-    """Get one whole answer, and where it leads to."""
+def _get(browser: Browser, url: str, params: dict[str, str], timeout: float) -> tuple[Reply, str]:
+    """Get one whole answer, and where it leads to, if it is to be followed."""
     patience = (min(timeout, _CONNECT_TIMEOUT), timeout)
     try:
         with browser.get(url, params=params, timeout=patience, stream=True) as answer:
             body = b"".join(_parts(answer))
-            return Reply(answer.status_code, answer.headers, body), browser.target(answer)
+            target, astray = browser.target(answer)
+            return Reply(answer.status_code, answer.headers, body, astray), target
     except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
-        raise requests.ReadTimeout(f"the answer was not whole after {timeout:g} s") from None
+        raise _LateFault(f"the answer was not whole after {timeout:g} s") from None
 
 
 def _parts(answer: requests.Response) -> Iterator[bytes]:
@@ -96,7 +125,7 @@ def _parts(answer: requests.Response) -> Iterator[bytes]:
     while part := answer.raw.read1(_CHUNK, decode_content=True):
         size += len(part)
         if size > _LONGEST:
-            raise ValueError(
+            raise _Fault(
                 f"the answer is longer than {_LONGEST >> 20} MiB; ask for fewer orders at a time, "
                 f"with page_size"
             )
@@ -119,8 +148,31 @@ def advice(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Say what a fault was, without the password that the address of a proxy may hold."""
-    return _PASSWORD.sub("//***@", f"{type(error).__name__}: {error}")
+    """Say what a fault was, in words that quote nothing of what was sent or received."""
+    if isinstance(error, _Fault):
+        return str(error)
+    causes = list(_causes(error))
+    told = next((words for each in reversed(causes) if (words := _told(each))), "")
+    kinds = ", ".join(dict.fromkeys(type(each).__name__ for each in causes))
+    where = "the proxy: " if any(isinstance(each, _OF_PROXIES) for each in causes) else ""
+    return f"{where}{told or 'a fault of the network'} ({kinds})"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Give a fault, and those that it stands for, the outer ones first."""
+    yield error
+    for inner in (*error.args, getattr(error, "reason", None), error.__cause__):
+        if isinstance(inner, BaseException):
+            yield from _causes(inner)
+
+
+def _told(error: BaseException) -> str:
+    own = _OWN_WORDS.match(str(error))
+    if own:
+        return own[0]
+    if isinstance(error, OSError) and error.strerror:
+        return str(error.strerror)
+    return next((words for kind, words in _WORDS if isinstance(error, kind)), "")
 
 
 class Browser(requests.Session):
@@ -134,6 +186,8 @@ class Browser(requests.Session):
         Where it may send.
     sign
         Adds the credentials to each request.
+    scrub
+        Takes the credentials out of a text.
     trust_env
         Whether proxies and certificates are taken from the environment.
 
@@ -148,6 +202,7 @@ class Browser(requests.Session):
         self,
         base_url: str,
         sign: Callable[[requests.PreparedRequest], requests.PreparedRequest],
+        scrub: Callable[[str], str],
         *,
         trust_env: bool,
     ) -> None:
@@ -155,6 +210,9 @@ class Browser(requests.Session):
         # As it is sent: a name of other letters than ASCII's becomes one of those.
         self._origin = _origin(requests.Request("GET", base_url).prepare().url)
         self.auth = sign
+        self._scrub = scrub
+        agents = (f"trackstar_frames/{version('trackstar_frames')}", self.headers["User-Agent"])
+        self.headers["User-Agent"] = " ".join(map(str, agents))
         self.trust_env = trust_env
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.turn: Callable[[], object] = bool
@@ -167,17 +225,32 @@ class Browser(requests.Session):
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send to the one origin, whatever a URL has become on its way here."""
         if _origin(request.url) != self._origin:
-            raise requests.exceptions.InvalidURL("a redirect leads elsewhere")
+            raise _Fault("a redirect leads elsewhere")
         return super().send(request, **options)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Have `requests` follow none: it reads their bodies whatever their size."""
 
-    def target(self, answer: requests.Response) -> str | None:
-        """Tell where a redirect leads to; None if that is beyond the origin, or it is none."""
-        location = super().get_redirect_target(answer)
-        target = urljoin(answer.url, location or "")
-        return target if location is not None and _origin(target) == self._origin else None
+    def target(self, answer: requests.Response) -> tuple[str, str]:
+        """Tell where a redirect leads to, or why it is not followed; nothing if it is none.
+
+        It has to stay at the server and to repeat the query, as the answer would else be one to
+        another question; and with a credential in it, it would be logged.
+        """
+        if not answer.is_redirect:
+            return "", ""
+        try:
+            target = urljoin(answer.url, super().get_redirect_target(answer) or "")
+            origin, query = _origin(target), _query(target)
+        except ValueError:
+            return "", "cannot be read"
+        if origin != self._origin:
+            return "", "leads to another server"
+        if query != _query(answer.url):
+            return "", "does not repeat the query as it is, and with it the filters"
+        if self._scrub(target).count("***") > self._scrub(answer.url).count("***"):
+            return "", "holds a credential"
+        return target, ""
 
 
 class Browsers:
@@ -216,4 +289,8 @@ class Browsers:
 
 def _origin(url: str | None) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url or "")
-    return parts.scheme, parts.hostname, parts.port
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+
+
+def _query(url: str) -> list[tuple[str, str]]:
+    return sorted(parse_qsl(urlsplit(url).query, keep_blank_values=True))

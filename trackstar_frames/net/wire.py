@@ -6,6 +6,7 @@ The insides of requests, urllib3 and http.client are known here, and nowhere els
 from __future__ import annotations
 
 import io
+import logging
 import time
 from collections.abc import Callable
 from http.client import HTTPResponse
@@ -16,6 +17,11 @@ import urllib3
 
 __all__ = ["Wires"]
 
+_log = logging.getLogger("trackstar_frames")
+
+#: Interim answers. After 101 another protocol would follow, for which nobody asks.
+_INTERIM = {*range(100, 200)} - {101}
+
 _Pools = TypeVar("_Pools", bound=urllib3.PoolManager)
 
 
@@ -23,7 +29,8 @@ class Wires(requests.adapters.HTTPAdapter):
     """Opens connections whose requests wait for their turn, and whose answers end in time.
 
     Requests wait with the connection open: what is sent then is soon at the server, and the
-    server's count of one second is the same as ours.
+    server's count of one second is the same as ours. urllib3 logs what it is told to ask for:
+    it is told the path alone, as filters may be personal data, and the query is added late.
 
     Parameters
     ----------
@@ -33,6 +40,7 @@ class Wires(requests.adapters.HTTPAdapter):
 
     def __init__(self, turn: Callable[[], object]) -> None:
         self._turn = turn
+        self._query = ""
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -40,30 +48,43 @@ class Wires(requests.adapters.HTTPAdapter):
         super().init_poolmanager(*args, **options)
         self._take_turns(self.poolmanager)
 
-    def proxy_manager_for(self, *args: Any, **options: Any) -> urllib3.ProxyManager:
+    def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:
         """Have the pools of a proxy open such connections."""
-        pools: urllib3.ProxyManager = super().proxy_manager_for(*args, **options)
-        return self._take_turns(pools)
+        known: urllib3.ProxyManager | None = self.proxy_manager.get(proxy)
+        return known or self._take_turns(super().proxy_manager_for(proxy, **options))
+
+    def request_url(self, *args: Any, **options: Any) -> str:
+        """Tell the path of the request at hand, and keep its query until it is sent."""
+        path, mark, query = super().request_url(*args, **options).partition("?")
+        self._query = mark + query
+        return path
+
+    def _late_query(self) -> str:
+        """Wait for the turn of the request at hand, and give its query."""
+        self._turn()
+        return self._query
 
     def _take_turns(self, pools: _Pools) -> _Pools:
+        # Of its own kinds: those of a SOCKS proxy are others.
         pools.pool_classes_by_scheme = {
-            "http": _in_turn(urllib3.HTTPConnectionPool, self._turn),
-            "https": _in_turn(urllib3.HTTPSConnectionPool, self._turn),
+            scheme: _in_turn(kind, self._late_query)
+            for scheme, kind in pools.pool_classes_by_scheme.items()
         }
         return pools
 
 
 def _in_turn(
-    kind: type[urllib3.HTTPConnectionPool], turn: Callable[[], object]
+    kind: type[urllib3.HTTPConnectionPool], late_query: Callable[[], str]
 ) -> type[urllib3.HTTPConnectionPool]:
     class Connection(kind.ConnectionCls):  # type: ignore[misc, name-defined]
         response_class = _InTime
+        # Whoever sets it for all of http.client would have the credentials printed.
+        debuglevel = 0
 
-        def request(self, *args: Any, **options: Any) -> None:
+        def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
             if self.is_closed:
                 self.connect()
-            turn()
-            super().request(*args, **options)
+            super().request(method, url + late_query(), *args, **options)
 
     return type("Pool", (kind,), {"ConnectionCls": Connection})
 
@@ -72,11 +93,24 @@ class _InTime(HTTPResponse):
     """An answer that has to be whole, with its head, when the socket's time is over.
 
     By itself that time is for each read: a server that sends a byte now and then has no end.
+    What comes before the answer proper (1xx) is passed over, all of it and not 100 alone.
     """
 
     def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         self.fp = io.BufferedReader(_Clocked(self.fp.detach(), sock))
+
+    def begin(self) -> None:
+        """Read the head of the answer."""
+        super().begin()
+        while self.status in _INTERIM:  # without a header, it begins anew
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+        if self.headers.defects or self.headers.get_payload():
+            # urllib3 would log the lines, which may hold anything.
+            _log.warning("the header of an answer cannot be read to its end")
+            self.headers.defects.clear()
+            self.headers.set_payload("")
 
 
 class _Clocked(io.RawIOBase):

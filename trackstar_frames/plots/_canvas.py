@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Any
 
 import numpy as np
@@ -71,9 +72,12 @@ def date_axis(axes: Axes, starts: Array, ends: Array, label: str) -> None:
     earliest, latest = days(np.array(["0001-01-01", "9999-12-31"], dtype="M8[us]"))
     margin = 0.02 * (ends[-1] - starts[0])
     axes.set_xlim(max(starts[0] - margin, earliest), min(ends[-1] + margin, latest))
-    locator = _dates.AutoDateLocator(minticks=3, maxticks=9)
+    # A day at the least from one tick to the next; the days are wall clock time already, and
+    # rcParams["timezone"] has no part in them.
+    fewest = min(max(int(ends[-1] - starts[0]), 1), 3)
+    locator = _dates.AutoDateLocator(tz=UTC, minticks=fewest, maxticks=9)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(_dates.ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(_dates.ConciseDateFormatter(locator, tz=UTC))
 
 
 def group_axis(axes: Axes, labels: pd.Index, n: pd.Series[int], names: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 # A client that sends exactly at the limit must not be refused because its eleventh request
 # travelled a millisecond faster than its first.
 WINDOW = 0.95
+NEWER = "x-ratelimit"
 
 
 class Budget(NamedTuple):
@@ -59,8 +60,8 @@ def rate_headers(limit: int, budget: Budget, spelling: str | None) -> dict[str, 
     limit, budget
         The requests of one second, and what is left of them.
     spelling
-        What the names begin with: ``"x-ratelimit"``, or the older ``"x-rate-limit"``; None: a
-        server that tells nothing.
+        What the names begin with: ``"x-ratelimit"``, or the older ``"x-rate-limit"``, with which
+        ``retry-after`` begins too; None: a server that tells nothing.
     """
     if spelling is None:
         return {}
@@ -70,5 +71,6 @@ def rate_headers(limit: int, budget: Budget, spelling: str | None) -> dict[str, 
         f"{spelling}-reset": str(math.ceil(budget.reset)),
     }
     if not budget.allowed:
-        headers["retry-after"] = str(max(1, math.ceil(budget.wait)))
+        name = "retry-after" if spelling == NEWER else f"{spelling}-retry-after"
+        headers[name] = str(max(1, math.ceil(budget.wait)))
     return headers

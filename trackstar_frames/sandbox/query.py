@@ -2,7 +2,8 @@
 
 Nulls: a comparison with a null is false, so ``eq``, ``gt``, ``gte``, ``lt``, ``lte``, ``in`` and
 ``contains`` leave out orders whose field is null or absent; ``neq``, ``nin`` and
-``not_contains`` say "not this value" and keep them.
+``not_contains`` say "not this value" and keep them. Of ``status`` and ``type``, ``contains`` takes
+a whole value; of ``trackstar_tags`` a list of tags and pairs, any of which an order may have.
 """
 
 import re
@@ -103,7 +104,6 @@ PAGING = ("limit", "page_token")
 PARAMETER = re.compile(r"(?P<field>\w+)(?:\[(?P<operator>[\w-]+)\])?")
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 COMPARISONS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-FREE_TEXT = ("contains", "contains-insensitive", "not_contains")
 
 
 def _by_ids(name: str, value: str) -> Query:
@@ -148,11 +148,10 @@ def _condition(name: str, value: str, unknown: Collection[str]) -> Condition:
 
 
 def _values(name: str, text: str, operator: str, field: Field) -> list[Any]:
-    texts = _split(name, text) if operator in LISTS else [text]
+    is_list = operator in LISTS or (field.convert is _tag and operator == "contains")
+    texts = _split(name, text) if is_list else [text]
     if operator.endswith("-insensitive"):
         texts = [text.casefold() for text in texts]
-    if operator in FREE_TEXT:
-        return list(texts)
     try:
         return [field.convert(text) for text in texts]
     except ValueError as error:
@@ -168,7 +167,7 @@ def _split(name: str, text: str) -> list[str]:
 
 def _sql(column: str, operator: str, values: list[Any]) -> str:
     if column == "trackstar_tags":
-        found = "EXISTS (SELECT 1 FROM json_each(trackstar_tags) WHERE value = ?)"
+        found = TAGGED.format(marks=_marks(values))
         return found if operator == "contains" else f"NOT {found}"
     if operator in COMPARISONS:
         return f"{column} {COMPARISONS[operator]} ?"
@@ -198,6 +197,11 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
     return convert
 
 
+def _tag(text: str) -> str:
+    """Take a tag, or a pair written ``key:value``, as it is."""
+    return text
+
+
 LISTS = ("in", "nin", "in-insensitive")
 # `IS NOT` is SQLite's inequality that is true of a null.
 TEMPLATES = {
@@ -210,6 +214,7 @@ TEMPLATES = {
     "in-insensitive": "casefold({column}) IN ({marks})",
     "contains-insensitive": "instr(casefold({column}), ?) > 0",
 }
+TAGGED = "EXISTS (SELECT 1 FROM json_each(trackstar_tags) WHERE value IN ({marks}))"
 CATEGORY = ("eq", "neq", "in", "nin", "contains", "not_contains")
 NUMBER = (
     "eq",
@@ -234,5 +239,5 @@ FIELDS = {
     "channel": Field(str, CATEGORY),
     "order_number": Field(str, NUMBER),
     "reference_id": Field(str, NUMBER),
-    "trackstar_tags": Field(str, ("contains", "not_contains")),
+    "trackstar_tags": Field(_tag, ("contains", "not_contains")),
 }

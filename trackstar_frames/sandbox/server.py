@@ -93,7 +93,7 @@ class Sandbox:
         port: int = 0,
     ) -> None:
         check_numbers(orders=orders, tokens=tokens, rate_limit=rate_limit)
-        check_numbers(latency=latency, days=days, odd=odd)
+        check_numbers(latency=latency, days=days, odd=odd, port=port)
         check_time(now)
         check_choice("order", order, tuple(LISTING_ORDERS))
         check_choice("total_count", total_count, ("page", "total"))

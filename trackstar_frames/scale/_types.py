@@ -9,8 +9,10 @@ import dask
 import dask.dataframe as dd
 import pandas as pd
 import pyarrow as pa
+from dask.dataframe.dispatch import meta_nonempty
+from dask.dataframe.utils import UNKNOWN_CATEGORIES
 
-from trackstar_frames.schema import Table
+from trackstar_frames.schema import TABLES, Table
 from trackstar_frames.tables.dtypes import DtypeBackend, to_frame
 
 __all__ = ["lazy_frame", "to_partition"]
@@ -41,8 +43,12 @@ def lazy_frame(
     **given
         The same for each partition.
     """
-    declared = to_partition(described.schema.empty_table(), described, dtype_backend)
-    # Else Dask makes text of every column of objects, and tags are lists.
+    declared = Declared(to_partition(described.schema.empty_table(), described, dtype_backend))
+    for column in described.columns:
+        if column.kind == "status":  # nobody knows yet which there are beside the usual ones
+            known = declared[column.name].cat
+            declared[column.name] = known.add_categories(UNKNOWN_CATEGORIES)
+    # Else Dask makes text of every column of objects, and tags are tuples.
     with dask.config.set({"dataframe.convert-string": False}):
         frame: dd.DataFrame = dd.from_map(
             make,
@@ -66,3 +72,35 @@ def to_partition(rows: pa.Table, described: Table, dtype_backend: DtypeBackend) 
         if column.kind == "status":
             frame[column.name] = frame[column.name].cat.as_unordered()
     return frame
+
+
+class Declared(pd.DataFrame):
+    """A frame of no rows that Dask knows a lazy one by.
+
+    Its statuses have the usual categories, and Dask's mark that there may be more:
+    ``.cat.known`` is False, and a status compares with one of the usual nonetheless.
+
+    Where Dask needs values (to infer the schema of a Parquet file, for example), it makes them up,
+    by `meta_nonempty`; in a column of lists it would put what no file can hold.
+    """
+
+    @property
+    def _constructor(self) -> type[Declared]:
+        return Declared
+
+
+_OBJECTS: dict[str, Any] = {
+    column.name: ["x"] if column.kind == "strings" else "x"
+    for table in TABLES.values()
+    for column in table.labelled.columns
+}
+
+
+@meta_nonempty.register(Declared)  # type: ignore[untyped-decorator]
+def _with_rows(declared: Declared, index: Any = None) -> pd.DataFrame:  # noqa: ARG001  (as Dask's)
+    """Make up two rows."""
+    rows: pd.DataFrame = meta_nonempty(pd.DataFrame(declared))
+    for name, kind in declared.dtypes.items():
+        if kind == "object" and name in _OBJECTS:
+            rows[name] = pd.Series([_OBJECTS[name]] * len(rows), rows.index, dtype=object)
+    return rows

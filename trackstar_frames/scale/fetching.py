@@ -17,6 +17,7 @@ from trackstar_frames.calls.reading import Reading
 from trackstar_frames.errors import SettingsError, TrackstarError
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.listing.pages import MAX_PAGE
+from trackstar_frames.provenance import in_brief
 from trackstar_frames.scale._pieces import Piece, cut
 from trackstar_frames.scale._sources import importable_sources
 from trackstar_frames.scale._turns import turn
@@ -99,7 +100,8 @@ def fetch_orders_dask(
         connection, and rows within them by ``created_date`` and ``id``. The columns and types of
         `fetch_orders_df`, after ``connection``; but ``status`` is an unordered categorical, as
         pandas cannot join ordered ones where a status is unknown to this package. Its categories
-        are in lifecycle order, so ``orders["status"].cat.as_ordered() < "fulfilled"`` compares.
+        are in lifecycle order, so ``orders["status"].cat.as_ordered() < "fulfilled"`` compares;
+        ``.cat.known`` is False, as others may come: ``.cat.as_known()`` looks which there are.
         The index counts within each partition; ``attrs`` are those of each partition's fetch.
 
     Raises
@@ -171,7 +173,7 @@ def _fetch(piece: Piece, *, dtype_backend: DtypeBackend, nonce: str) -> pd.DataF
         raise
     orders = label({"orders": frames.to_arrow()["orders"]}, piece.label)["orders"]
     partition = to_partition(orders, _ORDERS, dtype_backend)
-    partition.attrs["trackstar"] = frames.info
+    partition.attrs["trackstar"] = in_brief(frames.info)
     return partition
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from trackstar_frames.disk.catalogue import choose
 from trackstar_frames.disk.manifest import File, Manifest
 from trackstar_frames.markup import card, lines, table
 from trackstar_frames.plain import plain
-from trackstar_frames.provenance import told, warn_of_failed
+from trackstar_frames.provenance import in_brief, told, warn_of_failed
 from trackstar_frames.scale._types import lazy_frame, to_partition
 from trackstar_frames.schema import TABLES, Table
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
@@ -139,7 +140,7 @@ def _lazy_table(
         dtype_backend,
         name=name,
         folder=folder,
-        info=said.info,
+        brief=in_brief(said.info),
         is_labelled=is_labelled,
     )
 
@@ -149,7 +150,7 @@ def _read(
     *,
     name: str,
     folder: Path,
-    info: dict[str, Any],
+    brief: dict[str, Any],
     is_labelled: bool,
     dtype_backend: DtypeBackend,
     columns: Sequence[str] | None = None,
@@ -162,7 +163,7 @@ def _read(
         described = replace(described, columns=tuple(by_name[column] for column in columns))
     rows = parquet.read_table(folder, place, name, known, columns)
     partition = to_partition(rows, described, dtype_backend)
-    partition.attrs["trackstar"] = info
+    partition.attrs["trackstar"] = copy.deepcopy(brief)
     return partition
 
 

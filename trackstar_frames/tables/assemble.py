@@ -15,7 +15,7 @@ from trackstar_frames.flatten.convert import EXACT
 from trackstar_frames.schema import TABLES
 from trackstar_frames.tables.joining import Numbers, Rows, Sums, join, keys, sums, valid
 
-__all__ = ["assemble", "new_strays", "sort"]
+__all__ = ["assemble", "new_strays", "select", "sort"]
 
 _NEVER = np.iinfo(np.int64).min
 
@@ -106,6 +106,13 @@ def sort(batches: Sequence[Batch]) -> Batch:
     met = keys(batches, "id", "created_date")
     rows = join(batches, _sorted(met, np.arange(len(met))))
     return {name: each.batch() for name, each in rows.items()}
+
+
+def select(batch: Batch, kept: Numbers) -> Batch:
+    """Choose orders of a batch by their numbers, which only rise, with all that is below them."""
+    if len(kept) == len(batch["orders"]):
+        return batch
+    return {name: each.batch() for name, each in join([batch], kept).items()}
 
 
 def _newest(orders: pa.Table) -> Numbers:

@@ -1,18 +1,30 @@
-"""What differs between two sets of the finished tables, exactly."""
+"""What differs between two sets of the finished tables: exactly, but for the spelling of JSON."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import TypeAlias
+from decimal import Decimal
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.schema import TABLES, Table
+from trackstar_frames.schema import TABLES, Column, Table
 
-__all__ = ["COMPARED", "changed_orders", "common_ids", "differing", "unequal"]
+__all__ = [
+    "COMPARED",
+    "changed_in",
+    "changed_orders",
+    "common_ids",
+    "differing",
+    "of_orders",
+    "unequal",
+    "unequal_in",
+]
 
 _Mask = npt.NDArray[np.bool_]
 _Numbers = npt.NDArray[np.int64]
@@ -45,13 +57,24 @@ def changed_orders(old: Mapping[str, pa.Table], new: Mapping[str, pa.Table]) -> 
     ({'a1'}, set())
     """
     ids = common_ids(old["orders"], new["orders"])
-    found = {}
-    for name in COMPARED:
-        table = TABLES[name]
-        # Where few orders are on both sides, most rows need not be looked at further.
-        was, now = (_of(ids, side[name], table.key[0]) for side in (old, new))
-        found[name] = set(ids.filter(pa.array(differing(table, was, now, ids))).to_pylist())
-    return found
+    return {name: changed_in(name, old[name], new[name], ids) for name in COMPARED}
+
+
+def changed_in(name: str, old: pa.Table, new: pa.Table, ids: pa.ChunkedArray) -> set[str]:
+    """Tell which of some orders differ in one table.
+
+    Parameters
+    ----------
+    name
+        What the schema calls it.
+    old, new
+        Its rows on both sides.
+    ids
+        The orders that both sides have.
+    """
+    # Where few orders are on both sides, most rows need not be looked at further.
+    was, now = (of_orders(ids, side, TABLES[name].key[0]) for side in (old, new))
+    return set(ids.filter(pa.array(differing(TABLES[name], was, now, ids))).to_pylist())
 
 
 def common_ids(old: pa.Table, new: pa.Table) -> pa.ChunkedArray:
@@ -77,9 +100,29 @@ def differing(table: Table, old: pa.Table, new: pa.Table, ids: _Column) -> _Mask
     paired = np.append(~changed, False)
     left, order = _in_sequence(table, old, was, paired)
     right, _ = _in_sequence(table, new, now, paired)
-    for name in table.schema.names:
-        changed[order[unequal(left[name], right[name])]] = True
+    for column in table.columns:
+        changed[order[unequal_in(column, left[column.name], right[column.name])]] = True
     return changed
+
+
+def unequal_in(column: Column, left: _Column, right: _Column) -> _Mask:
+    """Compare the values of a column of the schema, one by one: JSON as JSON, all else exactly.
+
+    White space, the sequence of an object's keys and the spelling of a text or a number make no
+    difference to JSON; the sequence of a list does.
+
+    Examples
+    --------
+    >>> extra = TABLES["orders"].columns[-1]
+    >>> texts = pa.array(['{"x": 1, "y": 2}', "[1, 2]"]), pa.array(['{"y":2,"x":1.0}', "[2, 1]"])
+    >>> unequal_in(extra, *texts).tolist()
+    [False, True]
+    """
+    differ = unequal(left, right)
+    if column.kind == "json":
+        for row in np.flatnonzero(differ):
+            differ[row] = not _are_one(left[row].as_py(), right[row].as_py())
+    return differ
 
 
 def unequal(left: _Column, right: _Column) -> _Mask:
@@ -122,6 +165,30 @@ def unequal(left: _Column, right: _Column) -> _Mask:
     return _mask(differ) | one_is_null
 
 
+def _are_one(left: str | None, right: str | None) -> bool:
+    """Tell whether two texts are the same JSON; what cannot be read is not."""
+    try:
+        return None not in (left, right) and bool(_as_json(left) == _as_json(right))
+    except (ValueError, ArithmeticError, RecursionError):
+        return False
+
+
+def _as_json(text: str | None) -> Any:
+    return json.loads(
+        text or "", parse_int=_number, parse_float=_number, object_pairs_hook=_sorted_pairs
+    )
+
+
+def _number(text: str) -> frozenset[Decimal]:
+    # Not equal to true or to a text; and as exact as it is spelt.
+    return frozenset([Decimal(text)])
+
+
+def _sorted_pairs(pairs: list[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
+    # As a tuple it equals no list; of a key that comes twice, both values count.
+    return tuple(sorted(pairs, key=itemgetter(0)))
+
+
 def _unequal_lists(left: _Column, right: _Column) -> _Mask:
     """Compare lengths, then what the lists of equal length hold."""
     lengths = pc.list_value_length(left)
@@ -133,8 +200,10 @@ def _unequal_lists(left: _Column, right: _Column) -> _Mask:
     return differ
 
 
-def _of(ids: _Column, rows: pa.Table, key: str) -> pa.Table:
-    return rows.filter(pc.is_in(rows[key], value_set=ids))
+def of_orders(ids: _Column, rows: pa.Table, key: str) -> pa.Table:
+    """Choose the rows of some orders; without a copy, if that is all of them."""
+    chosen = pc.is_in(rows[key], value_set=ids)
+    return rows if pc.all(chosen).as_py() else rows.filter(chosen)
 
 
 def _numbers(table: Table, rows: pa.Table, ids: _Column) -> _Numbers:

@@ -2,7 +2,7 @@
 
 A server that passes over a filter gives other orders than those that were asked for. They are
 kept, as they were received, and reported. What only may contradict a filter is not: letters of
-another case, a fraction of a second, a value that is null as it could not be read.
+another case, a fraction of a second, a null (the field may be deprecated, or not have been read).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["contradictions", "expected"]
 
 _TOLERANCE = timedelta(seconds=1)
 
-#: Operators that want one of some values, or none of them; null is no value.
+#: Operators that want one of some values, or none of them.
 _ONE_OF = ("eq", "in", "eq-insensitive", "in-insensitive")
 _NONE_OF = ("neq", "nin")
 
@@ -95,8 +95,8 @@ def _other_texts(column: pa.ChunkedArray, operator: str, values: list[str]) -> p
     each = [one.strip().lower() for value in values for one in value.split(",")]
     if operator in (*_ONE_OF, *_NONE_OF):
         among = pc.is_in(texts, value_set=pa.array(each, texts.type))
-        return pc.invert(among) if operator in _ONE_OF else among
-    holds = pc.fill_null(pc.match_substring(texts, values[0].lower()), False)
+        return pc.and_(pc.is_valid(texts), pc.invert(among)) if operator in _ONE_OF else among
+    holds = pc.match_substring(texts, values[0].lower())
     return pc.invert(holds) if operator.startswith("contains") else holds
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames.schema import CONNECTION, TABLES, Table
-from trackstar_frames.tables.compare import COMPARED, common_ids, differing, unequal
+from trackstar_frames.tables.compare import COMPARED, common_ids, differing, unequal_in
 from trackstar_frames.tables.labels import apart, label_rows
 
 __all__ = ["KINDS", "differences", "differences_of_each"]
@@ -92,8 +92,9 @@ def _alone(orders: pa.Table, others: pa.Table, kind: str) -> pa.Table:
 
 def _fields(old: pa.Table, new: pa.Table, ids: _Column) -> Iterator[pa.Table]:
     left, right = (orders.take(pc.index_in(ids, value_set=orders["id"])) for orders in (old, new))
-    for place, name in enumerate(_ORDERS.schema.names):
-        differ = pa.array(unequal(left[name], right[name]))
+    for place, column in enumerate(_ORDERS.columns):
+        name = column.name
+        differ = pa.array(unequal_in(column, left[name], right[name]))
         was, now = (_text(orders[name].filter(differ)) for orders in (left, right))
         yield _part(ids.filter(differ), place, name, old=was, new=now, kind="changed")
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames.errors import SettingsError, one_of
-from trackstar_frames.schema import LIFECYCLE, Table
+from trackstar_frames.schema import ARROW_TYPES, LIFECYCLE, Table
 
 __all__ = ["DtypeBackend", "check_backend", "own_types", "to_frame"]
 
@@ -92,7 +92,11 @@ def own_types(column: pd.Series[Any]) -> pd.Series[Any]:
         return column
     # By way of a table: from a bare array, pandas guesses the type of texts from the data.
     table = pa.table({"own": pa.array(column.array)})
-    own: pd.Series[Any] = table.to_pandas(types_mapper=_nullable)["own"]
+    own: pd.Series[Any] = (
+        _tuples(table["own"])
+        if table["own"].type == ARROW_TYPES["strings"]
+        else table.to_pandas(types_mapper=_nullable)["own"]
+    )
     own.index, own.name = column.index, column.name
     return own
 
@@ -110,14 +114,14 @@ def _categorical(statuses: pa.ChunkedArray) -> pd.Categorical:
     return pd.Categorical.from_codes(places.fill_null(-1).to_numpy(), dtype=dtype)
 
 
-def _lists(column: pa.ChunkedArray) -> pd.Series[Any]:
-    """Make a Python list of each row, and None of null; equal texts are one object."""
+def _tuples(column: pa.ChunkedArray) -> pd.Series[Any]:
+    """Make a tuple of each row, as a list has no hash, and None of null; equal texts are one."""
     lists = column.combine_chunks()
     encoded = lists.values.dictionary_encode()  # noqa: PD011 (an Arrow array)
     words = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
     flat = words[encoded.indices.fill_null(len(words) - 1).to_numpy()].tolist()
     ends = pairwise(lists.offsets.to_numpy().tolist())
-    cells = np.fromiter((flat[start:end] for start, end in ends), object, len(lists))
+    cells = np.fromiter((tuple(flat[start:end]) for start, end in ends), object, len(lists))
     cells[lists.is_null().to_numpy(zero_copy_only=False)] = None
     return pd.Series(cells, dtype=object, copy=False)
 
@@ -126,4 +130,4 @@ _Maker = Callable[[pa.ChunkedArray], Any]
 
 #: Kinds of columns that Arrow's own conversion does not make as they should be.
 _ARROW: MappingProxyType[str, _Maker] = MappingProxyType({"status": _categorical})
-_OWN: MappingProxyType[str, _Maker] = MappingProxyType({**_ARROW, "strings": _lists})
+_OWN: MappingProxyType[str, _Maker] = MappingProxyType({**_ARROW, "strings": _tuples})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +13,9 @@ import pyarrow.compute as pc
 from trackstar_frames.flatten import BATCH, Batch, batch_schema
 from trackstar_frames.schema import TABLES
 from trackstar_frames.tables.memory import give_back
+from trackstar_frames.threads import ThreadPool
 
-__all__ = ["Numbers", "Rows", "Sums", "as_batch", "join", "keys", "split", "sums", "valid"]
+__all__ = ["Numbers", "Rows", "Sums", "as_batch", "join", "keys", "split", "sums", "take", "valid"]
 
 Numbers = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ def join(batches: Sequence[Batch], kept: Numbers) -> dict[str, Rows]:
     place[kept] = np.arange(len(kept))
     place[_NONE] = len(kept)  # behind all orders
     rows = {}
-    with ThreadPoolExecutor(pa.cpu_count()) as threads:
+    with ThreadPool(pa.cpu_count()) as threads:
         for name in TABLES:
             parts = [batch.pop(name) for batch in batches]
             rows[name] = _follow(parts, starts, place, threads.map)
@@ -133,6 +133,12 @@ def _follow(
 
     table = pa.Table.from_arrays(list(over(take, range(len(columns)))), schema=schema)
     return Rows(table, moved[sequence], place[_NONE])
+
+
+def take(table: pa.Table, rows: Numbers) -> pa.Table:
+    """Take rows of a table by their numbers, in this sequence."""
+    taken = [_take(column, pa.array(rows)) for column in table.columns]
+    return pa.Table.from_arrays(taken, schema=table.schema)
 
 
 def _take(column: pa.ChunkedArray, rows: pa.Array) -> pa.Array | pa.ChunkedArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,12 +29,37 @@ def keeping_pages() -> Iterator[None]:
     """Have Arrow keep what is freed for what comes next, where tables come and go by the dozen.
 
     Its usual pool gives all back to the system at once, and asks for as much again: a tenth of
-    the time. The pool is the whole process's, so this is for a work that takes seconds.
+    the time. The pool is the whole process's, so this is for a work that takes seconds; of
+    several works side by side, the last one to end gives the usual pool back.
     """
-    usual = pa.default_memory_pool()
-    if "jemalloc" in pa.supported_memory_backends():
-        pa.set_memory_pool(pa.jemalloc_memory_pool())
+    _kept.begin()
     try:
         yield
     finally:
-        pa.set_memory_pool(usual)
+        _kept.end()
+
+
+class _KeptPool:
+    """Changes the process's pool for as long as somebody works with the other one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._works = 0
+        self._usual: pa.MemoryPool | None = None
+
+    def begin(self) -> None:
+        with self._lock:
+            if not self._works and "jemalloc" in pa.supported_memory_backends():
+                self._usual = pa.default_memory_pool()
+                pa.set_memory_pool(pa.jemalloc_memory_pool())
+            self._works += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._works -= 1
+            if not self._works and self._usual is not None:
+                pa.set_memory_pool(self._usual)
+                self._usual = None
+
+
+_kept = _KeptPool()

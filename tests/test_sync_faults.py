@@ -1,0 +1,125 @@
+"""A fault in any thread of an export or a sync ends in that error, and in nothing half done."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pytest
+
+import trackstar_frames as tf
+from trackstar_frames.calls import upsert
+from trackstar_frames.disk import manifest, parquet, runs, spill, writer
+from trackstar_frames.tables.memory import keeping_pages
+
+NOW = "2026-09-01T12:00:00Z"
+ORDERS = [
+    {
+        "id": f"o{n:03}",
+        "created_date": f"2026-07-{1 + n % 28:02}T00:00:00Z",
+        "updated_date": "2026-08-01T00:00:00Z",
+        "trackstar_updated_date": "2026-08-01T00:00:00Z",
+        "line_items": [{"sku": "X", "quantity": n}],
+    }
+    for n in range(100)
+]
+CHANGED = [{**each, "status": "packed", "trackstar_updated_date": NOW} for each in ORDERS]
+
+STEPS = {
+    "assemble": (upsert, "assemble"),
+    "compare": (upsert, "changed_in"),
+    "read": (parquet, "read_table"),
+    "read a column": (parquet, "read_column"),
+    "write": (writer, "_write_file"),
+    "finish": (writer, "flush"),
+    "manifest": (manifest, "create"),
+    "spill": (runs.Run, "write"),
+    "read the spill": (runs.Run, "read"),
+    "settle": (spill.Spill, "settle"),
+    "sort": (spill, "sort"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(spill, "_RUN", 25)
+    monkeypatch.setattr(parquet, "PART", 20)
+
+
+def fail_at(monkeypatch, place, name, nth, error):
+    """Have one call of many fail, on whatever thread it is."""
+    real, lock, calls = getattr(place, name), threading.Lock(), [0]
+
+    def work(*given, **options):
+        with lock:
+            calls[0] += 1
+            fails = calls[0] == nth
+        if fails:
+            raise error
+        return real(*given, **options)
+
+    monkeypatch.setattr(place, name, work)
+    return calls
+
+
+ONCE = ("settle", "manifest")
+
+
+@pytest.mark.parametrize(
+    ("step", "nth"),
+    [(step, nth) for step in STEPS for nth in (1, 3) if nth == 1 or step not in ONCE],
+)
+def test_a_fault_of_any_step_ends_a_sync(serve, tmp_path, monkeypatch, step, nth):
+    error = MemoryError("too much") if nth == 1 else OSError("the disk is full")
+    sandbox = serve(orders=ORDERS)
+    client = sandbox.client(rate_limit=None, cache=False)
+    base = tf.sync_orders(tmp_path, client=client, page_size=9)
+    sandbox.upsert(CHANGED)
+    usual = pa.default_memory_pool().backend_name
+    with monkeypatch.context() as faults:
+        calls = fail_at(faults, *STEPS[step], nth, error)
+        with pytest.raises((type(error), tf.SnapshotError), match=str(error)):
+            tf.sync_orders(tmp_path, client=client, page_size=9)
+    assert calls[0] >= nth
+    assert [each.name for each in tmp_path.iterdir()] == [base.name]
+    assert pa.default_memory_pool().backend_name == usual
+    assert tf.sync_orders(tmp_path, client=client).read().orders["status"].eq("packed").all()
+
+
+@pytest.mark.skipif("jemalloc" not in pa.supported_memory_backends(), reason="another pool")
+def test_the_pool_is_the_usual_one_again_after_works_side_by_side():
+    usual = pa.default_memory_pool().backend_name
+    first, second = keeping_pages(), keeping_pages()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert pa.default_memory_pool().backend_name == "jemalloc"
+    second.__exit__(None, None, None)
+    assert pa.default_memory_pool().backend_name == usual
+
+
+def test_the_pool_is_the_usual_one_after_many():
+    usual = pa.default_memory_pool().backend_name
+    begun = threading.Barrier(4)
+
+    def work(_):
+        for _ in range(50):
+            with keeping_pages():
+                pass
+        begun.wait()
+        with keeping_pages():
+            begun.wait()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+    assert pa.default_memory_pool().backend_name == usual
+
+
+def test_a_part_whose_every_order_has_changed_is_as_it_was_written_anew(serve, tmp_path):
+    sandbox = serve(orders=ORDERS)
+    client = sandbox.client(rate_limit=None, cache=False)
+    tf.sync_orders(tmp_path / "synced", client=client)
+    sandbox.upsert([{**each, "total_price": "odd"} for n, each in enumerate(CHANGED) if n % 3])
+    synced = tf.sync_orders(tmp_path / "synced", client=client).read().to_arrow()
+    for name, table in tf.export_orders(tmp_path / "all", client=client).read().to_arrow().items():
+        assert synced[name].equals(table), name
+        assert all(column.num_chunks == 1 for column in synced[name].columns)
