@@ -190,7 +190,7 @@ def test_damage_is_named_when_it_is_read_and_not_before(root):
 def test_a_snapshot_that_is_gone_is_named(root):
     lazy = tf.read_snapshot_dask(root)
     shutil.rmtree(tf.list_snapshots(root)["path"].iloc[0])
-    with pytest.raises(tf.SnapshotError, match=r"orders/part-\d+.parquet is damaged: FileNotF"):
+    with pytest.raises(tf.SnapshotError, match="was removed while it was read"):
         lazy.orders.compute()
 
 
