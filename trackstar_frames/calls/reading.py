@@ -177,7 +177,7 @@ class Reading:
             page.batches.result()  # until all are flattened, it is not known which stamps they have
         if not self._listing.close(reader, self._seen.ways()) and not question.verify:
             warn(
-                "the server cannot be asked for what has changed (it knows neither "
+                "the server cannot be asked for what has changed (it takes neither "
                 "trackstar_updated_date nor updated_date as a filter), so an order that changed "
                 "while the pages were read may be missing; verify=True makes sure"
             )
