@@ -34,6 +34,9 @@ from trackstar_frames.tables.personal import hide
 
 __all__ = ["Reading", "broken"]
 
+#: Orders that do not match, beyond which they are not counted any more.
+_MANY = 1000
+
 _STAMPS = "trackstar_updated_date", "updated_date"
 
 
