@@ -44,8 +44,8 @@ class Shop:
         Whether a cursor is the last order's key; else it is a position.
     total
         Whether ``total_count`` counts the whole listing; else the page.
-    unknown
-        Fields that it does not know as a filter.
+    unknown, ignored
+        Fields that it does not know as a filter, and those that it passes over.
     before
         Called with the number of each request, from 1, before it is answered; may change the
         orders, and may give an answer: (status, JSON).
@@ -56,7 +56,8 @@ class Shop:
     def __init__(self, orders, sort="created_date", **options):
         self.orders = list(orders)
         self.sort, self.descending, self.keyset = sort, False, True
-        self.total, self.unknown, self.absent_end = False, (), False
+        self.total, self.absent_end = False, False
+        self.unknown = self.ignored = ()
         self.before = lambda number: None  # noqa: ARG005
         self.asked = []
         self._lock = threading.Lock()
@@ -79,7 +80,8 @@ class Shop:
         filters = {name: value for name, value in query.items() if "_date[" in name}
         if unknown := [name for name in filters if name.partition("[")[0] in self.unknown]:
             return 422, {"error": "unknown filter", "detail": {"query": {unknown[0]: ["?"]}}}
-        found = [each for each in self.orders if all(_holds(each, *one) for one in filters.items())]
+        heard = [one for one in filters.items() if one[0].partition("[")[0] not in self.ignored]
+        found = [each for each in self.orders if all(_holds(each, *one) for one in heard)]
         found.sort(key=self._key, reverse=self.descending)
         size, token = int(query["limit"]), query.get("page_token")
         rest = found if token is None else self._after(found, json.loads(token))

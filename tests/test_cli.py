@@ -175,7 +175,7 @@ def test_a_sandbox_that_cannot_be_is_one_line(options, said, capsys):
         ("fetch | true", 141, ""),
         ("fetch --help | true", 141, ""),
         ("cache info | true", 141, ""),
-        ("snapshots tests/plots | head -c 1", 0, ""),
+        ("snapshots tests/plots | cat", 0, ""),
         ("fetch >&-", 1, "standard output is closed"),
         ("cache info >&-", 1, "standard output is closed"),
         ("fetch status=opne 2>&-", 2, ""),
@@ -303,6 +303,12 @@ def test_export_and_sync_write_snapshots_and_tell_what_they_did(tmp_path, capsys
         rf"synced to {root}/\S+ with \d+ requests?: 0 new, 0 changed, \d+ unchanged\n", said
     )
     assert tf.list_snapshots(root)["orders"].tolist() == [300, 300]
+    assert main(["sync", root, "created_date__gte=2020-01-01", "--full-every", "0s"]) == 0
+    assert "unchanged\n" in capsys.readouterr().out
+    assert main(["sync", root, "created_date__gte=2020-01-01", "--full-every", "soon"]) == 2
+    assert "full_every='soon'" in capsys.readouterr().err
+    assert main(["fetch", "--verify", "--limit", "3"]) == 2
+    assert "verify=True" in capsys.readouterr().err
     assert main(["sync", root, "status=open"]) == 2
     assert "cannot be kept in sync" in capsys.readouterr().err
     assert main(["sync", root]) == 1

@@ -98,6 +98,13 @@ def test_a_server_may_not_know_a_stamp_as_a_filter(shops, open_client, unknown):
                 tf.fetch_orders(client=client, page_size=10)
 
 
+def test_a_server_may_pass_over_the_filter(shops, open_client):
+    shop = shops.Shop(days(shops, 40), ignored=["trackstar_updated_date", "updated_date"])
+    with open_client(shop) as client, pytest.warns(UserWarning, match="cannot be asked"):
+        assert len(tf.fetch_orders(client=client, page_size=10).orders) == 40
+    assert len(shop.asked) == 6
+
+
 def test_one_page_is_of_one_moment(shops, open_client):
     shop = shops.Shop(days(shops, 40))
     with open_client(shop) as client:

@@ -17,6 +17,7 @@ ORDER = {
     "type": "d2c",
     "channel": None,
     "order_number": "#10",
+    "warehouse_customer_id": "Acme, Inc.",
     "created_date": "2026-03-01T10:00:00.500Z",
 }
 
@@ -41,6 +42,7 @@ MATCHING = [
     {"created_date__neq": "2026-03-01T10:00:00Z"},
     {"required_ship_date__gte": "2026-03-01"},
     {"trackstar_tags__contains": "vip"},
+    {"warehouse_customer_id__eq": "Acme, Inc."},
 ]
 CONTRARY = [
     {"status": "packed"},

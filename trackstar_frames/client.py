@@ -140,6 +140,10 @@ class TrackstarClient:
     ) -> Iterator[Page]:
         """Read orders page by page, as the server gives them.
 
+        Nothing is made sure of beyond that each page is whole and the last one is the end: what
+        changes while pages are read may be missing or come twice, and a cursor that the server
+        does not know any more ends in an error. `fetch_orders` sees to both.
+
         Parameters
         ----------
         page_token

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trackstar_frames.calls.progress import Progress, Share, progress
 from trackstar_frames.calls.question import Question
@@ -34,6 +33,9 @@ from trackstar_frames.tables.dtypes import DtypeBackend
 from trackstar_frames.tables.personal import hide
 
 __all__ = ["Reading", "broken"]
+
+#: Orders that do not match, beyond which they are not counted any more.
+_MANY = 1000
 
 _STAMPS = "trackstar_updated_date", "updated_date"
 
@@ -112,9 +114,11 @@ class Reading:
             for page in self._taken:
                 page.batches.result()
         if error is None and self._seen.contrary:
+            count = len(self._seen.contrary)
+            more = " or more" if count >= _MANY else ""
             warn(
-                f"{counted(self._seen.contrary, 'order')} that the server gave do not match the "
-                f"filters; they are kept, and .problems tells which they are"
+                f"{counted(count, 'order')}{more} that the server gave do not match the filters; "
+                f"they are kept, and .problems tells which they are"
             )
         return error
 
@@ -177,7 +181,7 @@ class Reading:
             page.batches.result()  # until all are flattened, it is not known which stamps they have
         if not self._listing.close(reader, self._seen.ways()) and not question.verify:
             warn(
-                "the server cannot be asked for what has changed (it knows neither "
+                "the server cannot be asked for what has changed (it takes neither "
                 "trackstar_updated_date nor updated_date as a filter), so an order that changed "
                 "while the pages were read may be missing; verify=True makes sure"
             )
@@ -269,7 +273,8 @@ class _Seen:
     """What the answers of a fetch hold, counted on the threads that read and flatten them."""
 
     def __init__(self) -> None:
-        self.contrary = 0
+        #: Some of the orders that do not match the filters.
+        self.contrary: set[str] = set()
         self._stamped = dict.fromkeys(_STAMPS, 0)
         self._members: set[str] = set()
         self._beside: dict[int, dict[str, str]] = {}
@@ -293,9 +298,10 @@ class _Seen:
         return pa.Table.from_pylist(rows, schema=batch_schema("problems"))
 
     def count(self, orders: pa.Table, contrary: pa.Table) -> None:
-        """Count the orders of a batch that have each stamp, and those that match no filter."""
+        """Count the orders of a batch that have each stamp, and note those that do not match."""
         with self._lock:
-            self.contrary += pc.count_distinct(contrary[BATCH]).as_py()
+            if len(self.contrary) < _MANY:
+                self.contrary.update(contrary["order_id"].to_pylist())
             for stamp in _STAMPS:
                 self._stamped[stamp] += len(orders) - orders[stamp].null_count
 

@@ -117,9 +117,11 @@ def sync(given: argparse.Namespace) -> None:
     """Ask for what has changed, and write the whole as one more snapshot."""
     asked = _asked(given)
     with _whom(given) as whom:
-        snapshot = tf.sync_orders(given.root, **whom, overlap=given.overlap, **asked)
+        lengths = {"overlap": given.overlap, "full_every": given.full_every}
+        snapshot = tf.sync_orders(given.root, **whom, **lengths, **asked)
     done = snapshot.info["sync"]
-    counts = ", ".join(f"{done[name]:,} {name}" for name in ("new", "changed", "unchanged"))
+    names = ("new", "changed", "unchanged") + (("gone",) if done["gone"] else ())
+    counts = ", ".join(f"{done[name]:,} {name}" for name in names)
     say(f"synced to {snapshot.path} with {counted(snapshot.info['requests'], 'request')}: {counts}")
 
 
@@ -194,5 +196,5 @@ def _asked(given: argparse.Namespace) -> dict[str, Any]:
     """Read the filters and options that all who ask the server take."""
     filters = read_filters(given.filters)
     encode(filters)
-    options = {name: getattr(given, name) for name in ("page_size", "workers", "refresh", "pii")}
-    return filters | options
+    names = ("page_size", "workers", "refresh", "verify", "pii")
+    return filters | {name: getattr(given, name) for name in names}

@@ -92,6 +92,11 @@ def make_parser() -> argparse.ArgumentParser:
     sync.add_argument(
         "--overlap", default="2h", help="how far to look back beyond the last one (%(default)s)"
     )
+    sync.add_argument(
+        "--full-every",
+        metavar="LENGTH",
+        help="ask for all orders when that is so long ago (7D), and drop those that are gone",
+    )
 
     snapshots = _command(commands, "snapshots", _commands.snapshots)
     snapshots.add_argument("root", metavar="ROOT", help="the folder of all snapshots")
@@ -141,6 +146,9 @@ def _add_fetch_options(command: argparse.ArgumentParser, *, refresh: str) -> Non
         help="one of several connections, and the variable that holds its token; repeat it",
     )
     command.add_argument("--refresh", action="store_true", help=refresh)
+    command.add_argument(
+        "--verify", action="store_true", help="read until two readings agree, or fail"
+    )
     command.add_argument(
         "--pii",
         choices=PII,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, Self
@@ -54,10 +55,9 @@ class Flattener:
     def __init__(self, then: Callable[..., Any] | None = None) -> None:
         self._then = then
         self._experience = Experience()
-        self._failed: Future[list[Any]] | None = None
         self._threads = ThreadPool(_THREADS, "flatten")
-        # A page holds megabytes: where pages come faster than they are flattened, they wait.
-        self._room = threading.Semaphore(2 * _THREADS)
+        self._pages: deque[Future[list[Any]]] = deque()
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -79,21 +79,15 @@ class Flattener:
         Exception
             What an earlier page has failed with: to go on would be for nothing.
         """
-        self._room.acquire()
-        try:
-            if self._failed is not None:
-                self._failed.result()
-            page = self._threads.submit(self._flatten, orders, beside)
-        except BaseException:
-            self._room.release()  # others wait for it, and are to meet the same
-            raise
-        page.add_done_callback(self._is_done)
+        # A page holds megabytes: where pages come faster than they are flattened, they wait.
+        with self._lock:
+            oldest = self._pages.popleft() if len(self._pages) >= 2 * _THREADS else None
+        if oldest is not None:
+            oldest.result()
+        page = self._threads.submit(self._flatten, orders, beside)
+        with self._lock:
+            self._pages.append(page)
         return page
-
-    def _is_done(self, page: Future[list[Any]]) -> None:
-        if not page.cancelled() and page.exception() is not None:
-            self._failed = page
-        self._room.release()
 
     def _flatten(self, orders: Sequence[msgspec.Raw], beside: tuple[Any, ...]) -> list[Any]:
         then = self._then

@@ -14,15 +14,15 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from math import ceil
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from trackstar_frames.errors import ApiError, OfflineMissError, ResponseError
+from trackstar_frames.errors import ApiError, OfflineMissError, ResponseError, TrackstarError
 from trackstar_frames.listing.crew import Crew
 from trackstar_frames.listing.pages import Page
 from trackstar_frames.listing.windows import Sample, Window
@@ -48,8 +48,8 @@ _TELLING = 0.02  # a share of a page that is no chance
 #: How a server answers a cursor that it does not know any more.
 _DEAD = (400, 404, 410, 422)
 
-#: The answer to a filter that the server does not know.
-_INVALID = 422
+#: The answers to a filter that the server does not know; None is that of the disk.
+_REFUSED = (400, 404, 422, 501, None)
 
 #: Readings of one chain of which two in a row must agree.
 _READINGS = 5
@@ -359,7 +359,7 @@ class Listing:
         if (number, stamp) not in self._changes:
             place = len(self._roots) * (1 + list(_MARGIN).index(stamp)) + number
             params = _narrowed(self._asked[number], stamp, self._began(stamp))
-            chain = _Chain((place,), Window.of(params), is_of_changes=True)
+            chain = _Chain((place,), Window.of(params), changed=(stamp, self._began(stamp)))
             # What is on disk is older than a page that the server gave just now.
             chain.is_anew = self._has_asked
             self._changes[number, stamp] = chain
@@ -384,11 +384,14 @@ class Listing:
         try:
             self._begin(reader, chain)
         except (ApiError, OfflineMissError) as error:
-            if error.status not in (_INVALID, None):
+            if error.status not in _REFUSED:
                 raise
             chain.refusal = error
             return
         if chain.has_ended:
+            return
+        if chain.has_older:
+            chain.refusal = ResponseError("the server passes over the filter")
             return
         is_divided = len(chain.path) < _DEEPEST and chain.divide()
         if not (is_divided and chain.window.is_bounded):
@@ -449,8 +452,9 @@ class _Chain:
         What it asks for.
     share
         How much of its parent's first page it had.
-    is_of_changes
-        Whether it is for changes: then it is divided until each part is one page.
+    changed
+        By which stamp and since when it is of what has changed: then it is divided until each
+        part is one page.
     keeps_digests
         Whether its readings will be compared.
     """
@@ -461,7 +465,7 @@ class _Chain:
         window: Window,
         share: float = 0.0,
         *,
-        is_of_changes: bool = False,
+        changed: tuple[str, datetime] | None = None,
         keeps_digests: bool = False,
     ) -> None:
         self.path = path
@@ -479,15 +483,17 @@ class _Chain:
         self.token: str | None = None
         self.is_anew = self.has_begun_anew = False
         #: Why changes could not be asked for.
-        self.refusal: ApiError | OfflineMissError | None = None
+        self.refusal: TrackstarError | None = None
+        #: Whether orders came that have not changed since.
+        self.has_older = False
         #: How many orders it may hold.
         self.size = 0.0
         self.children: list[_Chain] = []
         #: How many orders its first page had.
         self.first = 0
-        self._is_of_changes = is_of_changes
+        self._changed = changed
         self._sample: Sample | None = None
-        self._keeps_digests = keeps_digests or is_of_changes
+        self._keeps_digests = keeps_digests or changed is not None
         self._digests: list[bytes] = []
         self._earlier: list[bytes] = []
 
@@ -557,10 +563,10 @@ class _Chain:
         """Divide the chain, if that can be and is worth it; for changes it always is."""
         if self._sample is None or self.children:
             return bool(self.children)
-        if self._is_of_changes and self._sample.has_others:
+        if self._changed and self._sample.has_others:
             return False  # the server passes over the window, and so over any part of it
         worth = self.size / (_WORTH * self.first)
-        if self._is_of_changes:
+        if self._changed:
             parts = min(max(2.0, 4 * worth), parts)
         # The first page of all may be all over the window: then the size is unknown.
         elif len(self.path) > 1 or worth > 1:
@@ -572,7 +578,7 @@ class _Chain:
                     (*self.path, n),
                     window,
                     share,
-                    is_of_changes=self._is_of_changes,
+                    changed=self._changed,
                     keeps_digests=self._keeps_digests,
                 )
                 for n, (window, share) in enumerate(divided)
@@ -596,10 +602,13 @@ class _Chain:
         self.expires, self.answered = page.expires, page.fetched_at
         self.first = len(page.raw_orders)
         self.size = float(self.first)
-        is_dated = self.window.is_bounded or self._is_of_changes
+        is_dated = self.window.is_bounded or self._changed is not None
         if is_dated and page.next_token is not None:
-            self._sample = Sample(self.window, _created(page), answered)
+            self._sample = Sample(self.window, _texts(page, "created_date"), answered)
             self.size = max(self.size, self._sample.size)
+        if self._changed:
+            stamp, since = self._changed
+            self.has_older = any(map(partial(_is_before, since - _SECOND), _texts(page, stamp)))
 
 
 def _digest(page: Page) -> bytes:
@@ -609,17 +618,23 @@ def _digest(page: Page) -> bytes:
     return digest.digest()
 
 
-class _Dated(msgspec.Struct):
-    created_date: str = ""
+def _is_before(moment: datetime, text: str) -> bool:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)) < moment
 
 
-_DATED = msgspec.json.Decoder(_Dated)
+@cache
+def _decoder(field: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(msgspec.defstruct("Dated", [(field, str, "")]))
 
 
-def _created(page: Page) -> Iterator[str]:
-    """Read when the orders were created, as far as they say so in text."""
+def _texts(page: Page, field: str) -> Iterator[str]:
+    """Read a date of the orders, as far as it is text."""
     for order in page.raw_orders:
         try:
-            yield _DATED.decode(order).created_date
+            yield getattr(_decoder(field).decode(order), field)
         except msgspec.DecodeError:
             continue

@@ -26,6 +26,9 @@ _TOLERANCE = timedelta(seconds=1)
 _ONE_OF = ("eq", "in", "eq-insensitive", "in-insensitive")
 _NONE_OF = ("neq", "nin")
 
+#: Those of them that take one value, which may hold a comma.
+_WHOLE = ("eq", "eq-insensitive", "neq")
+
 
 def expected(queries: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
     """Join the parameters of several listings that differ in the part of a list they ask for.
@@ -92,16 +95,20 @@ def _split(name: str) -> tuple[str, str]:
 
 def _other_texts(column: pa.ChunkedArray, operator: str, values: list[str]) -> pa.ChunkedArray:
     texts = pc.utf8_lower(column)
-    each = [one.strip().lower() for value in values for one in value.split(",")]
     if operator in (*_ONE_OF, *_NONE_OF):
+        each = [one.lower() for one in (values if operator in _WHOLE else _split_lists(values))]
         among = pc.is_in(texts, value_set=pa.array(each, texts.type))
         return pc.and_(pc.is_valid(texts), pc.invert(among)) if operator in _ONE_OF else among
     holds = pc.match_substring(texts, values[0].lower())
     return pc.invert(holds) if operator.startswith("contains") else holds
 
 
+def _split_lists(values: list[str]) -> list[str]:
+    return [one for value in values for one in value.split(",")]
+
+
 def _other_moments(column: pa.ChunkedArray, operator: str, values: list[str]) -> pa.ChunkedArray:
-    moments = [datetime.fromisoformat(one) for value in values for one in value.split(",")]
+    moments = [datetime.fromisoformat(one) for one in _split_lists(values)]
     if operator in _NONE_OF:
         return pa.chunked_array([pa.nulls(len(column), pa.bool_())])
     first, last = min(moments), max(moments)
