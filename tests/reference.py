@@ -221,6 +221,6 @@ def _plain(series, column):
             None if empty else json.dumps(json.loads(text), sort_keys=True)
             for text, empty in zip(series.tolist(), null, strict=True)
         ]
-    else:
-        held = series.tolist()
+    else:  # tags are tuples, and lists in JSON
+        held = [list(each) if isinstance(each, tuple) else each for each in series.tolist()]
     return [None if empty else value for value, empty in zip(held, null, strict=True)]
