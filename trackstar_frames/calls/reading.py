@@ -117,8 +117,8 @@ class Reading:
             count = len(self._seen.contrary)
             more = " or more" if count >= _MANY else ""
             warn(
-                f"{counted(count, 'order')}{more} that the server gave do not match the filters; "
-                f"they are kept, and .problems tells which they are"
+                f"the server gave {counted(count, 'order')}{more} outside the filters; kept, and "
+                f"named in .problems"
             )
         return error
 
