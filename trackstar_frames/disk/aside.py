@@ -32,6 +32,10 @@ _UNKNOWN = {
 }
 _UNKNOWN_TO_FOLDERS = _UNKNOWN | {errno.EACCES, errno.EBADF, errno.EISDIR}
 
+#: What a disk answers where a file is open that it cannot remove before it is closed, or where
+#: somebody else removes the same.
+_IN_USE = {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.ETXTBSY}
+
 #: Seconds to wait for others that hold a lock, each for as long as a rename takes.
 _PATIENCE = 600
 
@@ -96,7 +100,10 @@ def remove(target: Path) -> None:
 
     One that somebody else has just removed is as good as removed. What a reader still has open
     stays on some disks (NFS, Windows) until it is closed, hidden, and goes with the next sweep.
+    Whatever else stays is an error: orders hold names and addresses. A link is none of ours.
     """
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, "it is a symbolic link")
     with _alive(folder := _hidden(target, "partial")):
         try:
             target.rename(folder)
@@ -105,7 +112,13 @@ def remove(target: Path) -> None:
                 return
             raise
         flush(target.parent)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # as much as can be
+        if folder.exists():
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                if error.errno not in _IN_USE and os.name != "nt":
+                    raise
 
 
 def sweep(parent: Path) -> None:
