@@ -130,6 +130,8 @@ WRONG = [
     ({"status": "error", "message": "x"}, "only 'message', 'status'"),
     ({"status": 404, "type": "about:blank", "title": "x"}, "only 'status', 'title', 'type'"),
     ({"data": {"status": "pending"}}, "`data` holds neither"),
+    ({"data": [hook(A)]}, "`data` holds no orders, but objects around them"),
+    ([{"data": [{"data": A}], "next_token": None}], "`data` holds no orders, but objects around"),
     ({}, "an object without any key of an order"),
     ([{}], "an object without any key of an order"),
     ([A, {"x": 1}], "only 'x'"),

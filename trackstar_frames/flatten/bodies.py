@@ -229,6 +229,10 @@ class Bodies:
             raise ResponseError(f"`data` holds neither an order nor a list of them; {_ALLOWED}")
 
     def _take_body(self, members: _Members, orders: list[msgspec.Raw]) -> None:
+        if orders and _is_around(orders[0]):
+            raise ResponseError(
+                f"`data` holds no orders, but objects around them; pass a list of those; {_ALLOWED}"
+            )
         self._take(None, orders)
         self._in_bodies += len(orders)
         token = bytes(members.get("next_token", b"null"))
@@ -343,6 +347,12 @@ def _inside(data: msgspec.Raw) -> list[msgspec.Raw]:
     if begins == _BRACKET:
         return _read_list(data)
     return [data] if begins == _BRACE else []
+
+
+def _is_around(text: bytes) -> bool:
+    """Tell whether an object is an event, or has ``data``, and is no order itself."""
+    peek = _peek(text)
+    return peek.id is _NOTHING and not peek.data is peek.event_type is _NOTHING
 
 
 def _is_order(text: bytes) -> bool:
