@@ -41,7 +41,7 @@ _KEYS = frozenset(
 )
 _TELLING = _KEYS - {"status", "type"}
 
-#: Without an id, what has one of these is no order.
+#: Beside one of these, an id alone makes no order.
 _ERRORS = frozenset({"error", "errors"})
 
 _OF_A_BODY = frozenset({"data", "next_token", "total_count"})
@@ -68,6 +68,8 @@ class _Peek(msgspec.Struct, gc=False):
     id: msgspec.Raw = _NOTHING
     data: msgspec.Raw = _NOTHING
     event_type: msgspec.Raw = _NOTHING
+    error: msgspec.Raw = _NOTHING
+    errors: msgspec.Raw = _NOTHING
 
 
 _peek = msgspec.json.Decoder(_Peek).decode
@@ -193,7 +195,8 @@ class Bodies:
         """Read an object of any kind."""
         peek = _peek(text)
         if peek.event_type is _NOTHING and peek.data is _NOTHING:
-            if peek.id is _NOTHING and not _is_order(text):
+            plain = peek.id is not _NOTHING and peek.error is peek.errors is _NOTHING
+            if not plain and not _is_order(text):
                 raise self._unknown(_read_object(text))
             self._take(None, [msgspec.Raw(text)])
             return
@@ -226,6 +229,10 @@ class Bodies:
             raise ResponseError(f"`data` holds neither an order nor a list of them; {_ALLOWED}")
 
     def _take_body(self, members: _Members, orders: list[msgspec.Raw]) -> None:
+        if orders and _is_around(orders[0]):
+            raise ResponseError(
+                f"`data` holds no orders, but objects around them; pass a list of those; {_ALLOWED}"
+            )
         self._take(None, orders)
         self._in_bodies += len(orders)
         token = bytes(members.get("next_token", b"null"))
@@ -342,11 +349,18 @@ def _inside(data: msgspec.Raw) -> list[msgspec.Raw]:
     return [data] if begins == _BRACE else []
 
 
+def _is_around(text: bytes) -> bool:
+    """Tell whether an object is an event, or has ``data``, and is no order itself."""
+    peek = _peek(text)
+    return peek.id is _NOTHING and not peek.data is peek.event_type is _NOTHING
+
+
 def _is_order(text: bytes) -> bool:
     if memoryview(text)[0] != _BRACE:
         return False
     members = _read_object(text)
-    return "id" in members or (not _KEYS.isdisjoint(members) and _ERRORS.isdisjoint(members))
+    failed = not _ERRORS.isdisjoint(members)
+    return not (_TELLING - {"id"} if failed else _TELLING).isdisjoint(members)
 
 
 def _text_of(members: _Members, key: str) -> str | None:
