@@ -188,6 +188,8 @@ NOW = "Wed, 21 Oct 2015 07:28:00 GMT"  # far from this machine's
         ({"x-ratelimit-retry-after": "9"}, 9),
         ({"retry-after": "2", "x-rate-limit-retry-after": "9"}, 9),
         ({"retry-after": "9", "x-rate-limit-retry-after": "2"}, 9),
+        ({"retry-after": "2, 9"}, 9),  # as of a header that is there twice
+        ({"retry-after": "9,2, soon"}, 9),
         ({"retry-after": "soon", "x-rate-limit-retry-after": "2"}, 2),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:05 GMT", "date": NOW}, 5),
         ({"retry-after": "Wed, 21 Oct 2015 07:27:00 GMT", "date": NOW}, 0),
