@@ -356,6 +356,20 @@ def test_what_is_asked_for_is_sent_and_not_logged(raw_server, reply, caplog, pii
     assert "Jane" not in caplog.text
 
 
+def test_a_cursor_that_repeats_a_credential_is_sent_and_not_shown(raw_server, reply):
+    def answer(handler):
+        if "page_token" in handler.path:
+            return reply(handler, b"{}", 400)
+        return reply(handler, json.dumps({"data": [{"id": "a"}], "next_token": TOKEN}).encode())
+
+    server = raw_server(answer)
+    client = tf.TrackstarClient(KEY, TOKEN, base_url=server.base_url, retries=0, cache=False)
+    with pytest.raises(tf.IncompleteFetchError) as caught:
+        tf.fetch_orders(client=client)
+    assert server.seen[1][0].endswith("page_token=" + quote(TOKEN, safe="~"))
+    assert not [text for text in shown(caught.value) if leaks(text)]
+
+
 @pytest.mark.parametrize("secret", ["a b", "a\tb", "a\nb", "a\rb", "a\0b", "pä", "\N{SNOWMAN}"])
 @pytest.mark.parametrize("name", ["api_key", "access_token"])
 def test_what_a_header_cannot_carry_is_refused_unseen(name, secret):
