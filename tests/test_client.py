@@ -177,6 +177,19 @@ def test_any_retry_after_is_read_or_left(header):
     assert found is None or found >= 0
 
 
+@pytest.mark.parametrize(
+    "date", ["Fri, 31 Dec 9999 23:59:59 -2359", "Mon, 01 Jan 0001 00:00:00 +2359"]
+)
+def test_a_server_that_tells_a_time_of_no_year_is_read_all_the_same(raw_server, date):
+    def answer(handler):
+        body = b'{"data": [{"id": "a"}], "next_token": null}'
+        head = f"HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: {len(body)}\r\n\r\n"
+        handler.wfile.write(head.encode() + body)
+
+    client = tf.TrackstarClient("key", "token", base_url=raw_server(answer).base_url, cache=False)
+    assert tf.fetch_orders_df(client=client)["id"].tolist() == ["a"]
+
+
 NOW = "Wed, 21 Oct 2015 07:28:00 GMT"  # far from this machine's
 
 
@@ -189,6 +202,8 @@ NOW = "Wed, 21 Oct 2015 07:28:00 GMT"  # far from this machine's
         ({"x-ratelimit-retry-after": "9"}, 9),
         ({"retry-after": "2", "x-rate-limit-retry-after": "9"}, 9),
         ({"retry-after": "9", "x-rate-limit-retry-after": "2"}, 9),
+        ({"retry-after": "2, 9"}, 9),  # as of a header that is there twice
+        ({"retry-after": "9,2, soon"}, 9),
         ({"retry-after": "soon", "x-rate-limit-retry-after": "2"}, 2),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:05 GMT", "date": NOW}, 5),
         ({"retry-after": "Wed, 21 Oct 2015 07:27:00 GMT", "date": NOW}, 0),

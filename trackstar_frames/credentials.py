@@ -20,7 +20,14 @@ __all__ = ["Credentials", "Masked", "pii_key"]
 
 _SHORTEST_KEY = 16  # characters; a shorter key can be found by trying
 _READINGS = 20  # of one text
-_CODE = re.compile(r"\\(?:u00|x)([0-9a-f]{2})", re.IGNORECASE)
+# As JSON, code and mails (quoted-printable) have it.
+_CODE = re.compile(
+    r"(?:\\(?:U0{6}|u00|x)|=)([0-9a-f]{2})|\\u\{0*([0-9a-f]{1,2})\}|\\([0-3][0-7]{2})",
+    re.IGNORECASE,
+)
+# Zeros before the number of a character in HTML, or more digits than one has: Python reads no
+# number of thousands.
+_LONG_NUMBER = re.compile(r"(&#x?)0+(?=[0-9a-f])|&#x?[1-9a-f][0-9a-f]{20,}", re.IGNORECASE)
 _SHORTEST_ENCODED = 8  # characters; fewer are found where they mean something else
 
 
@@ -83,7 +90,7 @@ def _readings(text: str) -> list[str]:
     """Undo what a text escapes, one way after the other, as far as it is worth the time."""
     readings = [text]
     for number in range(_READINGS):
-        for undo in (unescape, unquote, _uncoded):
+        for undo in (_from_html, unquote, _uncoded):
             plain = undo(readings[number])
             if plain not in readings:
                 readings.append(plain)
@@ -92,16 +99,31 @@ def _readings(text: str) -> list[str]:
     return readings
 
 
+def _from_html(text: str) -> str:
+    return unescape(_LONG_NUMBER.sub(r"\1", text))
+
+
 def _uncoded(text: str) -> str:
-    return _CODE.sub(lambda found: chr(int(found[1], 16)), text)
+    return _CODE.sub(
+        lambda found: chr(int(found[3], 8) if found[3] else int(found[1] or found[2], 16)), text
+    )
 
 
 def _spellings(secret: Masked) -> Masked:
     """Write a pattern that finds a secret in clear, escaped, in base64 and in hexadecimals.
 
-    It is masked as the secret is: `re` keeps it, and tracebacks may show it.
+    So it finds what is read where the secret itself looks escaped: ``a%2Fb+c`` as ``a/b c``. It is
+    masked as the secret is: `re` keeps it, and tracebacks may show it.
     """
-    return Masked("|".join((_escaped(secret), *map(_escaped, _encoded(secret)))))
+    words = [*_read(secret), *_encoded(secret)]
+    return Masked("|".join(_escaped(word) for word in sorted(words, key=len, reverse=True)))
+
+
+def _read(secret: Masked) -> set[Masked]:
+    """Read a secret as it is, and as a server may that takes it for escaped."""
+    spaced = Masked.of(secret.replace("+", " "))
+    read = {Masked.of(each) for text in (secret, spaced) for each in _readings(text)}
+    return read - {Masked()}
 
 
 def _encoded(secret: Masked) -> Iterator[Masked]:
@@ -137,8 +159,11 @@ def _spelt(char: str) -> str:
     return rf"(?:(?:{spellings})\s*+)++" if char[0] == "\\" else f"(?:{spellings})"
 
 
-#: Blanks and ends of lines, escaped or not.
-_GAP = r"(?:\s|\\+[nrt]|%(?:25)*(?:20|09|0a|0d))*"
+#: Blanks and ends of lines, escaped or not; what is not seen; tags, as ``<br>`` in HTML.
+_GAP = (
+    r"(?:[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2060\ufeff]|\\+[nrt]|=(?=[\r\n])"
+    r"|%(?:25)*(?:20|09|0a|0d)|</?[a-z]{1,8} ?/?>)*"
+)
 #: The names of characters in HTML.
 _ENTITIES: dict[str, list[str]] = {}
 for _name, _text in html5.items():

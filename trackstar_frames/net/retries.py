@@ -90,10 +90,19 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
     9.0
     """
     now = read_date(headers.get("date", ""))
-    waits = [retry_after(headers.get(name, ""), now) for name in _ASKED_BY]
+    waits = [_longest(headers.get(name, ""), now) for name in _ASKED_BY]
     if all(wait is None for wait in waits):
         waits = [_until_reset(headers.get(name, ""), now) for name in _RESET_BY]
     return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _longest(header: str, now: float | None) -> float | None:
+    """Read a header that an answer may have several times: it is then one, with commas."""
+    whole = retry_after(header, now)
+    parts = header.split(",") if whole is None else []
+    return max(
+        (wait for part in parts if (wait := retry_after(part, now)) is not None), default=whole
+    )
 
 
 def retry_after(header: str, now: float | None = None) -> float | None:
@@ -122,7 +131,8 @@ def read_date(header: str) -> float | None:
     """Read a date of HTTP, as Unix seconds; None if it is none."""
     try:
         moment = parsedate_to_datetime(header)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC).timestamp()  # raises where UTC has no such year
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 

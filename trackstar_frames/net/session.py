@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 import msgspec
 import requests
 
-from trackstar_frames.credentials import Credentials
+from trackstar_frames.credentials import Credentials, Masked
 from trackstar_frames.errors import (
     NetworkError,
     OfflineMissError,
@@ -233,6 +233,9 @@ class Session:
         if envelope.beside:  # it goes to `problems`, and may repeat what was sent
             scrubbed = {scrub(name): scrub(text) for name, text in envelope.beside.items()}
             envelope = msgspec.structs.replace(envelope, beside=scrubbed)
+        token = envelope.next_token
+        if isinstance(token, str) and scrub(token) != token:  # tracebacks show cursors
+            envelope = msgspec.structs.replace(envelope, next_token=Masked.of(token))
         return Answer(
             body=stored.body,
             envelope=envelope,

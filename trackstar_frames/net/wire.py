@@ -30,7 +30,8 @@ class Wires(requests.adapters.HTTPAdapter):
 
     Requests wait with the connection open: what is sent then is soon at the server, and the
     server's count of one second is the same as ours. urllib3 logs what it is told to ask for:
-    it is told the path alone, as filters may be personal data, and the query is added late.
+    it is told the path of the first request alone, and what to ask for is put in its place late.
+    Filters may be personal data, and so may a path that a server leads to.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ class Wires(requests.adapters.HTTPAdapter):
 
     def __init__(self, turn: Callable[[], object]) -> None:
         self._turn = turn
-        self._query = ""
+        self._target = self._told = ""
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -54,37 +55,37 @@ class Wires(requests.adapters.HTTPAdapter):
         return known or self._take_turns(super().proxy_manager_for(proxy, **options))
 
     def request_url(self, *args: Any, **options: Any) -> str:
-        """Tell the path of the request at hand, and keep its query until it is sent."""
-        path, mark, query = super().request_url(*args, **options).partition("?")
-        self._query = mark + query
-        return path
+        """Tell the path of the first request, and keep that of the one at hand until it is sent."""
+        self._target = super().request_url(*args, **options)
+        self._told = self._told or self._target.partition("?")[0]
+        return self._told
 
-    def _late_query(self) -> str:
-        """Wait for the turn of the request at hand, and give its query."""
+    def _late_target(self) -> str:
+        """Wait for the turn of the request at hand, and give its path and query."""
         self._turn()
-        return self._query
+        return self._target
 
     def _take_turns(self, pools: _Pools) -> _Pools:
         # Of its own kinds: those of a SOCKS proxy are others.
         pools.pool_classes_by_scheme = {
-            scheme: _in_turn(kind, self._late_query)
+            scheme: _in_turn(kind, self._late_target)
             for scheme, kind in pools.pool_classes_by_scheme.items()
         }
         return pools
 
 
 def _in_turn(
-    kind: type[urllib3.HTTPConnectionPool], late_query: Callable[[], str]
+    kind: type[urllib3.HTTPConnectionPool], late_target: Callable[[], str]
 ) -> type[urllib3.HTTPConnectionPool]:
     class Connection(kind.ConnectionCls):  # type: ignore[misc, name-defined]
         response_class = _InTime
         # Whoever sets it for all of http.client would have the credentials printed.
         debuglevel = 0
 
-        def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        def request(self, method: str, _: str, *args: Any, **options: Any) -> None:
             if self.is_closed:
                 self.connect()
-            super().request(method, url + late_query(), *args, **options)
+            super().request(method, late_target(), *args, **options)
 
     return type("Pool", (kind,), {"ConnectionCls": Connection})
 
