@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 import trackstar_frames as tf
+from trackstar_frames.credentials import Credentials
 from trackstar_frames.filters import encode
 from trackstar_frames.flatten import BATCH
 from trackstar_frames.tables.contradictions import contradictions, expected
@@ -313,3 +314,27 @@ def test_what_a_server_repeats_of_the_credentials_is_in_no_table_and_no_error(li
     ):
         tf.fetch_orders(client=client, pii="drop")
     assert "Jane" not in str(caught.value)
+
+
+def test_an_answer_that_repeats_a_credential_is_not_kept_on_disk(shops, tmp_path):
+    body = {"data": [ORDER], "next_token": None, "request": {"key": "a-key-of-20-letters-"}}
+    shop = shops.Shop([], before=lambda _: (200, body))
+    with (
+        shops.serve(shop) as url,
+        tf.TrackstarClient(
+            "a-key-of-20-letters-", "token-of-1", base_url=url, rate_limit=None, cache_dir=tmp_path
+        ) as client,
+    ):
+        for _ in range(2):
+            assert len(tf.fetch_orders(client=client).orders) == 1
+    assert len(shop.asked) == 2
+    kept = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert b"a-key-of" not in kept
+
+
+def test_a_long_text_of_a_server_is_cut_where_no_half_of_a_credential_shows():
+    credentials = Credentials("a-key-of-20-letters-", "token-of-1")
+    for before in range(19_960, 20_010):
+        text = credentials.scrub("." * before + "a-key-of-20-letters-" * 1000)
+        assert "key" not in text
+        assert len(text) < 20_010

@@ -28,6 +28,8 @@ _CODE = re.compile(
 # Zeros before the number of a character in HTML, or more digits than one has: Python reads no
 # number of thousands.
 _LONG_NUMBER = re.compile(r"(&#x?)0+(?=[0-9a-f])|&#x?[1-9a-f][0-9a-f]{20,}", re.IGNORECASE)
+_LONGEST, _CUT = 20_000, 2_000  # characters of a text that is searched, and of its end
+_LONG_ENOUGH = 12  # characters of a secret that is no part of a word
 _SHORTEST_ENCODED = 8  # characters; fewer are found where they mean something else
 
 
@@ -69,13 +71,23 @@ class Credentials:
         return cls(_secret("api_key", api_key), _secret("access_token", access_token))
 
     def scrub(self, text: str) -> str:
-        """Take the secrets out of a text that came from elsewhere, however it spells them."""
+        """Take the secrets out of a text that came from elsewhere, however it spells them.
+
+        The end of a long one is left out: what is looked for takes time, and nobody reads it.
+        """
+        if len(text) > _LONGEST:  # what was cut in two stands at the end
+            return self.scrub(text[:_LONGEST])[:-_CUT] + "..."
         for secret in sorted((self.access_token, self.api_key), key=len, reverse=True):
             spellings = _spellings(secret)
             text = re.sub(spellings, "***", text, flags=re.IGNORECASE)
             if any(re.search(spellings, each, re.IGNORECASE) for each in _readings(text)):
                 return "***"  # an escape is itself escaped: nothing of it is worth the risk
         return text
+
+    def are_in(self, body: bytes) -> bool:
+        """Tell whether a body repeats a secret as it was sent; a short one may be in any word."""
+        secrets = (self.access_token, self.api_key)
+        return any(len(each) >= _LONG_ENOUGH and each.encode() in body for each in secrets)
 
     def fingerprint(self, text: str) -> str:
         """Hash a text under both secrets: without them it is neither found nor made."""

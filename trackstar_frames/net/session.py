@@ -162,7 +162,8 @@ class Session:
         fetched = time.time()
         expires = fetched + self.settings.expire_after if chain is None else chain
         server_time = read_date(reply.headers.get("Date", ""))
-        if self._cache is not None and store:
+        # A server that repeats what was sent would put it on disk.
+        if self._cache is not None and store and not self._credentials.are_in(reply.body):
             self._cache.write(key, reply.body, fetched, expires, server_time)
         stored = Stored(key, reply.body, fetched, expires, server_time)
         return self._answer(stored, envelope, from_cache=False)
