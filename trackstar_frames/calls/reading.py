@@ -205,13 +205,17 @@ class Reading:
     @property
     def _left(self) -> int | None:
         """How many orders are still wanted; None is all."""
-        return None if self._question.limit is None else self._question.limit - self.orders
+        if self._question.limit is None:
+            return None
+        return self._question.limit - sum(page.orders for page in self._wanted())
 
     def _wanted(self) -> list[_Taken]:
         return [page for page in self._taken if not self._listing.comes_again(page.place)]
 
     def _frames(self, *, complete: bool) -> OrderFrames:
-        taken = sorted(self._taken, key=lambda page: page.place)
+        # Beside the first orders of one reading, those of another would be too many.
+        taken = self._taken if self._question.limit is None else self._wanted()
+        taken = sorted(taken, key=lambda page: page.place)
         batches, repeats = [], []
         for page in taken:
             batches += page.batches.result()
