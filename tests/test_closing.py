@@ -149,6 +149,28 @@ def test_what_is_on_disk_closes_no_page_that_is_asked_for_anew(shops, open_clien
     assert sorted(map(str, shop.asked[7:])) == sorted(map(str, shop.asked[4:6]))
 
 
+@pytest.mark.parametrize("bounds", [{}, BOUND])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_server_that_counts_is_believed_once_the_changes_are_there(
+    shops, open_client, bounds, lost
+):
+    shop = shops.Shop(days(shops, 60), "updated_date", descending=True, total=True)
+
+    def before(at):
+        shop.touch(at % 60)
+        if lost and at % 3 == 0:  # a server that counts what it never gives
+            return 200, {"data": [], "next_token": None, "total_count": 61}
+        return None
+
+    shop.before = before
+    with open_client(shop) as client:
+        if lost:
+            with pytest.raises(tf.IncompleteFetchError, match=r"counts 6. orders"):
+                tf.fetch_orders(client=client, page_size=10, **bounds)
+        else:
+            assert len(tf.fetch_orders(client=client, page_size=10, **bounds).orders) == 60
+
+
 # Any changes ---------------------------------------------------------------------------------
 
 CHANGES = st.lists(
@@ -240,6 +262,22 @@ def test_with_key_cursors_nothing_is_lost(shops, tmp_path_factory, **drawn):
 
 
 @given(**DRAWN)
+def test_a_server_that_counts_loses_nothing_either(shops, **drawn):
+    size, listing, bounds = (drawn.pop(name) for name in ("size", "listing", "bounds"))
+    changing = Changing(shops, keyset=True, **drawn, **listing | {"total": True})
+    with (
+        shops.serve(changing.shop) as url,
+        tf.TrackstarClient(
+            "key", "token", base_url=url, rate_limit=None, cache=False, retries=0
+        ) as client,
+    ):
+        frames = until_it_is_whole(
+            lambda: tf.fetch_orders(client=client, page_size=size, **bounds), tries=2
+        )
+    assert ids(frames) >= changing.throughout
+
+
+@given(**DRAWN)
 def test_exports_and_syncs_lose_nothing_either(shops, tmp_path_factory, **drawn):
     size, listing, bounds = (drawn.pop(name) for name in ("size", "listing", "bounds"))
     changing = Changing(shops, keyset=True, **drawn, **listing | {"total": False})
@@ -275,3 +313,12 @@ def test_with_positions_verified_nothing_is_lost_or_it_raises(shops, **drawn):
         else:
             assert ids(frames) >= changing.throughout
             assert frames.info["verified"]
+
+
+def test_clocks_that_are_ahead_of_the_stamps_lose_nothing(shops, open_client, monkeypatch):
+    real = time.time
+    shop = shops.Shop(days(shops, 40), "updated_date", descending=True)
+    shop.before = once(2, lambda: shop.touch(0, now=real()))
+    monkeypatch.setattr("time.time", lambda: real() + DAY)  # ours, and the header Date
+    with open_client(shop) as client:
+        assert len(tf.fetch_orders(client=client, page_size=10).orders) == 40

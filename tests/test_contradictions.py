@@ -145,6 +145,9 @@ PARTIAL = [
     {"unused_filters": ["status"]},
     {"ignored_params": {"status": "open"}},
     {"unknownFilters": "status"},
+    {"success": "false"},
+    {"complete": "no"},
+    {"has_more": "true"},
 ]
 WHOLE = [
     {"errors": []},
@@ -155,6 +158,11 @@ WHOLE = [
     {"has_more": False},
     {"unused_filters": []},
     {"previous_token": None},
+    {"error": "false"},
+    {"partial": "False"},
+    {"has_more": "false"},
+    {"total_count": "1"},
+    {"total_count": 1.0},
 ]
 
 
@@ -184,11 +192,21 @@ def test_what_else_stands_beside_the_orders_is_a_problem(listed, tmp_path):
         assert tf.export_orders(tmp_path, client=client).read().problems.equals(frames.problems)
 
 
-def test_a_total_that_does_not_come_is_asked_for_once_more_and_is_an_error_then(listed):
-    with listed({"data": [ORDER], "next_token": None, "total_count": 3}) as (shop, client):
+@pytest.mark.parametrize("total", [3, 3.0, "3"])
+def test_a_total_that_does_not_come_is_asked_for_once_more_and_is_an_error_then(listed, total):
+    with listed({"data": [ORDER], "next_token": None, "total_count": total}) as (shop, client):
         with pytest.raises(tf.IncompleteFetchError, match=r"counts 3 orders .* gave 1 of them"):
             tf.fetch_orders(client=client)
         assert len(shop.asked) == 2
+        with pytest.raises(tf.IncompleteFetchError, match=r"counts 3 orders .* gave 1 of them"):
+            tf.fetch_orders(client=client, limit=2)
+        assert len(tf.fetch_orders(client=client, limit=1).orders) == 1
+
+
+def test_a_total_that_is_no_count_is_a_problem(listed):
+    with listed({"data": [ORDER], "next_token": None, "total_count": "many"}) as (_, client):
+        frames = tf.fetch_orders(client=client)
+    assert frames.problems[["path", "value"]].to_numpy().tolist() == [["total_count", '"many"']]
 
 
 # Ends ------------------------------------------------------------------------------------------
@@ -284,6 +302,26 @@ def test_a_cursor_that_died_begins_anew_once(shops, tmp_path, caplog, status):
         assert len(shop.asked) == asked
 
 
+@pytest.mark.parametrize("status", [400, 404, 410, 422])
+@pytest.mark.parametrize(("dies", "options"), [(4, {"limit": 35}), (8, {"verify": True})])
+def test_a_cursor_that_dies_loses_and_adds_nothing(shops, tmp_path, status, dies, options):
+    made = [shops.order(number, shops.START + number * 9000) for number in range(50)]
+    shop = shops.Shop(made, keyset=False)
+    wanted = [each["id"] for each in made[: options.get("limit")]]
+    shop.before = lambda at: (status, {"error": "expired"}) if at == dies else None
+    with (
+        shops.serve(shop) as url,
+        tf.TrackstarClient(
+            "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None
+        ) as client,
+    ):
+        ask = {"client": client, "page_size": 10, **options}
+        frames = tf.fetch_orders(**ask)
+        assert frames.orders["id"].tolist() == wanted
+        shop.asked.clear()
+        assert tf.export_orders(tmp_path, **ask).read().orders.equals(frames.orders)
+
+
 def test_a_first_page_that_is_refused_is_no_cursor(shops):
     shop = shops.Shop([], before=lambda _: (422, {"error": "unknown filter"}))
     with (
@@ -338,3 +376,12 @@ def test_a_long_text_of_a_server_is_cut_where_no_half_of_a_credential_shows():
         text = credentials.scrub("." * before + "a-key-of-20-letters-" * 1000)
         assert "key" not in text
         assert len(text) < 20_010
+
+
+def test_pages_one_by_one_are_counted_through(listed):
+    with listed({"data": [ORDER], "next_token": None, "total_count": 3}) as (_, client):
+        pages = client.iter_pages()
+        assert len(next(pages).orders) == 1
+        with pytest.raises(tf.ResponseError, match="counts 3 orders"):
+            next(pages)
+        assert len(list(client.iter_pages("a token"))) == 1

@@ -191,6 +191,19 @@ def test_the_same_orders_under_ever_new_tokens_have_no_end(ask, reference, filte
     assert filters or len(sandbox.requests) == 5
 
 
+def test_empty_pages_between_the_same_orders_make_no_end(shops):
+    orders = [shops.order(number, shops.START) for number in range(3)]
+    shop = shops.Shop([])
+    shop.before = lambda at: (200, {"data": orders if at % 2 else [], "next_token": f"t{at}"})
+    with (
+        shops.serve(shop) as url,
+        tf.TrackstarClient("key", "token", base_url=url, cache=False, rate_limit=None) as client,
+        pytest.raises(tf.IncompleteFetchError, match="3 pages in a row"),
+    ):
+        tf.fetch_orders(client=client)
+    assert len(shop.asked) == 9  # the first page of all is asked for by itself
+
+
 @pytest.mark.slow
 def test_empty_pages_may_come_but_not_for_ever(ask):
     _, client = ask(Fault("empty_page", times=30))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self, Unpack
 
 from trackstar_frames.credentials import Credentials, Masked
-from trackstar_frames.errors import CredentialsError, FilterError
+from trackstar_frames.errors import CredentialsError, FilterError, ResponseError
 from trackstar_frames.filters import encode
 from trackstar_frames.listing.pages import MAX_PAGE, Page, walk
 from trackstar_frames.markup import card, megabytes, table
@@ -190,13 +190,17 @@ class TrackstarClient:
         return (
             page
             for query in queries
-            for page in walk(
-                self.session,
-                query,
-                page_size=page_size,
-                page_token=page_token,
-                since=math.inf if refresh else 0.0,
-                offline=offline,
+            for page in _counted_through(
+                walk(
+                    self.session,
+                    query,
+                    page_size=page_size,
+                    page_token=page_token,
+                    before=0 if page_token is None else None,
+                    since=math.inf if refresh else 0.0,
+                    offline=offline,
+                ),
+                is_whole=page_token is None,
             )
         )
 
@@ -234,6 +238,22 @@ class TrackstarClient:
 
     def _repr_html_(self) -> str:
         return card("TrackstarClient", table(("option", "value"), _told(self.settings)))
+
+
+def _counted_through(pages: Iterator[Page], *, is_whole: bool) -> Iterator[Page]:
+    """Raise at the end of a listing of which the server counts more orders than it gave."""
+    given, total = 0, None
+    for page in pages:
+        given += len(page.raw_orders)
+        if page.total_count is not None:
+            total = min(page.total_count, page.total_count if total is None else total)
+        yield page
+    if is_whole and total is not None and total > given:
+        raise ResponseError(
+            f"the server counts {total:,} orders in the listing (its total_count), and gave "
+            f"{given:,} of them",
+            retryable=True,
+        )
 
 
 def _told(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -140,7 +140,7 @@ def export(job: Job[T], *, begins: Mapping[str, Any] | None = None) -> T:
         What the snapshot tells of the sync that it begins, but for its counts.
     """
     with spilling(job, "export") as (reading, spill):
-        info = reading.info(duplicates=spill.settle(reading.ranks(), reading.repeats()))
+        info = reading.info(duplicates=reading.settle())
         if begins is not None:
             counts = {"new": spill.orders, "changed": 0, "unchanged": 0, "gone": 0}
             info["sync"] = {**begins, "full_at": info["began"], **counts}

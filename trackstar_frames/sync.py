@@ -280,7 +280,7 @@ def _go_on(
     ]
     changes = replace(job.question, queries=queries or job.question.queries)
     with spilling(replace(job, question=changes), f"sync of {base.name}") as (reading, spill):
-        info = reading.info(duplicates=spill.settle(reading.ranks(), reading.repeats()))
+        info = reading.info(duplicates=reading.settle())
         told = _told(since, pace, base, full)
         told["full_at"] = info["began"] if full else base.full_at and base.full_at.isoformat()
         removes = full is not None and pace.full_every is not None

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from trackstar_frames.calls.progress import Progress, Share, progress
 from trackstar_frames.calls.question import Question
@@ -179,7 +180,10 @@ class Reading:
         self._listing.read(reader, bar.expect)
         for page in self._taken:
             page.batches.result()  # until all are flattened, it is not known which stamps they have
-        if not self._listing.close(reader, self._seen.ways()) and not question.verify:
+        if (
+            not self._listing.close(reader, self._seen.ways(), self._seen.latest)
+            and not question.verify
+        ):
             warn(
                 "the server cannot be asked for what has changed (it takes neither "
                 "trackstar_updated_date nor updated_date as a filter), so an order that changed "
@@ -200,7 +204,8 @@ class Reading:
     def _keep(self, batch: Batch, number: int) -> Any:
         """Keep a batch of the page of this number; on a thread that flattens."""
         contrary = contradictions(self._question.expected, batch["orders"])
-        self._seen.count(batch["orders"], contrary)
+        page = self._taken[number]
+        self._seen.count(batch["orders"], contrary, page.server_time or page.fetched_at)
         if more := [each for each in (contrary, self._seen.beside(number)) if len(each)]:
             problems = pa.concat_tables([batch["problems"], *more]).sort_by(BATCH)
             batch = {**batch, "problems": problems}
@@ -209,13 +214,17 @@ class Reading:
     @property
     def _left(self) -> int | None:
         """How many orders are still wanted; None is all."""
-        return None if self._question.limit is None else self._question.limit - self.orders
+        if self._question.limit is None:
+            return None
+        return self._question.limit - sum(page.orders for page in self._wanted())
 
     def _wanted(self) -> list[_Taken]:
         return [page for page in self._taken if not self._listing.comes_again(page.place)]
 
     def _frames(self, *, complete: bool) -> OrderFrames:
-        taken = sorted(self._taken, key=lambda page: page.place)
+        # Beside the first orders of one reading, those of another would be too many.
+        taken = self._taken if self._question.limit is None else self._wanted()
+        taken = sorted(taken, key=lambda page: page.place)
         batches, repeats = [], []
         for page in taken:
             batches += page.batches.result()
@@ -275,6 +284,8 @@ class _Seen:
     def __init__(self) -> None:
         #: Some of the orders that do not match the filters.
         self.contrary: set[str] = set()
+        #: The latest of each stamp that is not later than its page.
+        self.latest: dict[str, datetime] = {}
         self._stamped = dict.fromkeys(_STAMPS, 0)
         self._members: set[str] = set()
         self._beside: dict[int, dict[str, str]] = {}
@@ -297,13 +308,19 @@ class _Seen:
         ]
         return pa.Table.from_pylist(rows, schema=batch_schema("problems"))
 
-    def count(self, orders: pa.Table, contrary: pa.Table) -> None:
+    def count(self, orders: pa.Table, contrary: pa.Table, given: datetime) -> None:
         """Count the orders of a batch that have each stamp, and note those that do not match."""
+        latest = {
+            stamp: pc.max(orders[stamp].filter(pc.less_equal(orders[stamp], given))).as_py()
+            for stamp in _STAMPS
+        }
         with self._lock:
             if len(self.contrary) < _MANY:
                 self.contrary.update(contrary["order_id"].to_pylist())
-            for stamp in _STAMPS:
+            for stamp, moment in latest.items():
                 self._stamped[stamp] += len(orders) - orders[stamp].null_count
+                if moment is not None:
+                    self.latest[stamp] = max(moment, self.latest.get(stamp, moment))
 
     def ways(self) -> list[tuple[str, ...]]:
         """List by which stamps to ask for what changes, the best way first.

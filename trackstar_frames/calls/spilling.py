@@ -19,7 +19,7 @@ from trackstar_frames.flatten import Batch
 from trackstar_frames.plain import counted
 from trackstar_frames.snapshots import Place, T
 
-__all__ = ["Again", "Job", "spilling"]
+__all__ = ["Again", "Job", "Spilled", "spilling"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Job(Generic[T]):
 
 
 @contextmanager
-def spilling(job: Job[Any], work: str) -> Iterator[tuple[Reading, Spill]]:
+def spilling(job: Job[Any], work: str) -> Iterator[tuple[Spilled, Spill]]:
     """Read what a question asks to a hidden folder under its root, which is gone afterwards.
 
     What the client's cache has of the same work, if that broke or was killed, is not asked
@@ -68,7 +68,7 @@ def spilling(job: Job[Any], work: str) -> Iterator[tuple[Reading, Spill]]:
     since = 0.0 if question.offline else session.began(name, anew=question.refresh)
     with disk_faults(f"cannot write under {root}"), aside(root / work) as folder:
         spill = Spill(folder)
-        reading = _Spilled(question, since, spill)
+        reading = Spilled(question, since, spill)
         error = reading.read(job.client)
         if error is not None:
             if question.hides:
@@ -89,12 +89,17 @@ def spilling(job: Job[Any], work: str) -> Iterator[tuple[Reading, Spill]]:
         session.ended(name)
 
 
-class _Spilled(Reading):
+class Spilled(Reading):
     """A fetch that keeps its orders on disk."""
 
     def __init__(self, question: Question, since: float, spill: Spill) -> None:
         super().__init__(question, since=since)
         self._spill = spill
+
+    def settle(self) -> int:
+        """Choose which orders to keep, and tell how many were dropped as duplicates."""
+        is_limited = self._question.limit is not None
+        return self._spill.settle(self.ranks(), self.repeats(), leaves_out=is_limited)
 
     def _keep(self, batch: Batch, number: int) -> None:
         self._spill.add(super()._keep(batch, number), number)

@@ -60,7 +60,9 @@ class Spill:
             full, self._held = self._held, []
         self._write(full)
 
-    def settle(self, ranks: Sequence[int], repeats: Sequence[bool]) -> int:
+    def settle(
+        self, ranks: Sequence[int], repeats: Sequence[bool], *, leaves_out: bool = False
+    ) -> int:
         """Choose which orders to keep, once all are there.
 
         Of an order that is there more than once, the newest `updated_date` is kept; of equals,
@@ -73,6 +75,8 @@ class Spill:
         repeats
             Tells of each page whether its orders are expected on others, too: those are no
             duplicates, and its rows of no order are kept only if no other page has them.
+        leaves_out
+            Whether the orders of those pages are left out, as only so many are wanted.
 
         Returns
         -------
@@ -86,8 +90,8 @@ class Spill:
         self._arrivals.ranks, self._arrivals.repeats = ranks, repeats
         hashes = []
         for run in self._runs:
-            met = run.columns("id", "created_date")
-            run.kept = np.ones(len(met), bool)
+            met = run.columns("id", "created_date", MET)
+            run.kept = ~np.array(self._arrivals.repeats_of(met), bool) | (not leaves_out)
             run.created = microseconds(met["created_date"], LAST)
             hashes.append(pd.util.hash_array(met["id"].to_numpy()))
         return self._drop_duplicates(hashes)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from itertools import islice
@@ -24,7 +24,7 @@ import msgspec
 
 from trackstar_frames.errors import ApiError, OfflineMissError, ResponseError, TrackstarError
 from trackstar_frames.listing.crew import Crew
-from trackstar_frames.listing.pages import Page
+from trackstar_frames.listing.pages import Page, order_id
 from trackstar_frames.listing.windows import Sample, Window
 from trackstar_frames.plain import counted
 
@@ -118,7 +118,8 @@ class Listing:
     page_size
         Orders of one page.
     is_whole
-        Whether all orders are wanted. Else nothing is made sure of beyond the last one.
+        Whether all orders are wanted. Else nothing is made sure of beyond the last one, and of
+        a chain that is read again, only the last reading counts.
     verifies
         Whether chains of several pages are read until two readings agree.
 
@@ -161,6 +162,9 @@ class Listing:
         self._divided: set[tuple[int, ...]] = set()
         self._again: set[Place] = set()
         self._changes: dict[tuple[int, str], _Chain] = {}
+        # Roots of which the server counts more orders than two readings have given.
+        self._doubtful: set[int] = set()
+        self._latest: Mapping[str, datetime] = {}
         self._is_enough = False
         self._has_asked = False
         self.restarts = 0
@@ -187,14 +191,16 @@ class Listing:
         if all(part.is_known for part in parts):
             tell(sum(part.left(self._page_size) for part in parts))
         do(partial(self._follow, reader), parts)
-        if self._is_whole:
+        if not self._is_enough:
             do(partial(self._make_sure, reader), parts)
+        if self._is_whole:
             do(partial(self._recount, reader), [root for root in self._roots if root.children])
 
     def close(
         self,
         reader: Reader,
         ways: Sequence[Sequence[str]],
+        latest: Mapping[str, datetime] = MappingProxyType({}),
     ) -> bool:
         """Read what has changed since the first page, so that no order that moved is missing.
 
@@ -204,17 +210,40 @@ class Listing:
             Reads and takes pages.
         ways
             By which stamps, the best way first: a server may not know one of them.
+        latest
+            The latest of each stamp that came: where the clocks are ahead of what sets the
+            stamps, it is asked for what has changed since then.
 
         Returns
         -------
         bool
             Whether it could be asked for; False if the server knows no such filter.
+
+        Raises
+        ------
+        ResponseError
+            If the server counts more orders than have come, with those that changed.
         """
         each = len(self._roots) // len(self._asked)
         may_have_lost = [n for n, root in enumerate(self._roots) if self._may_have_lost(root)]
         numbers = sorted({number // each for number in may_have_lost})
-        if not numbers:
-            return True
+        counts = {n: self._first_page_again(n) for n in sorted(self._doubtful)}
+        reader.crew.do(partial(self._begin, reader), counts.values())
+        self._latest = latest
+        is_closed = not numbers or self._read_all_changes(reader, numbers, ways)
+        changes = list(self._changes.items())
+        for n, count in counts.items():
+            found = [*self._roots[n].leaves, count]
+            found += [chain for (number, _), chain in changes if number == n // each]
+            given = len(set().union(*(chain.all_ids() for chain in found)))
+            if count.total is None or count.lacks(given):
+                raise _too_few(count, given)
+        return is_closed
+
+    def _read_all_changes(
+        self, reader: Reader, numbers: Sequence[int], ways: Sequence[Sequence[str]]
+    ) -> bool:
+        """Read the changes by the first way that the server knows; tell if there is one."""
         missed = None
         for stamps in ways:
             changes = [self._since(number, stamp) for number in numbers for stamp in stamps]
@@ -226,6 +255,13 @@ class Listing:
         if missed is not None:
             raise missed
         return not ways
+
+    def _first_page_again(self, number: int) -> _Chain:
+        """Give a chain whose first page tells how many orders a listing has now."""
+        places = len(self._roots) * (1 + len(_MARGIN))
+        chain = _Chain((places + number,), self._roots[number].window, keeps_ids=True)
+        chain.is_anew = self._has_asked
+        return chain
 
     def comes_again(self, place: Place) -> bool:
         """Tell whether a page is beside the one reading of every part.
@@ -266,7 +302,7 @@ class Listing:
         """Read a chain once more from its first page, past the disk; it is this that counts."""
         self._again |= {(chain.path, number) for number in range(chain.start, chain.pages)}
         chain.start_over()
-        self._go_on(reader, chain, None)
+        self._follow(reader, chain)
 
     def _compare(self, reader: Reader, chain: _Chain) -> None:
         """Read a chain again until two readings in a row agree, page by page.
@@ -283,7 +319,7 @@ class Listing:
         for _ in range(_READINGS - 1):
             chain.start_over()
             first = chain.pages
-            self._go_on(reader, chain, None)
+            self._follow(reader, chain)
             self._again |= {(chain.path, number) for number in range(first, chain.pages)}
             if chain.agrees:
                 return
@@ -322,32 +358,51 @@ class Listing:
     def _make_sure(self, reader: Reader, chain: _Chain) -> None:
         """Read a chain again until it is sure, as far as it should be, that it is whole.
 
+        Orders that moved twice while it was read may be among the changes: then `close` decides.
+
         Raises
         ------
         ResponseError
             If that does not come.
         """
         if chain.lacks(chain.orders):
+            chain.keeps_ids = True
             self._read_again(reader, chain)
             if chain.lacks(chain.orders):
-                raise _too_few(chain, chain.orders)
+                self._doubt(chain, chain.orders)
         if self._verifies and not chain.is_one_page:
             self._compare(reader, chain)
 
     def _recount(self, reader: Reader, root: _Chain) -> None:
         """Make sure that the parts of a listing have as many orders as the server counts in it.
 
+        If it still counts more when it is asked again (some may have gone meanwhile), `close`
+        decides: it counts the ids of one more reading of each part, and of what has changed.
+
         Raises
         ------
         ResponseError
-            If it still counts more when it is asked again: some may have gone meanwhile.
+            If there is nothing that could have moved.
         """
         given = sum(leaf.orders for leaf in root.leaves)
         if root.lacks(given):
             root.start_over()
             self._go_on(reader, root, pages=1)
             if root.lacks(given):
-                raise _too_few(root, given)
+                self._doubt(root, given)
+        if root.path[0] in self._doubtful:
+            for leaf in root.leaves:
+                if not leaf.keeps_ids:
+                    leaf.keeps_ids = True
+                    self._read_again(reader, leaf)
+
+    def _doubt(self, chain: _Chain, given: int) -> None:
+        """Note that orders are missing which may have moved; raise where none can have."""
+        root = self._roots[chain.path[0]]
+        if not self._may_have_lost(root):
+            raise _too_few(chain, given)
+        self._doubtful.add(chain.path[0])
+        self._changes.clear()  # if it is resumed, those of before this reading are not enough
 
     def _may_have_lost(self, root: _Chain) -> bool:
         """Tell whether an order may have moved past the reading of a listing."""
@@ -372,7 +427,7 @@ class Listing:
         """
         chains = [chain for root in self._roots for chain in (root, *root.leaves)]
         oldest = min((chain.oldest for chain in chains if chain.oldest), default=datetime.now(UTC))
-        return oldest - _MARGIN[stamp]
+        return min(oldest, self._latest.get(stamp, oldest)) - _MARGIN[stamp]
 
     def _read_changes(self, reader: Reader, chain: _Chain) -> None:
         """Read changes in windows of one page each: an order that changes again cannot escape.
@@ -457,6 +512,8 @@ class _Chain:
         part is one page.
     keeps_digests
         Whether its readings will be compared.
+    keeps_ids
+        Whether the ids of its orders are kept, to count them with those of others.
     """
 
     def __init__(
@@ -467,6 +524,7 @@ class _Chain:
         *,
         changed: tuple[str, datetime] | None = None,
         keeps_digests: bool = False,
+        keeps_ids: bool = False,
     ) -> None:
         self.path = path
         self.window = window
@@ -493,6 +551,8 @@ class _Chain:
         self.first = 0
         self._changed = changed
         self._sample: Sample | None = None
+        self.keeps_ids = keeps_ids or changed is not None
+        self._ids: set[int] = set()
         self._keeps_digests = keeps_digests or changed is not None
         self._digests: list[bytes] = []
         self._earlier: list[bytes] = []
@@ -528,6 +588,10 @@ class _Chain:
         """Whether its size is more than a least one: a page from all over tells no more."""
         return self.has_ended or (self._sample is not None and self._sample.is_sorted)
 
+    def all_ids(self) -> set[int]:
+        """Give the hashes of the ids of its orders, and of the chains that it was divided into."""
+        return self._ids.union(*(child.all_ids() for child in self.children))
+
     def left(self, page_size: int) -> int:
         """Tell about how many pages it still has."""
         return 0 if self.has_ended else max(1, ceil(self.size / page_size) - self.pages)
@@ -556,6 +620,8 @@ class _Chain:
         if page.total_count is not None:
             known = page.total_count if self.total is None else self.total
             self.total = min(known, page.total_count)
+        if self.keeps_ids:
+            self._ids.update(hash(order_id(order)) for order in page.raw_orders)
         if self._keeps_digests:
             self._digests.append(_digest(page))
 

@@ -15,7 +15,7 @@ from trackstar_frames.errors import ResponseError
 from trackstar_frames.net.envelope import Envelope
 from trackstar_frames.net.session import Answer, Session, Watch
 
-__all__ = ["MAX_PAGE", "PATH", "Page", "walk"]
+__all__ = ["MAX_PAGE", "PATH", "Page", "order_id", "walk"]
 
 PATH = "/wms/orders"
 
@@ -241,7 +241,8 @@ class _Repeats:
     """Know a listing that goes round in a circle, or on for ever, under ever new tokens.
 
     A page is known by the orders at its ends. One may come again where data change between
-    the pages of a listing; several in a row do not. Pages may be empty, but not for ever.
+    the pages of a listing; several in a row do not, whatever empty ones are between them. Pages
+    may be empty, but not for ever.
     """
 
     def __init__(self) -> None:
@@ -256,8 +257,11 @@ class _Repeats:
             raise _endless(f"more than {_DESERT} empty pages in a row")
 
     def add(self, orders: list[msgspec.Raw]) -> None:
+        if not orders:
+            self._empty += 1
+            return
         self._again = self._again + 1 if self._is_known(orders) else 0
-        self._empty = 0 if orders else self._empty + 1
+        self._empty = 0
         self._seen |= _ends(orders)
 
     def _is_known(self, orders: list[msgspec.Raw]) -> bool:
@@ -274,10 +278,11 @@ _IDENTIFIED = msgspec.json.Decoder(_Identified)
 
 
 def _ends(orders: list[msgspec.Raw]) -> set[tuple[bytes, bytes]]:
-    return {(_id(orders[0]), _id(orders[-1]))} if orders else set()
+    return {(order_id(orders[0]), order_id(orders[-1]))} if orders else set()
 
 
-def _id(order: msgspec.Raw) -> bytes:
+def order_id(order: msgspec.Raw) -> bytes:
+    """Give the JSON text of an order's id; of one without an id, its own."""
     return bytes(_IDENTIFIED.decode(order).id or order)
 
 

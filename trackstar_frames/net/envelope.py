@@ -159,13 +159,20 @@ def _with_members(read: _Body, frame: bytes, scrub: Callable[[str], str] | None)
             "the answer says that more orders follow, and gives no next_token", retryable=True
         )
     _refuse_partial(beside, scrub)
-    total_count = _count(beside.pop("total_count", ""))
+    total_count = _count(beside.get("total_count", ""))
+    if total_count is not None:
+        del beside["total_count"]
     unknown = {name: value for name, value in beside.items() if not _is_known(name)}
     return Envelope(read.data, read.next_token, total_count, has_more, unknown)
 
 
 _EMPTY = (b"null", b'""', b"[]", b"{}")
-_FALSE = ("false", "0")
+_FALSE = ("false", "0", "no")
+
+
+def _is_false(value: str) -> bool:
+    """Tell whether a JSON text says no; some systems write all values as texts."""
+    return value.strip('"').lower() in _FALSE
 
 
 def _plain_name(name: str) -> str:
@@ -181,12 +188,14 @@ def _is_known(name: str) -> bool:
 
 
 def _count(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None
+    """Read a count, also one that is a text or has a fraction of nothing."""
+    whole = re.fullmatch(r"([0-9]{1,15})(\.0+)?", text.strip('"'))
+    return int(whole[1]) if whole else None
 
 
 def _has_more(beside: dict[str, str]) -> bool | None:
     told = [value for name, value in beside.items() if _plain_name(name) in _HAS_MORE]
-    return any(value not in _FALSE for value in told) if told else None
+    return not all(map(_is_false, told)) if told else None
 
 
 def _refuse_partial(beside: dict[str, str], scrub: Callable[[str], str] | None) -> None:
@@ -199,7 +208,7 @@ def _refuse_partial(beside: dict[str, str], scrub: Callable[[str], str] | None) 
     """
     for name, value in beside.items():
         given = f"`{name}`" + (f" is {scrub(value)[:_QUOTED]}" if scrub else "")
-        plain_name, is_false = _plain_name(name), value in _FALSE
+        plain_name, is_false = _plain_name(name), _is_false(value)
         if plain_name in (_WHOLE if is_false else _FAILED):
             raise ResponseError(f"the answer says that it is not whole: {given}", retryable=True)
         if _PASSED_OVER.fullmatch(plain_name) and not is_false:
