@@ -157,6 +157,6 @@ def test_without_an_extra_the_shell_names_it_on_one_line(bare, command, extra):
 
 def test_with_the_extra_the_demo_shows_all(for_demo):
     said = for_demo("trackstar-frames", "demo").stdout
-    assert "fetched 5,000 orders with 5 requests; the same call again took 0, from disk" in said
+    assert "fetched 5,000 orders with 7 requests; the same call again took 0, from disk" in said
     drawn = {path.name for path in (for_demo.folder / "trackstar-demo").glob("*.png")}
     assert drawn == {"status_mix.png", "ship_date_compliance.png"}

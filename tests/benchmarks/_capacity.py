@@ -10,6 +10,7 @@ import trackstar_frames as tf
 from trackstar_frames.disk.parquet import PART
 
 _YEAR = 8760  # hours
+_OTHER_STAMPS = 2  # a sync asks by three, and most changes come by the first
 _MONTHS = 12  # in a year
 
 #: What may be used up first; of equals, the first of these is named.
@@ -63,7 +64,7 @@ def hourly_sync(connection: Connection, figures: Figures) -> Work:
     rewriting = figures.sync_cpu_seconds + rewritten * figures.rewrite_cpu_seconds
     return Work(
         "hourly sync",
-        requests=figures.requests(asked),
+        requests=figures.requests(asked) + _OTHER_STAMPS,
         wait_seconds=figures.wait_seconds(asked),
         cpu_seconds=rewriting + asked * figures.export_cpu_seconds,
         received_bytes=asked * figures.json_bytes,

@@ -49,7 +49,7 @@ _TELLING = 0.02  # a share of a page that is no chance
 _DEAD = (400, 404, 410, 422)
 
 #: The answers to a filter that the server does not know; None is that of the disk.
-_REFUSED = (400, 404, 422, 501, None)
+_REFUSED = (400, 422, None)
 
 #: Readings of one chain of which two in a row must agree.
 _READINGS = 5
