@@ -222,14 +222,14 @@ def busiest():
 
 
 _BOUND = re.compile(r"(updated_date%5Bgte?%5D=)([^&]+)")
-_LATELY = 3 * 3600  # seconds
+_LATELY = 5 * 86_400  # seconds
 
 
 @pytest.fixture(scope="session")
 def undated():
     """Give the path of a request, with ``lately`` for the moment since which it asks for changes.
 
-    So do those that close a listing, and ask for what has changed in the last hours, by a lower
+    So do those that close a listing, and ask for what has changed in the last days, by a lower
     bound on a stamp. No test asks for that itself.
     """
 

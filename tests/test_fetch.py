@@ -178,10 +178,10 @@ def test_of_duplicates_the_newest_is_kept_with_its_children(ask, reference, stam
 
 
 def test_of_equals_the_later_is_kept(ask, reference):
-    sandbox, client = ask(Fault("duplicate", nth=2, change={"raw_status": "later"}))
+    sandbox, client = ask(Fault("duplicate", nth=3, change={"raw_status": "later"}))
     frames = tf.fetch_orders(client=client, page_size=7)
     expected = sandbox.orders
-    expected[6]["raw_status"] = "later"
+    expected[13]["raw_status"] = "later"
     reference.assert_frames_hold(frames, expected)
 
 

@@ -138,8 +138,8 @@ def test_of_an_order_met_twice_the_newest_is_kept_with_its_children(versions, ke
 def test_problems_of_a_dropped_duplicate_go_with_it():
     old = version("A", "2026-01-01", total_price="old")
     new = version("A", "2026-01-02", total_price="new")
-    frames = OrderFrames.from_json([old, {"status": "no id"}, new])
-    assert frames.problems["value"].tolist() == ['"new"', '{"status": "no id"}']
+    frames = OrderFrames.from_json([old, {"order_number": "no id"}, new])
+    assert frames.problems["value"].tolist() == ['"new"', '{"order_number": "no id"}']
 
 
 def test_nothing_at_all_has_all_tables_with_all_columns():

@@ -190,7 +190,9 @@ def test_types_that_pandas_reads_from_files_do(kind, some_orders):
 
 
 def test_orders_without_an_id_are_told_of():
-    report = tf.data_quality(OrderFrames.from_json([{"status": "open"}, {"id": "a"}]), as_of=NOON)
+    report = tf.data_quality(
+        OrderFrames.from_json([{"order_number": "#1"}, {"id": "a"}]), as_of=NOON
+    )
     assert report.attrs["trackstar"]["data_quality"]["orders_without_id"] == 1
     assert report.loc["value_not_kept", "n"] == 0
 
