@@ -3,9 +3,9 @@
 import json
 import os
 import re
-from functools import partial
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import msgspec
 import pyarrow.parquet as pq
