@@ -202,11 +202,14 @@ def _alive(folder: Path, wait: float | None = None) -> Iterator[bool]:
 
 @cache
 def _natively() -> dict[str, Any]:
-    """Have no lock be made of a mere file where there are none: it outlives its holder."""
+    """Have no lock be made of a mere file where there are none: it outlives its holder.
+
+    Older versions of filelock know no such lock, and open its file to others unless told.
+    """
     import filelock  # noqa: PLC0415  (as above)
 
     known = inspect.signature(filelock.BaseFileLock.__init__).parameters
-    return {"fallback_to_soft": False} if "fallback_to_soft" in known else {}
+    return {"fallback_to_soft": False} if "fallback_to_soft" in known else {"mode": 0o600}
 
 
 def _hidden(target: Path, kind: str) -> Path:
