@@ -123,11 +123,6 @@ class Listing:
     verifies
         Whether chains of several pages are read until two readings agree.
 
-    Attributes
-    ----------
-    restarts : int
-        How many chains were begun anew, as the server did not know their cursor any more.
-
     Notes
     -----
     The first page of all sets the age of all, see `Session.get`. Then, level by level, the
@@ -167,7 +162,6 @@ class Listing:
         self._latest: Mapping[str, datetime] = {}
         self._is_enough = False
         self._has_asked = False
-        self.restarts = 0
 
     def read(
         self,
@@ -295,7 +289,6 @@ class Listing:
                 error,
             )
             chain.has_begun_anew = True
-            self.restarts += 1
             self._read_again(reader, chain)
 
     def _read_again(self, reader: Reader, chain: _Chain) -> None:
@@ -413,8 +406,9 @@ class Listing:
         """Give the chain of what has changed in a listing since the first page of all."""
         if (number, stamp) not in self._changes:
             place = len(self._roots) * (1 + list(_MARGIN).index(stamp)) + number
-            params = _narrowed(self._asked[number], stamp, self._began(stamp))
-            chain = _Chain((place,), Window.of(params), changed=(stamp, self._began(stamp)))
+            since = self._began(stamp)
+            params = _narrowed(self._asked[number], stamp, since)
+            chain = _Chain((place,), Window.of(params), changed=(stamp, since))
             # What is on disk is older than a page that the server gave just now.
             chain.is_anew = self._has_asked
             self._changes[number, stamp] = chain
