@@ -1,7 +1,9 @@
 """What changes while a listing is read: nothing that was there all the time is missing."""
 
+import itertools
 import sqlite3
 import time
+import warnings
 from contextlib import closing, contextmanager
 
 import pytest
@@ -171,6 +173,25 @@ def test_a_server_that_counts_is_believed_once_the_changes_are_there(
             assert len(tf.fetch_orders(client=client, page_size=10, **bounds).orders) == 60
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_is_new_in_a_window_that_was_read_is_not_missing(shops, open_client, is_known):
+    unknown = [] if is_known else shops.STAMPS
+    shop = shops.Shop(days(shops, 13), total=True, unknown=unknown)
+
+    def before(at):
+        if at == 2:
+            del shop.orders[0]
+        if at > 2 and len(shop.orders) == 12 and "created_date[lt]" not in shop.asked[-2]:
+            shop.orders.append(shops.order(99, int(time.time())))
+
+    shop.before = before
+    with open_client(shop) as client, warnings.catch_warnings():
+        warnings.simplefilter("error" if is_known else "ignore")
+        found = ids(tf.fetch_orders(client=client, page_size=12, workers=1, **BOUND))
+    assert len(shop.orders) == 13
+    assert found == {"o00000", *(each["id"] for each in shop.orders)}
+
+
 # Any changes ---------------------------------------------------------------------------------
 
 CHANGES = st.lists(
@@ -199,6 +220,7 @@ class Changing:
         self.shop.before = self.change
         self._shops, self._changes, self._stamps = shops, changes, stamps
         self._fails = set(fails)
+        self._numbers = itertools.count(10_000)
 
     def change(self, at):
         for number, what, place in self._changes:
@@ -211,8 +233,8 @@ class Changing:
 
     def new(self, place):
         now = int(time.time())
-        number = 10_000 + len(self.shop.orders) + len(self.shop.asked)
-        self.shop.orders.insert(place, self._shops.order(number, now, self._stamps))
+        new = self._shops.order(next(self._numbers), now, self._stamps)
+        self.shop.orders.insert(place, new)
 
     def gone(self, place):
         self.throughout.discard(self.shop.orders.pop(place)["id"])

@@ -219,8 +219,8 @@ class Listing:
             If the server counts more orders than have come, with those that changed.
         """
         each = len(self._roots) // len(self._asked)
-        may_have_lost = [n for n, root in enumerate(self._roots) if self._may_have_lost(root)]
-        numbers = sorted({number // each for number in may_have_lost})
+        may_have_lost = {n for n, root in enumerate(self._roots) if self._may_have_lost(root)}
+        numbers = sorted({number // each for number in may_have_lost | self._doubtful})
         counts = {n: self._first_page_again(n) for n in sorted(self._doubtful)}
         reader.crew.do(partial(self._begin, reader), counts.values())
         self._latest = latest
@@ -231,6 +231,9 @@ class Listing:
             found += [chain for (number, _), chain in changes if number == n // each]
             given = len(set().union(*(chain.all_ids() for chain in found)))
             if count.total is None or count.lacks(given):
+                for leaf in self._roots[n].leaves:
+                    self._start_over(leaf)
+                self._changes.clear()
                 raise _too_few(count, given)
         return is_closed
 
@@ -293,9 +296,12 @@ class Listing:
 
     def _read_again(self, reader: Reader, chain: _Chain) -> None:
         """Read a chain once more from its first page, past the disk; it is this that counts."""
+        self._start_over(chain)
+        self._follow(reader, chain)
+
+    def _start_over(self, chain: _Chain) -> None:
         self._again |= {(chain.path, number) for number in range(chain.start, chain.pages)}
         chain.start_over()
-        self._follow(reader, chain)
 
     def _compare(self, reader: Reader, chain: _Chain) -> None:
         """Read a chain again until two readings in a row agree, page by page.
@@ -370,12 +376,13 @@ class Listing:
         """Make sure that the parts of a listing have as many orders as the server counts in it.
 
         If it still counts more when it is asked again (some may have gone meanwhile), `close`
-        decides: it counts the ids of one more reading of each part, and of what has changed.
+        decides: it counts the ids of one more reading of each part, and of what has changed. What
+        is new since a part was read, for one, is in none of them.
 
         Raises
         ------
         ResponseError
-            If there is nothing that could have moved.
+            If it was asked for by id, so that nothing can be new.
         """
         given = sum(leaf.orders for leaf in root.leaves)
         if root.lacks(given):
@@ -390,17 +397,21 @@ class Listing:
                     self._read_again(reader, leaf)
 
     def _doubt(self, chain: _Chain, given: int) -> None:
-        """Note that orders are missing which may have moved; raise where none can have."""
+        """Note that orders are missing which may have moved, or be new; raise where none can."""
         root = self._roots[chain.path[0]]
-        if not self._may_have_lost(root):
+        if not self._may_have_grown(root):
             raise _too_few(chain, given)
         self._doubtful.add(chain.path[0])
         self._changes.clear()  # if it is resumed, those of before this reading are not enough
 
     def _may_have_lost(self, root: _Chain) -> bool:
         """Tell whether an order may have moved past the reading of a listing."""
-        is_fixed = "ids" in root.window.params
-        return self._is_whole and not is_fixed and not all(leaf.is_one_page for leaf in root.leaves)
+        return self._may_have_grown(root) and not all(leaf.is_one_page for leaf in root.leaves)
+
+    def _may_have_grown(self, root: _Chain) -> bool:
+        """Tell whether a listing may have more orders than when its pages were read."""
+        is_one_page = root.is_one_page and not root.children
+        return self._is_whole and "ids" not in root.window.params and not is_one_page
 
     def _since(self, number: int, stamp: str) -> _Chain:
         """Give the chain of what has changed in a listing since the first page of all."""
