@@ -119,6 +119,20 @@ def test_the_shell_says_so_on_one_line(command, place, sandbox, monkeypatch, cap
     assert len(sandbox.requests) == asked
 
 
+@pytest.mark.parametrize("name", ["orders.csv", "orders.XLSX", "o.json", "a.b.feather", "x.gz"])
+def test_a_file_of_another_kind_is_not_what_is_written(name, sandbox, monkeypatch, tmp_path):
+    for variable, value in sandbox.environment.items():
+        monkeypatch.setenv(variable, value)
+    asked = len(sandbox.requests)
+    assert main(["fetch", "--output", str(tmp_path / name)]) == 2
+    with pytest.raises(tf.SettingsError, match="is a folder of Parquet files"):
+        tf.OrderFrames.from_json({"id": "a"}).to_parquet(tmp_path / name)
+    assert len(sandbox.requests) == asked
+    assert not (tmp_path / name).exists()
+    for plain in ("orders.parquet", "orders.2026-11-28"):
+        tf.OrderFrames.from_json({"id": "a"}).to_parquet(tmp_path / plain)
+
+
 def test_a_folder_of_something_else_is_refused_before_any_request(sandbox, monkeypatch, tmp_path):
     for name, value in sandbox.environment.items():
         monkeypatch.setenv(name, value)

@@ -49,7 +49,8 @@ def made(number, at="2026-08-01T00:00:00Z", **more):
 
 
 MADE = [made(number) for number in range(60)]
-STAMP, NEWEST = MADE[0][OURS], max(each[CREATED] for each in MADE)
+# What one order alone has tells of nothing.
+STAMP, NEWEST = MADE[0][OURS], sorted(each[CREATED] for each in MADE)[-2]
 
 
 @pytest.fixture
@@ -125,18 +126,18 @@ def test_new_and_changed_orders_are_counted_and_put_in_place(shop, root):
     assert counts(snapshot) == (2, 4, 60 - 4)
     assert snapshot.info["sync"]["base"] == first.name
     assert stamps_since(sandbox, began) == {OURS: STAMP, THEIRS: STAMP, CREATED: NEWEST}
-    # The six, and the one that was created last.
-    assert counts(sync(root, client)) == (0, 0, 7)
+    # The six, and the two that were created last.
+    assert counts(sync(root, client)) == (0, 0, 8)
 
 
 def test_it_asks_for_nothing_twice_and_is_idempotent(shop, root):
     sandbox, client = shop()
     first = sync(root, client)
-    sandbox.upsert([made(3, NOW, status="fulfilled")])
+    sandbox.upsert([made(n, NOW, status="fulfilled") for n in (3, 4)])
     second = sync(root, client)
     for _ in range(2):
         third = sync(root, client)
-        assert counts(third) == (0, 0, 2)  # that which changed last, and was created last
+        assert counts(third) == (0, 0, 4)  # those that changed last, and were created last
         assert third.info["requests"] == 3
         assert inodes(third) == inodes(second)
     assert_true(third, sandbox)
@@ -277,7 +278,7 @@ def test_an_empty_connection_is_synced_too(shop, root):
 
 
 def test_it_looks_back_from_the_newest_stamp_that_was_seen(shop, root):
-    sandbox, client = shop(orders=[*MADE, made(60, NOW)])
+    sandbox, client = shop(orders=[*MADE, made(60, NOW), made(61, NOW)])
     sync(root, client)
     for overlap, since in (
         ("2h", "2026-09-01T10:00:00Z"),
@@ -301,6 +302,18 @@ def test_stamps_of_the_future_move_nothing(shop, root):
     snapshot = sync(root, client)
     assert stamps_since(sandbox, began) == {OURS: STAMP, THEIRS: STAMP, CREATED: NEWEST}
     assert snapshot.info["sync"]["since"] == "2026-08-01T00:00:00+00:00"
+
+
+def test_a_stamp_that_one_order_alone_has_moves_nothing(shop, root, monkeypatch):
+    real = time.time
+    monkeypatch.setattr("time.time", lambda: real() + 86_400)  # ours, and the server's
+    odd = datetime.now(UTC) + timedelta(hours=12)
+    sandbox, client = shop(orders=[*MADE, made(60, f"{odd:%Y-%m-%dT%H:%M:%SZ}")])
+    sync(root, client)
+    sandbox.upsert([made(3, NOW, status="fulfilled")])
+    began = len(sandbox.requests)
+    assert_true(sync(root, client), sandbox)
+    assert stamps_since(sandbox, began) == {OURS: STAMP, THEIRS: STAMP, CREATED: NEWEST}
 
 
 def rewritten(snapshot, root, **info):
@@ -327,7 +340,8 @@ AGO = {
 
 @pytest.mark.parametrize("clock", ["began", "fetched_at", "server_time"])
 def test_stamps_from_after_the_begin_by_any_clock_move_nothing(shop, root, tmp_path, clock):
-    orders = [*MADE, *(made(60 + n, f"{at:%Y-%m-%dT%H:%M:%SZ}") for n, at in AGO.items())]
+    stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in AGO.values() for _ in range(2)]
+    orders = MADE + [made(60 + n, at) for n, at in enumerate(stamps)]
     sandbox, client = shop(orders=orders)
     rewritten(sync(tmp_path / "other", client), root, **{clock: AGO[50].isoformat()})
     sandbox.upsert([made(3, f"{AGO[20]:%Y-%m-%dT%H:%M:%SZ}", status="fulfilled")])
@@ -737,7 +751,7 @@ def test_it_goes_on_from_a_fetch_and_from_an_export(shop, root):
     sandbox, client = shop()
     asked = {"created_date__gte": "2026-07-01"}
     base = tf.write_snapshot(tf.fetch_orders(client=client, **asked), root)
-    sandbox.upsert([made(3, NOW, status="fulfilled")])
+    sandbox.upsert([made(n, NOW, status="fulfilled") for n in (3, 4)])
     snapshot = sync(root, client, **asked)
     assert snapshot.info["sync"]["base"] == base.name
     assert_true(snapshot, sandbox)
@@ -746,7 +760,7 @@ def test_it_goes_on_from_a_fetch_and_from_an_export(shop, root):
     snapshot = sync(root, client, **asked)
     assert snapshot.info["sync"]["base"] == base.name
     assert_true(snapshot, sandbox)
-    assert counts(snapshot) == (0, 1, 1)  # and the one that was created last
+    assert counts(snapshot) == (0, 1, 3)  # and what changed and was created last
 
 
 def _is_later_page(armed, query):

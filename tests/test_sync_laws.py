@@ -84,7 +84,7 @@ class Synced(RuleBasedStateMachine):
         self.sandbox = Sandbox(orders=first, rate_limit=None, faults=faults).start()
         self.folder = tempfile.TemporaryDirectory()
         self.root = Path(self.folder.name) / "root"
-        self.jumps = 0
+        self.jumps, self.odd = 0, None
         self.connect()
         self.snapshot, self.synced, self.is_true = None, {}, False
         self.sync(page_size=25)
@@ -151,6 +151,13 @@ class Synced(RuleBasedStateMachine):
     @rule(name=st.sampled_from([OURS, THEIRS, "created_date"]))
     def an_order_of_the_far_future_comes(self, name):
         self.upsert(self.make(stamp(self.clock), "both") | {name: "2999-01-01T00:00:00Z"})
+
+    @precondition(lambda self: self.odd is None)
+    @rule(name=st.sampled_from([OURS, THEIRS]), hours=st.integers(1, 60))
+    def one_order_is_ahead_of_the_others(self, name, hours):
+        """Where our clock is ahead too, and so the server's, nothing else shows that it is odd."""
+        self.odd = self.make(stamp(self.clock), "both")
+        self.upsert(self.odd | {name: stamp(self.clock + timedelta(hours=hours))})
 
     @precondition(has_orders)
     @rule(changes=st.lists(st.tuples(PLACES, CHANGES), min_size=1, max_size=5))

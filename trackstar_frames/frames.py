@@ -239,7 +239,8 @@ class OrderFrames:
         SnapshotError
             If it cannot be written, or something else is at `path`.
         SettingsError
-            If `path` is a URL, or no folder can be named so.
+            If `path` is a URL, is named as a file of another kind (``orders.csv``), or no folder
+            can be named so.
 
         Examples
         --------

@@ -77,7 +77,7 @@ def sync_orders(
     its stamps, or gets one of the past.
 
     No clock has to be right: it goes on from the newest stamp that the server gave, but for
-    those that are later than the last fetch began.
+    those that are later than the last fetch began, and for that of one order alone.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def _sync_one(job: Job[T], pace: _Pace, base: Base | None) -> T:
     if stamps.lacking:
         return _go_on(job, pace, base, {}, _lack(stamps.lacking))
     for way in _ways(stamps):
-        since = {stamp: stamps.greatest.get(stamp) for stamp in way}
+        since = {stamp: stamps.until.get(stamp) for stamp in way}
         try:
             return _go_on(job, pace, base, since)
         except TrackstarError as error:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from heapq import nlargest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +38,10 @@ __all__ = [
 OURS, THEIRS, CREATED = STAMPS = ("trackstar_updated_date", "updated_date", "created_date")
 
 
+#: How many orders must have a stamp so late before changes up to it are believed to be there.
+_BELIEVED = 2
+
+
 class Stamps(NamedTuple):
     """What a snapshot has of the stamps that tell of changes.
 
@@ -46,15 +51,15 @@ class Stamps(NamedTuple):
         How many of its orders do not have each of them.
     lacking : int
         How many have neither stamp of their changes.
-    greatest : dict of str to datetime
-        Up to when it has all changes, by the clock of each stamp: the greatest that was seen,
-        but for those that are later than its fetch has begun, which may be anything. Without
-        one that can be believed, a stamp is not here.
+    until : dict of str to datetime
+        Up to when it has all changes, by the clock of each stamp: the second greatest that was
+        seen, as one alone may be anything, but for those that are later than its fetch has
+        begun. Without two that can be believed, a stamp is not here.
     """
 
     missing: dict[str, int]
     lacking: int
-    greatest: dict[str, datetime]
+    until: dict[str, datetime]
 
 
 @dataclass(frozen=True)
@@ -109,16 +114,21 @@ class Base:
         # All of these are clocks, and any of them may be wrong: the earliest is believed.
         latest = min(now, *self._began())
         missing, lacking = dict.fromkeys(STAMPS, 0), 0
-        greatest: dict[str, datetime] = {}
+        seen: dict[str, list[datetime]] = {stamp: [] for stamp in STAMPS}
         for each in self.parts:
             columns = {stamp: parquet.read_column(self.path, each.place, stamp) for stamp in STAMPS}
             for stamp, column in columns.items():
                 missing[stamp] += column.null_count
-                seen = pc.max(column.filter(pc.less_equal(column, latest))).as_py()
-                if seen is not None:
-                    greatest[stamp] = max(seen, greatest.get(stamp, seen)).astimezone(UTC)
+                believed = column.filter(pc.less_equal(column, latest))
+                greatest = believed.take(pc.top_k_unstable(believed, _BELIEVED)).to_pylist()
+                seen[stamp] = nlargest(_BELIEVED, seen[stamp] + greatest)
             lacking += _count_nulls(columns[OURS], columns[THEIRS])
-        return Stamps(missing, lacking, greatest)
+        until = {
+            stamp: moments[-1].astimezone(UTC)
+            for stamp, moments in seen.items()
+            if len(moments) == _BELIEVED
+        }
+        return Stamps(missing, lacking, until)
 
     def _began(self) -> list[datetime]:
         """Tell when its fetch had begun at the latest, by each clock that has told it.

@@ -30,7 +30,7 @@ from trackstar_frames.disk.manifest import (
 from trackstar_frames.disk.older import read_older
 from trackstar_frames.disk.writer import KEY, Writer, Written, finish
 from trackstar_frames.disk.writer import write as write_one
-from trackstar_frames.errors import SnapshotError
+from trackstar_frames.errors import SettingsError, SnapshotError
 from trackstar_frames.schema import TABLES, described
 from trackstar_frames.settings import local_folder
 from trackstar_frames.tables.joining import split
@@ -53,6 +53,11 @@ __all__ = [
 
 #: Orders of one part; each of its files is one row group.
 PART = 64_000
+
+_OTHER_KINDS = frozenset(
+    {".csv", ".tsv", ".txt", ".xlsx", ".xls", ".json", ".jsonl", ".ndjson", ".html"}
+    | {".feather", ".arrow", ".ipc", ".pkl", ".db", ".sqlite", ".zip", ".gz"}
+)
 
 
 def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: Any) -> None:
@@ -88,9 +93,16 @@ def check_target(path: str | os.PathLike[str], name: str = "path") -> Path:
     Raises
     ------
     TypeError, SettingsError, SnapshotError
-        As `locate`, and if something else is there.
+        As `locate`, if its name is that of a file of another kind, and if something else is
+        there.
     """
     target = locate(path, name)
+    if target.suffix.lower() in _OTHER_KINDS:
+        raise SettingsError(
+            f"{name}={str(path)!r}: what is written is a folder of Parquet files, one folder a "
+            f"table, and no {target.suffix} file; name a folder, such as {target.stem!r}, or write "
+            f"one table with pandas, such as frames.orders.to_csv(...)"
+        )
     if target.exists():
         with disk_faults(f"cannot write {target}"), alone(target):
             _refuse_foreign(target)
