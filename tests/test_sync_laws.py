@@ -153,11 +153,12 @@ class Synced(RuleBasedStateMachine):
         self.upsert(self.make(stamp(self.clock), "both") | {name: "2999-01-01T00:00:00Z"})
 
     @precondition(lambda self: self.odd is None)
-    @rule(name=st.sampled_from([OURS, THEIRS]), hours=st.integers(1, 60))
-    def one_order_is_ahead_of_the_others(self, name, hours):
+    @rule(names=st.sampled_from([(OURS,), (THEIRS,), (OURS, THEIRS)]), hours=st.integers(1, 60))
+    def one_order_is_ahead_of_the_others(self, names, hours):
         """Where our clock is ahead too, and so the server's, nothing else shows that it is odd."""
         self.odd = self.make(stamp(self.clock), "both")
-        self.upsert(self.odd | {name: stamp(self.clock + timedelta(hours=hours))})
+        self.upsert(self.odd | dict.fromkeys(names, stamp(self.clock + timedelta(hours=hours))))
+        self.sync(page_size=25)
 
     @precondition(has_orders)
     @rule(changes=st.lists(st.tuples(PLACES, CHANGES), min_size=1, max_size=5))
