@@ -282,6 +282,12 @@ NOT_ASKED = [
     ({"created_date": "2026-02-30"}, "2026-02-30"),
     ({"created_date": "01/02/2026"}, "01/02/2026"),
     ({"created_date": ""}, "not a date"),
+    ({"created_date__gte": "2026-01-31-05:00"}, "not a date"),  # not five o'clock
+    ({"created_date__lte": "20260131+02"}, "not a date"),
+    ({"created_date__gte": "2026-01-31T12.5"}, "not a date"),  # not half a second after twelve
+    ({"created_date__gte": "2026-01-31X10:00"}, "not a date"),
+    ({"created_date__gte": "2026-W05"}, "not a date"),  # not its Monday
+    ({"created_date__lte": "2026013112"}, "not a date"),  # not the whole day
     ({"created_date": 1767225600}, "1767225600"),
     ({"created_date": True}, "True"),
     ({"created_date": None}, "None"),
