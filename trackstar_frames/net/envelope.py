@@ -148,7 +148,7 @@ def _with_members(read: _Body, frame: bytes, scrub: Callable[[str], str] | None)
     members = msgspec.json.decode(frame, type=dict[str, msgspec.Raw])
     _refuse_repeated(frame)
     beside = {
-        name: bytes(value).decode()
+        name: constants.as_received(bytes(value)).decode()
         for name, value in members.items()
         if name not in _Body.__struct_fields__ and bytes(value) not in _EMPTY
     }
