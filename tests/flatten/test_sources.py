@@ -220,6 +220,15 @@ def test_what_else_stands_there_is_told_unless_it_says_nothing(whole):
     assert OrderFrames.from_json({"data": [A], "has_more": False, "page": 1}).info["complete"]
 
 
+def test_a_text_file_opened_in_the_wrong_encoding_is_an_error_that_shows_none_of_it(tmp_path):
+    path = tmp_path / "orders.json"
+    path.write_bytes('{"id": "a", "channel": "Zoë"}'.encode("latin-1"))
+    message = r"not text in utf-8: .* at byte 26"
+    with path.open(encoding="utf-8") as file, pytest.raises(ResponseError, match=message) as caught:
+        OrderFrames.from_json(file)
+    assert "Zo" not in repr(caught.value)
+
+
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize(
     ("member", "complete"),
