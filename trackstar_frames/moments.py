@@ -211,6 +211,8 @@ def _write(moment: datetime) -> str:
 def duration(name: str, value: object) -> float:
     """Read a length of time, in seconds: a number of them, a timedelta, or text as pandas has it.
 
+    A text has to tell its unit: pandas would take a bare number for nanoseconds.
+
     Raises
     ------
     SettingsError
@@ -221,10 +223,11 @@ def duration(name: str, value: object) -> float:
     >>> duration("overlap", "90min"), duration("overlap", 60)
     (5400.0, 60.0)
     """
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    is_number = isinstance(value, Real) and not isinstance(value, bool | np.timedelta64)
     try:
         length = pd.Timedelta(value, unit="s") if is_number else pd.Timedelta(value)  # type: ignore[arg-type]
-        seconds = math.nan if isinstance(value, bool) else length.total_seconds()
+        is_none = isinstance(value, bool) or _lacks_unit(value)
+        seconds = math.nan if is_none else length.total_seconds()
     except (ValueError, TypeError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds < math.inf:
@@ -233,3 +236,9 @@ def duration(name: str, value: object) -> float:
             f"text such as '2h'"
         )
     return float(seconds)
+
+
+def _lacks_unit(value: object) -> bool:
+    if isinstance(value, np.timedelta64):
+        return np.datetime_data(value)[0] == "generic"
+    return isinstance(value, str) and re.fullmatch(r"\s*[+-]?0*[1-9]\d*\s*", value) is not None

@@ -370,6 +370,7 @@ def test_arrow_frames_and_plain_strings_come_out_the_same():
         ({"tz": {}}, ValueError, "no zone for 1"),
         ({"grace": "-1h"}, ValueError, "zero or more"),
         ({"grace": "soon"}, ValueError, "write it like"),
+        ({"grace": "90"}, ValueError, "no unit; write it like"),  # not nanoseconds
         ({"grace": 5}, TypeError, "pass a string such as"),
         ({"as_of": "yesterday-ish"}, ValueError, "write it like"),
         ({"as_of": "NaT"}, ValueError, "write it like"),

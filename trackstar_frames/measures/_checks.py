@@ -169,6 +169,8 @@ def duration(name: str, value: object) -> pd.Timedelta:
     """Read one length of time that is not negative."""
     if not isinstance(value, str | dt.timedelta | np.timedelta64):
         raise TypeError(f"{name}={value!r} is not a length of time; pass a string such as '2h'")
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?0*[1-9]\d*\s*", value):
+        raise ValueError(f"{name}={value!r} tells no unit; write it like '2h'")  # not nanoseconds
     try:
         length = pd.Timedelta(value)
     except ValueError as error:
