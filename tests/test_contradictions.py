@@ -203,10 +203,11 @@ def test_a_total_that_does_not_come_is_asked_for_once_more_and_is_an_error_then(
         assert len(tf.fetch_orders(client=client, limit=1).orders) == 1
 
 
-def test_a_total_that_is_no_count_is_a_problem(listed):
-    with listed({"data": [ORDER], "next_token": None, "total_count": "many"}) as (_, client):
+@pytest.mark.parametrize(("total", "text"), [("many", '"many"'), (float("nan"), "NaN")])
+def test_a_total_that_is_no_count_is_a_problem(listed, total, text):
+    with listed({"data": [ORDER], "next_token": None, "total_count": total}) as (_, client):
         frames = tf.fetch_orders(client=client)
-    assert frames.problems[["path", "value"]].to_numpy().tolist() == [["total_count", '"many"']]
+    assert frames.problems[["path", "value"]].to_numpy().tolist() == [["total_count", text]]
 
 
 # Ends ------------------------------------------------------------------------------------------

@@ -282,6 +282,12 @@ NOT_ASKED = [
     ({"created_date": "2026-02-30"}, "2026-02-30"),
     ({"created_date": "01/02/2026"}, "01/02/2026"),
     ({"created_date": ""}, "not a date"),
+    ({"created_date__gte": "2026-01-31-05:00"}, "not a date"),  # not five o'clock
+    ({"created_date__lte": "20260131+02"}, "not a date"),
+    ({"created_date__gte": "2026-01-31T12.5"}, "not a date"),  # not half a second after twelve
+    ({"created_date__gte": "2026-01-31X10:00"}, "not a date"),
+    ({"created_date__gte": "2026-W05"}, "not a date"),  # not its Monday
+    ({"created_date__lte": "2026013112"}, "not a date"),  # not the whole day
     ({"created_date": 1767225600}, "1767225600"),
     ({"created_date": True}, "True"),
     ({"created_date": None}, "None"),
@@ -312,6 +318,13 @@ NOT_ASKED = [
     ({"order_number__not_contains": ["1", "2"]}, "one value.*use order_number__in or"),
     ({"created_date__gte": ["2026-01-01"]}, "one value.*use created_date__in"),
     ({"required_ship_date__gte": ["2026-01-01"]}, "one value.*a call of its own"),
+    ({"order_number__eq_insensitive": ["a"]}, "for several use order_number__in_insensitive"),
+    ({"reference_id__contains": ["a"]}, "ask for each in a call of its own"),
+    ({"order_number__contains_insensitive": ["a"]}, "ask for each in a call of its own"),
+    ({"status__contains": ["open"]}, "for several use status__in"),
+    ({"status": "OPEN"}, "did you mean 'open'"),
+    ({"type": "B2B"}, "did you mean 'b2b'"),
+    ({"created_date__GTE": "2026-01-01"}, "did you mean 'gte'"),
     ({"trackstar_tags__not_contains": ["vip"]}, "one value.*a call of its own"),
     ({"trackstar_tags__contains": ["vip", "a,b"]}, "comma"),
     ({"trackstar_tags__contains": []}, "empty list"),

@@ -6,9 +6,11 @@ import stat
 import subprocess
 import sys
 import time
+from datetime import date
 from hashlib import sha256
 
 import duckdb
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
@@ -141,21 +143,24 @@ def test_no_snapshots_are_an_empty_list_with_its_types(frames, tmp_path):
     ("which", "month"),
     [
         ("latest", 3),
-        ("2026-02-01T000000.000000Z", 2),
+        ("2026-02-01T235959.500000Z", 2),
         ("2026-02-15", 2),
-        ("2026-02-01T00:00:00Z", 2),
-        ("2026-02-01T01:00:00+02:00", 1),
+        ("2026-02-01", 2),
+        (date(2026, 2, 1), 2),
+        (np.datetime64("2026-02-01"), 2),
+        ("2026-01-31", 1),
+        ("2026-02-01T23:59:59.5Z", 2),
+        ("2026-02-02T01:00:00+02:00", 1),
         (pd.Timestamp("2026-01-31"), 1),
         (pd.Timestamp("2030-01-01", tz="Asia/Tokyo"), 3),
     ],
 )
 def test_a_snapshot_is_found_by_name_or_time(frames, tmp_path, which, month):
     for number in (1, 2, 3):
-        moment = f"2026-0{number}-01T00:00:00+00:00"
+        moment = f"2026-0{number}-01T23:59:59.500000+00:00"
         tf.write_snapshot(at(frames, moment, connection=None), tmp_path)
-    assert (
-        tf.read_snapshot(tmp_path, which).info["fetched_at"] == f"2026-0{month}-01T00:00:00+00:00"
-    )
+    found = tf.read_snapshot(tmp_path, which).info["fetched_at"]
+    assert found == f"2026-0{month}-01T23:59:59.500000+00:00"
 
 
 def test_two_snapshots_of_one_moment_have_two_names(frames, tmp_path):
@@ -169,7 +174,9 @@ def test_frames_without_a_moment_are_named_after_now(tmp_path):
     assert age < pd.Timedelta(minutes=5)
 
 
-@pytest.mark.parametrize("which", ["2025-01-01", "no-such-name", None, 5.5, [], pd.NaT])
+@pytest.mark.parametrize(
+    "which", [*("2025-01-01", "no-such-name", None, 5.5, []), pd.NaT, "03/04/2026", "10:00", "2026"]
+)
 def test_a_snapshot_that_is_not_there_is_an_error(frames, tmp_path, which):
     tf.write_snapshot(at(frames, "2026-01-01T00:00:00+00:00"), tmp_path)
     with pytest.raises(SnapshotError, match="2026-01-01"):

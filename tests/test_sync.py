@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import msgspec
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -641,7 +642,9 @@ def test_filters_on_what_may_change_are_refused(shop, root, filters):
     assert (sandbox.requests, root.exists()) == ([], False)
 
 
-@pytest.mark.parametrize("overlap", [-1, "soon", None, float("nan"), True, "400 years"])
+@pytest.mark.parametrize(
+    "overlap", [*(-1, "soon", None, float("nan"), True, "400 years", "3600"), np.timedelta64(60)]
+)
 def test_an_overlap_that_is_none_is_refused(shop, root, overlap):
     sandbox, client = shop()
     with pytest.raises(tf.SettingsError, match="overlap="):

@@ -239,12 +239,14 @@ def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
     --------
     >>> one_of("freq", "weekly", ["D", "W"])
     "freq='weekly' is not allowed; use one of 'D', 'W'"
-    >>> one_of("status", "opne", ["open", "packed"])
-    "status='opne' is not allowed; did you mean 'open'? Use one of 'open', 'packed'"
+    >>> one_of("status", "OPNE", ["open", "packed"])
+    "status='OPNE' is not allowed; did you mean 'open'? Use one of 'open', 'packed'"
     """
     choices = list(allowed)
-    near = difflib.get_close_matches(str(value), choices, n=1)
+    folded = {each.casefold(): each for each in choices}
+    near = difflib.get_close_matches(str(value).casefold(), folded, n=1)
     listed = ", ".join(map(repr, choices))
     if near:
-        return f"{name}={value!r} is not allowed; did you mean {near[0]!r}? Use one of {listed}"
+        meant = folded[near[0]]
+        return f"{name}={value!r} is not allowed; did you mean {meant!r}? Use one of {listed}"
     return f"{name}={value!r} is not allowed; use one of {listed}"

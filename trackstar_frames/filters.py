@@ -271,7 +271,7 @@ def _one(name: str, value: Any) -> list[_Asked]:
         )
     takes_list = operator.partition("-")[0] in _LISTS or (field, operator) == _TAGS
     if is_list(value) and not takes_list:
-        raise FilterError(f"{name} takes one value, not {value!r}; {_for_several(field)}")
+        raise FilterError(f"{name} takes one value, not {value!r}; {_for_several(field, operator)}")
     if spec.kind == "date" and operator in _BY_DAY and is_day(value):
         bounds = bounds_of_day(operator, value)
         return [_Asked(f"{field}[{end}]", operator, [moment]) for end, moment in bounds.items()]
@@ -280,10 +280,14 @@ def _one(name: str, value: Any) -> list[_Asked]:
     return [_Asked(parameter, operator, write(name, operator, spec, value))]
 
 
-def _for_several(field: str) -> str:
+def _for_several(field: str, operator: str) -> str:
     """Say how to ask for several values, where an operator takes one."""
+    if operator == "eq-insensitive":
+        return f"for several use {field}__in_insensitive"
     lists = [f"{field}__{each}" for each in _LISTS if each in FIELDS[field].operators]
-    if lists:
+    # A list holds whole values, and to look for parts of texts is another question.
+    of_parts = operator.startswith("contains") and FIELDS[field].kind != "enum"
+    if lists and not of_parts:
         return f"for several use {' or '.join(lists)}"
     return "ask for each in a call of its own, or filter the frame"
 

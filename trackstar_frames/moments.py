@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from numbers import Real
 from types import MappingProxyType
 from typing import Any
@@ -14,10 +14,18 @@ import pandas as pd
 
 from trackstar_frames.errors import FilterError, SettingsError
 
-__all__ = ["bounds_of_day", "duration", "is_day", "stamp"]
+__all__ = ["bounds_of_day", "duration", "end_of_day", "is_day", "is_spelt_plainly", "stamp"]
 
 #: x > 1.5 means x > 1 for whole seconds, and x >= 1.5 means x >= 2.
 _ROUND_UP = MappingProxyType({"gt": 0, "gte": 1, "lt": 1, "lte": 0})
+# Both Python and pandas guess: Python takes any letter for the T, so that 2026-01-31-05:00 is five
+# o'clock, and a week for its Monday; pandas takes 03/04/2026 for the fourth of March.
+_ISO_DAY = r"(\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d-?\d)"
+_BARE_DAY = re.compile(_ISO_DAY, re.ASCII)
+_ISO = re.compile(
+    rf"{_ISO_DAY}([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?( ?(Z|[+-]\d\d(:?\d\d(:?\d\d)?)?))?)?",
+    re.ASCII,
+)
 _DAY = timedelta(days=1)
 _LAST_SECOND = timedelta(hours=23, minutes=59, seconds=59)
 
@@ -61,8 +69,21 @@ def is_day(value: Any) -> bool:
     return isinstance(value, date) and not isinstance(value, datetime)
 
 
+def is_spelt_plainly(text: str) -> bool:
+    """Tell whether a text is spelt as ISO 8601 spells a day or a moment: not to be guessed at.
+
+    Examples
+    --------
+    >>> is_spelt_plainly("2026-01-31 12:00"), is_spelt_plainly("2026-01-31-05:00")
+    (True, False)
+    """
+    return _ISO.fullmatch(text) is not None
+
+
 def _is_iso_day(text: str) -> bool:
     # Any spelling that `datetime` would take for midnight: 2026-01-31, 20260131, 2026-W05-6.
+    if not _BARE_DAY.fullmatch(text):
+        return False
     try:
         date.fromisoformat(text)
     except ValueError:
@@ -101,6 +122,17 @@ def bounds_of_day(operator: str, value: Any) -> dict[str, str]:
         "lt": {"lt": _write(start)},
         "lte": until,
     }[operator]
+
+
+def end_of_day(value: Any) -> datetime:
+    """Give the last moment, in UTC, of what `is_day` takes for a day.
+
+    Examples
+    --------
+    >>> end_of_day("2026-01-31").isoformat()
+    '2026-01-31T23:59:59.999999+00:00'
+    """
+    return datetime.combine(_day(value), time.max, UTC)
 
 
 def _next_midnight(start: datetime) -> tuple[dict[str, str], dict[str, str]]:
@@ -149,6 +181,8 @@ def _whole_second(name: str, value: Any) -> tuple[datetime, bool]:
 
 def _read(value: Any) -> tuple[datetime, bool]:
     if isinstance(value, str):
+        if not is_spelt_plainly(value):
+            raise ValueError("not as ISO 8601 spells it")
         finer = re.search(r"[.,]\d{6}\d*[1-9]", value) is not None
         return datetime.fromisoformat(value), finer
     if isinstance(value, np.datetime64) and np.datetime_data(value)[0] in ("Y", "M", "W"):
@@ -177,6 +211,8 @@ def _write(moment: datetime) -> str:
 def duration(name: str, value: object) -> float:
     """Read a length of time, in seconds: a number of them, a timedelta, or text as pandas has it.
 
+    A text has to tell its unit: pandas would take a bare number for nanoseconds.
+
     Raises
     ------
     SettingsError
@@ -187,10 +223,11 @@ def duration(name: str, value: object) -> float:
     >>> duration("overlap", "90min"), duration("overlap", 60)
     (5400.0, 60.0)
     """
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    is_number = isinstance(value, Real) and not isinstance(value, bool | np.timedelta64)
     try:
         length = pd.Timedelta(value, unit="s") if is_number else pd.Timedelta(value)  # type: ignore[arg-type]
-        seconds = math.nan if isinstance(value, bool) else length.total_seconds()
+        is_none = isinstance(value, bool) or _lacks_unit(value)
+        seconds = math.nan if is_none else length.total_seconds()
     except (ValueError, TypeError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds < math.inf:
@@ -199,3 +236,9 @@ def duration(name: str, value: object) -> float:
             f"text such as '2h'"
         )
     return float(seconds)
+
+
+def _lacks_unit(value: object) -> bool:
+    if isinstance(value, np.timedelta64):
+        return np.datetime_data(value)[0] == "generic"
+    return isinstance(value, str) and re.fullmatch(r"\s*[+-]?0*[1-9]\d*\s*", value) is not None

@@ -190,7 +190,7 @@ def read_snapshot(
         The folder of all snapshots.
     which
         A name, ``"latest"`` (the one that was written last, whatever the clocks were), or a time
-        (naive means UTC): the newest that is not as of later.
+        (naive means UTC, a bare day all of it): the newest that is not as of later.
     dtype_backend
         None for pandas' own types, ``"pyarrow"`` for Arrow's.
 

@@ -24,6 +24,7 @@ A, B = (
     for name in "ab"
 )
 MORE = "the listing goes on, and the rest is not here"
+BESIDE = "beside the orders, and in no table"
 
 
 def hook(order, connection="c1", **more):
@@ -217,6 +218,45 @@ def test_what_else_stands_there_is_told_unless_it_says_nothing(whole):
     assert told == beside
     assert not frames.info["complete"]
     assert OrderFrames.from_json({"data": [A], "has_more": False, "page": 1}).info["complete"]
+
+
+def test_a_text_file_opened_in_the_wrong_encoding_is_an_error_that_shows_none_of_it(tmp_path):
+    path = tmp_path / "orders.json"
+    path.write_bytes('{"id": "a", "channel": "Zoë"}'.encode("latin-1"))
+    message = r"not text in utf-8: .* at byte 26"
+    with path.open(encoding="utf-8") as file, pytest.raises(ResponseError, match=message) as caught:
+        OrderFrames.from_json(file)
+    assert "Zo" not in repr(caught.value)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("member", "complete"),
+    [
+        ({"hasMore": True}, False),
+        ({"has_next_page": "true"}, False),
+        ({"partial": True}, False),
+        ({"timed_out": 1}, False),
+        ({"success": False}, False),
+        ({"error": False}, True),
+        ({"success": True}, True),
+        ({"has_more": "false"}, True),
+        ({"has_more": 0}, True),
+    ],
+)
+def test_what_says_that_orders_are_missing_is_heard_in_any_spelling(whole, member, complete):
+    frames = OrderFrames.from_json({"data": [A] if whole else A, **member})
+    assert frames.info["complete"] is complete
+
+
+@pytest.mark.parametrize(
+    ("count", "message", "complete"),
+    [("7", MORE, False), (7.0, MORE, False), ("many", BESIDE, True), (-1, BESIDE, True)],
+)
+def test_a_count_in_another_spelling_is_read_and_what_is_none_is_told(count, message, complete):
+    frames = OrderFrames.from_json({"data": [A], "total_count": count})
+    assert problems(frames)[0][1::2] == ("total_count", message)
+    assert frames.info["complete"] is complete
 
 
 # Events.

@@ -21,7 +21,7 @@ TEXTS = st.text(max_size=8).map(lambda text: json.dumps(text, ensure_ascii=False
     st.characters(exclude_categories=["Cs"]), max_size=4
 ).map(json.dumps)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False).map(repr) | st.sampled_from(
-    ["0", "-0", "-0.0", "1E5", "1e-400", "12.50", "9007199254740991", "4.9e-324", "0.1e1"]
+    ["0", "-0", "-0.0", "1E5", "5e-324", "12.50", "9007199254740991", "0.1e1"]
 )
 INTS = st.integers(-(2**63), 2**63 - 1).map(str) | st.sampled_from(["0", "-0", "7"])
 MOMENTS = st.datetimes(min_value=datetime.fromisoformat("1990-01-01")).map(
@@ -34,7 +34,18 @@ DATES = st.from_regex(
 LISTS_OF_TEXT = st.lists(TEXTS | st.just("null"), max_size=3).map(lambda t: f"[{' , '.join(t)}]")
 ODD = (
     st.sampled_from(["null", "true", "false", '""', '"1.50"', '"7"', '"True"', "1.0", "2e0", "{}"])
-    | st.sampled_from(["9007199254740993", "1e999", "-9223372036854775809", '"NaN"', "[]", "[1]"])
+    | st.sampled_from(
+        [
+            "9007199254740993",
+            "1e999",
+            "1e-400",
+            "4.9e-324",
+            "-9223372036854775809",
+            '"NaN"',
+            "[]",
+            "[1]",
+        ]
+    )
     | st.sampled_from(['"Y"', '"0"', '"1,234.50"', '" 5 "', '"\uff11"', '{"\\u0000":"NaN"}', "0.0"])
     | st.sampled_from(["0.1234567890123456789012", "12345678901234567890.12", "-1.5e-400"])
     | st.sampled_from(["1.00000000000000000001", "0.30000000000000004", "123456789012345.6"])

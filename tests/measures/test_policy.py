@@ -155,6 +155,7 @@ def test_every_policy_comes_back_from_json(some, more):
         ({"cut_off": "12:00", "holidays": [20261225]}, ValueError, "write it like '2026-12-25'"),
         ({"cut_off": "12:00", "holidays": ["soon"]}, ValueError, "holds 'soon', not a date"),
         ({"cut_off": "12:00", "holidays": ["2026-12-25 09:00"]}, ValueError, "not a date"),
+        ({"cut_off": "12:00", "holidays": ["04/07/2026"]}, ValueError, "not a date"),
         ({"cut_off": "12:00", "holidays": {}}, TypeError, "not a map from warehouse ids"),
         ({"cut_off": "12:00", "holidays": {dt.date(2026, 1, 1): "x"}}, TypeError, "not a map"),
         ({"cut_off": "12:00", "holidays": {3: "US"}}, TypeError, "holidays has the key 3"),

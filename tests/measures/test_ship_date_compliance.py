@@ -370,9 +370,13 @@ def test_arrow_frames_and_plain_strings_come_out_the_same():
         ({"tz": {}}, ValueError, "no zone for 1"),
         ({"grace": "-1h"}, ValueError, "zero or more"),
         ({"grace": "soon"}, ValueError, "write it like"),
+        ({"grace": "90"}, ValueError, "no unit; write it like"),  # not nanoseconds
         ({"grace": 5}, TypeError, "pass a string such as"),
         ({"as_of": "yesterday-ish"}, ValueError, "write it like"),
         ({"as_of": "NaT"}, ValueError, "write it like"),
+        ({"as_of": "03/04/2026"}, ValueError, "write it like"),
+        ({"as_of": "2026-03-04-05:00"}, ValueError, "write it like"),
+        ({"as_of": "10:00"}, ValueError, "write it like"),
         ({"as_of": 20260304}, TypeError, "not a moment"),
     ],
 )

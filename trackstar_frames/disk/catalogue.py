@@ -16,6 +16,7 @@ import pandas as pd
 from trackstar_frames.disk import parquet
 from trackstar_frames.disk.manifest import Manifest, disk_faults
 from trackstar_frames.errors import SnapshotError
+from trackstar_frames.moments import end_of_day, is_day, is_spelt_plainly
 from trackstar_frames.tables.labels import as_of_each
 
 __all__ = [
@@ -234,9 +235,13 @@ def _nothing(root: Path) -> str:
 
 
 def _moment(which: object, found: list[tuple[Path, Manifest]]) -> pd.Timestamp:
+    """Read the moment that a snapshot must not be after; a bare day is all of it."""
+    if is_day(which):
+        return pd.Timestamp(end_of_day(which))
+    # A number would be nanoseconds since 1970, and of another text pandas would make a guess.
+    is_doubtful = isinstance(which, str) and not is_spelt_plainly(which)
     try:
-        # A number would be nanoseconds since 1970.
-        moment = pd.NaT if isinstance(which, (int, float)) else pd.Timestamp(which)  # type: ignore[arg-type]
+        moment = pd.NaT if is_doubtful or isinstance(which, (int, float)) else pd.Timestamp(which)  # type: ignore[arg-type]
     except (ValueError, TypeError):
         moment = pd.NaT
     if pd.isna(moment):

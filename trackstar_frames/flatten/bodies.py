@@ -18,7 +18,13 @@ from trackstar_frames.flatten._shape import LISTS, Batch, batch_schema
 from trackstar_frames.flatten.convert import as_text
 from trackstar_frames.flatten.sources import texts
 from trackstar_frames.net.constants import as_received
-from trackstar_frames.net.envelope import Envelope, read_envelope, strict_json
+from trackstar_frames.net.envelope import (
+    Envelope,
+    is_partial,
+    read_count,
+    read_envelope,
+    strict_json,
+)
 from trackstar_frames.schema import TABLES
 
 __all__ = ["Bodies"]
@@ -58,7 +64,6 @@ _MORE = "the listing goes on, and the rest is not here"
 _TRUNCATED = "an event that was too large: the order is at its data_url"
 
 _BRACE, _BRACKET = b"{["
-_MOST_DIGITS = 18  # of a count
 _NOTHING = msgspec.Raw()
 
 
@@ -237,11 +242,11 @@ class Bodies:
         self._in_bodies += len(orders)
         token = bytes(members.get("next_token", b"null"))
         self._next_token = b"" if token in _EMPTY else token
-        total = bytes(members.get("total_count", b"0"))
-        self._total = max(
-            self._total, int(total) if total.isdigit() and len(total) <= _MOST_DIGITS else 0
+        total = read_count(bytes(members.get("total_count", b"")).decode())
+        self._total = max(self._total, total or 0)
+        self._tell_beside(
+            None, members, _OF_A_BODY - {"total_count"} if total is None else _OF_A_BODY
         )
-        self._tell_beside(None, members, _OF_A_BODY)
 
     def _event(self, text: bytes, members: _Members) -> None:
         kind, connection = (_text_of(members, key) for key in ("event_type", "connection_id"))
@@ -285,9 +290,10 @@ class Bodies:
         """Tell what stands beside the orders, unless it is known or says nothing."""
         for key, value in members.items():
             text = bytes(value)
-            if key in known or text in _EMPTY or (key == "has_more" and text == b"false"):
+            partial = is_partial(key, text.decode())
+            if key in known or text in _EMPTY or (key == "has_more" and not partial):
                 continue
-            self._partial |= key == "has_more" or key in _ERRORS
+            self._partial |= partial
             self._tell(connection, None, str(key), text, _BESIDE)
 
     def _tell(

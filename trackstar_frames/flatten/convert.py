@@ -124,7 +124,7 @@ def _float(raw: bytes) -> float | None:
 
 
 def is_rounded(text: str, number: float) -> bool:
-    """Tell whether a decimal of many digits has lost some of them as a float64.
+    """Tell whether a decimal has lost some of its digits, or all, as a float64.
 
     Nothing is lost where the digits come back: spelt out in full, or in as few as tell the
     number from its neighbours.
@@ -133,9 +133,11 @@ def is_rounded(text: str, number: float) -> bool:
     --------
     >>> is_rounded("0.1", 0.1), is_rounded("0.1234567890123456789012", 0.12345678901234568)
     (False, True)
+    >>> is_rounded("1e-400", 0.0)
+    True
     """
-    mantissa = re.split("[eE]", text, maxsplit=1)[0]
-    if "." not in mantissa or len(mantissa.lstrip("+-")) <= MANY_DIGITS:
+    has_exponent = "e" in text.lower()
+    if not has_exponent and ("." not in text or len(text.lstrip("+-")) <= MANY_DIGITS):
         return False
     try:
         return Decimal(text) not in (Decimal(repr(number)), Decimal(number))

@@ -65,7 +65,7 @@ def _as_bytes(given: Any) -> bytes:
     if isinstance(given, os.PathLike):
         given = Path(os.fsdecode(given)).read_bytes()
     elif hasattr(given, "read"):
-        given = given.read()
+        given = _read(given)
     if isinstance(given, Mapping):
         return _dumps(given)
     if isinstance(given, str):
@@ -76,6 +76,16 @@ def _as_bytes(given: Any) -> bytes:
         f"expected a response's body or an order, not {type(given).__name__}; pass JSON as text "
         f"or bytes, a dict, a pathlib.Path, an open file, or an iterable of these"
     )
+
+
+def _read(file: Any) -> Any:
+    try:
+        return file.read()
+    except UnicodeDecodeError as error:  # which holds all that was read, names and addresses too
+        raise ResponseError(
+            f"a file that is not text in {error.encoding}: {error.reason} at byte {error.start:,}; "
+            f"open it with its encoding"
+        ) from None
 
 
 def _dumps(order: Mapping[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trackstar_frames.measures._checks import is_year_first
 from trackstar_frames.measures._time import Array, day_ends, local
 from trackstar_frames.measures._warehouses import codes_by_warehouse, read_by_warehouse
 
@@ -142,8 +143,9 @@ def _read_code(code: str) -> str:
 
 def _read_date(day: Any) -> str:
     stamp: pd.Timestamp | None
+    is_doubtful = isinstance(day, str) and not is_year_first(day)
     try:
-        stamp = None if isinstance(day, int | float) else pd.Timestamp(day)
+        stamp = None if is_doubtful or isinstance(day, int | float) else pd.Timestamp(day)
     except (TypeError, ValueError):
         stamp = None
     if stamp is None or pd.isna(stamp) or stamp != stamp.normalize():

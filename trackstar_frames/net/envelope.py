@@ -18,7 +18,7 @@ import pyarrow as pa
 from trackstar_frames.errors import ResponseError
 from trackstar_frames.net import constants
 
-__all__ = ["Envelope", "read_envelope", "strict_json"]
+__all__ = ["Envelope", "is_partial", "read_count", "read_envelope", "strict_json"]
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -148,7 +148,7 @@ def _with_members(read: _Body, frame: bytes, scrub: Callable[[str], str] | None)
     members = msgspec.json.decode(frame, type=dict[str, msgspec.Raw])
     _refuse_repeated(frame)
     beside = {
-        name: bytes(value).decode()
+        name: constants.as_received(bytes(value)).decode()
         for name, value in members.items()
         if name not in _Body.__struct_fields__ and bytes(value) not in _EMPTY
     }
@@ -159,7 +159,7 @@ def _with_members(read: _Body, frame: bytes, scrub: Callable[[str], str] | None)
             "the answer says that more orders follow, and gives no next_token", retryable=True
         )
     _refuse_partial(beside, scrub)
-    total_count = _count(beside.get("total_count", ""))
+    total_count = read_count(beside.get("total_count", ""))
     if total_count is not None:
         del beside["total_count"]
     unknown = {name: value for name, value in beside.items() if not _is_known(name)}
@@ -187,8 +187,31 @@ def _is_known(name: str) -> bool:
     )
 
 
-def _count(text: str) -> int | None:
-    """Read a count, also one that is a text or has a fraction of nothing."""
+def is_partial(name: str, value: str) -> bool:
+    """Tell whether a member of a body says that its orders are not all.
+
+    Parameters
+    ----------
+    name, value
+        Its name, and its JSON text.
+
+    Examples
+    --------
+    >>> is_partial("hasMore", "true"), is_partial("success", "false"), is_partial("partial", "0")
+    (True, True, False)
+    """
+    names = _WHOLE if _is_false(value) else (*_HAS_MORE, *_FAILED)
+    return _plain_name(name) in names
+
+
+def read_count(text: str) -> int | None:
+    """Read a count, also one that is a text or has a fraction of nothing.
+
+    Examples
+    --------
+    >>> read_count('"12"'), read_count("12.0"), read_count("-1")
+    (12, 12, None)
+    """
     whole = re.fullmatch(r"([0-9]{1,15})(\.0+)?", text.strip('"'))
     return int(whole[1]) if whole else None
 

@@ -92,7 +92,8 @@ def read_snapshot_dask(
     root
         The folder of all snapshots; the workers must see it under the same path.
     which
-        A name, ``"latest"``, or a time (naive means UTC): the newest not after it.
+        A name, ``"latest"``, or a time (naive means UTC, a bare day all of it): the newest not
+        after it.
     dtype_backend
         None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
