@@ -23,7 +23,7 @@ _ROUND_UP = MappingProxyType({"gt": 0, "gte": 1, "lt": 1, "lte": 0})
 _ISO_DAY = r"(\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d-?\d)"
 _BARE_DAY = re.compile(_ISO_DAY, re.ASCII)
 _ISO = re.compile(
-    rf"{_ISO_DAY}([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?( ?(Z|[+-]\d\d(:?\d\d(:?\d\d)?)?))?)?",
+    rf"{_ISO_DAY}([Tt ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?( ?([Zz]|[+-]\d\d(:?\d\d(:?\d\d)?)?))?)?",
     re.ASCII,
 )
 _DAY = timedelta(days=1)
@@ -184,7 +184,7 @@ def _read(value: Any) -> tuple[datetime, bool]:
         if not is_spelt_plainly(value):
             raise ValueError("not as ISO 8601 spells it")
         finer = re.search(r"[.,]\d{6}\d*[1-9]", value) is not None
-        return datetime.fromisoformat(value), finer
+        return datetime.fromisoformat(value.upper()), finer
     if isinstance(value, np.datetime64) and np.datetime_data(value)[0] in ("Y", "M", "W"):
         raise ValueError("a whole month or year is no moment")
     if isinstance(value, (np.datetime64, pd.Timestamp)):
