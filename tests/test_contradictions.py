@@ -148,6 +148,15 @@ PARTIAL = [
     {"success": "false"},
     {"complete": "no"},
     {"has_more": "true"},
+    {"is_last": False},
+    {"next_cursor": "b2Zmc2V0OjE="},
+    {"nextPage": 2},
+    {"meta": {"has_more": True}},
+    {"pagination": {"next": "/wms/orders?page_token=2"}},
+    {"paging": {"is_last_page": "false"}},
+    {"meta": {"errors": ["timed out after 2 of 9 warehouses"]}},
+    {"result": {"success": False}},
+    {"meta": {"ignored_filters": ["status"]}},
 ]
 WHOLE = [
     {"errors": []},
@@ -163,6 +172,8 @@ WHOLE = [
     {"has_more": "false"},
     {"total_count": "1"},
     {"total_count": 1.0},
+    {"is_last": True},
+    {"next": None},
 ]
 
 
@@ -179,6 +190,14 @@ def test_an_answer_that_says_it_is_whole_is_one(listed, beside):
         frames = tf.fetch_orders(client=client)
     assert len(frames.orders) == 1
     assert len(frames.problems) == 0
+
+
+def test_members_of_members_that_say_that_all_is_well_are_kept(listed):
+    said = {"has_more": False, "errors": [], "next_cursor": None, "is_last": True}
+    with listed({"data": [ORDER], "next_token": None, "meta": said}) as (_, client):
+        frames = tf.fetch_orders(client=client)
+    assert len(frames.orders) == 1
+    assert json.loads(frames.problems["value"].item()) == said
 
 
 def test_what_else_stands_beside_the_orders_is_a_problem(listed, tmp_path):

@@ -57,6 +57,15 @@ _DECODER = msgspec.json.Decoder(_Body)
 #: Members by which APIs tell that more orders follow, as `_plain_name` spells them.
 _HAS_MORE = ("hasmore", "hasnext", "hasnextpage", "more", "moreresults")
 
+#: Members that, if they are false, tell the same.
+_IS_LAST = ("islast", "islastpage", "done", "finished")
+
+#: Members that are cursors, as other APIs name them: where there is one, more orders follow.
+_CURSORS = (
+    *("next", "nexttoken", "nextcursor", "nextpage", "nextpagetoken", "nextpageurl"),
+    *("nexturl", "nextlink"),
+)
+
 #: Members that, unless they are empty or false, tell that an answer is not whole.
 _FAILED = (
     *("error", "errors", "failures", "partial", "ispartial", "partialdata", "partialresults"),
@@ -152,13 +161,14 @@ def _with_members(read: _Body, frame: bytes, scrub: Callable[[str], str] | None)
         for name, value in members.items()
         if name not in _Body.__struct_fields__ and bytes(value) not in _EMPTY
     }
-    has_more = _has_more(beside)
+    said = beside | _inner(beside)
+    has_more = _has_more(said)
     is_last = isinstance(read.next_token, msgspec.UnsetType) or read.next_token is None
-    if has_more and is_last:
+    if is_last and (has_more or _has_cursor(said)):
         raise ResponseError(
             "the answer says that more orders follow, and gives no next_token", retryable=True
         )
-    _refuse_partial(beside, scrub)
+    _refuse_partial(said, scrub)
     total_count = _count(beside.get("total_count", ""))
     if total_count is not None:
         del beside["total_count"]
@@ -175,14 +185,25 @@ def _is_false(value: str) -> bool:
     return value.strip('"').lower() in _FALSE
 
 
+def _inner(beside: dict[str, str]) -> dict[str, str]:
+    """Give the members of members: some APIs tell of a listing in an object, such as ``meta``."""
+    return {
+        f"{outer}.{name}": bytes(value).decode()
+        for outer, text in beside.items()
+        if text.startswith("{")
+        for name, value in msgspec.json.decode(text, type=dict[str, msgspec.Raw]).items()
+        if bytes(value) not in _EMPTY
+    }
+
+
 def _plain_name(name: str) -> str:
-    return re.sub("[^a-z]", "", name.lower())
+    return re.sub("[^a-z]", "", name.rpartition(".")[2].lower())
 
 
 def _is_known(name: str) -> bool:
     """Tell whether a member that is no failure says that all is well."""
     return bool(
-        _plain_name(name) in {*_HAS_MORE, *_FAILED, *_WHOLE}
+        _plain_name(name) in {*_HAS_MORE, *_IS_LAST, *_FAILED, *_WHOLE}
         or _PASSED_OVER.fullmatch(_plain_name(name))
     )
 
@@ -193,12 +214,22 @@ def _count(text: str) -> int | None:
     return int(whole[1]) if whole else None
 
 
-def _has_more(beside: dict[str, str]) -> bool | None:
-    told = [value for name, value in beside.items() if _plain_name(name) in _HAS_MORE]
-    return not all(map(_is_false, told)) if told else None
+def _has_more(said: dict[str, str]) -> bool | None:
+    told = [
+        _is_false(value) == (_plain_name(name) in _IS_LAST)
+        for name, value in said.items()
+        if _plain_name(name) in {*_HAS_MORE, *_IS_LAST}
+    ]
+    return any(told) if told else None
 
 
-def _refuse_partial(beside: dict[str, str], scrub: Callable[[str], str] | None) -> None:
+def _has_cursor(said: dict[str, str]) -> bool:
+    return any(
+        _plain_name(name) in _CURSORS and not _is_false(value) for name, value in said.items()
+    )
+
+
+def _refuse_partial(said: dict[str, str], scrub: Callable[[str], str] | None) -> None:
     """Refuse an answer that says of itself that it is not whole, or not what was asked for.
 
     Raises
@@ -206,7 +237,7 @@ def _refuse_partial(beside: dict[str, str], scrub: Callable[[str], str] | None) 
     ResponseError
         Retryable, unless the server would pass over the same parameters again.
     """
-    for name, value in beside.items():
+    for name, value in said.items():
         given = f"`{name}`" + (f" is {scrub(value)[:_QUOTED]}" if scrub else "")
         plain_name, is_false = _plain_name(name), _is_false(value)
         if plain_name in (_WHOLE if is_false else _FAILED):
