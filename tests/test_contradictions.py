@@ -341,6 +341,26 @@ def test_a_cursor_that_dies_loses_and_adds_nothing(shops, tmp_path, status, dies
         assert tf.export_orders(tmp_path, **ask).read().orders.equals(frames.orders)
 
 
+def test_each_time_it_is_resumed_a_cursor_may_have_died(shops):
+    made = [shops.order(number, shops.START + number * 9000) for number in range(50)]
+    shop = shops.Shop(made, keyset=False)
+    answers = {4: 500, 5: 410, 9: 500, 10: 410}
+    shop.before = lambda at: (answers[at], {"error": "?"}) if at in answers else None
+    with (
+        shops.serve(shop) as url,
+        tf.TrackstarClient(
+            "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None, retries=0
+        ) as client,
+    ):
+        with pytest.raises(tf.IncompleteFetchError) as first:
+            tf.fetch_orders(client=client, page_size=10)
+        with pytest.raises(tf.IncompleteFetchError, match="answered 500") as second:
+            first.value.resume()
+        frames = second.value.resume()
+    assert sorted(frames.orders["id"]) == [each["id"] for each in made]
+    assert frames.info["duplicates"] == 0
+
+
 def test_a_first_page_that_is_refused_is_no_cursor(shops):
     shop = shops.Shop([], before=lambda _: (422, {"error": "unknown filter"}))
     with (
