@@ -173,6 +173,17 @@ def test_a_server_that_counts_is_believed_once_the_changes_are_there(
             assert len(tf.fetch_orders(client=client, page_size=10, **bounds).orders) == 60
 
 
+def test_a_cursor_that_died_without_a_word_ends_no_listing_that_was_counted(shops, open_client):
+    nothing = {"data": [], "next_token": None, "total_count": 0}
+    shop = shops.Shop(days(shops, 50), descending=True, total=True)
+    shop.before = lambda _: (200, nothing) if "page_token" in shop.asked[-1] else None
+    with open_client(shop) as client:
+        with pytest.raises(tf.IncompleteFetchError, match="counts 50 orders"):
+            tf.fetch_orders(client=client, page_size=10, limit=45)
+        with pytest.raises(tf.ResponseError, match="counts 50 orders"):
+            list(client.iter_pages(page_size=10))
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 def test_what_is_new_in_a_window_that_was_read_is_not_missing(shops, open_client, is_known):
     unknown = [] if is_known else shops.STAMPS

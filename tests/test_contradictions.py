@@ -148,6 +148,15 @@ PARTIAL = [
     {"success": "false"},
     {"complete": "no"},
     {"has_more": "true"},
+    {"is_last": False},
+    {"next_cursor": "b2Zmc2V0OjE="},
+    {"nextPage": 2},
+    {"meta": {"has_more": True}},
+    {"pagination": {"next": "/wms/orders?page_token=2"}},
+    {"paging": {"is_last_page": "false"}},
+    {"meta": {"errors": ["timed out after 2 of 9 warehouses"]}},
+    {"result": {"success": False}},
+    {"meta": {"ignored_filters": ["status"]}},
 ]
 WHOLE = [
     {"errors": []},
@@ -163,6 +172,8 @@ WHOLE = [
     {"has_more": "false"},
     {"total_count": "1"},
     {"total_count": 1.0},
+    {"is_last": True},
+    {"next": None},
 ]
 
 
@@ -179,6 +190,14 @@ def test_an_answer_that_says_it_is_whole_is_one(listed, beside):
         frames = tf.fetch_orders(client=client)
     assert len(frames.orders) == 1
     assert len(frames.problems) == 0
+
+
+def test_members_of_members_that_say_that_all_is_well_are_kept(listed):
+    said = {"has_more": False, "errors": [], "next_cursor": None, "is_last": True}
+    with listed({"data": [ORDER], "next_token": None, "meta": said}) as (_, client):
+        frames = tf.fetch_orders(client=client)
+    assert len(frames.orders) == 1
+    assert json.loads(frames.problems["value"].item()) == said
 
 
 def test_what_else_stands_beside_the_orders_is_a_problem(listed, tmp_path):
@@ -321,6 +340,26 @@ def test_a_cursor_that_dies_loses_and_adds_nothing(shops, tmp_path, status, dies
         assert frames.orders["id"].tolist() == wanted
         shop.asked.clear()
         assert tf.export_orders(tmp_path, **ask).read().orders.equals(frames.orders)
+
+
+def test_each_time_it_is_resumed_a_cursor_may_have_died(shops):
+    made = [shops.order(number, shops.START + number * 9000) for number in range(50)]
+    shop = shops.Shop(made, keyset=False)
+    answers = {4: 500, 5: 410, 9: 500, 10: 410}
+    shop.before = lambda at: (answers[at], {"error": "?"}) if at in answers else None
+    with (
+        shops.serve(shop) as url,
+        tf.TrackstarClient(
+            "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None, retries=0
+        ) as client,
+    ):
+        with pytest.raises(tf.IncompleteFetchError) as first:
+            tf.fetch_orders(client=client, page_size=10)
+        with pytest.raises(tf.IncompleteFetchError, match="answered 500") as second:
+            first.value.resume()
+        frames = second.value.resume()
+    assert sorted(frames.orders["id"]) == [each["id"] for each in made]
+    assert frames.info["duplicates"] == 0
 
 
 def test_a_first_page_that_is_refused_is_no_cursor(shops):

@@ -72,7 +72,7 @@ def test_a_time_is_looked_for_by_time(tmp_path, clock):
         clock(ahead)
         write(tmp_path, status)
     now = datetime.now(UTC)
-    for hours, status in ((0.5, "open"), (1.5, "picked"), (20, "fulfilled"), (30, "confirmed")):
+    for hours, status in ((0.5, "open"), (1.5, "picked"), (20, "fulfilled"), (30, "fulfilled")):
         moment = now + timedelta(hours=hours)
         assert tf.read_snapshot(tmp_path, moment).orders["status"][0] == status
     with pytest.raises(tf.SnapshotError, match="the first is of"):

@@ -166,14 +166,23 @@ def _not_after(
     moment: pd.Timestamp, found: list[tuple[Path, Manifest]], root: str | os.PathLike[str]
 ) -> Path:
     """Find the newest snapshot that is not as of later than a moment."""
-    old_enough = [(_as_of(said), n) for n, (_, said) in enumerate(found) if _as_of(said) <= moment]
+    old_enough = [(as_of, n) for n, as_of in enumerate(_in_time(found)) if as_of <= moment]
     if not old_enough:
         raise SnapshotError(
             f"no snapshot under {root} is as old as {moment}: the first is of "
-            f"{min(_as_of(said) for _, said in found)}; ask for a later time, or for 'latest'"
+            f"{min(_in_time(found))}; ask for a later time, or for 'latest'"
         )
     _, number = max(old_enough)
     return found[number][0]
+
+
+def _in_time(found: Sequence[tuple[Path, Manifest]]) -> list[datetime]:
+    """Tell as of when snapshots are: of a clock that was ahead, not later than the one after."""
+    ahead = set(written_ahead(found))
+    moments: list[datetime] = []
+    for path, said in reversed(found):
+        moments.append(min([_as_of(said), *moments[-1:]]) if path in ahead else _as_of(said))
+    return moments[::-1]
 
 
 def label_of(info: Mapping[str, Any]) -> str | None:

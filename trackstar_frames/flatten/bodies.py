@@ -290,8 +290,10 @@ class Bodies:
         """Tell what stands beside the orders, unless it is known or says nothing."""
         for key, value in members.items():
             text = bytes(value)
-            partial = is_partial(key, text.decode())
-            if key in known or text in _EMPTY or (key == "has_more" and not partial):
+            if key in known or text in _EMPTY:
+                continue
+            partial = is_partial(key, text)
+            if key == "has_more" and not partial:
                 continue
             self._partial |= partial
             self._tell(connection, None, str(key), text, _BESIDE)

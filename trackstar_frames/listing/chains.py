@@ -283,7 +283,7 @@ class Listing:
         try:
             self._go_on(reader, chain, pages)
         except ApiError as error:
-            if error.status not in _DEAD or chain.token is None or chain.has_begun_anew:
+            if error.status not in _DEAD or chain.token is None:
                 raise
             _log.warning(
                 "the server does not know the cursor of page %s any more (%s); this part of the "
@@ -291,8 +291,8 @@ class Listing:
                 f"{chain.pages + 1:,}",
                 error,
             )
-            chain.has_begun_anew = True
-            self._read_again(reader, chain)
+            self._start_over(chain)
+            self._go_on(reader, chain, None)
 
     def _read_again(self, reader: Reader, chain: _Chain) -> None:
         """Read a chain once more from its first page, past the disk; it is this that counts."""
@@ -544,7 +544,7 @@ class _Chain:
         self.length = self.orders = 0
         self.total: int | None = None
         self.token: str | None = None
-        self.is_anew = self.has_begun_anew = False
+        self.is_anew = False
         #: Why changes could not be asked for.
         self.refusal: TrackstarError | None = None
         #: Whether orders came that have not changed since.

@@ -170,6 +170,8 @@ def walk(
         if _is_open(envelope, page_size, before):
             orders = orders + _prove_end(get, envelope, page_token, page_size)
         before = None if before is None else before + len(envelope.data)
+        # After other pages, an empty one that counts none may come of a cursor that has died.
+        says_nothing = page_token is not None and not envelope.data and not envelope.total_count
         page_token = _token(envelope)
         yield Page(
             body=answer.body,
@@ -179,7 +181,7 @@ def walk(
             expires=answer.expires,
             raw_orders=orders,
             server_time=answer.server_time,
-            total_count=envelope.total_count,
+            total_count=None if says_nothing else envelope.total_count,
             beside=envelope.beside,
         )
         if page_token is None:

@@ -9,7 +9,7 @@ import codecs
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 import numpy as np
@@ -57,6 +57,15 @@ _DECODER = msgspec.json.Decoder(_Body)
 #: Members by which APIs tell that more orders follow, as `_plain_name` spells them.
 _HAS_MORE = ("hasmore", "hasnext", "hasnextpage", "more", "moreresults")
 
+#: Members that, if they are false, tell the same.
+_IS_LAST = ("islast", "islastpage", "done", "finished")
+
+#: Members that are cursors, as other APIs name them: where there is one, more orders follow.
+_CURSORS = (
+    *("next", "nexttoken", "nextcursor", "nextpage", "nextpagetoken", "nextpageurl"),
+    *("nexturl", "nextlink"),
+)
+
 #: Members that, unless they are empty or false, tell that an answer is not whole.
 _FAILED = (
     *("error", "errors", "failures", "partial", "ispartial", "partialdata", "partialresults"),
@@ -65,6 +74,8 @@ _FAILED = (
 
 #: Members that, if they are false, tell the same.
 _WHOLE = ("success", "ok", "complete", "iscomplete")
+
+_NOT_ALL = (*_HAS_MORE, *_CURSORS, *_FAILED)
 
 #: Members that name what the server passed over, as `_plain_name` ends them.
 _PASSED_OVER = re.compile(
@@ -147,18 +158,20 @@ def _with_members(read: _Body, frame: bytes, scrub: Callable[[str], str] | None)
     """Take what else the body says, from what is left of it without its orders."""
     members = msgspec.json.decode(frame, type=dict[str, msgspec.Raw])
     _refuse_repeated(frame)
-    beside = {
-        name: constants.as_received(bytes(value)).decode()
+    kept = {
+        name: bytes(value)
         for name, value in members.items()
         if name not in _Body.__struct_fields__ and bytes(value) not in _EMPTY
     }
-    has_more = _has_more(beside)
+    said = _with_inner(kept)
+    beside = {name: constants.as_received(value).decode() for name, value in kept.items()}
+    has_more = _has_more(said)
     is_last = isinstance(read.next_token, msgspec.UnsetType) or read.next_token is None
-    if has_more and is_last:
+    if is_last and (has_more or _has_cursor(said)):
         raise ResponseError(
             "the answer says that more orders follow, and gives no next_token", retryable=True
         )
-    _refuse_partial(beside, scrub)
+    _refuse_partial(said, scrub)
     total_count = read_count(beside.get("total_count", ""))
     if total_count is not None:
         del beside["total_count"]
@@ -175,33 +188,49 @@ def _is_false(value: str) -> bool:
     return value.strip('"').lower() in _FALSE
 
 
+def _with_inner(members: Mapping[str, bytes]) -> dict[str, str]:
+    """Give members, and those of objects: some APIs tell of a listing in one, such as ``meta``."""
+    inner = {
+        f"{outer}.{name}": bytes(value)
+        for outer, text in members.items()
+        if text.startswith(b"{")
+        for name, value in msgspec.json.decode(text, type=dict[str, msgspec.Raw]).items()
+        if bytes(value) not in _EMPTY
+    }
+    return {name: text.decode() for name, text in (*members.items(), *inner.items())}
+
+
 def _plain_name(name: str) -> str:
-    return re.sub("[^a-z]", "", name.lower())
+    return re.sub("[^a-z]", "", name.rpartition(".")[2].lower())
 
 
 def _is_known(name: str) -> bool:
     """Tell whether a member that is no failure says that all is well."""
     return bool(
-        _plain_name(name) in {*_HAS_MORE, *_FAILED, *_WHOLE}
+        _plain_name(name) in {*_HAS_MORE, *_IS_LAST, *_FAILED, *_WHOLE}
         or _PASSED_OVER.fullmatch(_plain_name(name))
     )
 
 
-def is_partial(name: str, value: str) -> bool:
+def is_partial(name: str, value: bytes) -> bool:
     """Tell whether a member of a body says that its orders are not all.
 
     Parameters
     ----------
     name, value
-        Its name, and its JSON text.
+        Its name, and its JSON text; of an object, its own members too.
 
     Examples
     --------
-    >>> is_partial("hasMore", "true"), is_partial("success", "false"), is_partial("partial", "0")
+    >>> is_partial("hasMore", b"true"), is_partial("success", b"false"), is_partial("more", b"0")
     (True, True, False)
+    >>> is_partial("meta", b'{"next_cursor": "abc"}')
+    True
     """
-    names = _WHOLE if _is_false(value) else (*_HAS_MORE, *_FAILED)
-    return _plain_name(name) in names
+    return any(
+        _plain_name(name) in ((*_WHOLE, *_IS_LAST) if _is_false(text) else _NOT_ALL)
+        for name, text in _with_inner({name: value}).items()
+    )
 
 
 def read_count(text: str) -> int | None:
@@ -216,12 +245,22 @@ def read_count(text: str) -> int | None:
     return int(whole[1]) if whole else None
 
 
-def _has_more(beside: dict[str, str]) -> bool | None:
-    told = [value for name, value in beside.items() if _plain_name(name) in _HAS_MORE]
-    return not all(map(_is_false, told)) if told else None
+def _has_more(said: dict[str, str]) -> bool | None:
+    told = [
+        _is_false(value) == (_plain_name(name) in _IS_LAST)
+        for name, value in said.items()
+        if _plain_name(name) in {*_HAS_MORE, *_IS_LAST}
+    ]
+    return any(told) if told else None
 
 
-def _refuse_partial(beside: dict[str, str], scrub: Callable[[str], str] | None) -> None:
+def _has_cursor(said: dict[str, str]) -> bool:
+    return any(
+        _plain_name(name) in _CURSORS and not _is_false(value) for name, value in said.items()
+    )
+
+
+def _refuse_partial(said: dict[str, str], scrub: Callable[[str], str] | None) -> None:
     """Refuse an answer that says of itself that it is not whole, or not what was asked for.
 
     Raises
@@ -229,7 +268,7 @@ def _refuse_partial(beside: dict[str, str], scrub: Callable[[str], str] | None) 
     ResponseError
         Retryable, unless the server would pass over the same parameters again.
     """
-    for name, value in beside.items():
+    for name, value in said.items():
         given = f"`{name}`" + (f" is {scrub(value)[:_QUOTED]}" if scrub else "")
         plain_name, is_false = _plain_name(name), _is_false(value)
         if plain_name in (_WHOLE if is_false else _FAILED):
