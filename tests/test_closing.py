@@ -100,6 +100,25 @@ def test_a_server_may_not_know_a_stamp_as_a_filter(shops, open_client, unknown):
                 tf.fetch_orders(client=client, page_size=10)
 
 
+@pytest.mark.parametrize("stamp", ["trackstar_updated_date", "updated_date"])
+def test_orders_that_have_no_stamp_before_their_first_change_are_asked_for(
+    shops, open_client, stamp
+):
+    made = days(shops, 40, stamps=(), **dict.fromkeys(shops.STAMPS))
+    listed = shops.Shop(made, stamp, descending=True)
+    listed.before = once(2, lambda: listed.touch(0, [stamp]))
+    with open_client(listed) as client:
+        assert len(tf.fetch_orders(client=client, page_size=10).orders) == 40
+
+
+def test_orders_that_stay_without_a_stamp_show_that_a_filter_is_passed_over(shops, open_client):
+    made = days(shops, 40, stamps=(), **dict.fromkeys(shops.STAMPS))
+    listed = shops.Shop(made, ignored=shops.STAMPS)
+    with open_client(listed) as client, pytest.warns(UserWarning, match="cannot be asked"):
+        assert len(tf.fetch_orders(client=client, page_size=10).orders) == 40
+    assert len(listed.asked) == 4 + len(shops.STAMPS)
+
+
 def test_a_server_may_pass_over_the_filter(shops, open_client):
     shop = shops.Shop(days(shops, 40), ignored=["trackstar_updated_date", "updated_date"])
     with open_client(shop) as client, pytest.warns(UserWarning, match="cannot be asked"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -196,7 +196,7 @@ class Reading:
             number = len(self._taken)
             taken = _Taken(place, len(orders), page.from_cache, page.fetched_at, page.server_time)
             self._taken.append(taken)
-        self._seen.meet(number, page.beside)
+        self._seen.meet(number, page.beside, orders[:1])
         taken.batches = flattener.add(orders, number)
         bar.add(0 if self._listing.comes_again(place) else len(orders))
         return self._left != 0
@@ -287,13 +287,19 @@ class _Seen:
         #: The latest of each stamp that is not later than its page.
         self.latest: dict[str, datetime] = {}
         self._stamped = dict.fromkeys(_STAMPS, 0)
+        self._named: set[str] = set()
         self._members: set[str] = set()
         self._beside: dict[int, dict[str, str]] = {}
         self._lock = threading.Lock()
 
-    def meet(self, number: int, beside: Mapping[str, str]) -> None:
-        """Note what a page has beside its orders, the first time that a member is met."""
+    def meet(self, number: int, beside: Mapping[str, str], orders: Sequence[Any]) -> None:
+        """Note what a page has beside its orders, the first time that a member is met.
+
+        And of some of its orders, which stamps they have, if only as null.
+        """
+        named = {s for s in _STAMPS for order in orders if f'"{s}"'.encode() in bytes(order)}
         with self._lock:
+            self._named |= named
             new = {name: text for name, text in beside.items() if name not in self._members}
             self._members |= new.keys()
             self._beside[number] = new
@@ -325,10 +331,12 @@ class _Seen:
     def ways(self) -> list[tuple[str, ...]]:
         """List by which stamps to ask for what changes, the best way first.
 
-        By all that any order has: the one that is missing may have only one of them. A server
-        may not know each as a filter.
+        By all that any order has: the one that is missing may have only one of them. Where they
+        are null in all orders, the first change may bring one. A server may not know each as a
+        filter.
         """
         known = tuple(stamp for stamp in _STAMPS if self._stamped[stamp])
+        known = known or tuple(stamp for stamp in _STAMPS if stamp in self._named)
         return [known, *((stamp,) for stamp in known if len(known) > 1)] if known else []
 
 

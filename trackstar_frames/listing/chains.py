@@ -679,7 +679,7 @@ class _Chain:
             self.size = max(self.size, self._sample.size)
         if self._changed:
             stamp, since = self._changed
-            self.has_older = any(map(partial(_is_before, since - _SECOND), _texts(page, stamp)))
+            self.has_older = any(map(partial(_is_before, since - _SECOND), _values(page, stamp)))
 
 
 def _digest(page: Page) -> bytes:
@@ -689,9 +689,12 @@ def _digest(page: Page) -> bytes:
     return digest.digest()
 
 
-def _is_before(moment: datetime, text: str) -> bool:
+def _is_before(moment: datetime, stamp: object) -> bool:
+    """Tell whether a stamp is before a moment, or is none: it is not what was asked for."""
+    if not isinstance(stamp, str) or not stamp:
+        return not stamp
     try:
-        found = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(stamp)
     except ValueError:
         return False
     return (found if found.tzinfo else found.replace(tzinfo=UTC)) < moment
@@ -699,13 +702,18 @@ def _is_before(moment: datetime, text: str) -> bool:
 
 @cache
 def _decoder(field: str) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(msgspec.defstruct("Dated", [(field, str, "")]))
+    return msgspec.json.Decoder(msgspec.defstruct("Dated", [(field, Any, "")]))
 
 
-def _texts(page: Page, field: str) -> Iterator[str]:
-    """Read a date of the orders, as far as it is text."""
+def _values(page: Page, field: str) -> Iterator[object]:
+    """Read a member of the orders; where it is absent, it is an empty text."""
     for order in page.raw_orders:
         try:
             yield getattr(_decoder(field).decode(order), field)
         except msgspec.DecodeError:
             continue
+
+
+def _texts(page: Page, field: str) -> Iterator[str]:
+    """Read a date of the orders, as far as it is text."""
+    return (value for value in _values(page, field) if isinstance(value, str))
