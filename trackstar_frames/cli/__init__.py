@@ -1,8 +1,8 @@
 """The shell: ``trackstar-frames demo | fetch | export | sync | snapshots | sandbox | cache``.
 
 Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted, 141 if nobody reads the output any
-more. An error is one line. Credentials come from the environment only; they are never flags, which
-would stay in the shell's history.
+more. An error is one line, and so is a warning. Credentials come from the environment only; they
+are never flags, which would stay in the shell's history.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from collections.abc import Sequence
 
 import trackstar_frames as tf
 from trackstar_frames.cli._parser import make_parser
-from trackstar_frames.cli._printing import ClosedPipeError, OutputError, check_output, complain
+from trackstar_frames.cli._printing import (
+    ClosedPipeError,
+    OutputError,
+    check_output,
+    complain,
+    warning_plainly,
+)
 
 __all__ = ["main"]
 
@@ -32,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         check_output()
         given = make_parser().parse_args(argv)
-        given.run(given)
+        with warning_plainly():
+            given.run(given)
     except ClosedPipeError:
         return _CLOSED_PIPE
     except (tf.FilterError, tf.SettingsError, tf.CredentialsError) as error:
