@@ -233,6 +233,27 @@ def test_a_wrong_call_is_one_line_and_code_2(arguments, code, said, capsys):
     assert said in printed.err
 
 
+def test_filters_may_stand_behind_options(connected, tmp_path, capsys):
+    root = str(tmp_path / "root")
+    assert main(["export", root, "--page-size=400", "status=open", "--limit=5", "type=b2b"]) == 0
+    path = connected.requests[-1].path
+    assert "status=open" in path
+    assert "type=b2b" in path
+    for wrong in (["snapshots", root, "more"], ["export", root, "--page-size=400", "-x", "a=b"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(wrong)
+        assert "unrecognized arguments: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_label_that_is_not_utf8_is_refused(capsys):
+    label = "caf\udce9"
+    assert main(["fetch", "--connection", label]) == 2
+    assert main(["fetch", "--connections", f"{label}=TRACKSTAR_ACCESS_TOKEN"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("is not UTF-8; give another label") == told.count("\n") == 2
+
+
 def test_a_folder_may_be_named_as_a_filter_is(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("day=1").mkdir()
@@ -254,6 +275,10 @@ def test_a_warning_is_one_line(raw_server, reply, monkeypatch, capsys):
     assert told.startswith("trackstar-frames: warning: the server gave 1 order outside")
     assert told.count("\n") == 1
     assert "\x1b" not in told
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main(["fetch", "ids=b"]) == 1
+    assert capsys.readouterr().err.startswith("trackstar-frames: error: the server gave 1 order")
 
 
 @pytest.mark.usefixtures("connected")

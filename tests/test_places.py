@@ -119,6 +119,23 @@ def test_the_shell_says_so_on_one_line(command, place, sandbox, monkeypatch, cap
     assert len(sandbox.requests) == asked
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links are not for everybody there")
+@pytest.mark.parametrize("asker", ASKERS)
+def test_a_link_that_leads_nowhere_is_refused_before_any_request(asker, sandbox, tmp_path):
+    asked = len(sandbox.requests)
+    (tmp_path / "broken").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    for place in (tmp_path / "broken", tmp_path / "loop" / "below"):
+        with (
+            sandbox.client(cache=False) as client,
+            pytest.raises(tf.SnapshotError, match="is a link that leads nowhere"),
+        ):
+            ASKERS[asker](place, client)
+        with pytest.raises(tf.SnapshotError, match="is a link that leads nowhere"):
+            FRAMES.to_parquet(place)
+    assert len(sandbox.requests) == asked
+
+
 @pytest.mark.parametrize("name", ["orders.csv", "orders.XLSX", "o.json", "a.b.feather", "x.gz"])
 def test_a_file_of_another_kind_is_not_what_is_written(name, sandbox, monkeypatch, tmp_path):
     for variable, value in sandbox.environment.items():

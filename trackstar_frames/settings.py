@@ -149,6 +149,8 @@ class Settings:
         connection = given["connection"]
         if not (connection is None or (isinstance(connection, str) and connection)):
             raise SettingsError(f"connection={connection!r} must be a label (str), or None")
+        if connection is not None and _is_broken(connection):
+            raise SettingsError(f"connection={connection!r} is not UTF-8; give another label")
         rate_limit = given["rate_limit"]
         has_cache, folder = flag("cache", given["cache"]), given["cache_dir"]
         if has_cache or folder is not None:
@@ -220,14 +222,21 @@ folder, such as 'snapshots' or '/data/snapshots'
         folder = Path(text).expanduser().absolute()
     except (RuntimeError, OSError) as error:  # no such user, or the current folder is gone
         raise SettingsError(f"{name}={text!r} cannot be found: {error}") from None
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
+    if _is_broken(str(folder)):
         raise SettingsError(
             f"{name}={str(folder)!r} is not UTF-8, so that neither Parquet nor JSON can name it; "
             f"use a folder with another name"
-        ) from None
+        )
     return folder
+
+
+def _is_broken(text: str) -> bool:
+    """Tell whether a text has halves of characters, as what is not UTF-8 comes to have."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _scheme(text: str) -> str | None:

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 
 import trackstar_frames as tf
-from trackstar_frames.cli._parser import make_parser
+from trackstar_frames.cli._parser import read
 from trackstar_frames.cli._printing import (
     ClosedPipeError,
     OutputError,
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         check_output()
-        given = make_parser().parse_args(argv)
+        given = read(argv)
         with warning_plainly():
             given.run(given)
     except ClosedPipeError:
@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(error, 2)
     except (tf.TrackstarError, OutputError, OSError, ImportError, sqlite3.Error) as error:
         return complain(error, 1)
+    except Warning as warning:  # PYTHONWARNINGS=error asks for it
+        return complain(warning, 1)
     except KeyboardInterrupt:
         return complain("interrupted", _INTERRUPTED)
     return 0

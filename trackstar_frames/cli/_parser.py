@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,7 +14,7 @@ from trackstar_frames.cli import _commands
 from trackstar_frames.cli._printing import complain, say
 from trackstar_frames.settings import PII
 
-__all__ = ["make_parser"]
+__all__ = ["read"]
 
 
 class _Once(argparse.Action):
@@ -62,7 +63,19 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(complain(f"{message} (see {self.prog} --help)", 2))
 
 
-def make_parser() -> argparse.ArgumentParser:
+def read(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read a command line; filters may stand before options and behind them."""
+    parser = _make_parser()
+    given, left = parser.parse_known_args(argv)
+    if left and hasattr(given, "filters") and not any(each.startswith("-") for each in left):
+        # Argparse takes what may be there any number of times in one place alone.
+        given.filters = [*given.filters, *left]
+    elif left:
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    return given
+
+
+def _make_parser() -> _Parser:
     """Make the parser of the whole shell."""
     parser = _Parser(
         prog="trackstar-frames",
