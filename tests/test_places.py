@@ -167,6 +167,16 @@ def test_a_url_with_a_password_is_not_shown():
         assert "hush" not in str(got.value)
 
 
+@pytest.mark.parametrize("url", ["https://user:hush@host/x.json?sig=hush", "s3://a:hush@b/x"])
+def test_a_url_is_no_file_of_json(url):
+    for source in (Path(url), [Path(url)]):
+        with pytest.raises(tf.SettingsError, match="source is a URL") as got:
+            tf.OrderFrames.from_json(source)
+        assert "hush" not in str(got.value)
+    with pytest.raises(tf.SettingsError, match="cannot be found"):
+        tf.OrderFrames.from_json(Path("~there-is-no-such-user/x.json"))
+
+
 @pytest.mark.parametrize(
     "place",
     [
@@ -183,6 +193,8 @@ def test_a_tilde_is_the_users_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert tf.write_snapshot(FRAMES, "~/root").path.parent == tmp_path / "root"
     assert len(tf.read_snapshot("~/root").orders) == 1
+    (tmp_path / "a.json").write_text('{"id": "a1"}')
+    assert len(tf.OrderFrames.from_json(Path("~/a.json")).orders) == 1
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")

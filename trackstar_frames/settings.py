@@ -44,6 +44,7 @@ __all__ = [
     "PII_KEY",
     "Option",
     "Settings",
+    "local_file",
     "local_folder",
 ]
 
@@ -212,12 +213,7 @@ folder, such as 'snapshots' or '/data/snapshots'
     text = os.fspath(given) if isinstance(given, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise SettingsError(f"{name}={given!r} must be the path of a folder")
-    if scheme := _scheme(text):
-        # Never the whole of it: a URL may hold a password, or a signature.
-        raise SettingsError(
-            f"{name} is a URL ({scheme}:), and must be the path of a local folder, such as "
-            f"'snapshots' or '/data/snapshots'"
-        )
+    _refuse_url(text, name, "local folder, such as 'snapshots' or '/data/snapshots'")
     try:
         folder = Path(text).expanduser().absolute()
     except (RuntimeError, OSError) as error:  # no such user, or the current folder is gone
@@ -228,6 +224,28 @@ folder, such as 'snapshots' or '/data/snapshots'
             f"use a folder with another name"
         )
     return folder
+
+
+def local_file(given: os.PathLike[Any], name: str) -> Path:
+    """Make the ``~`` of a file's path the user's home.
+
+    Raises
+    ------
+    SettingsError
+        If it is a URL: no file has that name, and the fault would show a password in it.
+    """
+    text = os.fsdecode(given)
+    _refuse_url(text, name, "local file")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # no such user
+        raise SettingsError(f"{name}={text!r} cannot be found: {error}") from None
+
+
+def _refuse_url(text: str, name: str, instead: str) -> None:
+    if scheme := _scheme(text):
+        # Never the whole of it: a URL may hold a password, or a signature.
+        raise SettingsError(f"{name} is a URL ({scheme}:), and must be the path of a {instead}")
 
 
 def _is_broken(text: str) -> bool:
