@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -211,6 +212,11 @@ def test_an_output_that_takes_nothing_ends_it_plainly(line, code, said, unbuffer
         (["demo", "--orders", "0"], 2, "at least 1"),
         (["cache", "empty"], 2, "clear"),
         (["snapshots"], 2, "ROOT"),
+        (["export"], 2, "required: ROOT (see"),
+        (["export", "status=open"], 2, "looks like a filter, where the path of a folder"),
+        (["sync", "created_date[gte]=2026-01-01", "root"], 2, "write './created_date[gte]=2026"),
+        (["fetch", "--snapshot", "stauts=open"], 2, "put the folder before it"),
+        (["fetch", "--output", "status__in=open"], 2, "put the folder before it"),
         (["fetch", "--api-key", "secret"], 2, "unrecognized"),
     ],
 )
@@ -225,6 +231,54 @@ def test_a_wrong_call_is_one_line_and_code_2(arguments, code, said, capsys):
     assert printed.err.startswith("trackstar-frames: error: ")
     assert printed.err.count("\n") == 1
     assert said in printed.err
+
+
+def test_filters_may_stand_behind_options(connected, tmp_path, capsys):
+    root = str(tmp_path / "root")
+    assert main(["export", root, "--page-size=400", "status=open", "--limit=5", "type=b2b"]) == 0
+    path = connected.requests[-1].path
+    assert "status=open" in path
+    assert "type=b2b" in path
+    for wrong in (["snapshots", root, "more"], ["export", root, "--page-size=400", "-x", "a=b"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(wrong)
+        assert "unrecognized arguments: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_label_that_is_not_utf8_is_refused(capsys):
+    label = "caf\udce9"
+    assert main(["fetch", "--connection", label]) == 2
+    assert main(["fetch", "--connections", f"{label}=TRACKSTAR_ACCESS_TOKEN"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("is not UTF-8; give another label") == told.count("\n") == 2
+
+
+def test_a_folder_may_be_named_as_a_filter_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("day=1").mkdir()
+    for root in ("day=1", "./day=2"):
+        assert main(["snapshots", root]) == 0
+    assert "no snapshots" in capsys.readouterr().out
+
+
+def test_a_warning_is_one_line(raw_server, reply, monkeypatch, capsys):
+    body = b'{"data": [{"id": "a", "status": "open\\u001b[2J"}], "next_token": null}'
+    monkeypatch.setenv("TRACKSTAR_API_KEY", "a-key")
+    monkeypatch.setenv("TRACKSTAR_ACCESS_TOKEN", "a-token")
+    server = raw_server(lambda handler: reply(handler, body))
+    monkeypatch.setenv("TRACKSTAR_BASE_URL", server.base_url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["fetch", "ids=b"]) == 0
+    told = capsys.readouterr().err
+    assert told.startswith("trackstar-frames: warning: the server gave 1 order outside")
+    assert told.count("\n") == 1
+    assert "\x1b" not in told
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main(["fetch", "ids=b"]) == 1
+    assert capsys.readouterr().err.startswith("trackstar-frames: error: the server gave 1 order")
 
 
 @pytest.mark.usefixtures("connected")

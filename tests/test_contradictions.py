@@ -394,13 +394,14 @@ def test_what_a_server_repeats_of_the_credentials_is_in_no_table_and_no_error(li
     assert "Jane" not in str(caught.value)
 
 
-def test_an_answer_that_repeats_a_credential_is_not_kept_on_disk(shops, tmp_path):
-    body = {"data": [ORDER], "next_token": None, "request": {"key": "a-key-of-20-letters-"}}
+@pytest.mark.parametrize("key", ["a-key-of-20-letters-", 'a-key"of\\20-letters', "&" * 20])
+def test_an_answer_that_repeats_a_credential_is_not_kept_on_disk(shops, tmp_path, key):
+    body = {"data": [ORDER], "next_token": None, "request": {"key": key}}
     shop = shops.Shop([], before=lambda _: (200, body))
     with (
         shops.serve(shop) as url,
         tf.TrackstarClient(
-            "a-key-of-20-letters-", "token-of-1", base_url=url, rate_limit=None, cache_dir=tmp_path
+            key, "token-of-1", base_url=url, rate_limit=None, cache_dir=tmp_path
         ) as client,
     ):
         for _ in range(2):

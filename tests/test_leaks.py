@@ -121,6 +121,48 @@ def test_a_credential_is_found_as_a_server_reads_it(secret, text):
     assert Credentials(Masked("k" * 30), Masked(secret)).scrub(f"no {text}") in {"no ***", "***"}
 
 
+LOOSELY = {
+    "quoted letters": lambda text: json.dumps(list(text)),
+    "two texts": lambda text: f"{text[:8]!r} + {text[8:]!r}",
+    "dashes": "-".join,
+    "accents": lambda text: f"{text[:5]}\u0301{text[5:]}",
+    "wide letters": lambda text: "".join(chr(0xFEE0 + ord(char)) for char in text),
+    "colours": "\x1b[31m".join,
+    "escaped colours": "\\u001b[0m".join,
+    "tags with attributes": lambda text: "".join(f'<b class="x">{char}</b>' for char in text),
+    "a comment": lambda text: f"{text[:5]}<!-- -->{text[5:]}",
+    "a space of no width, escaped": lambda text: f"{text[:5]}\\u200b{text[5:]}",
+    "doubled quotes": lambda text: text.replace('"', '""').replace("'", "''"),
+    "a part, hidden": lambda text: f"{text[:6]}###{text[6:]}",
+    "cut short": lambda text: f"{text[:-1]}...",
+    "its end": lambda text: f"...{text[1:]}",
+    "hexadecimals with colons": lambda text: text.encode().hex(":"),
+    "bytes of Go": lambda text: "[" + " ".join(map(str, text.encode())) + "]",
+    "bytes of C": lambda text: ", ".join(f"0x{code:02x}" for code in text.encode()),
+    "escape() of JavaScript": lambda text: "".join(f"%u{ord(char):04x}" for char in text),
+    "Perl": lambda text: "".join(f"\\x{{{ord(char):x}}}" for char in text),
+    "base64 of JSON": lambda text: base64.b64encode(in_json(text).encode()).decode(),
+    "base64 of base64": lambda t: base64.b64encode(base64.b64encode(t.encode())).decode(),
+    "a JSON web token": lambda text: (
+        "eyJhbGciOiJub25lIn0."
+        + base64.urlsafe_b64encode(json.dumps({"t": text}).encode()).decode().rstrip("=")
+        + ".x"
+    ),
+}
+
+
+@pytest.mark.parametrize("spelling", LOOSELY)
+@pytest.mark.parametrize("secret", ["TOK-0987654321", "kEy\"-Se\\cret+41-123'x", "a1b2" * 8])
+def test_a_credential_that_is_cut_up_or_coded_loosely_is_found(spelling, secret):
+    text = LOOSELY[spelling](secret)
+    assert "***" in Credentials(Masked("k" * 30), Masked(secret)).scrub(f"bad token {text} given")
+
+
+def test_numbers_that_are_no_letters_are_no_fault():
+    text = "counts: 12, 0x4b, 17, 99, 100, 75, 69, 89, 007, 999 1 2"
+    assert Credentials(Masked(KEY), Masked(TOKEN)).scrub(text) == text
+
+
 @pytest.mark.parametrize("digits", ["0" * 5000 + "65", "9" * 5000, "x" + "f" * 5000])
 def test_a_number_of_thousands_of_digits_is_no_fault(digits):
     text = f"no &#{digits}; to be read"

@@ -119,6 +119,23 @@ def test_the_shell_says_so_on_one_line(command, place, sandbox, monkeypatch, cap
     assert len(sandbox.requests) == asked
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links are not for everybody there")
+@pytest.mark.parametrize("asker", ASKERS)
+def test_a_link_that_leads_nowhere_is_refused_before_any_request(asker, sandbox, tmp_path):
+    asked = len(sandbox.requests)
+    (tmp_path / "broken").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    for place in (tmp_path / "broken", tmp_path / "loop" / "below"):
+        with (
+            sandbox.client(cache=False) as client,
+            pytest.raises(tf.SnapshotError, match="is a link that leads nowhere"),
+        ):
+            ASKERS[asker](place, client)
+        with pytest.raises(tf.SnapshotError, match="is a link that leads nowhere"):
+            FRAMES.to_parquet(place)
+    assert len(sandbox.requests) == asked
+
+
 @pytest.mark.parametrize("name", ["orders.csv", "orders.XLSX", "o.json", "a.b.feather", "x.gz"])
 def test_a_file_of_another_kind_is_not_what_is_written(name, sandbox, monkeypatch, tmp_path):
     for variable, value in sandbox.environment.items():
@@ -150,6 +167,16 @@ def test_a_url_with_a_password_is_not_shown():
         assert "hush" not in str(got.value)
 
 
+@pytest.mark.parametrize("url", ["https://user:hush@host/x.json?sig=hush", "s3://a:hush@b/x"])
+def test_a_url_is_no_file_of_json(url):
+    for source in (Path(url), [Path(url)]):
+        with pytest.raises(tf.SettingsError, match="source is a URL") as got:
+            tf.OrderFrames.from_json(source)
+        assert "hush" not in str(got.value)
+    with pytest.raises(tf.SettingsError, match="cannot be found"):
+        tf.OrderFrames.from_json(Path("~there-is-no-such-user/x.json"))
+
+
 @pytest.mark.parametrize(
     "place",
     [
@@ -166,6 +193,8 @@ def test_a_tilde_is_the_users_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert tf.write_snapshot(FRAMES, "~/root").path.parent == tmp_path / "root"
     assert len(tf.read_snapshot("~/root").orders) == 1
+    (tmp_path / "a.json").write_text('{"id": "a1"}')
+    assert len(tf.OrderFrames.from_json(Path("~/a.json")).orders) == 1
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
@@ -20,11 +21,18 @@ __all__ = ["Credentials", "Masked", "pii_key"]
 
 _SHORTEST_KEY = 16  # characters; a shorter key can be found by trying
 _READINGS = 20  # of one text
-# As JSON, code and mails (quoted-printable) have it.
+# As JSON, code, URLs of JavaScript and mails (quoted-printable) have it.
 _CODE = re.compile(
-    r"(?:\\(?:U0{6}|u00|x)|=)([0-9a-f]{2})|\\u\{0*([0-9a-f]{1,2})\}|\\([0-3][0-7]{2})",
+    r"(?:\\(?:U0{4}|u)|%u)([0-9a-f]{4})|(?:\\x|=)([0-9a-f]{2})"
+    r"|\\[ux]\{0*([0-9a-f]{1,4})\}|\\([0-3][0-7]{2})",
     re.IGNORECASE,
 )
+# Bytes as Go and Java print them: [75 69 89], 0x4b, 0x45.
+_NUMBERS = re.compile(r"(?:(?:0x[0-9a-f]{2}|[1-9][0-9]{1,2})[\s,]+){7,}[0-9a-fx]+", re.IGNORECASE)
+_NUMBER = re.compile(r"(?:0x([0-9a-f]{2})|([0-9]{1,3}))[\s,]*", re.IGNORECASE)
+_BASE64 = re.compile(r"[a-z0-9+/_-]{16,}", re.IGNORECASE)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[a-z]", re.IGNORECASE)  # of a terminal
+_TAGS = re.compile(r"<[^<>]*>")
 # Zeros before the number of a character in HTML, or more digits than one has: Python reads no
 # number of thousands.
 _LONG_NUMBER = re.compile(r"(&#x?)0+(?=[0-9a-f])|&#x?[1-9a-f][0-9a-f]{20,}", re.IGNORECASE)
@@ -80,14 +88,20 @@ class Credentials:
         for secret in sorted((self.access_token, self.api_key), key=len, reverse=True):
             spellings = _spellings(secret)
             text = re.sub(spellings, "***", text, flags=re.IGNORECASE)
-            if any(re.search(spellings, each, re.IGNORECASE) for each in _readings(text)):
-                return "***"  # an escape is itself escaped: nothing of it is worth the risk
+            for each in _readings(text):
+                if re.search(spellings, each, re.IGNORECASE) or _resembles(each, secret):
+                    return "***"  # an escape is itself escaped: nothing of it is worth the risk
         return text
 
     def are_in(self, body: bytes) -> bool:
-        """Tell whether a body repeats a secret as it was sent; a short one may be in any word."""
-        secrets = (self.access_token, self.api_key)
-        return any(len(each) >= _LONG_ENOUGH and each.encode() in body for each in secrets)
+        """Tell whether a body repeats a secret, escaped or not; a short one may be in any word."""
+        return any(
+            len(each) >= _LONG_ENOUGH
+            # Soon found, and no encoder of JSON escapes it.
+            and max(re.findall(r"\w*", each), key=len).encode() in body
+            and re.search(_spellings(each), body.decode(errors="replace"), re.IGNORECASE)
+            for each in (self.access_token, self.api_key)
+        )
 
     def fingerprint(self, text: str) -> str:
         """Hash a text under both secrets: without them it is neither found nor made."""
@@ -102,7 +116,7 @@ def _readings(text: str) -> list[str]:
     """Undo what a text escapes, one way after the other, as far as it is worth the time."""
     readings = [text]
     for number in range(_READINGS):
-        for undo in (_from_html, unquote, _uncoded):
+        for undo in (_from_html, unquote, _uncoded, _from_base64):
             plain = undo(readings[number])
             if plain not in readings:
                 readings.append(plain)
@@ -116,8 +130,49 @@ def _from_html(text: str) -> str:
 
 
 def _uncoded(text: str) -> str:
+    coded = _NUMBERS.sub(lambda found: _NUMBER.sub(_char, found[0]), text)
     return _CODE.sub(
-        lambda found: chr(int(found[3], 8) if found[3] else int(found[1] or found[2], 16)), text
+        lambda found: chr(
+            int(found[4], 8) if found[4] else int(found[1] or found[2] or found[3], 16)
+        ),
+        coded,
+    )
+
+
+def _char(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16) if found[1] else int(found[2]))
+
+
+def _from_base64(text: str) -> str:
+    """Decode what base64 may be; what it is not becomes letters that mean nothing."""
+
+    def decode(found: re.Match[str]) -> str:
+        whole = found[0][: len(found[0]) // 4 * 4]
+        return base64.b64decode(whole, altchars="-_" if set("-_") & set(whole) else None).decode(
+            errors="replace"
+        )
+
+    return _BASE64.sub(decode, text)
+
+
+def _resembles(text: str, secret: Masked) -> bool:
+    """Tell whether the letters and digits of a secret follow one another in a text.
+
+    So it finds what is cut up by quotes, commas, accents or tags, and most of one that is cut
+    short. Words may be so, by chance, as short ones are.
+    """
+    letters = _letters(secret)
+    most = max(_LONG_ENOUGH, len(letters) * 3 // 4)
+    shown = (_letters(text), _letters(_TAGS.sub("", text)))
+    parts = (letters[:most], letters[-most:], Masked.of(secret.encode().hex()))
+    return any(len(each) >= _LONG_ENOUGH and each in text for each in parts for text in shown)
+
+
+def _letters(text: str) -> Masked:
+    """Give the letters and digits of a text alone, in lower case; masked, as it may be a secret."""
+    # In one expression: no variable of a frame holds a secret in clear.
+    return Masked(
+        re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", _COLOURS.sub("", text)).lower())
     )
 
 

@@ -129,7 +129,7 @@ class OrderFrames:
         ------
         SettingsError
             If `pii` or `dtype_backend` is none of these, or ``"hash"`` lacks its key; before
-            anything is read.
+            anything is read. If a path is a URL.
         ResponseError
             If something is not JSON, or none of these shapes. An empty ``data`` and an empty
             list are no orders, and no error.

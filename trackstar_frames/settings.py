@@ -44,6 +44,7 @@ __all__ = [
     "PII_KEY",
     "Option",
     "Settings",
+    "local_file",
     "local_folder",
 ]
 
@@ -149,6 +150,8 @@ class Settings:
         connection = given["connection"]
         if not (connection is None or (isinstance(connection, str) and connection)):
             raise SettingsError(f"connection={connection!r} must be a label (str), or None")
+        if connection is not None and _is_broken(connection):
+            raise SettingsError(f"connection={connection!r} is not UTF-8; give another label")
         rate_limit = given["rate_limit"]
         has_cache, folder = flag("cache", given["cache"]), given["cache_dir"]
         if has_cache or folder is not None:
@@ -210,24 +213,48 @@ folder, such as 'snapshots' or '/data/snapshots'
     text = os.fspath(given) if isinstance(given, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise SettingsError(f"{name}={given!r} must be the path of a folder")
-    if scheme := _scheme(text):
-        # Never the whole of it: a URL may hold a password, or a signature.
-        raise SettingsError(
-            f"{name} is a URL ({scheme}:), and must be the path of a local folder, such as "
-            f"'snapshots' or '/data/snapshots'"
-        )
+    _refuse_url(text, name, "local folder, such as 'snapshots' or '/data/snapshots'")
     try:
         folder = Path(text).expanduser().absolute()
     except (RuntimeError, OSError) as error:  # no such user, or the current folder is gone
         raise SettingsError(f"{name}={text!r} cannot be found: {error}") from None
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
+    if _is_broken(str(folder)):
         raise SettingsError(
             f"{name}={str(folder)!r} is not UTF-8, so that neither Parquet nor JSON can name it; "
             f"use a folder with another name"
-        ) from None
+        )
     return folder
+
+
+def local_file(given: os.PathLike[Any], name: str) -> Path:
+    """Make the ``~`` of a file's path the user's home.
+
+    Raises
+    ------
+    SettingsError
+        If it is a URL: no file has that name, and the fault would show a password in it.
+    """
+    text = os.fsdecode(given)
+    _refuse_url(text, name, "local file")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # no such user
+        raise SettingsError(f"{name}={text!r} cannot be found: {error}") from None
+
+
+def _refuse_url(text: str, name: str, instead: str) -> None:
+    if scheme := _scheme(text):
+        # Never the whole of it: a URL may hold a password, or a signature.
+        raise SettingsError(f"{name} is a URL ({scheme}:), and must be the path of a {instead}")
+
+
+def _is_broken(text: str) -> bool:
+    """Tell whether a text has halves of characters, as what is not UTF-8 comes to have."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _scheme(text: str) -> str | None:

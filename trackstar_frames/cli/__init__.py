@@ -1,8 +1,8 @@
 """The shell: ``trackstar-frames demo | fetch | export | sync | snapshots | sandbox | cache``.
 
 Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted, 141 if nobody reads the output any
-more. An error is one line. Credentials come from the environment only; they are never flags, which
-would stay in the shell's history.
+more. An error is one line, and so is a warning. Credentials come from the environment only; they
+are never flags, which would stay in the shell's history.
 """
 
 from __future__ import annotations
@@ -11,8 +11,14 @@ import sqlite3
 from collections.abc import Sequence
 
 import trackstar_frames as tf
-from trackstar_frames.cli._parser import make_parser
-from trackstar_frames.cli._printing import ClosedPipeError, OutputError, check_output, complain
+from trackstar_frames.cli._parser import read
+from trackstar_frames.cli._printing import (
+    ClosedPipeError,
+    OutputError,
+    check_output,
+    complain,
+    warning_plainly,
+)
 
 __all__ = ["main"]
 
@@ -31,14 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         check_output()
-        given = make_parser().parse_args(argv)
-        given.run(given)
+        given = read(argv)
+        with warning_plainly():
+            given.run(given)
     except ClosedPipeError:
         return _CLOSED_PIPE
     except (tf.FilterError, tf.SettingsError, tf.CredentialsError) as error:
         return complain(error, 2)
     except (tf.TrackstarError, OutputError, OSError, ImportError, sqlite3.Error) as error:
         return complain(error, 1)
+    except Warning as warning:  # PYTHONWARNINGS=error asks for it
+        return complain(warning, 1)
     except KeyboardInterrupt:
         return complain("interrupted", _INTERRUPTED)
     return 0

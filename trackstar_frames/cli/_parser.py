@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import trackstar_frames as tf
@@ -11,7 +14,7 @@ from trackstar_frames.cli import _commands
 from trackstar_frames.cli._printing import complain, say
 from trackstar_frames.settings import PII
 
-__all__ = ["make_parser"]
+__all__ = ["read"]
 
 
 class _Once(argparse.Action):
@@ -60,7 +63,19 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(complain(f"{message} (see {self.prog} --help)", 2))
 
 
-def make_parser() -> argparse.ArgumentParser:
+def read(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read a command line; filters may stand before options and behind them."""
+    parser = _make_parser()
+    given, left = parser.parse_known_args(argv)
+    if left and hasattr(given, "filters") and not any(each.startswith("-") for each in left):
+        # Argparse takes what may be there any number of times in one place alone.
+        given.filters = [*given.filters, *left]
+    elif left:
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    return given
+
+
+def _make_parser() -> _Parser:
     """Make the parser of the whole shell."""
     parser = _Parser(
         prog="trackstar-frames",
@@ -76,18 +91,22 @@ def make_parser() -> argparse.ArgumentParser:
 
     fetch = _command(commands, "fetch", _commands.fetch)
     _add_fetch_options(fetch, refresh="ask the server again")
-    fetch.add_argument("--output", metavar="FOLDER", help="write all tables there, as Parquet")
-    fetch.add_argument("--snapshot", metavar="ROOT", help="write one more snapshot under ROOT")
+    fetch.add_argument(
+        "--output", type=_folder, metavar="FOLDER", help="write all tables there, as Parquet"
+    )
+    fetch.add_argument(
+        "--snapshot", type=_folder, metavar="ROOT", help="write one more snapshot under ROOT"
+    )
     fetch.add_argument("--limit", type=int, help="at most this many orders")
     fetch.add_argument("--offline", action="store_true", help="read from disk only")
 
     export = _command(commands, "export", _commands.export)
-    export.add_argument("root", metavar="ROOT", help="the folder of all snapshots")
+    export.add_argument("root", type=_folder, metavar="ROOT", help="the folder of all snapshots")
     _add_fetch_options(export, refresh="begin anew, though one that broke could be resumed")
     export.add_argument("--limit", type=int, help="at most this many orders")
 
     sync = _command(commands, "sync", _commands.sync)
-    sync.add_argument("root", metavar="ROOT", help="the folder of all snapshots")
+    sync.add_argument("root", type=_folder, metavar="ROOT", help="the folder of all snapshots")
     _add_fetch_options(sync, refresh="begin anew, though one that broke could be resumed")
     sync.add_argument(
         "--overlap", default="2h", help="how far to look back beyond the last one (%(default)s)"
@@ -99,7 +118,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
 
     snapshots = _command(commands, "snapshots", _commands.snapshots)
-    snapshots.add_argument("root", metavar="ROOT", help="the folder of all snapshots")
+    snapshots.add_argument("root", type=_folder, metavar="ROOT", help="the folder of all snapshots")
 
     sandbox = _command(commands, "sandbox", _commands.sandbox)
     _add_sandbox_options(sandbox)
@@ -130,6 +149,7 @@ def _add_fetch_options(command: argparse.ArgumentParser, *, refresh: str) -> Non
     command.add_argument(
         "filters",
         nargs="*",
+        default=[],
         metavar="FILTER=VALUE",
         help="for example created_date__gte=2026-01-01 status__in=open,packed",
     )
@@ -160,6 +180,16 @@ def _add_fetch_options(command: argparse.ArgumentParser, *, refresh: str) -> Non
 def _add_sandbox_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--orders", type=_count, default=5000, help="how many (%(default)s)")
     command.add_argument("--seed", type=int, default=0, help="which ones (%(default)s)")
+
+
+def _folder(text: str) -> str:
+    """Refuse a filter in the place of a folder: it would name one, and filter nothing."""
+    if re.match(r"[\w\[\]-]+=", text) and not Path(text).exists():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} looks like a filter, where the path of a folder is needed; put the folder "
+            f"before it, or write './{text}' if a folder is to be named so"
+        )
+    return text
 
 
 def _count(text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
@@ -21,6 +22,7 @@ __all__ = [
     "first_rows",
     "say",
     "table",
+    "warning_plainly",
 ]
 
 #: What a pipe says whose reader has gone; on Windows it is the second.
@@ -93,16 +95,32 @@ def _writing() -> Iterator[None]:
 
 def complain(message: object, code: int) -> int:
     """Print an error on one line, and give the exit code."""
+    _tell("error", message)
+    return code
+
+
+@contextmanager
+def warning_plainly() -> Iterator[None]:
+    """Print warnings on one line each, as errors are, and not the code that gave them."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        _tell("warning", message)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _tell(what: str, message: object) -> None:
     line = plain(" ".join(str(message).split()))
     try:
         # Not by print, which would write to standard output where there is no stderr.
-        sys.stderr.write(f"trackstar-frames: error: {line}\n")
+        sys.stderr.write(f"trackstar-frames: {what}: {line}\n")
         sys.stderr.flush()
     except AttributeError:
-        pass  # it is closed: the exit code says it
+        pass  # it is closed: of an error, the exit code tells
     except (OSError, ValueError):
         _discard(sys.stderr)
-    return code
 
 
 def _discard(stream: IO[str]) -> None:

@@ -242,11 +242,14 @@ def locate(path: str | os.PathLike[str], name: str = "root") -> Path:
         raise TypeError(f"{path!r} is not the path of a folder; pass a string or a Path")
     folder = local_folder(path, name)
     with disk_faults(f"cannot look for {folder}"):
-        there = next((each for each in (folder, *folder.parents) if each.exists()), None)
+        paths = (folder, *folder.parents)
+        there = next((each for each in paths if each.exists() or each.is_symlink()), None)
         is_file = there is not None and not there.is_dir()  # there may be no such drive
     if is_file:
+        is_broken = there is not None and not there.exists()
         raise SnapshotError(
-            f"cannot write under {name}={str(folder)!r}, or read from it: {there} is a file"
+            f"cannot write under {name}={str(folder)!r}, or read from it: {there} is a "
+            f"{'link that leads nowhere' if is_broken else 'file'}"
         )
     return folder
 

@@ -9,13 +9,13 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from trackstar_frames.errors import ResponseError
 from trackstar_frames.net.envelope import strict_json
+from trackstar_frames.settings import local_file
 
 __all__ = ["texts"]
 
@@ -63,7 +63,7 @@ def _is_blank_line(item: Any) -> bool:
 
 def _as_bytes(given: Any) -> bytes:
     if isinstance(given, os.PathLike):
-        given = Path(os.fsdecode(given)).read_bytes()
+        given = local_file(given, "source").read_bytes()
     elif hasattr(given, "read"):
         given = _read(given)
     if isinstance(given, Mapping):
