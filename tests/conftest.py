@@ -282,10 +282,15 @@ def many(monkeypatch):
 
 @pytest.fixture
 def interrupt():
-    """Raise KeyboardInterrupt in the main thread after some seconds."""
+    """Raise KeyboardInterrupt in the main thread, half a second after requests have come."""
 
-    def after(seconds):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+    def after(sandbox, requests):
+        def wait():
+            while len(sandbox.requests) < requests:
+                time.sleep(0.01)
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+
+        threading.Thread(target=wait, daemon=True).start()
 
     def raise_it(*_):
         raise KeyboardInterrupt

@@ -226,7 +226,7 @@ def test_hundreds_of_connections_need_few_files(many):
 @pytest.mark.parametrize("call", ["fetch", pytest.param("export", marks=pytest.mark.slow)])
 def test_an_interrupt_stops_them_all(many, tmp_path, interrupt, call):
     sandbox = many(tokens=12, orders=1000, latency=0.05)
-    interrupt(0.7)
+    interrupt(sandbox, 12)
     with pytest.raises(KeyboardInterrupt):
         ask(call, tmp_path, connections=sandbox.connections, page_size=2, workers=2)
     counts = [0, len(sandbox.requests)]

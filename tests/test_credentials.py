@@ -228,7 +228,7 @@ def test_an_interrupt_passes_at_once_and_shows_none(ask, counts, reference, inte
     }[where]
     options = {"rate_limit": 2 if where == "turn" else None, "max_wait": 30, "timeout": 60}
     sandbox, client = ask(fault, client=options)
-    interrupt(0.5)
+    interrupt(sandbox, 2)
     with pytest.raises(KeyboardInterrupt) as caught:
         tf.fetch_orders(client=client, page_size=20)
     texts = list(rendered(caught.value))

@@ -94,13 +94,11 @@ class Credentials:
         return text
 
     def are_in(self, body: bytes) -> bool:
-        """Tell whether a body repeats a secret, escaped or not; a short one may be in any word."""
+        """Tell whether a body of JSON repeats a secret; a short one may be in any word."""
+        secrets = (self.access_token, self.api_key)
         return any(
-            len(each) >= _LONG_ENOUGH
-            # Soon found, and no encoder of JSON escapes it.
-            and max(re.findall(r"\w*", each), key=len).encode() in body
-            and re.search(_spellings(each), body.decode(errors="replace"), re.IGNORECASE)
-            for each in (self.access_token, self.api_key)
+            len(each) >= _LONG_ENOUGH and re.search(_in_json(each).encode(), body) is not None
+            for each in secrets
         )
 
     def fingerprint(self, text: str) -> str:
@@ -174,6 +172,16 @@ def _letters(text: str) -> Masked:
     return Masked(
         re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", _COLOURS.sub("", text)).lower())
     )
+
+
+def _in_json(secret: Masked) -> Masked:
+    """Write a pattern that finds a secret in JSON, where all but words may be escaped."""
+    return Masked(re.sub(r"\W", _escaped_for_json, secret))
+
+
+def _escaped_for_json(found: re.Match[str]) -> str:
+    code = f"{ord(found[0]):04x}"
+    return rf"(?:\\?{re.escape(found[0])}|\\u(?i:{code}))"
 
 
 def _spellings(secret: Masked) -> Masked:

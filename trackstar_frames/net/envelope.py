@@ -269,15 +269,18 @@ def _refuse_partial(said: dict[str, str], scrub: Callable[[str], str] | None) ->
         Retryable, unless the server would pass over the same parameters again.
     """
     for name, value in said.items():
-        given = f"`{name}`" + (f" is {scrub(value)[:_QUOTED]}" if scrub else "")
         plain_name, is_false = _plain_name(name), _is_false(value)
-        if plain_name in (_WHOLE if is_false else _FAILED):
+        has_failed = plain_name in (_WHOLE if is_false else _FAILED)
+        is_passed_over = _PASSED_OVER.fullmatch(plain_name) and not is_false
+        if not (has_failed or is_passed_over):
+            continue
+        given = f"`{name}`" + (f" is {scrub(value)[:_QUOTED]}" if scrub else "")
+        if has_failed:
             raise ResponseError(f"the answer says that it is not whole: {given}", retryable=True)
-        if _PASSED_OVER.fullmatch(plain_name) and not is_false:
-            raise ResponseError(
-                f"the server has passed over a part of what was asked for: {given}; so its orders "
-                f"may be others than those"
-            )
+        raise ResponseError(
+            f"the server has passed over a part of what was asked for: {given}; so its orders "
+            f"may be others than those"
+        )
 
 
 def _refuse_repeated(frame: bytes) -> None:
