@@ -119,6 +119,29 @@ def test_orders_that_stay_without_a_stamp_show_that_a_filter_is_passed_over(shop
     assert len(listed.asked) == 4 + len(shops.STAMPS)
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_changes_that_broke_off_are_read_to_their_end(shops, open_client, number):
+    shop = shops.Shop(days(shops, 60), "updated_date", descending=True)
+    windows = itertools.count()
+
+    def before(at):
+        if at == 2:
+            for place in range(40):
+                shop.touch(place)
+        in_a_window = any("updated_date" in name for name in shop.asked[-1]) and any(
+            "created_date" in name for name in shop.asked[-1]
+        )
+        return (500, {}) if in_a_window and next(windows) == number else None
+
+    shop.before = before
+    with open_client(shop, cache=True) as client:
+        ask = {"client": client, "page_size": 10}
+        with pytest.raises(tf.IncompleteFetchError) as caught:
+            tf.fetch_orders(**ask)
+        assert len(caught.value.resume().orders) == 60
+        assert len(tf.fetch_orders(**ask, offline=True).orders) == 60
+
+
 def test_a_server_may_pass_over_the_filter(shops, open_client):
     shop = shops.Shop(days(shops, 40), ignored=["trackstar_updated_date", "updated_date"])
     with open_client(shop) as client, pytest.warns(UserWarning, match="cannot be asked"):

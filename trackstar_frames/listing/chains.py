@@ -448,7 +448,7 @@ class Listing:
                 raise
             chain.refusal = error
             return
-        if chain.has_ended:
+        if chain.is_one_page:
             return
         if chain.has_older:
             chain.refusal = ResponseError("the server passes over the filter")
