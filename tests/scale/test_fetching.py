@@ -49,6 +49,7 @@ def here(sandbox, variables, monkeypatch):
         ("MS", BOUNDS),
         ("MS", BOUNDS | {"dtype_backend": "pyarrow"}),
         ("W", BOUNDS | {"type": "d2c"}),
+        ("MS", BOUNDS | {"page_size": 7}),  # partitions of several pages, which are closed
         ("YS", {"created_date__gt": "2026-01-03"}),
     ],
 )
@@ -187,6 +188,20 @@ def test_personal_data_are_dropped_before_they_are_handed_on(sandbox):
     assert frame["ship_to_address_full_name"].isna().all()
     assert frame["ship_to_address_country"].notna().any()
     assert len(frame) > 100 < len(sandbox.orders)
+
+
+@pytest.mark.filterwarnings("ignore:the server gave .* outside the filters")
+def test_a_server_that_passes_over_the_windows_doubles_nothing(shops, monkeypatch):
+    made = [shops.order(number, shops.START + number * 86_400) for number in range(60)]
+    shop = shops.Shop(made, ignored=["created_date"])
+    with shops.serve(shop) as url:
+        for name, value in (("API_KEY", "key"), ("BASE_URL", url)):
+            monkeypatch.setenv(f"TRACKSTAR_{name}", value)
+        monkeypatch.setenv("ACME_TOKEN", "token")
+        lazy = tf.fetch_orders_dask({"acme": "ACME_TOKEN"}, created_date__gte="2026-01-01")
+        with pytest.raises(tf.ResponseError, match="passes over created_date") as got:
+            lazy.compute(scheduler="synchronous")
+    assert got.value.__notes__[0].startswith("in connection 'acme', created_date[gte]=2026-")
 
 
 @pytest.mark.parametrize("where", ["here", "cluster"])

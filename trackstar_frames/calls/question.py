@@ -118,6 +118,10 @@ class Question:
             progress=progress,
         )
 
+    def within(self, queries: list[dict[str, str]]) -> Question:
+        """Ask for a part of it alone: also for what changes meanwhile, and for what must match."""
+        return replace(self, queries=queries, asked=queries, expected=expected(queries))
+
     def after(self, orders: int) -> Question:
         """Ask for what is left of the limit once so many orders are there."""
         if self.limit is None:

@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
@@ -74,7 +74,7 @@ def _windows(question: Question, offset: BaseOffset, most: int) -> list[Question
     wholes = [Window.of(query) for query in question.queries]
     cuts = list(itertools.islice(_cuts(wholes[0], offset), most))
     return [
-        replace(question, queries=[window.params for window in same])
+        question.within([window.params for window in same])
         for same in zip(*(whole.cut(cuts) for whole in wholes), strict=True)
     ]
 

@@ -14,15 +14,17 @@ import pandas as pd
 from trackstar_frames.calls.connections import Connections, open_client
 from trackstar_frames.calls.question import Question
 from trackstar_frames.calls.reading import Reading
-from trackstar_frames.errors import SettingsError, TrackstarError
+from trackstar_frames.errors import ResponseError, SettingsError, TrackstarError
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.listing.pages import MAX_PAGE
+from trackstar_frames.plain import counted
 from trackstar_frames.provenance import in_brief
 from trackstar_frames.scale._pieces import Piece, cut
 from trackstar_frames.scale._sources import importable_sources
 from trackstar_frames.scale._turns import turn
 from trackstar_frames.scale._types import lazy_frame, to_partition
 from trackstar_frames.schema import TABLES
+from trackstar_frames.tables.contradictions import count_contradictions
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
 from trackstar_frames.tables.labels import label
 from trackstar_frames.typed import OrderFilters
@@ -108,6 +110,8 @@ def fetch_orders_dask(
     ------
     FilterError, SettingsError
         Before any work, if the call cannot be meant.
+    ResponseError
+        If a server passes over the windows: orders would be in several partitions.
     TrackstarError
         From ``compute()``, if a partition cannot be had; its notes name the connection. What was
         read is on the disks of the workers: the same call again goes on from there.
@@ -184,15 +188,24 @@ def _read(piece: Piece) -> OrderFrames:
         # What comes from disk needs no turn.
         nullcontext() if question.offline else turn(client),
     ):
-        return Reading(question).run(client)
+        frames = Reading(question).run(client)
+    others = count_contradictions(_bounds(piece), frames.to_arrow()["orders"])
+    if others:
+        raise ResponseError(
+            f"the server passes over created_date: it gave {counted(others, 'order')} of "
+            f"other partitions, which would be there twice; fetch_orders reads them in one"
+        )
+    return frames
+
+
+def _bounds(piece: Piece) -> dict[str, list[str]]:
+    names = ("created_date[gt", "created_date[lt")
+    return {
+        name: values for name, values in piece.question.expected.items() if name.startswith(names)
+    }
 
 
 def _place(piece: Piece) -> str:
     """Tell where among the partitions something happened; filters may be personal data."""
-    bounds = {
-        f"{name}={value}"
-        for query in piece.question.queries
-        for name, value in query.items()
-        if name.startswith(("created_date[gt", "created_date[lt"))
-    }
+    bounds = [f"{name}={value}" for name, values in _bounds(piece).items() for value in values]
     return f"in connection {piece.label!r}, {', '.join(sorted(bounds)) or 'all its orders'}"

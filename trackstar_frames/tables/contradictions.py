@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 from trackstar_frames.filters import FIELDS, split
 from trackstar_frames.flatten import BATCH, batch_schema
 
-__all__ = ["contradictions", "expected"]
+__all__ = ["contradictions", "count_contradictions", "expected"]
 
 _TOLERANCE = timedelta(seconds=1)
 
@@ -66,6 +67,12 @@ def contradictions(asked: Mapping[str, list[str]], orders: pa.Table) -> pa.Table
         if pc.any(mask).as_py()
     ]
     return pa.concat_tables([batch_schema("problems").empty_table(), *found])
+
+
+def count_contradictions(asked: Mapping[str, list[str]], orders: pa.Table) -> int:
+    """Count the orders that do not match what was asked for, one way or another."""
+    masks = [mask for *_, mask in _masks(asked, orders)]
+    return pc.sum(reduce(pc.or_, masks)).as_py() or 0 if masks else 0
 
 
 def _masks(
