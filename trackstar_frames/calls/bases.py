@@ -120,8 +120,9 @@ class Base:
             for stamp, column in columns.items():
                 missing[stamp] += column.null_count
                 believed = column.filter(pc.less_equal(column, latest))
-                greatest = believed.take(pc.top_k_unstable(believed, _BELIEVED)).to_pylist()
-                seen[stamp] = nlargest(_BELIEVED, seen[stamp] + greatest)
+                if len(believed):  # of none, older versions of Arrow know no greatest
+                    greatest = believed.take(pc.top_k_unstable(believed, _BELIEVED)).to_pylist()
+                    seen[stamp] = nlargest(_BELIEVED, seen[stamp] + greatest)
             lacking += _count_nulls(columns[OURS], columns[THEIRS])
         until = {
             stamp: moments[-1].astimezone(UTC)
