@@ -281,13 +281,12 @@ def many(monkeypatch):
 
 
 @pytest.fixture
-def interrupt():
+def interrupt(until):
     """Raise KeyboardInterrupt in the main thread, half a second after requests have come."""
 
     def after(sandbox, requests):
         def wait():
-            while len(sandbox.requests) < requests:
-                time.sleep(0.01)
+            until(lambda: len(sandbox.requests) >= requests)
             signal.setitimer(signal.ITIMER_REAL, 0.5)
 
         threading.Thread(target=wait, daemon=True).start()
