@@ -43,6 +43,7 @@ class Server(HTTPServer):
     """
 
     ConnectionClass = _Connection
+    timeout = 60  # seconds that a connection may be idle, as load balancers commonly have it
 
     # How long `stop` may have to wait, in seconds.
     expiration_interval = 0.02
