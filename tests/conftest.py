@@ -29,6 +29,9 @@ os.environ["MPLBACKEND"] = "Agg"
 #: What the images in plots/baseline were made by; see plots/test_images.py.
 MATPLOTLIB = "3.11."
 
+#: When the orders of shared servers are as of: what a test counts must not depend on the hour.
+NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+
 _SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
 settings.register_profile("everyday", max_examples=10, deadline=None, suppress_health_check=_SLOW)
 settings.register_profile("slow", max_examples=100, deadline=None, suppress_health_check=_SLOW)
@@ -167,7 +170,7 @@ def beside(name):
 @pytest.fixture(scope="session")
 def few():
     """A server of 350 orders without faults; its log grows over the session."""
-    with Sandbox(orders=350, seed=7, rate_limit=None) as sandbox:
+    with Sandbox(orders=350, seed=7, rate_limit=None, now=NOW) as sandbox:
         yield sandbox
 
 
@@ -268,7 +271,10 @@ def many(monkeypatch):
 
     def start(*faults, tokens=3, orders=60, **options):
         sandbox = Sandbox(
-            orders=orders, tokens=tokens, faults=faults, **{"rate_limit": None} | options
+            orders=orders,
+            tokens=tokens,
+            faults=faults,
+            **{"rate_limit": None, "now": NOW} | options,
         ).start()
         running.append(sandbox)
         for name, value in sandbox.environment.items():
