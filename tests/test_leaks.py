@@ -183,6 +183,16 @@ def test_any_credential_is_found_in_mixed_spellings(secret, spellings, around):
         assert text not in credentials.scrub(f"<{text}>")
 
 
+@pytest.mark.parametrize("outer", SPELLINGS)
+def test_every_spelling_of_every_spelling_is_found(outer):
+    for secret in ("00000000", "kEy\"-Se\\cret+41-123'x", "A%2Fb+cde"):
+        credentials = Credentials(Masked("k" * 30), Masked(secret))
+        for inner, spell in SPELLINGS.items():
+            text = SPELLINGS[outer](spell(secret))
+            if not {outer, inner} & _LOSING:
+                assert text not in credentials.scrub(f"<{text}>"), (secret, inner)
+
+
 #: What cannot be read back once it was spelt in another way.
 _LOSING = {name for name in SPELLINGS if "base64" in name or name in ("hexadecimals", "capitals")}
 

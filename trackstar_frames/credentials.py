@@ -31,6 +31,7 @@ _CODE = re.compile(
 _NUMBERS = re.compile(r"(?:(?:0x[0-9a-f]{2}|[1-9][0-9]{1,2})[\s,]+){7,}[0-9a-fx]+", re.IGNORECASE)
 _NUMBER = re.compile(r"(?:0x([0-9a-f]{2})|([0-9]{1,3}))[\s,]*", re.IGNORECASE)
 _BASE64 = re.compile(r"[a-z0-9+/_-]{16,}", re.IGNORECASE)
+_BYTES = re.compile(r"[\xc2-\xf4][\x80-\xbf]+")  # of UTF-8, each as a letter
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[a-z]", re.IGNORECASE)  # of a terminal
 _TAGS = re.compile(r"<[^<>]*>")
 # Zeros before the number of a character in HTML, or more digits than one has: Python reads no
@@ -114,13 +115,23 @@ def _readings(text: str) -> list[str]:
     """Undo what a text escapes, one way after the other, as far as it is worth the time."""
     readings = [text]
     for number in range(_READINGS):
-        for undo in (_from_html, unquote, _uncoded, _from_base64):
+        for undo in (_joined, _untagged, _from_html, unquote, _uncoded, _from_base64):
             plain = undo(readings[number])
             if plain not in readings:
                 readings.append(plain)
         if len(readings) == number + 1:
             break
     return readings
+
+
+def _joined(text: str) -> str:
+    """Join what is cut up, even in the midst of an escape."""
+    whole = _BYTES.sub(lambda found: found[0].encode("latin-1").decode(errors="replace"), text)
+    return re.sub(rf"{_BLANK}|(?<!\\){_LINE_END}", "", whole, flags=re.IGNORECASE)
+
+
+def _untagged(text: str) -> str:
+    return re.sub(_BREAK, "", text, flags=re.IGNORECASE)
 
 
 def _from_html(text: str) -> str:
@@ -234,11 +245,14 @@ def _spelt(char: str) -> str:
     return rf"(?:(?:{spellings})\s*+)++" if char[0] == "\\" else f"(?:{spellings})"
 
 
-#: Blanks and ends of lines, escaped or not; what is not seen; tags, as ``<br>`` in HTML.
-_GAP = (
-    r"(?:[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2060\ufeff]|\\+[nrt]|=(?=[\r\n])"
-    r"|%(?:25)*(?:20|09|0a|0d)|</?[a-z]{1,8} ?/?>)*"
+#: Blanks, escaped or not, and what is not seen; ends of lines, escaped; tags, as ``<br>``.
+_BLANK = (
+    r"[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2060\ufeff]|=(?=[\r\n])"
+    r"|%(?:25)*(?:20|09|0a|0d)"
 )
+_LINE_END = r"\\++[nrt]"
+_BREAK = r"<(?:\\*/)?[a-z]{1,8} ?(?:\\*/)?>"
+_GAP = f"(?:{_BLANK}|{_LINE_END}|{_BREAK})*"
 #: The names of characters in HTML.
 _ENTITIES: dict[str, list[str]] = {}
 for _name, _text in html5.items():
