@@ -256,7 +256,7 @@ def fail_once():
 
 def test_it_says_who_asks(raw_server, reply):
     server = raw_server(reply)
-    tf.fetch_orders(client=tf.TrackstarClient("k", "t", base_url=server.base_url))
+    tf.fetch_orders(client=tf.TrackstarClient("key", "token", base_url=server.base_url))
     agent = server.seen[0][1]["User-Agent"]
     assert agent == f"trackstar_frames/{tf.__version__} {requests.utils.default_user_agent()}"
 
@@ -270,7 +270,7 @@ def test_what_comes_before_the_answer_is_passed_over(raw_server, reply, interim)
         reply(handler, GOOD)
 
     server = raw_server(answer)
-    client = tf.TrackstarClient("k", "t", base_url=server.base_url, cache=False, retries=0)
+    client = tf.TrackstarClient("key", "token", base_url=server.base_url, cache=False, retries=0)
     for asked in (1, 2):  # the connection is as good as before
         assert tf.fetch_orders_df(client=client, limit=1)["id"].tolist() == ["a"]
         assert len(server.seen) == asked
@@ -281,7 +281,7 @@ def test_another_protocol_is_no_answer(raw_server, reply):
         handler.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n")
         reply(handler, GOOD)
 
-    client = tf.TrackstarClient("k", "t", base_url=raw_server(answer).base_url, retries=0)
+    client = tf.TrackstarClient("key", "token", base_url=raw_server(answer).base_url, retries=0)
     with pytest.raises(tf.ApiError, match="101"):
         tf.fetch_orders_df(client=client)
 
@@ -339,7 +339,7 @@ def test_retries_and_redirects_cost_budget(raw_server, reply, busiest):
         return reply(handler, GOOD, 503 if len(times) == 3 else 200)
 
     server = raw_server(answer)
-    client = tf.TrackstarClient("k", "t", base_url=server.base_url, rate_limit=2)
+    client = tf.TrackstarClient("key", "token", base_url=server.base_url, rate_limit=2)
     frames = tf.fetch_orders(client=client)
     assert len(times) == frames.info["requests"] == 5
     assert busiest(times) <= 2
@@ -375,7 +375,7 @@ def test_odd_redirects_are_an_error(raw_server, reply, kind):
         reply(handler, b"", 302, Location=to)
 
     server = raw_server(answer)
-    client = tf.TrackstarClient("k", "t", base_url=server.base_url, retries=0)
+    client = tf.TrackstarClient("key", "token", base_url=server.base_url, retries=0)
     with pytest.raises(tf.TrackstarError):
         tf.fetch_orders(client=client)
     assert len(server.seen) == 1
@@ -498,7 +498,7 @@ def test_no_proxy_reads_what_is_sent_in_clear(raw_server, reply, serve, monkeypa
 )
 def test_bodies_that_are_spelt_otherwise(raw_server, reply, body):
     server = raw_server(lambda handler: reply(handler, body))
-    client = tf.TrackstarClient("k", "t", base_url=server.base_url)
+    client = tf.TrackstarClient("key", "token", base_url=server.base_url)
     assert tf.fetch_orders_df(client=client)["id"][0] == "a"
     assert next(client.iter_pages()).orders[0]["id"] == "a"
 
@@ -531,7 +531,7 @@ def test_bodies_that_are_spelt_otherwise(raw_server, reply, body):
 )
 def test_no_bad_answer_is_taken_for_an_empty_page(raw_server, reply, status, body, kind):
     server = raw_server(lambda handler: reply(handler, body, status))
-    client = tf.TrackstarClient("k", "t", base_url=server.base_url, retries=0)
+    client = tf.TrackstarClient("key", "token", base_url=server.base_url, retries=0)
     with pytest.raises(kind) as caught:
         tf.fetch_orders_df(client=client)
     assert type(caught.value) is kind
@@ -541,7 +541,7 @@ def test_no_bad_answer_is_taken_for_an_empty_page(raw_server, reply, status, bod
 
 def test_nobody_listens(closed_url, caplog):
     caplog.set_level(logging.INFO, "trackstar_frames")
-    client = tf.TrackstarClient("k", "t", base_url=closed_url, retries=1, max_wait=2)
+    client = tf.TrackstarClient("key", "token", base_url=closed_url, retries=1, max_wait=2)
     with pytest.raises(tf.NetworkError, match="no whole answer") as caught:
         tf.fetch_orders_df(client=client)
     assert caught.value.retryable
@@ -561,7 +561,7 @@ def test_answers_that_stop(raw_server, way):
             handler.wfile.write(head + b"%x\r\n%b\r\n" % (len(GOOD), GOOD))
 
     server = raw_server(answer)
-    client = tf.TrackstarClient("k", "t", base_url=server.base_url, retries=1)
+    client = tf.TrackstarClient("key", "token", base_url=server.base_url, retries=1)
     with pytest.raises((tf.NetworkError, tf.ResponseError)) as caught:
         tf.fetch_orders_df(client=client)
     assert caught.value.retryable

@@ -169,7 +169,7 @@ def test_https_is_https_however_it_is_spelt(secure, proxy, trusted, monkeypatch,
 def test_requests_through_a_proxy_keep_their_query(secure, proxy, trusted, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", trusted)
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
-    client = tf.TrackstarClient("k", "t", base_url=f"https://{secure.host}", cache=False)
+    client = tf.TrackstarClient("key", "token", base_url=f"https://{secure.host}", cache=False)
     with client:
         for _ in range(3):
             tf.fetch_orders_df(client=client, limit=7, page_size=7, extra_params={"new": "x"})
@@ -205,7 +205,7 @@ def test_a_host_that_needs_no_proxy_is_asked_directly(secure, proxy, trusted, mo
 
 def test_a_proxy_that_is_not_there_is_told_without_its_password(secure, closed_url, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", closed_url.replace("//", "//user:hunter2@"))
-    client = tf.TrackstarClient("k", "t", base_url=f"https://{secure.host}", retries=0)
+    client = tf.TrackstarClient("key", "token", base_url=f"https://{secure.host}", retries=0)
     with pytest.raises(tf.NetworkError, match="proxy") as caught:
         tf.fetch_orders_df(client=client)
     assert "hunter2" not in str(caught.value)
