@@ -131,7 +131,7 @@ def _joined(text: str) -> str:
 
 
 def _untagged(text: str) -> str:
-    return re.sub(_BREAK, "", text, flags=re.IGNORECASE)
+    return _TAGS.sub("", text)
 
 
 def _from_html(text: str) -> str:
@@ -172,7 +172,7 @@ def _resembles(text: str, secret: Masked) -> bool:
     """
     letters = _letters(secret)
     most = max(_LONG_ENOUGH, len(letters) * 3 // 4)
-    shown = (_letters(text), _letters(_TAGS.sub("", text)))
+    shown = (_letters(text), _letters(_untagged(text)))
     parts = (letters[:most], letters[-most:], Masked.of(secret.encode().hex()))
     return any(len(each) >= _LONG_ENOUGH and each in text for each in parts for text in shown)
 
@@ -251,8 +251,7 @@ _BLANK = (
     r"|%(?:25)*(?:20|09|0a|0d)"
 )
 _LINE_END = r"\\++[nrt]"
-_BREAK = r"<(?:\\*/)?[a-z]{1,8} ?(?:\\*/)?>"
-_GAP = f"(?:{_BLANK}|{_LINE_END}|{_BREAK})*"
+_GAP = rf"(?:{_BLANK}|{_LINE_END}|<(?:\\*/)?[a-z]{{1,8}} ?(?:\\*/)?>)*"
 #: The names of characters in HTML.
 _ENTITIES: dict[str, list[str]] = {}
 for _name, _text in html5.items():
