@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.disk import runs, spill
+from trackstar_frames.snapshots.snapshot import spill
 
 PACKAGE = str(Path(tf.__file__).parent)
 FAULTS = (lambda: MemoryError("injected"), lambda: OSError(errno.ENOSPC, "injected"))
@@ -71,7 +71,7 @@ CALLS = {"fetch": (fetch, {}), "export": (export, {}), "sync": (sync, {"page_siz
 def folder(monkeypatch, tmp_path):
     """A folder of the test's own, where what is spilled to disk comes in small runs."""
     monkeypatch.setattr(spill, "_RUN", 15)
-    monkeypatch.setattr(runs, "_BLOCK", 5)
+    monkeypatch.setattr(spill, "_BLOCK", 5)
     return tmp_path
 
 

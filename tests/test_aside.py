@@ -12,13 +12,13 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.disk import aside
-from trackstar_frames.disk.aside import put, put_new, remove, sweep
+from trackstar_frames.storage import local
+from trackstar_frames.storage.local import put, put_new, remove, sweep
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from trackstar_frames.disk.aside import aside
+from trackstar_frames.storage.local import aside
 
 with aside(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("written")
@@ -96,10 +96,10 @@ def test_a_live_writers_folder_stays_and_a_dead_ones_goes(tmp_path):
 
 
 def test_a_writer_in_this_process_is_alive_too(tmp_path):
-    with aside.aside(tmp_path / "out") as folder:
+    with local.aside(tmp_path / "out") as folder:
         sweep(tmp_path)
         assert folder.is_dir()
-        with aside.aside(tmp_path / "out") as other:
+        with local.aside(tmp_path / "out") as other:
             assert other != folder
         assert folder.is_dir()
     assert hidden(tmp_path) == []
@@ -107,7 +107,7 @@ def test_a_writer_in_this_process_is_alive_too(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_what_is_hidden_is_its_owners_only(tmp_path):
-    with aside.aside(tmp_path / "out") as folder:
+    with local.aside(tmp_path / "out") as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         lock = folder.with_name(f"{folder.name}.lock")
         assert stat.S_IMODE(lock.stat().st_mode) == 0o600

@@ -6,8 +6,8 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.between import _orders
-from trackstar_frames.tables.labels import join_infos, stack
+from trackstar_frames.snapshots.diff import _orders
+from trackstar_frames.tables.connections import join_infos, stack
 
 OLD, NEW = "2026-03-01T06:00:00+00:00", "2026-03-02T06:00:00+00:00"
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.net.cache import PageCache
+from trackstar_frames.http.cache import PageCache
 from trackstar_frames.sandbox import Fault, Sandbox
 
 MINE = {"full_name": "Ada Lovelace"}

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.net.cache import PageCache
+from trackstar_frames.http.cache import PageCache
 
 FETCH = """
 import sys, warnings
@@ -225,7 +225,7 @@ def test_without_memory_it_neither_keeps_nor_finds(tmp_path):
     code = """
 import resource, sys, time
 from pathlib import Path
-from trackstar_frames.net.cache import PageCache
+from trackstar_frames.http.cache import PageCache
 cache, body, now = PageCache(Path(sys.argv[1])), bytes(2**28), time.time()
 cache.write("before", body, now, now + 60)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -243,7 +243,7 @@ def test_a_disk_that_fills_while_threads_write_costs_one_warning(tmp_path):
     code = """
 import os, sys, threading, time, warnings
 from pathlib import Path
-from trackstar_frames.net.cache import PageCache
+from trackstar_frames.http.cache import PageCache
 cache, now = PageCache(Path(sys.argv[1])), time.time()
 def work(turn):
     for number in range(10):

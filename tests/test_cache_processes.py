@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from trackstar_frames.net.cache import PageCache
+from trackstar_frames.http.cache import PageCache
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 
@@ -19,8 +19,8 @@ STRICT = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]
 HEAD = """
 import os, sys, threading, time, warnings
 from pathlib import Path
-from trackstar_frames.net import forks
-from trackstar_frames.net.cache import PageCache
+from trackstar_frames.http import cache as forks
+from trackstar_frames.http.cache import PageCache
 
 folder = Path(sys.argv[1])
 cache = PageCache(folder, b"seal")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackstar_frames.listing.chains import Listing
-from trackstar_frames.listing.chains import Reader as Means
-from trackstar_frames.listing.crew import Crew
-from trackstar_frames.listing.pages import Page
+from trackstar_frames.pagination.listing import Listing
+from trackstar_frames.pagination.listing import Reader as Means
+from trackstar_frames.pagination.pages import Page
+from trackstar_frames.pagination.threads import Crew
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 BOTH = {"created_date[gte]": "2023-06-01T00:00:00Z", "created_date[lt]": "2026-06-01T00:00:00Z"}

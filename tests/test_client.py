@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
 import trackstar_frames as tf
-from trackstar_frames.net.retries import Retries, asked_wait, retry_after
+from trackstar_frames.http.retry import Retries, asked_wait, retry_after
 from trackstar_frames.sandbox import Fault
 
 GOOD = b'{"data": [{"id": "a"}], "next_token": null, "total_count": 1}'

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.credentials import Credentials
 from trackstar_frames.filters import encode
 from trackstar_frames.flatten import BATCH
+from trackstar_frames.settings import Credentials
 from trackstar_frames.tables.contradictions import contradictions, expected
 
 ORDER = {

@@ -16,8 +16,8 @@ from numpydoc.validate import validate
 
 import trackstar_frames as tf
 from trackstar_frames import sandbox
+from trackstar_frames.distributed import DaskFrames
 from trackstar_frames.filters import FIELDS
-from trackstar_frames.scale import DaskFrames
 from trackstar_frames.schema import TABLES
 
 ROOT = Path(__file__).parent.parent
@@ -44,7 +44,7 @@ def public():
     names |= {
         f"trackstar_frames.sandbox.{name}": getattr(sandbox, name) for name in sandbox.__all__
     }
-    names["trackstar_frames.scale.DaskFrames"] = DaskFrames
+    names["trackstar_frames.distributed.DaskFrames"] = DaskFrames
     members = {
         f"{name}.{member}": inspect.getattr_static(thing, member)
         for name, thing in names.items()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.frames import make_info
-from trackstar_frames.sandbox.faults import Fault
+from trackstar_frames.sandbox.server.faults import Fault
 from trackstar_frames.schema import LIFECYCLE, TABLES, Column, Table
 from trackstar_frames.tables.dtypes import own_types, to_frame
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import trackstar_frames as tf
 from trackstar_frames import errors
-from trackstar_frames.net.refusals import error_for
+from trackstar_frames.http.responses import error_for
 from trackstar_frames.sandbox import Fault
 
 ALL = [

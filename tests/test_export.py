@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.disk import parquet, runs, spill
 from trackstar_frames.sandbox import Fault
 from trackstar_frames.schema import TABLES
+from trackstar_frames.snapshots.snapshot import parquet, spill
 
 PAGE, PART = 7, 23
 ASKED = {
@@ -47,7 +47,7 @@ def root(tmp_path):
 def _small(monkeypatch):
     """Make runs, blocks and parts so small that 60 orders fill several."""
     monkeypatch.setattr(spill, "_RUN", 25)
-    monkeypatch.setattr(runs, "_BLOCK", 7)
+    monkeypatch.setattr(spill, "_BLOCK", 7)
     monkeypatch.setattr(parquet, "PART", PART)
 
 
@@ -381,7 +381,7 @@ def test_what_else_is_under_the_root_stays(ask, root, reference):
 FULL_DISK = """
 import resource, signal, sys
 import trackstar_frames as tf
-from trackstar_frames.disk import spill
+from trackstar_frames.snapshots import spill
 
 root, key, token, url, run, size = sys.argv[1:]
 spill._RUN = int(run)

@@ -8,7 +8,7 @@ import pytest
 
 from trackstar_frames import OrderFrames, ResponseError, TrackstarClient, data_dictionary
 from trackstar_frames.schema import LIFECYCLE, TABLES
-from trackstar_frames.tables.labels import join_infos, stack
+from trackstar_frames.tables.connections import join_infos, stack
 
 FULL = {
     "id": "a1",

@@ -10,9 +10,9 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
-from trackstar_frames.disk.scan import scan
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import TABLES
+from trackstar_frames.snapshots.diff import scan
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -7,9 +7,9 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
-from trackstar_frames.disk.scan import scan
 from trackstar_frames.schema import TABLES
-from trackstar_frames.tables.labels import as_of_each, join_infos, stack
+from trackstar_frames.snapshots.diff import scan
+from trackstar_frames.tables.connections import as_of_each, join_infos, stack
 
 OPEN, PICKED, PACKED = ({"id": "a", "status": each} for each in ("open", "picked", "packed"))
 

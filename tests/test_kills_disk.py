@@ -23,9 +23,9 @@ THEN = datetime(2020, 1, 1, tzinfo=UTC)
 WORK = """
 import sys
 import trackstar_frames as tf
-from trackstar_frames.disk import parquet
-from trackstar_frames.disk import runs
-from trackstar_frames.disk import spill
+from trackstar_frames.snapshots import parquet
+from trackstar_frames.snapshots import spill as runs
+from trackstar_frames.snapshots import spill
 
 work, root, key, token, url, cache, page = sys.argv[1:]
 parquet.PART, spill._RUN, runs._BLOCK = 40, 60, 16

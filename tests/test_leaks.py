@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
-from trackstar_frames.credentials import Credentials, Masked
+from trackstar_frames.settings import Credentials, Masked
 
 KEY = "<key>&amp;\\'%41/+=Lantern-0123456789"
 TOKEN = 'quo"te\\\\n<b>%22+/=~#;,:@Harbour-9876543210'

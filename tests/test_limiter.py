@@ -9,7 +9,7 @@ import time
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.net.limiter import Limiter, limiter_of
+from trackstar_frames.http.rate_limit import Limiter, limiter_of
 from trackstar_frames.sandbox import Fault, Sandbox
 
 
@@ -277,7 +277,7 @@ def test_a_fork_is_not_stopped_by_what_its_parent_did():
     code = (
         "import os, threading, time\n"
         "import trackstar_frames as tf\n"
-        "from trackstar_frames.net.limiter import limiter_of, _LOCK\n"
+        "from trackstar_frames.http.rate_limit import limiter_of, _LOCK\n"
         "from trackstar_frames.sandbox import Sandbox\n"
         "with Sandbox(orders=30, rate_limit=None) as sandbox:\n"
         "    client = sandbox.client()\n"

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from trackstar_frames.tables.memory import give_back, keeping_pages
+from trackstar_frames.tables.assemble import give_back, keeping_pages
 
 
 def work():

@@ -8,11 +8,10 @@ from contextlib import suppress
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.net import forks
-from trackstar_frames.net.cache import PageCache
-from trackstar_frames.net.forks import Shared
-from trackstar_frames.net.limiter import Limiter
-from trackstar_frames.net.transport import Browsers
+from trackstar_frames.http import cache
+from trackstar_frames.http.cache import PageCache, Shared
+from trackstar_frames.http.rate_limit import Limiter
+from trackstar_frames.http.transport import Browsers
 
 FAULTS = [KeyboardInterrupt, MemoryError, RuntimeError, OSError(28, "disk full"), sqlite3.Error]
 
@@ -100,8 +99,8 @@ def test_a_fork_beside_a_resource_that_cannot_be_closed_leaves_all_free(is_free)
     for shared in both:
         with shared.turn() as get:
             get()
-    forks._before_fork()
-    forks._after_in_parent()
+    cache._before_fork()
+    cache._after_in_parent()
     for shared in both:
 
         def use(shared=shared):

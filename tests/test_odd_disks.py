@@ -8,7 +8,8 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.disk import aside, scan
+from trackstar_frames.snapshots.snapshot import diff
+from trackstar_frames.storage import local
 
 fcntl = pytest.importorskip("fcntl", reason="POSIX locks")
 
@@ -88,7 +89,7 @@ def test_all_is_written_and_read_and_removed(shop, tmp_path, monkeypatch, what, 
 
 def test_where_there_are_no_locks_nobody_is_taken_for_dead(tmp_path, monkeypatch):
     make_odd(monkeypatch, "flock", os_error(errno.ENOLCK))
-    with aside.aside(tmp_path / "out") as folder:
+    with local.aside(tmp_path / "out") as folder:
         tf.write_snapshot(OrderFrames.from_json(ORDERS), tmp_path)
         assert folder.is_dir()
     assert hidden(tmp_path) == []
@@ -103,9 +104,9 @@ def test_a_disk_that_is_broken_is_an_error(tmp_path, monkeypatch, what, code):
 
 
 def test_a_lock_that_is_never_given_back_ends_in_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(aside, "_PATIENCE", 0.05)
+    monkeypatch.setattr(local, "_PATIENCE", 0.05)
     with (
-        aside.alone(tmp_path / "snapshot"),
+        local.alone(tmp_path / "snapshot"),
         pytest.raises(tf.SnapshotError, match=r"cannot write.*snapshot\.lock"),
     ):
         tf.write_snapshot(OrderFrames.from_json(ORDERS), tmp_path)
@@ -123,13 +124,13 @@ def test_what_somebody_else_has_removed_is_removed(tmp_path, monkeypatch):
     for _ in range(3):
         write(tmp_path)
     listed = tf.list_snapshots(tmp_path)["name"].tolist()
-    real, rule = aside.remove, {"latest": 1, "daily": 0, "weekly": 0, "monthly": 0}
+    real, rule = local.remove, {"latest": 1, "daily": 0, "weekly": 0, "monthly": 0}
 
     def after_another(target):
         real(target)
         real(target)
 
-    monkeypatch.setattr("trackstar_frames.thinning.remove", after_another)
+    monkeypatch.setattr("trackstar_frames.snapshots.prune.remove", after_another)
     assert tf.thin_snapshots(tmp_path, **rule)["kept_by"].isna().sum() == 2
     assert tf.list_snapshots(tmp_path)["name"].tolist() == listed[-1:]
     assert hidden(tmp_path) == []
@@ -139,7 +140,7 @@ def test_what_cannot_go_at_once_goes_later(tmp_path, monkeypatch):
     snapshot = write(tmp_path)
     with monkeypatch.context() as busy:  # as NFS does while a reader has a file of it open
         busy.setattr("shutil.rmtree", lambda *_, **__: None)
-        aside.remove(snapshot.path)
+        local.remove(snapshot.path)
     assert len(hidden(tmp_path)) == 1
     last = write(tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == [last.name]
@@ -158,18 +159,18 @@ READS = {
 @pytest.mark.parametrize("read", READS)
 def test_a_reader_is_told_that_it_was_removed(tmp_path, monkeypatch, read):
     snapshot = write(tmp_path)
-    real_read, real_open = Path.read_bytes, scan.described
+    real_read, real_open = Path.read_bytes, diff.described
 
     def goes(work):
         def done(*given, **options):
             if snapshot.path.is_dir() and given[0] != snapshot.path / "_trackstar_frames.json":
-                aside.remove(snapshot.path)
+                local.remove(snapshot.path)
             return work(*given, **options)
 
         return done
 
     monkeypatch.setattr(Path, "read_bytes", goes(real_read))
-    monkeypatch.setattr(scan, "described", goes(real_open))
+    monkeypatch.setattr(diff, "described", goes(real_open))
     with pytest.raises(tf.SnapshotError, match="was removed") as caught:
         READS[read](tmp_path, snapshot)
     assert "damaged" not in str(caught.value)
@@ -179,7 +180,7 @@ def test_a_reader_is_told_that_it_was_removed(tmp_path, monkeypatch, read):
 def test_one_that_was_removed_before_is_told_too(tmp_path, read):
     snapshot = write(tmp_path)
     write(tmp_path)
-    aside.remove(snapshot.path)
+    local.remove(snapshot.path)
     with pytest.raises(tf.SnapshotError, match="was removed"):
         READS[read](tmp_path, snapshot)
 
@@ -189,7 +190,7 @@ def test_a_sync_whose_base_was_removed_is_told_so_and_goes_on(shop, tmp_path, mo
     real = tf.sync.Upsert.fill
 
     def after_a_prune(upsert, writer):
-        aside.remove(base.path)
+        local.remove(base.path)
         return real(upsert, writer)
 
     with monkeypatch.context() as pruned:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
-from trackstar_frames.credentials import Masked
 from trackstar_frames.schema import TABLES
-from trackstar_frames.tables.personal import hide
+from trackstar_frames.settings import Masked
+from trackstar_frames.tables.pii import hide
 
 KEY = "the-key-of-these-tests-0123456789"
 HIDDEN = pytest.mark.parametrize("pii", ["drop", "hash"])

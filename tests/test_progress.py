@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.calls.progress import Progress, progress
+from trackstar_frames.progress import Progress, progress
 
 
 class Clock:

@@ -16,10 +16,10 @@ import nbclient
 import nbformat
 import pytest
 
-from trackstar_frames.calls.progress import Progress
+from trackstar_frames.progress import Progress
 
 BEGIN = """
-from trackstar_frames.calls.progress import Progress
+from trackstar_frames.progress import Progress
 with Progress(shown=True) as progress:
 """
 
@@ -210,7 +210,7 @@ def test_without_widgets_a_notebook_shows_text_and_no_warning(shell):
 @pytest.mark.filterwarnings("default")  # the kernel's own affairs
 def test_a_notebook_shows_a_widget():
     code = """
-from trackstar_frames.calls.progress import Progress
+from trackstar_frames.progress import Progress
 with Progress() as progress:
     progress.add(350)
 """

@@ -6,7 +6,7 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.tables.labels import join_infos, stack
+from trackstar_frames.tables.connections import join_infos, stack
 
 FAILED = {"beta": "AuthError: 401"}
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.disk.parquet import PART
 from trackstar_frames.filters import FIELDS
 from trackstar_frames.schema import TABLES
+from trackstar_frames.snapshots.parquet import PART
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

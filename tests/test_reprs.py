@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.disk.manifest import FILE
 from trackstar_frames.schema import TABLES
+from trackstar_frames.snapshots.manifest import FILE
 
 
 class Cells(HTMLParser):

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
-from trackstar_frames.net.retries import Retries
+from trackstar_frames.http.retry import Retries
 from trackstar_frames.sandbox import Fault
 
 FIRST_PAUSE = 0.25

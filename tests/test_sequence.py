@@ -10,8 +10,8 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.disk import parquet
-from trackstar_frames.disk.manifest import FILE
+from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots.snapshot import parquet
 
 ONE = {"latest": 1, "daily": 0, "weekly": 0, "monthly": 0}
 STATUSES = ["open", "confirmed", "picked", "packed", "fulfilled"]

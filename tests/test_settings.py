@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.credentials import Credentials, Masked
-from trackstar_frames.settings import FETCH_OPTIONS, OPTIONS, cache_dir
+from trackstar_frames.settings import FETCH_OPTIONS, OPTIONS, Credentials, Masked, cache_dir
 
 
 def client(**options):

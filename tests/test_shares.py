@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.disk import parquet, runs, spill
-from trackstar_frames.disk.manifest import FILE
 from trackstar_frames.sandbox import Fault
 from trackstar_frames.schema import TABLES
+from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots.snapshot import parquet, spill
 
 FAIL = Fault("status", status=403, token=1)
 
@@ -21,7 +21,7 @@ FAIL = Fault("status", status=403, token=1)
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     monkeypatch.setattr(spill, "_RUN", 25)
-    monkeypatch.setattr(runs, "_BLOCK", 7)
+    monkeypatch.setattr(spill, "_BLOCK", 7)
     monkeypatch.setattr(parquet, "PART", 20)
 
 

@@ -18,10 +18,10 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
-from trackstar_frames.disk import parquet
-from trackstar_frames.disk.manifest import FILE
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
+from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots.snapshot import parquet
 
 
 @pytest.fixture(scope="module")

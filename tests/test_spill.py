@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trackstar_frames.disk import runs, spill
-from trackstar_frames.disk.spill import Spill
 from trackstar_frames.flatten import Flattener
 from trackstar_frames.schema import TABLES
+from trackstar_frames.snapshots.snapshot import spill
+from trackstar_frames.snapshots.spill import Spill
 from trackstar_frames.tables.assemble import assemble
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,7 +99,7 @@ def test_its_parts_are_what_memory_makes_of_the_same_pages(tmp_path_factory, lis
     tables, dropped = expected(batches, *marks)
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(threads) as pool:
         patch.setattr(spill, "_RUN", run)
-        patch.setattr(runs, "_BLOCK", block)
+        patch.setattr(spill, "_BLOCK", block)
         spilled = Spill(tmp_path_factory.mktemp("spill"))
         list(pool.map(lambda page: add(spilled, batches[page], page), range(len(pages))))
         assert spilled.settle(*marks) == dropped

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.disk import parquet, runs, spill
-from trackstar_frames.disk.manifest import FILE
 from trackstar_frames.sandbox import Fault, Sandbox
 from trackstar_frames.schema import TABLES
+from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots.snapshot import parquet, spill
 
 PART = 20
 NOW = "2026-09-01T12:00:00Z"
@@ -26,7 +26,7 @@ OURS, THEIRS, CREATED = "trackstar_updated_date", "updated_date", "created_date"
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     monkeypatch.setattr(spill, "_RUN", 25)
-    monkeypatch.setattr(runs, "_BLOCK", 7)
+    monkeypatch.setattr(spill, "_BLOCK", 7)
     monkeypatch.setattr(parquet, "PART", PART)
 
 

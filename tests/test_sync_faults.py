@@ -7,9 +7,8 @@ import pyarrow as pa
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.calls import upsert
-from trackstar_frames.disk import manifest, parquet, runs, spill, writer
-from trackstar_frames.tables.memory import keeping_pages
+from trackstar_frames.snapshots.snapshot import manifest, parquet, spill, upsert
+from trackstar_frames.tables.assemble import keeping_pages
 
 NOW = "2026-09-01T12:00:00Z"
 ORDERS = [
@@ -29,11 +28,11 @@ STEPS = {
     "compare": (upsert, "changed_in"),
     "read": (parquet, "read_table"),
     "read a column": (parquet, "read_column"),
-    "write": (writer, "_write_file"),
-    "finish": (writer, "flush"),
+    "write": (parquet, "_write_file"),
+    "finish": (parquet, "flush"),
     "manifest": (manifest, "create"),
-    "spill": (runs.Run, "write"),
-    "read the spill": (runs.Run, "read"),
+    "spill": (spill.Run, "write"),
+    "read the spill": (spill.Run, "read"),
     "settle": (spill.Spill, "settle"),
     "sort": (spill, "sort"),
 }

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import trackstar_frames as tf
-from trackstar_frames.disk import parquet, runs, spill
 from trackstar_frames.sandbox import Fault, Sandbox
+from trackstar_frames.snapshots.snapshot import parquet, spill
 
 OURS, THEIRS = "trackstar_updated_date", "updated_date"
 STAMPS = {"both": (OURS, THEIRS), "ours": (OURS,), "theirs": (THEIRS,), "neither": ()}
@@ -78,7 +78,7 @@ class Synced(RuleBasedStateMachine):
         self.patch.setattr(time, "time", lambda: real() + self.ahead)
         self.patch.setattr(parquet, "PART", part)
         self.patch.setattr(spill, "_RUN", 9)
-        self.patch.setattr(runs, "_BLOCK", 4)
+        self.patch.setattr(spill, "_BLOCK", 4)
         faults = [Fault("status", status=503, every=breaks)] if breaks else []
         first = [self.make(stamp(self.clock, -(n % 30))) for n in range(orders)]
         self.sandbox = Sandbox(orders=first, rate_limit=None, faults=faults).start()

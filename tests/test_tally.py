@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from trackstar_frames.calls.tally import Tally
+from trackstar_frames.progress import Tally
 
 
 def test_a_bar_says_all_where_there_is_room():

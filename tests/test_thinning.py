@@ -6,7 +6,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.frames import make_info
-from trackstar_frames.tables.labels import join_infos, stack
+from trackstar_frames.tables.connections import join_infos, stack
 
 ONE = {"latest": 1, "daily": 0, "weekly": 0, "monthly": 0}
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.threads import ThreadPool, starting
+from trackstar_frames.pagination.threads import ThreadPool, starting
 
 LATE = """
 import sys, threading

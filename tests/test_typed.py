@@ -6,9 +6,9 @@ from typing import get_type_hints
 
 import pytest
 
+from trackstar_frames.filter_types import OrderFilters, Status, Type
 from trackstar_frames.filters import FIELDS
 from trackstar_frames.schema import LIFECYCLE
-from trackstar_frames.typed import OrderFilters, Status, Type
 
 
 def test_they_are_those_of_the_grammar():

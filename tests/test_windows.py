@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackstar_frames.listing.windows import Sample, Window
+from trackstar_frames.pagination.windows import Sample, Window
 
 FIRST, LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

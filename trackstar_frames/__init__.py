@@ -26,9 +26,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trackstar_frames.between import diff_snapshots, due_date_changes, status_transitions
     from trackstar_frames.client import TrackstarClient
-    from trackstar_frames.disk.catalogue import list_snapshots
+    from trackstar_frames.distributed import fetch_orders_dask, read_snapshot_dask
     from trackstar_frames.errors import (
         ApiError,
         AuthError,
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
     from trackstar_frames.export import export_orders
     from trackstar_frames.fetch import fetch_orders, fetch_orders_df
     from trackstar_frames.frames import OrderFrames
-    from trackstar_frames.history import order_history
-    from trackstar_frames.listing.pages import Page
     from trackstar_frames.measures import (
         SlaPolicy,
         compliance_rate,
@@ -62,6 +59,7 @@ if TYPE_CHECKING:
     )
     from trackstar_frames.measures.backlog import backlog
     from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve
+    from trackstar_frames.pagination.pages import Page
     from trackstar_frames.plots import (
         plot_backlog,
         plot_compliance_heatmap,
@@ -72,11 +70,13 @@ if TYPE_CHECKING:
         plot_status_mix,
         plot_status_transitions,
     )
-    from trackstar_frames.scale import fetch_orders_dask, read_snapshot_dask
     from trackstar_frames.schema import data_dictionary
-    from trackstar_frames.snapshots import Snapshot, read_snapshot, write_snapshot
+    from trackstar_frames.snapshots.catalog import list_snapshots
+    from trackstar_frames.snapshots.diff import diff_snapshots, due_date_changes, status_transitions
+    from trackstar_frames.snapshots.history import order_history
+    from trackstar_frames.snapshots.prune import thin_snapshots
+    from trackstar_frames.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
     from trackstar_frames.sync import sync_orders
-    from trackstar_frames.thinning import thin_snapshots
 
 __all__ = [
     "ApiError",
@@ -136,14 +136,14 @@ __all__ = [
 #: The room of each name: a room is loaded when one of its names is first asked for, so that
 #: an import costs nothing, and a call only what it needs.
 _ROOMS = {
-    "between": ("diff_snapshots", "due_date_changes", "status_transitions"),
-    "disk.catalogue": ("list_snapshots",),
+    "snapshots.diff": ("diff_snapshots", "due_date_changes", "status_transitions"),
+    "snapshots.catalog": ("list_snapshots",),
     "client": ("TrackstarClient",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "export": ("export_orders",),
     "fetch": ("fetch_orders", "fetch_orders_df"),
     "frames": ("OrderFrames",),
-    "history": ("order_history",),
+    "snapshots.history": ("order_history",),
     "measures": (
         "SlaPolicy",
         "backlog",
@@ -157,16 +157,16 @@ _ROOMS = {
         "ship_otif",
         "status_mix",
     ),
-    "listing.pages": ("Page",),
+    "pagination.pages": ("Page",),
     "plots": tuple(name for name in __all__ if name.startswith("plot_")),
-    "scale": ("fetch_orders_dask", "read_snapshot_dask"),
+    "distributed": ("fetch_orders_dask", "read_snapshot_dask"),
     "schema": ("data_dictionary",),
-    "snapshots": ("Snapshot", "read_snapshot", "write_snapshot"),
+    "snapshots.snapshot": ("Snapshot", "read_snapshot", "write_snapshot"),
     "sync": ("sync_orders",),
-    "thinning": ("thin_snapshots",),
+    "snapshots.prune": ("thin_snapshots",),
 }
 #: What rooms need that comes with an extra.
-_EXTRAS = {"plots": "matplotlib", "scale": "distributed"}
+_EXTRAS = {"plots": "matplotlib", "distributed": "distributed"}
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 logging.getLogger("trackstar_frames").addHandler(logging.NullHandler())

@@ -8,15 +8,14 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, Unpack
 
-from trackstar_frames.credentials import Credentials, Masked
+from trackstar_frames._text import card, megabytes, table
 from trackstar_frames.errors import CredentialsError, FilterError, ResponseError
+from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import encode
-from trackstar_frames.listing.pages import MAX_PAGE, Page, walk
-from trackstar_frames.markup import card, megabytes, table
-from trackstar_frames.net.cache import PageCache
-from trackstar_frames.net.session import Session
-from trackstar_frames.settings import Settings, check_source, whole
-from trackstar_frames.typed import OrderFilters
+from trackstar_frames.http.cache import PageCache
+from trackstar_frames.http.session import Session
+from trackstar_frames.pagination.pages import MAX_PAGE, Page, walk
+from trackstar_frames.settings import Credentials, Masked, Settings, check_source, whole
 
 __all__ = ["TrackstarClient", "identify"]
 

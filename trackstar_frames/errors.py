@@ -26,12 +26,12 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from trackstar_frames.plain import plain
+from trackstar_frames._text import plain
 
 if TYPE_CHECKING:
     from trackstar_frames.client import TrackstarClient
     from trackstar_frames.frames import OrderFrames
-    from trackstar_frames.snapshots import Snapshot
+    from trackstar_frames.snapshots.snapshot import Snapshot
 
 __all__ = [
     "ApiError",

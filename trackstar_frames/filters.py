@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
+from trackstar_frames.dates import bounds_of_day, is_day, stamp
 from trackstar_frames.errors import FilterError, one_of
-from trackstar_frames.moments import bounds_of_day, is_day, stamp
 from trackstar_frames.schema import LIFECYCLE
 from trackstar_frames.settings import FETCH_OPTIONS
 

@@ -11,17 +11,25 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames.credentials import pii_key
-from trackstar_frames.disk import parquet
+from trackstar_frames._text import (
+    card,
+    in_brief,
+    lines,
+    megabytes,
+    summary,
+    table,
+    told,
+    warn_of_failed,
+)
 from trackstar_frames.flatten import Batch, Flattener
-from trackstar_frames.flatten.bodies import Bodies
-from trackstar_frames.markup import card, lines, megabytes, table
-from trackstar_frames.provenance import in_brief, summary, told, warn_of_failed
+from trackstar_frames.flatten.sources import Bodies
 from trackstar_frames.schema import TABLES, described
+from trackstar_frames.settings import pii_key
+from trackstar_frames.snapshots import parquet
 from trackstar_frames.tables.assemble import assemble
+from trackstar_frames.tables.connections import join_infos, stack
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
-from trackstar_frames.tables.labels import join_infos, stack
-from trackstar_frames.tables.personal import hide
+from trackstar_frames.tables.pii import hide
 
 __all__ = ["OrderFrames", "make_info"]
 

@@ -12,25 +12,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
-from trackstar_frames.calls.bases import CREATED, OURS, THEIRS, Base, Stamps, find_base, find_bases
-from trackstar_frames.calls.connections import Connections, Source, check_connections
-from trackstar_frames.calls.question import Question
-from trackstar_frames.calls.spilling import Again, Job, spilling
-from trackstar_frames.calls.upsert import Upsert
+from trackstar_frames._text import counted
 from trackstar_frames.client import TrackstarClient, identify
-from trackstar_frames.disk import parquet
-from trackstar_frames.disk.writer import Written
+from trackstar_frames.connections import Connections, Source, check_connections
+from trackstar_frames.dates import duration
 from trackstar_frames.errors import FilterError, TrackstarError
-from trackstar_frames.export import export
+from trackstar_frames.export import Again, Job, Shares, check_cluster, export, spilling
+from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import split
-from trackstar_frames.listing.pages import MAX_PAGE
-from trackstar_frames.moments import duration
-from trackstar_frames.plain import counted
-from trackstar_frames.shares import Shares, check_cluster
-from trackstar_frames.snapshots import Place, Snapshot, T, place_one
-from trackstar_frames.typed import OrderFilters
+from trackstar_frames.pagination.pages import MAX_PAGE
+from trackstar_frames.request import Question
+from trackstar_frames.snapshots import parquet
+from trackstar_frames.snapshots.parquet import Written
+from trackstar_frames.snapshots.snapshot import Place, Snapshot, T, place_one
+from trackstar_frames.snapshots.upsert import (
+    CREATED,
+    OURS,
+    THEIRS,
+    Base,
+    Stamps,
+    Upsert,
+    find_base,
+    find_bases,
+)
 
 __all__ = ["sync_orders"]
+
 
 #: What an order keeps for life, so that an order never leaves the question.
 LASTING = ("created_date", "warehouse_customer_id", "type", "order_number", "reference_id")

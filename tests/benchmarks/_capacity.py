@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from _figures import Connection, Figures
 
 import trackstar_frames as tf
-from trackstar_frames.disk.parquet import PART
+from trackstar_frames.snapshots.parquet import PART
 
 _YEAR = 8760  # hours
 _OTHER_STAMPS = 2  # a sync asks by three, and most changes come by the first

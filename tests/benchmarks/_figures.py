@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from trackstar_frames.disk.parquet import PART
+from trackstar_frames.snapshots.parquet import PART
 
 
 @dataclass(frozen=True)

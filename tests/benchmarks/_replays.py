@@ -14,7 +14,7 @@ from _fetchers import Question
 from _measure import Contender
 
 import trackstar_frames as tf
-from trackstar_frames.net.cache import PageCache
+from trackstar_frames.http.cache import PageCache
 
 MEMORY = "from_json, bodies in memory"
 CHAIN = "replay, one chain"

@@ -9,9 +9,9 @@ import pytest
 from trackstar_frames import IncompleteFetchError, OrderFrames, ResponseError, fetch_orders
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.flatten import Flattener
-from trackstar_frames.flatten._experience import FEW, Experience
-from trackstar_frames.flatten._layout import Layout
-from trackstar_frames.tables.joining import _take
+from trackstar_frames.flatten.adaptive import FEW, Experience
+from trackstar_frames.flatten.layout import Layout
+from trackstar_frames.tables.assemble import _take
 
 LONG = "x" * 10_000_000
 

@@ -8,10 +8,9 @@ from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from trackstar_frames.flatten import Flattener, stored_columns
-from trackstar_frames.flatten._careful import flatten_carefully
-from trackstar_frames.flatten._fast import REFUSALS, flatten_fast
-from trackstar_frames.flatten._layout import Layout
-from trackstar_frames.flatten._shape import LISTS
+from trackstar_frames.flatten.careful import flatten_carefully
+from trackstar_frames.flatten.fast import REFUSALS, flatten_fast
+from trackstar_frames.flatten.layout import LISTS, Layout
 from trackstar_frames.schema import TABLES
 from trackstar_frames.tables.assemble import assemble
 

@@ -6,7 +6,7 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.measures._quality import CHECKS
+from trackstar_frames.measures.quality import CHECKS
 
 NOON = "2026-03-11T12:00:00+00:00"
 NAMES = [check.name for check in CHECKS]

@@ -21,7 +21,7 @@ from trackstar_frames import OrderFrames
 from trackstar_frames.measures._partitions import stacked
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE
-from trackstar_frames.tables.labels import join_infos, stack
+from trackstar_frames.tables.connections import join_infos, stack
 
 TABLES = ["orders", "line_items", "shipments", "shipment_line_items"]
 BY = [None, "channel", "status", "saturday_delivery", "total_price", ["type", "units_ordered"]]

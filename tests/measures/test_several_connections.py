@@ -11,9 +11,9 @@ from pandas.testing import assert_frame_equal
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.measures import redated, transitions
-from trackstar_frames.measures._keys import key
+from trackstar_frames.measures._grouping import key
 from trackstar_frames.measures.backlog import AGES
-from trackstar_frames.tables.labels import join_infos, stack
+from trackstar_frames.tables.connections import join_infos, stack
 
 LABELS = ["acme", "be/ta"]
 TABLES = ["orders", "line_items", "shipments", "shipment_line_items", "problems"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from statsmodels.duration.survfunc import SurvfuncRight
 
-from trackstar_frames.measures._survival import log_log, percentile, product_limit, ranked
+from trackstar_frames.measures.cycle_time import log_log, percentile, product_limit, ranked
 
 Z = 1.959963984540054
 

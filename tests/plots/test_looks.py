@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from trackstar_frames.plots._looks import GROUPS, OTHERS, look_of
+from trackstar_frames.plots._style import GROUPS, OTHERS, look_of
 from trackstar_frames.plots.lateness import _KINDS
 
 #: How people without one kind of cones see, after Viénot, Brettel and Mollon (1999), in linear RGB.

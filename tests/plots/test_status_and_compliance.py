@@ -11,7 +11,7 @@ from trackstar_frames.plots import (
     plot_ship_date_compliance,
     plot_status_mix,
 )
-from trackstar_frames.plots._looks import STATUSES
+from trackstar_frames.plots._style import STATUSES
 from trackstar_frames.schema import LIFECYCLE
 
 AS_OF = "2026-03-04T12:00:00+00:00"

@@ -3,7 +3,7 @@
 import pytest
 
 from trackstar_frames.sandbox import Fault
-from trackstar_frames.sandbox.database import LISTING_ORDERS
+from trackstar_frames.sandbox.server.database import LISTING_ORDERS
 
 
 def orders_of(bodies):

@@ -4,9 +4,15 @@ import pytest
 import requests
 
 from trackstar_frames.sandbox import Fault, Sandbox
-from trackstar_frames.sandbox.broken import INSTEAD, ON_ENVELOPE, ON_THE_WAY
-from trackstar_frames.sandbox.broken_pages import ON_ORDERS, ON_QUERY
-from trackstar_frames.sandbox.kinds import KINDS, PARAMETERS
+from trackstar_frames.sandbox.server.faults import (
+    INSTEAD,
+    KINDS,
+    ON_ENVELOPE,
+    ON_ORDERS,
+    ON_QUERY,
+    ON_THE_WAY,
+    PARAMETERS,
+)
 
 
 def test_every_kind_is_made_and_documented():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trackstar_frames.sandbox.tokens import Position, encode
+from trackstar_frames.sandbox.server.database import Position, encode
 
 DATES = ("created_date", "updated_date", "trackstar_created_date", "trackstar_updated_date")
 COMPARE = {

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from trackstar_frames.sandbox import Sandbox
-from trackstar_frames.sandbox.orders import make_orders
-from trackstar_frames.sandbox.query import STATUSES, TYPES
+from trackstar_frames.sandbox.generator.orders import make_orders
+from trackstar_frames.sandbox.server.database import STATUSES, TYPES
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from trackstar_frames.sandbox import Sandbox
-from trackstar_frames.sandbox.database import LISTING_ORDERS
+from trackstar_frames.sandbox.server.database import LISTING_ORDERS
 
 
 @pytest.mark.parametrize("limit", [1, 7, 1000])

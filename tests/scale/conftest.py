@@ -32,8 +32,8 @@ import time
 
 from distributed import Semaphore
 
-from trackstar_frames.calls.connections import open_client
-from trackstar_frames.scale import turn
+from trackstar_frames.connections import open_client
+from trackstar_frames.distributed import turn
 
 def beta():
     return os.environ["BETA_SECRET"]

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
-from trackstar_frames.calls.question import Question
-from trackstar_frames.listing.windows import Window
-from trackstar_frames.scale._pieces import cut
+from trackstar_frames.distributed.fetching import cut
+from trackstar_frames.pagination.windows import Window
+from trackstar_frames.request import Question
 
 TWO = {"beta": "BETA_SECRET", "acme": "ACME_TOKEN"}
 BOUNDED = {"created_date__gte": "2026-01-15", "created_date__lt": "2026-03-10"}

@@ -12,12 +12,12 @@ from dask.dataframe.utils import UNKNOWN_CATEGORIES
 from pandas.testing import assert_frame_equal
 
 import trackstar_frames as tf
-from trackstar_frames.disk import parquet
-from trackstar_frames.disk.manifest import FILE
+from trackstar_frames.distributed import DaskFrames
 from trackstar_frames.sandbox import Sandbox
-from trackstar_frames.scale import DaskFrames
 from trackstar_frames.schema import LIFECYCLE, TABLES
-from trackstar_frames.tables.labels import join_infos, stack
+from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots.snapshot import parquet
+from trackstar_frames.tables.connections import join_infos, stack
 
 
 @pytest.fixture(autouse=True)

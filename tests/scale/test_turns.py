@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 import trackstar_frames as tf
+from trackstar_frames.distributed import turn
 from trackstar_frames.sandbox import Sandbox
-from trackstar_frames.scale import turn
 
 TWO = {"acme": "ACME_TOKEN", "beta": "BETA_SECRET"}
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.disk.aside import sweep
+from trackstar_frames.storage.local import sweep
 
 MANIFEST = "_trackstar_frames.json"
 

@@ -11,8 +11,8 @@ import sqlite3
 from collections.abc import Sequence
 
 import trackstar_frames as tf
-from trackstar_frames.cli._parser import read
-from trackstar_frames.cli._printing import (
+from trackstar_frames.cli.parser import read
+from trackstar_frames.cli.printing import (
     ClosedPipeError,
     OutputError,
     check_output,
@@ -21,6 +21,7 @@ from trackstar_frames.cli._printing import (
 )
 
 __all__ = ["main"]
+
 
 # As a shell tells of a program that these signals have ended: 128 and SIGINT, SIGPIPE.
 _INTERRUPTED = 130

@@ -24,11 +24,11 @@ import msgspec
 import pyarrow as pa
 
 from trackstar_frames.errors import ResponseError
-from trackstar_frames.flatten._careful import flatten_carefully
-from trackstar_frames.flatten._experience import FEW, Experience
-from trackstar_frames.flatten._fast import REFUSALS, flatten_fast
-from trackstar_frames.flatten._shape import BATCH, Batch, batch_schema, stored_columns
-from trackstar_frames.threads import ThreadPool
+from trackstar_frames.flatten.adaptive import FEW, Experience
+from trackstar_frames.flatten.careful import flatten_carefully
+from trackstar_frames.flatten.fast import REFUSALS, flatten_fast
+from trackstar_frames.flatten.layout import BATCH, Batch, batch_schema, stored_columns
+from trackstar_frames.pagination.threads import ThreadPool
 
 __all__ = ["BATCH", "Batch", "Flattener", "batch_schema", "stored_columns"]
 

@@ -9,13 +9,12 @@ from trackstar_frames.measures.compliance import OUTCOMES, ship_date_compliance
 from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve
 from trackstar_frames.measures.fills import fill_rates
 from trackstar_frames.measures.late import late_orders
+from trackstar_frames.measures.moves import TRANSITIONS, redated, transitions
 from trackstar_frames.measures.otif import ship_otif
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.quality import data_quality
 from trackstar_frames.measures.rates import compliance_rate
-from trackstar_frames.measures.redated import redated
 from trackstar_frames.measures.status import status_mix
-from trackstar_frames.measures.transitions import TRANSITIONS, transitions
 
 __all__ = [
     "OUTCOMES",

@@ -13,8 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from trackstar_frames.errors import one_of
-from trackstar_frames.measures._partitions import Partitioned, is_partitioned
-from trackstar_frames.measures._provenance import fetched_at
+from trackstar_frames.measures._partitions import Partitioned, fetched_at, is_partitioned
 from trackstar_frames.tables.dtypes import own_types
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -11,7 +12,18 @@ import pandas as pd
 
 from trackstar_frames.schema import LIFECYCLE
 
-__all__ = ["Partitioned", "empty_of", "from_each", "is_partitioned", "stacked"]
+__all__ = [
+    "Partitioned",
+    "empty_of",
+    "fetched_at",
+    "from_each",
+    "hand_on",
+    "is_partitioned",
+    "stacked",
+    "tell",
+    "told_of",
+]
+
 
 T = TypeVar("T")
 
@@ -104,3 +116,25 @@ def _agreed(told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         for name, value in first.items()
         if all(name in other and other[name] == value for other in others)
     }
+
+
+def fetched_at(frame: pd.DataFrame) -> Any:
+    """Tell what a frame says of when it was fetched; None if nothing."""
+    return frame.attrs.get("trackstar", {}).get("fetched_at")
+
+
+def told_of(frame: pd.DataFrame, measure: str) -> dict[str, Any] | None:
+    """Return what a measure told of itself; None if that got lost."""
+    told: dict[str, Any] | None = frame.attrs.get("trackstar", {}).get(measure)
+    return told
+
+
+def tell(table: pd.DataFrame, source: pd.DataFrame, measure: str, told: dict[str, Any]) -> None:
+    """Have a table tell what its source does, and of its own measure."""
+    hand_on(table, source)
+    table.attrs["trackstar"] = {**table.attrs.get("trackstar", {}), measure: told}
+
+
+def hand_on(table: pd.DataFrame, source: pd.DataFrame) -> None:
+    """Have a table tell what its source does, in attrs of its own."""
+    table.attrs = copy.deepcopy(source.attrs)

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from functools import partial
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import by_columns, moment_of, require
-from trackstar_frames.measures._life import FATES, OPEN
-from trackstar_frames.measures._partitions import Partitioned
-from trackstar_frames.measures._provenance import tell
-from trackstar_frames.measures._tally import grid
-from trackstar_frames.measures._time import Array
-from trackstar_frames.measures._waiting import NEEDED, PACE_DAYS, SHIPPED_SINCE, Waiting, read_open
+from trackstar_frames.measures._grouping import coded, grid, grouped, regrouped
+from trackstar_frames.measures._partitions import Partitioned, from_each, tell
+from trackstar_frames.measures._time import Array, instants
+from trackstar_frames.measures.completeness import (
+    FATES,
+    LIFE,
+    OPEN,
+    SHIPPED,
+    closings,
+    fates,
+    units_left,
+)
 from trackstar_frames.measures.status import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
 
-__all__ = ["AGES", "SHIPPED_SINCE", "backlog"]
+__all__ = ["AGES", "NEEDED", "PACE_DAYS", "SHIPPED_SINCE", "Waiting", "backlog", "read_open"]
+
 
 #: The buckets of ages, in whole days passed; ``unknown`` without a created_date.
 AGES = ("0-3", "4-7", "8-14", "15-21", "22-30", "31-45", "46+", "unknown")
@@ -186,3 +196,91 @@ def _median_and_most(cells: Array, ages: Array, rows: int) -> tuple[Array, Array
     low, high = ordered[starts + (sizes[some] - 1) // 2], ordered[starts + sizes[some] // 2]
     median[some], most[some] = low + (high - low) // 2, ordered[last]
     return median, most
+
+
+#: The columns that are read.
+NEEDED = (*LIFE, "first_shipped_date", "units_ordered", "units_shipped")
+
+#: Over how many days it is counted what was shipped lately.
+PACE_DAYS = 28
+
+#: Instead of a status: open at an earlier moment than the data's, and shipped since.
+SHIPPED_SINCE = "(shipped since)"
+
+_PACE = np.timedelta64(PACE_DAYS, "D")
+
+
+class Waiting(NamedTuple):
+    """What is told of orders, in one frame or one partition.
+
+    Attributes
+    ----------
+    keys
+        The groups of all orders; in its ``attrs``, where they are from.
+    shipped
+        How many orders of each group were shipped lately.
+    fates
+        How many orders have each of `FATES`.
+    opened
+        Of each open order, and nothing more: its group, the place of its status, the units that
+        are left, and its age.
+    statuses
+        Their names, `NO_STATUS` and `SHIPPED_SINCE` last.
+    """
+
+    keys: pd.DataFrame
+    shipped: Array
+    fates: Array
+    opened: pd.DataFrame
+    statuses: list[str]
+
+
+def read_open(orders: pd.DataFrame | Partitioned, names: list[str], now: np.datetime64) -> Waiting:
+    """Read what a backlog needs; of a Dask frame, where each partition lies."""
+    if isinstance(orders, pd.DataFrame):
+        return _find(names, now, orders)
+    wanted = orders[list(dict.fromkeys([*NEEDED, *names]))]
+    return _joined(from_each([wanted], partial(_find, names, now)), names)
+
+
+def _find(names: list[str], now: np.datetime64, orders: pd.DataFrame) -> Waiting:
+    fate = fates(orders, now)
+    groups, keys = grouped(orders, names)
+    keys.attrs = dict(orders.attrs)
+    still = fate == OPEN
+    since = instants(orders, "complete_shipped_date") > now - _PACE
+    lately = groups[(fate == SHIPPED) & since]
+    read = orders[list(NEEDED)][still]
+    codes, statuses = _statuses(read, now)
+    ages = now - instants(read, "created_date")
+    units = units_left(read, now)
+    opened = pd.DataFrame({"group": groups[still], "status": codes, "units": units, "age": ages})
+    return Waiting(
+        keys,
+        np.bincount(lately, minlength=len(keys)),
+        np.bincount(fate, minlength=len(FATES)),
+        opened,
+        statuses,
+    )
+
+
+def _joined(parts: Sequence[Waiting], names: list[str]) -> Waiting:
+    """Make what is told of all partitions one."""
+    groups, keys = regrouped([part.keys for part in parts], names)
+    statuses = list(dict.fromkeys(chain.from_iterable(part.statuses for part in parts)))
+    shipped = np.zeros(len(keys), dtype=np.int64)
+    opened = []
+    for part, numbers in zip(parts, groups, strict=True):
+        np.add.at(shipped, numbers, part.shipped)
+        codes = np.array([*map(statuses.index, part.statuses)])[part.opened["status"]]
+        opened.append(part.opened.assign(group=numbers[part.opened["group"]], status=codes))
+    fates = np.sum([part.fates for part in parts], axis=0)
+    return Waiting(keys, shipped, fates, pd.concat(opened, ignore_index=True), statuses)
+
+
+def _statuses(orders: pd.DataFrame, now: np.datetime64) -> tuple[Array, list[str]]:
+    """Return each open order's place among the statuses, and these."""
+    codes, values = coded(orders, "status")
+    codes = np.where(codes < 0, len(values), codes)
+    codes = np.where(closings(orders) > now, len(values) + 1, codes)
+    return codes, [*values, NO_STATUS, SHIPPED_SINCE]

@@ -12,19 +12,17 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import by_columns, has_status, moment_of, require
-from trackstar_frames.measures._filling import fill
-from trackstar_frames.measures._keys import require_once
-from trackstar_frames.measures._partitions import Partitioned, from_each, stacked
-from trackstar_frames.measures._provenance import tell
-from trackstar_frames.measures._tables import (
+from trackstar_frames.measures._grouping import is_small, require_once, summed, totals, wilson
+from trackstar_frames.measures._partitions import Partitioned, from_each, stacked, tell
+from trackstar_frames.measures._time import Array, instants
+from trackstar_frames.measures.completeness import (
     Tables,
     TablesOf,
     are_partitioned,
     check_columns,
     columns_of,
+    fill,
 )
-from trackstar_frames.measures._tally import is_small, summed, totals, wilson
-from trackstar_frames.measures._time import Array, instants
 
 __all__ = ["fill_rates"]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import column, instant, require
-from trackstar_frames.measures._keys import whose
-from trackstar_frames.measures._life import LIFE, numbers, units_left
-from trackstar_frames.measures._provenance import tell, told_of
+from trackstar_frames.measures._grouping import whose
+from trackstar_frames.measures._partitions import tell, told_of
 from trackstar_frames.measures._time import Array
+from trackstar_frames.measures.completeness import LIFE, numbers, units_left
 from trackstar_frames.measures.compliance import judged_by
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.rates import due_walls

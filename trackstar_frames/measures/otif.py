@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import by_columns, duration, moment_of
-from trackstar_frames.measures._filling import fill
-from trackstar_frames.measures._judging import SHORT
-from trackstar_frames.measures._provenance import hand_on
-from trackstar_frames.measures._tables import Tables, check_tables
-from trackstar_frames.measures._tally import is_small, tally, wilson
+from trackstar_frames.measures._grouping import is_small, tally, wilson
+from trackstar_frames.measures._partitions import hand_on
 from trackstar_frames.measures._time import Array, TzLike, Zones, instants, local, period
-from trackstar_frames.measures.compliance import ship_date_compliance
+from trackstar_frames.measures.completeness import Tables, check_tables, fill
+from trackstar_frames.measures.compliance import SHORT, ship_date_compliance
 from trackstar_frames.measures.policy import DueDay
 
 __all__ = ["ship_otif"]

@@ -10,14 +10,19 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._alike import Rows, joined, rows_in
 from trackstar_frames.measures._checks import by_columns, choice, require
-from trackstar_frames.measures._judging import OUTCOMES, needed
-from trackstar_frames.measures._partitions import Partitioned, is_partitioned
-from trackstar_frames.measures._provenance import tell, told_of
-from trackstar_frames.measures._tally import coded, is_small, tally, wilson
+from trackstar_frames.measures._grouping import (
+    Rows,
+    coded,
+    is_small,
+    joined,
+    rows_in,
+    tally,
+    wilson,
+)
+from trackstar_frames.measures._partitions import Partitioned, is_partitioned, tell, told_of
 from trackstar_frames.measures._time import Array, Period, Zones, instants, local, period
-from trackstar_frames.measures.compliance import judged_by
+from trackstar_frames.measures.compliance import OUTCOMES, judged_by, needed
 from trackstar_frames.measures.policy import SlaPolicy
 
 __all__ = ["compliance_rate", "due_walls", "rates", "warn_if_lost"]

@@ -8,11 +8,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._alike import Rows, joined, rows_in
 from trackstar_frames.measures._checks import by_columns, require
-from trackstar_frames.measures._partitions import Partitioned
-from trackstar_frames.measures._provenance import hand_on
-from trackstar_frames.measures._tally import coded, tally
+from trackstar_frames.measures._grouping import Rows, coded, joined, rows_in, tally
+from trackstar_frames.measures._partitions import Partitioned, hand_on
 from trackstar_frames.measures._time import Array, instants, period
 from trackstar_frames.schema import LIFECYCLE
 

@@ -13,19 +13,22 @@ from matplotlib.axes import Axes
 from trackstar_frames.measures._checks import by_columns, require
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.backlog import AGES, backlog
-from trackstar_frames.plots._canvas import (
+from trackstar_frames.plots._style import (
+    GROUPS,
+    OTHERS,
+    Look,
     count_axis,
     get_axes,
     headline,
     largest,
+    lasting,
     legend,
+    look_of,
     named,
     printable,
     say,
     stamped,
 )
-from trackstar_frames.plots._lengths import lasting
-from trackstar_frames.plots._looks import GROUPS, OTHERS, Look, look_of
 
 __all__ = ["plot_backlog"]
 

@@ -16,25 +16,23 @@ from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.compliance import one_policy
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
 from trackstar_frames.measures.rates import rates
-from trackstar_frames.plots._canvas import (
+from trackstar_frames.plots._style import (
     MOST_ROWS,
+    as_of_day,
+    basis,
     date_axis,
     get_axes,
     group_axis,
     headline,
+    judged,
     largest,
     legend,
     named,
     percent_axis,
+    policy_words,
     say,
     spans,
     spelt,
-)
-from trackstar_frames.plots._judged import (
-    as_of_day,
-    basis,
-    judged,
-    policy_words,
     why_empty,
     zone_of,
 )

@@ -15,27 +15,25 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from trackstar_frames.measures._checks import by_columns
-from trackstar_frames.measures._tally import SMALL, is_small
+from trackstar_frames.measures._grouping import SMALL, is_small
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.rates import rates
-from trackstar_frames.plots._canvas import (
+from trackstar_frames.plots._style import (
     MOST_ROWS,
+    as_of_day,
+    basis,
     date_axis,
     get_axes,
     group_axis,
     headline,
+    judged,
     largest,
     legend,
+    policy_words,
     say,
     spans,
     spelt,
-)
-from trackstar_frames.plots._judged import (
-    as_of_day,
-    basis,
-    judged,
-    policy_words,
     why_empty,
     zone_of,
 )

@@ -11,14 +11,28 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from trackstar_frames.measures._checks import column, require
-from trackstar_frames.measures._tally import coded
+from trackstar_frames.measures._grouping import coded
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.rates import rates
-from trackstar_frames.plots._canvas import count_axis, get_axes, headline, legend, say
-from trackstar_frames.plots._judged import basis, judged, policy_of, policy_words, why_empty
-from trackstar_frames.plots._lengths import DAY, HOUR, axis_unit, lasting, reach
-from trackstar_frames.plots._looks import Look
+from trackstar_frames.plots._style import (
+    DAY,
+    HOUR,
+    Look,
+    axis_unit,
+    basis,
+    count_axis,
+    get_axes,
+    headline,
+    judged,
+    lasting,
+    legend,
+    policy_of,
+    policy_words,
+    reach,
+    say,
+    why_empty,
+)
 
 __all__ = ["plot_lateness"]
 

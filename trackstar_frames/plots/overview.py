@@ -17,9 +17,16 @@ from trackstar_frames.measures.backlog import backlog
 from trackstar_frames.measures.cycle_time import cycle_time
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.rates import rates
-from trackstar_frames.plots._canvas import legend_inside, recaption, share
-from trackstar_frames.plots._judged import basis, judged, policy_of, policy_words
-from trackstar_frames.plots._lengths import lasting
+from trackstar_frames.plots._style import (
+    basis,
+    judged,
+    lasting,
+    legend_inside,
+    policy_of,
+    policy_words,
+    recaption,
+    share,
+)
 from trackstar_frames.plots.backlog import plot_backlog
 from trackstar_frames.plots.compliance import plot_ship_date_compliance
 from trackstar_frames.plots.cycle_time import plot_cycle_time

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from trackstar_frames.measures._checks import by_columns, require
-from trackstar_frames.measures._provenance import fetched_at
+from trackstar_frames.measures._partitions import fetched_at
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.status import status_mix
-from trackstar_frames.plots._canvas import (
+from trackstar_frames.plots._style import (
     MOST_ROWS,
     count_axis,
     date_axis,
@@ -22,13 +22,13 @@ from trackstar_frames.plots._canvas import (
     headline,
     largest,
     legend,
+    look_of,
     printable,
     say,
     spans,
     spelt,
     stamped,
 )
-from trackstar_frames.plots._looks import look_of
 
 __all__ = ["plot_status_mix"]
 

@@ -5,10 +5,10 @@ that a mistake in one shows in the other.
 """
 
 try:
-    from trackstar_frames.sandbox.changes import Changes
-    from trackstar_frames.sandbox.faults import Fault
-    from trackstar_frames.sandbox.log import Request
-    from trackstar_frames.sandbox.server import Sandbox
+    from trackstar_frames.sandbox.generator.changes import Changes
+    from trackstar_frames.sandbox.server.endpoint import Request
+    from trackstar_frames.sandbox.server.faults import Fault
+    from trackstar_frames.sandbox.server.sandbox import Sandbox
 except ModuleNotFoundError as error:
     raise ImportError(
         f"{error}; the sandbox needs the extra 'sandbox': install trackstar_frames[sandbox]",

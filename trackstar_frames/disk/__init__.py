@@ -1,1 +1,0 @@
-"""Tables on disk: whole or not at all, described by a manifest, and found again."""

@@ -1,0 +1,1 @@
+"""HTTP to one connection's API: session, cache, rate limit, retries, responses."""

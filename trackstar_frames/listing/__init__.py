@@ -1,1 +1,0 @@
-"""Listings from the first page to the last, many cursors side by side."""

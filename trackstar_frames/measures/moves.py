@@ -1,0 +1,231 @@
+"""What moved between two moments: statuses and due dates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trackstar_frames.measures._checks import column, instant, require
+from trackstar_frames.measures._grouping import coded, key, require_alike, require_once, whose
+from trackstar_frames.measures._partitions import fetched_at
+from trackstar_frames.measures._time import Array, instants, utc
+from trackstar_frames.measures.status import NO_STATUS
+from trackstar_frames.schema import LIFECYCLE
+
+__all__ = ["MOVES", "TRANSITIONS", "as_ofs", "check_sides", "redated", "transitions"]
+
+
+#: What a pair of statuses can mean.
+TRANSITIONS = (
+    "forward",
+    "backward",
+    "stuck",
+    "settled",
+    "left_path",
+    "returned",
+    "off_path",
+    "new",
+    "vanished",
+)
+
+_PATH = LIFECYCLE[: LIFECYCLE.index("fulfilled") + 1]
+_FINAL = ("fulfilled", "cancelled")
+_NOWHERE = -1
+
+
+def transitions(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Count orders by where they stood and where they stand; see `tf.status_transitions`.
+
+    Parameters
+    ----------
+    old, new
+        Frames of `fetch_orders_df`, or rows of them, each order once. Read are ``id``,
+        ``connection`` (if there), ``status`` and ``created_date``, and ``fetched_at`` from
+        their ``attrs``.
+
+    Examples
+    --------
+    >>> old = pd.DataFrame({"id": ["a", "b"], "status": ["open", "packed"], "created_date": pd.NaT})
+    >>> new = old.assign(status=["picked", "open"])
+    >>> transitions(old, new)[["from_status", "to_status", "kind", "orders"]]
+      from_status to_status      kind  orders
+    0        open    picked   forward       1
+    1      packed      open  backward       1
+    """
+    check_sides(old, new, ["status", "created_date"])
+    told = as_ofs(fetched_at(old), fetched_at(new))
+    pairs, statuses = _pairs(old, new)
+    pairs["age"] = _ages(pairs.pop("created").to_numpy("M8[us]"), told["new_as_of"])
+    cells = pairs.groupby(["was", "now"])["age"].agg(["size", "median", "max"]).reset_index()
+    before = np.bincount(pairs["was"] - _NOWHERE, minlength=len(statuses) + 1)
+    before[0] = 0  # what is new was nowhere, which is no status to be a share of
+    table = _described(_nowhere_last(cells), statuses, before)
+    table.attrs["trackstar"] = told
+    return table
+
+
+def _pairs(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Give each order's places among the statuses, old and new; and the statuses."""
+    codes, statuses = _codes(old, new)
+    was, now = (
+        pd.DataFrame(
+            {"status": codes[side], "created": instants(frame, "created_date")},
+            index=key(frame, "id"),
+        )
+        for side, frame in enumerate((old, new))
+    )
+    pairs = was.add_suffix("_old").join(now.add_suffix("_new"), how="outer")
+    return pd.DataFrame(
+        {
+            "was": pairs["status_old"].fillna(_NOWHERE).astype(np.int64),
+            "now": pairs["status_new"].fillna(_NOWHERE).astype(np.int64),
+            "created": pairs["created_new"].fillna(pairs["created_old"]),
+        }
+    ), statuses
+
+
+def _codes(old: pd.DataFrame, new: pd.DataFrame) -> tuple[list[Array], list[str]]:
+    """Give each row's place among the statuses of both frames, and these in their order."""
+    sides = [coded(frame, "status") for frame in (old, new)]
+    unknown = {value for _, values in sides for value in values} - set(LIFECYCLE)
+    statuses = [*LIFECYCLE, *sorted(unknown)]
+    if any((codes < 0).any() for codes, _ in sides):
+        statuses.append(NO_STATUS)
+    # One more place, at the end, is what a null's code of -1 picks.
+    return [
+        np.array([*map(statuses.index, values), len(statuses) - 1])[codes]
+        for codes, values in sides
+    ], statuses
+
+
+def _ages(created: Array, as_of: str | None) -> Array:
+    now = "NaT" if as_of is None else pd.Timestamp(as_of).tz_localize(None)
+    ages: Array = np.datetime64(now, "us") - created
+    return ages
+
+
+def _nowhere_last(cells: pd.DataFrame) -> pd.DataFrame:
+    last = cells[["was", "now"]].replace(_NOWHERE, np.iinfo(np.int64).max)
+    return cells.iloc[np.lexsort([last["now"], last["was"]])]
+
+
+def _described(cells: pd.DataFrame, statuses: list[str], before: Array) -> pd.DataFrame:
+    """Name the pairs, and say what each means."""
+    was, now = (cells[side].to_numpy(np.int64) for side in ("was", "now"))
+    lifecycle = pd.CategoricalDtype(statuses, ordered=True)
+    whole = before[was - _NOWHERE]
+    share = np.where(whole > 0, cells["size"] / np.maximum(whole, 1), np.nan)
+    kinds = [
+        _kind(*pair) for pair in zip(_names(was, statuses), _names(now, statuses), strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "from_status": pd.Categorical.from_codes(was, dtype=lifecycle),
+            "to_status": pd.Categorical.from_codes(now, dtype=lifecycle),
+            "kind": pd.Categorical(kinds, categories=list(TRANSITIONS)),
+            "orders": cells["size"].to_numpy(np.int64),
+            "share": share.astype(np.float64),
+            "median_age": cells["median"].array.astype("timedelta64[us]"),
+            "max_age": cells["max"].array.astype("timedelta64[us]"),
+        }
+    )
+
+
+def _names(codes: Array, statuses: list[str]) -> list[str | None]:
+    return [None if code == _NOWHERE else statuses[code] for code in codes]
+
+
+def _kind(was: str | None, now: str | None) -> str:
+    if was is None or now is None:
+        return "new" if was is None else "vanished"
+    if was == now:
+        return "settled" if was in _FINAL else "stuck"
+    if was in _PATH and now in _PATH:
+        return "forward" if _PATH.index(was) < _PATH.index(now) else "backward"
+    if was in _PATH:
+        return "left_path"
+    return "returned" if now in _PATH else "off_path"
+
+
+#: What can become of a due date.
+MOVES = ("later", "earlier", "set", "removed")
+
+
+def redated(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """List the orders of which the due date moved; see `tf.due_date_changes`.
+
+    Parameters
+    ----------
+    old, new
+        Frames of `fetch_orders_df`, or rows of them, each order once. Read are ``id``,
+        ``connection`` (if there), ``status`` and ``required_ship_date``, and ``fetched_at``
+        from their ``attrs``.
+
+    Examples
+    --------
+    >>> due = pd.to_datetime(["2026-03-02", "2026-03-05"], utc=True)
+    >>> old = pd.DataFrame({"id": "a", "status": "open", "required_ship_date": due[:1]})
+    >>> redated(old, old.assign(required_ship_date=due[1:]))[["order_id", "moved", "kind"]]
+      order_id  moved   kind
+    0        a 3 days  later
+    """
+    check_sides(old, new, ["status", "required_ship_date"])
+    told = as_ofs(fetched_at(old), fetched_at(new))
+    in_old = key(old, "id").get_indexer(key(new, "id"))
+    common = in_old >= 0
+    was = instants(old, "required_ship_date")[in_old[common]]
+    now = instants(new, "required_ship_date")[common]
+    moved = (was != now) & ~(np.isnat(was) & np.isnat(now))
+    orders = new.loc[common].loc[moved]
+    of = whose(new)
+    table = pd.DataFrame(
+        {
+            **{name: column(orders, name).array for name in of},
+            "order_id": column(orders, "id").array,
+            "status": column(orders, "status").array,
+            "old_due": utc(was[moved]),
+            "new_due": utc(now[moved]),
+            "moved": (now - was)[moved],
+            "kind": _kinds(was[moved], now[moved]),
+        }
+    ).sort_values([*of, "order_id"], ignore_index=True)
+    table.attrs["trackstar"] = told
+    return table
+
+
+def _kinds(was: Array, now: Array) -> pd.Categorical[Any]:
+    none = [np.isnat(was), np.isnat(now), now < was]
+    codes = np.select(none, [MOVES.index(kind) for kind in ("set", "removed", "earlier")], 0)
+    return pd.Categorical.from_codes(codes, pd.Index(MOVES))
+
+
+def check_sides(old: pd.DataFrame, new: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise unless both frames have these columns, and each order once."""
+    sides = {"old": old, "new": new}
+    for name, frame in sides.items():
+        require(frame, ["id", *columns], source="fetch_orders_df", name=name)
+        require_once(frame, name)
+    require_alike(sides)
+
+
+def as_ofs(old: object, new: object) -> dict[str, str | None]:
+    """Tell in ISO 8601 (UTC) when two sides are from; None where that is not known.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the old is newer than the new, or one of them is not a moment.
+    """
+    was, now = (None if each is None else instant("fetched_at", each) for each in (old, new))
+    if was is not None and now is not None and was > now:
+        raise ValueError(
+            f"old is as of {was.isoformat()}, after new, which is as of {now.isoformat()}; pass "
+            f"the older one first"
+        )
+    return {
+        "old_as_of": None if was is None else was.isoformat(),
+        "new_as_of": None if now is None else now.isoformat(),
+    }

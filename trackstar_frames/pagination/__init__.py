@@ -1,0 +1,1 @@
+"""Listings, from the first page to the last, in several threads."""

@@ -1,0 +1,213 @@
+"""A question in parts: half-open windows of `created_date` that tile it exactly. Pure.
+
+An order's `created_date` never changes, so every order belongs to one window, in whatever
+order the server lists them. How a window is cut depends on its filters and on the answer to
+its first page alone: the same question is asked in the same parts, and is found on disk again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+__all__ = ["Sample", "Window"]
+
+
+_LOWER = ("created_date[gt]", "created_date[gte]")
+_UPPER = ("created_date[lt]", "created_date[lte]")
+_DAY = 86_400  # seconds
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CALENDAR = (-62_135_596_800, 253_402_300_800)  # the years 1 to 9999, all that can be written
+_HISTORY = 3 * 365 * _DAY  # as much as a new connection loads
+_CROWD = (0.05, 0.95)  # quantiles
+_FEW = 8  # orders that tell too little of their window
+_ALL_OVER = 0.5
+_LEAST = 1e-6
+_SORTED = 0.9
+
+
+@dataclass(frozen=True)
+class Window:
+    """One part of a question.
+
+    Attributes
+    ----------
+    params : dict
+        Its query parameters.
+    start, end : int or None
+        The first second that is within, and the first beyond it (Unix); None is open.
+    """
+
+    params: dict[str, str]
+    start: int | None = None
+    end: int | None = None
+
+    @classmethod
+    def of(cls, params: dict[str, str]) -> Window:
+        """Take a whole question, within the caller's own bounds."""
+        starts = [_read(params[each]) for each in _LOWER if each in params]
+        ends = [
+            _read(params[each]) + (each == "created_date[lte]") for each in _UPPER if each in params
+        ]
+        return cls(params, max(starts, default=None), min(ends, default=None))
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether all its orders have a `created_date`, so that it can be divided."""
+        return self.start is not None or self.end is not None
+
+    def holds(self, seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Tell which moments are within."""
+        low = -math.inf if self.start is None else self.start
+        high = math.inf if self.end is None else self.end
+        within: npt.NDArray[np.bool_] = (seconds >= low) & (seconds < high)
+        return within
+
+    def cut(self, cuts: Iterable[int]) -> list[Window]:
+        """Cut at some seconds; the outer parts keep the caller's own bounds."""
+        inside = [each for each in sorted(set(cuts)) if self._holds(each)]
+        return [self._part(start, end) for start, end in itertools.pairwise([None, *inside, None])]
+
+    def _holds(self, cut: int) -> bool:
+        first = _CALENDAR[0] if self.start is None else self.start
+        end = _CALENDAR[1] if self.end is None else self.end
+        return first < cut < end
+
+    def _part(self, start: int | None, end: int | None) -> Window:
+        params = self.params
+        if start is not None:
+            params = {name: value for name, value in params.items() if name not in _LOWER}
+            params["created_date[gte]"] = _write(start)
+        if end is not None:
+            params = {name: value for name, value in params.items() if name not in _UPPER}
+            params["created_date[lt]"] = _write(end)
+        return Window(
+            params, self.start if start is None else start, self.end if end is None else end
+        )
+
+
+class Sample:
+    """When the orders of a window's first page were created, and what that tells of the rest.
+
+    Parameters
+    ----------
+    window
+        Where the page is from.
+    created
+        The `created_date` of its orders, as the server wrote them.
+    answered
+        When the server answered the first page of the whole question.
+    """
+
+    def __init__(self, window: Window, created: Iterable[str], answered: datetime) -> None:
+        self._window = window
+        every = _seconds(created)
+        times = every[window.holds(every)]
+        #: Whether the server gave orders that are not of the window.
+        self.has_others = len(times) < len(every)
+        self._steps = np.sign(np.diff(times))
+        self._times = np.sort(times)
+        self._low, self._high = _horizon(window, self._times, answered)
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether the page was the head of a sorted listing, and shows its one end only."""
+        if not len(self._steps):
+            return False
+        return bool(max(np.mean(self._steps >= 0), np.mean(self._steps <= 0)) > _SORTED)
+
+    @property
+    def size(self) -> float:
+        """How many orders the window may hold; as many as the page, if they are all over it."""
+        return len(self._times) / max(self._share, _LEAST)
+
+    def divide(self, parts: int) -> list[tuple[Window, float]]:
+        """Cut the window into so many parts, or a few more, of about as many orders each.
+
+        A page whose orders are all over the window shows where the others are. One whose
+        orders are close together is the head of a sorted listing, or a crowd with little
+        around it: it is cut off, and the rest is cut evenly.
+
+        Returns
+        -------
+        list of (Window, float)
+            The parts, each with its share of the orders of the page.
+        """
+        if not len(self._times):  # where else the orders may be is not known
+            return [(self._window, 1.0)]
+        steps = np.arange(1, parts) / parts
+        is_all_over = self._share >= _ALL_OVER
+        cuts = self._where_orders_are(steps) if is_all_over else self._beside_the_crowd(steps)
+        windows = self._window.cut(math.ceil(each) for each in cuts)
+        starts = [window.start or 0 for window in windows[1:]]
+        before = [0, *np.searchsorted(self._times, starts), len(self._times)]
+        shares = np.diff(before) / len(self._times)
+        return list(zip(windows, shares.tolist(), strict=True))
+
+    @property
+    def _share(self) -> float:
+        """What part of the window the orders are spread over."""
+        if len(self._times) < _FEW:
+            return 1.0
+        first, last = self._crowd
+        spread = (last - first) / (_CROWD[1] - _CROWD[0])
+        return float(min(1.0, spread / (self._high - self._low)))
+
+    @property
+    def _crowd(self) -> tuple[float, float]:
+        """Between which seconds most orders are: strays do not count."""
+        first, last = np.quantile(self._times, _CROWD)
+        return float(first), float(last)
+
+    def _where_orders_are(self, steps: npt.NDArray[np.float64]) -> list[float]:
+        """Cut by time and by orders in equal parts: the page may show some times too often."""
+        points = np.unique([self._low, *self._times, self._high])
+        time = (points - self._low) / (self._high - self._low)
+        orders = np.searchsorted(self._times, points, side="right") / len(self._times)
+        return list(np.interp(steps, (time + orders) / 2, points))
+
+    def _beside_the_crowd(self, steps: npt.NDArray[np.float64]) -> list[float]:
+        first, last = self._crowd
+        cuts = list(np.interp(steps, [0, 1], [self._low, self._high]))
+        if first - self._low > last - first:
+            cuts.append(first)
+        if self._high - last > last - first:
+            cuts.append(last + 1)
+        return cuts
+
+
+def _horizon(
+    window: Window, times: npt.NDArray[np.int64], answered: datetime
+) -> tuple[float, float]:
+    """Tell between which seconds the orders are, most likely: not before, nor to come."""
+    latest = (answered.timestamp() // _DAY + 1) * _DAY
+    low = max(latest - _HISTORY, -math.inf if window.start is None else window.start)
+    high = min(latest, math.inf if window.end is None else window.end)
+    if low >= high:  # asked for what is older, or to come
+        low = math.inf if window.start is None else window.start
+        high = -math.inf if window.end is None else window.end
+    return min([low, *times[:1]]), max([high, *(times[-1:] + 1)])
+
+
+def _seconds(created: Iterable[str]) -> npt.NDArray[np.int64]:
+    """Read when orders were created, as far as that can be read."""
+    texts = pd.Series(list(created), dtype=object)
+    read = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce").dropna()
+    return np.asarray(read.dt.as_unit("s").astype("int64").to_numpy(), np.int64)
+
+
+def _read(stamp: str) -> int:
+    return int(datetime.fromisoformat(stamp).timestamp())
+
+
+def _write(seconds: int) -> str:
+    # Not by strftime, which writes the year 1 (where some systems put what has no date) as "1".
+    moment = _EPOCH + timedelta(seconds=seconds)  # fromtimestamp knows none before it on Windows
+    return moment.replace(tzinfo=None).isoformat() + "Z"

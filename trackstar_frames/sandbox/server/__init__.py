@@ -1,0 +1,1 @@
+"""The endpoint on loopback: HTTP server, database, faults."""

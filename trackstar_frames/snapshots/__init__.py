@@ -1,0 +1,1 @@
+"""Snapshots: what the orders were at one moment, kept under a root."""
