@@ -1,4 +1,4 @@
-"""The house: which room may import which, and what an import may cost."""
+"""Which module may import which, and what an import may cost."""
 
 import ast
 import graphlib
@@ -12,22 +12,23 @@ import trackstar_frames as tf
 
 PACKAGE = Path(tf.__file__).parent
 
-#: Files and folders, lowest first: each imports only from those before it.
-ROOMS = (
-    *(
-        "plain",
-        "errors",
-        "threads",
-        "schema",
-        "settings",
-        "credentials",
-        "provenance",
-        "markup",
-        "moments",
-    ),
-    *("filters", "typed", "net", "listing", "client", "flatten", "tables", "measures"),
-    *("disk", "frames", "snapshots", "history", "thinning", "between"),
-    *("calls", "scale", "shares", "fetch", "export", "sync"),
+#: Layers of modules and packages, lowest first: each imports only from those below, or its own.
+LAYERS = (
+    ("_text",),
+    ("errors",),
+    ("settings", "schema", "dates"),
+    ("filters", "filter_types"),
+    ("http",),
+    ("pagination",),
+    ("client", "flatten"),
+    ("tables", "connections", "progress"),
+    ("request", "measures"),
+    ("storage",),
+    ("frames", "snapshots"),
+    ("fetch",),
+    ("distributed",),
+    ("export",),
+    ("sync",),
 )
 #: They use all of these, and are used by none.
 ON_TOP = {"__init__", "__main__", "cli", "plots", "sandbox"}
@@ -52,36 +53,37 @@ def imports(path):
     return {module.split(".")[1] for module in modules(path)}
 
 
-def files(room):
-    """List the files of a room: one, or those of a folder."""
-    folder = PACKAGE / room
-    return sorted(folder.glob("*.py")) if folder.is_dir() else [PACKAGE / f"{room}.py"]
+def files(name):
+    """List the files of a module: one, or those of a folder."""
+    folder = PACKAGE / name
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{name}.py"]
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_from_below(room):
-    below = {*ROOMS[: ROOMS.index(room)], room}
-    for path in files(room):
-        assert imports(path) <= below, path.name
+@pytest.mark.parametrize("index", range(len(LAYERS)))
+def test_a_layer_imports_only_from_below(index):
+    below = {name for layer in LAYERS[: index + 1] for name in layer}
+    for name in LAYERS[index]:
+        for path in files(name):
+            assert imports(path) <= below, path.name
 
 
 @pytest.mark.parametrize(
-    ("part", "allowed"),
+    ("name", "allowed"),
     [
-        ("measures", {"measures", "errors", "schema", "tables", "markup"}),
+        ("measures", {"measures", "errors", "schema", "tables", "_text"}),
         ("plots", {"plots", "measures", "errors", "schema"}),
         ("sandbox", {"sandbox", "client"}),
     ],
 )
-def test_measures_plots_and_sandbox_keep_to_themselves(part, allowed):
-    for path in (PACKAGE / part).glob("*.py"):
+def test_measures_plots_and_sandbox_keep_to_themselves(name, allowed):
+    for path in files(name):
         assert imports(path) <= allowed, path.name
 
 
-def test_every_file_has_its_place():
-    files = {path.stem for path in PACKAGE.glob("*.py")}
-    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert files | folders == {*ROOMS, *ON_TOP}
+def test_every_module_has_its_layer():
+    modules = {path.stem for path in PACKAGE.glob("*.py")}
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert modules | packages == {*(name for layer in LAYERS for name in layer), *ON_TOP}
 
 
 def test_no_two_files_need_each_other():
@@ -93,8 +95,8 @@ def test_no_two_files_need_each_other():
 
 
 def test_only_the_sandbox_itself_asks_for_the_client():
-    users = [p.name for p in (PACKAGE / "sandbox").glob("*.py") if "client" in imports(p)]
-    assert users == ["server.py"]
+    users = [path.name for path in files("sandbox") if "client" in imports(path)]
+    assert users == ["sandbox.py"]
 
 
 #: What extras bring, and what only some calls need.

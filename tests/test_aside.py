@@ -13,7 +13,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.storage import local
-from trackstar_frames.storage.local import put, put_new, remove, sweep
+from trackstar_frames.storage.local import commit, put, remove, sweep
 
 WRITER = """
 import sys, time
@@ -96,10 +96,10 @@ def test_a_live_writers_folder_stays_and_a_dead_ones_goes(tmp_path):
 
 
 def test_a_writer_in_this_process_is_alive_too(tmp_path):
-    with local.aside(tmp_path / "out") as folder:
+    with local.partial_folder(tmp_path / "out") as folder:
         sweep(tmp_path)
         assert folder.is_dir()
-        with local.aside(tmp_path / "out") as other:
+        with local.partial_folder(tmp_path / "out") as other:
             assert other != folder
         assert folder.is_dir()
     assert hidden(tmp_path) == []
@@ -107,7 +107,7 @@ def test_a_writer_in_this_process_is_alive_too(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_what_is_hidden_is_its_owners_only(tmp_path):
-    with local.aside(tmp_path / "out") as folder:
+    with local.partial_folder(tmp_path / "out") as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         lock = folder.with_name(f"{folder.name}.lock")
         assert stat.S_IMODE(lock.stat().st_mode) == 0o600
@@ -174,10 +174,10 @@ def test_the_first_name_that_is_free_is_taken(tmp_path):
         (tmp_path / name / "theirs").touch()
     (tmp_path / "mine").mkdir()
     names = [tmp_path / name for name in "abc"]
-    assert put_new(tmp_path / "mine", names) == tmp_path / "c"
+    assert commit(tmp_path / "mine", names) == tmp_path / "c"
     (tmp_path / "mine").mkdir()
     with pytest.raises(FileExistsError, match="something else at"):
-        put_new(tmp_path / "mine", names)
+        commit(tmp_path / "mine", names)
     assert (tmp_path / "mine").is_dir()
     assert (tmp_path / "a" / "theirs").exists()
 
@@ -185,14 +185,14 @@ def test_the_first_name_that_is_free_is_taken(tmp_path):
 def test_a_name_that_a_file_has_is_taken_too(tmp_path):
     (tmp_path / "a").write_text("theirs")
     (tmp_path / "mine").mkdir()
-    assert put_new(tmp_path / "mine", [tmp_path / "a", tmp_path / "b"]) == tmp_path / "b"
+    assert commit(tmp_path / "mine", [tmp_path / "a", tmp_path / "b"]) == tmp_path / "b"
     assert (tmp_path / "a").read_text() == "theirs"
 
 
 def test_a_rename_that_the_disk_refuses_is_no_name_that_is_taken(tmp_path):
     (tmp_path / "mine").mkdir()
     with pytest.raises(OSError, match="nowhere"):
-        put_new(tmp_path / "mine", [tmp_path / "nowhere" / "a", tmp_path / "b"])
+        commit(tmp_path / "mine", [tmp_path / "nowhere" / "a", tmp_path / "b"])
 
 
 def test_what_is_removed_is_gone_whole(tmp_path):

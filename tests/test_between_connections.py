@@ -7,7 +7,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.snapshots.diff import _orders
-from trackstar_frames.tables.connections import join_infos, stack
+from trackstar_frames.tables.connections import concat, join_infos
 
 OLD, NEW = "2026-03-01T06:00:00+00:00", "2026-03-02T06:00:00+00:00"
 
@@ -17,7 +17,7 @@ def several(moment=None, **listings):
     each = {label: OrderFrames.from_json(orders) for label, orders in listings.items()}
     infos = {label: {**frames.info, "fetched_at": moment} for label, frames in each.items()}
     tables = {label: frames.to_arrow() for label, frames in each.items()}
-    return OrderFrames(stack(tables), join_infos(infos))
+    return OrderFrames(concat(tables), join_infos(infos))
 
 
 def changed(orders, number):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trackstar_frames.pagination.listing import Listing
 from trackstar_frames.pagination.listing import Reader as Means
 from trackstar_frames.pagination.pages import Page
-from trackstar_frames.pagination.threads import Crew
+from trackstar_frames.pagination.threads import ThreadGroup
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 BOTH = {"created_date[gte]": "2023-06-01T00:00:00Z", "created_date[lt]": "2026-06-01T00:00:00Z"}
@@ -31,7 +31,7 @@ class Reader:
         self.taken, self.told, self.broke, self._numbers = [], [], 0, 0
         while True:
             try:
-                self.listing.read(Means(self.walk, self.take, Crew(threads)), self.tell)
+                self.listing.read(Means(self.walk, self.take, ThreadGroup(threads)), self.tell)
             except OSError:
                 self.broke += 1
             else:

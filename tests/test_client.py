@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
 import trackstar_frames as tf
-from trackstar_frames.http.retry import Retries, asked_wait, retry_after
+from trackstar_frames.http.retry import RetryPolicy, requested_wait, retry_after
 from trackstar_frames.sandbox import Fault
 
 GOOD = b'{"data": [{"id": "a"}], "next_token": null, "total_count": 1}'
@@ -220,7 +220,7 @@ NOW = "Wed, 21 Oct 2015 07:28:00 GMT"  # far from this machine's
     ids=str,
 )
 def test_a_wait_is_read_in_every_spelling_by_the_servers_clock(headers, seconds):
-    assert asked_wait(CaseInsensitiveDict(headers)) == seconds
+    assert requested_wait(CaseInsensitiveDict(headers)) == seconds
 
 
 def test_the_older_spelling_of_a_wait_is_heeded(serve):
@@ -239,7 +239,7 @@ def test_jitter_takes_nothing_from_the_seed_of_a_program(ask):
         state = random.getstate()
         tf.fetch_orders(client=client)
         assert random.getstate() == state
-        Retries(1, 30).run(fail_once(), lambda _error, _try, seconds: pauses.append(seconds))
+        RetryPolicy(1, 30).run(fail_once(), lambda _error, _try, seconds: pauses.append(seconds))
     assert len({*pauses}) == 3
 
 

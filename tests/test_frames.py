@@ -8,7 +8,7 @@ import pytest
 
 from trackstar_frames import OrderFrames, ResponseError, TrackstarClient, data_dictionary
 from trackstar_frames.schema import LIFECYCLE, TABLES
-from trackstar_frames.tables.connections import join_infos, stack
+from trackstar_frames.tables.connections import concat, join_infos
 
 FULL = {
     "id": "a1",
@@ -111,7 +111,7 @@ def test_attrs_do_not_grow_with_the_connections(tmp_path):
     sizes = {}
     for number in (2, 1000):
         labels = [f"customer-{place}" for place in range(number)]
-        tables = stack({label: one.to_arrow() for label in labels[:2]})
+        tables = concat({label: one.to_arrow() for label in labels[:2]})
         info = join_infos(dict.fromkeys(labels, one.info), failed=dict.fromkeys(labels, "why"))
         frames = OrderFrames(tables, info)
         told = frames.orders.attrs["trackstar"]

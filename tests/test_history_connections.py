@@ -9,7 +9,7 @@ import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.diff import scan
-from trackstar_frames.tables.connections import as_of_each, join_infos, stack
+from trackstar_frames.tables.connections import as_of_each, concat, join_infos
 
 OPEN, PICKED, PACKED = ({"id": "a", "status": each} for each in ("open", "picked", "packed"))
 
@@ -31,7 +31,7 @@ def several(root, day, older=(), **listings):
     days = dict.fromkeys(each, day) | dict(older)
     infos = {label: each[label].info | {"fetched_at": moment(days[label])} for label in each}
     tables = {label: frames.to_arrow() for label, frames in each.items()}
-    return tf.write_snapshot(OrderFrames(stack(tables), join_infos(infos)), root)
+    return tf.write_snapshot(OrderFrames(concat(tables), join_infos(infos)), root)
 
 
 def told(story):

@@ -94,14 +94,14 @@ def test_a_wait_that_is_left_takes_no_place(limiter, wait):
 
 
 def test_a_refusal_holds_everybody(limiter, wait):
-    limiter.hold(0.3)
+    limiter.pause(0.3)
     limiter.turn(None, wait)
     assert [why for why, _ in wait.waits] == ["asked to wait"]
     assert wait.waits[0][1] == pytest.approx(0.3)
 
 
 def test_after_a_refusal_requests_are_spread(limiter, wait):
-    limiter.hold(0)
+    limiter.pause(0)
     for _ in range(4):
         limiter.turn(10, wait)
     assert [why for why, _ in wait.waits] == ["rate limit"] * 3
@@ -112,7 +112,7 @@ def test_after_a_refusal_requests_are_spread(limiter, wait):
 def test_what_others_have_sent_is_left_to_them(spelling, limiter, wait):
     place = limiter.turn(10, wait)
     # The server has counted seven, one of which was ours.
-    limiter.heed({f"{spelling}-limit": "10", f"{spelling}-remaining": "3"}, place)
+    limiter.observe({f"{spelling}-limit": "10", f"{spelling}-remaining": "3"}, place)
     assert [limiter.turn(10, wait).left for _ in range(3)] == [2, 1, 0]
     assert wait.waits == []
 
@@ -120,7 +120,7 @@ def test_what_others_have_sent_is_left_to_them(spelling, limiter, wait):
 def test_of_two_spellings_the_stricter_holds(limiter, wait):
     counts = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "9"}
     counts |= {"x-rate-limit-limit": "5", "x-rate-limit-remaining": "4"}
-    limiter.heed(counts, limiter.turn(10, wait))
+    limiter.observe(counts, limiter.turn(10, wait))
     assert [limiter.turn(10, wait).left for _ in range(4)] == [3, 2, 1, 0]
     assert wait.waits == []
 
@@ -129,7 +129,7 @@ def test_what_left_later_may_have_arrived_before(limiter, wait):
     place = limiter.turn(10, wait)
     for _ in range(6):
         limiter.turn(10, wait)
-    limiter.heed({"x-ratelimit-limit": "10", "x-ratelimit-remaining": "3"}, place)
+    limiter.observe({"x-ratelimit-limit": "10", "x-ratelimit-remaining": "3"}, place)
     assert limiter.turn(10, wait).left == 2
 
 
@@ -146,12 +146,14 @@ def test_what_left_later_may_have_arrived_before(limiter, wait):
     ],
 )
 def test_headers_that_say_nothing_change_nothing(headers, limiter, wait):
-    limiter.heed(headers, limiter.turn(10, wait))
+    limiter.observe(headers, limiter.turn(10, wait))
     assert limiter.turn(10, wait).left == 8
 
 
 def test_one_request_may_always_be_sent(limiter, wait):
-    limiter.heed({"x-ratelimit-limit": "5", "x-ratelimit-remaining": "0"}, limiter.turn(10, wait))
+    limiter.observe(
+        {"x-ratelimit-limit": "5", "x-ratelimit-remaining": "0"}, limiter.turn(10, wait)
+    )
     limiter.turn(10, wait)
     assert sum(seconds for _, seconds in wait.waits) == pytest.approx(1.01)
 
@@ -175,34 +177,34 @@ def test_what_a_client_that_is_gone_has_sent_is_counted(some_orders, counts, bus
 
 
 def test_it_rests_until_all_are_out_of_their_second(limiter, wait):
-    assert limiter.rest() == 0
+    assert limiter.cooldown() == 0
     limiter.turn(10, wait)
     wait.now += 0.4
     limiter.turn(10, wait)
-    assert limiter.rest() == pytest.approx(1.01)
+    assert limiter.cooldown() == pytest.approx(1.01)
     wait.now += 0.6
-    assert limiter.rest() == pytest.approx(0.41)
+    assert limiter.cooldown() == pytest.approx(0.41)
     wait.now += 0.5
-    assert limiter.rest() == 0
+    assert limiter.cooldown() == 0
 
 
 def test_it_rests_as_long_as_it_was_asked_to_wait(limiter, wait):
     limiter.turn(10, wait)
-    limiter.hold(5)
-    assert limiter.rest() == 5
+    limiter.pause(5)
+    assert limiter.cooldown() == 5
     wait.now += 5
-    assert limiter.rest() == 0
+    assert limiter.cooldown() == 0
 
 
 def test_a_session_rests_after_requests_and_not_after_pages_from_disk(serve):
     sandbox = serve()
     with sandbox.client() as client:
-        assert client.session.rest() == 0
+        assert client.session.cooldown() == 0
         tf.fetch_orders(client=client)
-        assert 0 < client.session.rest() <= 1.01
-        time.sleep(client.session.rest())
+        assert 0 < client.session.cooldown() <= 1.01
+        time.sleep(client.session.cooldown())
         assert tf.fetch_orders(client=client).info["requests"] == 0
-        assert client.session.rest() == 0
+        assert client.session.cooldown() == 0
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import trackstar_frames as tf
 from trackstar_frames.http import cache
 from trackstar_frames.http.cache import PageCache, Shared
 from trackstar_frames.http.rate_limit import Limiter
-from trackstar_frames.http.transport import Browsers
+from trackstar_frames.http.transport import SessionPool
 
 FAULTS = [KeyboardInterrupt, MemoryError, RuntimeError, OSError(28, "disk full"), sqlite3.Error]
 
@@ -131,7 +131,7 @@ def test_what_is_lent_comes_back_whatever_happens(fault):
             pass
 
     made = []
-    browsers = Browsers(lambda: made.append(Lent()) or made[-1])
+    browsers = SessionPool(lambda: made.append(Lent()) or made[-1])
     for _ in range(3):
         with (
             pytest.raises(kind(fault)),
@@ -140,7 +140,7 @@ def test_what_is_lent_comes_back_whatever_happens(fault):
             raise fault
     assert len(made) == 1
     opening = [raiser(fault)]
-    browsers = Browsers(lambda: opening[-1]())  # noqa: PLW0108 -- another one later
+    browsers = SessionPool(lambda: opening[-1]())  # noqa: PLW0108 -- another one later
     with pytest.raises(kind(fault)):
         browsers.lend().__enter__()
     opening.append(Lent)

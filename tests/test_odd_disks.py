@@ -89,7 +89,7 @@ def test_all_is_written_and_read_and_removed(shop, tmp_path, monkeypatch, what, 
 
 def test_where_there_are_no_locks_nobody_is_taken_for_dead(tmp_path, monkeypatch):
     make_odd(monkeypatch, "flock", os_error(errno.ENOLCK))
-    with local.aside(tmp_path / "out") as folder:
+    with local.partial_folder(tmp_path / "out") as folder:
         tf.write_snapshot(OrderFrames.from_json(ORDERS), tmp_path)
         assert folder.is_dir()
     assert hidden(tmp_path) == []
@@ -106,7 +106,7 @@ def test_a_disk_that_is_broken_is_an_error(tmp_path, monkeypatch, what, code):
 def test_a_lock_that_is_never_given_back_ends_in_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "_PATIENCE", 0.05)
     with (
-        local.alone(tmp_path / "snapshot"),
+        local.locked(tmp_path / "snapshot"),
         pytest.raises(tf.SnapshotError, match=r"cannot write.*snapshot\.lock"),
     ):
         tf.write_snapshot(OrderFrames.from_json(ORDERS), tmp_path)

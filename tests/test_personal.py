@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import trackstar_frames as tf
 from trackstar_frames.schema import TABLES
 from trackstar_frames.settings import Masked
-from trackstar_frames.tables.pii import hide
+from trackstar_frames.tables.pii import redact
 
 KEY = "the-key-of-these-tests-0123456789"
 HIDDEN = pytest.mark.parametrize("pii", ["drop", "hash"])
@@ -105,7 +105,7 @@ def test_an_unknown_key_is_told_by_its_place_alone(planted):
 def test_a_path_keeps_only_what_the_schema_spells(path, value, left):
     row = {"table": "shipments", "order_id": "a", "path": path, "value": value, "message": "m"}
     problems = pa.Table.from_pylist([row], TABLES["problems"].schema)
-    assert hide({"problems": problems}, "drop")["problems"].to_pylist() == [
+    assert redact({"problems": problems}, "drop")["problems"].to_pylist() == [
         row | {"path": left, "value": None}
     ]
 
@@ -209,7 +209,7 @@ def test_a_batch_of_any_size_and_cut_keeps_its_schema(how):
     kept = {"keep": "a", "drop": None, "hash": by_hand("a")}[how]
     empty = None if how == "drop" else ""
     for batch in (table, table[:0], table[1:3]):
-        hidden = hide({"orders": batch}, how, Masked(KEY))["orders"]
+        hidden = redact({"orders": batch}, how, Masked(KEY))["orders"]
         hidden.validate(full=True)
         assert hidden.schema.equals(batch.schema, check_metadata=True)
         expected = [{"a": kept, "": empty}.get(each) for each in batch[0].to_pylist()]
@@ -218,7 +218,7 @@ def test_a_batch_of_any_size_and_cut_keeps_its_schema(how):
 
 def test_hashes_need_a_key():
     with pytest.raises(tf.SettingsError, match="TRACKSTAR_PII_KEY"):
-        hide({}, "hash")
+        redact({}, "hash")
 
 
 # The schema.

@@ -6,7 +6,7 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.tables.connections import join_infos, stack
+from trackstar_frames.tables.connections import concat, join_infos
 
 FAILED = {"beta": "AuthError: 401"}
 
@@ -16,7 +16,7 @@ def several(*labels, **told):
     each = {label: OrderFrames.from_json({"id": f"{label}-1"}) for label in labels}
     known = {"fetched_at": "2026-03-01T06:00:00+00:00", "pages": 2, "requests": 2}
     infos = {label: frames.info | known for label, frames in each.items()}
-    tables = stack({label: frames.to_arrow() for label, frames in each.items()})
+    tables = concat({label: frames.to_arrow() for label, frames in each.items()})
     return OrderFrames(tables, join_infos(infos) | told)
 
 

@@ -97,9 +97,9 @@ def test_a_snapshot_reads_its_manifest_only(snapshot):
 
 
 def test_a_snapshot_that_is_gone_or_damaged_says_so(snapshot):
-    manifest = snapshot.path / FILE
-    said = json.loads(manifest.read_bytes())
-    manifest.write_text(json.dumps(said | {"info": {}}))
+    read_manifest = snapshot.path / FILE
+    said = json.loads(read_manifest.read_bytes())
+    read_manifest.write_text(json.dumps(said | {"info": {}}))
     assert re.search(rf"{re.escape(str(snapshot.path))} .*is damaged: ", snapshot._repr_html_())
     shutil.rmtree(snapshot.path)
     assert f"there is no snapshot at {snapshot.path}" in snapshot._repr_html_()

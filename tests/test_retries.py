@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
-from trackstar_frames.http.retry import Retries
+from trackstar_frames.http.retry import RetryPolicy
 from trackstar_frames.sandbox import Fault
 
 FIRST_PAUSE = 0.25
@@ -37,7 +37,7 @@ def test_the_tries_and_the_waiting_are_bounded(asked, count, max_wait):
         waits.append((error.retry_after, attempt, seconds))
 
     try:
-        assert Retries(count, max_wait).run(failing(map(refusal, asked)), wait)
+        assert RetryPolicy(count, max_wait).run(failing(map(refusal, asked)), wait)
         assert len(waits) == len(asked)
     except tf.RateLimitError as error:
         waited = sum(seconds for *_, seconds in waits)
@@ -55,7 +55,7 @@ def test_the_tries_and_the_waiting_are_bounded(asked, count, max_wait):
 )
 def test_what_will_not_pass_is_not_tried_again(error):
     with pytest.raises(type(error)) as caught:
-        Retries(5, 30).run(failing([error]), pytest.fail)
+        RetryPolicy(5, 30).run(failing([error]), pytest.fail)
     assert caught.value is error
 
 

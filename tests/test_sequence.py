@@ -98,13 +98,13 @@ def test_numbers_rise_and_are_not_given_twice(tmp_path):
         for each in [threads.submit(tf.write_snapshot, frames, tmp_path) for _ in range(12)]:
             each.result()
     folders = [each for each in tmp_path.iterdir() if not each.name.startswith(".")]
-    assert sorted(parquet.manifest(each).sequence for each in folders) == list(range(1, 13))
+    assert sorted(parquet.read_manifest(each).sequence for each in folders) == list(range(1, 13))
     assert len(folders) == len(list(tmp_path.iterdir()))
 
 
 def test_a_folder_of_its_own_has_no_number(tmp_path):
     OrderFrames.from_json({"id": "a"}).to_parquet(tmp_path / "out")
-    assert parquet.manifest(tmp_path / "out").sequence is None
+    assert parquet.read_manifest(tmp_path / "out").sequence is None
 
 
 def test_a_damaged_latest_does_not_stop_the_next(tmp_path):

@@ -237,17 +237,17 @@ def change_manifest(folder, change):
 
 def test_a_missing_or_cut_manifest_is_damage(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
-    manifest = snapshot.path / FILE
-    body = manifest.read_bytes()
+    read_manifest = snapshot.path / FILE
+    body = read_manifest.read_bytes()
     for left in (b"", b"{}", b"null", body[: len(body) // 2], body[:-3], b"\xff" + body):
-        manifest.write_bytes(left)
+        read_manifest.write_bytes(left)
         with pytest.raises(SnapshotError, match=f"{snapshot.name} is not a snapshot.*or is damag"):
             snapshot.read()
         assert tf.list_snapshots(tmp_path).empty
-    manifest.unlink()
+    read_manifest.unlink()
     with pytest.raises(SnapshotError, match=f"{snapshot.name} is not a snapshot.*or is damaged"):
         snapshot.read()
-    manifest.write_bytes(body)
+    read_manifest.write_bytes(body)
     assert_same(snapshot.read(), frames)
 
 

@@ -6,7 +6,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.frames import make_info
-from trackstar_frames.tables.connections import join_infos, stack
+from trackstar_frames.tables.connections import concat, join_infos
 
 ONE = {"latest": 1, "daily": 0, "weekly": 0, "monthly": 0}
 
@@ -24,7 +24,7 @@ def write_several(root, day, **days):
         label: make_info(fetched_at=f"2026-01-0{own or day}T06:00:00+00:00")
         for label, own in days.items()
     }
-    frames = OrderFrames(stack(dict.fromkeys(infos, tables)), join_infos(infos))
+    frames = OrderFrames(concat(dict.fromkeys(infos, tables)), join_infos(infos))
     return tf.write_snapshot(frames, root).name
 
 

@@ -21,8 +21,8 @@ from trackstar_frames.errors import (
     TrackstarError,
 )
 from trackstar_frames.fetch import (
-    Answers,
-    Reading,
+    FetchJob,
+    Outcomes,
     ask_each,
     broken,
     incomplete,
@@ -33,22 +33,22 @@ from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.flatten import Batch
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.progress import Progress
-from trackstar_frames.request import Question
+from trackstar_frames.request import FetchRequest
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.manifest import disk_faults
-from trackstar_frames.snapshots.parquet import Writer, Written, manifest, write_file
+from trackstar_frames.snapshots.parquet import Writer, WriteResult, read_manifest, write_file
 from trackstar_frames.snapshots.snapshot import Place, Snapshot, T, place_one, place_snapshot
 from trackstar_frames.snapshots.spill import Spill
 from trackstar_frames.snapshots.upsert import Base, bases_of
-from trackstar_frames.storage.local import aside
+from trackstar_frames.storage.local import partial_folder
 from trackstar_frames.tables.assemble import assemble
 from trackstar_frames.tables.connections import join_infos
 
 __all__ = [
     "Again",
     "Job",
-    "Shares",
-    "Spilled",
+    "MultiExport",
+    "SpilledFetch",
     "Work",
     "check_cluster",
     "export",
@@ -136,7 +136,7 @@ def export_orders(
     ...     len(snapshot.read().orders)
     50
     """
-    question = Question.of(
+    question = FetchRequest.of(
         filters,
         client=client,
         connections=connections,
@@ -154,7 +154,9 @@ def export_orders(
     folder = parquet.locate(root)
     if connections is not None:
         named = check_connections(connections)
-        return Shares(folder, question, named, partial(_share, folder), {}).run(cluster=cluster)
+        return MultiExport(folder, question, named, partial(_share, folder), {}).run(
+            cluster=cluster
+        )
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
         return _export(folder, question, chosen)
 
@@ -177,18 +179,18 @@ def export(job: Job[T], *, begins: Mapping[str, Any] | None = None) -> T:
         return job.place(info, partial(_fill, spill))
 
 
-def _export(root: Path, question: Question, client: TrackstarClient) -> Snapshot:
+def _export(root: Path, question: FetchRequest, client: TrackstarClient) -> Snapshot:
     again = Again(partial(_export, root, replace(question, refresh=False)), client)
     return export(Job(root, question, again, partial(place_one, root)))
 
 
 def _share(
     root: Path,
-    question: Question,
+    question: FetchRequest,
     _: Base | None,
-    place: Place[Written],
+    place: Place[WriteResult],
     client: TrackstarClient,
-) -> Written:
+) -> WriteResult:
     return export(Job(root, question, Again.together(client), place))
 
 
@@ -199,7 +201,9 @@ def _fill(spill: Spill, writer: Writer) -> dict[str, Any]:
 
 
 #: Writes one connection's share: what is asked, over what base, where to, and by whom.
-Work: TypeAlias = Callable[[Question, Base | None, Place[Written], TrackstarClient], Written]
+Work: TypeAlias = Callable[
+    [FetchRequest, Base | None, Place[WriteResult], TrackstarClient], WriteResult
+]
 
 _ORDERS = attrgetter("orders")
 _COUNTS = ("new", "changed", "unchanged", "gone")
@@ -233,7 +237,7 @@ def check_cluster(
         )
 
 
-class Shares:
+class MultiExport:
     """One export or sync of several connections; can be run again for those that failed.
 
     Parameters
@@ -254,7 +258,7 @@ class Shares:
     def __init__(
         self,
         root: Path,
-        question: Question,
+        question: FetchRequest,
         connections: Mapping[str, Source],
         work: Work,
         bases: Mapping[str, Base],
@@ -264,11 +268,11 @@ class Shares:
         self._connections = connections
         self._work = work
         self._bases = bases
-        self._answers: Answers[Written] = Answers({}, {})
+        self._answers: Outcomes[WriteResult] = Outcomes({}, {})
 
     def __reduce__(self) -> tuple[Any, ...]:
         named = named_only(self._connections)
-        return Shares, (self._root, self._question, named, self._work, self._bases)
+        return MultiExport, (self._root, self._question, named, self._work, self._bases)
 
     def run(self, client: TrackstarClient | None = None, *, cluster: Any = None) -> Snapshot:
         """Write a snapshot of all that is whole, and raise if that is not everything.
@@ -284,7 +288,7 @@ class Shares:
             raise self._incomplete(snapshot)
         return snapshot
 
-    def _write(self, cluster: Any, folder: Path) -> Written:
+    def _write(self, cluster: Any, folder: Path) -> WriteResult:
         answers = self._answers = self._ask(cluster, folder)
         if not answers.done:
             raise self._incomplete(None)
@@ -295,9 +299,9 @@ class Shares:
         info = join_infos(infos, asked=answers.done, failed=failed)
         if syncs := [share.info["sync"] for share in answers.done.values() if "sync" in share.info]:
             info["sync"] = {name: sum(each[name] for each in syncs) for name in _COUNTS}
-        return Written([part for share in shares.values() for part in share.parts], info)
+        return WriteResult([part for share in shares.values() for part in share.parts], info)
 
-    def _ask(self, cluster: Any, folder: Path) -> Answers[Written]:
+    def _ask(self, cluster: Any, folder: Path) -> Outcomes[WriteResult]:
         if cluster is None:
             return ask_each(
                 self._connections, self._question, partial(self._share, folder), _ORDERS
@@ -312,22 +316,22 @@ class Shares:
         return answers
 
     def _share(
-        self, folder: Path, label: str, client: TrackstarClient, question: Question
-    ) -> Written:
+        self, folder: Path, label: str, client: TrackstarClient, question: FetchRequest
+    ) -> WriteResult:
         return self._task(folder, label, question)(client)
 
     def _task(
-        self, folder: Path, label: str, question: Question
-    ) -> Callable[[TrackstarClient], Written]:
+        self, folder: Path, label: str, question: FetchRequest
+    ) -> Callable[[TrackstarClient], WriteResult]:
         place = partial(write_file, folder, connection=label)
         return partial(self._work, question, self._bases.get(label), place)
 
     def _incomplete(self, snapshot: Snapshot | None) -> IncompleteFetchError:
         """Tell what failed, and how to go on: over what the snapshot has of the others."""
         done, failures = self._answers
-        bases = bases_of(snapshot.path, manifest(snapshot.path)) if snapshot else self._bases
+        bases = bases_of(snapshot.path, read_manifest(snapshot.path)) if snapshot else self._bases
         left = self._question.after(sum(share.orders for share in done.values()))
-        again = Shares(
+        again = MultiExport(
             self._root,
             replace(left, refresh=False),
             {label: each for label, each in self._connections.items() if label not in done},
@@ -345,7 +349,7 @@ class Shares:
         )
 
 
-def _check_there(folder: Path, shares: Mapping[str, Written]) -> None:
+def _check_there(folder: Path, shares: Mapping[str, WriteResult]) -> None:
     """Make sure that the workers have written to this disk, and not each to its own."""
     for label, share in shares.items():
         if not all((folder / "orders" / each.name).exists() for each in share.parts):
@@ -378,7 +382,7 @@ class Job(Generic[T]):
     """
 
     root: Path
-    question: Question
+    question: FetchRequest
     again: Again
     place: Place[T]
 
@@ -389,7 +393,7 @@ class Job(Generic[T]):
 
 
 @contextmanager
-def spilling(job: Job[Any], work: str) -> Iterator[tuple[Spilled, Spill]]:
+def spilling(job: Job[Any], work: str) -> Iterator[tuple[SpilledFetch, Spill]]:
     """Read what a question asks to a hidden folder under its root, which is gone afterwards.
 
     What the client's cache has of the same work, if that broke or was killed, is not asked
@@ -405,12 +409,12 @@ def spilling(job: Job[Any], work: str) -> Iterator[tuple[Spilled, Spill]]:
     root, question, session = job.root, job.question, job.client.session
     name = f"{work} {root} {question.page_size} {question.limit} {question.queries}"
     since = 0.0 if question.offline else session.began(name, anew=question.refresh)
-    with disk_faults(f"cannot write under {root}"), aside(root / work) as folder:
+    with disk_faults(f"cannot write under {root}"), partial_folder(root / work) as folder:
         spill = Spill(folder)
-        reading = Spilled(question, since, spill)
+        reading = SpilledFetch(question, since, spill)
         error = reading.read(job.client)
         if error is not None:
-            if question.hides:
+            if question.redacts:
                 error.__traceback__ = None  # its frames hold the page that was read last
             if not reading.pages:
                 raise error
@@ -428,10 +432,10 @@ def spilling(job: Job[Any], work: str) -> Iterator[tuple[Spilled, Spill]]:
         session.ended(name)
 
 
-class Spilled(Reading):
+class SpilledFetch(FetchJob):
     """A fetch that keeps its orders on disk."""
 
-    def __init__(self, question: Question, since: float, spill: Spill) -> None:
+    def __init__(self, question: FetchRequest, since: float, spill: Spill) -> None:
         super().__init__(question, since=since)
         self._spill = spill
 

@@ -25,25 +25,25 @@ from trackstar_frames.errors import IncompleteFetchError, SettingsError, Trackst
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.flatten import BATCH, Batch, Flattener, batch_schema
 from trackstar_frames.frames import OrderFrames, make_info
-from trackstar_frames.http.session import Watch
+from trackstar_frames.http.session import Observer
 from trackstar_frames.pagination.listing import Listing, Place, Reader
 from trackstar_frames.pagination.pages import MAX_PAGE, Page, walk
-from trackstar_frames.pagination.threads import Crew
+from trackstar_frames.pagination.threads import ThreadGroup
 from trackstar_frames.progress import Progress, Share, progress
-from trackstar_frames.request import Question
+from trackstar_frames.request import FetchRequest
 from trackstar_frames.settings import Masked, pii_key
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.snapshot import write_snapshot
 from trackstar_frames.tables.assemble import assemble
-from trackstar_frames.tables.connections import join_infos, stack
+from trackstar_frames.tables.connections import concat, join_infos
 from trackstar_frames.tables.contradictions import contradictions
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
-from trackstar_frames.tables.pii import hide
+from trackstar_frames.tables.pii import redact
 
 __all__ = [
-    "Answers",
-    "Gathering",
-    "Reading",
+    "FetchJob",
+    "MultiFetch",
+    "Outcomes",
     "ask_each",
     "broken",
     "cause",
@@ -262,7 +262,7 @@ def fetch_orders(
     if snapshot is not None:
         parquet.locate(snapshot, "snapshot")
     check_backend(dtype_backend)
-    question = Question.of(
+    question = FetchRequest.of(
         filters,
         client=client,
         connections=connections,
@@ -279,7 +279,7 @@ def fetch_orders(
     frames = (
         _fetch(question, client, dtype_backend)
         if connections is None
-        else Gathering(question, check_connections(connections), dtype_backend=dtype_backend).run()
+        else MultiFetch(question, check_connections(connections), dtype_backend=dtype_backend).run()
     )
     if snapshot is not None:
         write_snapshot(frames, snapshot)
@@ -287,9 +287,9 @@ def fetch_orders(
 
 
 def _fetch(
-    question: Question, client: TrackstarClient | None, dtype_backend: DtypeBackend
+    question: FetchRequest, client: TrackstarClient | None, dtype_backend: DtypeBackend
 ) -> OrderFrames:
-    reading = Reading(question, dtype_backend=dtype_backend)
+    reading = FetchJob(question, dtype_backend=dtype_backend)
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
         return reading.run(chosen)
 
@@ -303,7 +303,7 @@ _AT_ONCE = 8
 _TOLD = 3  # failures in a message
 
 
-class Answers(NamedTuple, Generic[_T]):
+class Outcomes(NamedTuple, Generic[_T]):
     """What became of each connection: the one or the other."""
 
     done: dict[str, _T]
@@ -312,10 +312,10 @@ class Answers(NamedTuple, Generic[_T]):
 
 def ask_each(
     connections: Mapping[str, Source],
-    question: Question,
-    work: Callable[[str, TrackstarClient, Question], _T],
+    question: FetchRequest,
+    work: Callable[[str, TrackstarClient, FetchRequest], _T],
     count: Callable[[_T], int],
-) -> Answers[_T]:
+) -> Outcomes[_T]:
     """Ask each connection, side by side, under one bar.
 
     With a limit, one is asked after the other until there are enough, or one fails.
@@ -353,11 +353,11 @@ def ask_each(
                 failures[label] = cause(error)
 
     with Progress(shown=question.progress):
-        Crew(_AT_ONCE if question.limit is None else 1).do(do, clients)
-    return Answers(done, failures)
+        ThreadGroup(_AT_ONCE if question.limit is None else 1).do(do, clients)
+    return Outcomes(done, failures)
 
 
-class Gathering:
+class MultiFetch:
     """One fetch of several connections; can be run again for those that failed.
 
     Parameters
@@ -372,7 +372,7 @@ class Gathering:
 
     def __init__(
         self,
-        question: Question,
+        question: FetchRequest,
         connections: Mapping[str, Source],
         *,
         dtype_backend: DtypeBackend = None,
@@ -380,13 +380,13 @@ class Gathering:
         self._question = question
         self._connections = connections
         self._dtype_backend = dtype_backend
-        self._readings: dict[str, Reading] = {}
+        self._readings: dict[str, FetchJob] = {}
         self._frames: dict[str, OrderFrames] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As of a reading: what was read stays in this process.
-        again = replace(self._question, refresh=self._question.refresh and self._question.hides)
-        make = partial(Gathering, dtype_backend=self._dtype_backend)
+        again = replace(self._question, refresh=self._question.refresh and self._question.redacts)
+        make = partial(MultiFetch, dtype_backend=self._dtype_backend)
         return make, (again, named_only(self._connections))
 
     def run(self, client: TrackstarClient | None = None) -> OrderFrames:
@@ -413,14 +413,14 @@ class Gathering:
         self._frames |= done
         return dict(sorted(failures.items()))
 
-    def _read(self, label: str, client: TrackstarClient, question: Question) -> OrderFrames:
-        return self._readings.setdefault(label, Reading(question)).run(client)
+    def _read(self, label: str, client: TrackstarClient, question: FetchRequest) -> OrderFrames:
+        return self._readings.setdefault(label, FetchJob(question)).run(client)
 
     def _join(self, *, complete: bool) -> OrderFrames:
         frames = dict(sorted(self._frames.items()))
         info = join_infos({label: each.info for label, each in frames.items()})
         info |= {"complete": complete, "limit": self._question.limit}
-        tables = stack({label: each.to_arrow() for label, each in frames.items()})
+        tables = concat({label: each.to_arrow() for label, each in frames.items()})
         return OrderFrames(tables, info, dtype_backend=self._dtype_backend)
 
 
@@ -475,7 +475,7 @@ _MANY = 1000
 _STAMPS = "trackstar_updated_date", "updated_date"
 
 
-class Reading:
+class FetchJob:
     """One fetch, from its first page to its frames; can be run again where it broke.
 
     Parameters
@@ -489,7 +489,7 @@ class Reading:
     """
 
     def __init__(
-        self, question: Question, *, since: float = 0.0, dtype_backend: DtypeBackend = None
+        self, question: FetchRequest, *, since: float = 0.0, dtype_backend: DtypeBackend = None
     ) -> None:
         self._question = question
         self._since = math.inf if question.refresh else since
@@ -517,15 +517,15 @@ class Reading:
         # The pages that a refresh has brought are on disk, and need not be asked again;
         # where none was stored, what is on disk is what the refresh was to replace.
         question = self._question
-        again = replace(question, refresh=question.refresh and question.hides)
-        return partial(Reading, dtype_backend=self._dtype_backend), (again,)
+        again = replace(question, refresh=question.refresh and question.redacts)
+        return partial(FetchJob, dtype_backend=self._dtype_backend), (again,)
 
     def run(self, client: TrackstarClient | None) -> OrderFrames:
         """Read to the end, or raise with what was read."""
         error = self.read(client)
         if error is None:
             return self._frames(complete=True)
-        if self._question.hides:
+        if self._question.redacts:
             error.__traceback__ = None  # its frames hold the page that was read last
         if not self._taken:
             raise error
@@ -600,17 +600,17 @@ class Reading:
 
     def _read(self, client: TrackstarClient, bar: Progress | Share, flattener: Flattener) -> None:
         question = self._question
-        crew = Crew(question.workers if question.limit is None else 1)
+        threads = ThreadGroup(question.workers if question.limit is None else 1)
         walk_one = partial(
             walk,
             client.session,
             page_size=min(question.page_size, question.limit or question.page_size),
             since=self._since,
             offline=question.offline,
-            store=not question.hides,
-            watch=_Watch(bar, crew),
+            store=not question.redacts,
+            observer=_FetchObserver(bar, threads),
         )
-        reader = Reader(walk_one, partial(self._take, bar, flattener), crew)
+        reader = Reader(walk_one, partial(self._take, bar, flattener), threads)
         self._listing.read(reader, bar.expect)
         for page in self._taken:
             page.batches.result()  # until all are flattened, it is not known which stamps they have
@@ -643,7 +643,7 @@ class Reading:
         if more := [each for each in (contrary, self._seen.beside(number)) if len(each)]:
             problems = pa.concat_tables([batch["problems"], *more]).sort_by(BATCH)
             batch = {**batch, "problems": problems}
-        return hide(batch, self._question.pii, self._key)
+        return redact(batch, self._question.pii, self._key)
 
     @property
     def _left(self) -> int | None:
@@ -774,12 +774,12 @@ class _Seen:
         return [known, *((stamp,) for stamp in known if len(known) > 1)] if known else []
 
 
-class _Watch(Watch):
+class _FetchObserver(Observer):
     """Show what the session does, and leave it as soon as the work is to be left."""
 
-    def __init__(self, bar: Progress | Share, crew: Crew) -> None:
+    def __init__(self, bar: Progress | Share, threads: ThreadGroup) -> None:
         self._bar = bar
-        self._crew = crew
+        self._crew = threads
 
     def sent(self, left: int | None) -> None:
         self._bar.sent(left)

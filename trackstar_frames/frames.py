@@ -27,9 +27,9 @@ from trackstar_frames.schema import TABLES, described
 from trackstar_frames.settings import pii_key
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.tables.assemble import assemble
-from trackstar_frames.tables.connections import join_infos, stack
+from trackstar_frames.tables.connections import concat, join_infos
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
-from trackstar_frames.tables.pii import hide
+from trackstar_frames.tables.pii import redact
 
 __all__ = ["OrderFrames", "make_info"]
 
@@ -168,7 +168,7 @@ class OrderFrames:
         0          c  a1
         """
         check_backend(dtype_backend)
-        hidden = partial(hide, how=pii, key=pii_key(pii))
+        hidden = partial(redact, how=pii, key=pii_key(pii))
         bodies = Bodies(names_keys=pii == "keep")
         batches: dict[str | None, list[Batch]] = {}
         with Flattener(hidden) as flattener:
@@ -185,7 +185,7 @@ class OrderFrames:
             )
         parts = {each: assemble(batches[each]) for each in sorted(filter(None, batches))}
         infos = {each: make_info(duplicates=n, **told) for each, (_, n) in parts.items()}
-        tables = stack({each: tables for each, (tables, _) in parts.items()})
+        tables = concat({each: tables for each, (tables, _) in parts.items()})
         return cls(tables, join_infos(infos), dtype_backend=dtype_backend)
 
     @classmethod

@@ -17,7 +17,7 @@ from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.settings import Masked, check_source, flag, pii_key, whole
 from trackstar_frames.tables.contradictions import expected
 
-__all__ = ["MAX_WORKERS", "Question"]
+__all__ = ["MAX_WORKERS", "FetchRequest"]
 
 
 #: More chains than this wait for one another, at any rate that the API allows.
@@ -25,7 +25,7 @@ MAX_WORKERS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class FetchRequest:
     """What is asked, and how it is read.
 
     Attributes
@@ -70,7 +70,7 @@ class Question:
         progress: bool | None,
         pii: str,
         extra_params: Mapping[str, Any] | None,
-    ) -> Question:
+    ) -> FetchRequest:
         """Check a call.
 
         Raises
@@ -118,11 +118,11 @@ class Question:
             progress=progress,
         )
 
-    def within(self, queries: list[dict[str, str]]) -> Question:
+    def within(self, queries: list[dict[str, str]]) -> FetchRequest:
         """Ask for a part of it alone: also for what changes meanwhile, and for what must match."""
         return replace(self, queries=queries, asked=queries, expected=expected(queries))
 
-    def after(self, orders: int) -> Question:
+    def after(self, orders: int) -> FetchRequest:
         """Ask for what is left of the limit once so many orders are there."""
         if self.limit is None:
             return self
@@ -141,7 +141,7 @@ class Question:
         return pii
 
     @property
-    def hides(self) -> bool:
+    def redacts(self) -> bool:
         """Whether personal data are hidden, so that no answer may be kept on disk."""
         return self.pii != "keep"
 

@@ -17,13 +17,13 @@ from trackstar_frames.client import TrackstarClient, identify
 from trackstar_frames.connections import Connections, Source, check_connections
 from trackstar_frames.dates import duration
 from trackstar_frames.errors import FilterError, TrackstarError
-from trackstar_frames.export import Again, Job, Shares, check_cluster, export, spilling
+from trackstar_frames.export import Again, Job, MultiExport, check_cluster, export, spilling
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import split
 from trackstar_frames.pagination.pages import MAX_PAGE
-from trackstar_frames.request import Question
+from trackstar_frames.request import FetchRequest
 from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.parquet import Written
+from trackstar_frames.snapshots.parquet import WriteResult
 from trackstar_frames.snapshots.snapshot import Place, Snapshot, T, place_one
 from trackstar_frames.snapshots.upsert import (
     CREATED,
@@ -148,7 +148,7 @@ def sync_orders(
     """
     for name in filters:
         _check_filter(name)
-    question = Question.of(
+    question = FetchRequest.of(
         filters,
         client=client,
         connections=connections,
@@ -190,7 +190,7 @@ class _Pace(NamedTuple):
     full_every: float | None
 
 
-def _sync(root: Path, question: Question, pace: _Pace, client: TrackstarClient) -> Snapshot:
+def _sync(root: Path, question: FetchRequest, pace: _Pace, client: TrackstarClient) -> Snapshot:
     identity = client.identify(question.told["question"])
     base = find_base(root, question, client.connection, identity)
     again = Again(partial(_sync, root, replace(question, refresh=False), pace), client)
@@ -199,7 +199,7 @@ def _sync(root: Path, question: Question, pace: _Pace, client: TrackstarClient) 
 
 def _sync_several(
     root: Path,
-    question: Question,
+    question: FetchRequest,
     pace: _Pace,
     connections: dict[str, Source],
     cluster: Any,
@@ -207,18 +207,18 @@ def _sync_several(
     asked = question.told["question"]
     bases = find_bases(root, question, {label: identify(label, asked) for label in connections})
     work = partial(_share, root, pace=pace)
-    return Shares(root, question, connections, work, bases).run(cluster=cluster)
+    return MultiExport(root, question, connections, work, bases).run(cluster=cluster)
 
 
 def _share(
     root: Path,
-    question: Question,
+    question: FetchRequest,
     base: Base | None,
-    place: Place[Written],
+    place: Place[WriteResult],
     client: TrackstarClient,
     *,
     pace: _Pace,
-) -> Written:
+) -> WriteResult:
     return _sync_one(Job(root, question, Again.together(client), place), pace, base)
 
 

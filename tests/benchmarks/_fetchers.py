@@ -14,7 +14,7 @@ _DAY = 86_400  # seconds
 
 
 @dataclass(frozen=True)
-class Question:
+class FetchRequest:
     """What to ask, of whom, and how.
 
     Attributes
@@ -57,7 +57,7 @@ class Question:
         )
 
 
-def fetch(question: Question) -> tf.OrderFrames:
+def fetch(question: FetchRequest) -> tf.OrderFrames:
     """Fetch all tables."""
     with question.client() as client:
         return tf.fetch_orders(
@@ -65,14 +65,14 @@ def fetch(question: Question) -> tf.OrderFrames:
         )
 
 
-def fetch_and_look(question: Question) -> tf.OrderFrames:
+def fetch_and_look(question: FetchRequest) -> tf.OrderFrames:
     """Fetch all tables, and make a dataframe of the orders, as other ways do."""
     frames = fetch(question)
     assert frames.orders is not None  # made when it is first looked at
     return frames
 
 
-def replay(question: Question) -> tf.OrderFrames:
+def replay(question: FetchRequest) -> tf.OrderFrames:
     """Fetch all tables, without a request."""
     with question.client() as client:
         return tf.fetch_orders(
@@ -80,13 +80,13 @@ def replay(question: Question) -> tf.OrderFrames:
         )
 
 
-def bodies(question: Question) -> list[bytes]:
+def bodies(question: FetchRequest) -> list[bytes]:
     """Ask by one cursor, and give the bodies."""
     with question.client() as client:
         return [page.body for page in client.iter_pages(**question.filters)]
 
 
-def rehearse(question: Question) -> tf.OrderFrames:
+def rehearse(question: FetchRequest) -> tf.OrderFrames:
     """Ask the same way for an hour's orders, or for a few."""
     if question.created is None:
         return fetch_and_look(replace(question, limit=5))

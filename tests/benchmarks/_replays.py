@@ -10,7 +10,7 @@ import _measure
 import _pages
 import _report
 import pyarrow as pa
-from _fetchers import Question
+from _fetchers import FetchRequest
 from _measure import Contender
 
 import trackstar_frames as tf
@@ -23,7 +23,7 @@ WINDOWS = "replay, in windows"
 _ALL = 10**9  # as a limit: all, by one cursor
 
 
-def report(question: Question, *, share: float, rounds: int, folder: Path) -> list[str]:
+def report(question: FetchRequest, *, share: float, rounds: int, folder: Path) -> list[str]:
     """Measure, and give the parts of the report.
 
     Parameters
@@ -53,7 +53,7 @@ def report(question: Question, *, share: float, rounds: int, folder: Path) -> li
     ]
 
 
-def _contenders(question: Question, bodies: Sequence[bytes], folder: Path) -> list[Contender]:
+def _contenders(question: FetchRequest, bodies: Sequence[bytes], folder: Path) -> list[Contender]:
     chain = replace(question, limit=_ALL)
     orders = len(_fetchers.fetch(question).to_arrow()["orders"])
     about = {"orders": orders, "size": sum(map(len, bodies))}

@@ -15,7 +15,7 @@ import _measure
 import _options
 import _report
 import _server
-from _fetchers import Question
+from _fetchers import FetchRequest
 from _measure import Contender, Run
 
 import trackstar_frames as tf
@@ -83,9 +83,9 @@ class Done:
 class Task:
     """One thing to time; picklable."""
 
-    question: Question
+    question: FetchRequest
     root: Path
-    work: Callable[[Question, Path], tf.Snapshot]
+    work: Callable[[FetchRequest, Path], tf.Snapshot]
 
     def __call__(self, _: object) -> tf.Snapshot:
         """Do it."""
@@ -96,7 +96,7 @@ def _works(
     server: _server.Server, given: argparse.Namespace, now: datetime, folder: Path
 ) -> dict[str, Task]:
     start = now - timedelta(days=DAYS + 1)
-    everything = Question(server, given.rate, (start, now + timedelta(days=DAYS)))
+    everything = FetchRequest(server, given.rate, (start, now + timedelta(days=DAYS)))
     few = replace(everything, created=(now - timedelta(days=DAYS) * given.few, now))
     return {
         SMALL: Task(few, folder / "few", _export),
@@ -106,16 +106,16 @@ def _works(
     }
 
 
-def _export(question: Question, root: Path) -> tf.Snapshot:
+def _export(question: FetchRequest, root: Path) -> tf.Snapshot:
     with question.client() as client:
         return tf.export_orders(root, client=client, progress=False, **question.filters)
 
 
-def _fetch_and_write(question: Question, root: Path) -> tf.Snapshot:
+def _fetch_and_write(question: FetchRequest, root: Path) -> tf.Snapshot:
     return tf.write_snapshot(_fetchers.fetch(question), root)
 
 
-def _sync(question: Question, root: Path) -> tf.Snapshot:
+def _sync(question: FetchRequest, root: Path) -> tf.Snapshot:
     with question.client() as client:
         return tf.sync_orders(root, client=client, progress=False, **question.filters)
 

@@ -19,7 +19,7 @@ import _peers
 import _replays
 import _report
 import _server
-from _fetchers import Question
+from _fetchers import FetchRequest
 from _measure import Contender, Run
 
 from trackstar_frames.sandbox import Request
@@ -48,7 +48,7 @@ def main() -> None:
         created = now - timedelta(days=DAYS), now
         runs = _fetches(given, serving, created, Path(folder) / "cold")
         replays = _replays.report(
-            Question(serving.server, given.rate, created, cache=Path(folder) / "replays"),
+            FetchRequest(serving.server, given.rate, created, cache=Path(folder) / "replays"),
             share=min(1.0, given.replay_pages * _pages.PAGE / given.orders),
             rounds=given.replay_rounds,
             folder=Path(folder),
@@ -121,9 +121,14 @@ def _contenders(
     created: tuple[datetime, datetime],
     cold: Path,
 ) -> list[Contender]:
-    bounded = Question(server, given.rate, created)
-    cached = Question(server, given.rate, created, cache=cold)
-    questions = {WINDOWS: bounded, COLD: cached, WARM: cached, CHAIN: Question(server, given.rate)}
+    bounded = FetchRequest(server, given.rate, created)
+    cached = FetchRequest(server, given.rate, created, cache=cold)
+    questions = {
+        WINDOWS: bounded,
+        COLD: cached,
+        WARM: cached,
+        CHAIN: FetchRequest(server, given.rate),
+    }
     ours = [
         Contender(
             name,

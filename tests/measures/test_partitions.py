@@ -21,7 +21,7 @@ from trackstar_frames import OrderFrames
 from trackstar_frames.measures._partitions import stacked
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE
-from trackstar_frames.tables.connections import join_infos, stack
+from trackstar_frames.tables.connections import concat, join_infos
 
 TABLES = ["orders", "line_items", "shipments", "shipment_line_items"]
 BY = [None, "channel", "status", "saturday_delivery", "total_price", ["type", "units_ordered"]]
@@ -355,11 +355,11 @@ def test_orders_of_two_connections(as_of):
             orders = [{**each, "id": f"o{place}"} for place, each in enumerate(sandbox.orders)]
         parts[label] = OrderFrames.from_json(orders)
     both = OrderFrames(
-        stack({label: each.to_arrow() for label, each in parts.items()}),
+        concat({label: each.to_arrow() for label, each in parts.items()}),
         join_infos({label: each.info for label, each in parts.items()}),
     )
     pieces = [
-        OrderFrames(stack({label: piece.to_arrow()}), both.info)
+        OrderFrames(concat({label: piece.to_arrow()}), both.info)
         for label, each in parts.items()
         for piece in cut(each, [25])
     ]

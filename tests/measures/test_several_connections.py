@@ -13,7 +13,7 @@ from trackstar_frames import OrderFrames
 from trackstar_frames.measures import redated, transitions
 from trackstar_frames.measures._grouping import key
 from trackstar_frames.measures.backlog import AGES
-from trackstar_frames.tables.connections import join_infos, stack
+from trackstar_frames.tables.connections import concat, join_infos
 
 LABELS = ["acme", "be/ta"]
 TABLES = ["orders", "line_items", "shipments", "shipment_line_items", "problems"]
@@ -71,7 +71,7 @@ def renamed(fetched):
 
 
 def together(alone):
-    tables = stack({label: each.frames.to_arrow() for label, each in alone.items()})
+    tables = concat({label: each.frames.to_arrow() for label, each in alone.items()})
     infos = {label: each.frames.info for label, each in alone.items()}
     return read(OrderFrames(tables, join_infos(infos)), alone[LABELS[0]].now)
 
@@ -178,7 +178,7 @@ def sides(days):
             for name, status, day in zip("ab", statuses, days[label], strict=True)
         ]
         parts[label] = OrderFrames.from_json(orders)
-    tables = stack({label: each.to_arrow() for label, each in parts.items()})
+    tables = concat({label: each.to_arrow() for label, each in parts.items()})
     return OrderFrames(tables, join_infos({label: each.info for label, each in parts.items()}))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import trackstar_frames as tf
 from trackstar_frames.distributed.fetching import cut
 from trackstar_frames.pagination.windows import Window
-from trackstar_frames.request import Question
+from trackstar_frames.request import FetchRequest
 
 TWO = {"beta": "BETA_SECRET", "acme": "ACME_TOKEN"}
 BOUNDED = {"created_date__gte": "2026-01-15", "created_date__lt": "2026-03-10"}
@@ -21,7 +21,7 @@ def ask(**filters):
     options = {"page_size": 1000, "limit": None, "workers": 8, "refresh": False, "offline": False}
     options |= {"verify": False, "progress": False, "pii": "keep"}
     options |= {"extra_params": None, "client": None}
-    return Question.of(filters, **options)
+    return FetchRequest.of(filters, **options)
 
 
 def bounds(pieces):

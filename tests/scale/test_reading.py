@@ -17,7 +17,7 @@ from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE, TABLES
 from trackstar_frames.snapshots.manifest import FILE
 from trackstar_frames.snapshots.snapshot import parquet
-from trackstar_frames.tables.connections import join_infos, stack
+from trackstar_frames.tables.connections import concat, join_infos
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def fetched(now):
 def frames(request, fetched):
     if request.param == "one":
         return fetched["acme"]
-    tables = stack({label: each.to_arrow() for label, each in fetched.items()})
+    tables = concat({label: each.to_arrow() for label, each in fetched.items()})
     return tf.OrderFrames(tables, join_infos({name: each.info for name, each in fetched.items()}))
 
 
@@ -182,7 +182,7 @@ def test_damage_is_named_when_it_is_read_and_not_before(root):
     body[len(body) // 2] ^= 1
     path.write_bytes(body)
     lazy = tf.read_snapshot_dask(root)
-    assert len(lazy.orders.compute()) == parquet.manifest(snapshot).rows("orders")
+    assert len(lazy.orders.compute()) == parquet.read_manifest(snapshot).rows("orders")
     with pytest.raises(tf.SnapshotError, match=r"packages/part-00001.parquet is damaged"):
         lazy.packages["package_id"].compute()
 
@@ -197,7 +197,7 @@ def test_a_snapshot_that_is_gone_is_named(root):
 def test_a_column_that_an_older_schema_did_not_have_is_null(fetched, tmp_path):
     snapshot = tf.write_snapshot(fetched["acme"], tmp_path)
     (file,) = snapshot.files["orders"]
-    said = parquet.manifest(snapshot.path)
+    said = parquet.read_manifest(snapshot.path)
     pq.write_table(pq.ParquetFile(file).read().drop_columns("trackstar_updated_date"), file)
     told = snapshot.path / FILE
     known = said.parts[0].files["orders"].sha256

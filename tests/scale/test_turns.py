@@ -77,7 +77,7 @@ def test_a_token_is_handed_over_when_its_requests_are_out_of_their_second(
 
 def test_a_worker_goes_on_while_its_token_rests(running, scale, vault, leases, until):
     (address,) = scale(1)
-    assert running.client.submit(vault.hold, 0, 0, rest=2, pure=False).result()
+    assert running.client.submit(vault.hold, 0, 0, cooldown=2, pure=False).result()
     assert running.client.submit(int, 7, workers=address, pure=False).result() == 7
     assert sum(map(len, leases.values())) == 1
     until(lambda: not any(leases.values()))

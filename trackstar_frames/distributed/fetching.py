@@ -22,12 +22,12 @@ from trackstar_frames.connections import Connections, Source, open_client
 from trackstar_frames.distributed.snapshots import lazy_frame, to_partition
 from trackstar_frames.distributed.workers import importable_sources, turn
 from trackstar_frames.errors import ResponseError, SettingsError, TrackstarError
-from trackstar_frames.fetch import Reading
+from trackstar_frames.fetch import FetchJob
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.pagination.windows import Window
-from trackstar_frames.request import Question
+from trackstar_frames.request import FetchRequest
 from trackstar_frames.schema import TABLES
 from trackstar_frames.tables.connections import label
 from trackstar_frames.tables.contradictions import count_contradictions
@@ -149,7 +149,7 @@ def fetch_orders_dask(
             raise SettingsError(f"{name}={value!r} is not for a lazy fetch: {_ELSEWHERE[name]}")
     check_backend(dtype_backend)
     sources = importable_sources(connections)
-    question = Question.of(
+    question = FetchRequest.of(
         filters,
         client=None,
         page_size=page_size,
@@ -193,7 +193,7 @@ def _read(piece: Piece) -> OrderFrames:
         # What comes from disk needs no turn.
         nullcontext() if question.offline else turn(client),
     ):
-        frames = Reading(question).run(client)
+        frames = FetchJob(question).run(client)
     others = count_contradictions(_bounds(piece), frames.to_arrow()["orders"])
     if others:
         raise ResponseError(
@@ -240,10 +240,10 @@ class Piece:
 
     label: str
     source: Source
-    question: Question
+    question: FetchRequest
 
 
-def cut(question: Question, connections: Mapping[str, Source], freq: object) -> list[Piece]:
+def cut(question: FetchRequest, connections: Mapping[str, Source], freq: object) -> list[Piece]:
     """Cut a question into pieces, window by window: neighbours have different tokens.
 
     Raises
@@ -263,7 +263,7 @@ def cut(question: Question, connections: Mapping[str, Source], freq: object) -> 
     ]
 
 
-def _windows(question: Question, offset: BaseOffset, most: int) -> list[Question]:
+def _windows(question: FetchRequest, offset: BaseOffset, most: int) -> list[FetchRequest]:
     """Cut each listing at the same seconds, into a window more than is allowed at most.
 
     Without a lower bound there is one: an order need not have a `created_date`.

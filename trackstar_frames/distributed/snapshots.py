@@ -124,7 +124,7 @@ def read_snapshot_dask(
     """
     check_backend(dtype_backend)
     folder = choose(root, which)
-    said = parquet.manifest(folder)
+    said = parquet.read_manifest(folder)
     warn_of_failed(said.info)
     tables = {name: _lazy_table(name, folder, said, dtype_backend) for name in TABLES}
     return DaskFrames(**tables, info=said.info)

@@ -14,14 +14,14 @@ from distributed import Client, KilledWorker, Semaphore, Worker, as_completed, g
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.connections import Source, check_connections, open_client
 from trackstar_frames.errors import SettingsError, TrackstarError
-from trackstar_frames.fetch import Answers, cause
+from trackstar_frames.fetch import Outcomes, cause
 from trackstar_frames.progress import Progress
-from trackstar_frames.snapshots.parquet import Written
+from trackstar_frames.snapshots.parquet import WriteResult
 
 __all__ = ["ask_workers", "importable_sources", "turn"]
 
 
-_Work = Callable[[TrackstarClient], Written]
+_Work = Callable[[TrackstarClient], WriteResult]
 
 
 def ask_workers(
@@ -29,7 +29,7 @@ def ask_workers(
     connections: Mapping[str, Source],
     works: Mapping[str, _Work],
     bar: Progress,
-) -> Answers[Written]:
+) -> Outcomes[WriteResult]:
     """Have workers do some work for each connection.
 
     Parameters
@@ -49,7 +49,7 @@ def ask_workers(
         If a worker could not import a function that gives a token.
     """
     importable_sources(connections)
-    answers: Answers[Written] = Answers({}, {})
+    answers: Outcomes[WriteResult] = Outcomes({}, {})
     # Never the key of an earlier call: what was asked before is no answer.
     call = uuid.uuid4().hex
     futures = {
@@ -73,7 +73,7 @@ def ask_workers(
     return answers
 
 
-def _do(label: str, source: Source, work: _Work) -> Written | TrackstarError:
+def _do(label: str, source: Source, work: _Work) -> WriteResult | TrackstarError:
     """Do it, on a worker. What fails is an answer too: nobody is to try it again unasked."""
     try:
         with open_client(label, source) as client, turn(client):
@@ -114,7 +114,7 @@ def turn(client: TrackstarClient) -> Iterator[None]:
     try:
         yield
     finally:
-        worker.loop.add_callback(_hand_over, semaphore, client.session.rest())
+        worker.loop.add_callback(_hand_over, semaphore, client.session.cooldown())
 
 
 def _worker() -> Worker | None:

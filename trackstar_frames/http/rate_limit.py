@@ -85,7 +85,7 @@ class Limiter:
                     return self._take(now, rate)
             wait(reason, seconds)
 
-    def heed(self, headers: Mapping[str, str], place: Place) -> None:
+    def observe(self, headers: Mapping[str, str], place: Place) -> None:
         """Read what an answer says of the budget."""
         limit, remaining = (_whole(headers, name) for name in ("limit", "remaining"))
         if not limit or remaining is None:
@@ -97,14 +97,14 @@ class Limiter:
             self._others = max(0, limit - remaining - ours)
             self._counted = self._clock()
 
-    def hold(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """Let nobody send for so long, as the server has refused one."""
         with self._lock:
             self._held = max(self._held, self._clock() + seconds)
             self._span = min(self._span + _WIDER, _WIDEST)
             self._careful = self._held + _CAREFUL
 
-    def rest(self) -> float:
+    def cooldown(self) -> float:
         """Tell in how many seconds the budget is whole again, if no more requests are sent."""
         with self._lock:
             spent = self._sent[-1] + self._span if self._sent else -math.inf

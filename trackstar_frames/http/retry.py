@@ -16,7 +16,7 @@ from trackstar_frames.errors import TrackstarError
 if TYPE_CHECKING:
     import tenacity
 
-__all__ = ["JITTER", "Retries", "asked_wait", "read_date", "retry_after"]
+__all__ = ["JITTER", "RetryPolicy", "read_date", "requested_wait", "retry_after"]
 
 
 #: Draws apart from the generator that programs seed, and otherwise in every process of a fork.
@@ -30,7 +30,7 @@ _LONGEST = 366 * 86_400.0  # seconds
 _T = TypeVar("_T")
 
 
-class Retries:
+class RetryPolicy:
     """Try again after errors that say so, bounded in number and in time.
 
     Parameters
@@ -80,7 +80,7 @@ class Retries:
         return pause + JITTER.uniform(0, min(grown, room))
 
 
-def asked_wait(headers: Mapping[str, str]) -> float | None:
+def requested_wait(headers: Mapping[str, str]) -> float | None:
     """Read how many seconds an answer asks to wait: the most that any spelling says.
 
     Dates are compared with the answer's own: this machine's clock may be wrong.

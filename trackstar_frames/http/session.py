@@ -32,11 +32,11 @@ from trackstar_frames.http import transport
 from trackstar_frames.http.cache import PageCache, Stored
 from trackstar_frames.http.rate_limit import Place, limiter_of
 from trackstar_frames.http.responses import Envelope, error_for, read_envelope
-from trackstar_frames.http.retry import Retries, asked_wait, read_date
-from trackstar_frames.http.transport import Browser, Browsers, Reply
+from trackstar_frames.http.retry import RetryPolicy, read_date, requested_wait
+from trackstar_frames.http.transport import ApiSession, Reply, SessionPool
 from trackstar_frames.settings import Credentials, Masked, Settings
 
-__all__ = ["Answer", "Session", "Watch"]
+__all__ = ["Answer", "Observer", "Session"]
 
 
 _log = logging.getLogger("trackstar_frames")
@@ -70,7 +70,7 @@ class Answer:
     server_time: datetime | None
 
 
-class Watch:
+class Observer:
     """Whom a session tells what it does, and who waits for it; this one keeps silent."""
 
     def sent(self, left: int | None) -> None:
@@ -81,7 +81,7 @@ class Watch:
         time.sleep(seconds)
 
 
-_SILENT = Watch()
+_SILENT = Observer()
 
 
 class Session:
@@ -101,8 +101,8 @@ class Session:
         #: Names the budget of requests, and with it the token, without telling it.
         self.budget = credentials.fingerprint(f"the budget of {settings.base_url}")
         self._limiter = limiter_of(self.budget)
-        self._browsers = Browsers(self._open_browser)
-        self._retries = Retries(settings.retries, settings.max_wait)
+        self._browsers = SessionPool(self._open_browser)
+        self._retries = RetryPolicy(settings.retries, settings.max_wait)
 
     def get(
         self,
@@ -114,7 +114,7 @@ class Session:
         chain: float | None = None,
         store: bool = True,
         check: Callable[[Envelope], object] = bool,
-        watch: Watch = _SILENT,
+        observer: Observer = _SILENT,
     ) -> Answer:
         """Get one page, from disk or from the server.
 
@@ -155,8 +155,8 @@ class Session:
                 "connection and these filters, or expired); fetch it once with offline=False"
             )
         reply, envelope = self._retries.run(
-            partial(self._ask, path, params, check, watch, quote=store),
-            partial(self._wait, watch),
+            partial(self._ask, path, params, check, observer, quote=store),
+            partial(self._wait, observer),
         )
         fetched = time.time()
         expires = fetched + self.settings.expire_after if chain is None else chain
@@ -196,9 +196,9 @@ class Session:
         if self._cache is not None:
             self._cache.delete(self._credentials.fingerprint(f"the beginning of {work}"))
 
-    def rest(self) -> float:
+    def cooldown(self) -> float:
         """Tell in how many seconds another process may use the token as if this one had not."""
-        return self._limiter.rest()
+        return self._limiter.cooldown()
 
     def close(self) -> None:
         """Close the connections and the cache."""
@@ -260,22 +260,24 @@ class Session:
         asked = urlencode(sorted(params.items()))
         return self._credentials.fingerprint(f"{self.settings.base_url}{path}?{asked}")
 
-    def _wait(self, watch: Watch, error: TrackstarError, attempt: int, seconds: float) -> None:
+    def _wait(
+        self, observer: Observer, error: TrackstarError, attempt: int, seconds: float
+    ) -> None:
         _log.info("waiting %.1f s before another try: %s", seconds, error)
         if isinstance(error, RateLimitError):
-            self._limiter.hold(seconds)  # the other threads would only be told the same
-        watch.wait(f"before try {attempt + 1}", seconds)
+            self._limiter.pause(seconds)  # the other threads would only be told the same
+        observer.wait(f"before try {attempt + 1}", seconds)
 
     def _ask(
         self,
         path: str,
         params: dict[str, str],
         check: Callable[[Envelope], object],
-        watch: Watch,
+        observer: Observer,
         *,
         quote: bool,
     ) -> tuple[Reply, Envelope]:
-        answer = self._send(path, params, watch)
+        answer = self._send(path, params, observer)
         if isinstance(answer, BaseException):
             raise answer
         if answer.status != HTTPStatus.OK:
@@ -287,7 +289,7 @@ class Session:
             raise envelope
         return answer, envelope
 
-    def _send(self, path: str, params: dict[str, str], watch: Watch) -> Reply | BaseException:
+    def _send(self, path: str, params: dict[str, str], observer: Observer) -> Reply | BaseException:
         """Send, and hand a fault back rather than raise it.
 
         The frames below hold the headers in clear; an exception raised here, or chained to
@@ -295,7 +297,7 @@ class Session:
         """
         try:
             with self._browsers.lend() as browser:
-                return self._get(browser, self.settings.base_url + path, params, watch)
+                return self._get(browser, self.settings.base_url + path, params, observer)
         except transport.FAULTS as error:
             reason = self._credentials.scrub(transport.reason(error))[:500]
             return NetworkError(
@@ -311,7 +313,7 @@ class Session:
             answer.status,
             answer.body,
             request_id=self._request_id(answer),
-            retry_after=asked_wait(answer.headers),
+            retry_after=requested_wait(answer.headers),
             scrub=self._credentials.scrub,
             quote=quote,
             astray=answer.astray,
@@ -321,23 +323,25 @@ class Session:
         given = answer.headers.get("X-Request-Id")
         return None if given is None else plain(self._credentials.scrub(given))
 
-    def _get(self, browser: Browser, url: str, params: dict[str, str], watch: Watch) -> Reply:
+    def _get(
+        self, browser: ApiSession, url: str, params: dict[str, str], observer: Observer
+    ) -> Reply:
         places: list[Place] = []
 
         def turn() -> None:
-            places.append(self._limiter.turn(self.settings.rate_limit, watch.wait))
-            watch.sent(places[-1].left)
+            places.append(self._limiter.turn(self.settings.rate_limit, observer.wait))
+            observer.sent(places[-1].left)
 
         browser.turn = turn
         answer = transport.get(browser, url, params, self.settings.timeout)
-        self._limiter.heed(answer.headers, places[-1])
+        self._limiter.observe(answer.headers, places[-1])
         return answer
 
-    def _open_browser(self) -> Browser:
+    def _open_browser(self) -> ApiSession:
         # A proxy would read plain http, which is allowed on loopback only.
         url = self.settings.base_url
         is_secure = url.startswith("https:")
-        return Browser(url, self._sign, self._credentials.scrub, trust_env=is_secure)
+        return ApiSession(url, self._sign, self._credentials.scrub, trust_env=is_secure)
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["x-trackstar-api-key"] = self._credentials.api_key

@@ -27,10 +27,10 @@ import urllib3
 
 __all__ = [
     "FAULTS",
-    "Browser",
-    "Browsers",
+    "ApiSession",
     "Reply",
-    "Wires",
+    "SessionPool",
+    "ThrottledAdapter",
     "advice",
     "get",
     "is_transient",
@@ -95,7 +95,7 @@ class Reply:
     astray: str = ""
 
 
-def get(browser: Browser, url: str, params: dict[str, str], timeout: float) -> Reply:
+def get(browser: ApiSession, url: str, params: dict[str, str], timeout: float) -> Reply:
     """Get one whole answer, behind redirects that do not leave the server.
 
     Parameters
@@ -120,7 +120,9 @@ def get(browser: Browser, url: str, params: dict[str, str], timeout: float) -> R
     raise _Fault(f"TooManyRedirects: more than {browser.max_redirects} redirects")
 
 
-def _get(browser: Browser, url: str, params: dict[str, str], timeout: float) -> tuple[Reply, str]:
+def _get(
+    browser: ApiSession, url: str, params: dict[str, str], timeout: float
+) -> tuple[Reply, str]:
     """Get one whole answer, and where it leads to, if it is to be followed."""
     patience = (min(timeout, _CONNECT_TIMEOUT), timeout)
     try:
@@ -188,7 +190,7 @@ def _told(error: BaseException) -> str:
     return next((words for kind, words in _WORDS if isinstance(error, kind)), "")
 
 
-class Browser(requests.Session):
+class ApiSession(requests.Session):
     """A session that is safe for credentials; for one thread at a time, as `requests` asks.
 
     It sends to one scheme, host and port: the headers would travel along to any other.
@@ -230,7 +232,7 @@ class Browser(requests.Session):
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.turn: Callable[[], object] = bool
         for scheme in ("https://", "http://"):
-            self.mount(scheme, Wires(self._begin))
+            self.mount(scheme, ThrottledAdapter(self._begin))
 
     def _begin(self) -> None:
         self.turn()  # that of the request at hand
@@ -266,7 +268,7 @@ class Browser(requests.Session):
         return target, ""
 
 
-class Browsers:
+class SessionPool:
     """Browsers to lend, one for each thread that asks at the same time, with open connections.
 
     Parameters
@@ -275,13 +277,13 @@ class Browsers:
         Makes one more.
     """
 
-    def __init__(self, open_browser: Callable[[], Browser]) -> None:
+    def __init__(self, open_browser: Callable[[], ApiSession]) -> None:
         self._open_browser = open_browser
-        self._idle: list[Browser] = []
+        self._idle: list[ApiSession] = []
         self._process = os.getpid()
 
     @contextmanager
-    def lend(self) -> Iterator[Browser]:
+    def lend(self) -> Iterator[ApiSession]:
         """Lend a browser until the block ends."""
         if self._process != os.getpid():  # the connections are those of the parent
             self._idle, self._process = [], os.getpid()
@@ -317,7 +319,7 @@ _INTERIM = {*range(100, 200)} - {101}
 _Pools = TypeVar("_Pools", bound=urllib3.PoolManager)
 
 
-class Wires(requests.adapters.HTTPAdapter):
+class ThrottledAdapter(requests.adapters.HTTPAdapter):
     """Opens connections whose requests wait for their turn, and whose answers end in time.
 
     Requests wait with the connection open: what is sent then is soon at the server, and the

@@ -25,7 +25,7 @@ import msgspec
 from trackstar_frames._text import counted
 from trackstar_frames.errors import ApiError, OfflineMissError, ResponseError, TrackstarError
 from trackstar_frames.pagination.pages import Page, order_id
-from trackstar_frames.pagination.threads import Crew
+from trackstar_frames.pagination.threads import ThreadGroup
 from trackstar_frames.pagination.windows import Sample, Window
 
 __all__ = ["Listing", "Place", "Reader", "Walk"]
@@ -95,13 +95,13 @@ class Reader(NamedTuple):
         Reads one chain.
     take : callable
         Is given every page, on the thread that has read it; tells whether more are wanted.
-    crew : Crew
+    threads : Crew
         Does the work.
     """
 
     walk: Walk
     take: Callable[[Place, Page], bool]
-    crew: Crew
+    threads: ThreadGroup
 
 
 class Listing:
@@ -178,7 +178,7 @@ class Listing:
         tell
             Is told about how many pages are to come, as soon and as far as that is known.
         """
-        do, begin = reader.crew.do, partial(self._begin, reader)
+        do, begin = reader.threads.do, partial(self._begin, reader)
         if len(self._roots) > 1:
             tell(sum(not root.has_ended for root in self._roots))
         do(begin, self._roots[:1])
@@ -223,7 +223,7 @@ class Listing:
         may_have_lost = {n for n, root in enumerate(self._roots) if self._may_have_lost(root)}
         numbers = sorted({number // each for number in may_have_lost | self._doubtful})
         counts = {n: self._first_page_again(n) for n in sorted(self._doubtful)}
-        reader.crew.do(partial(self._begin, reader), counts.values())
+        reader.threads.do(partial(self._begin, reader), counts.values())
         self._latest = latest
         is_closed = not numbers or self._read_all_changes(reader, numbers, ways)
         changes = list(self._changes.items())
@@ -245,7 +245,7 @@ class Listing:
         missed = None
         for stamps in ways:
             changes = [self._since(number, stamp) for number in numbers for stamp in stamps]
-            reader.crew.do(partial(self._read_changes, reader), changes)
+            reader.threads.do(partial(self._read_changes, reader), changes)
             refusals = [each.refusal for each in changes if each.refusal is not None]
             if not refusals:
                 return True
@@ -353,7 +353,7 @@ class Listing:
             chain.has_read(page, head.answered or page.fetched_at)
             if self._is_enough:
                 return
-            reader.crew.wait(0)  # without a rate limit there may be no other wait to stop at
+            reader.threads.wait(0)  # without a rate limit there may be no other wait to stop at
 
     def _make_sure(self, reader: Reader, chain: _Chain) -> None:
         """Read a chain again until it is sure, as far as it should be, that it is whole.

@@ -13,7 +13,7 @@ import msgspec
 
 from trackstar_frames.errors import ResponseError
 from trackstar_frames.http.responses import Envelope
-from trackstar_frames.http.session import Answer, Session, Watch
+from trackstar_frames.http.session import Answer, Observer, Session
 
 __all__ = ["MAX_PAGE", "PATH", "Page", "order_id", "walk"]
 
@@ -89,7 +89,7 @@ def walk(
     chain: float | None = None,
     anew: bool = False,
     store: bool = True,
-    watch: Watch | None = None,
+    observer: Observer | None = None,
 ) -> Iterator[Page]:
     """Read one listing page by page.
 
@@ -154,7 +154,7 @@ def walk(
             chain=chain,
             store=store,
             check=check,
-            watch=watch or Watch(),
+            observer=observer or Observer(),
         )
         chain = answer.expires
         return answer

@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from trackstar_frames.errors import TrackstarError
 
-__all__ = ["Crew", "Stopped", "ThreadPool", "starting"]
+__all__ = ["Cancelled", "ThreadGroup", "ThreadPool", "starting"]
 
 
 _P = ParamSpec("_P")
@@ -66,11 +66,11 @@ def starting() -> Iterator[None]:
 _GLANCE = 0.5  # seconds
 
 
-class Stopped(Exception):  # noqa: N818  (no error: somebody else has met one)
+class Cancelled(Exception):  # noqa: N818  (no error: somebody else has met one)
     """Work was left because another thread has failed, or nobody waits for it any more."""
 
 
-class Crew:
+class ThreadGroup:
     """So many threads at most, for one piece of work after the other.
 
     They see the context variables of whoever asked for the work. A crew that is made within
@@ -85,7 +85,7 @@ class Crew:
     def __init__(self, size: int) -> None:
         self._size = size
         self._stop = threading.Event()
-        self._within: WeakSet[Crew] = WeakSet()
+        self._within: WeakSet[ThreadGroup] = WeakSet()
         self._lock = threading.Lock()
         around = _AROUND.get()
         if around is not None:
@@ -117,12 +117,12 @@ class Crew:
             raise
         failures = [end for end in ends if end is not None]
         if failures:
-            raise min(failures, key=lambda each: isinstance(each, Stopped))
+            raise min(failures, key=lambda each: isinstance(each, Cancelled))
 
     def wait(self, seconds: float) -> None:
-        """Sleep, or raise `Stopped` as soon as the work is to be left."""
+        """Sleep, or raise `Cancelled` as soon as the work is to be left."""
         if self._stop.wait(seconds):
-            raise Stopped
+            raise Cancelled
 
     def stop(self) -> None:
         """Have all leave their work, at their next wait at the latest."""
@@ -132,7 +132,7 @@ class Crew:
         for crew in within:
             crew.stop()
 
-    def adopt(self, crew: Crew) -> None:
+    def adopt(self, crew: ThreadGroup) -> None:
         """Have another crew stop with this one."""
         with self._lock:
             self._within.add(crew)
@@ -176,4 +176,6 @@ def _get_each(queue: SimpleQueue[_T], threads: list[threading.Thread]) -> Iterat
             left -= 1
 
 
-_AROUND: ContextVar[Crew | None] = ContextVar("the crew of whose work this is a part", default=None)
+_AROUND: ContextVar[ThreadGroup | None] = ContextVar(
+    "the crew of whose work this is a part", default=None
+)

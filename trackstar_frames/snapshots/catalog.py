@@ -103,7 +103,7 @@ def find_snapshots(root: str | os.PathLike[str]) -> list[tuple[Path, Manifest]]:
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.is_dir() and not path.name.startswith("."):
                 with suppress(SnapshotError):
-                    found.append((path, parquet.manifest(path)))
+                    found.append((path, parquet.read_manifest(path)))
     for path, _ in found:
         _check_name(path)
     return sorted(found, key=_place)
@@ -233,7 +233,7 @@ def _describe(path: Path, said: Manifest) -> dict[str, Any]:
 def _nothing(root: Path) -> str:
     """Say that there are no snapshots, and what to do about it."""
     with suppress(SnapshotError):
-        parquet.manifest(root)
+        parquet.read_manifest(root)
         return (
             f"there are no snapshots under {root}, which is one itself; pass the folder above it, "
             f"{root.parent}, or read it with OrderFrames.from_parquet"

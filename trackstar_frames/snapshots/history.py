@@ -18,7 +18,7 @@ from trackstar_frames.snapshots.catalog import find_snapshots, written_ahead
 from trackstar_frames.snapshots.diff import scan
 from trackstar_frames.snapshots.manifest import Manifest, file_name
 from trackstar_frames.tables.compare import COMPARED, differences
-from trackstar_frames.tables.connections import apart, as_of_each
+from trackstar_frames.tables.connections import as_of_each, split_by_connection
 
 __all__ = ["order_history"]
 
@@ -186,7 +186,7 @@ def _orders(
         return [(labels[0], {"orders": scan(files, "orders", order_id=order_id)})]
     columns = TABLES["orders"].labelled.schema.names
     rows = scan(files, "orders", columns=columns, order_id=order_id)
-    return apart({"orders": rows}, filter(None, labels)).items()
+    return split_by_connection({"orders": rows}, filter(None, labels)).items()
 
 
 def _files(path: Path, said: Manifest, name: str, labels: Container[str | None]) -> list[Path]:

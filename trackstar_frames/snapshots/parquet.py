@@ -36,25 +36,25 @@ from trackstar_frames.snapshots.manifest import (
     read_older,
     reading,
 )
-from trackstar_frames.storage.local import alone, aside, create, flush, put
+from trackstar_frames.storage.local import create, fsync, locked, partial_folder, replace
 from trackstar_frames.tables.assemble import split
-from trackstar_frames.tables.connections import apart, are_labelled, info_of, label
+from trackstar_frames.tables.connections import are_labelled, info_of, label, split_by_connection
 
 __all__ = [
     "KEY",
     "PART",
     "Fill",
-    "Like",
-    "Placed",
+    "PartFile",
+    "SharedPart",
+    "WriteResult",
     "Writer",
-    "Written",
     "check_target",
     "files",
     "finish",
     "locate",
-    "manifest",
     "read",
     "read_column",
+    "read_manifest",
     "read_part",
     "read_table",
     "write",
@@ -95,9 +95,9 @@ def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: An
     target = check_target(path)
     with writing(target) as folder:
         finish(folder, write_parts(folder, tables, info))
-        with alone(target):
+        with locked(target):
             _refuse_foreign(target)
-            put(folder, target)
+            replace(folder, target)
 
 
 def check_target(path: str | os.PathLike[str], name: str = "path") -> Path:
@@ -117,17 +117,17 @@ def check_target(path: str | os.PathLike[str], name: str = "path") -> Path:
             f"one table with pandas, such as frames.orders.to_csv(...)"
         )
     if target.exists():
-        with disk_faults(f"cannot write {target}"), alone(target):
+        with disk_faults(f"cannot write {target}"), locked(target):
             _refuse_foreign(target)
     return target
 
 
-def write_parts(folder: Path, tables: Mapping[str, pa.Table], info: dict[str, Any]) -> Written:
+def write_parts(folder: Path, tables: Mapping[str, pa.Table], info: dict[str, Any]) -> WriteResult:
     """Write tables in parts, each of one connection; to be finished."""
     parts = []
     for connection, own, told in _of_each(tables, info):
         parts += write_file(folder, told, partial(_fill, own), connection=connection).parts
-    return Written(parts, info)
+    return WriteResult(parts, info)
 
 
 def _fill(tables: Mapping[str, pa.Table], writer: Writer) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def _of_each(
     if not are_labelled(tables):
         yield None, tables, info
         return
-    for connection, own in apart(tables, info["connections"]).items():
+    for connection, own in split_by_connection(tables, info["connections"]).items():
         yield connection, own, info_of(info, connection)
 
 
@@ -156,7 +156,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], dict[str, A
         If it is missing, damaged, of another origin, or of a newer schema.
     """
     folder = locate(path, "path")
-    said = manifest(folder)
+    said = read_manifest(folder)
     with _replaced(folder, said):
         parts = [read_part(folder, place, part) for place, part in enumerate(said.parts)]
     tables = {
@@ -171,12 +171,12 @@ def _replaced(folder: Path, said: Manifest) -> Iterator[None]:
     try:
         yield
     except SnapshotError as error:
-        if not folder.is_dir() or manifest(folder) == said:
+        if not folder.is_dir() or read_manifest(folder) == said:
             raise
         raise SnapshotError(f"{folder} was replaced while it was read; read it again") from error
 
 
-def manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
     """Read what a folder says of itself.
 
     Raises
@@ -275,7 +275,7 @@ def files(folder: Path) -> list[Path]:
 @contextmanager
 def writing(target: Path) -> Iterator[Path]:
     """Give a folder aside to write parts into, to be put in place when it is finished."""
-    with disk_faults(f"cannot write {target}"), aside(target) as folder:
+    with disk_faults(f"cannot write {target}"), partial_folder(target) as folder:
         yield folder
 
 
@@ -283,7 +283,7 @@ def _refuse_foreign(target: Path) -> None:
     """Refuse to replace what is there, unless it is empty or of this package."""
     is_empty = target.is_dir() and not any(target.iterdir())
     if target.exists() and not is_empty:
-        manifest(target)
+        read_manifest(target)
 
 
 def _as_now(file: pq.ParquetFile, name: str, columns: Sequence[str] | None) -> pa.Table:
@@ -304,7 +304,7 @@ KEY = b"trackstar_frames"
 
 
 @dataclass(frozen=True)
-class Like:
+class SharedPart:
     """A part of another folder, to share files with."""
 
     folder: Path
@@ -322,7 +322,7 @@ class Like:
         return known
 
 
-class Placed(NamedTuple):
+class PartFile(NamedTuple):
     """A part that was written: where it is to stand, and how its files are named until then."""
 
     place: tuple[str | int, ...]
@@ -330,10 +330,10 @@ class Placed(NamedTuple):
     part: Part
 
 
-class Written(NamedTuple):
+class WriteResult(NamedTuple):
     """What was written to a folder, and what is to be told of it."""
 
-    parts: list[Placed]
+    parts: list[PartFile]
     info: dict[str, Any]
 
     @property
@@ -348,7 +348,7 @@ Fill: TypeAlias = Callable[["Writer"], Mapping[str, Any]]
 
 def write_file(
     folder: Path, info: Mapping[str, Any], fill: Fill, *, connection: str | None = None
-) -> Written:
+) -> WriteResult:
     """Have somebody write the parts of some orders: one at least, were it empty.
 
     Parameters
@@ -362,7 +362,7 @@ def write_file(
     told = {**info, **fill(writer)}
     if not writer.parts:
         writer.add({name: table.schema.empty_table() for name, table in TABLES.items()})
-    return Written(writer.parts, told)
+    return WriteResult(writer.parts, told)
 
 
 class Writer:
@@ -381,7 +381,7 @@ class Writer:
     def __init__(
         self, folder: Path, info: Mapping[str, Any], *, connection: str | None = None
     ) -> None:
-        self.parts: list[Placed] = []
+        self.parts: list[PartFile] = []
         self._folder = folder
         self._connection = connection
         footer = {"schema_version": SCHEMA_VERSION, "info": dict(info)}
@@ -395,7 +395,7 @@ class Writer:
     def add(
         self,
         tables: Mapping[str, pa.Table],
-        like: Like | None = None,
+        like: SharedPart | None = None,
         place: tuple[int, ...] | None = None,
     ) -> None:
         """Write one more part.
@@ -426,10 +426,10 @@ class Writer:
             for table in TABLES.keys() - tables.keys():
                 files[table] = like.share(table, self._folder / table / name)
         part = Part(first, files, self._connection)
-        self.parts.append(Placed((self._connection or "", *(place or (number,))), name, part))
+        self.parts.append(PartFile((self._connection or "", *(place or (number,))), name, part))
 
 
-def finish(folder: Path, written: Written, *, sequence: int | None = None) -> None:
+def finish(folder: Path, written: WriteResult, *, sequence: int | None = None) -> None:
     """Name the files of parts by their places, and write what the folder says; it is whole then.
 
     Parameters
@@ -447,10 +447,10 @@ def finish(folder: Path, written: Written, *, sequence: int | None = None) -> No
             (folder / name / each.name).rename(folder / name / file_name(place))
         for left in (folder / name).glob(".*"):
             left.unlink()
-        flush(folder / name)
+        fsync(folder / name)
     parts = [each.part for each in in_place]
-    flush(Manifest.of(parts, written.info, sequence).write(folder))
-    flush(folder)
+    fsync(Manifest.of(parts, written.info, sequence).write(folder))
+    fsync(folder)
 
 
 def _first(orders: pa.Table) -> Key | None:
@@ -476,7 +476,7 @@ def _write_file(path: Path, table: pa.Table) -> File:
     written = sink.getvalue()
     with create(path) as file:
         file.write(written)
-    flush(path)
+    fsync(path)
     return File(len(table), written.size, hashlib.sha256(written).hexdigest())
 
 
@@ -491,4 +491,4 @@ def _link(source: Path, target: Path) -> None:
     except (OSError, NotImplementedError):  # another disk, or one that knows no links
         with source.open("rb") as there, create(target) as copy:
             shutil.copyfileobj(there, copy)
-        flush(target)
+        fsync(target)

@@ -19,8 +19,8 @@ from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.catalog import choose, label_of, next_sequence
 from trackstar_frames.snapshots.manifest import Manifest, disk_faults
-from trackstar_frames.snapshots.parquet import Fill, Written, finish, write_file
-from trackstar_frames.storage.local import alone, put_new
+from trackstar_frames.snapshots.parquet import Fill, WriteResult, finish, write_file
+from trackstar_frames.storage.local import commit, locked
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
 
 __all__ = [
@@ -152,7 +152,7 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
     return place_snapshot(root, lambda folder: parquet.write_parts(folder, tables, dict(info)))
 
 
-def place_snapshot(root: str | os.PathLike[str], work: Callable[[Path], Written]) -> Snapshot:
+def place_snapshot(root: str | os.PathLike[str], work: Callable[[Path], WriteResult]) -> Snapshot:
     """Have somebody write the parts of one more snapshot, and put it in place when it is whole.
 
     Parameters
@@ -167,9 +167,9 @@ def place_snapshot(root: str | os.PathLike[str], work: Callable[[Path], Written]
         written = work(hidden)
         stem = _stem(written.info)
         names = (stem if tail == 1 else f"{stem}_{tail}" for tail in itertools.count(1))
-        with alone(folder / "snapshot"):
+        with locked(folder / "snapshot"):
             finish(hidden, written, sequence=next_sequence(folder))
-            path = put_new(hidden, (folder / name for name in names))
+            path = commit(hidden, (folder / name for name in names))
     return Snapshot(path.name, path, written.info)
 
 
@@ -245,7 +245,7 @@ def snapshot_card(name: str, path: Path) -> str:
     title = f"Snapshot {name}"
     heads = ("table", "one row is", "rows", "files", "MB")
     try:
-        said = parquet.manifest(path)
+        said = parquet.read_manifest(path)
         with disk_faults(f"{path} is damaged"):
             return card(title, table(heads, _rows(said)), lines(_words(path, said)))
     except SnapshotError as error:

@@ -21,12 +21,12 @@ import pyarrow.compute as pc
 
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.pagination.threads import ThreadPool
-from trackstar_frames.request import Question
+from trackstar_frames.request import FetchRequest
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.catalog import find_snapshots
 from trackstar_frames.snapshots.manifest import Key, Manifest
-from trackstar_frames.snapshots.parquet import Like, Writer, Written, write_file
+from trackstar_frames.snapshots.parquet import SharedPart, Writer, WriteResult, write_file
 from trackstar_frames.snapshots.spill import Spill
 from trackstar_frames.tables.assemble import as_batch, assemble, keeping_pages, split, take
 from trackstar_frames.tables.compare import COMPARED, changed_in, common_ids, of_orders, unequal
@@ -90,7 +90,7 @@ class Base:
 
     path: Path
     info: Mapping[str, Any]
-    parts: list[Like]
+    parts: list[SharedPart]
 
     @property
     def root(self) -> Path:
@@ -152,7 +152,7 @@ class Base:
         told = [self.info.get(name) for name in ("began", "fetched_at", "server_time")]
         return [_moment(each) for each in told if each]
 
-    def take_over(self, folder: Path) -> Written:
+    def take_over(self, folder: Path) -> WriteResult:
         """Have all its parts in another folder too, as they are."""
         return write_file(folder, self.info, self._share, connection=self.info["connection"])
 
@@ -162,7 +162,9 @@ class Base:
         return {}
 
 
-def find_base(root: Path, question: Question, connection: str | None, identity: str) -> Base | None:
+def find_base(
+    root: Path, question: FetchRequest, connection: str | None, identity: str
+) -> Base | None:
     """Choose the newest snapshot of one connection and question; None if there is none at all.
 
     Parameters
@@ -178,14 +180,20 @@ def find_base(root: Path, question: Question, connection: str | None, identity: 
         If those of this connection answer other questions.
     """
     ours = [
-        Base(path, said.info, [Like(path, place, part) for place, part in enumerate(said.parts)])
+        Base(
+            path,
+            said.info,
+            [SharedPart(path, place, part) for place, part in enumerate(said.parts)],
+        )
         for path, said in find_snapshots(root)
         if "connections" not in said.info and said.info["connection"] == connection
     ]
     return _newest(ours[::-1], root, question, identity)
 
 
-def find_bases(root: Path, question: Question, identities: Mapping[str, str]) -> dict[str, Base]:
+def find_bases(
+    root: Path, question: FetchRequest, identities: Mapping[str, str]
+) -> dict[str, Base]:
     """Choose the newest of the snapshots of several for each connection that is in any of them.
 
     Parameters
@@ -214,7 +222,7 @@ def bases_of(path: Path, said: Manifest) -> dict[str, Base]:
     """Give what a snapshot of several connections has of each; nothing if it is of one."""
     parts = defaultdict(list)
     for place, part in enumerate(said.parts):
-        parts[part.connection].append(Like(path, place, part))
+        parts[part.connection].append(SharedPart(path, place, part))
     return {
         connection: Base(path, info_of(said.info, connection), parts[connection])
         for connection in said.info.get("connections", ())
@@ -232,14 +240,14 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _newest(ours: list[Base], root: Path, question: Question, identity: str) -> Base | None:
+def _newest(ours: list[Base], root: Path, question: FetchRequest, identity: str) -> Base | None:
     same = [base for base in ours if base.info.get("question") == identity]
     if ours and not same:
         raise SnapshotError(_mismatch(root, ours[0], question))
     return same[0] if same else None
 
 
-def _mismatch(root: Path, newest: Base, question: Question) -> str:
+def _mismatch(root: Path, newest: Base, question: FetchRequest) -> str:
     info = newest.info
     if info.get("question") is None:
         return (
@@ -317,7 +325,7 @@ class Upsert:
             yield from (each.result() for each in begun)
 
     def _write(
-        self, writer: Writer, number: int, like: Like, fresh: dict[str, pa.Table]
+        self, writer: Writer, number: int, like: SharedPart, fresh: dict[str, pa.Table]
     ) -> _Counts:
         """Write one part with what has come for it, or as much of it as that changes.
 
@@ -406,7 +414,7 @@ def _keep_their_places(old: _Tables, fresh: _Tables) -> bool:
 
 
 def _replace(
-    like: Like, old: dict[str, pa.Table], fresh: dict[str, pa.Table], ids: pa.ChunkedArray
+    like: SharedPart, old: dict[str, pa.Table], fresh: dict[str, pa.Table], ids: pa.ChunkedArray
 ) -> tuple[dict[str, pa.Table], int]:
     """Put what orders are now in the place of what they were, in the tables where they differ.
 
@@ -431,7 +439,7 @@ def _replace(
     return tables, len(changed)
 
 
-def _read(like: Like, name: str) -> pa.Table:
+def _read(like: SharedPart, name: str) -> pa.Table:
     table = parquet.read_table(like.folder, like.place, name, like.part.files[name])
     return unlabel({name: table})[name]
 

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["alone", "aside", "create", "flush", "put", "put_new", "remove", "sweep"]
+__all__ = ["commit", "create", "fsync", "locked", "partial_folder", "remove", "replace", "sweep"]
 
 
 #: What a disk answers that does not know what it is asked for; that it is full or broken is
@@ -44,7 +44,7 @@ _PARTIAL = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{32}\.(?P<kind>partial|earlier
 
 
 @contextmanager
-def aside(target: Path) -> Iterator[Path]:
+def partial_folder(target: Path) -> Iterator[Path]:
     """Give a private folder beside `target` to write in; it is gone afterwards if unused.
 
     First, what dead writers have left beside `target` is removed.
@@ -60,15 +60,15 @@ def aside(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def alone(target: Path) -> AbstractContextManager[bool]:
+def locked(target: Path) -> AbstractContextManager[bool]:
     """Keep others from replacing a folder meanwhile; shortly, as they wait."""
     return _alive(target.with_name(f".{target.name}"))
 
 
-def put(folder: Path, target: Path) -> None:
-    """Rename a finished folder into place, over an earlier one; to be done `alone`."""
+def replace(folder: Path, target: Path) -> None:
+    """Rename a finished folder into place, over an earlier one; to be done `locked`."""
     if not target.exists():
-        put_new(folder, [target])
+        commit(folder, [target])
         return
     with _alive(earlier := _hidden(target, "earlier")):
         target.rename(earlier)
@@ -77,11 +77,11 @@ def put(folder: Path, target: Path) -> None:
         except OSError:
             earlier.rename(target)
             raise
-        flush(target.parent)
+        fsync(target.parent)
         shutil.rmtree(earlier, ignore_errors=True)
 
 
-def put_new(folder: Path, targets: Iterable[Path]) -> Path:
+def commit(folder: Path, targets: Iterable[Path]) -> Path:
     """Rename a finished folder to the first of these names that nobody has, and tell which."""
     for target in targets:
         if not target.exists():
@@ -91,7 +91,7 @@ def put_new(folder: Path, targets: Iterable[Path]) -> Path:
                 if not target.exists():
                     raise
             else:
-                flush(target.parent)
+                fsync(target.parent)
                 return target
     raise FileExistsError(f"there is something else at {target}")
 
@@ -112,7 +112,7 @@ def remove(target: Path) -> None:
             if target.parent.is_dir():
                 return
             raise
-        flush(target.parent)
+        fsync(target.parent)
         shutil.rmtree(folder, ignore_errors=True)  # as much as can be
         if folder.exists():
             try:
@@ -130,7 +130,7 @@ def sweep(parent: Path) -> None:
             target = parent / match["target"]
             with suppress(OSError), _alive(parent / name, wait=0) as is_dead:
                 if is_dead:
-                    with alone(target):
+                    with locked(target):
                         _finish(parent / name, target)
 
 
@@ -144,7 +144,7 @@ def _private(name: str, flags: int) -> int:
     return os.open(name, flags, 0o600)
 
 
-def flush(path: Path) -> None:
+def fsync(path: Path) -> None:
     """Have the disk hold it before it is named, if it knows how; Windows does not for folders."""
     is_folder = path.is_dir()
     if is_folder and os.name == "nt":

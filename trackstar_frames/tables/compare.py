@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames.schema import CONNECTION, TABLES, Column, Table
-from trackstar_frames.tables.connections import apart, label_rows
+from trackstar_frames.tables.connections import label_rows, split_by_connection
 
 __all__ = [
     "COMPARED",
@@ -297,7 +297,7 @@ def differences_of_each(old: _Tables, new: _Tables) -> pa.Table:
         As of `differences`, with the label of the connection first, and sorted by it first.
     """
     labels = sorted(_labels(old["orders"]) | _labels(new["orders"]))
-    was, now = apart(old, labels), apart(new, labels)
+    was, now = split_by_connection(old, labels), split_by_connection(new, labels)
     nothing = _SCHEMA.empty_table().drop_columns("place")
     parts = (label_rows(differences(was[each], now[each]), each) for each in labels)
     return pa.concat_tables([label_rows(nothing, ""), *parts])

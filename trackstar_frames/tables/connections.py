@@ -13,14 +13,14 @@ import pyarrow as pa
 from trackstar_frames.schema import CONNECTION, TABLES
 
 __all__ = [
-    "apart",
     "are_labelled",
     "as_of_each",
+    "concat",
     "info_of",
     "join_infos",
     "label",
     "label_rows",
-    "stack",
+    "split_by_connection",
     "unlabel",
 ]
 
@@ -61,7 +61,7 @@ def unlabel(tables: _Tables) -> dict[str, pa.Table]:
     }
 
 
-def stack(parts: Mapping[str, _Tables]) -> dict[str, pa.Table]:
+def concat(parts: Mapping[str, _Tables]) -> dict[str, pa.Table]:
     """Join the tables of several connections, in this sequence."""
     labelled = [label(tables, connection) for connection, tables in parts.items()]
     return {
@@ -72,8 +72,10 @@ def stack(parts: Mapping[str, _Tables]) -> dict[str, pa.Table]:
     }
 
 
-def apart(tables: _Tables, labels: Iterable[str] = ()) -> dict[str, dict[str, pa.Table]]:
-    """Take the tables of several connections apart, by label; the inverse of `stack`.
+def split_by_connection(
+    tables: _Tables, labels: Iterable[str] = ()
+) -> dict[str, dict[str, pa.Table]]:
+    """Take the tables of several connections apart, by label; the inverse of `concat`.
 
     A connection without a row in a table has an empty one there; one that has no row at all is
     known by its label.

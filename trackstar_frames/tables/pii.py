@@ -20,13 +20,13 @@ from trackstar_frames.errors import SettingsError
 from trackstar_frames.schema import TABLES, Column, Table
 from trackstar_frames.settings import PII_KEY
 
-__all__ = ["hide"]
+__all__ = ["redact"]
 
 
 _Digest = Callable[[bytes], str]
 
 
-def hide(tables: Mapping[str, pa.Table], how: str, key: str | None = None) -> dict[str, pa.Table]:
+def redact(tables: Mapping[str, pa.Table], how: str, key: str | None = None) -> dict[str, pa.Table]:
     """Hide the personal data of a batch.
 
     Free-form columns become null, and the path of an unknown key, which may be a name
@@ -63,7 +63,7 @@ def hide(tables: Mapping[str, pa.Table], how: str, key: str | None = None) -> di
     if how == "keep":
         return dict(tables)
     digest = _keyed(key) if how == "hash" else None
-    return {name: _hide_table(TABLES[name], table, digest) for name, table in tables.items()}
+    return {name: _redact_table(TABLES[name], table, digest) for name, table in tables.items()}
 
 
 def _keyed(key: str | None) -> _Digest:
@@ -81,16 +81,16 @@ def _keyed(key: str | None) -> _Digest:
     return digest
 
 
-def _hide_table(described: Table, table: pa.Table, digest: _Digest | None) -> pa.Table:
+def _redact_table(described: Table, table: pa.Table, digest: _Digest | None) -> pa.Table:
     if described.name == "problems":
         table = _put(table, "path", _without_unknown_keys(table))
     for column in described.columns:
         if column.name in table.column_names and (column.personal or column.free_form):
-            table = _put(table, column.name, _hidden(table[column.name], column, digest))
+            table = _put(table, column.name, _redacted(table[column.name], column, digest))
     return table
 
 
-def _hidden(values: pa.ChunkedArray, column: Column, digest: _Digest | None) -> pa.ChunkedArray:
+def _redacted(values: pa.ChunkedArray, column: Column, digest: _Digest | None) -> pa.ChunkedArray:
     if digest is None or column.free_form or column.kind != "string":
         return pa.chunked_array([pa.nulls(len(values), values.type)])
     return pa.chunked_array([_hashed(each, digest) for each in values.chunks], values.type)

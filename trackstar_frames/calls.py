@@ -1,1 +1,0 @@
-"""One call on its way: what was asked, of whom, how far it is, and how it goes on."""
