@@ -73,7 +73,7 @@ reasons as (
         case
             when created > policy.as_of then 'created after as_of'
             when status = 'cancelled' then 'cancelled'
-            when status in (select unnest(policy.leave_out)) then 'status left out by the policy'
+            when status in (select unnest(policy.exclude_statuses)) then 'status left out by the policy'
             when policy.cut_off is null and required is null then 'no due date'
             when policy.cut_off is not null and status = 'backordered'
                 then 'backordered: nothing tells when its clock starts'

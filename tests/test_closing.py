@@ -240,7 +240,7 @@ def test_what_is_new_in_a_window_that_was_read_is_not_missing(shops, open_client
     shop.before = before
     with open_client(shop) as client, warnings.catch_warnings():
         warnings.simplefilter("error" if is_known else "ignore")
-        found = ids(tf.fetch_orders(client=client, page_size=12, workers=1, **BOUND))
+        found = ids(tf.fetch_orders(client=client, page_size=12, max_workers=1, **BOUND))
     assert len(shop.orders) == 13
     assert found == {"o00000", *(each["id"] for each in shop.orders)}
 

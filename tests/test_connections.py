@@ -88,7 +88,7 @@ def test_functions_give_tokens_too(many):
 @pytest.mark.slow
 def test_the_rate_is_that_of_each_token(many, busiest):
     sandbox = many(tokens=3, orders=3000, rate_limit=10)
-    frames = tf.fetch_orders(connections=sandbox.connections, page_size=100, workers=12)
+    frames = tf.fetch_orders(connections=sandbox.connections, page_size=100, max_workers=12)
     assert len(frames.orders) == 9000
     for token in {request.token for request in sandbox.requests}:
         assert busiest(r.time for r in sandbox.requests if r.token == token) <= 10
@@ -228,7 +228,7 @@ def test_an_interrupt_stops_them_all(many, tmp_path, interrupt, call):
     sandbox = many(tokens=12, orders=1000, latency=0.05)
     interrupt(sandbox, 12)
     with pytest.raises(KeyboardInterrupt):
-        ask(call, tmp_path, connections=sandbox.connections, page_size=2, workers=2)
+        ask(call, tmp_path, connections=sandbox.connections, page_size=2, max_workers=2)
     counts = [0, len(sandbox.requests)]
     while counts[-1] > counts[-2]:  # what is on its way comes to its end
         time.sleep(0.5)

@@ -230,7 +230,7 @@ CASES += [(DENIED, "all", "call"), (DENIED, "bounded", "pickle")]
 def test_what_breaks_goes_on_from_what_is_on_disk(ask, apart, reference, root, case):
     fault, name, again = case
     sandbox, client = ask(fault, client={"retries": 0})
-    run = partial(export, root, client, workers=1, **ASKED[name])
+    run = partial(export, root, client, max_workers=1, **ASKED[name])
     found, broken = attempt(run), 0
     while isinstance(found, tf.IncompleteFetchError):
         broken += 1
@@ -346,7 +346,7 @@ def test_on_the_first_page_it_is_the_cause_itself(ask, root):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"stauts": "open"}, {"limit": 0}, {"pii": "no"}, {"workers": 99}, {"client": "c"}]
+    "wrong", [{"stauts": "open"}, {"limit": 0}, {"pii": "no"}, {"max_workers": 99}, {"client": "c"}]
 )
 def test_a_call_that_cannot_be_meant_does_nothing(ask, root, wrong):
     sandbox, client = ask()

@@ -45,7 +45,7 @@ def questions(some_orders):
     """All orders, in windows or as one chain."""
     created = sorted(order["created_date"] for order in some_orders)
     bounds = {"created_date__gte": created[0], "created_date__lte": created[-1]}
-    every = {"page_size": 10, "workers": 8}
+    every = {"page_size": 10, "max_workers": 8}
     return {"bounded": every | bounds, "unbounded": every}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.snapshots.snapshot import diff
+from trackstar_frames.snapshots import diff
 from trackstar_frames.storage import local
 
 fcntl = pytest.importorskip("fcntl", reason="POSIX locks")
@@ -82,7 +82,7 @@ def test_all_is_written_and_read_and_removed(shop, tmp_path, monkeypatch, what, 
     for _ in range(2):
         OrderFrames.from_json(ORDERS).to_parquet(tmp_path / "out")
     assert len(OrderFrames.from_parquet(tmp_path / "out").line_items) == 5
-    tf.thin_snapshots(root, latest=1, daily=0, weekly=0, monthly=0)
+    tf.prune_snapshots(root, keep_last=1, keep_daily=0, keep_weekly=0, keep_monthly=0)
     assert len(tf.list_snapshots(root)) == 1
     assert hidden(root) == []
 
@@ -124,14 +124,17 @@ def test_what_somebody_else_has_removed_is_removed(tmp_path, monkeypatch):
     for _ in range(3):
         write(tmp_path)
     listed = tf.list_snapshots(tmp_path)["name"].tolist()
-    real, rule = local.remove, {"latest": 1, "daily": 0, "weekly": 0, "monthly": 0}
+    real, rule = (
+        local.remove,
+        {"keep_last": 1, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0},
+    )
 
     def after_another(target):
         real(target)
         real(target)
 
     monkeypatch.setattr("trackstar_frames.snapshots.prune.remove", after_another)
-    assert tf.thin_snapshots(tmp_path, **rule)["kept_by"].isna().sum() == 2
+    assert tf.prune_snapshots(tmp_path, **rule)["kept_by"].isna().sum() == 2
     assert tf.list_snapshots(tmp_path)["name"].tolist() == listed[-1:]
     assert hidden(tmp_path) == []
 

@@ -80,7 +80,7 @@ def test_the_parts_are_the_truth(some_orders, reference, moments, bounds, page_s
     ) as sandbox:
         client = sandbox.client(rate_limit=None, cache=False)
         fetched = [
-            tf.fetch_orders(client=client, page_size=page_size, workers=workers, **filters)
+            tf.fetch_orders(client=client, page_size=page_size, max_workers=workers, **filters)
             for workers in (8, 1)
         ]
     for frames in fetched:
@@ -116,7 +116,7 @@ def closes(path):
 
 
 def test_the_requests_do_not_depend_on_the_workers(year, fetch, reference):
-    frames, asked = fetch(year, workers=1)
+    frames, asked = fetch(year, max_workers=1)
     reference.assert_frames_hold(frames, year.orders)
     assert max(asked.values()) == 1
     assert sum(map(closes, asked)) == 2
@@ -124,7 +124,7 @@ def test_the_requests_do_not_depend_on_the_workers(year, fetch, reference):
     assert frames.info["pages"] < asked.total()  # what is divided comes again
     tables = frames.to_arrow()
     for workers in (2, 8, 8, 32):
-        again, same = fetch(year, workers=workers)
+        again, same = fetch(year, max_workers=workers)
         assert same == asked
         assert all(again.to_arrow()[name].equals(table) for name, table in tables.items())
 
@@ -133,7 +133,7 @@ def test_the_requests_do_not_depend_on_the_workers(year, fetch, reference):
 def test_from_disk_no_request_is_made(year, fetch, workers):
     frames, asked = fetch(year, cache=True)
     for options in ({}, {"offline": True}):
-        again, none = fetch(year, cache=True, workers=workers, **options)
+        again, none = fetch(year, cache=True, max_workers=workers, **options)
         assert not none
         assert again.info["from_cache"] == again.info["pages"] == frames.info["pages"]
         assert again.orders.equals(frames.orders)
@@ -148,14 +148,14 @@ def test_only_what_is_missing_on_disk_is_asked_again(year, fetch, reference, tmp
     lost = sorted(asked.keys() - closing - {head})[::3]
     delete(year, tmp_path, lost)
     with pytest.raises(tf.TrackstarError, match="not on disk"):
-        fetch(year, cache=True, offline=True, workers=workers)
-    frames, again = fetch(year, cache=True, workers=workers)
+        fetch(year, cache=True, offline=True, max_workers=workers)
+    frames, again = fetch(year, cache=True, max_workers=workers)
     assert again == Counter([*lost, *closing])  # what the server gives now is closed now
     reference.assert_frames_hold(frames, year.orders)
     assert not fetch(year, cache=True, offline=True)[1]
     # The age of all pages is that of the head: what is older does not belong to a new one.
     delete(year, tmp_path, [head])
-    assert fetch(year, cache=True, workers=workers)[1] == asked
+    assert fetch(year, cache=True, max_workers=workers)[1] == asked
 
 
 def is_whole(path):
@@ -201,7 +201,7 @@ def test_an_empty_year_costs_a_handful(serve, fetch, some_orders):
 
 def test_a_limit_is_one_chain_in_the_order_of_the_server(year, fetch, reference):
     start = len(year.requests)
-    frames, asked = fetch(year, limit=95, workers=32)
+    frames, asked = fetch(year, limit=95, max_workers=32)
     assert asked.total() == 10
     queries = [parse_qs(urlsplit(request.path).query) for request in year.requests[start:]]
     for number, query in enumerate(queries):
@@ -227,7 +227,7 @@ def test_lists_in_parts_and_in_windows(year, fetch, reference):
     assert len(lists) == 2
     assert all(query["status[neq]"] == ["open"] for query in queries)
     assert any(query["created_date[gte]"] != ["2019-01-01T00:00:00Z"] for query in queries)
-    assert fetch(year, page_size=7, workers=1, **filters)[1] == asked
+    assert fetch(year, page_size=7, max_workers=1, **filters)[1] == asked
 
 
 def test_lists_of_ids_are_asked_for_side_by_side(raw_server, reply):
@@ -244,7 +244,7 @@ def test_lists_of_ids_are_asked_for_side_by_side(raw_server, reply):
     server = raw_server(answer)
     ids = [f"{number:04}" for number in range(450)]
     client = tf.TrackstarClient("key", "token", base_url=server.base_url, cache=False)
-    frame = tf.fetch_orders_df(client=client, ids=ids, workers=2)
+    frame = tf.fetch_orders_df(client=client, ids=ids, max_workers=2)
     assert sorted(frame["id"]) == ids
     assert len(server.seen) == 5
 

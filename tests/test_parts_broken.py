@@ -48,7 +48,7 @@ def clean(orders, good):
 def test_one_broken_chain_stops_the_others(serve, orders, good, reference):
     sandbox = serve(Fault("status", status=403, nth=12), orders=orders, latency=0.02)
     client = sandbox.client(rate_limit=None, cache=False)
-    ask = partial(tf.fetch_orders, client=client, page_size=2, workers=WORKERS, **YEAR)
+    ask = partial(tf.fetch_orders, client=client, page_size=2, max_workers=WORKERS, **YEAR)
     with pytest.raises(tf.IncompleteFetchError) as caught:
         ask()
     # Each of the others ends what it does, and may have begun one more.
@@ -75,7 +75,10 @@ FAULTS = st.lists(
 
 
 @given(
-    faults=FAULTS, workers=st.sampled_from([1, 3, 8]), cache=st.booleans(), pickles=st.booleans()
+    faults=FAULTS,
+    max_workers=st.sampled_from([1, 3, 8]),
+    cache=st.booleans(),
+    pickles=st.booleans(),
 )
 def test_every_page_is_asked_for_until_it_comes_and_never_again(
     orders, good, clean, reference, tmp_path_factory, **drawn
@@ -85,7 +88,7 @@ def test_every_page_is_asked_for_until_it_comes_and_never_again(
         settings = {"cache": drawn["cache"], "cache_dir": tmp_path_factory.mktemp("cache")}
         client = sandbox.client(rate_limit=None, retries=0, **settings)
         again = partial(
-            tf.fetch_orders, client=client, page_size=5, workers=drawn["workers"], **YEAR
+            tf.fetch_orders, client=client, page_size=5, max_workers=drawn["max_workers"], **YEAR
         )
         for _ in range(20):
             try:
@@ -126,7 +129,7 @@ def test_of_all_parts_only_that_whose_cursor_has_died_begins_anew(  # noqa: PLR0
 ):
     sandbox = serve(Fault("status", status=422, first_page=False, nth=4), orders=orders)
     client = sandbox.client(rate_limit=None, cache=False)
-    frames = tf.fetch_orders(client=client, page_size=5, workers=workers, **YEAR)
+    frames = tf.fetch_orders(client=client, page_size=5, max_workers=workers, **YEAR)
     reference.assert_frames_hold(frames, orders)
     assert frames.info["duplicates"] == 0
     assert not clean - good(sandbox)

@@ -29,7 +29,7 @@ TAKERS = {
     "list_snapshots": tf.list_snapshots,
     "read_snapshot": tf.read_snapshot,
     "read_snapshot_dask": tf.read_snapshot_dask,
-    "thin_snapshots": tf.thin_snapshots,
+    "prune_snapshots": tf.prune_snapshots,
     "order_history": lambda place: tf.order_history(place, "a1"),
     "diff_snapshots": lambda place: tf.diff_snapshots(place, FRAMES),
     "status_transitions": lambda place: tf.status_transitions(place, FRAMES),
@@ -203,7 +203,7 @@ def test_a_snapshot_whose_name_is_not_utf8_is_named(tmp_path):
     (tmp_path / "root" / "other\udcff").mkdir()
     assert len(tf.list_snapshots(tmp_path / "root")) == 1
     snapshot.path.rename(snapshot.path.with_name("mine\udcff"))
-    for read in (tf.list_snapshots, tf.read_snapshot, tf.thin_snapshots):
+    for read in (tf.list_snapshots, tf.read_snapshot, tf.prune_snapshots):
         with pytest.raises(tf.SnapshotError, match="not UTF-8; rename it"):
             read(tmp_path / "root")
 

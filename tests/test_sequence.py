@@ -13,7 +13,7 @@ from trackstar_frames import OrderFrames
 from trackstar_frames.snapshots.manifest import FILE
 from trackstar_frames.snapshots.snapshot import parquet
 
-ONE = {"latest": 1, "daily": 0, "weekly": 0, "monthly": 0}
+ONE = {"keep_last": 1, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0}
 STATUSES = ["open", "confirmed", "picked", "packed", "fulfilled"]
 
 
@@ -53,9 +53,11 @@ def test_the_latest_is_that_which_was_written_last(tmp_path, clock, hours):
         clock(ahead)
         snapshot = write(tmp_path, status)
         assert latest(tmp_path) == status
-        found = tf.thin_snapshots(tmp_path, latest=3, daily=0, weekly=0, monthly=0)
-        assert found.set_index("name")["kept_by"][snapshot.name] == "latest"
-    tf.thin_snapshots(tmp_path, **ONE)
+        found = tf.prune_snapshots(
+            tmp_path, keep_last=3, keep_daily=0, keep_weekly=0, keep_monthly=0
+        )
+        assert found.set_index("name")["kept_by"][snapshot.name] == "last"
+    tf.prune_snapshots(tmp_path, **ONE)
     assert tf.list_snapshots(tmp_path)["name"].tolist() == [snapshot.name]
 
 
@@ -87,7 +89,7 @@ def test_those_of_older_versions_come_first_by_time(tmp_path, clock):
     clock(0)
     write(tmp_path, "packed")
     assert latest(tmp_path) == "packed"
-    tf.thin_snapshots(tmp_path, **ONE | {"latest": 2})
+    tf.prune_snapshots(tmp_path, **ONE | {"keep_last": 2})
     assert latest(tmp_path) == "packed"
     assert len(tf.list_snapshots(tmp_path)) == 2
 

@@ -187,7 +187,7 @@ class Synced(RuleBasedStateMachine):
 
     @rule(latest=st.integers(1, 3))
     def old_ones_are_removed(self, latest):
-        tf.thin_snapshots(self.root, latest=latest, daily=0, weekly=0, monthly=0)
+        tf.prune_snapshots(self.root, keep_last=latest, keep_daily=0, keep_weekly=0, keep_monthly=0)
 
     @precondition(has_orders)
     @rule(place=PLACES)

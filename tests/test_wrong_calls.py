@@ -65,7 +65,7 @@ FILTERS = {
         "did you mean 'contains'?",
     ),
     "option typo": (fetch(pagesize=10), "no filter 'pagesize'", "the options are", "'page_size'?"),
-    "unknown option": (fetch(max_orders=10), "no filter 'max_orders'. Write", "limit", "Write"),
+    "unknown option": (fetch(top=10), "no filter 'top'. Write", "limit", "Write"),
     "status typo": (fetch(status="opne"), "status='opne'", "use one of", "did you mean 'open'?"),
     "status in capitals": (fetch(status="Open"), "status='Open'", "use one of", "'open'?"),
     "list as text": (
@@ -191,8 +191,8 @@ SETTINGS = {
         "must look like 'https://host'",
     ),
     "no cluster": (
-        lambda has: tf.export_orders(has.root, client=has.client, cluster="local"),
-        "cluster is a str",
+        lambda has: tf.export_orders(has.root, client=has.client, dask_client="local"),
+        "dask_client is a str",
         "or None",
         "pass a distributed.Client",
     ),
@@ -228,13 +228,13 @@ CREDENTIALS = {
 SNAPSHOTS = {
     "no such name": (
         lambda has: tf.read_snapshot(has.root, "newest"),
-        "which='newest'",
+        "version='newest'",
         "a snapshot's name, 'latest', nor a time",
         "the newest are 2",
     ),
     "place in a list": (
         lambda has: tf.read_snapshot(has.root, 0),
-        "which=0",
+        "version=0",
         "a snapshot's name, 'latest', nor a time",
         "the newest are 2",
     ),
@@ -326,8 +326,8 @@ VALUES = {
         "add cut_off='12:00'",
     ),
     "status of a policy": (
-        lambda _: tf.SlaPolicy(leave_out="canceled"),
-        "leave_out='canceled'",
+        lambda _: tf.SlaPolicy(exclude_statuses="canceled"),
+        "exclude_statuses='canceled'",
         "use one of",
         "did you mean 'cancelled'?",
     ),

@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from trackstar_frames.snapshots.catalog import list_snapshots
     from trackstar_frames.snapshots.diff import diff_snapshots, due_date_changes, status_transitions
     from trackstar_frames.snapshots.history import order_history
-    from trackstar_frames.snapshots.prune import thin_snapshots
+    from trackstar_frames.snapshots.prune import prune_snapshots
     from trackstar_frames.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
     from trackstar_frames.sync import sync_orders
 
@@ -122,6 +122,7 @@ __all__ = [
     "plot_ship_date_compliance",
     "plot_status_mix",
     "plot_status_transitions",
+    "prune_snapshots",
     "read_snapshot",
     "read_snapshot_dask",
     "ship_date_compliance",
@@ -129,7 +130,6 @@ __all__ = [
     "status_mix",
     "status_transitions",
     "sync_orders",
-    "thin_snapshots",
     "write_snapshot",
 ]
 
@@ -163,7 +163,7 @@ _ROOMS = {
     "schema": ("data_dictionary",),
     "snapshots.snapshot": ("Snapshot", "read_snapshot", "write_snapshot"),
     "sync": ("sync_orders",),
-    "snapshots.prune": ("thin_snapshots",),
+    "snapshots.prune": ("prune_snapshots",),
 }
 #: What rooms need that comes with an extra.
 _EXTRAS = {"plots": "matplotlib", "distributed": "distributed"}

@@ -50,7 +50,7 @@ __all__ = [
     "MultiExport",
     "SpilledFetch",
     "Work",
-    "check_cluster",
+    "check_dask_client",
     "export",
     "export_orders",
     "spilling",
@@ -62,10 +62,10 @@ def export_orders(
     *,
     client: TrackstarClient | None = None,
     connections: Connections | None = None,
-    cluster: Any = None,
+    dask_client: Any = None,
     page_size: int = MAX_PAGE,
     limit: int | None = None,
-    workers: int = 8,
+    max_workers: int = 8,
     refresh: bool = False,
     offline: bool = False,
     verify: bool = False,
@@ -90,13 +90,13 @@ def export_orders(
     connections
         Several in one call, as for `fetch_orders_df`: eight at a time, each at its own rate.
         They write one snapshot, whose every part is of one of them.
-    cluster
+    dask_client
         A `distributed.Client`: its workers write the shares of `connections`, each token used by
         one worker at a time. All of them must see `root` at the same path. A token is named by
         a variable of the workers' environment, or by a function that they can import; key, base
         URL and cache are those of the workers. A share whose worker is lost is written anew by
         another. Without `limit`.
-    page_size, limit, workers
+    page_size, limit, max_workers
         As for `fetch_orders_df`.
     refresh
         Begin anew, though an export that broke could be resumed.
@@ -142,7 +142,7 @@ def export_orders(
         connections=connections,
         page_size=page_size,
         limit=limit,
-        workers=workers,
+        max_workers=max_workers,
         refresh=refresh,
         offline=offline,
         verify=verify,
@@ -150,12 +150,12 @@ def export_orders(
         pii=pii,
         extra_params=extra_params,
     )
-    check_cluster(cluster, connections, limit)
+    check_dask_client(dask_client, connections, limit)
     folder = parquet.locate(root)
     if connections is not None:
         named = check_connections(connections)
         return MultiExport(folder, question, named, partial(_share, folder), {}).run(
-            cluster=cluster
+            dask_client=dask_client
         )
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
         return _export(folder, question, chosen)
@@ -209,27 +209,27 @@ _ORDERS = attrgetter("orders")
 _COUNTS = ("new", "changed", "unchanged", "gone")
 
 
-def check_cluster(
-    cluster: Any, connections: Mapping[str, Source] | None, limit: int | None = None
+def check_dask_client(
+    dask_client: Any, connections: Mapping[str, Source] | None, limit: int | None = None
 ) -> None:
-    """Check what a user passes as `cluster`.
+    """Check what a user passes as `dask_client`.
 
     Raises
     ------
     SettingsError
         If it is no client of a cluster, or there is nothing to spread over its workers.
     """
-    if cluster is None:
+    if dask_client is None:
         return
-    if not (hasattr(cluster, "submit") and hasattr(cluster, "scheduler_info")):
+    if not (hasattr(dask_client, "submit") and hasattr(dask_client, "scheduler_info")):
         raise SettingsError(
-            f"cluster is a {type(cluster).__name__}; pass a distributed.Client, or None"
+            f"dask_client is a {type(dask_client).__name__}; pass a distributed.Client, or None"
         )
-    if cluster.asynchronous:
-        raise SettingsError("cluster is an asynchronous client; pass one that is not")
+    if dask_client.asynchronous:
+        raise SettingsError("dask_client is an asynchronous client; pass one that is not")
     if connections is None:
         raise SettingsError(
-            "cluster=... spreads several connections over its workers; pass connections=..."
+            "dask_client=... spreads several connections over its workers; pass connections=..."
         )
     if limit is not None:
         raise SettingsError(
@@ -274,7 +274,7 @@ class MultiExport:
         named = named_only(self._connections)
         return MultiExport, (self._root, self._question, named, self._work, self._bases)
 
-    def run(self, client: TrackstarClient | None = None, *, cluster: Any = None) -> Snapshot:
+    def run(self, client: TrackstarClient | None = None, *, dask_client: Any = None) -> Snapshot:
         """Write a snapshot of all that is whole, and raise if that is not everything.
 
         Raises
@@ -283,13 +283,13 @@ class MultiExport:
             If a connection failed; with the snapshot of the others, if there is one.
         """
         refuse(client, self._connections)
-        snapshot = place_snapshot(self._root, partial(self._write, cluster))
+        snapshot = place_snapshot(self._root, partial(self._write, dask_client))
         if self._answers.failures:
             raise self._incomplete(snapshot)
         return snapshot
 
-    def _write(self, cluster: Any, folder: Path) -> WriteResult:
-        answers = self._answers = self._ask(cluster, folder)
+    def _write(self, dask_client: Any, folder: Path) -> WriteResult:
+        answers = self._answers = self._ask(dask_client, folder)
         if not answers.done:
             raise self._incomplete(None)
         others = self._bases.keys() - answers.done.keys()
@@ -301,8 +301,8 @@ class MultiExport:
             info["sync"] = {name: sum(each[name] for each in syncs) for name in _COUNTS}
         return WriteResult([part for share in shares.values() for part in share.parts], info)
 
-    def _ask(self, cluster: Any, folder: Path) -> Outcomes[WriteResult]:
-        if cluster is None:
+    def _ask(self, dask_client: Any, folder: Path) -> Outcomes[WriteResult]:
+        if dask_client is None:
             return ask_each(
                 self._connections, self._question, partial(self._share, folder), _ORDERS
             )
@@ -311,7 +311,7 @@ class MultiExport:
         calm = replace(self._question, progress=False)
         works = {label: self._task(folder, label, calm) for label in self._connections}
         with Progress(shown=self._question.progress) as bar:
-            answers = ask_workers(cluster, self._connections, works, bar)
+            answers = ask_workers(dask_client, self._connections, works, bar)
         _check_there(folder, answers.done)
         return answers
 

@@ -61,7 +61,7 @@ def fetch_orders_df(
     connections: Connections | None = None,
     page_size: int = MAX_PAGE,
     limit: int | None = None,
-    workers: int = 8,
+    max_workers: int = 8,
     refresh: bool = False,
     offline: bool = False,
     verify: bool = False,
@@ -88,7 +88,7 @@ def fetch_orders_df(
     limit
         At most this many orders in all: the server's first ones, in its own order; of
         several connections, of one after the other by their labels.
-    workers
+    max_workers
         Cursor chains that are read side by side, 1 to 32; together they keep to the rate of
         the client. Where the filters bound ``created_date`` on one side at least, the time
         is cut into windows, each a chain of its own; long lists are chains too. Which
@@ -181,7 +181,7 @@ def fetch_orders_df(
         connections=connections,
         page_size=page_size,
         limit=limit,
-        workers=workers,
+        max_workers=max_workers,
         refresh=refresh,
         offline=offline,
         verify=verify,
@@ -200,7 +200,7 @@ def fetch_orders(
     connections: Connections | None = None,
     page_size: int = MAX_PAGE,
     limit: int | None = None,
-    workers: int = 8,
+    max_workers: int = 8,
     refresh: bool = False,
     offline: bool = False,
     verify: bool = False,
@@ -217,7 +217,7 @@ def fetch_orders(
     ----------
     client, connections
         Whom to ask: one, or several. This and all below is as for `fetch_orders_df`.
-    page_size, limit, workers
+    page_size, limit, max_workers
         Orders of one request, orders in all, and cursor chains side by side.
     refresh, offline, verify
         Ask the server again, or the disk only; or read until two readings agree.
@@ -268,7 +268,7 @@ def fetch_orders(
         connections=connections,
         page_size=page_size,
         limit=limit,
-        workers=workers,
+        max_workers=max_workers,
         refresh=refresh,
         offline=offline,
         verify=verify,
@@ -600,7 +600,7 @@ class FetchJob:
 
     def _read(self, client: TrackstarClient, bar: Progress | Share, flattener: Flattener) -> None:
         question = self._question
-        threads = ThreadGroup(question.workers if question.limit is None else 1)
+        threads = ThreadGroup(question.max_workers if question.limit is None else 1)
         walk_one = partial(
             walk,
             client.session,

@@ -39,7 +39,7 @@ class FetchRequest:
     told : dict
         What the frames tell of it: filters, extra_params, limit, pii, question (a hash of
         all that decides which orders come, and how they look).
-    page_size, workers, refresh, offline, verify, progress
+    page_size, max_workers, refresh, offline, verify, progress
         As for `fetch_orders`.
     """
 
@@ -48,7 +48,7 @@ class FetchRequest:
     expected: dict[str, list[str]]
     told: dict[str, Any]
     page_size: int = MAX_PAGE
-    workers: int = 8
+    max_workers: int = 8
     refresh: bool = False
     offline: bool = False
     verify: bool = False
@@ -63,7 +63,7 @@ class FetchRequest:
         connections: Connections | None = None,
         page_size: int,
         limit: int | None,
-        workers: int,
+        max_workers: int,
         refresh: bool,
         offline: bool,
         verify: bool,
@@ -80,7 +80,7 @@ class FetchRequest:
         """
         page_size = whole("page_size", page_size, low=1, high=MAX_PAGE)
         limit = None if limit is None else whole("limit", limit, low=1)
-        workers = whole("workers", workers, low=1, high=MAX_WORKERS)
+        max_workers = whole("max_workers", max_workers, low=1, high=MAX_WORKERS)
         if client is not None and not isinstance(client, TrackstarClient):
             # Never what it is: it may hold a key.
             raise SettingsError(
@@ -111,7 +111,7 @@ class FetchRequest:
             expected=expected(queries),
             told=told,
             page_size=page_size,
-            workers=workers,
+            max_workers=max_workers,
             refresh=refresh,
             offline=offline,
             verify=verify,

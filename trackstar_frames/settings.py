@@ -107,7 +107,7 @@ FETCH_OPTIONS: Mapping[str, Option] = MappingProxyType(
             Option("connections", None, "Several instead: label and source of each token."),
             Option("page_size", 1000, "Orders of one request, 1 to 1000."),
             Option("limit", None, "At most this many orders in all, as the server lists them."),
-            Option("workers", 8, "Cursor chains that are read side by side, 1 to 32."),
+            Option("max_workers", 8, "Cursor chains that are read side by side, 1 to 32."),
             Option("refresh", False, "Ask the server again, whatever is on disk."),
             Option("offline", False, "Read from disk only; what is not there raises."),
             Option("verify", False, "Read until two readings agree, or raise."),

@@ -17,7 +17,7 @@ from trackstar_frames.client import TrackstarClient, identify
 from trackstar_frames.connections import Connections, Source, check_connections
 from trackstar_frames.dates import duration
 from trackstar_frames.errors import FilterError, TrackstarError
-from trackstar_frames.export import Again, Job, MultiExport, check_cluster, export, spilling
+from trackstar_frames.export import Again, Job, MultiExport, check_dask_client, export, spilling
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import split
 from trackstar_frames.pagination.pages import MAX_PAGE
@@ -55,9 +55,9 @@ def sync_orders(
     full_every: str | float | timedelta | None = None,
     client: TrackstarClient | None = None,
     connections: Connections | None = None,
-    cluster: Any = None,
+    dask_client: Any = None,
     page_size: int = MAX_PAGE,
-    workers: int = 8,
+    max_workers: int = 8,
     refresh: bool = False,
     offline: bool = False,
     verify: bool = False,
@@ -100,11 +100,11 @@ def sync_orders(
         only where it must be, and what was deleted at the source stays.
     client
         Whom to ask, as for `export_orders`.
-    connections, cluster
+    connections, dask_client
         As for `export_orders`. Each connection goes on from the newest snapshot of several that
         has it; one that is new is loaded whole, and one that is not named any more is not in
         the new snapshot.
-    page_size, workers
+    page_size, max_workers
         As for `export_orders`.
     refresh
         Begin anew, though a sync that broke could be resumed.
@@ -154,7 +154,7 @@ def sync_orders(
         connections=connections,
         page_size=page_size,
         limit=None,
-        workers=workers,
+        max_workers=max_workers,
         refresh=refresh,
         offline=offline,
         verify=verify,
@@ -166,10 +166,10 @@ def sync_orders(
         duration("overlap", overlap),
         None if full_every is None else duration("full_every", full_every),
     )
-    check_cluster(cluster, connections)
+    check_dask_client(dask_client, connections)
     folder = parquet.locate(root)
     if connections is not None:
-        return _sync_several(folder, question, pace, check_connections(connections), cluster)
+        return _sync_several(folder, question, pace, check_connections(connections), dask_client)
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
         return _sync(folder, question, pace, chosen)
 
@@ -202,12 +202,12 @@ def _sync_several(
     question: FetchRequest,
     pace: _Pace,
     connections: dict[str, Source],
-    cluster: Any,
+    dask_client: Any,
 ) -> Snapshot:
     asked = question.told["question"]
     bases = find_bases(root, question, {label: identify(label, asked) for label in connections})
     work = partial(_share, root, pace=pace)
-    return MultiExport(root, question, connections, work, bases).run(cluster=cluster)
+    return MultiExport(root, question, connections, work, bases).run(dask_client=dask_client)
 
 
 def _share(

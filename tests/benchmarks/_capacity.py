@@ -166,10 +166,10 @@ def yearly_bytes(connection: Connection, figures: Figures) -> float:
 
 
 def thinned_bytes(connection: Connection, figures: Figures) -> float:
-    """Tell what is left of that year after `thin_snapshots`, at most: they share little then."""
+    """Tell what is left of that year after `prune_snapshots`, at most: they share little then."""
     kept = {
         name: parameter.default
-        for name, parameter in inspect.signature(tf.thin_snapshots).parameters.items()
+        for name, parameter in inspect.signature(tf.prune_snapshots).parameters.items()
         if name in ("latest", "daily", "weekly", "monthly")
     }
     kept["monthly"] = min(kept["monthly"], _MONTHS)

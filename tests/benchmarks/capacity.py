@@ -92,7 +92,7 @@ def on_disk(connection: Connection, figures: Figures) -> str:
     anew = figures.rewritten_orders(connection.orders) / connection.orders
     return (
         f"an hourly sync writes {anew:.0%} of a snapshot anew, {year} a year of {most:,} "
-        f"connections; `thin_snapshots` leaves {thinned} of it"
+        f"connections; `prune_snapshots` leaves {thinned} of it"
     )
 
 
@@ -194,7 +194,7 @@ def _legend(figures: Figures) -> str:
         "cores     workers of one core, two connections at once, by which it ends in that time",
         "disk/s    what the disk must write for it",
         "process   memory of the one process; worker: of each of Dask's",
-        "a year    of hourly snapshots, all kept; thinned: what thin_snapshots leaves, at most",
+        "a year    of hourly snapshots, all kept; thinned: what prune_snapshots leaves, at most",
         "",
         "Waiting, working and writing are taken to overlap wholly: these are lower bounds. All was",
         "measured on two cores; what one process does with more is reckoned.",

@@ -75,7 +75,7 @@ def _fill(count: int, orders: int) -> dict[str, str]:
 
 
 def _ask(connections: Mapping[str, str], *, offline: bool = True) -> dd.DataFrame:
-    return tf.fetch_orders_dask(connections, workers=1, offline=offline)
+    return tf.fetch_orders_dask(connections, max_workers=1, offline=offline)
 
 
 @contextmanager

@@ -230,7 +230,7 @@ def test_a_clock_needs_no_required_ship_date_at_all():
 
 
 def test_statuses_can_be_left_out():
-    policy = SlaPolicy(leave_out=["exception", "other"])
+    policy = SlaPolicy(exclude_statuses=["exception", "other"])
     order = {"created_date": "2026-03-02T12:00:00Z", "required_ship_date": "2026-03-04T00:00:00Z"}
     for status in ("exception", "other"):
         assert judge(policy, status=status, **order) == "status left out by the policy"

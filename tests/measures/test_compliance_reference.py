@@ -61,14 +61,14 @@ def undue(order, clock):
     return "no created_date" if order["created_date"] is None else "no time zone"
 
 
-def reason_of(order, due, *, as_of, ship_event, clock, window, leave_out):  # noqa: PLR0911 (one for each reason)
+def reason_of(order, due, *, as_of, ship_event, clock, window, exclude_statuses):  # noqa: PLR0911 (one for each reason)
     stamp = order[f"{ship_event}_shipped_date"]
     happened = {"fulfilled"} if ship_event == "complete" else {"fulfilled", "partially_fulfilled"}
     if order["created_date"] and order["created_date"] > as_of:
         return "created"
     if order["status"] == "cancelled":
         return "cancelled"
-    if order["status"] in leave_out:
+    if order["status"] in exclude_statuses:
         return "status left out"
     if due is None or (clock and order["status"] == "backordered"):
         return undue(order, clock)
@@ -137,7 +137,7 @@ policies = st.fixed_dictionaries(
     {
         "clock": st.none() | clocks,
         "window": st.none() | st.sampled_from([dt.timedelta(hours=6), dt.timedelta(3)]),
-        "leave_out": st.lists(st.sampled_from(["exception", "open", "fulfilled"])),
+        "exclude_statuses": st.lists(st.sampled_from(["exception", "open", "fulfilled"])),
         "as_of": moments,
         "due_day": st.sampled_from(["auto", "instant", "end"]),
         "tz": st.fixed_dictionaries(

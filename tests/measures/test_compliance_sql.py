@@ -22,7 +22,7 @@ BY = ["warehouse_id", "warehouse_customer_id", "carrier_name", "channel", "type"
 FREQ = {"D": "day", "W": "week", "MS": "month"}
 PRESETS = [
     SlaPolicy.on_time_shipment(),
-    SlaPolicy.on_time_shipment(grace="3h", leave_out=["exception", "other"]),
+    SlaPolicy.on_time_shipment(grace="3h", exclude_statuses=["exception", "other"]),
     SlaPolicy.late_shipment_rate(),
     SlaPolicy.late_shipment_rate(window="10D", tz="America/Los_Angeles"),
     SlaPolicy.d2c_noon_cut_off(),
@@ -77,7 +77,7 @@ def judge(database, policy, as_of):
     database.execute(
         "create or replace table policy as select ?::timestamp as as_of, ?::timestamp as since, "
         "?::time as cut_off, ?::int as business_days, ?::text as ship_event, "
-        "?::interval as grace, ?::text[] as leave_out",
+        "?::interval as grace, ?::text[] as exclude_statuses",
         [
             as_of,
             window and as_of - window,
@@ -85,7 +85,7 @@ def judge(database, policy, as_of):
             policy.business_days,
             policy.ship_event,
             pd.Timedelta(policy.grace).to_pytimedelta(),
-            list(policy.leave_out),
+            list(policy.exclude_statuses),
         ],
     )
     database.execute(f"create or replace table judged as {JUDGED}")

@@ -292,7 +292,7 @@ def test_as_of_and_the_policy_are_recorded(as_of):
                 "tz_default": None,
                 "ship_event": "complete",
                 "grace": "01:30:00",
-                "leave_out": [],
+                "exclude_statuses": [],
                 "window": None,
                 "late_below": None,
             },

@@ -20,7 +20,7 @@ def test_the_shares_of_workers_are_their_users_only(start_cluster, vault, tmp_pa
             before = os.umask(0)
             try:
                 snapshot = tf.export_orders(
-                    tmp_path, connections=sandbox.connections, cluster=running.client
+                    tmp_path, connections=sandbox.connections, dask_client=running.client
                 )
             finally:
                 os.umask(before)

@@ -18,7 +18,13 @@ BOUNDED = {"created_date__gte": "2026-01-15", "created_date__lt": "2026-03-10"}
 
 
 def ask(**filters):
-    options = {"page_size": 1000, "limit": None, "workers": 8, "refresh": False, "offline": False}
+    options = {
+        "page_size": 1000,
+        "limit": None,
+        "max_workers": 8,
+        "refresh": False,
+        "offline": False,
+    }
     options |= {"verify": False, "progress": False, "pii": "keep"}
     options |= {"extra_params": None, "client": None}
     return FetchRequest.of(filters, **options)
@@ -125,7 +131,7 @@ def test_a_frequency_that_cannot_be_meant_is_refused(freq, said):
         ({"snapshot": "s"}, tf.SettingsError, "export_orders, and read it with read_snapshot_dask"),
         ({"statsu": "open"}, tf.FilterError, "did you mean"),
         ({"page_size": 0}, tf.SettingsError, "page_size=0"),
-        ({"workers": 99}, tf.SettingsError, "workers=99"),
+        ({"max_workers": 99}, tf.SettingsError, "max_workers=99"),
         ({"pii": "hash"}, tf.SettingsError, "TRACKSTAR_PII_KEY"),
         ({"refresh": True, "offline": True}, tf.SettingsError, "choose one"),
         ({"dtype_backend": "numpy"}, tf.SettingsError, "dtype_backend='numpy'"),

@@ -48,7 +48,7 @@ def hidden(root):
 
 
 def test_an_export_is_that_of_the_plain_way(running, here, tmp_path):
-    there = tf.export_orders(tmp_path / "a", connections=here, cluster=running.client)
+    there = tf.export_orders(tmp_path / "a", connections=here, dask_client=running.client)
     plain = tf.export_orders(tmp_path / "b", connections=here)
     assert_same(there.read(), plain.read())
     assert [each["pages"] for each in there.info["connections"].values()] == [
@@ -59,11 +59,11 @@ def test_an_export_is_that_of_the_plain_way(running, here, tmp_path):
 
 def test_a_sync_goes_on_whoever_wrote_the_last_one(running, here, sandbox, tmp_path):
     cluster = running.client
-    first = tf.sync_orders(tmp_path, connections=here, cluster=cluster)
+    first = tf.sync_orders(tmp_path, connections=here, dask_client=cluster)
     sandbox.advance(hours=5, token=1)
     second = tf.sync_orders(tmp_path, connections=here)
     sandbox.advance(hours=5, token=2)
-    third = tf.sync_orders(tmp_path, connections=here, cluster=cluster)
+    third = tf.sync_orders(tmp_path, connections=here, dask_client=cluster)
     news = [snapshot.info["sync"]["new"] for snapshot in (first, second, third)]
     assert news[0] > 0
     assert sum(news) == len(third.read().orders)
@@ -73,7 +73,7 @@ def test_a_sync_goes_on_whoever_wrote_the_last_one(running, here, sandbox, tmp_p
 @pytest.mark.filterwarnings("ignore:.* connections failed when:UserWarning")
 def test_a_failure_is_told_and_can_be_resumed(running, here, tmp_path):
     with pytest.raises(tf.IncompleteFetchError) as caught:
-        tf.export_orders(tmp_path, connections=here, cluster=running.client, page_size=33)
+        tf.export_orders(tmp_path, connections=here, dask_client=running.client, page_size=33)
     assert isinstance(caught.value.failures["customer-3"], tf.AuthError)
     labels = caught.value.snapshot.read().orders["connection"].unique().tolist()
     assert labels == ["customer-0", "customer-1", "customer-2"]
@@ -88,7 +88,7 @@ def test_a_token_that_a_worker_does_not_have_is_a_failure_of_its_connection(
     monkeypatch.setenv("ONLY_HERE", "token")
     given = {"customer-0": here["customer-0"], "x": "ONLY_HERE"}
     with pytest.raises(tf.IncompleteFetchError) as caught:
-        tf.export_orders(tmp_path, connections=given, cluster=running.client)
+        tf.export_orders(tmp_path, connections=given, dask_client=running.client)
     assert isinstance(caught.value.failures["x"], tf.CredentialsError)
 
 
@@ -126,9 +126,9 @@ def test_a_worker_that_is_killed_leaves_no_gap_and_no_double(
         snapshot = tf.export_orders(
             tmp_path / "root",
             connections=sandbox.connections,
-            cluster=running.client,
+            dask_client=running.client,
             page_size=20,
-            workers=1,
+            max_workers=1,
         )
         timer.join()
         for name, value in sandbox.environment.items():

@@ -132,5 +132,5 @@ def test_nothing_behind_a_link_is_removed(snapshot, tmp_path):
     sweep(root)
     tf.write_snapshot(snapshot.read(), root)
     with pytest.raises(tf.SnapshotError, match="cannot remove"):
-        tf.thin_snapshots(root, latest=1, daily=0, weekly=0, monthly=0)
+        tf.prune_snapshots(root, keep_last=1, keep_daily=0, keep_weekly=0, keep_monthly=0)
     assert len(snapshot.read().orders) == 2

@@ -67,7 +67,7 @@ def test_a_label_becomes_a_name_under_its_root(snapshot, tmp_path, label):
         written = tf.write_snapshot(frames, root)
         assert written.path.parent == root
         assert re.fullmatch(r"[\w.-]+", written.name)
-    tf.thin_snapshots(root, latest=1, daily=0, weekly=0, monthly=0)
+    tf.prune_snapshots(root, keep_last=1, keep_daily=0, keep_weekly=0, keep_monthly=0)
     assert [path.name for path in root.iterdir()] == [written.name]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["root", "snapshots"]
     assert tf.read_snapshot(root).info["connection"] == label

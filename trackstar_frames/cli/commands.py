@@ -196,7 +196,7 @@ def _asked(given: argparse.Namespace) -> dict[str, Any]:
     """Read the filters and options that all who ask the server take."""
     filters = read_filters(given.filters)
     encode(filters)
-    names = ("page_size", "workers", "refresh", "verify", "pii")
+    names = ("page_size", "max_workers", "refresh", "verify", "pii")
     return filters | {name: getattr(given, name) for name in names}
 
 

@@ -155,7 +155,7 @@ def _add_fetch_options(command: argparse.ArgumentParser, *, refresh: str) -> Non
     )
     command.add_argument("--page-size", type=int, default=1000, help="orders of one request")
     command.add_argument(
-        "--workers", type=int, default=8, help="pages on their way at a time (%(default)s)"
+        "--max-workers", type=int, default=8, help="pages on their way at a time (%(default)s)"
     )
     whose = command.add_mutually_exclusive_group()
     whose.add_argument("--connection", help="a label for the data")

@@ -54,7 +54,7 @@ def fetch_orders_dask(
     *,
     freq: str = "MS",
     page_size: int = MAX_PAGE,
-    workers: int = 8,
+    max_workers: int = 8,
     refresh: bool = False,
     offline: bool = False,
     verify: bool = False,
@@ -73,7 +73,7 @@ def fetch_orders_dask(
     ----------
     connections
         ``{"label": "NAME"}``: for each connection, the name of the environment variable of the
-        workers that holds its token, or a function at the top of an importable module that
+        max_workers that holds its token, or a function at the top of an importable module that
         returns it. Neither the tokens nor the API key (``TRACKSTAR_API_KEY`` of the workers)
         are in the graph.
     freq
@@ -82,7 +82,7 @@ def fetch_orders_dask(
         UTC. Without a lower bound, each connection is one partition.
     page_size
         Orders of one request, 1 to 1000.
-    workers
+    max_workers
         Cursor chains that one task reads side by side, 1 to 32. How many tasks run at a time is
         up to the cluster.
     refresh
@@ -154,7 +154,7 @@ def fetch_orders_dask(
         client=None,
         page_size=page_size,
         limit=None,
-        workers=workers,
+        max_workers=max_workers,
         refresh=refresh,
         offline=offline,
         verify=verify,

@@ -79,7 +79,7 @@ class DaskFrames:
 
 def read_snapshot_dask(
     root: str | os.PathLike[str],
-    which: str | datetime = "latest",
+    version: str | datetime = "latest",
     *,
     dtype_backend: DtypeBackend = None,
 ) -> DaskFrames:
@@ -92,7 +92,7 @@ def read_snapshot_dask(
     ----------
     root
         The folder of all snapshots; the workers must see it under the same path.
-    which
+    version
         A name, ``"latest"``, or a time (naive means UTC, a bare day all of it): the newest not
         after it.
     dtype_backend
@@ -123,7 +123,7 @@ def read_snapshot_dask(
     2
     """
     check_backend(dtype_backend)
-    folder = choose(root, which)
+    folder = choose(root, version)
     said = parquet.read_manifest(folder)
     warn_of_failed(said.info)
     tables = {name: _lazy_table(name, folder, said, dtype_backend) for name in TABLES}

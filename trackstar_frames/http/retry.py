@@ -87,7 +87,7 @@ def requested_wait(headers: Mapping[str, str]) -> float | None:
 
     Examples
     --------
-    >>> asked_wait({"retry-after": "2", "x-rate-limit-retry-after": "9"})
+    >>> requested_wait({"retry-after": "2", "x-rate-limit-retry-after": "9"})
     9.0
     """
     now = read_date(headers.get("date", ""))

@@ -306,7 +306,7 @@ def reasons(
     holds = [
         instants(orders, "created_date") > now,
         has_status(orders, "cancelled"),
-        has_status(orders, *policy.leave_out),
+        has_status(orders, *policy.exclude_statuses),
         *_not_due(orders, policy),
         np.isnat(due) & (policy.zones.default is None),
         np.isnat(due),

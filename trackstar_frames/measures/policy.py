@@ -249,11 +249,11 @@ def _grace(given: object) -> str:
     return str(duration("grace", given)).removeprefix("0 days ")
 
 
-def _leave_out(given: object) -> tuple[str, ...]:
+def _exclude_statuses(given: object) -> tuple[str, ...]:
     statuses = [given] if isinstance(given, str) else given
     if not isinstance(statuses, Iterable):
-        raise TypeError(f"leave_out={given!r} is no list of statuses")
-    chosen = {choice("leave_out", status, LIFECYCLE) for status in statuses}
+        raise TypeError(f"exclude_statuses={given!r} is no list of statuses")
+    chosen = {choice("exclude_statuses", status, LIFECYCLE) for status in statuses}
     return tuple(status for status in LIFECYCLE if status in chosen)
 
 
@@ -289,7 +289,7 @@ READERS = MappingProxyType(
         "tz": _tz,
         "ship_event": lambda given: choice("ship_event", given, ("first", "last", "complete")),
         "grace": _grace,
-        "leave_out": _leave_out,
+        "exclude_statuses": _exclude_statuses,
         "window": _window,
         "late_below": _late_below,
     }
@@ -305,8 +305,8 @@ def policy_text(policy: SlaPolicy) -> str:
     parts = [_due_date(policy)] if policy.cut_off is None else [_clock(policy), _calendar(policy)]
     grace = f"grace {length_text(policy.grace)}" if pd.Timedelta(policy.grace) else "no grace"
     parts += [f"shipped = {policy.ship_event}", grace]
-    if policy.leave_out:
-        parts.append(f"not judged: {', '.join(policy.leave_out)}")
+    if policy.exclude_statuses:
+        parts.append(f"not judged: {', '.join(policy.exclude_statuses)}")
     if policy.window is not None:
         parts.append(f"not judged if due more than {length_text(policy.window)} before as-of")
     if policy.late_below is not None:
@@ -454,7 +454,7 @@ class SlaPolicy:
         per shipment; whether that is the label or the dock is the warehouse's habit.
     grace
         How much later than due still counts as in time. Zero or more.
-    leave_out
+    exclude_statuses
         Statuses of orders that are not judged, such as ``"exception"``.
     window
         Judge only what was due in so long a time before as_of, or is due later: ``"30D"``.
@@ -493,7 +493,7 @@ class SlaPolicy:
     tz: TzLike = "UTC"
     ship_event: ShipEvent = "complete"
     grace: Length = "0s"
-    leave_out: str | Iterable[str] = ()
+    exclude_statuses: str | Iterable[str] = ()
     window: Length | None = None
     late_below: float | None = None
 

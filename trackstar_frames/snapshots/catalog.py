@@ -146,7 +146,7 @@ def of_each_connection(
     }
 
 
-def choose(root: str | os.PathLike[str], which: str | datetime) -> Path:
+def choose(root: str | os.PathLike[str], version: str | datetime) -> Path:
     """Find the folder of a snapshot by its name, a time, or as the latest.
 
     Raises
@@ -157,9 +157,9 @@ def choose(root: str | os.PathLike[str], which: str | datetime) -> Path:
     found = find_snapshots(root)
     if not found:
         raise SnapshotError(_nothing(parquet.locate(root)))
-    named = [path for path, _ in found if path.name == which]
-    if not named and which != "latest":
-        return _not_after(_moment(which, found), found, root)
+    named = [path for path, _ in found if path.name == version]
+    if not named and version != "latest":
+        return _not_after(_moment(version, found), found, root)
     return named[0] if named else found[-1][0]
 
 
@@ -244,20 +244,21 @@ def _nothing(root: Path) -> str:
     )
 
 
-def _moment(which: object, found: list[tuple[Path, Manifest]]) -> pd.Timestamp:
+def _moment(version: object, found: list[tuple[Path, Manifest]]) -> pd.Timestamp:
     """Read the moment that a snapshot must not be after; a bare day is all of it."""
-    if is_day(which):
-        return pd.Timestamp(end_of_day(which))
+    if is_day(version):
+        return pd.Timestamp(end_of_day(version))
     # A number would be nanoseconds since 1970, and of another text pandas would make a guess.
-    is_doubtful = isinstance(which, str) and not is_spelt_plainly(which)
+    is_guess = isinstance(version, str) and not is_spelt_plainly(version)
+    is_guess |= isinstance(version, (int, float))
     try:
-        moment = pd.NaT if is_doubtful or isinstance(which, (int, float)) else pd.Timestamp(which)  # type: ignore[arg-type]
+        moment = pd.NaT if is_guess else pd.Timestamp(version)  # type: ignore[arg-type]
     except (ValueError, TypeError):
         moment = pd.NaT
     if pd.isna(moment):
         names = ", ".join(path.name for path, _ in found[-5:])
         raise SnapshotError(
-            f"which={which!r} is neither a snapshot's name, 'latest', nor a time; the newest "
+            f"version={version!r} is neither a snapshot's name, 'latest', nor a time; the newest "
             f"are {names}"
         )
     return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")

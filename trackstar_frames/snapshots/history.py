@@ -83,7 +83,7 @@ def order_history(
     --------
     >>> import tempfile
     >>> from trackstar_frames.frames import OrderFrames
-    >>> from trackstar_frames.snapshots import write_snapshot
+    >>> from trackstar_frames import write_snapshot
     >>> with tempfile.TemporaryDirectory() as root:
     ...     for status in ("open", "packed"):
     ...         frames = OrderFrames.from_json({"id": "a1", "status": status})

@@ -184,7 +184,7 @@ def reading(folder: Path, what: str) -> Iterator[None]:
         if folder.exists():
             raise
         raise SnapshotError(
-            f"{folder} was removed while it was read, as thin_snapshots does with those that no "
+            f"{folder} was removed while it was read, as prune_snapshots does with those that no "
             f"rule keeps; read another: list_snapshots(root) tells of those that are left"
         ) from error
 

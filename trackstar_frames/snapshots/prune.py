@@ -1,4 +1,4 @@
-"""`thin_snapshots`: keep the snapshots that a rule asks for, and remove the others."""
+"""`prune_snapshots`: keep the snapshots that a rule asks for, and remove the others."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from trackstar_frames.snapshots.catalog import find_snapshots, of_each_connectio
 from trackstar_frames.snapshots.manifest import Manifest, disk_faults
 from trackstar_frames.storage.local import remove
 
-__all__ = ["thin_snapshots"]
+__all__ = ["prune_snapshots"]
 
 
-def thin_snapshots(
+def prune_snapshots(
     root: str | os.PathLike[str],
     *,
-    latest: int = 3,
-    daily: int = 14,
-    weekly: int = 8,
-    monthly: int = 24,
+    keep_last: int = 3,
+    keep_daily: int = 14,
+    keep_weekly: int = 8,
+    keep_monthly: int = 24,
     dry_run: bool = False,
 ) -> pd.DataFrame:
     """Remove old snapshots, but for those that a rule keeps, of each connection apart.
@@ -38,9 +38,9 @@ def thin_snapshots(
     ----------
     root
         The folder of all snapshots.
-    latest
+    keep_last
         Keep the newest so many, 1 at least.
-    daily, weekly, monthly
+    keep_daily, keep_weekly, keep_monthly
         Keep the last one of each of the newest so many days, weeks and months.
     dry_run
         Tell what would be done, and do nothing.
@@ -49,7 +49,7 @@ def thin_snapshots(
     -------
     pandas.DataFrame
         One row per snapshot that there was, oldest first: the columns of `list_snapshots`,
-        and kept_by: ``"latest"``, ``"daily"``, ``"weekly"`` or ``"monthly"``, the first that
+        and kept_by: ``"last"``, ``"daily"``, ``"weekly"`` or ``"monthly"``, the first that
         keeps it for any connection; null for one that was removed.
 
     Raises
@@ -66,14 +66,14 @@ def thin_snapshots(
     >>> with tempfile.TemporaryDirectory() as root:
     ...     for _ in range(3):
     ...         _ = write_snapshot(OrderFrames.from_json({"id": "a1"}), root)
-    ...     thin_snapshots(root, latest=1)["kept_by"].fillna("removed").tolist()
-    ['removed', 'removed', 'latest']
+    ...     prune_snapshots(root, keep_last=1)["kept_by"].fillna("removed").tolist()
+    ['removed', 'removed', 'last']
     """
     rule = {
-        "latest": whole("latest", latest, low=1),
-        "daily": whole("daily", daily, low=0),
-        "weekly": whole("weekly", weekly, low=0),
-        "monthly": whole("monthly", monthly, low=0),
+        "last": whole("keep_last", keep_last, low=1),
+        "daily": whole("keep_daily", keep_daily, low=0),
+        "weekly": whole("keep_weekly", keep_weekly, low=0),
+        "monthly": whole("keep_monthly", keep_monthly, low=0),
     }
     flag("dry_run", dry_run)
     there = find_snapshots(root)
@@ -100,7 +100,7 @@ def _held(found: list[tuple[Path, Manifest]]) -> list[pd.Series[pd.Timestamp]]:
 
 def _kept(as_of: pd.Series[pd.Timestamp], reason: str, number: int) -> Iterator[str]:
     """Give the snapshots that one rule keeps; the newest is last."""
-    period = {"latest": None, "daily": "D", "weekly": "W-SUN", "monthly": "M"}[reason]
+    period = {"last": None, "daily": "D", "weekly": "W-SUN", "monthly": "M"}[reason]
     last = as_of
     if period is not None:
         periods = as_of.dt.tz_localize(None).dt.to_period(period)

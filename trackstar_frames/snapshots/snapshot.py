@@ -180,7 +180,7 @@ def place_one(root: Path, info: Mapping[str, Any], fill: Fill) -> Snapshot:
 
 def read_snapshot(
     root: str | os.PathLike[str],
-    which: str | datetime = "latest",
+    version: str | datetime = "latest",
     *,
     dtype_backend: DtypeBackend = None,
 ) -> OrderFrames:
@@ -190,7 +190,7 @@ def read_snapshot(
     ----------
     root
         The folder of all snapshots.
-    which
+    version
         A name, ``"latest"`` (the one that was written last, whatever the clocks were), or a time
         (naive means UTC, a bare day all of it): the newest that is not as of later.
     dtype_backend
@@ -217,7 +217,7 @@ def read_snapshot(
     [1, 1]
     """
     check_backend(dtype_backend)
-    return OrderFrames.from_parquet(choose(root, which), dtype_backend=dtype_backend)
+    return OrderFrames.from_parquet(choose(root, version), dtype_backend=dtype_backend)
 
 
 _LABEL = 120  # bytes of a label in a name

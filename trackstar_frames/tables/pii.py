@@ -57,7 +57,7 @@ def redact(tables: Mapping[str, pa.Table], how: str, key: str | None = None) -> 
     Examples
     --------
     >>> packages = pa.table({"package_id": ["p1"], "tracking_number": ["1Z999"]})
-    >>> hide({"packages": packages}, "drop")["packages"].to_pylist()
+    >>> redact({"packages": packages}, "drop")["packages"].to_pylist()
     [{'package_id': 'p1', 'tracking_number': None}]
     """
     if how == "keep":
