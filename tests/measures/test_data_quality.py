@@ -6,10 +6,10 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.measures.quality import CHECKS
+from trackstar_frames.measures.data_quality import CHECKS
 
 NOON = "2026-03-11T12:00:00+00:00"
-NAMES = [check.name for check in CHECKS]
+NAMES = [name for checks in CHECKS.values() for name in checks]
 COLUMNS = ["n", "of", "share", "table", "detail", "examples", "meaning"]
 
 LINE = {"product_id": "p", "sku": "A", "quantity": 2}

@@ -15,14 +15,13 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from trackstar_frames.measures._checks import require
-from trackstar_frames.measures._partitions import fetched_at, told_of
+from trackstar_frames.measures._checks import fetched_at, measure_info, require
 from trackstar_frames.measures._time import Array, period
 from trackstar_frames.measures.backlog import SHIPPED_SINCE
-from trackstar_frames.measures.compliance import judged_by
+from trackstar_frames.measures.compliance_rate import warn_if_policy_lost
 from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.rates import warn_if_lost
-from trackstar_frames.measures.status import NO_STATUS
+from trackstar_frames.measures.ship_date_compliance import judged_orders
+from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
 
 __all__ = [
@@ -331,14 +330,14 @@ def judged(
 ) -> pd.DataFrame:
     """Judge orders, unless they have been judged so; the warnings point at the picture's caller."""
     require(orders, [], source="fetch_orders_df")
-    compliance = judged_by(orders, policy, as_of, stacklevel=4)
-    warn_if_lost(compliance, stacklevel=4)
+    compliance = judged_orders(orders, policy, as_of, stacklevel=4)
+    warn_if_policy_lost(compliance, stacklevel=4)
     return compliance
 
 
 def policy_of(compliance: pd.DataFrame) -> dict[str, Any]:
     """Return the policy that a frame was judged by, if it says."""
-    return told_of(compliance, "compliance") or {}
+    return measure_info(compliance, "compliance") or {}
 
 
 def as_of_day(compliance: pd.DataFrame) -> float:

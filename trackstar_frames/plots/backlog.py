@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from trackstar_frames.measures._checks import by_columns, require
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.backlog import AGES, backlog
+from trackstar_frames.measures.backlog import AGE_BUCKETS, backlog
 from trackstar_frames.plots._style import (
     GROUPS,
     OTHERS,
@@ -93,8 +93,8 @@ def plot_backlog(
     names = by_columns(orders, by)
     layers = _groups(table) if names else _statuses(table)
     axes = get_axes(ax, 4.5)
-    ages = table[list(AGES)].sum().to_numpy()
-    shown = len(AGES) if ages[-1] else len(AGES) - 1
+    ages = table[list(AGE_BUCKETS)].sum().to_numpy()
+    shown = len(AGE_BUCKETS) if ages[-1] else len(AGE_BUCKETS) - 1
     drawn = _pile(axes, layers, shown, bar_kws)
     _axis(axes, shown, ages.max())
     labels = [f"{layer.name} ({layer.n.sum():,})" for layer in layers]
@@ -106,7 +106,7 @@ def plot_backlog(
 
 
 def _statuses(table: pd.DataFrame) -> list[_Layer]:
-    counts = table[list(AGES)].to_numpy()
+    counts = table[list(AGE_BUCKETS)].to_numpy()
     every = zip(table.index, counts, strict=True)
     return [_Layer(printable(status), look_of(status), n) for status, n in every if n.any()]
 
@@ -115,7 +115,7 @@ def _groups(table: pd.DataFrame) -> list[_Layer]:
     """Return the groups with most open orders, and all others as one."""
     # Every group has the same statuses.
     statuses = max(table.index.get_level_values("status").nunique(), 1)
-    counts = table[list(AGES)].to_numpy().reshape(-1, statuses, len(AGES)).sum(axis=1)
+    counts = table[list(AGE_BUCKETS)].to_numpy().reshape(-1, statuses, len(AGE_BUCKETS)).sum(axis=1)
     labels = table.index[::statuses].to_frame().drop(columns="status")
     n = pd.Series(counts.sum(axis=1))
     places = [place for place in largest(n, len(GROUPS))[0] if n[place]]
@@ -152,7 +152,7 @@ def _count(axes: Axes, tops: Array) -> None:
 
 
 def _axis(axes: Axes, shown: int, most: int) -> None:
-    axes.set_xticks(range(shown), AGES[:shown])
+    axes.set_xticks(range(shown), AGE_BUCKETS[:shown])
     axes.set_xlim(-0.6, shown - 0.4)
     axes.set_ylim(0, max(most, 1) * 1.08)
     axes.set_xlabel("age in whole days since the order was created")

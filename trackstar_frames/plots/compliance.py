@@ -13,9 +13,9 @@ from matplotlib.colors import to_rgba
 
 from trackstar_frames.measures._checks import by_columns
 from trackstar_frames.measures._time import Array, TzLike
-from trackstar_frames.measures.compliance import one_policy
+from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
-from trackstar_frames.measures.rates import rates
+from trackstar_frames.measures.ship_date_compliance import resolve_policy
 from trackstar_frames.plots._style import (
     MOST_ROWS,
     as_of_day,
@@ -114,10 +114,10 @@ def plot_ship_date_compliance(
     """
     loose = {"due_day": due_day, "tz": tz, "ship_event": ship_event, "grace": grace}
     given = any(value is not None for value in (policy, *loose.values()))
-    held_to = one_policy(policy, **loose) if given else None
+    held_to = resolve_policy(policy, **loose) if given else None
     compliance = judged(orders, held_to, as_of)
     names = by_columns(compliance, by)
-    totals = rates(compliance, by, None)
+    totals = outcome_rates(compliance, by, None)
     if freq is None:
         axes, note = _points(ax, totals, names, line_kws)
     else:
@@ -153,7 +153,7 @@ def _lines(
     line_kws: dict[str, Any],
 ) -> tuple[Axes, list[str]]:
     """Draw a line of rates over periods for each group, and bars of n behind them."""
-    every = _dated(rates(compliance, None, freq))
+    every = _dated(outcome_rates(compliance, None, freq))
     due = np.flatnonzero(every["n"])
     drawn = slice(due[0], due[-1] + 1) if due.size else slice(0, 0)
     shown = every.iloc[drawn]
@@ -163,7 +163,7 @@ def _lines(
     axes = get_axes(ax, 4.5)
     _backdrop(axes, starts, ends, shown["n"].to_numpy())
     groups, note = largest(totals["n"], len(_LINES))
-    split = _dated(rates(compliance, names, freq)) if names else every
+    split = _dated(outcome_rates(compliance, names, freq)) if names else every
     lines = []
     for place, group in enumerate(groups):
         # Every group has the same periods, and `totals` has the same order of groups.

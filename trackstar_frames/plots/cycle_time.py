@@ -15,9 +15,9 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 
 from trackstar_frames.measures._checks import by_columns
-from trackstar_frames.measures._grouping import grouped
+from trackstar_frames.measures._grouping import group_numbers
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, followed
+from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, observed_times
 from trackstar_frames.plots._style import (
     GROUPS,
     HOUR,
@@ -133,7 +133,7 @@ def _groups(
 ) -> tuple[list[_Group], list[str]]:
     """Return the largest groups, and a note of what that leaves out."""
     some = table[table["n"] > 0]
-    members, _ = grouped(orders, names)
+    members, _ = group_numbers(orders, names)
     places, note = largest(some["n"], len(GROUPS))
     numbers = np.flatnonzero(table["n"])[places]
     found = []
@@ -141,7 +141,7 @@ def _groups(
         own = orders[members == number]
         name = named(table.index[number]) if names else "all orders"
         curve = cycle_time_curve(own, as_of=moment)
-        hours = followed(own, moment) / HOUR
+        hours = observed_times(own, moment) / HOUR
         found.append(_Group(name, table.iloc[number], curve, hours, look))
     return found, note
 

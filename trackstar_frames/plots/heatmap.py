@@ -15,10 +15,10 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from trackstar_frames.measures._checks import by_columns
-from trackstar_frames.measures._grouping import SMALL, is_small
+from trackstar_frames.measures._intervals import SMALL, is_small
 from trackstar_frames.measures._time import Array
+from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.rates import rates
 from trackstar_frames.plots._style import (
     MOST_ROWS,
     as_of_day,
@@ -127,7 +127,7 @@ def plot_compliance_heatmap(
     """
     compliance = judged(orders, policy, as_of)
     names = by_columns(compliance, by)
-    totals = rates(compliance, by, None)
+    totals = outcome_rates(compliance, by, None)
     rows, note = largest(totals["n"], MOST_ROWS)
     cells, periods = _cells(compliance, names, freq, rows)
     size = (2.3 + 0.42 * max(len(rows), 2), max(8, 4.2 + 0.34 * len(cells.starts)))
@@ -148,7 +148,7 @@ def _cells(
     compliance: pd.DataFrame, names: list[str], freq: str, rows: Array
 ) -> tuple[_Cells, list[str]]:
     """Return the cells of some groups, and a note of the periods that are left out."""
-    table = rates(compliance, names, freq)
+    table = outcome_rates(compliance, names, freq)
     table = table[np.asarray(table.index.get_level_values("period").notna())]
     # Every group has the same periods.
     periods = table.index.get_level_values("period").unique()

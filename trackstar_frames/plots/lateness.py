@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from trackstar_frames.measures._checks import column, require
-from trackstar_frames.measures._grouping import coded
+from trackstar_frames.measures._grouping import factorize
 from trackstar_frames.measures._time import Array
+from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.rates import rates
 from trackstar_frames.plots._style import (
     DAY,
     HOUR,
@@ -97,7 +97,7 @@ def plot_lateness(
     ['late, still open (so far) (1)']
     """
     compliance = judged(orders, policy, as_of)
-    totals = rates(compliance, None, None)
+    totals = outcome_rates(compliance, None, None)
     hours, kinds = _read(compliance)
     axes = get_axes(ax, 4.5)
     note = basis(compliance, totals)
@@ -114,7 +114,7 @@ def plot_lateness(
 def _read(compliance: pd.DataFrame) -> tuple[Array, Array]:
     """Return the lateness in hours of each order that is on time or late, and its kind."""
     require(compliance, ["lateness"], source="ship_date_compliance", name="compliance")
-    codes, outcomes = coded(compliance, "outcome")
+    codes, outcomes = factorize(compliance, "outcome")
     outcome = np.array([*outcomes, ""])[codes]
     kinds = np.select(
         [outcome == "on_time", outcome == "late_shipped", outcome == "late_open"],

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from trackstar_frames.measures._checks import by_columns, require
-from trackstar_frames.measures._partitions import fetched_at
+from trackstar_frames.measures._checks import by_columns, fetched_at, require
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.status import status_mix
+from trackstar_frames.measures.status_mix import status_mix
 from trackstar_frames.plots._style import (
     MOST_ROWS,
     count_axis,

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from trackstar_frames.measures._checks import require
-from trackstar_frames.measures.moves import TRANSITIONS
-from trackstar_frames.measures.status import NO_STATUS
+from trackstar_frames.measures.status_mix import NO_STATUS
+from trackstar_frames.measures.transitions import TRANSITIONS
 from trackstar_frames.plots._style import get_axes, headline, legend, printable, say, stamped
 from trackstar_frames.schema import LIFECYCLE
 
