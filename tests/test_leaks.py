@@ -240,7 +240,7 @@ def page(text):
 
 
 def wire(*lines, body="ECHO"):
-    def answer(handler, _reply, echo):
+    def answer(handler, echo):
         data = "\r\n".join(lines) + "\r\n\r\n" + body
         raw(handler, data.replace("ECHO", echo).encode("latin-1", "replace"))
 
@@ -252,16 +252,16 @@ def interim(handler, echo):
     refuse(401)(handler, echo)
 
 
-def garbled_header(handler, _reply, echo):
+def garbled_header(handler, echo):
     lines = "HTTP/1.1 401 No", f"no colon {echo}", "Content-Length: 0", f"X-Request-Id: {echo}"
     raw(handler, ("\r\n".join(lines) + "\r\n\r\n").encode())
 
 
-def cut(handler, _reply, echo):
+def cut(handler, echo):
     raw(handler, head("Content-Length: 99999") + f'{{"data": [{{"id": "{echo}'.encode())
 
 
-def drip(handler, _reply, echo):
+def drip(handler, echo):
     raw(handler, head("Content-Length: 99999", f"X-Request-Id: {echo}") + echo.encode())
     handler.rfile.read(1)  # until the client gives up
 
