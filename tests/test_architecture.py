@@ -101,7 +101,7 @@ def test_only_the_sandbox_itself_asks_for_the_client():
 
 #: What extras bring, and what only some calls need.
 HEAVY = {"matplotlib", "cheroot", "mimesis", "holidays", "dask", "distributed", "IPython"}
-LATE = {"requests_cache", "cattrs", "tenacity", "asyncio", "filelock", "pyarrow.dataset"}
+LATE = {"requests_cache", "cattrs", "asyncio", "filelock", "pyarrow.dataset"}
 LATE |= {"platformdirs", "tqdm", "argparse"}
 
 
