@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
-from trackstar_frames.dates import bounds_of_day, is_day, stamp
+from trackstar_frames.dates import day_bounds, encode_time, is_day
 from trackstar_frames.errors import FilterError, one_of
 from trackstar_frames.schema import LIFECYCLE
 from trackstar_frames.settings import FETCH_OPTIONS
@@ -273,7 +273,7 @@ def _one(name: str, value: Any) -> list[_Asked]:
     if is_list(value) and not takes_list:
         raise FilterError(f"{name} takes one value, not {value!r}; {_for_several(field, operator)}")
     if spec.kind == "date" and operator in _BY_DAY and is_day(value):
-        bounds = bounds_of_day(operator, value)
+        bounds = day_bounds(operator, value)
         return [_Asked(f"{field}[{end}]", operator, [moment]) for end, moment in bounds.items()]
     parameter = field if operator == spec.plain else f"{field}[{operator}]"
     write = _words if takes_list or field == _TAGS[0] else _word_alone
@@ -298,7 +298,9 @@ def _word_alone(name: str, operator: str, spec: Field, value: Any) -> list[str]:
 
 def _text(name: str, operator: str, spec: Field, value: Any) -> str:
     return (
-        stamp(name, operator, value) if spec.kind == "date" else _word(name, operator, spec, value)
+        encode_time(name, operator, value)
+        if spec.kind == "date"
+        else _word(name, operator, spec, value)
     )
 
 
