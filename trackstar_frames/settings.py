@@ -109,7 +109,7 @@ class Settings:
         if has_cache or folder is not None:
             folder = cache_dir(folder)
         return cls(
-            base_url=_base_url(_or_environment("base_url", given["base_url"]) or _BASE_URL),
+            base_url=_base_url(_or_environment("base_url", given["base_url"], _BASE_URL)),
             connection=connection,
             cache=has_cache,
             cache_dir=folder if has_cache else None,
@@ -168,7 +168,7 @@ folder, such as 'snapshots' or '/data/snapshots'
 
 
 def local_file(given: os.PathLike[Any], name: str) -> Path:
-    """Expand the ``~`` of a file's path; SettingsError if it is a URL, which may hold a password."""
+    """Expand the ``~`` of a file's path; SettingsError if it is a URL: it may hold a password."""
     text = os.fsdecode(given)
     _refuse_url(text, name, "local file")
     try:
@@ -198,8 +198,8 @@ def _scheme(text: str) -> str | None:
     return None if found is None else found[found.lastindex or 0]
 
 
-def _or_environment(name: str, given: Any) -> Any:
-    return os.environ.get(VARIABLES[name]) or None if given is None else given
+def _or_environment(name: str, given: Any, default: str | None = None) -> Any:
+    return given if given is not None else os.environ.get(VARIABLES[name]) or default
 
 
 def _base_url(url: object) -> str:
@@ -296,10 +296,7 @@ _TAGS = re.compile(r"<[^<>]*>")
 # Leading zeros of a character's number in HTML, or more digits than one has: Python refuses to
 # read thousands.
 _LONG_NUMBER = re.compile(r"(&#x?)0+(?=[0-9a-f])|&#x?[1-9a-f][0-9a-f]{20,}", re.IGNORECASE)
-_LONGEST, _CUT = (
-    20_000,
-    2_000,
-)  # characters of a text that is searched, and of the end that is cut off
+_LONGEST, _CUT = 20_000, 2_000  # characters of a text that is searched, and of its cut end
 _LONG_ENOUGH = 12  # characters of a secret that is not part of a word by chance
 _SHORTEST_ENCODED = 8  # characters; fewer are found where they mean something else
 
@@ -440,7 +437,7 @@ def _resembles(text: str, secret: Masked) -> bool:
 
 
 def _letters(text: str) -> Masked:
-    """Return only the letters and digits of a text, in lower case; masked, as it may be a secret."""
+    """Return the letters and digits of a text, in lower case; masked, as it may be a secret."""
     # In one expression: no variable of a frame holds a secret in clear.
     return Masked(
         re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", _COLOURS.sub("", text)).lower())
