@@ -19,7 +19,7 @@ from trackstar_frames.dates import api_time, duration
 from trackstar_frames.errors import FilterError, TrackstarError
 from trackstar_frames.export import Again, Job, MultiExport, check_dask_client, export, spilling
 from trackstar_frames.filter_types import OrderFilters
-from trackstar_frames.filters import split
+from trackstar_frames.filters import parse_name
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.snapshots import parquet
@@ -175,7 +175,7 @@ def sync_orders(
 
 
 def _check_filter(name: str) -> None:
-    field, _ = split(name)
+    field, _ = parse_name(name)
     if field not in LASTING:
         raise FilterError(
             f"{name} cannot be kept in sync: an order's {field} may change, and then the order "
