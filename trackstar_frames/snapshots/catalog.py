@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from trackstar_frames.dates import end_of_day, is_day, is_iso8601, read_time
+from trackstar_frames.dates import end_of_day, is_day, is_iso8601, parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.manifest import Manifest, disk_faults
@@ -118,7 +118,7 @@ def written_ahead(found: Sequence[tuple[Path, Manifest]]) -> Iterator[Path]:
     """Give the snapshots that by their clock were written after one that came after them."""
     least: datetime | None = None
     for path, said in reversed(found):
-        written = read_time(said.written_at)
+        written = parse_time(said.written_at)
         if said.sequence is not None:
             if least is not None and written > least:
                 yield path
@@ -209,7 +209,7 @@ def _place(found: tuple[Path, Manifest]) -> tuple[int, datetime, str, str]:
 
 
 def _as_of(said: Manifest) -> datetime:
-    return read_time(said.info["fetched_at"] or said.written_at)
+    return parse_time(said.info["fetched_at"] or said.written_at)
 
 
 def _describe(path: Path, said: Manifest) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.dates import read_time
+from trackstar_frames.dates import parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.request import FetchRequest
@@ -151,7 +151,7 @@ class Base:
         the begin.
         """
         told = [self.info.get(name) for name in ("began", "fetched_at", "server_time")]
-        return [read_time(each) for each in told if each]
+        return [parse_time(each) for each in told if each]
 
     def take_over(self, folder: Path) -> WriteResult:
         """Have all its parts in another folder too, as they are."""

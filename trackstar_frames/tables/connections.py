@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from trackstar_frames.dates import read_time
+from trackstar_frames.dates import parse_time
 from trackstar_frames.schema import CONNECTION, TABLES
 
 __all__ = [
@@ -166,6 +166,6 @@ def as_of_each(info: Mapping[str, Any], otherwise: str) -> dict[str | None, date
     """
     each = info.get("connections") or {info["connection"]: info}
     return {
-        connection: read_time(told["fetched_at"] or otherwise).astimezone(UTC)
+        connection: parse_time(told["fetched_at"] or otherwise).astimezone(UTC)
         for connection, told in each.items()
     }
