@@ -23,7 +23,7 @@ from trackstar_frames._text import (
 )
 from trackstar_frames.flatten import Batch, Flattener
 from trackstar_frames.flatten.sources import Bodies
-from trackstar_frames.schema import TABLES, described
+from trackstar_frames.schema import TABLES, table_for
 from trackstar_frames.settings import pii_key
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.tables.assemble import assemble
@@ -325,7 +325,7 @@ class OrderFrames:
 
     def _frame(self, name: str) -> pd.DataFrame:
         table = self._tables[name]
-        frame = to_frame(table, described(name, table.column_names), self.dtype_backend)
+        frame = to_frame(table, table_for(name, table.column_names), self.dtype_backend)
         frame.attrs["trackstar"] = in_brief(self.info)
         return frame
 

@@ -24,7 +24,7 @@ __all__ = [
     "Column",
     "Table",
     "data_dictionary",
-    "described",
+    "table_for",
 ]
 
 #: Written into every Parquet footer; raised when columns, their meaning or the files change.
@@ -150,7 +150,7 @@ class Table:
 CONNECTION = Column("connection", "string", "The label of the connection that the row is of.")
 
 
-def described(name: str, columns: Iterable[str]) -> Table:
+def table_for(name: str, columns: Iterable[str]) -> Table:
     """Give the schema's word on a table that has these columns: of one connection, or several."""
     table = TABLES[name]
     return table.labelled if CONNECTION.name in columns else table

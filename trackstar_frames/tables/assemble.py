@@ -26,9 +26,9 @@ __all__ = [
     "Sums",
     "as_batch",
     "assemble",
-    "give_back",
+    "release_memory",
     "join",
-    "keeping_pages",
+    "keep_freed_memory",
     "keys",
     "new_strays",
     "select",
@@ -267,7 +267,7 @@ def join(batches: Sequence[Batch], kept: Numbers) -> dict[str, Rows]:
         for name in TABLES:
             parts = [batch.pop(name) for batch in batches]
             rows[name] = _follow(parts, starts, place, threads.map)
-            give_back()
+            release_memory()
     return rows
 
 
@@ -403,7 +403,7 @@ def valid(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Give back what is free; worth its milliseconds where hundreds of megabytes were used."""
     for pool in (pa.default_memory_pool(), pa.system_memory_pool()):
         pool.release_unused()
@@ -412,7 +412,7 @@ def give_back() -> None:
 
 
 @contextmanager
-def keeping_pages() -> Iterator[None]:
+def keep_freed_memory() -> Iterator[None]:
     """Have Arrow keep what is freed for what comes next, where tables come and go by the dozen.
 
     Its usual pool gives all back to the system at once, and asks for as much again: a tenth of
