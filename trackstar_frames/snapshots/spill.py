@@ -20,7 +20,7 @@ import pyarrow as pa
 from trackstar_frames.flatten import BATCH, Batch, batch_schema
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.manifest import Key
-from trackstar_frames.tables.assemble import Numbers, release_memory, new_strays, select, sort
+from trackstar_frames.tables.assemble import Numbers, new_strays, release_memory, select, sort
 
 __all__ = ["LAST", "MET", "Run", "Spill", "microseconds"]
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from trackstar_frames.errors import SettingsError, one_of
 from trackstar_frames.schema import ARROW_TYPES, LIFECYCLE, Table
 
-__all__ = ["DtypeBackend", "check_backend", "to_pandas_types", "to_frame"]
+__all__ = ["DtypeBackend", "check_backend", "to_frame", "to_pandas_types"]
 
 DtypeBackend = Literal["pyarrow"] | None
 
