@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from trackstar_frames.tables.assemble import release_memory, keep_freed_memory
+from trackstar_frames.tables.assemble import keep_freed_memory, release_memory
 
 
 def work():

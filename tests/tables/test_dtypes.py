@@ -15,7 +15,7 @@ from trackstar_frames import OrderFrames
 from trackstar_frames.frames import make_info
 from trackstar_frames.sandbox.server.faults import Fault
 from trackstar_frames.schema import LIFECYCLE, TABLES, Column, Table
-from trackstar_frames.tables.dtypes import to_pandas_types, to_frame
+from trackstar_frames.tables.dtypes import to_frame, to_pandas_types
 
 BACKENDS = [None, "pyarrow"]
 TEXT = "str" if pd.__version__ >= "3" else "object"
