@@ -104,9 +104,10 @@ def rows(table, *layers):
 
 
 def texts(table, *layers):
-    items = rows(table, *layers).map(spell)
+    value = TABLES[table].value
+    items = PLAIN[value.kind] if value else rows(table, *layers).map(spell)
     if odd in layers:
-        items = items | st.just("null")
+        items = items | (ODD if value else st.just("null"))
     return st.lists(items, max_size=2).map(lambda each: f"[{','.join(each)}]")
 
 

@@ -83,7 +83,7 @@ def to_pandas_types(column: pd.Series[Any]) -> pd.Series[Any]:
 
     Examples
     --------
-    >>> own_types(pd.Series([1, None], dtype="int64[pyarrow]")).dtype
+    >>> to_pandas_types(pd.Series([1, None], dtype="int64[pyarrow]")).dtype
     Int64Dtype()
     """
     if isinstance(column.dtype, pd.StringDtype) and column.dtype.na_value is pd.NA:
