@@ -10,7 +10,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.snapshots import parquet, spill, upsert
-from trackstar_frames.tables.assemble import keeping_pages
+from trackstar_frames.tables.assemble import keep_freed_memory
 
 NOW = "2026-09-01T12:00:00Z"
 ORDERS = [
@@ -107,7 +107,7 @@ def test_a_fault_of_any_step_ends_a_sync(changed, tmp_path, monkeypatch, step, n
 @pytest.mark.skipif("jemalloc" not in pa.supported_memory_backends(), reason="another pool")
 def test_the_pool_is_the_usual_one_again_after_works_side_by_side():
     usual = pa.default_memory_pool().backend_name
-    first, second = keeping_pages(), keeping_pages()
+    first, second = keep_freed_memory(), keep_freed_memory()
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
@@ -122,10 +122,10 @@ def test_the_pool_is_the_usual_one_after_many():
 
     def work(_):
         for _ in range(50):
-            with keeping_pages():
+            with keep_freed_memory():
                 pass
         begun.wait()
-        with keeping_pages():
+        with keep_freed_memory():
             begun.wait()
 
     with ThreadPoolExecutor(4) as threads:

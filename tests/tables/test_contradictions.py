@@ -11,7 +11,7 @@ import trackstar_frames as tf
 from trackstar_frames.filters import encode
 from trackstar_frames.flatten import BATCH
 from trackstar_frames.settings import Credentials
-from trackstar_frames.tables.contradictions import contradictions, expected
+from trackstar_frames.tables.contradictions import combine_queries, contradictions
 
 ORDER = {
     "id": "a1",
@@ -68,7 +68,7 @@ CONTRARY = [
 def found(filters):
     frames = tf.OrderFrames.from_json([ORDER])
     orders = frames.to_arrow()["orders"].append_column(BATCH, pa.array([0]))
-    return contradictions(expected(encode(filters)), orders).to_pylist()
+    return contradictions(combine_queries(encode(filters)), orders).to_pylist()
 
 
 @pytest.mark.parametrize("filters", MATCHING, ids=str)
