@@ -13,7 +13,7 @@ import pandas as pd
 from trackstar_frames.errors import one_of
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned
 from trackstar_frames.schema import CONNECTION
-from trackstar_frames.tables.dtypes import own_types
+from trackstar_frames.tables.dtypes import to_pandas_types
 
 __all__ = [
     "add_measure_info",
@@ -108,7 +108,7 @@ def require_connections_alike(frames: Mapping[str, pd.DataFrame]) -> None:
 
 def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     """Return a column in pandas' own types, whatever the types of the frame."""
-    return own_types(frame[name])
+    return to_pandas_types(frame[name])
 
 
 def is_blank(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trackstar_frames.dates import duration, is_spelt_plainly
-from trackstar_frames.errors import SettingsError
+from trackstar_frames.dates import is_iso8601
 from trackstar_frames.measures._checks import choice, column, fetched_at, require
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned
 
@@ -29,7 +28,6 @@ __all__ = [
     "day_ends",
     "instant",
     "instants",
-    "length",
     "local",
     "now_of",
     "period",
@@ -55,7 +53,7 @@ def instant(name: str, value: object) -> pd.Timestamp:
         raise TypeError(f"{name}={value!r} is not a moment; pass a string, datetime or Timestamp")
     stamp: pd.Timestamp | None
     # pandas guesses at other texts: 03/04/2026 is the fourth of March, 10:00 an hour of today.
-    is_ambiguous = isinstance(value, str) and not is_spelt_plainly(value)
+    is_ambiguous = isinstance(value, str) and not is_iso8601(value)
     try:
         stamp = None if is_ambiguous else pd.Timestamp(value)
     except ValueError:
@@ -91,20 +89,6 @@ def resolve_as_of(
 def now_of(as_of: pd.Timestamp) -> np.datetime64:
     """Return a moment as NumPy has it, to compare with `instants`."""
     return np.datetime64(as_of.tz_localize(None), "us")
-
-
-def length(name: str, value: object) -> pd.Timedelta:
-    """Return a length of time of zero or more; a number is refused, as it has no unit."""
-    if not isinstance(value, str | dt.timedelta | np.timedelta64):
-        raise TypeError(f"{name}={value!r} is not a length of time; pass a string such as '2h'")
-    try:
-        seconds = duration(name, value)
-    except SettingsError as error:
-        raise ValueError(
-            f"{name}={value!r} is not a length of time of zero or more, or has no unit; write it "
-            f"like '2h'"
-        ) from error
-    return pd.Timedelta(dt.timedelta(seconds=seconds)).as_unit("us")
 
 
 def instants(frame: pd.DataFrame, name: str) -> Array:

@@ -14,19 +14,10 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames._text import card, lines, table
-from trackstar_frames.dates import is_spelt_plainly
+from trackstar_frames.dates import duration, is_iso8601
 from trackstar_frames.errors import one_of
 from trackstar_frames.measures._checks import choice
-from trackstar_frames.measures._time import (
-    NAT,
-    Array,
-    ByWarehouse,
-    TzLike,
-    Zones,
-    day_ends,
-    length,
-    local,
-)
+from trackstar_frames.measures._time import NAT, Array, ByWarehouse, TzLike, Zones, day_ends, local
 from trackstar_frames.schema import LIFECYCLE
 
 __all__ = ["DueDay", "HolidaysLike", "Length", "ShipEvent", "SlaPolicy", "clock_ends"]
@@ -441,7 +432,7 @@ def _parse_tz(given: Any) -> str | dict[str | None, str] | None:
 
 
 def _parse_grace(given: object) -> str:
-    return str(length("grace", given)).removeprefix("0 days ")
+    return str(duration("grace", given)).removeprefix("0 days ")
 
 
 def _parse_exclude_statuses(given: object) -> tuple[str, ...]:
@@ -455,7 +446,7 @@ def _parse_exclude_statuses(given: object) -> tuple[str, ...]:
 def _parse_window(given: object) -> str | None:
     if given is None:
         return None
-    window = length("window", given)
+    window = duration("window", given)
     if window == pd.Timedelta(0):
         raise ValueError(f"window={given!r} holds no order; use a length such as '30D'")
     return str(window).removesuffix(" 00:00:00")
@@ -588,9 +579,7 @@ def _parse_code(code: str) -> str:
 
 def _parse_date(day: Any) -> str:
     stamp: pd.Timestamp | None
-    is_ambiguous = isinstance(day, int | float) or (
-        isinstance(day, str) and not is_spelt_plainly(day)
-    )
+    is_ambiguous = isinstance(day, int | float) or (isinstance(day, str) and not is_iso8601(day))
     try:
         stamp = None if is_ambiguous else pd.Timestamp(day)
     except (TypeError, ValueError):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from trackstar_frames.dates import duration
 from trackstar_frames.measures._checks import by_columns, copy_attrs
 from trackstar_frames.measures._grouping import CodedRows, count_codes
 from trackstar_frames.measures._intervals import is_small, wilson
@@ -16,7 +17,6 @@ from trackstar_frames.measures._time import (
     TzLike,
     Zones,
     instants,
-    length,
     local,
     period,
     resolve_as_of,
@@ -116,7 +116,7 @@ def ship_otif(
     moment = resolve_as_of(orders, as_of)
     judged = ship_date_compliance(orders, as_of=moment, due_day=due_day, tz=tz, grace=grace)
     due = instants(judged, "due_at")
-    limit = np.minimum(due + length("grace", grace).to_timedelta64(), moment.to_datetime64())
+    limit = np.minimum(due + duration("grace", grace).to_timedelta64(), moment.to_datetime64())
     states = _states(judged, fill_by_order(tables, limit))
     stamps = None if span is None else zones.convert(orders, due, local)
     counts, labels = count_codes(CodedRows(orders, states, list(_STATES), stamps), groups, span)
