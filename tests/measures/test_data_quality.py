@@ -338,7 +338,7 @@ def test_bad_arguments_are_refused():
         tf.data_quality(pd.concat([frames.orders, frames.orders]))
     with pytest.raises(ValueError, match="by='chanel' is not allowed"):
         tf.data_quality(frames, "chanel")
-    with pytest.raises(ValueError, match=r"by='check': the report has a 'check' of its own"):
+    with pytest.raises(ValueError, match=r"by='check': the result has a 'check' of its own"):
         tf.data_quality(frames.orders.assign(check=1), "check")
     with pytest.raises(TypeError, match="examples='3' is not a whole number"):
         tf.data_quality(frames, examples="3")

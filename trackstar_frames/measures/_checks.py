@@ -15,26 +15,6 @@ from trackstar_frames.measures._partitions import Partitioned, is_partitioned
 from trackstar_frames.schema import CONNECTION
 from trackstar_frames.tables.dtypes import to_pandas_types
 
-__all__ = [
-    "add_measure_info",
-    "by_columns",
-    "choice",
-    "column",
-    "connection_columns",
-    "copy_attrs",
-    "fetched_at",
-    "has_status",
-    "is_blank",
-    "measure_info",
-    "number_column",
-    "order_keys",
-    "require",
-    "require_connections_alike",
-    "require_unique_orders",
-    "string_series",
-    "text_column",
-]
-
 
 def require(
     frame: object,
@@ -70,8 +50,13 @@ def choice(name: str, value: object, allowed: Iterable[str]) -> str:
     return value
 
 
-def by_columns(frame: pd.DataFrame | Partitioned, by: str | Sequence[str] | None) -> list[str]:
-    """Return the columns to group by as a list; all of them are in `frame`."""
+def by_columns(
+    frame: pd.DataFrame | Partitioned,
+    by: str | Sequence[str] | None,
+    *,
+    reserved: Sequence[str] = (),
+) -> list[str]:
+    """Return the columns to group by as a list; all are in `frame`, and none is reserved."""
     if by is None:
         return []
     names = [by] if isinstance(by, str) else by
@@ -80,6 +65,11 @@ def by_columns(frame: pd.DataFrame | Partitioned, by: str | Sequence[str] | None
     for name in names:
         if name not in frame.columns:
             raise ValueError(one_of("by", name, map(str, frame.columns)))
+        if name in reserved:
+            raise ValueError(
+                f"by={by!r}: the result has a {name!r} of its own; leave it out, or rename the "
+                f"column"
+            )
     if len(set(names)) < len(names):
         raise ValueError(f"by={by!r} names a column twice; name each once")
     return list(names)

@@ -14,18 +14,6 @@ from trackstar_frames.measures._checks import column
 from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
 from trackstar_frames.measures._time import Array, Period
 
-__all__ = [
-    "CodedRows",
-    "concat_rows",
-    "count_codes",
-    "factorize",
-    "group_numbers",
-    "read_rows",
-    "regroup",
-    "row_labels",
-    "sum_by_group",
-]
-
 _MOST_CELLS = 20_000_000
 
 
@@ -145,14 +133,10 @@ def count_codes(
 ) -> tuple[Array, pd.Index]:
     """Count each word in each group and period; none of the codes may be -1.
 
-    Every group gets every period from the first to the last, so that a gap shows as zeros, and
-    one more, NaT, if any of its rows has no stamp. Nothing is left out: the counts sum to the rows.
-
-    Returns
-    -------
-    numpy.ndarray, pandas.Index
-        The counts, a row for each label and a column for each word; the labels: the groups,
-        then the starts of the periods, named ``period``.
+    Returns the counts, a column for each word, and the labels of their rows: the groups, then the
+    starts of the periods, named ``period``. Every group gets every period from the first to the
+    last, so that a gap shows as zeros, and one more, NaT, if any of its rows has no stamp. Nothing
+    is left out: the counts sum to the rows.
     """
     groups, keys = group_numbers(rows.frame, by)
     numbers, starts = _period_numbers(rows.stamps, period)

@@ -6,8 +6,6 @@ import numpy as np
 
 from trackstar_frames.measures._time import Array
 
-__all__ = ["SMALL", "Z95", "is_small", "wilson"]
-
 #: How many standard deviations a 95 % interval reaches to each side.
 Z95 = 1.959963984540054
 

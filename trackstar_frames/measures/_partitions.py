@@ -11,8 +11,6 @@ import pandas as pd
 
 from trackstar_frames.schema import LIFECYCLE
 
-__all__ = ["Partitioned", "compute_each", "concat_parts", "is_partitioned", "meta_of"]
-
 T = TypeVar("T")
 
 _RESULT = "result"

@@ -18,23 +18,6 @@ from trackstar_frames.dates import is_iso8601
 from trackstar_frames.measures._checks import choice, column, fetched_at, require
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned
 
-__all__ = [
-    "NAT",
-    "Array",
-    "ByWarehouse",
-    "Period",
-    "TzLike",
-    "Zones",
-    "day_ends",
-    "instant",
-    "instants",
-    "local",
-    "now_of",
-    "period",
-    "resolve_as_of",
-    "utc",
-]
-
 Array = npt.NDArray[Any]
 TzLike = str | dt.tzinfo | Mapping[str | None, str | dt.tzinfo]
 Value = TypeVar("Value")
@@ -156,6 +139,18 @@ class ByWarehouse(Generic[Value]):
         default = values.pop(None, None)
         return cls(values, default)
 
+    @classmethod
+    def from_json(cls, info: Mapping[str, Any]) -> Self:
+        """Return what `to_json` wrote."""
+        value, default = info[cls.parameter], info.get(f"{cls.parameter}_default")
+        return cls(dict(value), default) if isinstance(value, Mapping) else cls(None, value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return items for JSON, in which the default is apart, as None cannot be a key."""
+        if self.by_warehouse is None:
+            return {self.parameter: self.default}
+        return {self.parameter: self.by_warehouse, f"{self.parameter}_default": self.default}
+
     def plain(self) -> Value | dict[str | None, Value] | None:
         """Return the one value, or one map with the default under None."""
         if self.by_warehouse is None:
@@ -195,18 +190,6 @@ class Zones(ByWarehouse[str]):
     def of(cls, tz: TzLike) -> Zones:
         """Check the argument `tz`."""
         return cls.parse(tz, _zone_name)
-
-    @classmethod
-    def from_json(cls, info: Mapping[str, Any]) -> Zones:
-        """Return the zones that `to_json` wrote."""
-        tz = info["tz"]
-        return cls(None, tz) if isinstance(tz, str) else cls(dict(tz), info.get("tz_default"))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the zones in JSON values, in which None cannot be a key."""
-        if self.by_warehouse is None:
-            return {"tz": self.default}
-        return {"tz": self.by_warehouse, "tz_default": self.default}
 
     def convert(
         self, frame: pd.DataFrame, stamps: Array, function: Callable[[Array, str], Array]

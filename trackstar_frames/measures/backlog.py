@@ -27,7 +27,7 @@ from trackstar_frames.measures.completeness import (
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
 
-__all__ = ["AGE_BUCKETS", "SHIPPED_SINCE", "backlog"]
+__all__ = ["backlog"]
 
 #: Ages in whole days; ``unknown`` is without a created_date.
 AGE_BUCKETS = ("0-3", "4-7", "8-14", "15-21", "22-30", "31-45", "46+", "unknown")
@@ -127,7 +127,7 @@ def backlog(
     picked  1      2    1     0 1 days          28.0
     """
     require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
-    names = _check_by(orders, by)
+    names = by_columns(orders, by, reserved=["status"])
     moment = resolve_as_of(orders, as_of)
     found = _read_open_orders(orders, names, now_of(moment))
     codes, statuses = _sorted_statuses(found)
@@ -146,13 +146,6 @@ def backlog(
     }
     add_measure_info(table, found.keys, "backlog", info)
     return table
-
-
-def _check_by(orders: pd.DataFrame | Partitioned, by: str | Sequence[str] | None) -> list[str]:
-    names = by_columns(orders, by)
-    if "status" in names:
-        raise ValueError(f"by={by!r} names 'status', by which the rows are already; leave it out")
-    return names
 
 
 class _OpenOrders(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -19,26 +19,8 @@ from trackstar_frames.measures._checks import (
     require_unique_orders,
     text_column,
 )
-from trackstar_frames.measures._partitions import Partitioned, is_partitioned
+from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures._time import Array, instants
-
-__all__ = [
-    "LIFECYCLE_COLUMNS",
-    "OPEN",
-    "SHIPPED",
-    "STATES",
-    "Tables",
-    "TablesOf",
-    "are_partitioned",
-    "check_columns",
-    "check_tables",
-    "closed_at",
-    "columns_of",
-    "fill_by_order",
-    "order_states",
-    "units_left",
-    "within_order",
-]
 
 #: The columns from which the state of an order is read.
 LIFECYCLE_COLUMNS = ("status", "created_date", "complete_shipped_date", "last_shipped_date")
@@ -61,40 +43,35 @@ _COLUMNS_READ = {
     ),
 }
 
-Frame_co = TypeVar("Frame_co", covariant=True)
 
-
-class TablesOf(Protocol[Frame_co]):
-    """The tables of an `OrderFrames` that are read, as frames of pandas or of Dask."""
+class Tables(Protocol):
+    """The tables of an `OrderFrames` that are read: all of pandas, or all of Dask."""
 
     @property
-    def orders(self) -> Frame_co:
+    def orders(self) -> Any:
         """One row per order."""
 
     @property
-    def line_items(self) -> Frame_co:
+    def line_items(self) -> Any:
         """One row per ordered line."""
 
     @property
-    def shipments(self) -> Frame_co:
+    def shipments(self) -> Any:
         """One row per shipment."""
 
     @property
-    def shipment_line_items(self) -> Frame_co:
+    def shipment_line_items(self) -> Any:
         """One row per shipped line."""
-
-
-Tables: TypeAlias = TablesOf[pd.DataFrame]
 
 
 def check_tables(frames: object) -> Tables:
     """Raise unless `frames` has the tables and columns to match by, and each order once."""
-    tables = cast("Tables", check_columns(frames))
+    tables = check_columns(frames)
     require_unique_orders(tables.orders, "frames.orders")
     return tables
 
 
-def check_columns(frames: object, *, lazy: bool = False) -> TablesOf[Any]:
+def check_columns(frames: object, *, lazy: bool = False) -> Tables:
     """Raise unless `frames` has the tables and columns to match by; with `lazy`, also of Dask."""
     if not all(hasattr(frames, name) for name in _COLUMNS_READ):
         raise TypeError(
@@ -105,10 +82,10 @@ def check_columns(frames: object, *, lazy: bool = False) -> TablesOf[Any]:
     for (name, table), columns in zip(tables.items(), _COLUMNS_READ.values(), strict=True):
         require(table, columns, source="an OrderFrames", name=name, lazy=lazy)
     require_connections_alike(tables)
-    return cast("TablesOf[Any]", frames)
+    return cast("Tables", frames)
 
 
-def columns_of(frames: TablesOf[Any], more: Sequence[str] = ()) -> dict[str, list[str]]:
+def columns_of(frames: Tables, more: Sequence[str] = ()) -> dict[str, list[str]]:
     """Return the columns of each table to match by, and `more` of the orders."""
     wanted = {**_COLUMNS_READ, "orders": (*_COLUMNS_READ["orders"], *more)}
     return {
@@ -117,7 +94,7 @@ def columns_of(frames: TablesOf[Any], more: Sequence[str] = ()) -> dict[str, lis
     }
 
 
-def are_partitioned(frames: TablesOf[Any]) -> TypeGuard[TablesOf[Partitioned]]:
+def are_partitioned(frames: Tables) -> bool:
     """Return whether the tables are of Dask; raise if only some are, or not partitioned alike."""
     tables = {f"frames.{name}": getattr(frames, name) for name in _COLUMNS_READ}
     lazy = [name for name, table in tables.items() if is_partitioned(table)]
@@ -169,20 +146,9 @@ _INEXACT = 2**53
 def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
     """Match what has shipped with what was ordered, by sku within each order.
 
-    Parameters
-    ----------
-    tables
-        As `check_tables` returns them; lines and shipments of other orders are ignored.
-    until
-        A moment for each order (UTC): later shipments do not count. With NaT, none does.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per order, in their order, of whole numbers: lines, lines_filled, lines_unknown
-        (without a quantity), lines_void (of no units, and in no other count), units,
-        units_filled, units_shipped, kit_units, unmatched_units, and undated (shipments, not
-        cancelled, without a shipped_date).
+    `until` is a moment for each order (UTC): later shipments do not count, and none with NaT.
+    There is one row per order, in their order. ``lines_unknown`` have no quantity; ``lines_void``
+    are of no units, and in no other count; ``undated`` shipments have no shipped_date.
     """
     ids = order_keys(tables.orders, "id")
     shipments = _read_shipments(tables.shipments, ids)
@@ -190,25 +156,25 @@ def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
     shipped = _read_shipped(tables.shipment_line_items, ids, shipments, until)
     _match(lines, shipped)
     _fill(lines, shipped)
-    sums = [
-        _sums(lines[~lines["void"]], "line", ["unknown", "units", "filled", "full", "unmatched"]),
-        _sums(lines, "void", ["void"]),
-        _sums(shipped, "shipped", ["units", "kit_units", "unmatched"]),
-        _sums(shipments, "shipment", ["undated"]),
-    ]
-    by_order = pd.concat(sums, axis=1).reindex(range(len(ids))).fillna(0).astype(np.int64)
+
+    def total(rows: pd.DataFrame, amounts: pd.Series[Any]) -> Array:
+        # float64 holds the sums exactly: see _quantities.
+        return np.bincount(rows["order"], amounts, minlength=len(ids)).astype(np.int64)
+
+    counted = ~lines["void"]
+    unmatched = total(lines, lines["unmatched"]) + total(shipped, shipped["unmatched"])
     return pd.DataFrame(
         {
-            "lines": by_order["line_rows"],
-            "lines_filled": by_order["line_full"],
-            "lines_unknown": by_order["line_unknown"],
-            "lines_void": by_order["void_void"],
-            "units": by_order["line_units"],
-            "units_filled": by_order["line_filled"],
-            "units_shipped": by_order["shipped_units"],
-            "kit_units": by_order["shipped_kit_units"],
-            "unmatched_units": by_order["line_unmatched"] + by_order["shipped_unmatched"],
-            "undated": by_order["shipment_undated"],
+            "lines": total(lines, counted),
+            "lines_filled": total(lines, counted & lines["full"]),
+            "lines_unknown": total(lines, lines["unknown"]),
+            "lines_void": total(lines, lines["void"]),
+            "units": total(lines, lines["units"]),
+            "units_filled": total(lines, lines["filled"]),
+            "units_shipped": total(shipped, shipped["units"]),
+            "kit_units": total(shipped, shipped["kit_units"]),
+            "unmatched_units": unmatched,
+            "undated": total(shipments, shipments["undated"]),
         }
     )
 
@@ -320,12 +286,6 @@ def _allot(keys: pd.Series[int], wanted: pd.Series[float], supply: pd.Series[flo
     before = wanted.groupby(keys).cumsum() - wanted
     left = supply.reindex(keys, fill_value=0).to_numpy() - before.to_numpy()
     return np.clip(left, 0, wanted.to_numpy())
-
-
-def _sums(rows: pd.DataFrame, name: str, columns: list[str]) -> pd.DataFrame:
-    by_order = rows.groupby("order")
-    sums = by_order[columns].sum().astype(np.int64)
-    return sums.assign(rows=by_order.size()).add_prefix(f"{name}_")
 
 
 def _whole_numbers(frame: pd.DataFrame, name: str) -> Array:

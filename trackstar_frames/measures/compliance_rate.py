@@ -30,7 +30,7 @@ from trackstar_frames.measures._time import Array, Period, Zones, instants, loca
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import OUTCOMES, columns_needed, judged_orders
 
-__all__ = ["compliance_rate", "local_due_times", "outcome_rates", "warn_if_policy_lost"]
+__all__ = ["compliance_rate"]
 
 
 def compliance_rate(

@@ -21,16 +21,7 @@ from trackstar_frames.measures.completeness import (
     order_states,
 )
 
-__all__ = [
-    "Curve",
-    "curve_percentile",
-    "cycle_time",
-    "cycle_time_curve",
-    "log_log_interval",
-    "nearest_rank",
-    "observed_times",
-    "product_limit",
-]
+__all__ = ["cycle_time", "cycle_time_curve"]
 
 _CURVE_COLUMNS = ("time", "at_risk", "shipped", "open_share", "low", "high")
 _NOT_EVALUABLE = -1
@@ -189,9 +180,7 @@ def cycle_time_curve(
     [0.13, 0.96]
     """
     require(orders, LIFECYCLE_COLUMNS, source="fetch_orders_df")
-    names = by_columns(orders, by)
-    if taken := [name for name in names if name in _CURVE_COLUMNS]:
-        raise ValueError(f"by={by!r}: the curve has a {taken[0]!r} of its own; rename the column")
+    names = by_columns(orders, by, reserved=_CURVE_COLUMNS)
     durations = _durations(orders, resolve_as_of(orders, as_of))
     groups, keys = group_numbers(orders, names)
     curve = _curve(groups, durations)

@@ -33,7 +33,7 @@ from trackstar_frames.measures.completeness import Tables, check_tables, within_
 from trackstar_frames.measures.ship_date_compliance import required_times
 from trackstar_frames.schema import LIFECYCLE, TABLES
 
-__all__ = ["CHECKS", "data_quality"]
+__all__ = ["data_quality"]
 
 #: The checks of each table: what is wrong with the rows affected, and what follows from it.
 CHECKS = MappingProxyType(
@@ -210,7 +210,7 @@ def data_quality(
     order_number_twice  2   2  [a1, a2]
     """
     orders, tables = _check_frames(frames)
-    names = _check_by(orders, by)
+    names = by_columns(orders, by, reserved=["check"])
     most, zones = _check_examples(examples), Zones.of(tz)
     moment = resolve_as_of(orders, as_of)
     data = _JoinedTables(orders, tables)
@@ -253,13 +253,6 @@ def _check_frames(frames: Any) -> tuple[pd.DataFrame, Tables | None]:
         require(getattr(tables, name), columns, source="an OrderFrames", name=f"frames.{name}")
     require_connections_alike({f"frames.{name}": getattr(tables, name) for name in needed})
     return tables.orders, tables
-
-
-def _check_by(orders: pd.DataFrame, by: str | Sequence[str] | None) -> list[str]:
-    names = by_columns(orders, by)
-    if "check" in names:
-        raise ValueError(f"by={by!r}: the report has a 'check' of its own; rename the column")
-    return names
 
 
 def _check_examples(value: object) -> int:

@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -20,11 +19,10 @@ from trackstar_frames.measures._checks import (
 )
 from trackstar_frames.measures._grouping import sum_by_group
 from trackstar_frames.measures._intervals import is_small, wilson
-from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
+from trackstar_frames.measures._partitions import compute_each, concat_parts
 from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
 from trackstar_frames.measures.completeness import (
     Tables,
-    TablesOf,
     are_partitioned,
     check_columns,
     columns_of,
@@ -39,7 +37,7 @@ _LEFT_OUT = ("created after as_of", "cancelled", "nothing ordered")
 
 
 def fill_rates(
-    frames: Tables | TablesOf[Partitioned],
+    frames: Tables,
     by: str | Sequence[str] | None = None,
     *,
     as_of: str | dt.date | np.datetime64 | None = None,
@@ -139,7 +137,7 @@ def fill_rates(
         parts = compute_each(tables, partial(_sum_partition, [*columns], groups, now))
         rows, counts = concat_parts([keys for keys, _ in parts]), pd.concat([n for _, n in parts])
     else:
-        rows, counts = _count_orders(cast("Tables", frames), now)
+        rows, counts = _count_orders(frames, now)
     _, sums = sum_by_group(rows, counts, groups)
     table = _rates(sums)
     info = {

@@ -20,7 +20,7 @@ from trackstar_frames.measures._checks import choice
 from trackstar_frames.measures._time import NAT, Array, ByWarehouse, TzLike, Zones, day_ends, local
 from trackstar_frames.schema import LIFECYCLE
 
-__all__ = ["DueDay", "HolidaysLike", "Length", "ShipEvent", "SlaPolicy", "clock_ends"]
+__all__ = ["SlaPolicy"]
 
 DueDay = Literal["auto", "instant", "end"]
 ShipEvent = Literal["first", "last", "complete"]
@@ -33,8 +33,6 @@ Dates = str | tuple[str, ...]
 
 #: Fields that mean nothing without a cut-off.
 _CLOCK_FIELDS = ("business_days", "workdays", "holidays", "clock_start")
-#: Fields that may be maps from warehouse ids.
-_MAP_FIELDS = ("tz", "holidays")
 #: What else is in ``attrs["trackstar"]["compliance"]``.
 _OTHER_INFO = ("as_of", "text", "n")
 _NEW_YORK = MappingProxyType({"tz": "America/New_York", "holidays": "US"})
@@ -210,13 +208,7 @@ class SlaPolicy:
         >>> values["tz"], values["tz_default"], values["grace"]
         ({'w1': 'Asia/Tokyo'}, 'UTC', '00:00:00')
         """
-        values = _field_values(self)
-        for name in _MAP_FIELDS:
-            given = values[name]
-            if isinstance(given, dict):
-                by_warehouse = dict(given)
-                values[f"{name}_default"] = by_warehouse.pop(None, None)
-                values[name] = by_warehouse
+        values = {**_field_values(self), **self.zones.to_json(), **self.calendars.to_json()}
         return cast("dict[str, Any]", json.loads(json.dumps(values)))
 
     @classmethod
@@ -247,10 +239,10 @@ class SlaPolicy:
             raise TypeError(f"{values!r} is not a policy; pass a map of its fields")
         known = [each.name for each in fields(cls)]
         given = {name: value for name, value in values.items() if name not in _OTHER_INFO}
-        for name in _MAP_FIELDS:
-            default = given.pop(f"{name}_default", None)
-            if default is not None:
-                given[name] = {**given[name], None: default}
+        for kind in (Zones, Calendars):
+            if kind.parameter in given:
+                given[kind.parameter] = kind.from_json(given).plain()
+                given.pop(f"{kind.parameter}_default", None)
         for name in given:
             if name not in known:
                 raise ValueError(one_of("field", name, known))

@@ -31,15 +31,7 @@ from trackstar_frames.measures._time import (
 )
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy, clock_ends
 
-__all__ = [
-    "OUTCOMES",
-    "SHORT",
-    "columns_needed",
-    "judged_orders",
-    "required_times",
-    "resolve_policy",
-    "ship_date_compliance",
-]
+__all__ = ["ship_date_compliance"]
 
 OUTCOMES = ("on_time", "late_shipped", "late_open", "pending", "not_evaluable")
 

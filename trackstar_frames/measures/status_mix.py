@@ -19,7 +19,7 @@ from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._time import instants, period
 from trackstar_frames.schema import LIFECYCLE
 
-__all__ = ["NO_STATUS", "status_mix"]
+__all__ = ["status_mix"]
 
 NO_STATUS = "(none)"
 

@@ -22,7 +22,7 @@ from trackstar_frames.measures._time import Array, instant, instants, utc
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
 
-__all__ = ["TRANSITIONS", "as_of_pair", "moved_due_dates", "transitions"]
+__all__ = ["moved_due_dates", "transitions"]
 
 #: The kinds of a pair of statuses.
 TRANSITIONS = (
@@ -44,24 +44,7 @@ _MOVES = ("later", "earlier", "set", "removed")
 
 
 def transitions(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Count orders by their statuses in two frames; see `tf.status_transitions`.
-
-    Parameters
-    ----------
-    old, new
-        Frames of `fetch_orders_df`, or some of their rows, with each order once and the columns
-        ``id``, ``connection`` (optional), ``status`` and ``created_date``; ``fetched_at`` is
-        read from their ``attrs``.
-
-    Examples
-    --------
-    >>> old = pd.DataFrame({"id": ["a", "b"], "status": ["open", "packed"], "created_date": pd.NaT})
-    >>> new = old.assign(status=["picked", "open"])
-    >>> transitions(old, new)[["from_status", "to_status", "kind", "orders"]]
-      from_status to_status      kind  orders
-    0        open    picked   forward       1
-    1      packed      open  backward       1
-    """
+    """Count orders by their statuses in two frames; see `tf.status_transitions`."""
     _check_sides(old, new, ["status", "created_date"])
     info = as_of_pair(fetched_at(old), fetched_at(new))
     pairs, statuses = _pairs(old, new)
@@ -75,23 +58,7 @@ def transitions(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def moved_due_dates(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """List the orders whose due date moved between two frames; see `tf.due_date_changes`.
-
-    Parameters
-    ----------
-    old, new
-        Frames of `fetch_orders_df`, or some of their rows, with each order once and the columns
-        ``id``, ``connection`` (optional), ``status`` and ``required_ship_date``; ``fetched_at``
-        is read from their ``attrs``.
-
-    Examples
-    --------
-    >>> due = pd.to_datetime(["2026-03-02", "2026-03-05"], utc=True)
-    >>> old = pd.DataFrame({"id": "a", "status": "open", "required_ship_date": due[:1]})
-    >>> moved_due_dates(old, old.assign(required_ship_date=due[1:]))[["order_id", "moved", "kind"]]
-      order_id  moved   kind
-    0        a 3 days  later
-    """
+    """List the orders whose due date moved between two frames; see `tf.due_date_changes`."""
     _check_sides(old, new, ["status", "required_ship_date"])
     info = as_of_pair(fetched_at(old), fetched_at(new))
     in_old = order_keys(old, "id").get_indexer(order_keys(new, "id"))
