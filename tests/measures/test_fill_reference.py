@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from helpers import fill_reference
-from helpers.traffic import count_requests
 from hypothesis import given
 from hypothesis import strategies as st
 
