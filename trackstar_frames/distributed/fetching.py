@@ -17,7 +17,7 @@ import pandas as pd
 from pandas.tseries.frequencies import to_offset
 from pandas.tseries.offsets import BaseOffset
 
-from trackstar_frames._text import counted, in_brief
+from trackstar_frames._text import counted
 from trackstar_frames.connections import Connections, Source, open_client
 from trackstar_frames.distributed.snapshots import lazy_frame, to_partition
 from trackstar_frames.distributed.workers import importable_sources, turn
@@ -182,7 +182,7 @@ def _fetch(piece: Piece, *, dtype_backend: DtypeBackend, nonce: str) -> pd.DataF
         raise
     orders = label({"orders": frames.to_arrow()["orders"]}, piece.label)["orders"]
     partition = to_partition(orders, _ORDERS, dtype_backend)
-    partition.attrs["trackstar"] = in_brief(frames.info)
+    partition.attrs["trackstar"] = frames.info.brief()
     return partition
 
 

@@ -17,7 +17,8 @@ import pyarrow as pa
 from dask.dataframe.dispatch import meta_nonempty
 from dask.dataframe.utils import UNKNOWN_CATEGORIES
 
-from trackstar_frames._text import card, in_brief, lines, plain, table, told, warn_of_failed
+from trackstar_frames._text import card, lines, plain, table
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.schema import TABLES, Table
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.catalog import choose
@@ -61,10 +62,10 @@ class DaskFrames:
     packages: dd.DataFrame
     package_line_items: dd.DataFrame
     problems: dd.DataFrame
-    info: dict[str, Any]
+    info: FetchInfo
 
     def __repr__(self) -> str:
-        fetched_at = plain(f"{self.info.get('fetched_at')}")
+        fetched_at = plain(f"{self.info.fetched_at}")
         return f"DaskFrames({self.orders.npartitions:,} partitions; fetched_at={fetched_at})"
 
     def _repr_html_(self) -> str:
@@ -74,7 +75,7 @@ class DaskFrames:
             (name, TABLES[name].grain, frame.npartitions, len(frame.columns))
             for name, frame in frames.items()
         )
-        return card("DaskFrames, read when computed", table(heads, rows), lines(told(self.info)))
+        return card("DaskFrames, read when computed", table(heads, rows), lines(self.info.lines()))
 
 
 def read_snapshot_dask(
@@ -125,7 +126,7 @@ def read_snapshot_dask(
     check_backend(dtype_backend)
     folder = choose(root, version)
     said = parquet.read_manifest(folder)
-    warn_of_failed(said.info)
+    said.info.warn_of_failed()
     tables = {name: _lazy_table(name, folder, said, dtype_backend) for name in TABLES}
     return DaskFrames(**tables, info=said.info)
 
@@ -142,7 +143,7 @@ def _lazy_table(
         dtype_backend,
         name=name,
         folder=folder,
-        brief=in_brief(said.info),
+        brief=said.info.brief(),
         is_labelled=is_labelled,
     )
 

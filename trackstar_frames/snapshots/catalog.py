@@ -15,9 +15,9 @@ import pandas as pd
 
 from trackstar_frames.dates import end_of_day, is_day, is_spelt_plainly
 from trackstar_frames.errors import SnapshotError
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.manifest import Manifest, disk_faults
-from trackstar_frames.tables.connections import as_of_each
 
 __all__ = [
     "choose",
@@ -136,9 +136,9 @@ def of_each_connection(
     held: dict[str | None, list[tuple[int, Path, datetime]]] = defaultdict(list)
     firsts: dict[tuple[str | None, datetime], int] = {}
     for place, (path, said) in enumerate(found):
-        for connection, as_of in as_of_each(said.info, said.written_at).items():
+        for connection, as_of in said.info.as_of_each(said.written_at).items():
             first = firsts.setdefault((connection, as_of), place)
-            failed = connection in said.info.get("failed", ())
+            failed = connection in said.info.failed
             held[connection].append((first if failed else place, path, as_of))
     return {
         connection: [each[1:] for each in sorted(own, key=itemgetter(0))]
@@ -186,11 +186,9 @@ def _in_time(found: Sequence[tuple[Path, Manifest]]) -> list[datetime]:
     return moments[::-1]
 
 
-def label_of(info: Mapping[str, Any]) -> str | None:
+def label_of(info: FetchInfo) -> str | None:
     """Tell whose orders they are: one label, or several with a comma between them."""
-    several = info.get("connections")
-    label: str | None = ", ".join(several) if several else info["connection"]
-    return label
+    return ", ".join(info.connections) if info.connections else info.connection
 
 
 def _check_name(path: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias, cast
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames._text import in_brief, warn_of_failed
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.measures import redated, transitions
 from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures.moves import as_ofs
@@ -246,7 +246,7 @@ def _orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFrame:
     if isinstance(side, pd.DataFrame) or is_partitioned(side):
         return cast("pd.DataFrame", side)  # of Dask, the measure refuses it, and says what to do
     if isinstance(side, Snapshot):
-        warn_of_failed(side.info)
+        side.info.warn_of_failed()
         read = [*_label(side.info), *columns]
         with reading(side.path, f"{side.path} is damaged"):
             return _frame(scan(side.files["orders"], "orders", columns=read), side.info)
@@ -255,16 +255,16 @@ def _orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFrame:
     return _frame(frames.to_arrow()["orders"].select(read), frames.info)
 
 
-def _label(info: Mapping[str, Any]) -> list[str]:
+def _label(info: FetchInfo) -> list[str]:
     """Name the column that tells of which connection orders are, if they are of several."""
-    return [CONNECTION.name] if "connections" in info else []
+    return [CONNECTION.name] if info.connections else []
 
 
-def _frame(orders: pa.Table, info: dict[str, Any]) -> pd.DataFrame:
+def _frame(orders: pa.Table, info: FetchInfo) -> pd.DataFrame:
     table = described("orders", orders.column_names)
     read = tuple(column for column in table.columns if column.name in orders.column_names)
     frame = to_frame(orders.select([column.name for column in read]), replace(table, columns=read))
-    frame.attrs["trackstar"] = in_brief(info)
+    frame.attrs["trackstar"] = info.brief()
     return frame
 
 

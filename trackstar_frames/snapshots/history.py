@@ -18,7 +18,7 @@ from trackstar_frames.snapshots.catalog import find_snapshots, written_ahead
 from trackstar_frames.snapshots.diff import scan
 from trackstar_frames.snapshots.manifest import Manifest, file_name
 from trackstar_frames.tables.compare import COMPARED, differences
-from trackstar_frames.tables.connections import as_of_each, split_by_connection
+from trackstar_frames.tables.connections import split_by_connection
 
 __all__ = ["order_history"]
 
@@ -139,7 +139,7 @@ def _sights(root: str | os.PathLike[str], order_id: str, connection: str | None)
         raise SnapshotError(f"there are no snapshots under {root}")
     seen = [each for path, said in found for each in _look(path, said, order_id, connection)]
     if not seen:
-        labels = {each for _, said in found for each in as_of_each(said.info, said.written_at)}
+        labels = {each for _, said in found for each in said.info.as_of_each(said.written_at)}
         raise SnapshotError(_unknown(connection, sorted(filter(None, labels)), root))
     return _in_time(seen, {path.name for path in written_ahead(found)})
 
@@ -166,7 +166,7 @@ def _unknown(connection: str | None, labels: Sequence[str], root: object) -> str
 
 def _look(path: Path, said: Manifest, order_id: str, connection: str | None) -> Iterator[_Sight]:
     """Read the order's rows from one snapshot, as each of its connections has them."""
-    as_of = as_of_each(said.info, said.written_at)
+    as_of = said.info.as_of_each(said.written_at)
     labels = [label for label in as_of if connection in (None, label)]
     for label, tables in _orders(path, said, order_id, labels):
         if len(tables["orders"]):
@@ -182,7 +182,7 @@ def _orders(
     if not labels:
         return []
     files = _files(path, said, "orders", labels)
-    if "connections" not in said.info:
+    if not said.info.connections:
         return [(labels[0], {"orders": scan(files, "orders", order_id=order_id)})]
     columns = TABLES["orders"].labelled.schema.names
     rows = scan(files, "orders", columns=columns, order_id=order_id)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trackstar_frames.errors import SnapshotError, TrackstarError
+from trackstar_frames.info import FetchInfo, rename_keys
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 from trackstar_frames.storage.local import create
@@ -82,8 +83,8 @@ class Manifest(msgspec.Struct, frozen=True):
         Of the newest of its files.
     written_at : str
         When, ISO 8601, UTC.
-    info : dict
-        What the fetch told: filters, connection, fetched_at and more.
+    info : FetchInfo
+        Metadata of the fetch: filters, connection, fetched_at and more.
     parts : list of Part
         In the sequence of their orders; of several connections, one after the other.
     sequence : int or None
@@ -94,14 +95,14 @@ class Manifest(msgspec.Struct, frozen=True):
 
     schema_version: Annotated[int, msgspec.Meta(ge=1)]
     written_at: str
-    info: dict[str, Any]
+    info: FetchInfo
     parts: list[Part]
     sequence: _Count | None = None
 
     def __post_init__(self) -> None:
         """Make sure that others find what they look for: anybody may have written it."""
         datetime.fromisoformat(self.written_at)
-        labels = msgspec.convert(self.info, _Told).connections.keys() or {None}
+        labels = self.info.connections.keys() or {None}
         if not self.parts:
             raise ValueError("it has no parts")
         for part in self.parts:
@@ -109,7 +110,7 @@ class Manifest(msgspec.Struct, frozen=True):
                 raise ValueError("a part is of another connection, or lacks a table")
 
     @classmethod
-    def of(cls, parts: list[Part], info: dict[str, Any], sequence: int | None = None) -> Manifest:
+    def of(cls, parts: list[Part], info: FetchInfo, sequence: int | None = None) -> Manifest:
         """Describe what is being written now."""
         now = datetime.fromtimestamp(time.time(), UTC)
         return cls(SCHEMA_VERSION, now.isoformat(), info, parts, sequence)
@@ -127,7 +128,7 @@ class Manifest(msgspec.Struct, frozen=True):
         """
         said = (folder / FILE).read_bytes()
         refuse_newer(folder, msgspec.json.decode(said, type=_Version).schema_version)
-        return msgspec.json.decode(said, type=cls)
+        return msgspec.json.decode(said, type=cls, dec_hook=_check_info)
 
     def write(self, folder: Path) -> Path:
         """Write it into its folder."""
@@ -205,6 +206,10 @@ class _Version(msgspec.Struct):
     schema_version: int
 
 
+class _Nested(msgspec.Struct, frozen=True):
+    connections: dict[str, dict[str, Any]] = {}
+
+
 class _Each(msgspec.Struct, frozen=True):
     """What an info tells of each fetch; there may be more."""
 
@@ -214,17 +219,25 @@ class _Each(msgspec.Struct, frozen=True):
     from_cache: int
     duplicates: int
     complete: bool
-    began: datetime | None = None
+    started_at: datetime | None = None
 
 
-class _Told(_Each, frozen=True, kw_only=True):
-    """What an info tells of one fetch, or of those of several connections."""
+class _Info(_Each, frozen=True, kw_only=True):
+    """The metadata of one fetch, or of those of several connections."""
 
     filters: dict[str, Any]
     limit: int | None
     connection: str | None
     connections: dict[str, _Each] = {}
     failed: dict[str, str] = {}
+
+
+def _check_info(_: type, value: Any) -> FetchInfo:
+    """Check the metadata of a manifest: anybody may have written it."""
+    msgspec.convert(value, _Nested)
+    values = rename_keys(value)
+    msgspec.convert(values, _Info)
+    return FetchInfo(values)
 
 
 def read_older(folder: Path, key: bytes) -> Manifest:
@@ -244,5 +257,5 @@ def read_older(folder: Path, key: bytes) -> Manifest:
         name: File(footer["rows"][name], path.stat().st_size, "") for name, path in paths.items()
     }
     return Manifest(
-        footer["schema_version"], footer["written_at"], footer["info"], [Part(None, files)]
+        footer["schema_version"], footer["written_at"], FetchInfo(footer["info"]), [Part(None, files)]
     )

@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trackstar_frames.errors import SettingsError, SnapshotError
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES, described
 from trackstar_frames.settings import local_folder
 from trackstar_frames.snapshots.manifest import (
@@ -38,12 +38,11 @@ from trackstar_frames.snapshots.manifest import (
 )
 from trackstar_frames.storage.local import create, fsync, locked, partial_folder, replace
 from trackstar_frames.tables.assemble import split
-from trackstar_frames.tables.connections import are_labelled, info_of, label, split_by_connection
+from trackstar_frames.tables.connections import are_labelled, label, split_by_connection
 
 __all__ = [
     "KEY",
     "PART",
-    "Fill",
     "PartFile",
     "SharedPart",
     "WriteResult",
@@ -58,7 +57,6 @@ __all__ = [
     "read_part",
     "read_table",
     "write",
-    "write_file",
     "write_parts",
     "writing",
 ]
@@ -73,7 +71,7 @@ _OTHER_KINDS = frozenset(
 )
 
 
-def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: Any) -> None:
+def write(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: FetchInfo) -> None:
     """Write tables as a folder.
 
     Parameters
@@ -122,32 +120,29 @@ def check_target(path: str | os.PathLike[str], name: str = "path") -> Path:
     return target
 
 
-def write_parts(folder: Path, tables: Mapping[str, pa.Table], info: dict[str, Any]) -> WriteResult:
+def write_parts(folder: Path, tables: Mapping[str, pa.Table], info: FetchInfo) -> WriteResult:
     """Write tables in parts, each of one connection; to be finished."""
     parts = []
-    for connection, own, told in _of_each(tables, info):
-        parts += write_file(folder, told, partial(_fill, own), connection=connection).parts
+    for connection, own, metadata in _of_each(tables, info):
+        writer = Writer(folder, metadata, connection=connection)
+        for part in split(own, PART):
+            writer.add(part)
+        parts += writer.result().parts
     return WriteResult(parts, info)
 
 
-def _fill(tables: Mapping[str, pa.Table], writer: Writer) -> dict[str, Any]:
-    for part in split(tables, PART):
-        writer.add(part)
-    return {}
-
-
 def _of_each(
-    tables: Mapping[str, pa.Table], info: dict[str, Any]
-) -> Iterator[tuple[str | None, Mapping[str, pa.Table], dict[str, Any]]]:
+    tables: Mapping[str, pa.Table], info: FetchInfo
+) -> Iterator[tuple[str | None, Mapping[str, pa.Table], FetchInfo]]:
     """Give the tables and the info of each connection; of one, they are as they are."""
     if not are_labelled(tables):
         yield None, tables, info
         return
-    for connection, own in split_by_connection(tables, info["connections"]).items():
-        yield connection, own, info_of(info, connection)
+    for connection, own in split_by_connection(tables, info.connections).items():
+        yield connection, own, info.of_connection(connection)
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], dict[str, Any]]:
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], FetchInfo]:
     """Read the tables and the info of a folder that `write` made.
 
     Raises
@@ -334,35 +329,12 @@ class WriteResult(NamedTuple):
     """What was written to a folder, and what is to be told of it."""
 
     parts: list[PartFile]
-    info: dict[str, Any]
+    info: FetchInfo
 
     @property
     def orders(self) -> int:
         """How many orders it has."""
         return sum(each.part.files["orders"].rows for each in self.parts)
-
-
-#: Writes the parts of some orders, and tells what there is to add to their info.
-Fill: TypeAlias = Callable[["Writer"], Mapping[str, Any]]
-
-
-def write_file(
-    folder: Path, info: Mapping[str, Any], fill: Fill, *, connection: str | None = None
-) -> WriteResult:
-    """Have somebody write the parts of some orders: one at least, were it empty.
-
-    Parameters
-    ----------
-    folder, info, connection
-        As for `Writer`.
-    fill
-        Writes them.
-    """
-    writer = Writer(folder, info, connection=connection)
-    told = {**info, **fill(writer)}
-    if not writer.parts:
-        writer.add({name: table.schema.empty_table() for name, table in TABLES.items()})
-    return WriteResult(writer.parts, told)
 
 
 class Writer:
@@ -379,12 +351,13 @@ class Writer:
     """
 
     def __init__(
-        self, folder: Path, info: Mapping[str, Any], *, connection: str | None = None
+        self, folder: Path, info: FetchInfo, *, connection: str | None = None
     ) -> None:
         self.parts: list[PartFile] = []
         self._folder = folder
+        self._info = info
         self._connection = connection
-        footer = {"schema_version": SCHEMA_VERSION, "info": dict(info)}
+        footer = {"schema_version": SCHEMA_VERSION, "info": info}
         self._metadata = {KEY: json.dumps(footer)}
         # Another writer may be at the same connection, in vain: a worker that was given up.
         self._try = uuid.uuid4().hex
@@ -427,6 +400,13 @@ class Writer:
                 files[table] = like.share(table, self._folder / table / name)
         part = Part(first, files, self._connection)
         self.parts.append(PartFile((self._connection or "", *(place or (number,))), name, part))
+
+
+    def result(self, **metadata: Any) -> WriteResult:
+        """Return all parts, one at least, were it empty; with more of their metadata."""
+        if not self.parts:
+            self.add({name: table.schema.empty_table() for name, table in TABLES.items()})
+        return WriteResult(self.parts, self._info.replace(**metadata))
 
 
 def finish(folder: Path, written: WriteResult, *, sequence: int | None = None) -> None:

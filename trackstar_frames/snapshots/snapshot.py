@@ -6,39 +6,31 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
-from trackstar_frames._text import card, counted, lines, megabytes, table, told
+from trackstar_frames._text import card, counted, lines, megabytes, table
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.catalog import choose, label_of, next_sequence
 from trackstar_frames.snapshots.manifest import Manifest, disk_faults
-from trackstar_frames.snapshots.parquet import Fill, WriteResult, finish, write_file
+from trackstar_frames.snapshots.parquet import WriteResult, finish
 from trackstar_frames.storage.local import commit, locked
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
 
 __all__ = [
-    "Place",
     "Snapshot",
-    "T",
-    "place_one",
     "place_snapshot",
     "read_snapshot",
     "snapshot_card",
     "write_snapshot",
 ]
-
-
-T = TypeVar("T")
-
-#: Takes an info, and what writes the parts that it tells of; has them written somewhere.
-Place: TypeAlias = Callable[[Mapping[str, Any], Fill], T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +44,8 @@ class Snapshot:
         its root.
     path : pathlib.Path
         Its folder, with a folder of Parquet files for each table.
-    info : dict
-        What the fetch told: filters, connection, fetched_at and more.
+    info : FetchInfo
+        Metadata of the fetch: filters, connection, fetched_at and more.
 
     Examples
     --------
@@ -67,7 +59,7 @@ class Snapshot:
 
     name: str
     path: Path
-    info: dict[str, Any]
+    info: FetchInfo
 
     @property
     def files(self) -> dict[str, list[Path]]:
@@ -144,12 +136,12 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
             f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders (a "
             f"DataFrame alone is written by its own to_parquet), and root after it"
         )
-    if not frames.info["complete"]:
+    if not frames.info.complete:
         raise SnapshotError(
             "these frames are the part of a fetch that broke; resume it, and write the whole"
         )
     tables, info = frames.to_arrow(), frames.info
-    return place_snapshot(root, lambda folder: parquet.write_parts(folder, tables, dict(info)))
+    return place_snapshot(root, lambda folder: parquet.write_parts(folder, tables, info))
 
 
 def place_snapshot(root: str | os.PathLike[str], work: Callable[[Path], WriteResult]) -> Snapshot:
@@ -171,11 +163,6 @@ def place_snapshot(root: str | os.PathLike[str], work: Callable[[Path], WriteRes
             finish(hidden, written, sequence=next_sequence(folder))
             path = commit(hidden, (folder / name for name in names))
     return Snapshot(path.name, path, written.info)
-
-
-def place_one(root: Path, info: Mapping[str, Any], fill: Fill) -> Snapshot:
-    """Place a snapshot of one connection."""
-    return place_snapshot(root, lambda folder: write_file(folder, info, fill))
 
 
 def read_snapshot(
@@ -224,11 +211,11 @@ _LABEL = 120  # bytes of a label in a name
 _NAMED = 3  # labels in a name; more are counted
 
 
-def _stem(info: Mapping[str, Any]) -> str:
+def _stem(info: FetchInfo) -> str:
     """Compose a name that sorts by time, and is good on every file system."""
     as_of = info["fetched_at"] or datetime.fromtimestamp(time.time(), UTC).isoformat()
     stem = datetime.fromisoformat(as_of).astimezone(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
-    labels = info.get("connections", ())
+    labels = info.connections
     label = counted(len(labels), "connection") if len(labels) > _NAMED else label_of(info)
     if label:
         # In bytes: file systems count those, and a hidden name is longer by fifty.
@@ -262,9 +249,9 @@ def _words(path: Path, said: Manifest) -> Iterator[str]:
     yield f"in {path}"
     as_of = said.info["fetched_at"] or said.written_at
     yield f"as of {_moment(as_of)}, written {_moment(said.written_at)}"
-    yield from told(said.info)
-    if "sync" in said.info:
-        yield _synced(said.info["sync"])
+    yield from said.info.lines()
+    if said.info.sync is not None:
+        yield _synced(said.info.sync)
 
 
 def _moment(text: str) -> str:

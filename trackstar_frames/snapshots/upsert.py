@@ -20,17 +20,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames.errors import SnapshotError
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.catalog import find_snapshots
 from trackstar_frames.snapshots.manifest import Key, Manifest
-from trackstar_frames.snapshots.parquet import SharedPart, Writer, WriteResult, write_file
+from trackstar_frames.snapshots.parquet import SharedPart, Writer, WriteResult
 from trackstar_frames.snapshots.spill import Spill
 from trackstar_frames.tables.assemble import as_batch, assemble, keeping_pages, split, take
 from trackstar_frames.tables.compare import COMPARED, changed_in, common_ids, of_orders, unequal
-from trackstar_frames.tables.connections import info_of, unlabel
+from trackstar_frames.tables.connections import unlabel
 
 __all__ = [
     "CREATED",
@@ -82,14 +83,14 @@ class Base:
     ----------
     path : pathlib.Path
         The snapshot.
-    info : dict
-        What it tells of the connection's fetch.
+    info : FetchInfo
+        Metadata of the connection's fetch.
     parts : list of Like
         The connection's parts, in the sequence of their orders.
     """
 
     path: Path
-    info: Mapping[str, Any]
+    info: FetchInfo
     parts: list[SharedPart]
 
     @property
@@ -110,8 +111,8 @@ class Base:
     @property
     def full_at(self) -> datetime | None:
         """Since when all orders that it has were asked for at once; None if that is not known."""
-        if "sync" in self.info:
-            known = self.info["sync"].get("full_at")
+        if self.info.sync is not None:
+            known = self.info.sync.get("full_at")
             return known and datetime.fromisoformat(known)
         return min(self._began(), default=None)
 
@@ -149,27 +150,25 @@ class Base:
         What was read first may have changed before the end, and a page from disk is older than
         the begin.
         """
-        told = [self.info.get(name) for name in ("began", "fetched_at", "server_time")]
+        told = [self.info.get(name) for name in ("started_at", "fetched_at", "server_time")]
         return [_moment(each) for each in told if each]
 
     def take_over(self, folder: Path) -> WriteResult:
         """Have all its parts in another folder too, as they are."""
-        return write_file(folder, self.info, self._share, connection=self.info["connection"])
-
-    def _share(self, writer: Writer) -> dict[str, Any]:
+        writer = Writer(folder, self.info, connection=self.info.connection)
         for part in self.parts:
             writer.add({}, part)
-        return {}
+        return writer.result()
 
 
 def find_base(
-    root: Path, question: FetchRequest, connection: str | None, identity: str
+    root: Path, request: FetchRequest, connection: str | None, identity: str
 ) -> Base | None:
     """Choose the newest snapshot of one connection and question; None if there is none at all.
 
     Parameters
     ----------
-    root, question, connection
+    root, request, connection
         Of the sync.
     identity
         What the question is called where it is asked of this connection.
@@ -186,19 +185,19 @@ def find_base(
             [SharedPart(path, place, part) for place, part in enumerate(said.parts)],
         )
         for path, said in find_snapshots(root)
-        if "connections" not in said.info and said.info["connection"] == connection
+        if not said.info.connections and said.info.connection == connection
     ]
-    return _newest(ours[::-1], root, question, identity)
+    return _newest(ours[::-1], root, request, identity)
 
 
 def find_bases(
-    root: Path, question: FetchRequest, identities: Mapping[str, str]
+    root: Path, request: FetchRequest, identities: Mapping[str, str]
 ) -> dict[str, Base]:
     """Choose the newest of the snapshots of several for each connection that is in any of them.
 
     Parameters
     ----------
-    root, question
+    root, request
         Of the sync.
     identities
         For each connection, what the question is called where it is asked of it.
@@ -212,7 +211,7 @@ def find_bases(
     found = {}
     for connection, identity in identities.items():
         ours = [bases[connection] for bases in newest_first if connection in bases]
-        base = _newest(ours, root, question, identity)
+        base = _newest(ours, root, request, identity)
         if base is not None:
             found[connection] = base
     return found
@@ -224,8 +223,8 @@ def bases_of(path: Path, said: Manifest) -> dict[str, Base]:
     for place, part in enumerate(said.parts):
         parts[part.connection].append(SharedPart(path, place, part))
     return {
-        connection: Base(path, info_of(said.info, connection), parts[connection])
-        for connection in said.info.get("connections", ())
+        connection: Base(path, said.info.of_connection(connection), parts[connection])
+        for connection in said.info.connections
     }
 
 
@@ -240,23 +239,23 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _newest(ours: list[Base], root: Path, question: FetchRequest, identity: str) -> Base | None:
-    same = [base for base in ours if base.info.get("question") == identity]
+def _newest(ours: list[Base], root: Path, request: FetchRequest, identity: str) -> Base | None:
+    same = [base for base in ours if base.info.request_hash == identity]
     if ours and not same:
-        raise SnapshotError(_mismatch(root, ours[0], question))
+        raise SnapshotError(_mismatch(root, ours[0], request))
     return same[0] if same else None
 
 
-def _mismatch(root: Path, newest: Base, question: FetchRequest) -> str:
+def _mismatch(root: Path, newest: Base, request: FetchRequest) -> str:
     info = newest.info
-    if info.get("question") is None:
+    if info.request_hash is None:
         return (
             f"{newest.path} does not tell which question it answers (an older version of this "
             f"package wrote it, or its frames were not fetched); sync under another root"
         )
     was, now = (
         {name: told.get(name) for name in ("filters", "extra_params", "limit", "pii")}
-        for told in (info, question.told)
+        for told in (info, request.metadata())
     )
     if was == now:
         return (
