@@ -111,6 +111,7 @@ def _worded(value: str | float) -> str:
 
 _PACKAGE = __name__.partition(".")[0]
 
+
 def warn(message: str) -> None:
     """Warn whoever called this package."""
     warnings.warn(plain(message), stacklevel=_level_outside())

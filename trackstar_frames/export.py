@@ -122,14 +122,14 @@ def export_orders(
     extra_params
         Query parameters that the filters do not know; passed on as they are.
     **filters
-        ``field=value``, ``field__operator=value``, or ``**{"field[operator]": value}``. Fields: ids,
-        status, type, channel, warehouse_customer_id, order_number, reference_id, trackstar_tags,
-        and the dates created_date, updated_date, required_ship_date, trackstar_created_date and
-        trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte, lt, lte, contains,
-        not_contains and the ``_insensitive`` ones, as far as the API has them for a field. A list
-        means ``in``. A date without a time means the whole day; without a zone it is UTC. The
-        ``_insensitive`` operators are in beta: with them, the API finds only orders that were
-        updated after 1 July 2025.
+        ``field=value``, ``field__operator=value``, or ``**{"field[operator]": value}``. Fields:
+        ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
+        trackstar_tags, and the dates created_date, updated_date, required_ship_date,
+        trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte,
+        lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as the API has them
+        for a field. A list means ``in``. A date without a time means the whole day; without a zone
+        it is UTC. The ``_insensitive`` operators are in beta: with them, the API finds only orders
+        that were updated after 1 July 2025.
 
     Returns
     -------
@@ -245,7 +245,7 @@ class WholeExporter:
     root: Path
     sync: Mapping[str, Any] | None = None
 
-    def find_base(self, request: FetchRequest, client: TrackstarClient) -> None:  # noqa: ARG002
+    def find_base(self, request: FetchRequest, client: TrackstarClient) -> None:
         """Return None: a whole export goes on from nothing."""
 
     @contextmanager
@@ -259,10 +259,11 @@ class WholeExporter:
     ) -> Iterator[WholeOrders]:
         """Fetch all orders to disk."""
         with fetch_to_disk(self.root, "export", request, client, resume) as (spill, info):
-            if self.sync is not None:
-                counts = {"new": spill.orders, "changed": 0, "unchanged": 0, "gone": 0}
-                info = info.replace(sync={**self.sync, "full_at": info.started_at, **counts})
-            yield WholeOrders(spill, info)
+            yield WholeOrders(spill, info if self.sync is None else self._synced(spill, info))
+
+    def _synced(self, spill: Spill, info: FetchInfo) -> FetchInfo:
+        counts = {"new": spill.orders, "changed": 0, "unchanged": 0, "gone": 0}
+        return info.replace(sync={**(self.sync or {}), "full_at": info.started_at, **counts})
 
 
 class WholeOrders(NamedTuple):
@@ -339,9 +340,7 @@ def fetch_to_disk(
 class _SpillSink:
     """Keeps a fetch on disk."""
 
-    def __init__(
-        self, spill: Spill, task: str, resume: Callable[..., Snapshot] | None
-    ) -> None:
+    def __init__(self, spill: Spill, task: str, resume: Callable[..., Snapshot] | None) -> None:
         self._spill = spill
         self._task = task
         self._resume = resume

@@ -117,14 +117,14 @@ def fetch_orders_df(
     dtype_backend
         None for pandas' own types, ``"pyarrow"`` for Arrow's; as in `OrderFrames`.
     **filters
-        ``field=value``, ``field__operator=value``, or ``**{"field[operator]": value}``. Fields: ids,
-        status, type, channel, warehouse_customer_id, order_number, reference_id, trackstar_tags,
-        and the dates created_date, updated_date, required_ship_date, trackstar_created_date and
-        trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte, lt, lte, contains,
-        not_contains and the ``_insensitive`` ones, as far as the API has them for a field. A list
-        means ``in``. A date without a time means the whole day; without a zone it is UTC. The
-        ``_insensitive`` operators are in beta: with them, the API finds only orders that were
-        updated after 1 July 2025.
+        ``field=value``, ``field__operator=value``, or ``**{"field[operator]": value}``. Fields:
+        ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
+        trackstar_tags, and the dates created_date, updated_date, required_ship_date,
+        trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte,
+        lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as the API has them
+        for a field. A list means ``in``. A date without a time means the whole day; without a zone
+        it is UTC. The ``_insensitive`` operators are in beta: with them, the API finds only orders
+        that were updated after 1 July 2025.
 
     Returns
     -------
@@ -254,14 +254,14 @@ def fetch_orders(
     dtype_backend
         None for pandas' own types, ``"pyarrow"`` for Arrow's; as in `OrderFrames`.
     **filters
-        ``field=value``, ``field__operator=value``, or ``**{"field[operator]": value}``. Fields: ids,
-        status, type, channel, warehouse_customer_id, order_number, reference_id, trackstar_tags,
-        and the dates created_date, updated_date, required_ship_date, trackstar_created_date and
-        trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte, lt, lte, contains,
-        not_contains and the ``_insensitive`` ones, as far as the API has them for a field. A list
-        means ``in``. A date without a time means the whole day; without a zone it is UTC. The
-        ``_insensitive`` operators are in beta: with them, the API finds only orders that were
-        updated after 1 July 2025.
+        ``field=value``, ``field__operator=value``, or ``**{"field[operator]": value}``. Fields:
+        ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
+        trackstar_tags, and the dates created_date, updated_date, required_ship_date,
+        trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte,
+        lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as the API has them
+        for a field. A list means ``in``. A date without a time means the whole day; without a zone
+        it is UTC. The ``_insensitive`` operators are in beta: with them, the API finds only orders
+        that were updated after 1 July 2025.
 
     Returns
     -------
@@ -337,7 +337,7 @@ class Sink(Protocol[T_co]):
     """Takes the batches of a fetch: in memory, or on disk."""
 
     def add(self, batch: Batch, page: int) -> None:
-        """Take a batch of a page, on a thread that flattens; those of a page come in their order."""
+        """Take a batch of a page, on a thread that flattens; those of a page come in order."""
 
     def finish(self, job: FetchJob[Any]) -> T_co:
         """Return what the fetch is to give, once all pages are there."""
@@ -502,9 +502,7 @@ class FetchJob(Generic[T]):
         """Check and redact a batch of the page of this number; on a thread that flattens."""
         contrary = contradictions(self.request.expected, batch["orders"])
         page = self.pages[number]
-        self._statistics.add_batch(
-            batch["orders"], contrary, page.server_time or page.fetched_at
-        )
+        self._statistics.add_batch(batch["orders"], contrary, page.server_time or page.fetched_at)
         unknown = self._statistics.unknown_members(number)
         if more := [each for each in (contrary, unknown) if len(each)]:
             problems = pa.concat_tables([batch["problems"], *more]).sort_by(BATCH)
@@ -528,7 +526,7 @@ class FetchJob(Generic[T]):
 
 def _earliest(moments: Iterable[datetime]) -> str | None:
     earliest = min(moments, default=None)
-    return earliest and earliest.isoformat()
+    return None if earliest is None else earliest.isoformat()
 
 
 class MemorySink:

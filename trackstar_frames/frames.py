@@ -171,9 +171,7 @@ class OrderFrames:
         told = {"pii": pii, "complete": bodies.complete}
         if not bodies.of_events:
             tables, duplicates = assemble(batches.get(None, []))
-            return cls(
-                tables, FetchInfo(told, duplicates=duplicates), dtype_backend=dtype_backend
-            )
+            return cls(tables, FetchInfo(told, duplicates=duplicates), dtype_backend=dtype_backend)
         parts = {each: assemble(batches[each]) for each in sorted(filter(None, batches))}
         infos = {each: FetchInfo(told, duplicates=n) for each, (_, n) in parts.items()}
         tables = concat({each: tables for each, (tables, _) in parts.items()})

@@ -123,8 +123,8 @@ class FetchInfo(dict[str, Any]):
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("FetchInfo is read-only; dict(info) is a copy that can be changed")
 
-    __setitem__ = __delitem__ = __setattr__ = __delattr__ = __ior__ = _refuse  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __setattr__ = __delattr__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FetchInfo, (dict(self),)
@@ -149,7 +149,9 @@ class FetchInfo(dict[str, Any]):
 
     def by_connection(self) -> dict[str | None, Mapping[str, Any]]:
         """Return the metadata of each connection by its label; of one, that is its own."""
-        return {**self.connections} or {self.connection: self}
+        if self.connections:
+            return dict(self.connections)
+        return {self.connection: self}
 
     def as_of_each(self, otherwise: str) -> dict[str | None, datetime]:
         """Return as of when the orders of each connection are.

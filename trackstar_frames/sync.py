@@ -259,14 +259,14 @@ class _SyncExporter:
             return
         with ExitStack() as stack:
             for plan in self._plans(base):
-                changes = self._fetch_changes(request, client, base, plan, resume)
+                fetching = self._fetch_changes(request, client, base, plan, resume)
                 try:
-                    orders = stack.enter_context(changes)
+                    changed = stack.enter_context(fetching)
                     break
                 except TrackstarError as error:
                     if plan.full or error.status != _UNPROCESSABLE:
                         raise
-            yield orders
+            yield changed
 
     def _plans(self, base: Base) -> Iterator[_Plan]:
         """Return by which stamps to request changes, the best first; at last, all orders."""
@@ -280,7 +280,7 @@ class _SyncExporter:
             yield _Plan({}, f"{orders} had neither {OURS} nor {THEIRS}")
             return
         # All orders must have a stamp that is requested, or their changes would be missed.
-        choices = [(OURS, THEIRS, CREATED)]
+        choices: list[tuple[str, ...]] = [(OURS, THEIRS, CREATED)]
         if not stamps.missing[THEIRS]:
             choices.append((THEIRS, CREATED))
         if not stamps.missing[OURS]:

@@ -207,7 +207,9 @@ class Listing:
         could_request = not queries or self._read_changes_by_any(queries, stamps)
         for n, recount in recounts.items():
             chains = [*self._roots[n].leaves, recount]
-            chains += [each for (query, _), each in self._changes.items() if query == n // per_query]
+            chains += [
+                each for (query, _), each in self._changes.items() if query == n // per_query
+            ]
             given = len(set().union(*(chain.all_ids() for chain in chains)))
             if recount.total is None or recount.lacks(given):
                 for leaf in self._roots[n].leaves:

@@ -137,8 +137,14 @@ class PageReader:
         TrackstarError
             Whatever `Session.get` raises.
         """
-        since = math.inf if refresh else self.since if expires is None else 0.0
-        return _Cursor(self, params, page_token, orders_before, expires, since).pages()
+        return _Cursor(
+            self,
+            params,
+            page_token,
+            orders_before=orders_before,
+            expires=expires,
+            since=math.inf if refresh else self.since if expires is None else 0.0,
+        ).pages()
 
 
 class _Cursor:
@@ -149,6 +155,7 @@ class _Cursor:
         reader: PageReader,
         params: dict[str, str],
         token: str | None,
+        *,
         orders_before: int | None,
         expires: float | None,
         since: float,

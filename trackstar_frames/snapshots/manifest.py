@@ -257,5 +257,8 @@ def read_older(folder: Path, key: bytes) -> Manifest:
         name: File(footer["rows"][name], path.stat().st_size, "") for name, path in paths.items()
     }
     return Manifest(
-        footer["schema_version"], footer["written_at"], FetchInfo(footer["info"]), [Part(None, files)]
+        footer["schema_version"],
+        footer["written_at"],
+        FetchInfo(footer["info"]),
+        [Part(None, files)],
     )

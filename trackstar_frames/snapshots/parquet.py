@@ -11,11 +11,11 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -350,9 +350,7 @@ class Writer:
         The label that every row is to have; None for a folder of one connection.
     """
 
-    def __init__(
-        self, folder: Path, info: FetchInfo, *, connection: str | None = None
-    ) -> None:
+    def __init__(self, folder: Path, info: FetchInfo, *, connection: str | None = None) -> None:
         self.parts: list[PartFile] = []
         self._folder = folder
         self._info = info
@@ -400,7 +398,6 @@ class Writer:
                 files[table] = like.share(table, self._folder / table / name)
         part = Part(first, files, self._connection)
         self.parts.append(PartFile((self._connection or "", *(place or (number,))), name, part))
-
 
     def result(self, **metadata: Any) -> WriteResult:
         """Return all parts, one at least, were it empty; with more of their metadata."""

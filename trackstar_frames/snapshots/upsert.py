@@ -190,9 +190,7 @@ def find_base(
     return _newest(ours[::-1], root, request, identity)
 
 
-def find_bases(
-    root: Path, request: FetchRequest, identities: Mapping[str, str]
-) -> dict[str, Base]:
+def find_bases(root: Path, request: FetchRequest, identities: Mapping[str, str]) -> dict[str, Base]:
     """Choose the newest of the snapshots of several for each connection that is in any of them.
 
     Parameters
