@@ -149,9 +149,8 @@ class FetchInfo(dict[str, Any]):
 
     def by_connection(self) -> dict[str | None, Mapping[str, Any]]:
         """Return the metadata of each connection by its label; of one, that is its own."""
-        if self.connections:
-            return dict(self.connections)
-        return {self.connection: self}
+        several: dict[str | None, Mapping[str, Any]] = dict(self.connections.items())
+        return several or {self.connection: self}
 
     def as_of_each(self, otherwise: str) -> dict[str | None, datetime]:
         """Return as of when the orders of each connection are.

@@ -6,7 +6,8 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.info import join_infos
+from trackstar_frames.tables.connections import concat
 
 FAILED = {"beta": "AuthError: 401"}
 
@@ -17,7 +18,7 @@ def several(*labels, **told):
     known = {"fetched_at": "2026-03-01T06:00:00+00:00", "pages": 2, "requests": 2}
     infos = {label: frames.info | known for label, frames in each.items()}
     tables = concat({label: frames.to_arrow() for label, frames in each.items()})
-    return OrderFrames(tables, join_infos(infos) | told)
+    return OrderFrames(tables, join_infos(infos).replace(**told))
 
 
 def text(frames):
