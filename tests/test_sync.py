@@ -462,7 +462,7 @@ def test_a_server_that_refuses_all_stamps_is_asked_for_everything(shop, root):
     assert_true(snapshot, sandbox)
     assert asked_since(sandbox, began) == [{OURS: STAMP}, {THEIRS: STAMP}, {OURS: STAMP}, {}]
     assert snapshot.info["sync"]["by"] == []
-    assert "cannot be asked for the stamps" in snapshot.info["sync"]["full"]
+    assert "cannot be requested by stamps" in snapshot.info["sync"]["full"]
 
 
 def test_a_server_that_refuses_theirs_is_asked_by_ours(shop, root):
@@ -562,7 +562,7 @@ def test_what_no_stamp_shows_is_seen_by_the_next_full_listing(shop, root, monkey
     assert counts(third) == (0, 2, 56)
     told = third.info["sync"]
     assert (told["gone"], told["by"], told["full_at"]) == (2, [], third.info["started_at"])
-    assert told["full"] == f"all orders were last asked for at {first.info['began']}"
+    assert told["full"] == f"all orders were last requested at {first.info['started_at']}"
     assert "2 gone" in third._repr_html_()
     assert len(second.read().orders) == 60
 

@@ -493,7 +493,7 @@ class FetchJob(Generic[T]):
         stamps, latest = self._statistics.stamps(), self._statistics.latest
         if not self._listing.read_changes(stamps, latest) and not request.verify:
             warn(
-                "the server cannot be asked for what has changed (it takes neither "
+                "changes cannot be requested from the server (it takes neither "
                 "trackstar_updated_date nor updated_date as a filter), so an order that changed "
                 "while the pages were read may be missing; verify=True makes sure"
             )

@@ -192,7 +192,7 @@ class FetchInfo(dict[str, Any]):
     def lines(self) -> list[str]:
         """Return a line for people on each thing they should know."""
         filters = ", ".join(f"{name}={value!r}" for name, value in self.filters.items())
-        lines = [f"asked for: {filters or 'all orders'}"]
+        lines = [f"requested: {filters or 'all orders'}"]
         if self.limit is not None:
             lines.append(f"limit: the server's first {self.limit:,}")
         if self.connection:
@@ -220,7 +220,7 @@ class FetchInfo(dict[str, Any]):
         warn(
             f"{failed:,} of {every:,} connections failed when this was written, and "
             f"{'is' if failed == 1 else 'are'} missing or older: {self._failures()}; "
-            f"the same export or sync asks for them again"
+            f"the same export or sync requests them again"
         )
 
     def _freshness(self) -> str:

@@ -287,7 +287,7 @@ class _SyncExporter:
             choices.append((OURS, CREATED))
         for choice in choices:
             yield _Plan({stamp: self._lower_bound(stamps, stamp) for stamp in choice})
-        yield _Plan({}, "the server cannot be asked for the stamps of all orders")
+        yield _Plan({}, "changes cannot be requested by stamps that all orders have")
 
     def _full_is_due(self, base: Base, now: datetime) -> str | None:
         """Return why all orders must be requested, whatever stamps they have, if they must."""
@@ -296,9 +296,9 @@ class _SyncExporter:
         if self.full_every is None:
             return None
         if base.full_at is None or base.full_at > now:
-            return "it is not known when all orders were last asked for"
+            return "it is not known when all orders were last requested"
         if (now - base.full_at).total_seconds() >= self.full_every:
-            return f"all orders were last asked for at {base.full_at.isoformat()}"
+            return f"all orders were last requested at {base.full_at.isoformat()}"
         return None
 
     def _lower_bound(self, stamps: Stamps, stamp: str) -> datetime | None:

@@ -71,7 +71,7 @@ def test_every_way_of_reading_warns_of_connections_that_failed(holed):
     root = holed.path.parent
     words = (
         r"1 of 3 connections failed when this was written, and is missing or older: "
-        r"'beta' \(AuthError: 401\); the same export or sync asks for them again$"
+        r"'beta' \(AuthError: 401\); the same export or sync requests them again$"
     )
     for read in [
         lambda: OrderFrames.from_parquet(holed.path),

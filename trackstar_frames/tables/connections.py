@@ -1,4 +1,4 @@
-"""Tables of several connections: the same tables, with the label of each row's connection."""
+"""Tables of several connections: the same tables, with a label for each row."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _Tables = Mapping[str, pa.Table]
 
 
 def are_labelled(tables: _Tables) -> bool:
-    """Tell whether tables are of several connections."""
+    """Return whether tables are of several connections."""
     return CONNECTION.name in tables["orders"].column_names
 
 
 def label(tables: _Tables, connection: str) -> dict[str, pa.Table]:
-    """Write a connection's label to every row."""
+    """Add a connection's label to every row."""
     return {name: label_rows(table, connection) for name, table in tables.items()}
 
 
 def label_rows(table: pa.Table, connection: str) -> pa.Table:
-    """Write a connection's label to every row of one table."""
+    """Add a connection's label to every row of one table."""
     labels = pa.repeat(pa.scalar(connection, pa.string()), len(table))
     return table.add_column(0, CONNECTION.field, labels)
 
 
 def unlabel(tables: _Tables) -> dict[str, pa.Table]:
-    """Take the labels off, if there are any."""
+    """Remove the labels, if there are any."""
     return {
         name: table.drop_columns(CONNECTION.name)
         if CONNECTION.name in table.column_names
@@ -49,7 +49,7 @@ def unlabel(tables: _Tables) -> dict[str, pa.Table]:
 
 
 def concat(parts: Mapping[str, _Tables]) -> dict[str, pa.Table]:
-    """Join the tables of several connections, in this sequence."""
+    """Concatenate the tables of several connections, in this order, with labels."""
     labelled = [label(tables, connection) for connection, tables in parts.items()]
     return {
         name: pa.concat_tables(
@@ -62,10 +62,10 @@ def concat(parts: Mapping[str, _Tables]) -> dict[str, pa.Table]:
 def split_by_connection(
     tables: _Tables, labels: Iterable[str] = ()
 ) -> dict[str, dict[str, pa.Table]]:
-    """Take the tables of several connections apart, by label; the inverse of `concat`.
+    """Split tables by the label of their rows; the inverse of `concat`.
 
-    A connection without a row in a table has an empty one there; one that has no row at all is
-    known by its label.
+    A connection without a row in a table has an empty one there; one of `labels` that has no row
+    at all has empty tables.
     """
     runs = {name: dict(_runs(table)) for name, table in tables.items()}
     labels = sorted({*labels, *(connection for each in runs.values() for connection in each)})
@@ -78,13 +78,13 @@ def split_by_connection(
 
 
 def _runs(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Cut a table into the rows of each connection, in their own sequence."""
+    """Split a table into the rows of each connection, in their order."""
     labels = table[CONNECTION.name].combine_chunks().dictionary_encode()
     codes = labels.indices.to_numpy(zero_copy_only=False)
     if np.any(np.diff(codes) < 0):
         sequence = np.argsort(codes, kind="stable")
         table, codes = table.take(pa.array(sequence)), codes[sequence]
-    # In the order in which they are first met, the codes of what is together only rise.
-    places = np.searchsorted(codes, np.arange(len(labels.dictionary) + 1))
+    # Codes are given in the order of first appearance: those of contiguous rows only rise.
+    bounds = np.searchsorted(codes, np.arange(len(labels.dictionary) + 1))
     for code, connection in enumerate(labels.dictionary.to_pylist()):
-        yield connection, table[places[code] : places[code + 1]]
+        yield connection, table[bounds[code] : bounds[code + 1]]
