@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Generic, NoReturn, TypeAlias, Unpack
+from typing import Any, Generic, NoReturn, TypeAlias, TypeVar, Unpack
 
+from trackstar_frames import storage
 from trackstar_frames._text import counted
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.connections import Connections, Source, check_connections
@@ -34,13 +35,13 @@ from trackstar_frames.flatten import Batch
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.progress import Progress
 from trackstar_frames.request import FetchRequest
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.manifest import disk_faults
-from trackstar_frames.snapshots.parquet import Writer, WriteResult, read_manifest, write_file
-from trackstar_frames.snapshots.snapshot import Place, Snapshot, T, place_one, place_snapshot
+from trackstar_frames.snapshots import writer as writing
+from trackstar_frames.snapshots.catalog import Entry
+from trackstar_frames.snapshots.manifest import read_manifest, snapshot_errors
+from trackstar_frames.snapshots.snapshot import Snapshot, new_snapshot
 from trackstar_frames.snapshots.spill import Spill
-from trackstar_frames.snapshots.upsert import Base, bases_of
-from trackstar_frames.storage.local import partial_folder
+from trackstar_frames.snapshots.upsert import Base, bases_in
+from trackstar_frames.snapshots.writer import PartWriter, WriteResult
 from trackstar_frames.tables.assemble import assemble
 from trackstar_frames.tables.connections import join_infos
 
@@ -48,13 +49,25 @@ __all__ = [
     "Again",
     "Job",
     "MultiExport",
+    "Place",
     "SpilledFetch",
+    "T",
     "Work",
     "check_dask_client",
     "export",
     "export_orders",
+    "place_one",
     "spilling",
 ]
+
+
+T = TypeVar("T")
+
+#: Writes the parts of some orders, and returns what to add to their info.
+Fill: TypeAlias = Callable[[PartWriter], Mapping[str, Any]]
+
+#: Takes an info, and what writes the parts that it is of; has them written somewhere.
+Place: TypeAlias = Callable[[Mapping[str, Any], Fill], T]
 
 
 def export_orders(
@@ -151,7 +164,7 @@ def export_orders(
         extra_params=extra_params,
     )
     check_dask_client(dask_client, connections, limit)
-    folder = parquet.locate(root)
+    folder = storage.locate(root)
     if connections is not None:
         named = check_connections(connections)
         return MultiExport(folder, question, named, partial(_share, folder), {}).run(
@@ -194,10 +207,25 @@ def _share(
     return export(Job(root, question, Again.together(client), place))
 
 
-def _fill(spill: Spill, writer: Writer) -> dict[str, Any]:
-    for batches, kept in spill.between(spill.firsts(parquet.PART)):
+def _fill(spill: Spill, writer: PartWriter) -> dict[str, Any]:
+    for batches, kept in spill.spans(spill.cuts(writing.PART_SIZE)):
         writer.add(assemble(batches, kept)[0])
     return {}
+
+
+def place_one(root: Path, info: Mapping[str, Any], fill: Fill) -> Snapshot:
+    """Write a snapshot of one connection."""
+    with new_snapshot(root) as new:
+        writer = new.writer(info)
+        return new.commit(writer.finish(**fill(writer)))
+
+
+def _place_part(
+    folder: Path, info: Mapping[str, Any], fill: Fill, *, connection: str
+) -> WriteResult:
+    """Write the parts of one of several connections."""
+    writer = PartWriter(folder, info, connection=connection)
+    return writer.finish(**fill(writer))
 
 
 #: Writes one connection's share: what is asked, over what base, where to, and by whom.
@@ -283,7 +311,8 @@ class MultiExport:
             If a connection failed; with the snapshot of the others, if there is one.
         """
         refuse(client, self._connections)
-        snapshot = place_snapshot(self._root, partial(self._write, dask_client))
+        with new_snapshot(self._root) as new:
+            snapshot = new.commit(self._write(dask_client, new.folder))
         if self._answers.failures:
             raise self._incomplete(snapshot)
         return snapshot
@@ -293,7 +322,7 @@ class MultiExport:
         if not answers.done:
             raise self._incomplete(None)
         others = self._bases.keys() - answers.done.keys()
-        shares = answers.done | {label: self._bases[label].take_over(folder) for label in others}
+        shares = answers.done | {label: self._bases[label].share(folder) for label in others}
         infos = {label: shares[label].info for label in sorted(shares)}
         failed = {label: _describe(error) for label, error in answers.failures.items()}
         info = join_infos(infos, asked=answers.done, failed=failed)
@@ -323,13 +352,17 @@ class MultiExport:
     def _task(
         self, folder: Path, label: str, question: FetchRequest
     ) -> Callable[[TrackstarClient], WriteResult]:
-        place = partial(write_file, folder, connection=label)
+        place = partial(_place_part, folder, connection=label)
         return partial(self._work, question, self._bases.get(label), place)
 
     def _incomplete(self, snapshot: Snapshot | None) -> IncompleteFetchError:
         """Tell what failed, and how to go on: over what the snapshot has of the others."""
         done, failures = self._answers
-        bases = bases_of(snapshot.path, read_manifest(snapshot.path)) if snapshot else self._bases
+        bases = (
+            bases_in(Entry(snapshot.path, read_manifest(snapshot.path)))
+            if snapshot
+            else self._bases
+        )
         left = self._question.after(sum(share.orders for share in done.values()))
         again = MultiExport(
             self._root,
@@ -409,7 +442,10 @@ def spilling(job: Job[Any], work: str) -> Iterator[tuple[SpilledFetch, Spill]]:
     root, question, session = job.root, job.question, job.client.session
     name = f"{work} {root} {question.page_size} {question.limit} {question.queries}"
     since = 0.0 if question.offline else session.began(name, anew=question.refresh)
-    with disk_faults(f"cannot write under {root}"), partial_folder(root / work) as folder:
+    with (
+        snapshot_errors(f"cannot write under {root}"),
+        storage.partial_folder(root / work) as folder,
+    ):
         spill = Spill(folder)
         reading = SpilledFetch(question, since, spill)
         error = reading.read(job.client)
@@ -442,7 +478,7 @@ class SpilledFetch(FetchJob):
     def settle(self) -> int:
         """Choose which orders to keep, and tell how many were dropped as duplicates."""
         is_limited = self._question.limit is not None
-        return self._spill.settle(self.ranks(), self.repeats(), leaves_out=is_limited)
+        return self._spill.deduplicate(self.ranks(), self.repeats(), drop_repeats=is_limited)
 
     def _keep(self, batch: Batch, number: int) -> None:
         self._spill.add(super()._keep(batch, number), number)

@@ -12,29 +12,39 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
+from trackstar_frames import storage
 from trackstar_frames._text import counted
 from trackstar_frames.client import TrackstarClient, identify
 from trackstar_frames.connections import Connections, Source, check_connections
 from trackstar_frames.dates import duration
 from trackstar_frames.errors import FilterError, TrackstarError
-from trackstar_frames.export import Again, Job, MultiExport, check_dask_client, export, spilling
+from trackstar_frames.export import (
+    Again,
+    Job,
+    MultiExport,
+    Place,
+    T,
+    check_dask_client,
+    export,
+    place_one,
+    spilling,
+)
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import split
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.request import FetchRequest
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.parquet import WriteResult
-from trackstar_frames.snapshots.snapshot import Place, Snapshot, T, place_one
+from trackstar_frames.snapshots.snapshot import Snapshot
 from trackstar_frames.snapshots.upsert import (
     CREATED,
-    OURS,
-    THEIRS,
+    TRACKSTAR_UPDATED,
+    UPDATED,
     Base,
     Stamps,
     Upsert,
     find_base,
     find_bases,
 )
+from trackstar_frames.snapshots.writer import WriteResult
 
 __all__ = ["sync_orders"]
 
@@ -167,7 +177,7 @@ def sync_orders(
         None if full_every is None else duration("full_every", full_every),
     )
     check_dask_client(dask_client, connections)
-    folder = parquet.locate(root)
+    folder = storage.locate(root)
     if connections is not None:
         return _sync_several(folder, question, pace, check_connections(connections), dask_client)
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
@@ -243,7 +253,7 @@ def _sync_one(job: Job[T], pace: _Pace, base: Base | None) -> T:
 
 
 def _lack(orders: int) -> str:
-    return f"{counted(orders, 'order')} had neither {OURS} nor {THEIRS}"
+    return f"{counted(orders, 'order')} had neither {TRACKSTAR_UPDATED} nor {UPDATED}"
 
 
 def _full_is_due(base: Base, pace: _Pace, now: datetime) -> str | None:
@@ -264,11 +274,11 @@ def _ways(stamps: Stamps) -> Iterator[tuple[str, ...]]:
 
     All orders must have one that is asked for, or their changes would be missed.
     """
-    yield OURS, THEIRS, CREATED
-    if not stamps.missing[THEIRS]:
-        yield THEIRS, CREATED
-    if not stamps.missing[OURS]:
-        yield OURS, CREATED
+    yield TRACKSTAR_UPDATED, UPDATED, CREATED
+    if not stamps.missing[UPDATED]:
+        yield UPDATED, CREATED
+    if not stamps.missing[TRACKSTAR_UPDATED]:
+        yield TRACKSTAR_UPDATED, CREATED
 
 
 def _go_on(
@@ -291,7 +301,9 @@ def _go_on(
         told = _told(since, pace, base, full)
         told["full_at"] = info["began"] if full else base.full_at and base.full_at.isoformat()
         removes = full is not None and pace.full_every is not None
-        return job.place(info, Upsert(base, spill, told, removes=removes).fill)
+        several = len(since) > 1
+        upsert = Upsert(base, spill, several_listings=several, removes=removes)
+        return job.place(info, lambda writer: {"sync": {**told, **upsert.write(writer)}})
 
 
 def _bounded(query: dict[str, str], name: str, moment: datetime | None) -> dict[str, str]:
@@ -317,7 +329,7 @@ def _write(moment: datetime) -> str:
 def _told(
     since: dict[str, datetime | None], pace: _Pace, base: Base | None, full: str | None
 ) -> dict[str, Any]:
-    moments = [since[stamp] for stamp in (OURS, THEIRS) if stamp in since]
+    moments = [since[stamp] for stamp in (TRACKSTAR_UPDATED, UPDATED) if stamp in since]
     earliest = min(filter(None, moments), default=None)
     return {
         "by": list(since),

@@ -19,9 +19,9 @@ from dask.dataframe.utils import UNKNOWN_CATEGORIES
 
 from trackstar_frames._text import card, in_brief, lines, plain, table, told, warn_of_failed
 from trackstar_frames.schema import TABLES, Table
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.catalog import choose
-from trackstar_frames.snapshots.manifest import File, Manifest
+from trackstar_frames.snapshots.catalog import find_snapshot
+from trackstar_frames.snapshots.manifest import Manifest, Part, read_manifest
+from trackstar_frames.snapshots.reader import read_table
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
 
 __all__ = ["DaskFrames", "lazy_frame", "read_snapshot_dask", "to_partition"]
@@ -79,7 +79,7 @@ class DaskFrames:
 
 def read_snapshot_dask(
     root: str | os.PathLike[str],
-    version: str | datetime = "latest",
+    version: str | datetime | int = "latest",
     *,
     dtype_backend: DtypeBackend = None,
 ) -> DaskFrames:
@@ -93,8 +93,8 @@ def read_snapshot_dask(
     root
         The folder of all snapshots; the workers must see it under the same path.
     version
-        A name, ``"latest"``, or a time (naive means UTC, a bare day all of it): the newest not
-        after it.
+        A name; ``"latest"``; a time (naive means UTC, a bare day all of it): the newest that is
+        not as of later; or an integer: -1 the one that was written last, -2 the one before it.
     dtype_backend
         None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
@@ -123,32 +123,32 @@ def read_snapshot_dask(
     2
     """
     check_backend(dtype_backend)
-    folder = choose(root, version)
-    said = parquet.read_manifest(folder)
-    warn_of_failed(said.info)
-    tables = {name: _lazy_table(name, folder, said, dtype_backend) for name in TABLES}
-    return DaskFrames(**tables, info=said.info)
+    folder = find_snapshot(root, version)
+    manifest = read_manifest(folder)
+    warn_of_failed(manifest.info)
+    tables = {name: _lazy_table(name, folder, manifest, dtype_backend) for name in TABLES}
+    return DaskFrames(**tables, info=manifest.info)
 
 
 def _lazy_table(
-    name: str, folder: Path, said: Manifest, dtype_backend: DtypeBackend
+    name: str, folder: Path, manifest: Manifest, dtype_backend: DtypeBackend
 ) -> dd.DataFrame:
-    is_labelled = said.parts[0].connection is not None
+    is_labelled = manifest.parts[0].connection is not None
     return lazy_frame(
         f"read-{name.replace('_', '-')}",
         _read,
-        [(place, part.files[name]) for place, part in enumerate(said.parts)],
+        list(enumerate(manifest.parts)),
         _described(name, is_labelled=is_labelled),
         dtype_backend,
         name=name,
         folder=folder,
-        brief=in_brief(said.info),
+        brief=in_brief(manifest.info),
         is_labelled=is_labelled,
     )
 
 
 def _read(
-    piece: tuple[int, File],
+    piece: tuple[int, Part],
     *,
     name: str,
     folder: Path,
@@ -158,12 +158,12 @@ def _read(
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Read one partition; on a worker. The engine names the columns that it needs."""
-    place, known = piece
+    position, part = piece
     described = _described(name, is_labelled=is_labelled)
     if columns is not None:
         by_name = {column.name: column for column in described.columns}
         described = replace(described, columns=tuple(by_name[column] for column in columns))
-    rows = parquet.read_table(folder, place, name, known, columns)
+    rows = read_table(folder, position, part, name, columns)
     partition = to_partition(rows, described, dtype_backend)
     partition.attrs["trackstar"] = copy.deepcopy(brief)
     return partition

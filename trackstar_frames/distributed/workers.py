@@ -16,7 +16,7 @@ from trackstar_frames.connections import Source, check_connections, open_client
 from trackstar_frames.errors import SettingsError, TrackstarError
 from trackstar_frames.fetch import Outcomes, cause
 from trackstar_frames.progress import Progress
-from trackstar_frames.snapshots.parquet import WriteResult
+from trackstar_frames.snapshots.writer import WriteResult
 
 __all__ = ["ask_workers", "importable_sources", "turn"]
 
