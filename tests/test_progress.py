@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.progress import Progress, progress
+from trackstar_frames.progress import Progress, start_progress
 
 
 class Clock:
@@ -48,7 +48,7 @@ def test_it_counts_from_several_threads(clock):
         thread.join()
     clock.now += 10
     assert progress.requests == 8000
-    assert "8,000 pages, 24,000 orders, 2,400 orders/s" in progress._tally.line(clock.now)
+    assert "8,000 pages, 24,000 orders, 2,400 orders/s" in progress._counters.line(clock.now)
 
 
 def test_where_nobody_looks_a_line_is_logged_every_ten_seconds(clock, logged):
@@ -170,9 +170,9 @@ def test_many_requests_are_told_before_they_are_sent(few, logged):
 
 def test_the_expectations_of_several_fetches_are_added_up(clock):
     with Progress(shown=False, clock=clock) as whole:
-        first, second = progress(), progress()
+        first, second = start_progress(), start_progress()
         first.add(10)
         first.expect(4)
         second.expect(7)
         second.add(10)
-    assert "2 of about 12 pages" in whole._tally.bar(clock.now, None)
+    assert "2 of about 12 pages" in whole._counters.bar(clock.now, None)
