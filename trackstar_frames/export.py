@@ -35,7 +35,6 @@ from trackstar_frames.flatten import Batch
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.progress import Progress
 from trackstar_frames.request import FetchRequest
-from trackstar_frames.snapshots import writer as writing
 from trackstar_frames.snapshots.catalog import Entry
 from trackstar_frames.snapshots.manifest import read_manifest, snapshot_errors
 from trackstar_frames.snapshots.snapshot import Snapshot, new_snapshot
@@ -208,7 +207,7 @@ def _share(
 
 
 def _fill(spill: Spill, writer: PartWriter) -> dict[str, Any]:
-    for batches, kept in spill.spans(spill.cuts(writing.PART_SIZE)):
+    for batches, kept in spill.spans(spill.cuts(writer.part_size)):
         writer.add(assemble(batches, kept)[0])
     return {}
 

@@ -8,7 +8,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots.diff import scan
+from trackstar_frames.snapshots.reader import scan
 from trackstar_frames.tables.connections import as_of_each, concat, join_infos
 
 OPEN, PICKED, PACKED = ({"id": "a", "status": each} for each in ("open", "picked", "packed"))

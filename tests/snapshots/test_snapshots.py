@@ -20,8 +20,8 @@ import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots import writer
+from trackstar_frames.snapshots.manifest import MANIFEST_NAME
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,9 @@ def test_every_footer_tells_where_the_rows_come_from(frames, tmp_path):
 
 
 def test_the_manifest_tells_what_the_folder_holds(frames, tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "PART", 70)
+    monkeypatch.setattr(writer, "PART_SIZE", 70)
     snapshot = tf.write_snapshot(frames, tmp_path)
-    said = json.loads((snapshot.path / FILE).read_text())
+    said = json.loads((snapshot.path / MANIFEST_NAME).read_text())
     assert said["schema_version"] == SCHEMA_VERSION
     assert said["info"] == frames.info
     assert len(said["parts"]) == len(snapshot.files["orders"]) == -(-len(frames.orders) // 70)
@@ -85,7 +85,7 @@ def test_the_manifest_tells_what_the_folder_holds(frames, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("fewer", [-1, 0, 1, 250])
 def test_parts_of_any_size_are_read_as_one(frames, tmp_path, monkeypatch, fewer):
-    monkeypatch.setattr(parquet, "PART", len(frames.orders) - fewer)
+    monkeypatch.setattr(writer, "PART_SIZE", len(frames.orders) - fewer)
     assert_same(frames, tf.write_snapshot(frames, tmp_path).read())
 
 
@@ -230,14 +230,14 @@ def test_a_missing_table_and_a_missing_row_are_damage(frames, tmp_path):
 
 def change_manifest(folder, change):
     """Change what a folder says of the files of its first part."""
-    said = json.loads((folder / FILE).read_text())
+    said = json.loads((folder / MANIFEST_NAME).read_text())
     change(said["parts"][0]["files"])
-    (folder / FILE).write_text(json.dumps(said))
+    (folder / MANIFEST_NAME).write_text(json.dumps(said))
 
 
 def test_a_missing_or_cut_manifest_is_damage(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
-    read_manifest = snapshot.path / FILE
+    read_manifest = snapshot.path / MANIFEST_NAME
     body = read_manifest.read_bytes()
     for left in (b"", b"{}", b"null", body[: len(body) // 2], body[:-3], b"\xff" + body):
         read_manifest.write_bytes(left)
@@ -254,14 +254,14 @@ def test_a_missing_or_cut_manifest_is_damage(frames, tmp_path):
 def test_a_newer_schema_is_told(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
     newer = {"schema_version": SCHEMA_VERSION + 1, "layout": "another"}
-    (snapshot.path / FILE).write_text(json.dumps(newer))
+    (snapshot.path / MANIFEST_NAME).write_text(json.dumps(newer))
     with pytest.raises(SnapshotError, match="update trackstar_frames"):
         snapshot.read()
 
 
 def test_a_newer_schema_is_told_by_a_footer_too(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
-    (snapshot.path / FILE).unlink()
+    (snapshot.path / MANIFEST_NAME).unlink()
     file = snapshot.files["orders"][0]
     footer = json.dumps({"schema_version": SCHEMA_VERSION + 1})
     pq.write_table(pq.read_table(file).replace_schema_metadata({"trackstar_frames": footer}), file)

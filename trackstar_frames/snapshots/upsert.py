@@ -24,7 +24,6 @@ from trackstar_frames.errors import SnapshotError
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots import writer as writing
 from trackstar_frames.snapshots.catalog import Entry, find_snapshots
 from trackstar_frames.snapshots.manifest import Key
 from trackstar_frames.snapshots.reader import read_column, read_table
@@ -317,7 +316,7 @@ class Upsert:
             old |= {name: _read(base, name) for name in COMPARED[1:]}
             changed = len(set().union(*(_differing(name, old, fresh, ids) for name in TABLES)))
             merged = fresh if self._removes else _merge(old, fresh, is_given)
-            for piece_number, piece in enumerate(_divide(merged)):
+            for piece_number, piece in enumerate(_divide(merged, writer.part_size)):
                 writer.add(piece, sort_key=(number, piece_number))
         return _Counts(given, changed + given - known, known - changed, gone)
 
@@ -430,11 +429,11 @@ def _order_of_rows(rows: pa.ChunkedArray, orders: pa.Array) -> npt.NDArray[np.in
     return numbers
 
 
-def _divide(tables: _Tables) -> Iterator[_Tables]:
+def _divide(tables: _Tables, part_size: int) -> Iterator[_Tables]:
     """Divide a part that has become too long, evenly; leave out one that has become empty."""
     orders = len(tables["orders"])
     if orders or len(tables["problems"]):
-        pieces = max(1, ceil(orders / (writing.PART_SIZE * _GROWTH)))
+        pieces = max(1, ceil(orders / (part_size * _GROWTH)))
         yield from split(tables, max(1, ceil(orders / pieces)))
 
 

@@ -134,7 +134,7 @@ class SharedPart:
 class PartFile(NamedTuple):
     """A part that was written: its sort key among the others, and the name of its files so far."""
 
-    sort_key: tuple[str, *tuple[int, ...]]
+    sort_key: tuple[str, tuple[int, ...]]
     name: str
     part: Part
 
@@ -164,11 +164,17 @@ class PartWriter:
         Of the fetch; in the footer of every file.
     connection
         The label of every row; None in a folder of one connection.
+
+    Attributes
+    ----------
+    part_size : int
+        How many orders a part is to have.
     """
 
     def __init__(
         self, folder: Path, info: Mapping[str, Any], *, connection: str | None = None
     ) -> None:
+        self.part_size = PART_SIZE
         self._folder = folder
         self._info = dict(info)
         self._connection = connection
@@ -211,8 +217,7 @@ class PartWriter:
             for table in TABLES.keys() - tables.keys():
                 files[table] = shared.share(table, self._folder / table / name)
         part = Part(first, files, self._connection)
-        full_key = (self._connection or "", *(sort_key or (number,)))
-        self._parts.append(PartFile(full_key, name, part))
+        self._parts.append(PartFile((self._connection or "", sort_key or (number,)), name, part))
 
     def finish(self, **more_info: Any) -> WriteResult:
         """Return what was written, with more info; one empty part if there is none."""
