@@ -153,7 +153,7 @@ def test_another_question_fails_before_any_request(many, root):
     sandbox = many()
     tf.sync_orders(root, connections=sandbox.connections)
     before = len(sandbox.requests)
-    with pytest.raises(tf.SnapshotError, match="answer another question"):
+    with pytest.raises(tf.SnapshotError, match="are of another request"):
         tf.sync_orders(root, connections=sandbox.connections, type="d2c")
     assert len(sandbox.requests) == before
 

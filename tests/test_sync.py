@@ -680,7 +680,9 @@ def test_another_question_under_the_same_root_is_refused(shop, root, monkeypatch
     sandbox, client = shop()
     sync(root, client, created_date__gte="2026-07-01")
     began = len(sandbox.requests)
-    with pytest.raises(tf.SnapshotError, match="ask the same on every call, or sync under another"):
+    with pytest.raises(
+        tf.SnapshotError, match="pass the same on every call, or sync under another"
+    ):
         sync(root, client, **({"created_date__gte": "2026-07-01"} | other))
     assert len(sandbox.requests) == began
     assert len(list(root.iterdir())) == 1
@@ -745,7 +747,7 @@ def test_a_label_outlives_its_token(root):
 def test_frames_that_were_not_fetched_are_no_base(shop, root):
     _, client = shop()
     tf.write_snapshot(tf.OrderFrames.from_json(MADE), root)
-    with pytest.raises(tf.SnapshotError, match="does not tell which question it answers"):
+    with pytest.raises(tf.SnapshotError, match="does not say which request it is of"):
         sync(root, client)
 
 

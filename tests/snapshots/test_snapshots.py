@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -163,6 +164,25 @@ def test_a_snapshot_is_found_by_name_or_time(frames, tmp_path, which, month):
     assert found == f"2026-0{month}-01T23:59:59.500000+00:00"
 
 
+@pytest.mark.parametrize(("version", "month"), [(-1, 1), (-2, 3), (np.int64(-3), 2)])
+def test_a_snapshot_is_found_by_its_number_from_the_newest(frames, tmp_path, version, month):
+    for number in (2, 3, 1):  # the one that was written last is the newest
+        tf.write_snapshot(at(frames, f"2026-0{number}-01T00:00:00+00:00"), tmp_path)
+    found = tf.read_snapshot(tmp_path, version)
+    assert found.info["fetched_at"] == f"2026-0{month}-01T00:00:00+00:00"
+    assert tf.read_snapshot_dask(tmp_path, version).info == found.info
+
+
+@pytest.mark.parametrize("version", [0, 1, 2, -3, 10**30, -(10**30), np.int64(0)])
+def test_a_number_that_is_not_there_is_an_error(frames, tmp_path, version):
+    for _ in range(2):
+        snapshot = tf.write_snapshot(frames, tmp_path)
+    said = rf"version={version}: .*-1 is {re.escape(snapshot.name)}, and -2 the oldest of the 2"
+    for read in (tf.read_snapshot, tf.read_snapshot_dask):
+        with pytest.raises(SnapshotError, match=said):
+            read(tmp_path, version)
+
+
 def test_two_snapshots_of_one_moment_have_two_names(frames, tmp_path):
     names = [tf.write_snapshot(frames, tmp_path).name for _ in range(3)]
     assert len(set(names)) == 3
@@ -175,7 +195,14 @@ def test_frames_without_a_moment_are_named_after_now(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "which", [*("2025-01-01", "no-such-name", None, 5.5, []), pd.NaT, "03/04/2026", "10:00", "2026"]
+    "which",
+    [
+        *("2025-01-01", "no-such-name", None, True, -1.0, 5.5, []),
+        pd.NaT,
+        "03/04/2026",
+        "10:00",
+        "2026",
+    ],
 )
 def test_a_snapshot_that_is_not_there_is_an_error(frames, tmp_path, which):
     tf.write_snapshot(at(frames, "2026-01-01T00:00:00+00:00"), tmp_path)
