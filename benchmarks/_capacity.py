@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from _figures import Connection, Figures
 
 import trackstar_frames as tf
-from trackstar_frames.snapshots.parquet import PART
+from trackstar_frames.snapshots.writer import PART_SIZE
 
 _YEAR = 8760  # hours
 _OTHER_STAMPS = 2  # a sync asks by three, and most changes come by the first
@@ -54,7 +54,7 @@ def full_load(connection: Connection, figures: Figures) -> Work:
         cpu_seconds=orders * figures.export_cpu_seconds,
         received_bytes=orders * figures.json_bytes,
         written_bytes=orders * figures.export_disk_bytes,
-        memory_bytes=min(orders, PART) * figures.order_bytes,
+        memory_bytes=min(orders, PART_SIZE) * figures.order_bytes,
     )
 
 
@@ -69,7 +69,7 @@ def hourly_sync(connection: Connection, figures: Figures) -> Work:
         cpu_seconds=rewriting + asked * figures.export_cpu_seconds,
         received_bytes=asked * figures.json_bytes,
         written_bytes=rewritten * figures.parquet_bytes,
-        memory_bytes=min(connection.orders, PART) * figures.order_bytes,
+        memory_bytes=min(connection.orders, PART_SIZE) * figures.order_bytes,
     )
 
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from trackstar_frames.snapshots.parquet import PART
+from trackstar_frames.snapshots.writer import PART_SIZE
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Figures:
 
         Of several parts, the newest one is half full on the average.
         """
-        newest = orders if orders <= PART else PART / 2
+        newest = orders if orders <= PART_SIZE else PART_SIZE / 2
         return newest + self.older_share * (orders - newest)
 
 

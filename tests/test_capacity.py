@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackstar_frames.snapshots.parquet import PART
+from trackstar_frames.snapshots.writer import PART_SIZE
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "tests" / "benchmarks"
@@ -162,8 +162,8 @@ def test_a_sync_that_is_given_everything_asks_as_a_full_load(capacity, figures):
 
 
 def test_the_newest_part_is_written_anew_and_much_of_the_others(figures):
-    assert figures.rewritten_orders(PART) == PART
-    assert figures.rewritten_orders(3 * PART) == PART * (0.5 + 2.5 * figures.older_share)
+    assert figures.rewritten_orders(PART_SIZE) == PART_SIZE
+    assert figures.rewritten_orders(3 * PART_SIZE) == PART_SIZE * (0.5 + 2.5 * figures.older_share)
 
 
 def test_thinned_snapshots_are_those_that_the_rule_keeps(capacity, figures):

@@ -22,7 +22,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots import parquet, spill
+from trackstar_frames.snapshots import spill, writer
 
 PAGE, PART = 7, 23
 ASKED = {
@@ -46,9 +46,9 @@ def root(tmp_path):
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Make runs, blocks and parts so small that 60 orders fill several."""
-    monkeypatch.setattr(spill, "_RUN", 25)
-    monkeypatch.setattr(spill, "_BLOCK", 7)
-    monkeypatch.setattr(parquet, "PART", PART)
+    monkeypatch.setattr(spill, "_RUN_SIZE", 25)
+    monkeypatch.setattr(spill, "_BLOCK_SIZE", 7)
+    monkeypatch.setattr(writer, "PART_SIZE", PART)
 
 
 def export(root, client, **asked):
@@ -384,7 +384,7 @@ import trackstar_frames as tf
 from trackstar_frames.snapshots import spill
 
 root, key, token, url, run, size = sys.argv[1:]
-spill._RUN = int(run)
+spill._RUN_SIZE = int(run)
 client = tf.TrackstarClient(key, token, base_url=url, cache=False, rate_limit=None)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))

@@ -9,7 +9,7 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots.manifest import MANIFEST_NAME
 
 
 class Cells(HTMLParser):
@@ -97,7 +97,7 @@ def test_a_snapshot_reads_its_manifest_only(snapshot):
 
 
 def test_a_snapshot_that_is_gone_or_damaged_says_so(snapshot):
-    read_manifest = snapshot.path / FILE
+    read_manifest = snapshot.path / MANIFEST_NAME
     said = json.loads(read_manifest.read_bytes())
     read_manifest.write_text(json.dumps(said | {"info": {}}))
     assert re.search(rf"{re.escape(str(snapshot.path))} .*is damaged: ", snapshot._repr_html_())

@@ -15,8 +15,8 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault, Sandbox
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots import parquet, spill
-from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots import spill, writer
+from trackstar_frames.snapshots.manifest import MANIFEST_NAME
 
 PART = 20
 NOW = "2026-09-01T12:00:00Z"
@@ -25,9 +25,9 @@ OURS, THEIRS, CREATED = "trackstar_updated_date", "updated_date", "created_date"
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(spill, "_RUN", 25)
-    monkeypatch.setattr(spill, "_BLOCK", 7)
-    monkeypatch.setattr(parquet, "PART", PART)
+    monkeypatch.setattr(spill, "_RUN_SIZE", 25)
+    monkeypatch.setattr(spill, "_BLOCK_SIZE", 7)
+    monkeypatch.setattr(writer, "PART_SIZE", PART)
 
 
 @pytest.fixture
@@ -683,7 +683,9 @@ def test_another_question_under_the_same_root_is_refused(shop, root, monkeypatch
     sandbox, client = shop()
     sync(root, client, created_date__gte="2026-07-01")
     began = len(sandbox.requests)
-    with pytest.raises(tf.SnapshotError, match="ask the same on every call, or sync under another"):
+    with pytest.raises(
+        tf.SnapshotError, match="pass the same on every call, or sync under another"
+    ):
         sync(root, client, **({"created_date__gte": "2026-07-01"} | other))
     assert len(sandbox.requests) == began
     assert len(list(root.iterdir())) == 1
@@ -748,7 +750,7 @@ def test_a_label_outlives_its_token(root):
 def test_frames_that_were_not_fetched_are_no_base(shop, root):
     _, client = shop()
     tf.write_snapshot(tf.OrderFrames.from_json(MADE), root)
-    with pytest.raises(tf.SnapshotError, match="does not tell which question it answers"):
+    with pytest.raises(tf.SnapshotError, match="does not say which request it is of"):
         sync(root, client)
 
 
@@ -839,7 +841,7 @@ def test_a_part_that_is_cut_is_not_taken_over(shop, root, table):
 def test_a_base_without_its_manifest_is_none(shop, root):
     sandbox, client = shop()
     base = sync(root, client)
-    (base.path / FILE).unlink()
+    (base.path / MANIFEST_NAME).unlink()
     snapshot = sync(root, client)
     assert snapshot.info["sync"]["base"] is None
     assert_true(snapshot, sandbox)

@@ -7,7 +7,9 @@ import pyarrow as pa
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.snapshots import parquet, spill, upsert
+from trackstar_frames import storage
+from trackstar_frames.snapshots import spill, upsert, writer
+from trackstar_frames.snapshots.manifest import Manifest
 from trackstar_frames.tables.assemble import keeping_pages
 
 NOW = "2026-09-01T12:00:00Z"
@@ -26,22 +28,23 @@ CHANGED = [{**each, "status": "packed", "trackstar_updated_date": NOW} for each 
 STEPS = {
     "assemble": (upsert, "assemble"),
     "compare": (upsert, "changed_in"),
-    "read": (parquet, "read_table"),
-    "read a column": (parquet, "read_column"),
-    "write": (parquet, "_write_file"),
-    "finish": (parquet, "fsync"),
-    "manifest": (parquet, "create"),
-    "spill": (spill.Run, "write"),
-    "read the spill": (spill.Run, "read"),
-    "settle": (spill.Spill, "settle"),
+    "read": (upsert, "read_table"),
+    "read a column": (upsert, "read_column"),
+    "write": (writer.PartWriter, "_write_file"),
+    "store": (storage, "write"),
+    "finish": (storage, "rename_files"),
+    "manifest": (Manifest, "write"),
+    "spill": (spill._Run, "write"),
+    "read the spill": (spill._Run, "read"),
+    "deduplicate": (spill.Spill, "deduplicate"),
     "sort": (spill, "sort"),
 }
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(spill, "_RUN", 25)
-    monkeypatch.setattr(parquet, "PART", 20)
+    monkeypatch.setattr(spill, "_RUN_SIZE", 25)
+    monkeypatch.setattr(writer, "PART_SIZE", 20)
 
 
 def fail_at(monkeypatch, place, name, nth, error):
@@ -60,7 +63,7 @@ def fail_at(monkeypatch, place, name, nth, error):
     return calls
 
 
-ONCE = ("settle", "manifest")
+ONCE = ("deduplicate", "manifest")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,15 @@ import pandas as pd
 
 from trackstar_frames.errors import FilterError, SettingsError
 
-__all__ = ["bounds_of_day", "duration", "end_of_day", "is_day", "is_spelt_plainly", "stamp"]
+__all__ = [
+    "bounds_of_day",
+    "duration",
+    "end_of_day",
+    "is_day",
+    "is_spelt_plainly",
+    "parse_utc",
+    "stamp",
+]
 
 
 #: x > 1.5 means x > 1 for whole seconds, and x >= 1.5 means x >= 2.
@@ -59,6 +67,12 @@ def stamp(name: str, operator: str, value: Any) -> str:
             )
         moment = _later(moment, _ROUND_UP[operator])
     return _write(moment)
+
+
+def parse_utc(text: str) -> datetime:
+    """Parse a moment as this package writes it: ISO 8601, in UTC unless it has another offset."""
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def is_day(value: Any) -> bool:

@@ -43,10 +43,10 @@ from trackstar_frames.pagination.windows import Window
 from trackstar_frames.progress import Progress
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.schema import TABLES, Table
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.catalog import choose
-from trackstar_frames.snapshots.manifest import File, Manifest
-from trackstar_frames.snapshots.parquet import WriteResult
+from trackstar_frames.snapshots.catalog import find_snapshot
+from trackstar_frames.snapshots.manifest import Manifest, Part, read_manifest
+from trackstar_frames.snapshots.reader import read_table
+from trackstar_frames.snapshots.writer import WriteResult
 from trackstar_frames.tables.connections import label_rows
 from trackstar_frames.tables.contradictions import count_contradictions
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
@@ -399,7 +399,7 @@ class DaskFrames:
 
 def read_snapshot_dask(
     root: str | os.PathLike[str],
-    version: str | datetime = "latest",
+    version: str | datetime | int = "latest",
     *,
     dtype_backend: DtypeBackend = None,
 ) -> DaskFrames:
@@ -413,8 +413,8 @@ def read_snapshot_dask(
     root
         The folder of all snapshots; the workers must see it under the same path.
     version
-        A name, ``"latest"``, or a time (naive means UTC, a bare day all of it): the newest not
-        after it.
+        A name; ``"latest"``; a time (naive means UTC, a bare day all of it): the newest that is
+        not as of later; or an integer: -1 the one that was written last, -2 the one before it.
     dtype_backend
         None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
@@ -443,8 +443,8 @@ def read_snapshot_dask(
     2
     """
     check_backend(dtype_backend)
-    folder = choose(root, version)
-    manifest = parquet.read_manifest(folder)
+    folder = find_snapshot(root, version)
+    manifest = read_manifest(folder)
     manifest.info.warn_of_failed()
     tables = {name: _lazy_table(name, folder, manifest, dtype_backend) for name in TABLES}
     return DaskFrames(**tables, info=manifest.info)
@@ -457,7 +457,7 @@ def _lazy_table(
     return _lazy_frame(
         f"read-{name.replace('_', '-')}",
         _read_part,
-        [(number, part.files[name]) for number, part in enumerate(manifest.parts)],
+        list(enumerate(manifest.parts)),
         _described(name, is_labelled=is_labelled),
         dtype_backend,
         name=name,
@@ -468,7 +468,7 @@ def _lazy_table(
 
 
 def _read_part(
-    part: tuple[int, File],
+    numbered_part: tuple[int, Part],
     *,
     name: str,
     folder: Path,
@@ -478,12 +478,12 @@ def _read_part(
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Read one partition; on a worker. Dask names the columns that it needs."""
-    number, file = part
+    number, part = numbered_part
     described = _described(name, is_labelled=is_labelled)
     if columns is not None:
         by_name = {column.name: column for column in described.columns}
         described = replace(described, columns=tuple(by_name[column] for column in columns))
-    rows = parquet.read_table(folder, number, name, file, columns)
+    rows = read_table(folder, number, part, name, columns)
     partition = _to_partition(rows, described, dtype_backend)
     partition.attrs["trackstar"] = copy.deepcopy(metadata)
     return partition

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Unpack
 
+from trackstar_frames import storage
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.connections import Connections, Source, check_connections
 from trackstar_frames.errors import (
@@ -31,13 +32,12 @@ from trackstar_frames.info import FetchInfo, join_infos
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.progress import Progress
 from trackstar_frames.request import FetchRequest
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.manifest import disk_faults
-from trackstar_frames.snapshots.parquet import Writer, WriteResult, read_manifest
-from trackstar_frames.snapshots.snapshot import Snapshot, place_snapshot
+from trackstar_frames.snapshots.catalog import Entry
+from trackstar_frames.snapshots.manifest import read_manifest, snapshot_errors
+from trackstar_frames.snapshots.snapshot import Snapshot, new_snapshot
 from trackstar_frames.snapshots.spill import Spill
-from trackstar_frames.snapshots.upsert import Base, bases_of
-from trackstar_frames.storage.local import partial_folder
+from trackstar_frames.snapshots.upsert import Base, bases_in
+from trackstar_frames.snapshots.writer import PartWriter, WriteResult
 from trackstar_frames.tables.assemble import assemble
 
 __all__ = [
@@ -179,7 +179,7 @@ def export_orders(
         extra_params=extra_params,
     )
     check_dask_client(dask_client, connections, limit)
-    exporter = WholeExporter(parquet.locate(root))
+    exporter = WholeExporter(storage.locate(root))
     if connections is not None:
         job = MultiExport(exporter, request, check_connections(connections), {}, dask_client)
         return job.run()
@@ -274,10 +274,10 @@ class WholeOrders(NamedTuple):
 
     def write(self, folder: Path, connection: str | None = None) -> WriteResult:
         """Write them as the parts of a snapshot."""
-        writer = Writer(folder, self.info, connection=connection)
-        for batches, kept in self.spill.between(self.spill.firsts(parquet.PART)):
+        writer = PartWriter(folder, self.info, connection=connection)
+        for batches, kept in self.spill.spans(self.spill.cuts(writer.part_size)):
             writer.add(assemble(batches, kept)[0])
-        return writer.result()
+        return writer.finish()
 
 
 class ExportJob:
@@ -303,8 +303,11 @@ class ExportJob:
         client = self._client = client or self._client
         request, self._request = self._request, replace(self._request, refresh=False)
         base = self._exporter.find_base(request, client)
-        with self._exporter.fetch(request, client, base, resume=self.run) as orders:
-            return place_snapshot(self._exporter.root, orders.write)
+        with (
+            self._exporter.fetch(request, client, base, resume=self.run) as orders,
+            new_snapshot(self._exporter.root) as new,
+        ):
+            return new.commit(orders.write(new.folder))
 
 
 class SpilledOrders(NamedTuple):
@@ -330,7 +333,10 @@ def fetch_to_disk(
     session = client.session
     name = f"{task} {root} {request.page_size} {request.limit} {request.listings}"
     since = 0.0 if request.offline else session.began(name, anew=request.refresh)
-    with disk_faults(f"cannot write under {root}"), partial_folder(root / task) as folder:
+    with (
+        snapshot_errors(f"cannot write under {root}"),
+        storage.partial_folder(root / task) as folder,
+    ):
         sink = _SpillSink(Spill(folder), task, resume)
         yield FetchJob(request, sink, client, since=since).run()
     if not request.offline:
@@ -355,10 +361,10 @@ class _SpillSink:
         ranks = [0] * len(sequence)
         for rank, number in enumerate(sequence):
             ranks[number] = rank
-        duplicates = self._spill.settle(
+        duplicates = self._spill.deduplicate(
             ranks,
             [job.is_repeat(page.key) for page in job.pages],
-            leaves_out=job.request.limit is not None,
+            drop_repeats=job.request.limit is not None,
         )
         return SpilledOrders(self._spill, job.info(duplicates=duplicates))
 
@@ -427,7 +433,8 @@ class MultiExport:
     def run(self, client: TrackstarClient | None = None) -> Snapshot:
         """Write a snapshot of the connections that are complete; raise if one is missing."""
         refuse_client(client)
-        snapshot = place_snapshot(self._exporter.root, self._write)
+        with new_snapshot(self._exporter.root) as new:
+            snapshot = new.commit(self._write(new.folder))
         if self._failures:
             raise self._incomplete(snapshot)
         return snapshot
@@ -442,7 +449,7 @@ class MultiExport:
         if not self._results:
             raise self._incomplete(None)
         others = self._bases.keys() - self._results.keys()
-        results = self._results | {each: self._bases[each].take_over(folder) for each in others}
+        results = self._results | {each: self._bases[each].share(folder) for each in others}
         parts = [part for result in results.values() for part in result.parts]
         return WriteResult(parts, self._info(results))
 
@@ -478,6 +485,11 @@ class MultiExport:
         counts = ("new", "changed", "unchanged", "gone")
         return info.replace(sync={name: sum(each[name] for each in syncs) for name in counts})
 
+    def _bases_of(self, snapshot: Snapshot | None) -> Mapping[str, Base]:
+        if snapshot is None:
+            return self._bases
+        return bases_in(Entry(snapshot.path, read_manifest(snapshot.path)))
+
     def _incomplete(self, snapshot: Snapshot | None) -> IncompleteFetchError:
         """Return an error that can be resumed, over what the snapshot has of the others."""
         done = self._results
@@ -486,7 +498,7 @@ class MultiExport:
             self._exporter,
             replace(request, refresh=False),
             {label: each for label, each in self._connections.items() if label not in done},
-            bases_of(snapshot.path, read_manifest(snapshot.path)) if snapshot else self._bases,
+            self._bases_of(snapshot),
         )
         written = ".snapshot the others" if snapshot else "and no snapshot was written"
         return connections_failed(

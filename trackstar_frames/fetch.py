@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trackstar_frames import storage
 from trackstar_frames._text import counted, warn
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.connections import Connections, Source, check_connections, open_clients
@@ -33,7 +34,6 @@ from trackstar_frames.pagination.threads import ThreadGroup
 from trackstar_frames.progress import ConnectionProgress, Progress, start_progress
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.settings import pii_key
-from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.snapshot import write_snapshot
 from trackstar_frames.tables.assemble import assemble
 from trackstar_frames.tables.connections import concat
@@ -302,7 +302,7 @@ def fetch_orders(
     if snapshot is not None and not isinstance(snapshot, (str, os.PathLike)):
         raise SettingsError(f"snapshot={snapshot!r} must be the path of a folder, or None")
     if snapshot is not None:
-        parquet.locate(snapshot, "snapshot")
+        storage.locate(snapshot, "snapshot")
     check_backend(dtype_backend)
     request = FetchRequest.of(
         filters,

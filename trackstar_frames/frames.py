@@ -16,7 +16,8 @@ from trackstar_frames.flatten.sources import Bodies
 from trackstar_frames.info import FetchInfo, join_infos
 from trackstar_frames.schema import TABLES, described
 from trackstar_frames.settings import pii_key
-from trackstar_frames.snapshots import parquet
+from trackstar_frames.snapshots.reader import read_folder
+from trackstar_frames.snapshots.writer import write_folder
 from trackstar_frames.tables.assemble import assemble
 from trackstar_frames.tables.connections import concat
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
@@ -216,7 +217,7 @@ class OrderFrames:
         ['a1']
         """
         check_backend(dtype_backend)
-        tables, info = parquet.read(path)
+        tables, info = read_folder(path)
         info.warn_of_failed()
         return cls(tables, info, dtype_backend=dtype_backend)
 
@@ -248,7 +249,7 @@ class OrderFrames:
         ...     pd.read_parquet(f"{folder}/orders")["id"].tolist()
         ['a1']
         """
-        parquet.write(path, self._tables, self.info)
+        write_folder(path, self._tables, self.info)
 
     def to_arrow(self) -> dict[str, pa.Table]:
         """Give the Arrow tables by name, without a copy.

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
+from trackstar_frames import storage
 from trackstar_frames._text import counted
 from trackstar_frames.client import TrackstarClient, identify
 from trackstar_frames.connections import Connections, check_connections
@@ -29,19 +30,18 @@ from trackstar_frames.filters import split
 from trackstar_frames.info import FetchInfo
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.request import FetchRequest
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.parquet import Writer, WriteResult
 from trackstar_frames.snapshots.snapshot import Snapshot
 from trackstar_frames.snapshots.upsert import (
     CREATED,
-    OURS,
-    THEIRS,
+    TRACKSTAR_UPDATED,
+    UPDATED,
     Base,
     Stamps,
     Upsert,
     find_base,
     find_bases,
 )
+from trackstar_frames.snapshots.writer import PartWriter, WriteResult
 
 __all__ = ["sync_orders"]
 
@@ -208,7 +208,7 @@ def sync_orders(
     overlap = duration("overlap", overlap)
     full_every = None if full_every is None else duration("full_every", full_every)
     check_dask_client(dask_client, connections)
-    exporter = _SyncExporter(parquet.locate(root), overlap, full_every)
+    exporter = _SyncExporter(storage.locate(root), overlap, full_every)
     if connections is not None:
         named = check_connections(connections)
         hashes = {label: identify(label, request.hash) for label in named}
@@ -277,14 +277,14 @@ class _SyncExporter:
         stamps = base.stamps(now)
         if stamps.lacking:
             orders = counted(stamps.lacking, "order")
-            yield _Plan({}, f"{orders} had neither {OURS} nor {THEIRS}")
+            yield _Plan({}, f"{orders} had neither {TRACKSTAR_UPDATED} nor {UPDATED}")
             return
         # All orders must have a stamp that is requested, or their changes would be missed.
-        choices: list[tuple[str, ...]] = [(OURS, THEIRS, CREATED)]
-        if not stamps.missing[THEIRS]:
-            choices.append((THEIRS, CREATED))
-        if not stamps.missing[OURS]:
-            choices.append((OURS, CREATED))
+        choices: list[tuple[str, ...]] = [(TRACKSTAR_UPDATED, UPDATED, CREATED)]
+        if not stamps.missing[UPDATED]:
+            choices.append((UPDATED, CREATED))
+        if not stamps.missing[TRACKSTAR_UPDATED]:
+            choices.append((TRACKSTAR_UPDATED, CREATED))
         for choice in choices:
             yield _Plan({stamp: self._lower_bound(stamps, stamp) for stamp in choice})
         yield _Plan({}, "changes cannot be requested by stamps that all orders have")
@@ -333,12 +333,14 @@ class _SyncExporter:
                 "full_at": info.started_at if plan.full else full_at,
             }
             removes = plan.full is not None and self.full_every is not None
-            yield _ChangedOrders(Upsert(base, spill, sync, removes=removes), info)
+            several = len(plan.since) > 1
+            upsert = Upsert(base, spill, several_listings=several, removes=removes)
+            yield _ChangedOrders(upsert, info, sync)
 
     def _metadata(
         self, since: dict[str, datetime | None], base: str | None, full: str | None
     ) -> dict[str, Any]:
-        moments = [since[stamp] for stamp in (OURS, THEIRS) if stamp in since]
+        moments = [since[stamp] for stamp in (TRACKSTAR_UPDATED, UPDATED) if stamp in since]
         earliest = min(filter(None, moments), default=None)
         return {
             "by": list(since),
@@ -361,11 +363,13 @@ class _ChangedOrders(NamedTuple):
 
     upsert: Upsert
     info: FetchInfo
+    sync: dict[str, Any]
 
     def write(self, folder: Path, connection: str | None = None) -> WriteResult:
         """Write all orders as they are now."""
-        writer = Writer(folder, self.info, connection=connection)
-        return writer.result(**self.upsert.fill(writer))
+        writer = PartWriter(folder, self.info, connection=connection)
+        counts = self.upsert.write(writer)
+        return writer.finish(sync={**self.sync, **counts})
 
 
 def _bounded(query: dict[str, str], name: str, moment: datetime | None) -> dict[str, str]:

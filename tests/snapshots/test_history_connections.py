@@ -9,7 +9,7 @@ import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.info import FetchInfo, join_infos
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots.diff import scan
+from trackstar_frames.snapshots.reader import scan
 from trackstar_frames.tables.connections import concat
 
 OPEN, PICKED, PACKED = ({"id": "a", "status": each} for each in ("open", "picked", "packed"))
