@@ -70,7 +70,7 @@ def test_a_layer_imports_only_from_below(index):
 @pytest.mark.parametrize(
     ("name", "allowed"),
     [
-        ("measures", {"measures", "errors", "schema", "tables", "_text"}),
+        ("measures", {"measures", "errors", "dates", "schema", "tables", "_text"}),
         ("plots", {"plots", "measures", "errors", "schema"}),
         ("sandbox", {"sandbox", "client"}),
     ],
@@ -141,7 +141,7 @@ def test_only_a_storage_touches_the_paths_of_snapshots():
 
 #: What extras bring, and what only some calls need.
 HEAVY = {"matplotlib", "cheroot", "mimesis", "holidays", "dask", "distributed", "IPython"}
-LATE = {"requests_cache", "cattrs", "tenacity", "asyncio", "filelock", "pyarrow.dataset"}
+LATE = {"requests_cache", "cattrs", "asyncio", "filelock", "pyarrow.dataset"}
 LATE |= {"platformdirs", "tqdm", "argparse"}
 
 

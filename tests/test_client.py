@@ -542,7 +542,7 @@ def test_no_bad_answer_is_taken_for_an_empty_page(raw_server, reply, status, bod
 def test_nobody_listens(closed_url, caplog):
     caplog.set_level(logging.INFO, "trackstar_frames")
     client = tf.TrackstarClient("key", "token", base_url=closed_url, retries=1, max_wait=2)
-    with pytest.raises(tf.NetworkError, match="no whole answer") as caught:
+    with pytest.raises(tf.NetworkError, match="no whole response") as caught:
         tf.fetch_orders_df(client=client)
     assert caught.value.retryable
     assert [r.msg for r in caplog.records] == ["waiting %.1f s before another try: %s"]

@@ -449,5 +449,5 @@ def test_a_header_that_cannot_be_read_to_its_end_is_told_without_it(raw_server, 
     client = tf.TrackstarClient(KEY, TOKEN, base_url=raw_server(answer).base_url)
     assert tf.fetch_orders_df(client=client, pii="drop")["id"].tolist() == ["a"]
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warned == ["the header of an answer cannot be read to its end"]
+    assert warned == ["the header of a response cannot be read to its end"]
     assert "Jane" not in caplog.text

@@ -41,10 +41,10 @@ def beta():
 def hold(seconds, requests, rest=0):
     with open_client("acme", "ACME_TOKEN") as client, token_lock(client):
         if rest:
-            client.session._limiter.hold(rest)
+            client.session._limiter.pause(rest)
         began = time.time()
         for _ in range(requests):
-            client.session._limiter.turn(10, lambda _, seconds: time.sleep(seconds))
+            client.session._limiter.acquire(10, lambda _, seconds: time.sleep(seconds))
         time.sleep(seconds)
         return os.getpid(), began, time.time()
 

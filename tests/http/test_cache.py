@@ -99,22 +99,24 @@ def test_refresh_asks_again(serve):
     assert "changed" in set(fresh.orders["raw_status"]) & set(kept.orders["raw_status"])
 
 
-def test_after_expiry_it_asks_again(serve):
+def test_after_expiry_it_asks_again(serve, clock):
     sandbox = serve()
-    client = sandbox.client(expire_after=0.2)
+    client = clock.rules(sandbox.client(expire_after=60))
     tf.fetch_orders(client=client, page_size=20)
-    time.sleep(0.3)
+    assert tf.fetch_orders(client=client, page_size=20).info["requests"] == 0
+    clock.ahead = 61
     assert tf.fetch_orders(client=client, page_size=20).info["from_cache"] == 0
-    time.sleep(0.3)
+    clock.ahead = 122
     with pytest.raises(tf.OfflineMissError):
         tf.fetch_orders(client=client, page_size=20, offline=True)
 
 
-def test_a_shorter_expiry_does_not_take_what_a_longer_one_kept(serve):
+def test_a_shorter_expiry_does_not_take_what_a_longer_one_kept(serve, clock):
     sandbox = serve()
     tf.fetch_orders(client=sandbox.client(), page_size=20)
-    time.sleep(0.3)
-    frames = tf.fetch_orders(client=sandbox.client(expire_after=0.2), page_size=20)
+    clock.ahead = 61
+    client = clock.rules(sandbox.client(expire_after=60))
+    frames = tf.fetch_orders(client=client, page_size=20)
     assert frames.info["from_cache"] == 0
 
 
@@ -195,18 +197,18 @@ def test_only_its_user_can_read_it(serve, folder):
 
 
 @pytest.mark.parametrize("by", ["the next client", "the next page"])
-def test_what_has_expired_is_wiped_from_the_files(serve, folder, file, by):
+def test_what_has_expired_is_wiped_from_the_files(serve, clock, folder, file, by):
     sandbox = serve()
-    client = sandbox.client(expire_after=0.2)
+    client = clock.rules(sandbox.client(expire_after=60))
     tf.fetch_orders(client=client, page_size=20)
     pieces = [value[at : at + 48] for _, value, _ in rows(file) for at in range(0, 2000, 400)]
     pieces = [piece for piece in pieces if len(piece) == 48]  # an empty page is short
     pieces += [key.encode() for key, _, _ in rows(file)]
     raw = b"".join(path.read_bytes() for path in folder.iterdir())
     assert all(piece in raw for piece in pieces)
-    time.sleep(0.3)
+    clock.ahead = 61
     if by == "the next client":
-        client = sandbox.client()
+        client = clock.rules(sandbox.client())
     tf.fetch_orders(client=client, order_number="there is none")
     raw = b"".join(path.read_bytes() for path in folder.iterdir())
     assert len(rows(file)) == 1

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.http.cache import PageCache
+from trackstar_frames.http.cache import PageCache, StoredPage
 
 FETCH = """
 import sys, warnings
@@ -37,7 +37,7 @@ for each in caught:
 
 
 def keep(cache, key, body, seconds=3600):
-    cache.write(key, body, time.time(), time.time() + seconds)
+    cache.write(StoredPage(key, body, time.time(), time.time() + seconds))
 
 
 def found(cache, key):
@@ -225,13 +225,13 @@ def test_without_memory_it_neither_keeps_nor_finds(tmp_path):
     code = """
 import resource, sys, time
 from pathlib import Path
-from trackstar_frames.http.cache import PageCache
+from trackstar_frames.http.cache import PageCache, StoredPage
 cache, body, now = PageCache(Path(sys.argv[1])), bytes(2**28), time.time()
-cache.write("before", body, now, now + 60)
+cache.write(StoredPage("before", body, now, now + 60))
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 _, most = resource.getrlimit(resource.RLIMIT_AS)
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, most))
-cache.write("after", body, now, now + 60)
+cache.write(StoredPage("after", body, now, now + 60))
 print(cache.read("before"), cache.info()["pages"])
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
 print(cache.read("before").body == body, cache.read("after"))
@@ -243,12 +243,12 @@ def test_a_disk_that_fills_while_threads_write_costs_one_warning(tmp_path):
     code = """
 import os, sys, threading, time, warnings
 from pathlib import Path
-from trackstar_frames.http.cache import PageCache
+from trackstar_frames.http.cache import PageCache, StoredPage
 cache, now = PageCache(Path(sys.argv[1])), time.time()
 def work(turn):
     for number in range(10):
         key, body = f"{turn} {number}", os.urandom(20_000)
-        cache.write(key, body, now, now + 60)
+        cache.write(StoredPage(key, body, now, now + 60))
         stored = cache.read(key)
         assert stored is None or stored.body == body
 with warnings.catch_warnings(record=True) as caught:

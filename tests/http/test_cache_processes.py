@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from trackstar_frames.http.cache import PageCache
+from trackstar_frames.http.cache import PageCache, StoredPage
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 
@@ -19,14 +19,14 @@ STRICT = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]
 HEAD = """
 import os, sys, threading, time, warnings
 from pathlib import Path
-from trackstar_frames.http import cache as forks
-from trackstar_frames.http.cache import PageCache
+from trackstar_frames.http import forks
+from trackstar_frames.http.cache import PageCache, StoredPage
 
 folder = Path(sys.argv[1])
 cache = PageCache(folder, b"seal")
 
 def keep(key, cache=cache):
-    cache.write(key, key.encode() * 10_000, time.time(), time.time() + 60)
+    cache.write(StoredPage(key, key.encode() * 10_000, time.time(), time.time() + 60))
 
 def holds(key, cache=cache):
     stored = cache.read(key)
@@ -72,8 +72,8 @@ def test_eight_threads_read_and_write_at_once(tmp_path):
         for number in range(12):
             key, now = f"{turn} {number}", time.time()
             body = key.encode() * 50_000
-            cache.write(key, body, now, now + 60)
-            cache.write("all write this", b"the same" * 10_000, now, now + 60)
+            cache.write(StoredPage(key, body, now, now + 60))
+            cache.write(StoredPage("all write this", b"the same" * 10_000, now, now + 60))
             for wanted, text in ((key, body), ("all write this", b"the same" * 10_000)):
                 stored = cache.read(wanted)
                 if stored is None or stored.body != text:
@@ -156,8 +156,8 @@ forks._FORK_WAIT = 0.05
 at_work, go_on = threading.Event(), threading.Event()
 
 def work():
-    with cache._file.turn() as get:
-        get().find("anything")
+    with cache._store.lock:
+        cache._store.get().find("anything")
         at_work.set()
         go_on.wait()
 

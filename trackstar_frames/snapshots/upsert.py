@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.dates import parse_utc
+from trackstar_frames.dates import read_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.info import FetchInfo
 from trackstar_frames.pagination.threads import ThreadPool
@@ -152,7 +152,7 @@ class Base:
         start.
         """
         texts = [self.info.get(name) for name in ("started_at", "fetched_at", "server_time")]
-        return [parse_utc(text) for text in texts if text]
+        return [read_time(text) for text in texts if text]
 
 
 def find_base(
