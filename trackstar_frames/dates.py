@@ -24,7 +24,7 @@ __all__ = [
     "end_of_day",
     "is_day",
     "is_iso8601",
-    "read_time",
+    "parse_time",
 ]
 
 
@@ -54,8 +54,8 @@ def api_time(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
-def read_time(text: str) -> datetime:
-    """Read a moment in ISO 8601; naive means UTC."""
+def parse_time(text: str) -> datetime:
+    """Parse a moment in ISO 8601; naive means UTC."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from trackstar_frames._text import counted, plain, warn
-from trackstar_frames.dates import read_time
+from trackstar_frames.dates import parse_time
 
 __all__ = ["FetchInfo", "join_infos", "rename_keys"]
 
@@ -164,7 +164,7 @@ class FetchInfo(dict[str, Any]):
         {None: datetime.datetime(2026, 3, 1, 6, 0, tzinfo=datetime.timezone.utc)}
         """
         return {
-            label: read_time(each["fetched_at"] or otherwise).astimezone(UTC)
+            label: parse_time(each["fetched_at"] or otherwise).astimezone(UTC)
             for label, each in self.by_connection().items()
         }
 

@@ -35,7 +35,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from trackstar_frames._text import counted
-from trackstar_frames.dates import api_time, read_time
+from trackstar_frames.dates import api_time, parse_time
 from trackstar_frames.errors import ApiError, OfflineMissError, ResponseError, TrackstarError
 from trackstar_frames.pagination.pages import Page, PageReader, order_id
 from trackstar_frames.pagination.threads import ThreadGroup
@@ -673,7 +673,7 @@ def _is_before(moment: datetime, stamp: object) -> bool:
     if not isinstance(stamp, str) or not stamp:
         return not stamp
     try:
-        return read_time(stamp) < moment
+        return parse_time(stamp) < moment
     except ValueError:
         return False
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from trackstar_frames import storage
-from trackstar_frames.dates import end_of_day, is_day, is_iso8601, read_time
+from trackstar_frames.dates import end_of_day, is_day, is_iso8601, parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.info import FetchInfo
 from trackstar_frames.schema import TABLES
@@ -61,7 +61,7 @@ class Entry(NamedTuple):
     def as_of(self) -> datetime:
         """As of when its orders are; of several connections, the oldest."""
         as_of = self.manifest.info.fetched_at or self.manifest.written_at
-        return read_time(as_of).astimezone(UTC)
+        return parse_time(as_of).astimezone(UTC)
 
     @property
     def as_of_each(self) -> dict[str | None, datetime]:
@@ -166,7 +166,7 @@ def corrected_times(entries: Sequence[Entry]) -> dict[str, datetime]:
     for entry in reversed(entries):
         as_of = entry.as_of
         if entry.manifest.sequence is not None:
-            written_at = read_time(entry.manifest.written_at)
+            written_at = parse_time(entry.manifest.written_at)
             if earliest_written is not None and written_at > earliest_written:
                 as_of = corrected[entry.name] = min(filter(None, (as_of, following)))
             earliest_written = min(filter(None, (written_at, earliest_written)))
