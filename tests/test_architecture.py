@@ -124,7 +124,7 @@ def storage_calls(path):
 
 
 #: Files that are no snapshots: the cache, the output of a terminal, a file of orders or of a page.
-OTHER_FILES = {"http/cache.py", "cli/printing.py", "flatten/sources.py"}
+OTHER_FILES = {"http/cache.py", "http/page_store.py", "cli/printing.py", "flatten/sources.py"}
 
 
 def test_only_a_storage_touches_the_paths_of_snapshots():
