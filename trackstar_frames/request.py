@@ -107,17 +107,17 @@ class FetchRequest:
         key = pii_key(pii)
         listed = {name: list(each) if is_list(each) else each for name, each in filters.items()}
         queries = encode(listed, extra_params)
-        hides = pii != "keep"  # tags and unknown parameters are free-form
+        redacts = pii != "keep"  # tags and unknown parameters are free-form
         return cls(
             queries=queries,
             listings=queries,
             expected=combine_queries(queries),
             filters={
-                name: "*" if hides and name.startswith("trackstar_tags") else _as_json(value)
+                name: "*" if redacts and name.startswith("trackstar_tags") else _as_json(value)
                 for name, value in listed.items()
             },
             extra_params={
-                name: "*" if hides else _as_json(value)
+                name: "*" if redacts else _as_json(value)
                 for name, value in (extra_params or {}).items()
             },
             limit=limit,

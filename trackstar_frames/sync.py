@@ -256,11 +256,11 @@ class _SyncExporter(Exporter):
             with super().fetch(request, client, resume=resume) as orders:
                 yield replace(orders, info=self._first_info(orders))
             return
-        with ExitStack() as stack:
+        with ExitStack() as contexts:
             for plan in self._plans(base):
                 fetching = self._fetch_changes(request, client, base, plan, resume)
                 try:
-                    changed = stack.enter_context(fetching)
+                    changed = contexts.enter_context(fetching)
                     break
                 except TrackstarError as error:
                     if plan.full or error.status != _UNPROCESSABLE:
