@@ -16,7 +16,7 @@ PACKAGE = Path(tf.__file__).parent
 LAYERS = (
     ("_text",),
     ("errors",),
-    ("settings", "schema", "dates"),
+    ("settings", "schema", "dates", "info"),
     ("filters", "filter_types"),
     ("http",),
     ("pagination",),

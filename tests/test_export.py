@@ -35,7 +35,7 @@ ASKED = {
     "nothing": {"order_number": "no such number"},
 }
 #: What tells of the way, and not of what was asked and found.
-OF_THE_WAY = ("began", "fetched_at", "server_time", "requests", "from_cache")
+OF_THE_WAY = ("started_at", "fetched_at", "server_time", "requests", "from_cache")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Exports and syncs of several connections: one snapshot, of shares that know nothing of others."""
 
 import json
-import pickle
 import re
 
 import duckdb
@@ -214,14 +213,6 @@ def test_nothing_is_written_if_all_fail(many, root):
         tf.export_orders(root, connections=sandbox.connections)
     assert caught.value.snapshot is None
     assert list(root.iterdir()) == []
-
-
-def test_a_pickled_error_goes_on(many, root):
-    sandbox = many(Fault("status", status=403, token=1, times=1))
-    with pytest.raises(tf.IncompleteFetchError) as caught:
-        tf.export_orders(root, connections=sandbox.connections)
-    whole = pickle.loads(pickle.dumps(caught.value)).resume()
-    assert_same(whole.read(), fetch(sandbox))
 
 
 def test_an_export_that_was_killed_goes_on_from_the_pages_on_disk(many, root):

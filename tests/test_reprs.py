@@ -63,7 +63,7 @@ def test_a_snapshot_tells_how_fresh_it_is_and_what_was_asked(snapshot):
     moment = snapshot.info["fetched_at"][:19].replace("T", " ")
     assert f"<strong>Snapshot {snapshot.name}</strong>" in text
     assert f"in {snapshot.path}<br>as of {moment} UTC, written " in text
-    assert "asked for: status=&#x27;fulfilled&#x27;<br>connection: acme" in text
+    assert "requested: status=&#x27;fulfilled&#x27;<br>connection: acme" in text
     assert "FAILED" not in text
 
 
@@ -159,7 +159,7 @@ def test_lazy_frames_tell_their_partitions(snapshot):
     lazy = tf.read_snapshot_dask(snapshot.path.parent)
     told = cells(lazy)
     assert told["orders"] == ["one order", "1", str(len(lazy.orders.columns))]
-    assert "asked for: status" in lazy._repr_html_()
+    assert "requested: status" in lazy._repr_html_()
 
 
 @pytest.mark.parametrize("theme", ["color:", "background", "#", "rgb"])

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from trackstar_frames.export import export_orders
     from trackstar_frames.fetch import fetch_orders, fetch_orders_df
     from trackstar_frames.frames import OrderFrames
+    from trackstar_frames.info import FetchInfo
     from trackstar_frames.measures import (
         SlaPolicy,
         compliance_rate,
@@ -82,6 +83,7 @@ __all__ = [
     "ApiError",
     "AuthError",
     "CredentialsError",
+    "FetchInfo",
     "FilterError",
     "IncompleteFetchError",
     "NetworkError",
@@ -143,6 +145,7 @@ _ROOMS = {
     "export": ("export_orders",),
     "fetch": ("fetch_orders", "fetch_orders_df"),
     "frames": ("OrderFrames",),
+    "info": ("FetchInfo",),
     "snapshots.history": ("order_history",),
     "measures": (
         "SlaPolicy",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping
 from functools import cached_property, partial
@@ -11,28 +10,20 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames._text import (
-    card,
-    in_brief,
-    lines,
-    megabytes,
-    summary,
-    table,
-    told,
-    warn_of_failed,
-)
+from trackstar_frames._text import card, lines, megabytes, table
 from trackstar_frames.flatten import Batch, Flattener
 from trackstar_frames.flatten.sources import Bodies
+from trackstar_frames.info import FetchInfo, join_infos
 from trackstar_frames.schema import TABLES, described
 from trackstar_frames.settings import pii_key
 from trackstar_frames.snapshots.reader import read_folder
 from trackstar_frames.snapshots.writer import write_folder
 from trackstar_frames.tables.assemble import assemble
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.tables.connections import concat
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
 from trackstar_frames.tables.pii import redact
 
-__all__ = ["OrderFrames", "make_info"]
+__all__ = ["OrderFrames"]
 
 
 class OrderFrames:
@@ -70,9 +61,9 @@ class OrderFrames:
         One row per packed line; the package's key and ``line_index``.
     problems : pandas.DataFrame
         One row per value that could not be kept as its column's type, and per unknown key.
-    info : dict
-        JSON values: filters, connection, fetched_at, pages, requests, from_cache, stale,
-        duplicates, pii and more.
+    info : FetchInfo
+        Filters, connection, fetched_at, pages, requests, from_cache, stale, duplicates, pii and
+        more: JSON values.
     dtype_backend : None or "pyarrow"
         The types of the frames.
 
@@ -103,7 +94,7 @@ class OrderFrames:
     ) -> None:
         self.dtype_backend = check_backend(dtype_backend)
         self._tables = dict(tables)
-        self.info = copy.deepcopy(dict(info))
+        self.info = FetchInfo(info)
 
     @classmethod
     def from_json(
@@ -181,11 +172,9 @@ class OrderFrames:
         told = {"pii": pii, "complete": bodies.complete}
         if not bodies.of_events:
             tables, duplicates = assemble(batches.get(None, []))
-            return cls(
-                tables, make_info(duplicates=duplicates, **told), dtype_backend=dtype_backend
-            )
+            return cls(tables, FetchInfo(told, duplicates=duplicates), dtype_backend=dtype_backend)
         parts = {each: assemble(batches[each]) for each in sorted(filter(None, batches))}
-        infos = {each: make_info(duplicates=n, **told) for each, (_, n) in parts.items()}
+        infos = {each: FetchInfo(told, duplicates=n) for each, (_, n) in parts.items()}
         tables = concat({each: tables for each, (tables, _) in parts.items()})
         return cls(tables, join_infos(infos), dtype_backend=dtype_backend)
 
@@ -229,7 +218,7 @@ class OrderFrames:
         """
         check_backend(dtype_backend)
         tables, info = read_folder(path)
-        warn_of_failed(info)
+        info.warn_of_failed()
         return cls(tables, info, dtype_backend=dtype_backend)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
@@ -314,7 +303,7 @@ class OrderFrames:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(table):,} {name}" for name, table in self._tables.items())
-        return f"OrderFrames({counts}; {summary(self.info)})"
+        return f"OrderFrames({counts}; {self.info.summary()})"
 
     def _repr_html_(self) -> str:
         heads = ("table", "one row is", "rows", "columns", "MB")
@@ -322,33 +311,10 @@ class OrderFrames:
             (name, TABLES[name].grain, len(each), each.num_columns, megabytes(each.nbytes))
             for name, each in self._tables.items()
         )
-        return card("OrderFrames", table(heads, rows), lines(told(self.info)))
+        return card("OrderFrames", table(heads, rows), lines(self.info.lines()))
 
     def _frame(self, name: str) -> pd.DataFrame:
         table = self._tables[name]
         frame = to_frame(table, described(name, table.column_names), self.dtype_backend)
-        frame.attrs["trackstar"] = in_brief(self.info)
+        frame.attrs["trackstar"] = self.info.brief()
         return frame
-
-
-def make_info(**known: Any) -> dict[str, Any]:
-    """Compose the provenance of a fetch; all values are JSON, and small."""
-    return {
-        "filters": {},
-        "extra_params": {},
-        "limit": None,
-        "question": None,
-        "connection": None,
-        "began": None,
-        "fetched_at": None,
-        "server_time": None,
-        "pages": 0,
-        "requests": 0,
-        "from_cache": 0,
-        "stale": 0,
-        "duplicates": 0,
-        "pii": "keep",
-        "complete": True,
-        "verified": False,
-        **known,
-    }

@@ -33,13 +33,13 @@ import time
 from distributed import Semaphore
 
 from trackstar_frames.connections import open_client
-from trackstar_frames.distributed import turn
+from trackstar_frames.distributed import token_lock
 
 def beta():
     return os.environ["BETA_SECRET"]
 
 def hold(seconds, requests, rest=0):
-    with open_client("acme", "ACME_TOKEN") as client, turn(client):
+    with open_client("acme", "ACME_TOKEN") as client, token_lock(client):
         if rest:
             client.session._limiter.hold(rest)
         began = time.time()
@@ -53,7 +53,7 @@ def semaphores():
     return sum(isinstance(each, Semaphore) for each in gc.get_objects())
 
 def fail():
-    with open_client("acme", "ACME_TOKEN") as client, turn(client):
+    with open_client("acme", "ACME_TOKEN") as client, token_lock(client):
         raise KeyError("in its turn")
 """
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.distributed import turn
+from trackstar_frames.distributed import token_lock
 from trackstar_frames.sandbox import Sandbox
 
 TWO = {"acme": "ACME_TOKEN", "beta": "BETA_SECRET"}
@@ -97,5 +97,5 @@ def test_nothing_of_a_turn_stays_on_the_worker(running, vault, until):
 
 
 def test_outside_of_a_cluster_there_is_nothing_to_do(serve):
-    with serve().client() as client, turn(client):
+    with serve().client() as client, token_lock(client):
         assert len(tf.fetch_orders_df(client=client)) == 60

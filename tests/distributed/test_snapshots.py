@@ -13,12 +13,13 @@ from pandas.testing import assert_frame_equal
 
 import trackstar_frames as tf
 from trackstar_frames.distributed import DaskFrames
+from trackstar_frames.info import join_infos
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE, TABLES
 from trackstar_frames.snapshots import writer
 from trackstar_frames.snapshots.manifest import MANIFEST_NAME, read_manifest
 from trackstar_frames.storage import locate
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.tables.connections import concat
 
 
 @pytest.fixture(autouse=True)

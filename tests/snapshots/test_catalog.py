@@ -31,7 +31,7 @@ def write(root, status, connection=None):
     """Write a snapshot as of now, by the clock there is."""
     now = datetime.fromtimestamp(time.time(), UTC).isoformat()
     frames = OrderFrames.from_json({"id": "a", "status": status})
-    told = {**frames.info, "began": now, "fetched_at": now, "connection": connection}
+    told = {**frames.info, "started_at": now, "fetched_at": now, "connection": connection}
     return tf.write_snapshot(OrderFrames(frames.to_arrow(), told), root)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from numbers import Integral
@@ -17,9 +17,9 @@ import pandas as pd
 from trackstar_frames import storage
 from trackstar_frames.dates import end_of_day, is_day, is_spelt_plainly, parse_utc
 from trackstar_frames.errors import SnapshotError
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.manifest import Manifest, read_manifest, snapshot_errors
-from trackstar_frames.tables.connections import as_of_each
 
 __all__ = [
     "Entry",
@@ -52,20 +52,30 @@ class Entry(NamedTuple):
     path: Path
     manifest: Manifest
 
+    @classmethod
+    def at(cls, path: Path) -> Entry:
+        """Read the manifest of a snapshot."""
+        return cls(path, read_manifest(path))
+
     @property
     def name(self) -> str:
         """Its name, unique under its root."""
         return self.path.name
 
     @property
+    def info(self) -> FetchInfo:
+        """Metadata of the fetch."""
+        return self.manifest.info
+
+    @property
     def as_of(self) -> datetime:
         """As of when its orders are; of several connections, the oldest."""
-        return parse_utc(self.manifest.info["fetched_at"] or self.manifest.written_at)
+        return parse_utc(self.info.fetched_at or self.manifest.written_at)
 
     @property
     def as_of_each(self) -> dict[str | None, datetime]:
         """As of when the orders of each connection are."""
-        return as_of_each(self.manifest.info, self.manifest.written_at)
+        return self.info.as_of_each(self.manifest.written_at)
 
 
 def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
@@ -127,7 +137,7 @@ def find_snapshots(root: str | os.PathLike[str]) -> list[Entry]:
         for path in storage.list_folder(folder):
             if storage.is_folder(path) and not path.name.startswith("."):
                 with suppress(SnapshotError):
-                    entries.append(Entry(path, read_manifest(path)))
+                    entries.append(Entry.at(path))
     for entry in entries:
         _check_name(entry.path)
     return sorted(entries, key=_sort_key)
@@ -185,7 +195,7 @@ def by_connection(
     for position, entry in enumerate(entries):
         for connection, as_of in entry.as_of_each.items():
             first = first_positions.setdefault((connection, as_of), position)
-            failed = connection in entry.manifest.info.get("failed", ())
+            failed = connection in entry.info.failed
             found[connection].append((first if failed else position, entry.path, as_of))
     return {
         connection: [each[1:] for each in sorted(own, key=itemgetter(0))]
@@ -193,11 +203,9 @@ def by_connection(
     }
 
 
-def connection_label(info: Mapping[str, Any]) -> str | None:
+def connection_label(info: FetchInfo) -> str | None:
     """Return the label of the connection; of several, their labels with commas between them."""
-    labels = info.get("connections")
-    label: str | None = ", ".join(labels) if labels else info["connection"]
-    return label
+    return ", ".join(info.connections) if info.connections else info.connection
 
 
 def _counted_back(version: int, entries: Sequence[Entry]) -> Path:

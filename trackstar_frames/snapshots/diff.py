@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames._text import in_brief, warn_of_failed
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.measures import redated, transitions
 from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures.moves import as_ofs
@@ -92,7 +92,7 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
     0  open  packed
     """
     older, newer = _read_whole("old", old), _read_whole("new", new)
-    times = as_ofs(older.info["fetched_at"], newer.info["fetched_at"])
+    times = as_ofs(older.info.fetched_at, newer.info.fetched_at)
     frame: pd.DataFrame = _differences(older, newer).to_pandas()
     frame["kind"] = pd.Categorical(frame["kind"], categories=list(KINDS))
     frame.attrs["trackstar"] = times
@@ -244,7 +244,7 @@ def _read_orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFram
     if isinstance(side, pd.DataFrame) or is_partitioned(side):
         return cast("pd.DataFrame", side)  # the measure refuses Dask's, and says what to do
     if isinstance(side, Snapshot):
-        warn_of_failed(side.info)
+        side.info.warn_of_failed()
         manifest = read_manifest(side.path)
         files = table_files(side.path, manifest, "orders")
         orders = scan(files, "orders", columns=_with_label(side.info, columns))
@@ -254,15 +254,15 @@ def _read_orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFram
     return _to_frame(orders, frames.info)
 
 
-def _with_label(info: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+def _with_label(info: FetchInfo, columns: Sequence[str]) -> list[str]:
     """Add the column of the connection, where orders are of several."""
-    return [CONNECTION.name, *columns] if "connections" in info else [*columns]
+    return [CONNECTION.name, *columns] if info.connections else [*columns]
 
 
-def _to_frame(orders: pa.Table, info: dict[str, Any]) -> pd.DataFrame:
+def _to_frame(orders: pa.Table, info: FetchInfo) -> pd.DataFrame:
     table = described("orders", orders.column_names)
     columns = tuple(column for column in table.columns if column.name in orders.column_names)
     ordered = orders.select([column.name for column in columns])
     frame = to_frame(ordered, replace(table, columns=columns))
-    frame.attrs["trackstar"] = in_brief(info)
+    frame.attrs["trackstar"] = info.brief()
     return frame

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from trackstar_frames import storage
 from trackstar_frames.errors import SnapshotError, TrackstarError
+from trackstar_frames.info import FetchInfo, rename_keys
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 
@@ -93,8 +94,8 @@ class Manifest(msgspec.Struct, frozen=True):
         Of the newest of its files.
     written_at : str
         ISO 8601, UTC.
-    info : dict
-        Where the orders come from: filters, connection, fetched_at and more.
+    info : FetchInfo
+        Metadata of the fetch: filters, connection, fetched_at and more.
     parts : list of Part
         In the sort order of their orders; of several connections, one connection after the other.
     sequence : int or None
@@ -105,14 +106,14 @@ class Manifest(msgspec.Struct, frozen=True):
 
     schema_version: Annotated[int, msgspec.Meta(ge=1)]
     written_at: str
-    info: dict[str, Any]
+    info: FetchInfo
     parts: list[Part]
     sequence: _Count | None = None
 
     def __post_init__(self) -> None:
         """Check what other code relies on, as anybody may have written the file."""
         datetime.fromisoformat(self.written_at)
-        labels = msgspec.convert(self.info, _Info).connections.keys() or {None}
+        labels = self.info.connections.keys() or {None}
         if not self.parts:
             raise ValueError("it has no parts")
         tables = self.parts[0].files.keys()
@@ -123,15 +124,10 @@ class Manifest(msgspec.Struct, frozen=True):
                 raise ValueError("a part lacks a table")
 
     @classmethod
-    def new(cls, parts: list[Part], info: dict[str, Any], sequence: int | None = None) -> Manifest:
+    def new(cls, parts: list[Part], info: FetchInfo, sequence: int | None = None) -> Manifest:
         """Make the manifest of a folder that is being written."""
         now = datetime.fromtimestamp(time.time(), UTC)
         return cls(SCHEMA_VERSION, now.isoformat(), info, parts, sequence)
-
-    @property
-    def connections(self) -> list[str]:
-        """The labels of its connections; none if it is of one connection alone."""
-        return list(self.info.get("connections", ()))
 
     def rows(self, table: str) -> int:
         """Count the rows of a table."""
@@ -158,7 +154,7 @@ def read_manifest(folder: Path) -> Manifest:
         if storage.exists(path):
             body = storage.read(path)
             _refuse_newer(folder, msgspec.json.decode(body, type=_Version).schema_version)
-            return msgspec.json.decode(body, type=Manifest)
+            return msgspec.json.decode(body, type=Manifest, dec_hook=_check_info)
         if storage.is_folder(folder / "orders"):
             return _read_schema_1(folder)
         raise SnapshotError(
@@ -214,8 +210,8 @@ class _Version(msgspec.Struct):
     schema_version: int
 
 
-class _FetchInfo(msgspec.Struct, frozen=True):
-    """What every info has of a fetch; there may be more."""
+class _OneFetch(msgspec.Struct, frozen=True):
+    """What every info has of one fetch; there may be more."""
 
     fetched_at: datetime | None
     pages: int
@@ -223,17 +219,29 @@ class _FetchInfo(msgspec.Struct, frozen=True):
     from_cache: int
     duplicates: int
     complete: bool
-    began: datetime | None = None
+    started_at: datetime | None = None
 
 
-class _Info(_FetchInfo, frozen=True, kw_only=True):
-    """What every info has of the whole: of one connection, or of several."""
+class _Info(_OneFetch, frozen=True, kw_only=True):
+    """What every info has of a fetch of one connection, or of several."""
 
     filters: dict[str, Any]
     limit: int | None
     connection: str | None
-    connections: dict[str, _FetchInfo] = {}
+    connections: dict[str, _OneFetch] = {}
     failed: dict[str, str] = {}
+
+
+class _Connections(msgspec.Struct, frozen=True):
+    connections: dict[str, dict[str, Any]] = {}
+
+
+def _check_info(_: type, value: Any) -> FetchInfo:
+    """Check the info of a manifest, and give keys of earlier versions their names of today."""
+    msgspec.convert(value, _Connections)  # as the next call relies on it
+    values = rename_keys(value)
+    msgspec.convert(values, _Info)
+    return FetchInfo(values)
 
 
 def _refuse_newer(folder: Path, version: int) -> None:
@@ -253,6 +261,5 @@ def _read_schema_1(folder: Path) -> Manifest:
         table: File(footer["rows"][table], storage.size(folder / table / file_name(0)), "")
         for table in TABLES.keys() & footer["rows"].keys()
     }
-    return Manifest(
-        footer["schema_version"], footer["written_at"], footer["info"], [Part(None, files)]
-    )
+    info = _check_info(FetchInfo, footer["info"])
+    return Manifest(footer["schema_version"], footer["written_at"], info, [Part(None, files)])

@@ -7,13 +7,13 @@ import os
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trackstar_frames import storage
 from trackstar_frames.errors import SnapshotError
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.schema import TABLES, described
 from trackstar_frames.snapshots.manifest import (
     Manifest,
@@ -27,7 +27,7 @@ from trackstar_frames.snapshots.manifest import (
 __all__ = ["read_column", "read_folder", "read_part", "read_table", "scan", "table_files"]
 
 
-def read_folder(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], dict[str, Any]]:
+def read_folder(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], FetchInfo]:
     """Read all tables and the info of a snapshot, or another folder of tables."""
     folder = storage.locate(path, "path")
     manifest = read_manifest(folder)

@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,20 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from trackstar_frames import storage
-from trackstar_frames._text import card, counted, lines, megabytes, table, told
+from trackstar_frames._text import card, counted, lines, megabytes, table
 from trackstar_frames.dates import parse_utc
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.catalog import Entry, connection_label, find_snapshot, next_sequence
-from trackstar_frames.snapshots.manifest import Manifest, read_manifest, snapshot_errors
-from trackstar_frames.snapshots.writer import (
-    PartWriter,
-    WriteResult,
-    finish,
-    partial_folder,
-    write_tables,
-)
+from trackstar_frames.snapshots.manifest import Manifest, snapshot_errors
+from trackstar_frames.snapshots.writer import WriteResult, finish, partial_folder, write_tables
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
 
 __all__ = [
@@ -51,8 +46,8 @@ class Snapshot:
         its root.
     path : pathlib.Path
         Its folder, with a folder of Parquet files for each table.
-    info : dict
-        Where the orders come from: filters, connection, fetched_at and more.
+    info : FetchInfo
+        Metadata of the fetch: filters, connection, fetched_at and more.
 
     Examples
     --------
@@ -66,7 +61,7 @@ class Snapshot:
 
     name: str
     path: Path
-    info: dict[str, Any]
+    info: FetchInfo
 
     @property
     def files(self) -> dict[str, list[Path]]:
@@ -146,12 +141,12 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
             f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders (a "
             f"DataFrame alone is written by its own to_parquet), and root after it"
         )
-    if not frames.info["complete"]:
+    if not frames.info.complete:
         raise SnapshotError(
             "these frames are the part of a fetch that broke; resume it, and write the whole"
         )
     with new_snapshot(root) as new:
-        return new.commit(write_tables(new.folder, frames.to_arrow(), dict(frames.info)))
+        return new.commit(write_tables(new.folder, frames.to_arrow(), frames.info))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +163,6 @@ class NewSnapshot:
 
     root: Path
     folder: Path
-
-    def writer(self, info: Mapping[str, Any], *, connection: str | None = None) -> PartWriter:
-        """Return a writer of its parts; of several connections, of one of them."""
-        return PartWriter(self.folder, info, connection=connection)
 
     def commit(self, result: WriteResult) -> Snapshot:
         """Put the snapshot in place, named after its info."""
@@ -239,11 +230,11 @@ _MAX_LABEL = 120  # bytes of a label in a name
 _MAX_LABELS = 3  # in a name; more are counted
 
 
-def _stem(info: Mapping[str, Any]) -> str:
+def _stem(info: FetchInfo) -> str:
     """Compose a name that sorts by time, and is valid on every file system."""
-    as_of = info["fetched_at"] or datetime.fromtimestamp(time.time(), UTC).isoformat()
+    as_of = info.fetched_at or datetime.fromtimestamp(time.time(), UTC).isoformat()
     stem = parse_utc(as_of).strftime("%Y-%m-%dT%H%M%S.%fZ")
-    labels = info.get("connections", ())
+    labels = info.connections
     label = (
         counted(len(labels), "connection") if len(labels) > _MAX_LABELS else connection_label(info)
     )
@@ -259,7 +250,7 @@ def snapshot_card(name: str, path: Path) -> str:
     title = f"Snapshot {name}"
     heads = ("table", "one row is", "rows", "files", "MB")
     try:
-        entry = Entry(path, read_manifest(path))
+        entry = Entry.at(path)
         with snapshot_errors(f"{path} is damaged"):
             return card(title, table(heads, _table_rows(entry.manifest)), lines(_facts(entry)))
     except SnapshotError as error:
@@ -274,13 +265,13 @@ def _table_rows(manifest: Manifest) -> Iterator[tuple[str, str, int, int, float]
 
 
 def _facts(entry: Entry) -> Iterator[str]:
-    info = entry.manifest.info
+    info = entry.info
     yield f"in {entry.path}"
     written_at = parse_utc(entry.manifest.written_at)
     yield f"as of {entry.as_of:{_TIME_FORMAT}}, written {written_at:{_TIME_FORMAT}}"
-    yield from told(info)
-    if "sync" in info:
-        yield _describe_sync(info["sync"])
+    yield from info.lines()
+    if info.sync is not None:
+        yield _describe_sync(info.sync)
 
 
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S UTC"

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from trackstar_frames.dates import parse_utc
 from trackstar_frames.errors import SnapshotError
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.schema import TABLES
@@ -31,7 +32,7 @@ from trackstar_frames.snapshots.spill import Spill
 from trackstar_frames.snapshots.writer import PartWriter, SharedPart, WriteResult
 from trackstar_frames.tables.assemble import as_batch, assemble, keeping_pages, split, take
 from trackstar_frames.tables.compare import COMPARED, changed_in, common_ids, of_orders, unequal
-from trackstar_frames.tables.connections import info_of, unlabel
+from trackstar_frames.tables.connections import unlabel
 
 __all__ = [
     "CREATED",
@@ -86,14 +87,14 @@ class Base:
     ----------
     path : pathlib.Path
         The snapshot.
-    info : dict
-        Of the connection's fetch.
+    info : FetchInfo
+        Metadata of the connection's fetch.
     parts : list of SharedPart
         The connection's parts, in the sort order of their orders.
     """
 
     path: Path
-    info: Mapping[str, Any]
+    info: FetchInfo
     parts: list[SharedPart]
 
     @property
@@ -109,8 +110,8 @@ class Base:
     @property
     def full_at(self) -> datetime | None:
         """When all orders were last requested at once; None if that is not known."""
-        if "sync" in self.info:
-            known = self.info["sync"].get("full_at")
+        if self.info.sync is not None:
+            known = self.info.sync.get("full_at")
             return known and datetime.fromisoformat(known)
         return min(self._starts(), default=None)
 
@@ -139,10 +140,10 @@ class Base:
 
     def share(self, folder: Path) -> WriteResult:
         """Write all its parts to another folder as they are."""
-        writer = PartWriter(folder, self.info, connection=self.info["connection"])
+        writer = PartWriter(folder, self.info, connection=self.info.connection)
         for part in self.parts:
             writer.add({}, part)
-        return writer.finish()
+        return writer.result()
 
     def _starts(self) -> list[datetime]:
         """Return when its fetch had started at the latest, by each clock that was read.
@@ -150,7 +151,7 @@ class Base:
         What was read first may have changed before the end, and a cached page is older than the
         start.
         """
-        texts = [self.info.get(name) for name in ("began", "fetched_at", "server_time")]
+        texts = (self.info.started_at, self.info.fetched_at, self.info.server_time)
         return [parse_utc(text) for text in texts if text]
 
 
@@ -163,9 +164,9 @@ def find_base(
     snapshots of this connection are of other requests.
     """
     bases = [
-        Base(entry.path, entry.manifest.info, _shared_parts(entry)[None])
+        Base(entry.path, entry.info, _shared_parts(entry)[None])
         for entry in reversed(find_snapshots(root))
-        if not entry.manifest.connections and entry.manifest.info["connection"] == connection
+        if not entry.info.connections and entry.info.connection == connection
     ]
     return _newest(bases, root, request, identity)
 
@@ -190,8 +191,8 @@ def bases_in(entry: Entry) -> dict[str, Base]:
     """Return the bases of a snapshot of several connections; none if it is of one."""
     parts = _shared_parts(entry)
     return {
-        connection: Base(entry.path, info_of(entry.manifest.info, connection), parts[connection])
-        for connection in entry.manifest.connections
+        connection: Base(entry.path, entry.info.of_connection(connection), parts[connection])
+        for connection in entry.info.connections
     }
 
 
@@ -203,7 +204,7 @@ def _shared_parts(entry: Entry) -> dict[str | None, list[SharedPart]]:
 
 
 def _newest(bases: list[Base], root: Path, request: FetchRequest, identity: str) -> Base | None:
-    same = [base for base in bases if base.info.get("question") == identity]
+    same = [base for base in bases if base.info.request_hash == identity]
     if bases and not same:
         raise SnapshotError(_explain_mismatch(root, bases[0], request))
     return same[0] if same else None
@@ -211,14 +212,14 @@ def _newest(bases: list[Base], root: Path, request: FetchRequest, identity: str)
 
 def _explain_mismatch(root: Path, newest: Base, request: FetchRequest) -> str:
     info = newest.info
-    if info.get("question") is None:
+    if info.request_hash is None:
         return (
             f"{newest.path} does not say which request it is of (an older version of this "
             f"package wrote it, or its frames were not fetched); sync under another root"
         )
     was, now = (
         {name: each.get(name) for name in ("filters", "extra_params", "limit", "pii")}
-        for each in (info, request.told)
+        for each in (info, request.metadata())
     )
     if was == now:
         return (

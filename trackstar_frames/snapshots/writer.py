@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trackstar_frames import storage
 from trackstar_frames.errors import SettingsError, SnapshotError
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 from trackstar_frames.snapshots.manifest import (
     FOOTER_KEY,
@@ -32,12 +33,7 @@ from trackstar_frames.snapshots.manifest import (
     snapshot_errors,
 )
 from trackstar_frames.tables.assemble import split
-from trackstar_frames.tables.connections import (
-    are_labelled,
-    info_of,
-    label_rows,
-    split_by_connection,
-)
+from trackstar_frames.tables.connections import are_labelled, label_rows, split_by_connection
 
 __all__ = [
     "PART_SIZE",
@@ -53,6 +49,8 @@ __all__ = [
 ]
 
 
+_Tables: TypeAlias = Mapping[str, pa.Table]
+
 #: Orders of one part; each of its files is one row group.
 PART_SIZE = 64_000
 
@@ -62,7 +60,7 @@ _OTHER_FORMATS = frozenset(
 )
 
 
-def write_folder(path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: Any) -> None:
+def write_folder(path: str | os.PathLike[str], tables: _Tables, info: FetchInfo) -> None:
     """Write sorted tables to a folder, in place of an empty one or an earlier one of this package.
 
     Raises SnapshotError if the disk refuses, or something else is at `path`.
@@ -101,13 +99,13 @@ def partial_folder(target: Path) -> Iterator[Path]:
         yield folder
 
 
-def write_tables(folder: Path, tables: Mapping[str, pa.Table], info: dict[str, Any]) -> WriteResult:
+def write_tables(folder: Path, tables: _Tables, info: FetchInfo) -> WriteResult:
     """Write sorted tables in parts, each of one connection."""
     if not are_labelled(tables):
         return _write_connection(PartWriter(folder, info), tables)
     parts = []
-    for connection, own in split_by_connection(tables, info["connections"]).items():
-        writer = PartWriter(folder, info_of(info, connection), connection=connection)
+    for connection, own in split_by_connection(tables, info.connections).items():
+        writer = PartWriter(folder, info.of_connection(connection), connection=connection)
         parts += _write_connection(writer, own).parts
     return WriteResult(parts, info)
 
@@ -143,7 +141,7 @@ class WriteResult(NamedTuple):
     """The parts that were written to a folder, and their info."""
 
     parts: list[PartFile]
-    info: dict[str, Any]
+    info: FetchInfo
 
     @property
     def orders(self) -> int:
@@ -171,12 +169,10 @@ class PartWriter:
         How many orders a part is to have.
     """
 
-    def __init__(
-        self, folder: Path, info: Mapping[str, Any], *, connection: str | None = None
-    ) -> None:
+    def __init__(self, folder: Path, info: FetchInfo, *, connection: str | None = None) -> None:
         self.part_size = PART_SIZE
         self._folder = folder
-        self._info = dict(info)
+        self._info = info
         self._connection = connection
         self._parts: list[PartFile] = []
         footer = {"schema_version": SCHEMA_VERSION, "info": self._info}
@@ -189,7 +185,7 @@ class PartWriter:
 
     def add(
         self,
-        tables: Mapping[str, pa.Table],
+        tables: _Tables,
         shared: SharedPart | None = None,
         sort_key: tuple[int, ...] | None = None,
     ) -> None:
@@ -219,11 +215,11 @@ class PartWriter:
         part = Part(first, files, self._connection)
         self._parts.append(PartFile((self._connection or "", sort_key or (number,)), name, part))
 
-    def finish(self, **more_info: Any) -> WriteResult:
+    def result(self, **more_info: Any) -> WriteResult:
         """Return what was written, with more info; one empty part if there is none."""
         if not self._parts:
             self.add({name: table.schema.empty_table() for name, table in TABLES.items()})
-        return WriteResult(self._parts, {**self._info, **more_info})
+        return WriteResult(self._parts, self._info.replace(**more_info))
 
     def _write_file(self, path: Path, table: pa.Table) -> File:
         if self._connection is not None:
@@ -258,10 +254,10 @@ def finish(folder: Path, result: WriteResult, *, sequence: int | None = None) ->
     Manifest.new([each.part for each in parts], result.info, sequence).write(folder)
 
 
-def _write_connection(writer: PartWriter, tables: Mapping[str, pa.Table]) -> WriteResult:
+def _write_connection(writer: PartWriter, tables: _Tables) -> WriteResult:
     for part in split(tables, PART_SIZE):
         writer.add(part)
-    return writer.finish()
+    return writer.result()
 
 
 def _refuse_foreign(target: Path) -> None:
