@@ -3,14 +3,13 @@
 import copy
 import json
 import pickle
-import shutil
 from pathlib import Path
 
 import pytest
 
 import trackstar_frames as tf
 
-DATA = Path(__file__).parent / "data" / "renamed"
+DATA = Path(__file__).parent / "data" / "former"
 
 
 def test_keys_are_attributes_too():
@@ -68,17 +67,3 @@ def test_metadata_of_the_former_version_gets_the_names_of_today():
         for label, each in before["connections"].items():
             assert info.connections[label]["request_hash"] == each["question"]
             assert info.of_connection(label).started_at == each["began"]
-
-
-def test_a_sync_goes_on_from_snapshots_of_the_former_version(tmp_path, reference):
-    orders = json.loads((DATA / "one.json").read_bytes())
-    shutil.copytree(DATA / "one", tmp_path / "root")
-    last = max(path.name for path in (DATA / "one").iterdir())
-    reference.assert_frames_hold(tf.read_snapshot(tmp_path / "root"), orders)
-    changed = {**orders[0], "status": "cancelled", "trackstar_updated_date": "2026-12-01T00:00:00Z"}
-    with tf.sandbox.Sandbox(orders=[changed, *orders[1:]]) as sandbox:
-        client = sandbox.client(connection="acme", cache=False)
-        snapshot = tf.sync_orders(tmp_path / "root", client=client, created_date__gte="2020-01-01")
-    assert (snapshot.info.sync["base"], snapshot.info.sync["new"]) == (last, 0)
-    assert snapshot.info.sync["changed"] == 1
-    reference.assert_frames_hold(snapshot.read(), [changed, *orders[1:]])

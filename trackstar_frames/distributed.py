@@ -347,7 +347,6 @@ def _offset(freq: object) -> BaseOffset:
     return offset
 
 
-@dataclass(frozen=True, repr=False)
 class DaskFrames:
     """The tables of a snapshot as lazy Dask dataframes.
 
@@ -382,6 +381,9 @@ class DaskFrames:
     package_line_items: dd.DataFrame
     problems: dd.DataFrame
     info: FetchInfo
+
+    def __init__(self, tables: Mapping[str, dd.DataFrame], info: FetchInfo) -> None:
+        vars(self).update(tables, info=info)
 
     def __repr__(self) -> str:
         fetched_at = plain(f"{self.info.fetched_at}")
@@ -447,7 +449,7 @@ def read_snapshot_dask(
     manifest = read_manifest(folder)
     manifest.info.warn_of_failed()
     tables = {name: _lazy_table(name, folder, manifest, dtype_backend) for name in TABLES}
-    return DaskFrames(**tables, info=manifest.info)
+    return DaskFrames(tables, manifest.info)
 
 
 def _lazy_table(

@@ -330,13 +330,13 @@ def fetch_to_disk(
     """
     session = client.session
     name = f"{task} {root} {request.page_size} {request.limit} {request.listings}"
-    since = 0.0 if request.offline else session.began(name, anew=request.refresh)
+    since = 0.0 if request.offline else session.mark_started(name, restart=request.refresh)
     errors = snapshot_errors(f"cannot write under {root}")
     with errors, storage.partial_folder(root / task) as folder:
         sink = _SpillSink(Spill(folder), task, resume)
         yield FetchJob(request, sink, client, since=since).run()
     if not request.offline:
-        session.ended(name)
+        session.mark_finished(name)
 
 
 class _SpillSink:

@@ -587,7 +587,7 @@ class _RunObserver(Observer):
         self._threads = threads
         self._flattener = flattener
 
-    def sent(self, left: int | None) -> None:
+    def on_request(self, left: int | None) -> None:
         self._bar.sent(left)
 
     def wait(self, why: str, seconds: float) -> None:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from trackstar_frames._text import counted, plain, warn
+from trackstar_frames.dates import parse_time
 
 __all__ = ["FetchInfo", "join_infos", "rename_keys"]
 
@@ -163,7 +164,7 @@ class FetchInfo(dict[str, Any]):
         {None: datetime.datetime(2026, 3, 1, 6, 0, tzinfo=datetime.timezone.utc)}
         """
         return {
-            label: _moment(each["fetched_at"] or otherwise)
+            label: parse_time(each["fetched_at"] or otherwise).astimezone(UTC)
             for label, each in self.by_connection().items()
         }
 
@@ -305,8 +306,3 @@ def _first_labels(labels: Iterable[str]) -> str:
     labels = list(labels)
     more = len(labels) - _MAX_LABELS
     return ", ".join(labels[:_MAX_LABELS]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -15,7 +15,7 @@ from trackstar_frames.errors import SettingsError
 from trackstar_frames.filters import MAX_LIST, encode, is_list
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.settings import Masked, check_source, flag, pii_key, whole
-from trackstar_frames.tables.contradictions import expected
+from trackstar_frames.tables.contradictions import combine_queries
 
 __all__ = ["MAX_WORKERS", "FetchRequest"]
 
@@ -111,7 +111,7 @@ class FetchRequest:
         return cls(
             queries=queries,
             listings=queries,
-            expected=expected(queries),
+            expected=combine_queries(queries),
             filters={
                 name: "*" if hides and name.startswith("trackstar_tags") else _as_json(value)
                 for name, value in listed.items()
@@ -133,7 +133,7 @@ class FetchRequest:
 
     def with_queries(self, queries: list[dict[str, str]]) -> FetchRequest:
         """Request only a part of the orders: these are the caller's queries then."""
-        return replace(self, queries=queries, listings=queries, expected=expected(queries))
+        return replace(self, queries=queries, listings=queries, expected=combine_queries(queries))
 
     def after(self, orders: int) -> FetchRequest:
         """Request what is left of the limit once so many orders are there."""

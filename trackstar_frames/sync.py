@@ -15,7 +15,7 @@ from trackstar_frames import storage
 from trackstar_frames._text import counted
 from trackstar_frames.client import TrackstarClient, identify
 from trackstar_frames.connections import Connections, check_connections
-from trackstar_frames.dates import duration
+from trackstar_frames.dates import api_time, duration
 from trackstar_frames.errors import FilterError, TrackstarError
 from trackstar_frames.export import (
     ExportJob,
@@ -26,7 +26,7 @@ from trackstar_frames.export import (
     fetch_to_disk,
 )
 from trackstar_frames.filter_types import OrderFilters
-from trackstar_frames.filters import split
+from trackstar_frames.filters import parse_name
 from trackstar_frames.info import FetchInfo
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.request import FetchRequest
@@ -205,10 +205,10 @@ def sync_orders(
         pii=pii,
         extra_params=extra_params,
     )
-    overlap = duration("overlap", overlap)
-    full_every = None if full_every is None else duration("full_every", full_every)
+    back = _timedelta("overlap", overlap)
+    interval = None if full_every is None else _timedelta("full_every", full_every)
     check_dask_client(dask_client, connections)
-    exporter = _SyncExporter(storage.locate(root), overlap, full_every)
+    exporter = _SyncExporter(storage.locate(root), back, interval)
     if connections is not None:
         named = check_connections(connections)
         hashes = {label: identify(label, request.hash) for label in named}
@@ -219,7 +219,7 @@ def sync_orders(
 
 
 def _check_filter(name: str) -> None:
-    field, _ = split(name)
+    field, _ = parse_name(name)
     if field not in CONSTANT_FIELDS:
         raise FilterError(
             f"{name} cannot be kept in sync: an order's {field} may change, and then the order "
@@ -227,16 +227,17 @@ def _check_filter(name: str) -> None:
         )
 
 
+def _timedelta(name: str, value: object) -> timedelta:
+    return duration(name, value, allow_seconds=True).to_pytimedelta()
+
+
 @dataclass(frozen=True)
 class _SyncExporter:
-    """Fetches what has changed since a snapshot, or all orders where that is not enough.
-
-    `overlap` and `full_every` are in seconds.
-    """
+    """Fetches what has changed since a snapshot, or all orders where that is not enough."""
 
     root: Path
-    overlap: float
-    full_every: float | None
+    overlap: timedelta
+    full_every: timedelta | None
 
     def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:
         """Return the newest snapshot of the same connection and request."""
@@ -297,7 +298,7 @@ class _SyncExporter:
             return None
         if base.full_at is None or base.full_at > now:
             return "it is not known when all orders were last requested"
-        if (now - base.full_at).total_seconds() >= self.full_every:
+        if now - base.full_at >= self.full_every:
             return f"all orders were last requested at {base.full_at.isoformat()}"
         return None
 
@@ -307,7 +308,7 @@ class _SyncExporter:
             return None
         # Some systems put the first moment that there is where they have none.
         first = datetime.min.replace(tzinfo=UTC)
-        length = stamps.until[stamp] - first - timedelta(seconds=self.overlap)
+        length = stamps.until[stamp] - first - self.overlap
         return first + max(length, timedelta(0))
 
     @contextmanager
@@ -345,7 +346,7 @@ class _SyncExporter:
         return {
             "by": list(since),
             "since": earliest and earliest.isoformat(),
-            "overlap": self.overlap,
+            "overlap": self.overlap.total_seconds(),
             "base": base,
             "full": full,
         }
@@ -376,7 +377,5 @@ def _bounded(query: dict[str, str], name: str, moment: datetime | None) -> dict[
 
     Of a stamp that no order was seen with, all that have one now are requested.
     """
-    # Not by strftime, which writes the year 1 as "1".
-    text = moment and moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
-    since = text or _EARLIEST
+    since = _EARLIEST if moment is None else api_time(moment)
     return query | {name: max(since, query.get(name, since))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ import msgspec
 
 from trackstar_frames.errors import ResponseError
 from trackstar_frames.http.responses import Envelope
-from trackstar_frames.http.session import Answer, Observer, Session
+from trackstar_frames.http.session import Check, Observer, PageResponse, Session
 
 __all__ = ["MAX_PAGE", "PATH", "Page", "PageReader", "order_id"]
 
@@ -162,7 +162,7 @@ class _Cursor:
     ) -> None:
         self._reader = reader
         self._params = params
-        # Beside ids, the API ignores every other parameter.
+        # With ids, the API ignores every other parameter.
         self._size = MAX_PAGE if "ids" in params else reader.page_size
         self._token = token
         self._orders_before = orders_before
@@ -180,8 +180,8 @@ class _Cursor:
                 return
 
     def _read_page(self) -> Page:
-        answer, late = self._read_proven()
-        envelope = answer.envelope
+        response, late = self._read_proven()
+        envelope = response.envelope
         self._repeats.add(envelope.data)
         if self._orders_before is not None:
             self._orders_before += len(envelope.data)
@@ -190,41 +190,41 @@ class _Cursor:
         self._token = _token(envelope)
         self._seen_tokens.add(self._token)
         return Page(
-            body=answer.body,
+            body=response.body,
             next_token=self._token,
-            from_cache=answer.from_cache,
-            fetched_at=answer.fetched_at,
-            expires=answer.expires,
+            from_cache=response.from_cache,
+            fetched_at=response.fetched_at,
+            expires=response.expires,
             raw_orders=envelope.data + late,
-            server_time=answer.server_time,
+            server_time=response.server_time,
             total_count=None if is_silent else envelope.total_count,
             beside=envelope.beside,
         )
 
-    def _read_proven(self) -> tuple[Answer, list[msgspec.Raw]]:
+    def _read_proven(self) -> tuple[PageResponse, list[msgspec.Raw]]:
         """Read a page; if it does not tell whether it is the last one, prove that it is.
 
         Returns the response, and orders that have come to the listing meanwhile.
         """
-        answer = self._get(self._token, self._size, self._check)
+        response = self._get(self._token, self._size, self._check)
         try:
-            return answer, self._prove_end(answer.envelope)
+            return response, self._prove_end(response.envelope)
         except ResponseError:
-            if self._reader.offline or not answer.from_cache:
+            if self._reader.offline or not response.from_cache:
                 raise
         # The listing may have grown since the page came to the disk.
-        answer = self._get(self._token, self._size, self._check, since=math.inf)
-        return answer, self._prove_end(answer.envelope)
+        response = self._get(self._token, self._size, self._check, since=math.inf)
+        return response, self._prove_end(response.envelope)
 
     def _get(
         self,
         token: str | None,
         size: int,
-        check: Callable[[Envelope], object] = bool,
+        check: Check | None = None,
         since: float | None = None,
-    ) -> Answer:
+    ) -> PageResponse:
         reader = self._reader
-        answer = reader.session.get(
+        response = reader.session.get(
             PATH,
             {
                 **self._params,
@@ -233,13 +233,13 @@ class _Cursor:
             },
             since=self._since if since is None else since,
             offline=reader.offline,
-            chain=self._expires,
+            expires=self._expires,
             store=reader.store,
             check=check,
             observer=reader.observer,
         )
-        self._expires = answer.expires
-        return answer
+        self._expires = response.expires
+        return response
 
     def _check(self, envelope: Envelope) -> None:
         """Refuse a page that shows that the listing has no end."""

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from numbers import Integral
 from operator import itemgetter
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from trackstar_frames import storage
-from trackstar_frames.dates import end_of_day, is_day, is_spelt_plainly, parse_utc
+from trackstar_frames.dates import end_of_day, is_day, is_iso8601, parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.info import FetchInfo
 from trackstar_frames.schema import TABLES
@@ -70,7 +70,7 @@ class Entry(NamedTuple):
     @property
     def as_of(self) -> datetime:
         """As of when its orders are; of several connections, the oldest."""
-        return parse_utc(self.info.fetched_at or self.manifest.written_at)
+        return parse_time(self.info.fetched_at or self.manifest.written_at).astimezone(UTC)
 
     @property
     def as_of_each(self) -> dict[str | None, datetime]:
@@ -175,7 +175,7 @@ def corrected_times(entries: Sequence[Entry]) -> dict[str, datetime]:
     for entry in reversed(entries):
         as_of = entry.as_of
         if entry.manifest.sequence is not None:
-            written_at = parse_utc(entry.manifest.written_at)
+            written_at = parse_time(entry.manifest.written_at)
             if earliest_written is not None and written_at > earliest_written:
                 as_of = corrected[entry.name] = min(filter(None, (as_of, following)))
             earliest_written = min(filter(None, (written_at, earliest_written)))
@@ -238,7 +238,7 @@ def _parse_time(version: object, entries: Sequence[Entry]) -> pd.Timestamp:
     if is_day(version):
         return pd.Timestamp(end_of_day(version))
     # A float would be nanoseconds since 1970, and pandas guesses what other texts mean.
-    is_guess = isinstance(version, str) and not is_spelt_plainly(version)
+    is_guess = isinstance(version, str) and not is_iso8601(version)
     is_guess |= isinstance(version, (int, float))
     try:
         moment = pd.NaT if is_guess else pd.Timestamp(version)  # type: ignore[arg-type]

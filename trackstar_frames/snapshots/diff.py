@@ -16,12 +16,12 @@ from trackstar_frames.info import FetchInfo
 from trackstar_frames.measures import redated, transitions
 from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures.moves import as_ofs
-from trackstar_frames.schema import CONNECTION, described
+from trackstar_frames.schema import CONNECTION, table_for
 from trackstar_frames.snapshots.catalog import list_snapshots
 from trackstar_frames.snapshots.manifest import read_manifest
 from trackstar_frames.snapshots.reader import scan, table_files
 from trackstar_frames.snapshots.snapshot import Snapshot
-from trackstar_frames.tables.compare import KINDS, differences, differences_of_each
+from trackstar_frames.tables.compare import KINDS, differences, differences_by_connection
 from trackstar_frames.tables.connections import are_labelled
 from trackstar_frames.tables.dtypes import to_frame
 
@@ -205,7 +205,7 @@ def _differences(older: OrderFrames, newer: OrderFrames) -> pa.Table:
     old, new = older.to_arrow(), newer.to_arrow()
     is_labelled = {"old": are_labelled(old), "new": are_labelled(new)}
     if all(is_labelled.values()):
-        return differences_of_each(old, new)
+        return differences_by_connection(old, new)
     if not any(is_labelled.values()):
         return differences(old, new)
     labelled, other = sorted(is_labelled, key=lambda name: not is_labelled[name])
@@ -260,7 +260,7 @@ def _with_label(info: FetchInfo, columns: Sequence[str]) -> list[str]:
 
 
 def _to_frame(orders: pa.Table, info: FetchInfo) -> pd.DataFrame:
-    table = described("orders", orders.column_names)
+    table = table_for("orders", orders.column_names)
     columns = tuple(column for column in table.columns if column.name in orders.column_names)
     ordered = orders.select([column.name for column in columns])
     frame = to_frame(ordered, replace(table, columns=columns))

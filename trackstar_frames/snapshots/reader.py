@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from trackstar_frames import storage
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.info import FetchInfo
-from trackstar_frames.schema import TABLES, described
+from trackstar_frames.schema import TABLES, table_for
 from trackstar_frames.snapshots.manifest import (
     Manifest,
     Part,
@@ -106,7 +106,7 @@ def scan(
     not compared. All columns are those without the label of the connection. Columns that the files
     do not have are null.
     """
-    schema = described(name, columns or ()).schema
+    schema = table_for(name, columns or ()).schema
     if not files:
         return _select(schema.empty_table(), columns)
     import pyarrow.dataset as ds  # noqa: PLC0415  (slow, and only few calls read so)
@@ -137,7 +137,7 @@ def _with_schema_of_today(
 ) -> pa.Table:
     """Read the columns of today's schema; those that the file does not have are null."""
     existing = parquet.schema_arrow.names
-    schema = described(name, existing).schema
+    schema = table_for(name, existing).schema
     if columns is not None:
         schema = pa.schema([schema.field(column) for column in columns])
     table = parquet.read([column for column in schema.names if column in existing])

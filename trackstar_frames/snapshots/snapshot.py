@@ -15,7 +15,7 @@ from typing import Any
 
 from trackstar_frames import storage
 from trackstar_frames._text import card, counted, lines, megabytes, table
-from trackstar_frames.dates import parse_utc
+from trackstar_frames.dates import parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.info import FetchInfo
@@ -233,7 +233,7 @@ _MAX_LABELS = 3  # in a name; more are counted
 def _stem(info: FetchInfo) -> str:
     """Compose a name that sorts by time, and is valid on every file system."""
     as_of = info.fetched_at or datetime.fromtimestamp(time.time(), UTC).isoformat()
-    stem = parse_utc(as_of).strftime("%Y-%m-%dT%H%M%S.%fZ")
+    stem = parse_time(as_of).astimezone(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
     labels = info.connections
     label = (
         counted(len(labels), "connection") if len(labels) > _MAX_LABELS else connection_label(info)
@@ -267,7 +267,7 @@ def _table_rows(manifest: Manifest) -> Iterator[tuple[str, str, int, int, float]
 def _facts(entry: Entry) -> Iterator[str]:
     info = entry.info
     yield f"in {entry.path}"
-    written_at = parse_utc(entry.manifest.written_at)
+    written_at = parse_time(entry.manifest.written_at).astimezone(UTC)
     yield f"as of {entry.as_of:{_TIME_FORMAT}}, written {written_at:{_TIME_FORMAT}}"
     yield from info.lines()
     if info.sync is not None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.dates import parse_utc
+from trackstar_frames.dates import parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.info import FetchInfo
 from trackstar_frames.pagination.threads import ThreadPool
@@ -30,8 +30,14 @@ from trackstar_frames.snapshots.manifest import Key
 from trackstar_frames.snapshots.reader import read_column, read_table
 from trackstar_frames.snapshots.spill import Spill
 from trackstar_frames.snapshots.writer import PartWriter, SharedPart, WriteResult
-from trackstar_frames.tables.assemble import as_batch, assemble, keeping_pages, split, take
-from trackstar_frames.tables.compare import COMPARED, changed_in, common_ids, of_orders, unequal
+from trackstar_frames.tables.assemble import as_batch, assemble, keep_freed_memory, split, take
+from trackstar_frames.tables.compare import (
+    COMPARED,
+    changed_in,
+    common_ids,
+    rows_of_orders,
+    unequal,
+)
 from trackstar_frames.tables.connections import unlabel
 
 __all__ = [
@@ -152,7 +158,7 @@ class Base:
         start.
         """
         texts = (self.info.started_at, self.info.fetched_at, self.info.server_time)
-        return [parse_utc(text) for text in texts if text]
+        return [parse_time(text) for text in texts if text]
 
 
 def find_base(
@@ -282,7 +288,7 @@ class Upsert:
         parts = self._base.parts
         spans = self._spill.spans([each.part.first or _END for each in parts[1:]])
         begun: deque[Future[_Counts]] = deque()
-        with keeping_pages(), ThreadPool(_AT_ONCE) as threads:
+        with keep_freed_memory(), ThreadPool(_AT_ONCE) as threads:
             for number, (part, (batches, kept)) in enumerate(zip(parts, spans, strict=True)):
                 if len(begun) == _AT_ONCE:
                     yield begun.popleft().result()
@@ -442,7 +448,7 @@ def _with_other_problems(old: pa.Table, fresh: pa.Table, ids: pa.ChunkedArray) -
     """Return which of the orders on both sides have other problems, as other raw values had."""
     sides = []
     for number, side in enumerate((old, fresh)):
-        known = of_orders(ids, side, "order_id")
+        known = rows_of_orders(ids, side, "order_id")
         sides.append(known.append_column("side", pa.repeat(number, len(known))))
     columns = TABLES["problems"].schema.names
     rows = pa.concat_tables(sides).group_by(columns).aggregate([("side", "count_distinct")])
