@@ -37,13 +37,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One snapshot on disk.
+    """A snapshot on disk.
 
     Attributes
     ----------
     name : str
-        Its as-of in UTC and its connection, if it has one (of many, their number); unique under
-        its root.
+        As of when it is, in UTC, and the label of its connection (of many, their number); unique
+        under its root.
     path : pathlib.Path
         Its folder, with a folder of Parquet files for each table.
     info : FetchInfo
@@ -72,7 +72,7 @@ class Snapshot:
         }
 
     def read(self, *, dtype_backend: DtypeBackend = None) -> OrderFrames:
-        """Read all its tables.
+        """Read all tables.
 
         Parameters
         ----------
@@ -111,7 +111,7 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
     Parameters
     ----------
     frames
-        What to keep.
+        The orders to write.
     root
         The folder of all snapshots; made if it is missing.
 
@@ -143,7 +143,7 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
         )
     if not frames.info.complete:
         raise SnapshotError(
-            "these frames are the part of a fetch that broke; resume it, and write the whole"
+            "these frames are incomplete, as their fetch broke; resume it, and write the whole"
         )
     with new_snapshot(root) as new:
         return new.commit(write_tables(new.folder, frames.to_arrow(), frames.info))

@@ -68,17 +68,9 @@ class Spill:
         """Choose which orders to keep, once all are there; return the number of duplicates.
 
         Of several orders of an id, the newest `updated_date` is kept; of equals, that of the page
-        with the higher rank, and the last on it.
-
-        Parameters
-        ----------
-        ranks
-            The rank of each page.
-        repeats
-            Whether the orders of each page are expected on other pages, too: they are no
-            duplicates then, and its rows of no order are kept only if no other page has them.
-        drop_repeats
-            Drop the orders of those pages, as only so many are wanted.
+        with the higher rank, and the last on it. A page `repeats` if its orders are expected on
+        other pages, too: they are no duplicates then (and dropped by `drop_repeats`), and its rows
+        of no order are kept only if no other page has them.
         """
         with self._lock:
             left, self._batches = self._batches, []

@@ -189,16 +189,10 @@ class PartWriter:
         shared: SharedPart | None = None,
         sort_key: tuple[int, ...] | None = None,
     ) -> None:
-        """Write one more part.
+        """Write one more part, after those before it unless it has a `sort_key`.
 
-        Parameters
-        ----------
-        tables
-            By name, without labels; all of them, or those that differ from `shared`.
-        shared
-            A part of another folder with the same orders, whose files serve for the other tables.
-        sort_key
-            Sorts the part among the others; by default it comes after those before it.
+        `tables` are without labels: all, or those that differ from a part of another folder with
+        the same orders, which is `shared`: its files serve for the other tables.
         """
         number = next(self._numbers)
         name = f".{self._prefix}-{number}"
