@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Unpack
+from typing import Any, Unpack
 
 from trackstar_frames import storage
 from trackstar_frames.client import TrackstarClient
@@ -45,8 +45,6 @@ __all__ = [
     "Exporter",
     "MultiExport",
     "SpilledOrders",
-    "Unwritten",
-    "WholeExporter",
     "check_dask_client",
     "export_orders",
     "fetch_to_disk",
@@ -179,7 +177,7 @@ def export_orders(
         extra_params=extra_params,
     )
     check_dask_client(dask_client, connections, limit)
-    exporter = WholeExporter(storage.locate(root))
+    exporter = Exporter(storage.locate(root))
     if connections is not None:
         job = MultiExport(exporter, request, check_connections(connections), {}, dask_client)
         return job.run()
@@ -210,74 +208,47 @@ def check_dask_client(
         )
 
 
-class Unwritten(Protocol):
-    """Orders of one connection that were fetched to disk, and are to be written to a snapshot."""
-
-    def write(self, folder: Path, connection: str | None = None) -> WriteResult:
-        """Write the parts of a snapshot; `connection` labels every row."""
-
-
-class Exporter(Protocol):
-    """How one connection gets into a snapshot: whole, or by what has changed; can be pickled."""
-
-    @property
-    def root(self) -> Path:
-        """The folder of all snapshots."""
-
-    def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:
-        """Return the snapshot to go on from, if there is one."""
-
-    def fetch(
-        self,
-        request: FetchRequest,
-        client: TrackstarClient,
-        base: Base | None = None,
-        *,
-        resume: Callable[..., Snapshot] | None = None,
-    ) -> AbstractContextManager[Unwritten]:
-        """Fetch orders to disk, where they are until the context ends."""
-
-
 @dataclass(frozen=True)
-class WholeExporter:
-    """Fetches all orders of a connection; `sync` is the metadata of a sync that starts so."""
-
-    root: Path
-    sync: Mapping[str, Any] | None = None
-
-    def find_base(self, request: FetchRequest, client: TrackstarClient) -> None:
-        """Return None: a whole export goes on from nothing."""
-
-    @contextmanager
-    def fetch(
-        self,
-        request: FetchRequest,
-        client: TrackstarClient,
-        base: Base | None = None,  # noqa: ARG002  (there is none)
-        *,
-        resume: Callable[..., Snapshot] | None = None,
-    ) -> Iterator[WholeOrders]:
-        """Fetch all orders to disk."""
-        with fetch_to_disk(self.root, "export", request, client, resume) as (spill, info):
-            yield WholeOrders(spill, info if self.sync is None else self._synced(spill, info))
-
-    def _synced(self, spill: Spill, info: FetchInfo) -> FetchInfo:
-        counts = {"new": spill.orders, "changed": 0, "unchanged": 0, "gone": 0}
-        return info.replace(sync={**(self.sync or {}), "full_at": info.started_at, **counts})
-
-
-class WholeOrders(NamedTuple):
-    """All orders of a connection, on disk."""
+class SpilledOrders:
+    """Orders of one connection that were fetched to disk, and their metadata."""
 
     spill: Spill
     info: FetchInfo
 
     def write(self, folder: Path, connection: str | None = None) -> WriteResult:
-        """Write them as the parts of a snapshot."""
+        """Write the parts of a snapshot; `connection` labels every row."""
         writer = PartWriter(folder, self.info, connection=connection)
         for batches, kept in self.spill.spans(self.spill.cuts(writer.part_size)):
             writer.add(assemble(batches, kept)[0])
         return writer.result()
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """Fetches all orders of a connection to disk; can be pickled.
+
+    Attributes
+    ----------
+    root : pathlib.Path
+        The folder of all snapshots.
+    """
+
+    root: Path
+
+    def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:  # noqa: ARG002
+        """Return the snapshot to go on from: none, as all orders are fetched."""
+        return None
+
+    def fetch(
+        self,
+        request: FetchRequest,
+        client: TrackstarClient,
+        base: Base | None = None,  # noqa: ARG002
+        *,
+        resume: Callable[..., Snapshot] | None = None,
+    ) -> AbstractContextManager[SpilledOrders]:
+        """Fetch orders to disk, where they are until the context ends."""
+        return fetch_to_disk(self.root, "export", request, client, resume)
 
 
 class ExportJob:
@@ -306,13 +277,6 @@ class ExportJob:
         fetching = self._exporter.fetch(request, client, base, resume=self.run)
         with fetching as orders, new_snapshot(self._exporter.root) as new:
             return new.commit(orders.write(new.folder))
-
-
-class SpilledOrders(NamedTuple):
-    """Orders that were fetched to disk, and their metadata."""
-
-    spill: Spill
-    info: FetchInfo
 
 
 @contextmanager
@@ -353,12 +317,9 @@ class _SpillSink:
 
     def finish(self, job: FetchJob[Any]) -> SpilledOrders:
         """Drop duplicates, and return what was fetched."""
-        sequence = sorted(range(len(job.pages)), key=lambda number: job.pages[number].key)
-        ranks = [0] * len(sequence)
-        for rank, number in enumerate(sequence):
-            ranks[number] = rank
+        ranks = {key: rank for rank, key in enumerate(sorted(page.key for page in job.pages))}
         duplicates = self._spill.deduplicate(
-            ranks,
+            [ranks[page.key] for page in job.pages],
             [job.is_repeat(page.key) for page in job.pages],
             drop_repeats=job.request.limit is not None,
         )

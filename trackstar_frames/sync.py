@@ -18,10 +18,10 @@ from trackstar_frames.connections import Connections, check_connections
 from trackstar_frames.dates import api_time, duration
 from trackstar_frames.errors import FilterError, TrackstarError
 from trackstar_frames.export import (
+    Exporter,
     ExportJob,
     MultiExport,
-    Unwritten,
-    WholeExporter,
+    SpilledOrders,
     check_dask_client,
     fetch_to_disk,
 )
@@ -232,10 +232,9 @@ def _timedelta(name: str, value: object) -> timedelta:
 
 
 @dataclass(frozen=True)
-class _SyncExporter:
+class _SyncExporter(Exporter):
     """Fetches what has changed since a snapshot, or all orders where that is not enough."""
 
-    root: Path
     overlap: timedelta
     full_every: timedelta | None
 
@@ -251,12 +250,11 @@ class _SyncExporter:
         base: Base | None = None,
         *,
         resume: Callable[..., Snapshot] | None = None,
-    ) -> Iterator[Unwritten]:
+    ) -> Iterator[SpilledOrders]:
         """Fetch changes to disk, by the first choice of stamps that the server takes."""
         if base is None:
-            sync = self._metadata({}, None, "it is the first of these orders")
-            with WholeExporter(self.root, sync).fetch(request, client, resume=resume) as orders:
-                yield orders
+            with super().fetch(request, client, resume=resume) as orders:
+                yield replace(orders, info=self._first_info(orders))
             return
         with ExitStack() as stack:
             for plan in self._plans(base):
@@ -268,6 +266,15 @@ class _SyncExporter:
                     if plan.full or error.status != _UNPROCESSABLE:
                         raise
             yield changed
+
+    def _first_info(self, orders: SpilledOrders) -> FetchInfo:
+        sync = {
+            **self._metadata({}, None, "it is the first of these orders"),
+            "full_at": orders.info.started_at,
+            "new": orders.spill.orders,
+            **dict.fromkeys(("changed", "unchanged", "gone"), 0),
+        }
+        return orders.info.replace(sync=sync)
 
     def _plans(self, base: Base) -> Iterator[_Plan]:
         """Return by which stamps to request changes, the best first; at last, all orders."""
@@ -327,16 +334,16 @@ class _SyncExporter:
         ]
         changes = replace(request, listings=listings or request.queries)
         task = f"sync of {base.name}"
-        with fetch_to_disk(self.root, task, changes, client, resume) as (spill, info):
+        with fetch_to_disk(self.root, task, changes, client, resume) as orders:
             full_at = base.full_at and base.full_at.isoformat()
             sync = {
                 **self._metadata(plan.since, base.name, plan.full),
-                "full_at": info.started_at if plan.full else full_at,
+                "full_at": orders.info.started_at if plan.full else full_at,
             }
             removes = plan.full is not None and self.full_every is not None
             several = len(plan.since) > 1
-            upsert = Upsert(base, spill, several_listings=several, removes=removes)
-            yield _ChangedOrders(upsert, info, sync)
+            upsert = Upsert(base, orders.spill, several_listings=several, removes=removes)
+            yield _ChangedOrders(orders.spill, orders.info, upsert, sync)
 
     def _metadata(
         self, since: dict[str, datetime | None], base: str | None, full: str | None
@@ -359,15 +366,15 @@ class _Plan(NamedTuple):
     full: str | None = None
 
 
-class _ChangedOrders(NamedTuple):
-    """Orders of a connection that may have changed, on disk."""
+@dataclass(frozen=True)
+class _ChangedOrders(SpilledOrders):
+    """Orders that may have changed since a snapshot."""
 
     upsert: Upsert
-    info: FetchInfo
     sync: dict[str, Any]
 
     def write(self, folder: Path, connection: str | None = None) -> WriteResult:
-        """Write all orders as they are now."""
+        """Write the parts of a snapshot of all orders as they are now."""
         writer = PartWriter(folder, self.info, connection=connection)
         return writer.result(sync={**self.sync, **self.upsert.write(writer)})
 

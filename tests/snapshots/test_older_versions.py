@@ -200,10 +200,10 @@ def test_a_table_that_only_the_newer_snapshot_has_is_compared(tmp_path, name):
 @pytest.mark.parametrize("name", NEW_TABLES)
 @pytest.mark.parametrize("connections", [None, ("acme", "beta")])
 def test_a_sync_shares_the_parts_of_a_snapshot_that_lacks_a_table(
-    many, tmp_path, monkeypatch, name, connections
+    serve_connections, tmp_path, monkeypatch, name, connections
 ):
     monkeypatch.setattr(writer, "PART_SIZE", 20)
-    sandbox = many(tokens=1 if connections is None else 2, orders=60)
+    sandbox = serve_connections(tokens=1 if connections is None else 2, orders=60)
     given = (
         {"client": sandbox.client(rate_limit=None, cache=False)}
         if connections is None
