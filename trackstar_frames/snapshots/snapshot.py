@@ -30,7 +30,6 @@ __all__ = [
     "Snapshot",
     "new_snapshot",
     "read_snapshot",
-    "snapshot_card",
     "write_snapshot",
 ]
 
@@ -102,7 +101,15 @@ class Snapshot:
         return OrderFrames.from_parquet(self.path, dtype_backend=dtype_backend)
 
     def _repr_html_(self) -> str:
-        return snapshot_card(self.name, self.path)
+        """Describe it by its manifest alone, or say that it is gone or damaged."""
+        title = f"Snapshot {self.name}"
+        heads = ("table", "one row is", "rows", "files", "MB")
+        try:
+            entry = Entry.at(self.path)
+            with snapshot_errors(f"{self.path} is damaged"):
+                return card(title, table(heads, _table_rows(entry.manifest)), lines(_facts(entry)))
+        except SnapshotError as error:
+            return card(title, lines([str(error)]))
 
 
 def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapshot:
@@ -226,6 +233,7 @@ def read_snapshot(
 
 
 _SUFFIX = ".parquet"
+_TIME_FORMAT = "%Y-%m-%d %H:%M:%S UTC"
 _MAX_LABEL = 120  # bytes of a label in a name
 _MAX_LABELS = 3  # in a name; more are counted
 
@@ -245,18 +253,6 @@ def _stem(info: FetchInfo) -> str:
     return stem
 
 
-def snapshot_card(name: str, path: Path) -> str:
-    """Describe a snapshot in HTML by its manifest alone, or say that it is gone or damaged."""
-    title = f"Snapshot {name}"
-    heads = ("table", "one row is", "rows", "files", "MB")
-    try:
-        entry = Entry.at(path)
-        with snapshot_errors(f"{path} is damaged"):
-            return card(title, table(heads, _table_rows(entry.manifest)), lines(_facts(entry)))
-    except SnapshotError as error:
-        return card(title, lines([str(error)]))
-
-
 def _table_rows(manifest: Manifest) -> Iterator[tuple[str, str, int, int, float]]:
     for name, described in TABLES.items():
         files = sum(name in part.files for part in manifest.parts)
@@ -272,9 +268,6 @@ def _facts(entry: Entry) -> Iterator[str]:
     yield from info.lines()
     if info.sync is not None:
         yield _describe_sync(info.sync)
-
-
-_TIME_FORMAT = "%Y-%m-%d %H:%M:%S UTC"
 
 
 def _describe_sync(sync: dict[str, Any]) -> str:
