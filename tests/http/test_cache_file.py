@@ -16,6 +16,7 @@ from contextlib import closing
 
 import pyarrow as pa
 import pytest
+from helpers import reference
 
 import trackstar_frames as tf
 from trackstar_frames.http.cache import PageCache, StoredPage
@@ -71,8 +72,8 @@ def fetched(serve):
     return sandbox, fetch
 
 
-def test_the_file_is_hardly_larger_than_its_bodies_squeezed(few, tmp_path):
-    with few.client(cache=False) as client:
+def test_the_file_is_hardly_larger_than_its_bodies_squeezed(shared_sandbox, tmp_path):
+    with shared_sandbox.client(cache=False) as client:
         (page,) = client.iter_pages()
     bodies = [page.body.replace(b'"id":"', b'"id":"%d-' % number) for number in range(10)]
     squeeze = pa.Codec("zstd", compression_level=3).compress
@@ -189,7 +190,7 @@ def test_a_file_damaged_while_it_is_open_costs_a_warning(tmp_path, damage):
 
 
 @pytest.mark.parametrize("what", ["the file", "the folder"])
-def test_a_cache_deleted_while_it_is_open_costs_no_result(serve, reference, tmp_path, what):
+def test_a_cache_deleted_while_it_is_open_costs_no_result(serve, tmp_path, what):
     sandbox = serve()
     client = sandbox.client()
     tf.fetch_orders(client=client, page_size=20)
@@ -204,7 +205,7 @@ def test_a_cache_deleted_while_it_is_open_costs_no_result(serve, reference, tmp_
 
 
 @pytest.mark.parametrize("since", ["before", "underway"])
-def test_a_file_locked_for_a_while_costs_only_time(serve, reference, tmp_path, since):
+def test_a_file_locked_for_a_while_costs_only_time(serve, tmp_path, since):
     sandbox = serve()
     client = sandbox.client()
     next(sandbox.client().iter_pages(page_size=60))

@@ -225,7 +225,7 @@ for turn in range(40):
         assert PageCache(tmp_path / str(turn), b"seal").info()["pages"] == 4
 
 
-def test_two_processes_fetch_through_one_cache(few):
+def test_two_processes_fetch_through_one_cache(shared_sandbox):
     """The same listing and others, kept, found, asked anew and expired."""
     code = """
 import hashlib, sys
@@ -246,10 +246,12 @@ for turn in range(6):
 """
 
     def wanted(*statuses):
-        ids = sorted(o["id"] for o in few.orders if o["status"] in statuses or not statuses)
+        ids = sorted(
+            o["id"] for o in shared_sandbox.orders if o["status"] in statuses or not statuses
+        )
         return hashlib.sha256(",".join(ids).encode()).hexdigest()
 
-    given = (few.api_key, few.access_token, few.base_url)
+    given = (shared_sandbox.api_key, shared_sandbox.access_token, shared_sandbox.base_url)
     others = (["fulfilled", "packed"], ["cancelled", "picked"])
     processes = [start(code, *given, *statuses) for statuses in others]
     for process, statuses in zip(processes, others, strict=True):

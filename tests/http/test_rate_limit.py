@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from helpers.traffic import count_requests, most_within
 
 import trackstar_frames as tf
 from trackstar_frames.http.rate_limit import Limiter, limiter_of
@@ -59,7 +60,7 @@ class Noted(Limiter):
         return super()._take(now, rate)
 
 
-def test_no_second_has_more_than_its_places_over_all_threads(busiest):
+def test_no_second_has_more_than_its_places_over_all_threads():
     limiter = Noted()
 
     def send():
@@ -72,7 +73,7 @@ def test_no_second_has_more_than_its_places_over_all_threads(busiest):
     for thread in threads:
         thread.join(60)
     assert len(limiter.times) == 25
-    assert busiest(limiter.times, seconds=1) <= 10
+    assert most_within(limiter.times, seconds=1) <= 10
 
 
 def test_no_limit_is_no_wait(limiter, wait):
@@ -165,15 +166,15 @@ def test_a_budget_has_one_limiter():
 
 
 @pytest.mark.slow
-def test_what_a_client_that_is_gone_has_sent_is_counted(some_orders, counts, busiest):
+def test_what_a_client_that_is_gone_has_sent_is_counted(some_orders):
     with Sandbox(orders=some_orders[:70], rate_limit=None) as sandbox:
         for _ in range(2):
             with sandbox.client(cache=False) as client:
                 tf.fetch_orders(client=client, page_size=10)
             del client
             gc.collect()
-        assert counts(sandbox.requests) == (14, 4)
-        assert busiest(request.time for request in sandbox.requests) <= 10
+        assert count_requests(sandbox.requests) == (14, 4)
+        assert most_within(request.time for request in sandbox.requests) <= 10
 
 
 def test_it_rests_until_all_are_out_of_their_second(limiter, wait):
@@ -209,17 +210,17 @@ def test_a_session_rests_after_requests_and_not_after_pages_from_disk(serve):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spelling", ["x-ratelimit", "x-rate-limit"])
-def test_a_stricter_server_is_heeded_before_it_refuses(some_orders, busiest, spelling):
+def test_a_stricter_server_is_heeded_before_it_refuses(some_orders, spelling):
     with Sandbox(orders=some_orders, rate_limit=4, rate_headers=spelling, latency=0.1) as sandbox:
         client = sandbox.client(cache=False, rate_limit=10)
         frame = tf.fetch_orders_df(client=client, page_size=25, created_date__gte="2020-01-01")
         assert len(frame) == len(some_orders)
         assert len(sandbox.requests) > 12
         assert refused(sandbox) <= 1
-        assert busiest(request.time for request in sandbox.requests) <= 5
+        assert most_within(request.time for request in sandbox.requests) <= 5
 
 
-def test_clients_of_one_token_share_its_budget(some_orders, counts, busiest):
+def test_clients_of_one_token_share_its_budget(some_orders):
     with Sandbox(orders=some_orders[:150], rate_limit=None) as sandbox:
         clients = [sandbox.client(cache=False) for _ in range(3)]
         threads = [
@@ -230,8 +231,8 @@ def test_clients_of_one_token_share_its_budget(some_orders, counts, busiest):
             thread.start()
         for thread in threads:
             thread.join()
-        assert counts(sandbox.requests) == (30, 6)
-        assert busiest(request.time for request in sandbox.requests) <= 10
+        assert count_requests(sandbox.requests) == (30, 6)
+        assert most_within(request.time for request in sandbox.requests) <= 10
 
 
 def test_tokens_have_budgets_of_their_own(some_orders):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from trackstar_frames.errors import one_of
 from trackstar_frames.measures._partitions import Partitioned, fetched_at, is_partitioned
-from trackstar_frames.tables.dtypes import own_types
+from trackstar_frames.tables.dtypes import to_pandas_types
 
 __all__ = [
     "blank",
@@ -61,7 +61,7 @@ def require(
 
 def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     """Read a column in pandas' own types, whatever the types of the frame."""
-    return own_types(frame[name])
+    return to_pandas_types(frame[name])
 
 
 def blank(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
