@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
