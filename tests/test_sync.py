@@ -15,8 +15,8 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault, Sandbox
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots import parquet, spill
-from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots import spill, writer
+from trackstar_frames.snapshots.manifest import MANIFEST_NAME
 
 PART = 20
 NOW = "2026-09-01T12:00:00Z"
@@ -25,9 +25,9 @@ OURS, THEIRS, CREATED = "trackstar_updated_date", "updated_date", "created_date"
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(spill, "_RUN", 25)
-    monkeypatch.setattr(spill, "_BLOCK", 7)
-    monkeypatch.setattr(parquet, "PART", PART)
+    monkeypatch.setattr(spill, "_RUN_SIZE", 25)
+    monkeypatch.setattr(spill, "_BLOCK_SIZE", 7)
+    monkeypatch.setattr(writer, "PART_SIZE", PART)
 
 
 @pytest.fixture
@@ -339,7 +339,7 @@ AGO = {
 }
 
 
-@pytest.mark.parametrize("clock", ["began", "fetched_at", "server_time"])
+@pytest.mark.parametrize("clock", ["started_at", "fetched_at", "server_time"])
 def test_stamps_from_after_the_begin_by_any_clock_move_nothing(shop, root, tmp_path, clock):
     stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in AGO.values() for _ in range(2)]
     orders = MADE + [made(60 + n, at) for n, at in enumerate(stamps)]
@@ -462,7 +462,7 @@ def test_a_server_that_refuses_all_stamps_is_asked_for_everything(shop, root):
     assert_true(snapshot, sandbox)
     assert asked_since(sandbox, began) == [{OURS: STAMP}, {THEIRS: STAMP}, {OURS: STAMP}, {}]
     assert snapshot.info["sync"]["by"] == []
-    assert "cannot be asked for the stamps" in snapshot.info["sync"]["full"]
+    assert "cannot be requested by stamps" in snapshot.info["sync"]["full"]
 
 
 def test_a_server_that_refuses_theirs_is_asked_by_ours(shop, root):
@@ -543,13 +543,16 @@ def test_stamps_of_the_past_that_all_orders_come_to_have_are_seen(shop, root):
 def test_what_no_stamp_shows_is_seen_by_the_next_full_listing(shop, root, monkeypatch):
     sandbox, client = shop()
     first = sync(root, client, full_every="7D")
-    assert (first.info["sync"]["full_at"], first.info["sync"]["gone"]) == (first.info["began"], 0)
+    assert (first.info["sync"]["full_at"], first.info["sync"]["gone"]) == (
+        first.info["started_at"],
+        0,
+    )
     unseen = made(4, "2026-07-09T00:00:00Z", status="packed")
     sandbox.upsert([without(made(3, status="fulfilled"), OURS, THEIRS), unseen])
     sandbox.delete(["o005", "o050"])
     second = sync(root, client, full_every="7D")
     assert second.read().orders["status"].eq("open").all()
-    assert second.info["sync"]["full_at"] == first.info["began"]
+    assert second.info["sync"]["full_at"] == first.info["started_at"]
     later = time.time() + 7 * 86400
     monkeypatch.setattr(time, "time", lambda: later)
     # By that clock the server ends connections as idle, maybe in the midst of a request.
@@ -558,8 +561,8 @@ def test_what_no_stamp_shows_is_seen_by_the_next_full_listing(shop, root, monkey
     assert_true(third, sandbox)
     assert counts(third) == (0, 2, 56)
     told = third.info["sync"]
-    assert (told["gone"], told["by"], told["full_at"]) == (2, [], third.info["began"])
-    assert told["full"] == f"all orders were last asked for at {first.info['began']}"
+    assert (told["gone"], told["by"], told["full_at"]) == (2, [], third.info["started_at"])
+    assert told["full"] == f"all orders were last requested at {first.info['started_at']}"
     assert "2 gone" in third._repr_html_()
     assert len(second.read().orders) == 60
 
@@ -680,7 +683,9 @@ def test_another_question_under_the_same_root_is_refused(shop, root, monkeypatch
     sandbox, client = shop()
     sync(root, client, created_date__gte="2026-07-01")
     began = len(sandbox.requests)
-    with pytest.raises(tf.SnapshotError, match="ask the same on every call, or sync under another"):
+    with pytest.raises(
+        tf.SnapshotError, match="pass the same on every call, or sync under another"
+    ):
         sync(root, client, **({"created_date__gte": "2026-07-01"} | other))
     assert len(sandbox.requests) == began
     assert len(list(root.iterdir())) == 1
@@ -745,7 +750,7 @@ def test_a_label_outlives_its_token(root):
 def test_frames_that_were_not_fetched_are_no_base(shop, root):
     _, client = shop()
     tf.write_snapshot(tf.OrderFrames.from_json(MADE), root)
-    with pytest.raises(tf.SnapshotError, match="does not tell which question it answers"):
+    with pytest.raises(tf.SnapshotError, match="does not say which request it is of"):
         sync(root, client)
 
 
@@ -836,7 +841,7 @@ def test_a_part_that_is_cut_is_not_taken_over(shop, root, table):
 def test_a_base_without_its_manifest_is_none(shop, root):
     sandbox, client = shop()
     base = sync(root, client)
-    (base.path / FILE).unlink()
+    (base.path / MANIFEST_NAME).unlink()
     snapshot = sync(root, client)
     assert snapshot.info["sync"]["base"] is None
     assert_true(snapshot, sandbox)

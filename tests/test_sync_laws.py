@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault, Sandbox
-from trackstar_frames.snapshots import parquet, spill
+from trackstar_frames.snapshots import spill, writer
 
 OURS, THEIRS = "trackstar_updated_date", "updated_date"
 STAMPS = {"both": (OURS, THEIRS), "ours": (OURS,), "theirs": (THEIRS,), "neither": ()}
@@ -76,9 +76,9 @@ class Synced(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.ahead, real = 0.0, time.time
         self.patch.setattr(time, "time", lambda: real() + self.ahead)
-        self.patch.setattr(parquet, "PART", part)
-        self.patch.setattr(spill, "_RUN", 9)
-        self.patch.setattr(spill, "_BLOCK", 4)
+        self.patch.setattr(writer, "PART_SIZE", part)
+        self.patch.setattr(spill, "_RUN_SIZE", 9)
+        self.patch.setattr(spill, "_BLOCK_SIZE", 4)
         faults = [Fault("status", status=503, every=breaks)] if breaks else []
         first = [self.make(stamp(self.clock, -(n % 30))) for n in range(orders)]
         self.sandbox = Sandbox(orders=first, rate_limit=None, faults=faults).start()

@@ -14,7 +14,7 @@ from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import encode
 from trackstar_frames.http.cache import PageCache
 from trackstar_frames.http.session import Session
-from trackstar_frames.pagination.pages import MAX_PAGE, Page, walk
+from trackstar_frames.pagination.pages import MAX_PAGE, Page, PageReader
 from trackstar_frames.settings import Credentials, Masked, Settings, check_source, whole
 
 __all__ = ["TrackstarClient", "identify"]
@@ -177,19 +177,18 @@ class TrackstarClient:
             raise FilterError(
                 f"page_token continues one listing, and these filters need {len(queries)}"
             )
+        reader = PageReader(
+            self.session,
+            page_size=page_size,
+            since=math.inf if refresh else 0.0,
+            offline=offline,
+        )
+        before = 0 if page_token is None else None
         return (
             page
             for query in queries
             for page in _counted_through(
-                walk(
-                    self.session,
-                    query,
-                    page_size=page_size,
-                    page_token=page_token,
-                    before=0 if page_token is None else None,
-                    since=math.inf if refresh else 0.0,
-                    offline=offline,
-                ),
+                reader.read(query, page_token=page_token, orders_before=before),
                 is_whole=page_token is None,
             )
         )

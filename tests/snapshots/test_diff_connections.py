@@ -6,8 +6,9 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.snapshots.diff import _orders
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.info import join_infos
+from trackstar_frames.snapshots.diff import _read_orders
+from trackstar_frames.tables.connections import concat
 
 OLD, NEW = "2026-03-01T06:00:00+00:00", "2026-03-02T06:00:00+00:00"
 
@@ -128,7 +129,7 @@ def test_the_label_comes_with_the_columns_of_a_side(sides, kind):
     snapshot, _ = sides
     side = {"snapshot": snapshot, "frames": snapshot.read(), "path": snapshot.path}[kind]
     columns = ["id", "created_date", "status"]
-    found = _orders("old", side, columns)
+    found = _read_orders("old", side, columns)
     expected = snapshot.read().orders[["connection", *columns]]
     pd.testing.assert_frame_equal(found, expected)
     assert found.groupby("connection").size().to_dict() == {"acme": 60, "beta": 40}
@@ -136,5 +137,5 @@ def test_the_label_comes_with_the_columns_of_a_side(sides, kind):
 
 
 def test_a_side_of_one_connection_has_no_label():
-    found = _orders("old", OrderFrames.from_json({"id": "a"}), ["id", "status"])
+    found = _read_orders("old", OrderFrames.from_json({"id": "a"}), ["id", "status"])
     assert list(found.columns) == ["id", "status"]

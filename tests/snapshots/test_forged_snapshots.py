@@ -38,7 +38,7 @@ ODD = {
     "failures without a reason": lambda said: said["info"].update(failed=["acme"]),
     "parts of others": lambda said: said["parts"][0].update(connection="acme"),
     "no parts": lambda said: said["parts"].clear(),
-    "no packages": lambda said: said["parts"][0]["files"].pop("packages"),
+    "no orders": lambda said: said["parts"][0]["files"].pop("orders"),
     "fewer than no rows": lambda said: said["parts"][0]["files"]["orders"].update(rows=-1),
     "more rows than there can be": lambda s: s["parts"][0]["files"]["orders"].update(rows=2**70),
     "a schema before the first": lambda said: said.update(schema_version=-1),

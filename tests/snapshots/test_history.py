@@ -12,7 +12,7 @@ import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots.diff import scan
+from trackstar_frames.snapshots.reader import scan
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -189,9 +189,10 @@ def test_a_column_that_older_files_lack_is_null(parts, tmp_path):
     assert read.schema == TABLES["orders"].schema
 
 
-def test_a_scan_of_nothing_is_damage():
-    with pytest.raises(SnapshotError, match="no files of packages"):
-        scan([], "packages")
+def test_a_scan_of_no_files_is_an_empty_table():
+    assert scan([], "packages").schema == TABLES["packages"].schema
+    labelled = TABLES["packages"].labelled.schema
+    assert scan([], "packages", columns=labelled.names).schema == labelled
 
 
 def test_synced_snapshots_tell_it_too(tmp_path):

@@ -24,12 +24,11 @@ THEN = datetime(2020, 1, 1, tzinfo=UTC)
 WORK = """
 import sys
 import trackstar_frames as tf
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots import spill as runs
+from trackstar_frames.snapshots import writer
 from trackstar_frames.snapshots import spill
 
 work, root, key, token, url, cache, page = sys.argv[1:]
-parquet.PART, spill._RUN, runs._BLOCK = 40, 60, 16
+writer.PART_SIZE, spill._RUN_SIZE, spill._BLOCK_SIZE = 40, 60, 16
 client = tf.TrackstarClient(key, token, base_url=url, cache_dir=cache, rate_limit=None)
 frames = tf.fetch_orders(client=client) if work == "write" else None
 print("ready", flush=True)

@@ -5,15 +5,15 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.frames import make_info
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.info import FetchInfo, join_infos
+from trackstar_frames.tables.connections import concat
 
 ONE = {"keep_last": 1, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0}
 
 
 def write(root, moment, connection=None):
     tables = OrderFrames.from_json({"id": "a1"}).to_arrow()
-    told = make_info(fetched_at=pd.Timestamp(moment, tz="UTC").isoformat(), connection=connection)
+    told = FetchInfo(fetched_at=pd.Timestamp(moment, tz="UTC").isoformat(), connection=connection)
     return tf.write_snapshot(OrderFrames(tables, told), root).name
 
 
@@ -21,7 +21,7 @@ def write_several(root, day, **days):
     """Write a snapshot of several connections, each as of its own day, or the same one."""
     tables = OrderFrames.from_json({"id": "a1"}).to_arrow()
     infos = {
-        label: make_info(fetched_at=f"2026-01-0{own or day}T06:00:00+00:00")
+        label: FetchInfo(fetched_at=f"2026-01-0{own or day}T06:00:00+00:00")
         for label, own in days.items()
     }
     frames = OrderFrames(concat(dict.fromkeys(infos, tables)), join_infos(infos))

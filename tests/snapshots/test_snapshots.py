@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -20,8 +21,8 @@ import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots import writer
+from trackstar_frames.snapshots.manifest import MANIFEST_NAME
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +68,9 @@ def test_every_footer_tells_where_the_rows_come_from(frames, tmp_path):
 
 
 def test_the_manifest_tells_what_the_folder_holds(frames, tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "PART", 70)
+    monkeypatch.setattr(writer, "PART_SIZE", 70)
     snapshot = tf.write_snapshot(frames, tmp_path)
-    said = json.loads((snapshot.path / FILE).read_text())
+    said = json.loads((snapshot.path / MANIFEST_NAME).read_text())
     assert said["schema_version"] == SCHEMA_VERSION
     assert said["info"] == frames.info
     assert len(said["parts"]) == len(snapshot.files["orders"]) == -(-len(frames.orders) // 70)
@@ -85,7 +86,7 @@ def test_the_manifest_tells_what_the_folder_holds(frames, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("fewer", [-1, 0, 1, 250])
 def test_parts_of_any_size_are_read_as_one(frames, tmp_path, monkeypatch, fewer):
-    monkeypatch.setattr(parquet, "PART", len(frames.orders) - fewer)
+    monkeypatch.setattr(writer, "PART_SIZE", len(frames.orders) - fewer)
     assert_same(frames, tf.write_snapshot(frames, tmp_path).read())
 
 
@@ -163,6 +164,25 @@ def test_a_snapshot_is_found_by_name_or_time(frames, tmp_path, which, month):
     assert found == f"2026-0{month}-01T23:59:59.500000+00:00"
 
 
+@pytest.mark.parametrize(("version", "month"), [(-1, 1), (-2, 3), (np.int64(-3), 2)])
+def test_a_snapshot_is_found_by_its_number_from_the_newest(frames, tmp_path, version, month):
+    for number in (2, 3, 1):  # the one that was written last is the newest
+        tf.write_snapshot(at(frames, f"2026-0{number}-01T00:00:00+00:00"), tmp_path)
+    found = tf.read_snapshot(tmp_path, version)
+    assert found.info["fetched_at"] == f"2026-0{month}-01T00:00:00+00:00"
+    assert tf.read_snapshot_dask(tmp_path, version).info == found.info
+
+
+@pytest.mark.parametrize("version", [0, 1, 2, -3, 10**30, -(10**30), np.int64(0)])
+def test_a_number_that_is_not_there_is_an_error(frames, tmp_path, version):
+    for _ in range(2):
+        snapshot = tf.write_snapshot(frames, tmp_path)
+    said = rf"version={version}: .*-1 is {re.escape(snapshot.name)}, and -2 the oldest of the 2"
+    for read in (tf.read_snapshot, tf.read_snapshot_dask):
+        with pytest.raises(SnapshotError, match=said):
+            read(tmp_path, version)
+
+
 def test_two_snapshots_of_one_moment_have_two_names(frames, tmp_path):
     names = [tf.write_snapshot(frames, tmp_path).name for _ in range(3)]
     assert len(set(names)) == 3
@@ -175,7 +195,14 @@ def test_frames_without_a_moment_are_named_after_now(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "which", [*("2025-01-01", "no-such-name", None, 5.5, []), pd.NaT, "03/04/2026", "10:00", "2026"]
+    "which",
+    [
+        *("2025-01-01", "no-such-name", None, True, -1.0, 5.5, []),
+        pd.NaT,
+        "03/04/2026",
+        "10:00",
+        "2026",
+    ],
 )
 def test_a_snapshot_that_is_not_there_is_an_error(frames, tmp_path, which):
     tf.write_snapshot(at(frames, "2026-01-01T00:00:00+00:00"), tmp_path)
@@ -230,14 +257,14 @@ def test_a_missing_table_and_a_missing_row_are_damage(frames, tmp_path):
 
 def change_manifest(folder, change):
     """Change what a folder says of the files of its first part."""
-    said = json.loads((folder / FILE).read_text())
+    said = json.loads((folder / MANIFEST_NAME).read_text())
     change(said["parts"][0]["files"])
-    (folder / FILE).write_text(json.dumps(said))
+    (folder / MANIFEST_NAME).write_text(json.dumps(said))
 
 
 def test_a_missing_or_cut_manifest_is_damage(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
-    read_manifest = snapshot.path / FILE
+    read_manifest = snapshot.path / MANIFEST_NAME
     body = read_manifest.read_bytes()
     for left in (b"", b"{}", b"null", body[: len(body) // 2], body[:-3], b"\xff" + body):
         read_manifest.write_bytes(left)
@@ -254,14 +281,14 @@ def test_a_missing_or_cut_manifest_is_damage(frames, tmp_path):
 def test_a_newer_schema_is_told(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
     newer = {"schema_version": SCHEMA_VERSION + 1, "layout": "another"}
-    (snapshot.path / FILE).write_text(json.dumps(newer))
+    (snapshot.path / MANIFEST_NAME).write_text(json.dumps(newer))
     with pytest.raises(SnapshotError, match="update trackstar_frames"):
         snapshot.read()
 
 
 def test_a_newer_schema_is_told_by_a_footer_too(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
-    (snapshot.path / FILE).unlink()
+    (snapshot.path / MANIFEST_NAME).unlink()
     file = snapshot.files["orders"][0]
     footer = json.dumps({"schema_version": SCHEMA_VERSION + 1})
     pq.write_table(pq.read_table(file).replace_schema_metadata({"trackstar_frames": footer}), file)
