@@ -1,4 +1,4 @@
-"""Plain words: text of others that steers no terminal and forges no line, and counts of things."""
+"""Text for people: safe to print in a terminal, counted in words, or as HTML."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ __all__ = [
 ]
 
 
-# Controls; what turns the direction of writing; what ends a line; halves of characters.
-_STEERING = re.compile(
+# Control characters, line and paragraph separators, marks of direction, lone surrogates.
+_UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
 def plain(text: str) -> str:
-    r"""Put a space for what would end a line, and ``?`` for what would steer a terminal.
+    r"""Replace line ends by spaces, and what would control a terminal by ``?``.
 
     Examples
     --------
     >>> plain("no such filter\x1b[2J\nINFO all is well")
     'no such filter?[2J INFO all is well'
     """
-    return _STEERING.sub(lambda found: " " if found[0].isspace() else "?", text)
+    return _UNSAFE.sub(lambda match: " " if match[0].isspace() else "?", text)
 
 
 def counted(number: int, thing: str) -> str:
-    """Say how many there are of a thing.
+    """Count a thing in words.
 
     Examples
     --------
@@ -51,7 +51,7 @@ _MEGABYTE = 1e6  # bytes
 
 
 def card(title: str, *parts: str) -> str:
-    """Put parts that are HTML already under a title.
+    """Return HTML of a title above parts, which are HTML already.
 
     Examples
     --------
@@ -64,12 +64,12 @@ def card(title: str, *parts: str) -> str:
 
 
 def lines(words: Iterable[str]) -> str:
-    """Set one line under the other."""
+    """Return HTML of lines of text."""
     return f"<p style='margin:.5em 0 0'>{'<br>'.join(map(html.escape, words))}</p>"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> str:
-    """Set rows in columns: the first names its row, numbers stand at the right.
+    """Return HTML of a table; the first column names the row, numbers are aligned right.
 
     Examples
     --------
@@ -77,7 +77,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> 
     True
     """
     body = [list(row) for row in rows]
-    head = "".join(_cell("th", name, _side(rest)) for name, *rest in zip(heads, *body, strict=True))
+    head = "".join(
+        _cell("th", name, _align(rest)) for name, *rest in zip(heads, *body, strict=True)
+    )
     return (
         f"<table style='color:inherit;margin:.5em 0 0'><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(map(_row, body))}</tbody></table>"
@@ -85,25 +87,25 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> 
 
 
 def megabytes(size: int) -> float:
-    """Turn bytes into what people read."""
+    """Convert bytes to megabytes."""
     return size / _MEGABYTE
 
 
 def _row(cells: list[str | int | float]) -> str:
     first, *rest = cells
-    told = "".join(_cell("td", each, _side([each])) for each in rest)
-    return f"<tr>{_cell('th', first, 'left')}{told}</tr>"
+    others = "".join(_cell("td", each, _align([each])) for each in rest)
+    return f"<tr>{_cell('th', first, 'left')}{others}</tr>"
 
 
-def _cell(tag: str, value: str | float, side: str) -> str:
-    return f"<{tag} style='text-align:{side}'>{html.escape(_worded(value))}</{tag}>"
+def _cell(tag: str, value: str | float, align: str) -> str:
+    return f"<{tag} style='text-align:{align}'>{html.escape(_shown(value))}</{tag}>"
 
 
-def _side(values: Iterable[str | float]) -> str:
+def _align(values: Iterable[str | float]) -> str:
     return "right" if any(isinstance(value, (int, float)) for value in values) else "left"
 
 
-def _worded(value: str | float) -> str:
+def _shown(value: str | float) -> str:
     if isinstance(value, float):
         return f"{value:,.2f}"
     return value if isinstance(value, str) else f"{value:,}"
@@ -118,7 +120,7 @@ def warn(message: str) -> None:
 
 
 def _level_outside() -> int:
-    """Count the calls from the one before this up to the first from outside this package."""
+    """Return the `stacklevel` of the first caller outside this package."""
     level, frame = 0, inspect.currentframe()
     while frame is not None and _is_ours(frame.f_globals.get("__name__", "")):
         level, frame = level + 1, frame.f_back
