@@ -1,6 +1,5 @@
 """Time that passes in a sandbox: what changes, how it is dated, and what stays."""
 
-import json
 import threading
 from collections import Counter
 from datetime import datetime, timedelta
@@ -344,95 +343,26 @@ def test_weeks_leave_the_backlog_as_large_as_it_was(now, documented):
     assert len(orders) > 5000 - 50
 
 
-def test_given_orders_change_too(now, documented, listing):
-    with Sandbox(1200, seed=2, days=20, now=now) as sandbox:
-        given = sandbox.orders
-    with Sandbox(given, seed=9, now=now, rate_limit=None) as sandbox:
-        each = Passed(sandbox)
-        each.check()
-        documented.check([*each.all.values()], each.now)
-        assert len(each.changes.changed) > 30
-        assert abs(len(each.changes.new) - 60) <= 4
-        assert number_of(each.all[each.changes.new[0]]) >= 11_200
-        assert listing(sandbox) == sandbox.orders
-
-
-ODD_ORDERS = [
-    {"id": "1", "status": "open"},
-    {"id": "2", "status": "packed", "created_date": "last week", "line_items": "none"},
-    {"id": 3, "status": "open", "created_date": None, "shipments": [None, {"status": "open"}]},
-    {"id": "4", "status": "partially_fulfilled", "line_items": [None, {"quantity": None}]},
-    {"id": "5", "status": "picked", "line_items": [{"sku": "A", "quantity": 3}]},
-    {"id": "6", "status": "fulfilled", "total_price": "12", "tags": None, "shipments": 7},
-    {"id": "7", "status": "backordered", "warehouse_id": "ours", "carrier_name": "Royal Mail"},
-]
-
-
-def test_whatever_is_given_goes_on(listing):
-    """Every one of them is done with in the end, and keeps what it came with."""
-    with Sandbox(ODD_ORDERS, rate_limit=None) as sandbox:
-        for _ in range(40):
-            sandbox.advance(10_000, new=0)
-        orders = listing(sandbox)
-    assert [order["id"] for order in orders] == [order["id"] for order in ODD_ORDERS]
-    assert {order["status"] for order in orders} <= DONE
-    for before, after in zip(ODD_ORDERS, orders, strict=True):
-        assert before.keys() <= after.keys()
-        assert after["updated_date"] <= after["trackstar_updated_date"]
-
-
-def test_foreign_goods_leave_by_the_carrier_they_name(now):
-    order = {
-        "id": "1",
-        "status": "picked",
-        "created_date": text(now - DAY),
-        "warehouse_id": "ours",
-        "carrier_name": "Royal Mail",
-        "shipping_method": "Tracked 48",
-        "ship_to_address": {"city": "Leeds"},
-        "line_items": [{"product_id": "p", "sku": "A", "quantity": 3, "is_picked": True}],
-    }
-    orders = [order | {"id": str(number)} for number in range(20)]
-    with Sandbox(orders, now=now) as sandbox:
-        sandbox.advance(24 * 30, new=0, late=0)
-        shipments = [each for order in sandbox.orders for each in order.get("shipments", [])]
-    assert len(shipments) > 10
-    assert {shipment["warehouse_id"] for shipment in shipments} >= {"ours"}
-    assert {json.dumps(shipment["ship_to_address"]) for shipment in shipments} == {
-        '{"city": "Leeds"}'
-    }
-    packages = [package for shipment in shipments for package in shipment["packages"]]
-    assert {package["carrier_name"] for package in packages} == {"Royal Mail"}
-    assert {package["shipping_method"] for package in packages if "carrier" in package} == {
-        "Tracked 48"
-    }
-    lines = [line for package in packages for line in package["line_items"]]
-    assert {line["inventory_item_id"] for line in lines} == {"p"}
-
-
-@pytest.mark.parametrize(
-    "order",
-    [
-        {"id": None, "status": "open"},
-        {"id": "1", "status": "none of these"},
-        {"id": "1"},
-        {"id": "1", "status": "open", "created_date": "2999-01-01T00:00:00Z"},
-        {"id": "1", "status": "open", "updated_date": "2999-01-01T00:00:00Z"},
-    ],
-)
-def test_what_cannot_change_does_not(order):
-    with Sandbox([order]) as sandbox:
-        changes = sandbox.advance(10_000, new=0)
-        assert changes == Changes([], [], [], [], [])
-        assert sandbox.orders == [order]
-
-
-def test_an_id_that_several_have_is_left_alone():
-    orders = [{"id": "1", "status": "open"}, {"id": "1", "status": "fulfilled"}]
+def test_given_orders_do_not_change():
+    orders = [{"id": "1", "status": "open"}]
     with Sandbox(orders) as sandbox:
-        for _ in range(20):
-            assert sandbox.advance(10_000, new=0).changed == []
+        with pytest.raises(RuntimeError, match="given its orders; change them with upsert"):
+            sandbox.advance()
         assert sandbox.orders == orders
+
+
+def test_orders_that_were_upserted_do_not_change(now):
+    with Sandbox(60, days=3, now=now) as sandbox:
+        mine = [{"id": "1", "status": "open", "line_items": "none"}, {"status": "fulfilled"}]
+        edited = [each | {"status": "open", "shipments": 7} for each in sandbox.orders[:30]]
+        sandbox.upsert([*mine, *edited])
+        before = sandbox.orders
+        changed = {key for _ in range(20) for key in sandbox.advance(24, new=5).changed}
+        after = sandbox.orders
+    assert len(changed) > 30
+    assert after[:30] == edited
+    assert after[60:62] == mine
+    assert before[30:60] != after[30:60]
 
 
 def test_odd_orders_go_on_as_well(now, listing):

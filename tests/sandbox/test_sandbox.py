@@ -102,7 +102,7 @@ def test_it_starts_and_stops_and_starts(ask):
     sandbox.start()
     assert sandbox.orders == before
     assert sandbox.requests == []
-    with pytest.raises(RuntimeError, match="runs already"):
+    with pytest.raises(RuntimeError, match="is running already"):
         sandbox.start()
     sandbox.stop()
     sandbox.stop()
