@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.progress import Progress, progress
+from trackstar_frames.progress import Progress, start_progress
 
 
 class Clock:
@@ -48,7 +48,7 @@ def test_it_counts_from_several_threads(clock):
         thread.join()
     clock.now += 10
     assert progress.requests == 8000
-    assert "8,000 pages, 24,000 orders, 2,400 orders/s" in progress._tally.line(clock.now)
+    assert "8,000 pages, 24,000 orders, 2,400 orders/s" in progress._counters.line(clock.now)
 
 
 def test_where_nobody_looks_a_line_is_logged_every_ten_seconds(clock, logged):
@@ -162,17 +162,17 @@ def test_a_broken_fetch_closes_its_lines_too(clock, capfd):
     assert capfd.readouterr().err.startswith("fetching ended after 00:00: 0 pages")
 
 
-def test_many_requests_are_told_before_they_are_sent(few, logged):
+def test_many_requests_are_told_before_they_are_sent(shared_sandbox, logged):
     ids = [f"id{number}" for number in range(2500)]
-    tf.fetch_orders(client=few.client(cache=False), ids=ids)
+    tf.fetch_orders(client=shared_sandbox.client(cache=False), ids=ids)
     assert logged()[0] == "about 25 pages to come, a request each"
 
 
 def test_the_expectations_of_several_fetches_are_added_up(clock):
     with Progress(shown=False, clock=clock) as whole:
-        first, second = progress(), progress()
+        first, second = start_progress(), start_progress()
         first.add(10)
         first.expect(4)
         second.expect(7)
         second.add(10)
-    assert "2 of about 12 pages" in whole._tally.bar(clock.now, None)
+    assert "2 of about 12 pages" in whole._counters.bar(clock.now, None)

@@ -29,7 +29,7 @@ from trackstar_frames.http.session import Observer
 from trackstar_frames.pagination.listing import Listing, Place, Reader
 from trackstar_frames.pagination.pages import MAX_PAGE, Page, walk
 from trackstar_frames.pagination.threads import ThreadGroup
-from trackstar_frames.progress import Progress, Share, progress
+from trackstar_frames.progress import ConnectionProgress, Progress, start_progress
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.settings import Masked, pii_key
 from trackstar_frames.snapshots import parquet
@@ -539,7 +539,10 @@ class FetchJob:
         self._key = self._key or pii_key(self._question.pii)  # a pickle has lost it
         self._began = min(self._began, time.time())
         error = None
-        with progress(shown=self._question.progress) as bar, Flattener(self._keep) as flattener:
+        with (
+            start_progress(shown=self._question.progress) as bar,
+            Flattener(self._keep) as flattener,
+        ):
             try:
                 self._read(client, bar, flattener)
             except Exception as fault:  # noqa: BLE001  (told with what was read before it)
@@ -598,7 +601,9 @@ class FetchJob:
             verified=complete and self._question.verify,
         )
 
-    def _read(self, client: TrackstarClient, bar: Progress | Share, flattener: Flattener) -> None:
+    def _read(
+        self, client: TrackstarClient, bar: Progress | ConnectionProgress, flattener: Flattener
+    ) -> None:
         question = self._question
         threads = ThreadGroup(question.max_workers if question.limit is None else 1)
         walk_one = partial(
@@ -624,7 +629,9 @@ class FetchJob:
                 "while the pages were read may be missing; verify=True makes sure"
             )
 
-    def _take(self, bar: Progress | Share, flattener: Flattener, place: Place, page: Page) -> bool:
+    def _take(
+        self, bar: Progress | ConnectionProgress, flattener: Flattener, place: Place, page: Page
+    ) -> bool:
         orders = page.raw_orders[: self._left]
         with self._lock:
             number = len(self._taken)
@@ -777,11 +784,11 @@ class _Seen:
 class _FetchObserver(Observer):
     """Show what the session does, and leave it as soon as the work is to be left."""
 
-    def __init__(self, bar: Progress | Share, threads: ThreadGroup) -> None:
+    def __init__(self, bar: Progress | ConnectionProgress, threads: ThreadGroup) -> None:
         self._bar = bar
         self._crew = threads
 
-    def sent(self, left: int | None) -> None:
+    def on_request(self, left: int | None) -> None:
         self._bar.sent(left)
 
     def wait(self, why: str, seconds: float) -> None:

@@ -1,7 +1,4 @@
-"""What a fetch shows while it goes on: a bar, lines, or nothing.
-
-A bar in terminals and notebooks, a line every ten seconds elsewhere, nothing in CI.
-"""
+"""Progress of a fetch: a bar in terminals and notebooks, lines of a log elsewhere."""
 
 from __future__ import annotations
 
@@ -20,191 +17,314 @@ from typing import Any, Self
 from trackstar_frames._text import counted
 from trackstar_frames.pagination.threads import starting
 
-__all__ = ["Progress", "Share", "Tally", "progress"]
+__all__ = ["ConnectionProgress", "Counters", "Progress", "start_progress"]
 
 
-_EVERY = 10.0  # seconds between two lines
-_FRAME = 0.1  # seconds between two frames of the bar
-_MANY = 20  # pages; more are told at once, also where no bar is
-_COLUMNS = 80  # where a terminal does not tell
+_LINE_INTERVAL = 10.0  # seconds between two lines of a log
+_FRAME_INTERVAL = 0.1  # seconds between two frames of the bar
+_ANNOUNCED_PAGES = 20  # an expected count above this is logged, whatever is shown
+_DEFAULT_COLUMNS = 80
+_BUDGET_LIFETIME = 1.0  # seconds
+_TENTHS_BELOW = 10.0  # seconds; longer waits are shown in whole seconds
+_NO_BUDGET = (None, -math.inf)
+_NO_WAIT = ("", -math.inf)
 _log = logging.getLogger("trackstar_frames")
 
 
-def progress(*, shown: bool | None = None) -> Progress | Share:
-    """Begin to show a fetch: on its own, or as a part of what is shown around it."""
-    around = _AROUND.get()
-    return Progress(shown=shown) if around is None else Share(around)
+def start_progress(*, shown: bool | None = None) -> Progress | ConnectionProgress:
+    """Return the progress of a fetch, as a part of the enclosing `Progress` if there is one."""
+    whole = _CURRENT.get()
+    return Progress(shown=shown) if whole is None else ConnectionProgress(whole)
 
 
 class Progress:
-    """Count pages, orders and requests of one fetch, from any thread, and show them.
+    """Count and show pages, orders and requests of a fetch, from any thread.
 
     Parameters
     ----------
     shown
-        True shows a bar in terminals and notebooks, and writes a line every ten seconds to
-        stderr elsewhere. False shows nothing. None is as True where somebody looks, logs the
-        lines where nobody does, and shows nothing if ``CI`` is set.
+        True shows a bar in terminals and notebooks, and writes a line to stderr every ten seconds
+        elsewhere. False shows nothing. None is True in terminals and notebooks; elsewhere it logs
+        the lines, or shows nothing if ``CI`` is set.
     clock
-        Tells the time in seconds.
+        Returns the time in seconds.
     """
 
     def __init__(
         self, *, shown: bool | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock = clock
-        self._tally = Tally(clock())
-        self._view = _choose_view(shown)(self._tally, clock)
+        self._counters = Counters(clock())
+        self._view = _choose_view(shown)(self._counters, clock)
 
     def __enter__(self) -> Self:
         self._view.open()
-        self._inside = _AROUND.set(self)
+        self._token = _CURRENT.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _AROUND.reset(self._inside)
+        _CURRENT.reset(self._token)
         self._view.close()
 
     @property
     def requests(self) -> int:
-        """How many requests were sent, those tried again included."""
-        return self._tally.requests
+        """The number of requests sent, retries included."""
+        return self._counters.requests
 
     def add(self, orders: int, pages: int = 1) -> None:
-        """Count one more page, or several, with so many orders."""
+        """Count pages and their orders."""
         now = self._clock()
-        self._tally.add(orders, now, pages)
-        self._view.tell(now)
+        self._counters.add(orders, now, pages)
+        self._view.update(now)
 
-    def expect(self, pages: int, part: Share | None = None) -> None:
-        """Tell about how many more pages are to come, of all or of one of several fetches."""
-        read = self._tally.pages if part is None else part.pages
-        self._tally.expect(read + pages, part)
-        if pages > _MANY:
+    def expect(self, pages: int, connection: ConnectionProgress | None = None) -> None:
+        """Expect about `pages` more, of the whole fetch or of one connection."""
+        read = self._counters.pages if connection is None else connection.pages
+        self._counters.expect(read + pages, connection)
+        if pages > _ANNOUNCED_PAGES:
             _log.info("about %s pages to come, a request each", f"{pages:,}")
 
     def sent(self, left: int | None) -> None:
-        """Count one more request; so many more may leave in this second, None is no limit."""
+        """Count a request; `left` is the rest of this second's budget, None if unlimited."""
         now = self._clock()
-        self._tally.sent(left, now)
-        self._view.tell(now)
+        self._counters.sent(left, now)
+        self._view.update(now)
 
-    def waiting(self, why: str, seconds: float) -> None:
-        """Tell that a thread begins to wait; of several waits the one that ends last is shown."""
+    def waiting(self, reason: str, seconds: float) -> None:
+        """Show that a thread starts to wait; of several waits, the one that ends last."""
         now = self._clock()
-        self._tally.waiting(why, now + seconds)
-        self._view.tell(now, at_once=seconds > _EVERY)
+        self._counters.waiting(reason, now + seconds)
+        self._view.update(now, is_long_wait=seconds > _LINE_INTERVAL)
 
 
-class Share:
-    """What one of several fetches adds to what is shown of all; counts its own requests too."""
+class ConnectionProgress:
+    """The progress of one connection: counted by itself, and shown as part of the whole."""
 
     def __init__(self, whole: Progress) -> None:
         self._whole = whole
-        self._tally = Tally(0)
+        self._counters = Counters(0)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the whole to go on."""
+        """Leave the whole open for the other connections."""
 
     @property
     def requests(self) -> int:
-        """How many requests were sent for this one."""
-        return self._tally.requests
+        """The number of requests sent for this connection."""
+        return self._counters.requests
 
     @property
     def pages(self) -> int:
-        """How many pages it has read."""
-        return self._tally.pages
+        """The number of pages read."""
+        return self._counters.pages
 
     def add(self, orders: int) -> None:
-        """Count one more page, with so many orders."""
-        self._tally.add(orders, 0)
+        """Count a page and its orders."""
+        self._counters.add(orders, 0)
         self._whole.add(orders)
 
     def expect(self, pages: int) -> None:
-        """Tell about how many more pages are to come."""
+        """Expect about `pages` more."""
         self._whole.expect(pages, self)
 
-    def sent(self, left: int | None) -> None:  # noqa: ARG002  (the budget is of one token)
-        """Count one more request."""
-        self._tally.sent(None, 0)
+    def sent(self, left: int | None) -> None:  # noqa: ARG002  (each token has its own budget)
+        """Count a request."""
+        self._counters.sent(None, 0)
         self._whole.sent(None)
 
-    def waiting(self, why: str, seconds: float) -> None:
-        """Tell that a thread begins to wait."""
-        self._whole.waiting(why, seconds)
+    def waiting(self, reason: str, seconds: float) -> None:
+        """Show that a thread starts to wait."""
+        self._whole.waiting(reason, seconds)
 
 
-_AROUND: ContextVar[Progress | None] = ContextVar("what is shown around this", default=None)
+_CURRENT: ContextVar[Progress | None] = ContextVar("the enclosing progress", default=None)
+
+
+class Counters:
+    """The counts of a fetch, and the lines that show them.
+
+    Written under a lock by any thread, and read without it: what is shown may be a page behind,
+    and no thread waits for it.
+
+    Parameters
+    ----------
+    started_at
+        The clock's time when the fetch started; every `now` is a time of the same clock.
+    """
+
+    __slots__ = (
+        *("_budget", "_expected", "_last_page_at", "_lock", "_wait"),
+        *("orders", "pages", "requests", "started_at"),
+    )
+
+    def __init__(self, started_at: float) -> None:
+        self.started_at = started_at
+        self.pages = self.orders = self.requests = 0
+        self._last_page_at = started_at
+        self._budget: tuple[int | None, float] = _NO_BUDGET
+        self._wait = _NO_WAIT
+        self._expected: dict[object, int] = {}
+        self._lock = threading.Lock()
+
+    def add(self, orders: int, now: float, pages: int = 1) -> None:
+        """Count pages and their orders."""
+        with self._lock:
+            self.pages += pages
+            self.orders += orders
+            self._last_page_at = now
+
+    def expect(self, pages: int, connection: object) -> None:
+        """Expect about `pages` in all of one connection, or of the only one (None)."""
+        with self._lock:
+            self._expected[connection] = pages
+
+    def sent(self, left: int | None, now: float) -> None:
+        """Count a request; `left` is the rest of this second's budget, None if unlimited."""
+        with self._lock:
+            self.requests += 1
+            self._budget = (left, now + _BUDGET_LIFETIME)
+
+    def waiting(self, reason: str, until: float) -> None:
+        """Note a wait, unless a known one ends later."""
+        with self._lock:
+            if until >= self._wait[1]:
+                self._wait = (reason, until)
+
+    def finish(self) -> None:
+        """Forget the budget, the wait and the expected pages, which only a running fetch has."""
+        self._budget, self._wait = _NO_BUDGET, _NO_WAIT
+        self._expected = {}
+
+    def bar(self, now: float, width: int | None) -> str:
+        """Return the bar's line, shortened by the least important parts to fit the width."""
+        clock, rate = _clock_time(now - self.started_at), f"{self._rate(now):,.0f}/s"
+        short = f"fetching: {counted(self.orders, 'order')}"
+        head = f"{short} [{clock}, {rate}]"
+        pages, budget = self._page_words(), self._budget_words(now)
+        wait = self._wait_words(now, "{reason}: {time}")
+        lines = [f"{head} {_join(*form)}" for form in ((pages, budget, wait), (pages, wait))]
+        lines += [f"{head} {wait}".rstrip(), _join(short, wait)]
+        fitting = (line for line in lines if width is None or len(line) <= width)
+        return next(fitting, lines[-1])[:width]
+
+    def line(self, now: float) -> str:
+        """Return a line of a log."""
+        wait = self._wait_words(now, "waiting {time} ({reason})")
+        return _join(f"fetching: {self._count_words(now)}", self._budget_words(now), wait)
+
+    def last_line(self, now: float) -> str:
+        """Return the last line of a log, which is the same whether the fetch succeeded or not."""
+        self.finish()
+        elapsed, requests = _clock_time(now - self.started_at), counted(self.requests, "request")
+        return _join(f"fetching ended after {elapsed}: {self._count_words(now)}", requests)
+
+    def _rate(self, now: float) -> float:
+        """Return the orders per second.
+
+        Without new pages it changes once a second only, as running figures are hard to read.
+        """
+        elapsed = max(self._last_page_at - self.started_at, float(int(now - self.started_at)))
+        return self.orders / elapsed if elapsed > 0 else 0.0
+
+    def _budget_words(self, now: float) -> str:
+        left, until = self._budget
+        return "" if left is None or now > until else counted(left, "request") + " left"
+
+    def _wait_words(self, now: float, form: str) -> str:
+        reason, until = self._wait
+        return form.format(reason=reason, time=_seconds(until - now)) if until > now else ""
+
+    def _page_words(self) -> str:
+        expected = sum(list(self._expected.values()))
+        if expected > self.pages:
+            return f"{self.pages:,} of about {counted(expected, 'page')}"
+        return counted(self.pages, "page")
+
+    def _count_words(self, now: float) -> str:
+        orders, rate = counted(self.orders, "order"), f"{self._rate(now):,.0f} orders/s"
+        return _join(self._page_words(), orders, rate)
+
+
+def _join(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
+
+
+def _seconds(seconds: float) -> str:
+    return f"{max(seconds, 0.1):.1f} s" if seconds < _TENTHS_BELOW else f"{seconds:.0f} s"
+
+
+def _clock_time(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
 
 
 class _View:
-    """Where a fetch is shown: nowhere, unless a subclass says more."""
+    """A view that shows nothing."""
 
-    def __init__(self, tally: Tally, clock: Callable[[], float]) -> None:
-        self._tally = tally
+    def __init__(self, counters: Counters, clock: Callable[[], float]) -> None:
+        self._counters = counters
         self._clock = clock
 
     def open(self) -> None:
-        """Begin to show."""
+        """Start to show the counters."""
 
-    def tell(self, now: float, *, at_once: bool = False) -> None:
-        """Hear that a count has changed, or that a long wait begins."""
+    def update(self, now: float, *, is_long_wait: bool = False) -> None:
+        """Show counters that have changed."""
 
     def close(self) -> None:
-        """Show the end."""
+        """Show the final counters."""
 
 
-class _Lines(_View):
-    """A line every ten seconds, to the log; none of a fetch that is over before."""
+class _LogLines(_View):
+    """A line in the log every ten seconds; none if the fetch ends sooner."""
 
-    _always_ends = False
+    _always_closes = False
 
-    def __init__(self, tally: Tally, clock: Callable[[], float]) -> None:
-        super().__init__(tally, clock)
-        self._turn = threading.Lock()
-        self._told = -math.inf
+    def __init__(self, counters: Counters, clock: Callable[[], float]) -> None:
+        super().__init__(counters, clock)
+        self._lock = threading.Lock()
+        self._written_at = -math.inf
 
-    def tell(self, now: float, *, at_once: bool = False) -> None:
-        since = self._told if at_once else max(self._told, self._tally.began)
-        if now < since + _EVERY:
+    def update(self, now: float, *, is_long_wait: bool = False) -> None:
+        last = max(self._written_at, -math.inf if is_long_wait else self._counters.started_at)
+        if now < last + _LINE_INTERVAL:
             return
-        with self._turn:
-            if now < self._told + _EVERY:
+        with self._lock:
+            if now < self._written_at + _LINE_INTERVAL:
                 return  # another thread was first
-            self._told = now
-        self._write(self._tally.line(now))
+            self._written_at = now
+        self._write(self._counters.line(now))
 
     def close(self) -> None:
-        with self._turn:
-            told, self._told = self._told, math.inf
-        if self._always_ends or told > -math.inf:
-            self._write(self._tally.last_line(self._clock()))
+        with self._lock:
+            written_at, self._written_at = self._written_at, math.inf
+        if self._always_closes or written_at > -math.inf:
+            self._write(self._counters.last_line(self._clock()))
 
     def _write(self, line: str) -> None:
         _log.info(line)
 
 
-class _Printed(_Lines):
-    """The same to stderr, as it was asked for."""
+class _StderrLines(_LogLines):
+    """A line on stderr every ten seconds, and always a last one."""
 
-    _always_ends = True
+    _always_closes = True
 
     def _write(self, line: str) -> None:
-        # A fetch is worth more than its lines: a pipe that is gone does not end it.
+        # A closed pipe must not end the fetch.
         with suppress(OSError, ValueError, AttributeError):
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
 
 
 class _Bar(_View):
-    """One line that is drawn over and over.
+    """A single line, redrawn by a thread of its own.
 
-    By a thread of its own: so a wait vanishes when it is over and the clock goes on though
-    no page comes, and no thread that fetches waits for a slow terminal.
+    The clock runs while no page arrives, a wait disappears when it is over, and no fetching
+    thread is blocked by a slow terminal.
     """
 
     def open(self) -> None:
@@ -222,64 +342,64 @@ class _Bar(_View):
         try:
             self._painter.join()
         finally:
-            self._tally.stop()
+            self._counters.finish()
             with suppress(OSError, ValueError):
                 self._set(self._line())
                 self._bar.disable = self._is_gone()
                 self._bar.close()
 
     def _is_gone(self) -> bool:
-        # What a terminal has refused stays in stderr's buffer, and Python would end with an
-        # error for it: none is written to one that is gone.
+        # Text that a closed terminal refuses stays in stderr's buffer, and makes Python itself
+        # exit with an error: nothing is written to one.
         return self._file is not None and not _in_terminal()
 
     def _paint(self) -> None:
         shown = ""
-        with suppress(OSError, ValueError):  # the terminal goes just now
-            while not self._ended.wait(_FRAME) and not self._is_gone():
+        with suppress(OSError, ValueError):  # the terminal may close at any moment
+            while not self._ended.wait(_FRAME_INTERVAL) and not self._is_gone():
                 line = self._line()
                 if line != shown:
                     self._set(line)
-                    # tqdm itself would not let go of the lock if the terminal refuses.
+                    # tqdm itself would keep the lock if the terminal refuses the text.
                     with self._bar.get_lock():
                         self._bar.refresh(nolock=True)
                     shown = line
 
     def _set(self, line: str) -> None:
-        self._bar.n = self._tally.orders
+        self._bar.n = self._counters.orders
         self._bar.set_description_str(line, refresh=False)
 
     def _line(self) -> str:
-        # The last column stays free: some terminals begin a new line once it is written.
+        # Some terminals start a new line once the last column is written.
         width = None if self._file is None else _columns(self._file) - 1
-        return self._tally.bar(self._clock(), width)
+        return self._counters.bar(self._clock(), width)
 
 
-def _choose_view(shown: bool | None) -> type[_View]:  # noqa: FBT001  (handed on)
+def _choose_view(shown: bool | None) -> type[_View]:  # noqa: FBT001  (passed through)
     if shown is False or (shown is None and os.environ.get("CI")):
         return _View
     if _in_terminal() or _in_notebook():
         return _Bar
-    return _Printed if shown else _Lines
+    return _StderrLines if shown else _LogLines
 
 
 def _in_terminal() -> bool:
     try:
         return sys.stderr.isatty()
-    except (AttributeError, ValueError):  # there is none, or it is closed
+    except (AttributeError, ValueError):  # stderr is None, or closed
         return False
 
 
 def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
-    # Colab, Databricks and others have shells of their own, which inherit from Jupyter's.
+    # The shells of Colab, Databricks and others inherit from Jupyter's.
     return any(each.__name__ == "ZMQInteractiveShell" for each in type(shell).__mro__)
 
 
 def _tqdm() -> Any:
     with warnings.catch_warnings():
-        # Without ipywidgets it warns, and draws text: which is what is wanted then.
+        # Without ipywidgets tqdm warns, and draws text, which is fine.
         warnings.filterwarnings("ignore", message="IProgress not found")
         from tqdm.auto import tqdm  # noqa: PLC0415  (only where a bar is drawn)
     return tqdm
@@ -287,135 +407,6 @@ def _tqdm() -> Any:
 
 def _columns(file: Any) -> int:
     try:
-        return os.get_terminal_size(file.fileno()).columns or _COLUMNS
+        return os.get_terminal_size(file.fileno()).columns or _DEFAULT_COLUMNS
     except (OSError, ValueError, AttributeError):
-        return _COLUMNS
-
-
-_SECOND = 1.0  # how long a budget of requests holds
-_WHOLE = 10.0  # seconds; a longer wait is told without tenths
-_NO_BUDGET = (None, -math.inf)
-_NO_WAIT = ("", -math.inf)
-
-
-class Tally:
-    """The counts of one fetch; written from any thread.
-
-    They are written under a lock and read without it: what is shown may be a page behind, and
-    no thread waits for it.
-
-    Parameters
-    ----------
-    began
-        When the fetch began, as a clock tells it; `now` is by the same clock everywhere.
-    """
-
-    __slots__ = (
-        *("_budget", "_expected", "_lock", "_paged", "_wait"),
-        *("began", "orders", "pages", "requests"),
-    )
-
-    def __init__(self, began: float) -> None:
-        self.began = began
-        self.pages = self.orders = self.requests = 0
-        self._paged = began
-        self._budget: tuple[int | None, float] = _NO_BUDGET
-        self._wait = _NO_WAIT
-        self._expected: dict[object, int] = {}
-        self._lock = threading.Lock()
-
-    def add(self, orders: int, now: float, pages: int = 1) -> None:
-        """Count one more page, or several, and their orders."""
-        with self._lock:
-            self.pages += pages
-            self.orders += orders
-            self._paged = now
-
-    def expect(self, pages: int, part: object) -> None:
-        """Expect about so many pages in all, of the whole or of one of its parts."""
-        with self._lock:
-            self._expected[part] = pages
-
-    def sent(self, left: int | None, now: float) -> None:
-        """Count one more request, with so many left in this second."""
-        with self._lock:
-            self.requests += 1
-            self._budget = (left, now + _SECOND)
-
-    def waiting(self, why: str, until: float) -> None:
-        """Keep the wait that ends last."""
-        with self._lock:
-            if until >= self._wait[1]:
-                self._wait = (why, until)
-
-    def stop(self) -> None:
-        """Forget what holds while it goes on only."""
-        self._budget, self._wait = _NO_BUDGET, _NO_WAIT
-        self._expected = {}
-
-    def bar(self, now: float, width: int | None) -> str:
-        """Give the line of a bar, with what matters least left out where it is too wide."""
-        clock, rate = _clock_time(now - self.began), f"{self._rate(now):,.0f}/s"
-        short = f"fetching: {counted(self.orders, 'order')}"
-        head = f"{short} [{clock}, {rate}]"
-        pages, left = self._pages(), self._left(now)
-        wait = self._waits(now, "{why}: {time}")
-        lines = [f"{head} {_join(*form)}" for form in ((pages, left, wait), (pages, wait))]
-        lines += [f"{head} {wait}".rstrip(), _join(short, wait)]
-        fitting = (line for line in lines if width is None or len(line) <= width)
-        return next(fitting, lines[-1])[:width]
-
-    def line(self, now: float) -> str:
-        """Give a line of a log."""
-        wait = self._waits(now, "waiting {time} ({why})")
-        return _join(f"fetching: {self._counts(now)}", self._left(now), wait)
-
-    def last_line(self, now: float) -> str:
-        """Give the line that closes a log; whether the fetch went well is not known here."""
-        self.stop()
-        took, sent = _clock_time(now - self.began), counted(self.requests, "request")
-        return _join(f"fetching ended after {took}: {self._counts(now)}", sent)
-
-    def _rate(self, now: float) -> float:
-        """Give the orders of one second.
-
-        While no page comes it changes with the whole seconds only: figures that run though
-        nothing happens are hard to read.
-        """
-        elapsed = max(self._paged - self.began, float(int(now - self.began)))
-        return self.orders / elapsed if elapsed > 0 else 0.0
-
-    def _left(self, now: float) -> str:
-        """Give the requests that are left, while that is known."""
-        left, until = self._budget
-        return "" if left is None or now > until else counted(left, "request") + " left"
-
-    def _waits(self, now: float, form: str) -> str:
-        """Give the wait that ends last, while it lasts."""
-        why, until = self._wait
-        return form.format(why=why, time=_seconds(until - now)) if until > now else ""
-
-    def _pages(self) -> str:
-        """Give the pages that were read, and about how many there are, while that is more."""
-        total = sum(list(self._expected.values()))
-        if total > self.pages:
-            return f"{self.pages:,} of about {counted(total, 'page')}"
-        return counted(self.pages, "page")
-
-    def _counts(self, now: float) -> str:
-        pages, orders = self._pages(), counted(self.orders, "order")
-        return _join(pages, orders, f"{self._rate(now):,.0f} orders/s")
-
-
-def _join(*parts: str) -> str:
-    return ", ".join(filter(None, parts))
-
-
-def _seconds(left: float) -> str:
-    return f"{max(left, 0.1):.1f} s" if left < _WHOLE else f"{left:.0f} s"
-
-
-def _clock_time(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
+        return _DEFAULT_COLUMNS

@@ -1,0 +1,102 @@
+"""A server of several connections, and a cluster of two processes that asks it."""
+
+import os
+import sys
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import dask
+import pytest
+from distributed import Client, LocalCluster
+from helpers.servers import connection_variables
+
+#: So that the token of a worker that was killed is free soon; that a worker is started again, be
+#: it killed twice within Dask's 15 seconds; and without the profiler, in which Python 3.11 can
+#: freeze a worker for ever (CPython's issue 106883).
+CONFIG = {
+    "distributed.deploy.lost-worker-timeout": "1h",
+    "distributed.scheduler.locks.lease-timeout": "2s",
+    "distributed.scheduler.locks.lease-validation-interval": "200ms",
+    "distributed.worker.profile.enabled": False,
+}
+
+#: What workers can import; they know no modules of tests.
+VAULT = """
+import gc
+import os
+import time
+
+from distributed import Semaphore
+
+from trackstar_frames.connections import open_client
+from trackstar_frames.distributed import turn
+
+def beta():
+    return os.environ["BETA_SECRET"]
+
+def hold(seconds, requests, rest=0):
+    with open_client("acme", "ACME_TOKEN") as client, turn(client):
+        if rest:
+            client.session._limiter.pause(rest)
+        began = time.time()
+        for _ in range(requests):
+            client.session._limiter.acquire(10, lambda _, seconds: time.sleep(seconds))
+        time.sleep(seconds)
+        return os.getpid(), began, time.time()
+
+def semaphores():
+    gc.collect()
+    return sum(isinstance(each, Semaphore) for each in gc.get_objects())
+
+def fail():
+    with open_client("acme", "ACME_TOKEN") as client, turn(client):
+        raise KeyError("in its turn")
+"""
+
+
+@pytest.fixture(scope="module")
+def vault(tmp_path_factory):
+    """Import a module that workers can import too."""
+    folder = tmp_path_factory.mktemp("vault")
+    (folder / "trackstar_test_vault.py").write_text(VAULT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, sys.path)]))
+        patch.delitem(sys.modules, "trackstar_test_vault", raising=False)
+        yield __import__("trackstar_test_vault")
+
+
+@pytest.fixture(scope="session")
+def start_cluster(tmp_path_factory):
+    """Start a cluster of processes whose environment knows a server."""
+
+    @contextmanager
+    def start(sandbox, workers=2, **given):
+        given = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0"} | given
+        told = (
+            connection_variables(sandbox)
+            | sandbox.environment
+            | {"TRACKSTAR_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+        )
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            dask.config.set(CONFIG),
+        ):
+            for name, value in told.items():
+                patch.setenv(name, value)
+            with (
+                LocalCluster(**given) as cluster,
+                Client(cluster, set_as_default=False) as client,
+            ):
+                yield SimpleNamespace(
+                    cluster=cluster, client=client, sandbox=sandbox, environment=told
+                )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def now():
+    """Give the time up to which orders have happened."""
+    return datetime(2026, 3, 4, 12, tzinfo=UTC)
