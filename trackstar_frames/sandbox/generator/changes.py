@@ -6,7 +6,6 @@ hour, and orders leave as punctually as those that were made in one go.
 """
 
 import math
-import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -32,14 +31,12 @@ from trackstar_frames.sandbox.generator.merchant import (
     HOUR,
     Merchant,
     Product,
+    Random,
     Service,
     Warehouse,
     after_workdays,
-    chance,
     creation_times,
-    draw,
     format_time,
-    pick,
 )
 from trackstar_frames.sandbox.generator.orders import (
     Draft,
@@ -101,13 +98,13 @@ class Span(NamedTuple):
     before: int
     now: int
 
-    def moment(self, rng: random.Random) -> int:
+    def moment(self, rng: Random) -> int:
         """Return any second of it."""
-        return self.before + 1 + draw(rng, self.now - self.before)
+        return self.before + 1 + rng.draw(self.now - self.before)
 
-    def includes_event(self, rng: random.Random, mean: float) -> bool:
+    def includes_event(self, rng: Random, mean: float) -> bool:
         """Return whether an event that happens once in `mean` seconds on average falls in it."""
-        return chance(rng, -math.expm1((self.before - self.now) / mean))
+        return rng.chance(-math.expm1((self.before - self.now) / mean))
 
 
 _ATTEMPTS = 40
@@ -117,21 +114,9 @@ _DETAILS = 0.12
 
 
 class TimeStep:
-    """A span of time that passes over the orders of one connection.
+    """A span of time that passes over the orders of a merchant; `late` changes arrive late."""
 
-    Parameters
-    ----------
-    rng
-        What decides, but for the futures of orders that wait.
-    span
-        The time that passes.
-    merchant
-        The merchant whose orders they are.
-    late
-        The share of changes that arrive late.
-    """
-
-    def __init__(self, rng: random.Random, span: Span, merchant: Merchant, late: float) -> None:
+    def __init__(self, rng: Random, span: Span, merchant: Merchant, late: float) -> None:
         self.changes = Changes([], [], [], [], [])
         self._rng = rng
         self._span = span
@@ -151,11 +136,11 @@ class TimeStep:
             leaves = span.before + 1 + int(rng.expovariate(1 / (8 * DAY)))
             timeline = Timeline(row.created, row.due, (leaves,), None, stuck=False)
             return timeline if leaves <= span.now else None
-        timeline = _timeline_after(random.Random(f"fate/{seed}/{row.id}"), row, span.before)
+        timeline = _timeline_after(Random(f"fate/{seed}/{row.id}"), row, span.before)
         if timeline.stuck and span.includes_event(rng, 180 * DAY):
             timeline = self._unstuck(timeline)
         moves = span.includes_event(rng, 20 * DAY if timeline.stuck else 3 * DAY)
-        if moves and chance(rng, _REGRETTED):
+        if moves and rng.chance(_REGRETTED):
             timeline = timeline._replace(cancelled=span.moment(rng))
         return timeline if moves or timeline.next_event <= span.now else None
 
@@ -176,7 +161,7 @@ class TimeStep:
     def amend(self, row: OrderRow, order: Order) -> None:
         """Change an order that was fulfilled or cancelled before."""
         late = self._late_after(row)
-        if not pick(self._rng, _AMENDMENTS)(self._rng, order):
+        if not self._rng.pick(_AMENDMENTS)(self._rng, order):
             _add_tag(self._rng, order)
         self._record(row, order, self._span.moment(self._rng) if late is None else late)
 
@@ -184,9 +169,9 @@ class TimeStep:
         """Return `count` new orders, numbered from `first_number`."""
         rng, (before, now) = self._rng, self._span
         created = creation_times(rng, count, before + 1, now + 1)
-        ends = [self._late_moment() if chance(rng, self._late) else now for _ in created]
+        ends = [self._late_moment() if rng.chance(self._late) else now for _ in created]
         created = [
-            moment if end == now else end - draw(rng, 12 * HOUR)
+            moment if end == now else end - rng.draw(12 * HOUR)
             for moment, end in zip(created, ends, strict=True)
         ]
         numbers = order_numbers(created, first_number)
@@ -195,7 +180,7 @@ class TimeStep:
 
     def _unstuck(self, timeline: Timeline) -> Timeline:
         moment = self._span.moment(self._rng)
-        if chance(self._rng, 0.4):
+        if self._rng.chance(0.4):
             return timeline._replace(cancelled=moment, stuck=False)
         return timeline._replace(shipped=(moment,), stuck=False)
 
@@ -216,7 +201,7 @@ class TimeStep:
         for each in (order, *(order["shipments"] or [])):
             if each["warehouse_id"] is not None:
                 return self._warehouses[each["warehouse_id"]]
-        return pick(self._rng, self._merchant.warehouses)
+        return self._rng.pick(self._merchant.warehouses)
 
     def _service(self, order: Order, kind: str) -> Service:
         merchant = self._merchant
@@ -225,7 +210,7 @@ class TimeStep:
             name: order[key] for name, key in _SERVICE_KEYS.items() if order.get(key) is not None
         }
         if not stated:
-            return pick(self._rng, usual)
+            return self._rng.pick(usual)
         return next(
             service
             for service in (*usual, *merchant.parcels, *merchant.freight)
@@ -236,7 +221,7 @@ class TimeStep:
         rng, now = self._rng, self._span.now
         if plan.timeline.next_event <= now:
             return state_at(rng, plan.timeline, now)
-        if chance(rng, _DETAILS):
+        if rng.chance(_DETAILS):
             return None
         left = min(plan.timeline.shipped, default=now + DAY) - now
         return next_state(rng, plan.state.status, left, self._span.moment(rng))
@@ -255,9 +240,9 @@ class TimeStep:
             _ship(self._rng, order, plan)
 
     def _change_detail(self, row: OrderRow, order: Order) -> None:
-        if row.due is not None and chance(self._rng, 0.7):
+        if row.due is not None and self._rng.chance(0.7):
             # Some workdays later, at the same time of day.
-            due = after_workdays(row.due, 1 + draw(self._rng, 4)) + row.due % DAY
+            due = after_workdays(row.due, 1 + self._rng.draw(4)) + row.due % DAY
             order["required_ship_date"] = format_time(due)
             self.changes.redated.append(row.id)
         else:
@@ -284,7 +269,7 @@ class TimeStep:
 
     def _late_after(self, row: OrderRow) -> int | None:
         """Return when a late change of the order was made; None if its change is not late."""
-        if not chance(self._rng, self._late):
+        if not self._rng.chance(self._late):
             return None
         moment = max(self._late_moment(), row.created + 1, row.updated + 1)
         # What has just changed cannot have changed again hours ago.
@@ -309,7 +294,7 @@ _SERVICE_KEYS = {
 }
 
 
-def _timeline_after(stream: random.Random, row: OrderRow, before: int) -> Timeline:
+def _timeline_after(stream: Random, row: OrderRow, before: int) -> Timeline:
     """Return a timeline of which nothing has happened by `before`."""
     kind = row.kind or "d2c"
     # An order that is this old and still waits is hardly ever merely late.
@@ -383,14 +368,14 @@ def _units(lines: list[Line]) -> int:
     return sum(quantity for _, quantity in lines)
 
 
-def _cancel_shipments(rng: random.Random, order: Order) -> None:
+def _cancel_shipments(rng: Random, order: Order) -> None:
     for shipment in order["shipments"]:
         if shipment["status"] == "open":
-            raw_status = pick(rng, SHIPMENT_RAW_STATUSES["cancelled"])
+            raw_status = rng.pick(SHIPMENT_RAW_STATUSES["cancelled"])
             shipment |= {"status": "cancelled", "raw_status": raw_status}
 
 
-def _ship(rng: random.Random, order: Order, plan: Plan) -> None:
+def _ship(rng: Random, order: Order, plan: Plan) -> None:
     parts, moments = _parts_left(order, plan.lines), [*plan.state.shipped]
     if plan.state.status == "fulfilled":
         moments += moments[-1:] * len(parts)
@@ -409,19 +394,19 @@ def _ship(rng: random.Random, order: Order, plan: Plan) -> None:
 # Amendments: what may change long after an order has left; False if it does not apply
 
 
-def _add_tag(rng: random.Random, order: Order) -> bool:
-    order["tags"] = [*(order["tags"] or []), f"audit-{draw(rng, 10_000)}"]
+def _add_tag(rng: Random, order: Order) -> bool:
+    order["tags"] = [*(order["tags"] or []), f"audit-{rng.draw(10_000)}"]
     return True
 
 
-def _add_trackstar_tag(rng: random.Random, order: Order) -> bool:
+def _add_trackstar_tag(rng: Random, order: Order) -> bool:
     if order.get("trackstar_tags") is None:
         return False
-    order["trackstar_tags"].append({"claim": f"C-{draw(rng, 10_000)}"})
+    order["trackstar_tags"].append({"claim": f"C-{rng.draw(10_000)}"})
     return True
 
 
-def _refund(_rng: random.Random, order: Order) -> bool:
+def _refund(_rng: Random, order: Order) -> bool:
     price, discount = order["total_price"], order["total_discount"] or 0.0
     if not isinstance(price, float) or price <= 1:
         return False
@@ -431,15 +416,15 @@ def _refund(_rng: random.Random, order: Order) -> bool:
     return True
 
 
-def _return(rng: random.Random, order: Order) -> bool:
+def _return(rng: Random, order: Order) -> bool:
     shipped = [each for each in order["shipments"] or [] if each["status"] == "shipped"]
     for shipment in shipped[-1:]:
-        raw_status: Any = pick(rng, SHIPMENT_RAW_STATUSES["other"])
+        raw_status: Any = rng.pick(SHIPMENT_RAW_STATUSES["other"])
         shipment |= {"status": "other", "raw_status": raw_status}
     return bool(shipped)
 
 
-_AMENDMENTS: tuple[Callable[[random.Random, Order], bool], ...] = (
+_AMENDMENTS: tuple[Callable[[Random, Order], bool], ...] = (
     _add_tag,
     _add_trackstar_tag,
     _refund,

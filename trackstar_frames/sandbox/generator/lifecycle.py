@@ -1,7 +1,6 @@
 """The life of an order: when it is due, leaves or is cancelled, and what has happened by now."""
 
 import math
-import random
 from typing import Any, NamedTuple
 
 from trackstar_frames.sandbox.generator.merchant import (
@@ -12,16 +11,11 @@ from trackstar_frames.sandbox.generator.merchant import (
     Customer,
     Merchant,
     Product,
+    Random,
     Service,
     Warehouse,
     after_workdays,
-    chance,
-    draw,
-    fill_pattern,
     format_time,
-    make_id,
-    or_null,
-    pick,
     weekday,
 )
 
@@ -92,14 +86,12 @@ class Plan(NamedTuple):
     state: State
 
 
-def make_plan(
-    rng: random.Random, merchant: Merchant, customer: Customer, created: int, now: int
-) -> Plan:
+def make_plan(rng: Random, merchant: Merchant, customer: Customer, created: int, now: int) -> Plan:
     """Return the plan of an order of `customer` as it stands at `now`."""
-    kind = "b2b" if customer.channel == "edi" else pick(rng, _TYPES)
+    kind = "b2b" if customer.channel == "edi" else rng.pick(_TYPES)
     bulk = kind in BULK_TYPES
-    warehouse = pick(rng, merchant.warehouses)
-    service = pick(rng, merchant.freight if bulk else merchant.parcels)
+    warehouse = rng.pick(merchant.warehouses)
+    service = rng.pick(merchant.freight if bulk else merchant.parcels)
     # Two weeks went badly, two months ago.
     bad_weeks = 56 * DAY < now - created < 70 * DAY
     punctuality = warehouse.punctuality * (0.8 if bad_weeks else 1.0)
@@ -114,12 +106,12 @@ def make_plan(
 _TYPES = ("d2c",) * 86 + ("b2b",) * 6 + ("dropship",) * 7 + ("transfer",)
 
 
-def _lines(rng: random.Random, merchant: Merchant, *, bulk: bool) -> list[Line]:
-    count = pick(rng, (1, 2, 3, 4, 6) if bulk else (1, 1, 1, 1, 2, 2, 3, 4))
+def _lines(rng: Random, merchant: Merchant, *, bulk: bool) -> list[Line]:
+    count = rng.pick((1, 2, 3, 4, 6) if bulk else (1, 1, 1, 1, 2, 2, 3, 4))
     sizes = (6, 12, 12, 24, 48) if bulk else (1, 1, 1, 1, 1, 2, 2, 3)
-    products = {pick(rng, merchant.products) for _ in range(count)}
+    products = {rng.pick(merchant.products) for _ in range(count)}
     # The order of a set varies between processes; the orders of a seed must not.
-    return [(product, pick(rng, sizes)) for product in sorted(products)]
+    return [(product, rng.pick(sizes)) for product in sorted(products)]
 
 
 # Timelines
@@ -135,52 +127,50 @@ _WORKDAYS_TO_SHIP = {
 _CLOSING_TIMES = (17 * HOUR, 20 * HOUR + HOUR // 2, 22 * HOUR + 59 * 60 + 59)
 
 
-def make_due_date(rng: random.Random, created: int, kind: str, form: str) -> DueDate:
+def make_due_date(rng: Random, created: int, kind: str, form: str) -> DueDate:
     """Return the due date of an order, in a customer's form: ``"day"``, ``"time"``, ``"none"``."""
     late_in_day = created % DAY > 14 * HOUR
-    day = after_workdays(created, max(pick(rng, _WORKDAYS_TO_SHIP[kind]), int(late_in_day)))
-    time = pick(rng, _CLOSING_TIMES)
+    day = after_workdays(created, max(rng.pick(_WORKDAYS_TO_SHIP[kind]), int(late_in_day)))
+    time = rng.pick(_CLOSING_TIMES)
     if form == "time":
         while day + time < created + 2 * HOUR:
             day = after_workdays(day, 1)
         due = DueDate(day + time, day + time)
     else:
         due = DueDate(day, day + DAY - 1)
-    unknown = form == "none" or chance(rng, _NO_DUE_DATE)
+    unknown = form == "none" or rng.chance(_NO_DUE_DATE)
     return due._replace(stated=None) if unknown else due
 
 
 def make_timeline(
-    rng: random.Random, created: int, kind: str, due: DueDate, punctuality: float
+    rng: Random, created: int, kind: str, due: DueDate, punctuality: float
 ) -> Timeline:
     """Return the whole life of an order; `punctuality` is the probability that it is in time."""
     regretted = created + 120 + int(rng.expovariate(1 / (8 * HOUR)))
-    cancelled = or_null(rng, regretted, 1 - _CANCELLED)
-    stuck = cancelled is None and chance(rng, _STUCK)
+    cancelled = rng.or_null(regretted, 1 - _CANCELLED)
+    stuck = cancelled is None and rng.chance(_STUCK)
     shipped = () if stuck else _shipped(rng, created, due.last, kind, punctuality)
     return Timeline(created, due.stated, shipped, cancelled, stuck)
 
 
-def _shipped(
-    rng: random.Random, created: int, due: int, kind: str, punctuality: float
-) -> tuple[int, ...]:
-    if chance(rng, punctuality):
+def _shipped(rng: Random, created: int, due: int, kind: str, punctuality: float) -> tuple[int, ...]:
+    if rng.chance(punctuality):
         last = _in_time(rng, created, due)
     else:
         last = due + HOUR + int(rng.expovariate(1 / (1.5 * DAY)))
-    if not chance(rng, _SPLIT[kind]):
+    if not rng.chance(_SPLIT[kind]):
         return (last,)
-    if chance(rng, 0.5):
+    if rng.chance(0.5):
         return (created + int((last - created) * rng.uniform(0.3, 0.9)), last)
     return (last, last + HOUR + int(rng.expovariate(1 / (8 * DAY))))
 
 
-def _in_time(rng: random.Random, created: int, due: int) -> int:
+def _in_time(rng: Random, created: int, due: int) -> int:
     earliest = min(created + HOUR // 2, due)
     moment = earliest + int((due - earliest) * rng.random() ** 0.7)
     workday = moment if weekday(moment) < SATURDAY else after_workdays(moment, 0)
     for preferred in (workday, moment):
-        working = preferred // DAY * DAY + 8 * HOUR + draw(rng, 10 * HOUR)
+        working = preferred // DAY * DAY + 8 * HOUR + rng.draw(10 * HOUR)
         if earliest <= working <= due:
             return working
     return moment
@@ -214,7 +204,7 @@ _PROBLEMS = ("backordered", "backordered", "exception", "other", "other")
 _BEFORE_PICKING = _STAGES_IN_ORDER[:3]
 
 
-def state_at(rng: random.Random, timeline: Timeline, now: int) -> State:
+def state_at(rng: Random, timeline: Timeline, now: int) -> State:
     """Return the state that an order of `timeline` has at `now`."""
     shipped = tuple(moment for moment in timeline.shipped if moment <= now)
     cancelled = timeline.cancelled
@@ -222,21 +212,21 @@ def state_at(rng: random.Random, timeline: Timeline, now: int) -> State:
         return _state(rng, "cancelled", cancelled)
     if shipped:
         status = "fulfilled" if shipped == timeline.shipped else "partially_fulfilled"
-        updated = min(now, shipped[-1] + draw(rng, 20 * MINUTE))
+        updated = min(now, shipped[-1] + rng.draw(20 * MINUTE))
         return _state(rng, status, updated, shipped)
     return _waiting_state(rng, timeline, now)
 
 
-def next_state(rng: random.Random, status: str, left: int, updated: int) -> State | None:
+def next_state(rng: Random, status: str, left: int, updated: int) -> State | None:
     """Return the state after `status` for an order that waits; None if it only waits to leave.
 
     It leaves in `left` seconds, and changes to the new state at `updated`.
     """
     if status in _PROBLEMS:
         others = [problem for problem in _PROBLEMS if problem != status]
-        following = _stage(rng, left) if chance(rng, 0.75) else pick(rng, others)
-    elif status in _BEFORE_PICKING and chance(rng, 0.15):
-        following = pick(rng, _PROBLEMS)
+        following = _stage(rng, left) if rng.chance(0.75) else rng.pick(others)
+    elif status in _BEFORE_PICKING and rng.chance(0.15):
+        following = rng.pick(_PROBLEMS)
     elif status == _STAGES_IN_ORDER[-1]:
         return None
     else:
@@ -245,22 +235,22 @@ def next_state(rng: random.Random, status: str, left: int, updated: int) -> Stat
     return _state(rng, following, updated)
 
 
-def _state(rng: random.Random, status: str, updated: int, shipped: tuple[int, ...] = ()) -> State:
-    return State(status, pick(rng, _RAW_STATUSES[status]), updated, shipped)
+def _state(rng: Random, status: str, updated: int, shipped: tuple[int, ...] = ()) -> State:
+    return State(status, rng.pick(_RAW_STATUSES[status]), updated, shipped)
 
 
-def _waiting_state(rng: random.Random, timeline: Timeline, now: int) -> State:
+def _waiting_state(rng: Random, timeline: Timeline, now: int) -> State:
     end = min(now, timeline.created + 30 * HOUR) if timeline.stuck else now
     updated = timeline.created + int((end - timeline.created) * rng.random())
-    if chance(rng, 0.7 if timeline.stuck else 0.2):
-        return _state(rng, pick(rng, _PROBLEMS), updated)
+    if rng.chance(0.7 if timeline.stuck else 0.2):
+        return _state(rng, rng.pick(_PROBLEMS), updated)
     return _state(rng, _stage(rng, min(timeline.shipped, default=now + DAY) - now), updated)
 
 
-def _stage(rng: random.Random, left: int) -> str:
-    if chance(rng, 0.8):
+def _stage(rng: Random, left: int) -> str:
+    if rng.chance(0.8):
         # Waves, shifts and weekends decide more than the hours that are left.
-        return pick(rng, _STAGES)[1]
+        return rng.pick(_STAGES)[1]
     about = left * rng.uniform(0.3, 1.5)
     return next(stage for limit, stage in _STAGES if about < limit)
 
@@ -286,12 +276,12 @@ class Parcel(NamedTuple):
     shipped: int | None
 
 
-def make_parcels(rng: random.Random, merchant: Merchant, plan: Plan) -> list[Parcel]:
+def make_parcels(rng: Random, merchant: Merchant, plan: Plan) -> list[Parcel]:
     """Return the shipments that an order of `plan` has so far."""
-    elsewhere = pick(rng, merchant.warehouses)
-    warehouse = elsewhere if chance(rng, 0.05) else plan.warehouse
+    elsewhere = rng.pick(merchant.warehouses)
+    warehouse = elsewhere if rng.chance(0.05) else plan.warehouse
     if plan.state.status == "cancelled":
-        lines = [plan.lines] if chance(rng, 0.25) else []
+        lines = [plan.lines] if rng.chance(0.25) else []
         return [Parcel(each, warehouse, plan.service, "cancelled", None) for each in lines]
     split = len(plan.timeline.shipped) > 1
     parts = _split(rng, plan.lines) if split else [_maybe_short(rng, plan.lines)]
@@ -299,35 +289,35 @@ def make_parcels(rng: random.Random, merchant: Merchant, plan: Plan) -> list[Par
     return [
         Parcel(part, warehouse, plan.service, parcel_status(rng, moment), moment)
         for part, moment in zip(parts, moments, strict=True)
-        if moment is not None or (plan.state.picked and chance(rng, 0.6))
+        if moment is not None or (plan.state.picked and rng.chance(0.6))
     ]
 
 
-def parcel_status(rng: random.Random, shipped: int | None) -> str:
+def parcel_status(rng: Random, shipped: int | None) -> str:
     """Return the status of a shipment that left at `shipped`, or has not left (None)."""
     if shipped is None:
         return "open"
-    return "other" if chance(rng, 0.004) else "shipped"
+    return "other" if rng.chance(0.004) else "shipped"
 
 
-def make_shipment(rng: random.Random, parcel: Parcel, ship_to: dict[str, Any]) -> dict[str, Any]:
+def make_shipment(rng: Random, parcel: Parcel, ship_to: dict[str, Any]) -> dict[str, Any]:
     """Return the shipment that `parcel` describes, as the API gives it."""
     lines = [line for line in parcel.lines if line[1]]
     return {
-        "shipment_id": make_id(rng),
+        "shipment_id": rng.make_id(),
         "warehouse_id": parcel.warehouse.id,
-        "raw_status": pick(rng, SHIPMENT_RAW_STATUSES[parcel.status]),
+        "raw_status": rng.pick(SHIPMENT_RAW_STATUSES[parcel.status]),
         "status": parcel.status,
         "shipped_date": None if parcel.shipped is None else format_time(parcel.shipped),
         "shipping_method": parcel.service.method_name,
         "line_items": [_shipped_line(*item) for line in lines for item in _items(*line)],
         "ship_to_address": ship_to,
         "ship_from_address": parcel.warehouse.address,
-        "packages": _packages(rng, parcel, lines) if parcel.shipped and chance(rng, 0.95) else [],
+        "packages": _packages(rng, parcel, lines) if parcel.shipped and rng.chance(0.95) else [],
     }
 
 
-def _split(rng: random.Random, lines: list[Line]) -> list[list[Line]]:
+def _split(rng: Random, lines: list[Line]) -> list[list[Line]]:
     """Split `lines` into two shipments of at least one unit each; one if there is only one unit."""
     units = sum(quantity for _, quantity in lines)
     if units == 1:
@@ -340,8 +330,8 @@ def _split(rng: random.Random, lines: list[Line]) -> list[list[Line]]:
     return [first, [(product, all_ - taken) for (product, all_), (_, taken) in pairs]]
 
 
-def _maybe_short(rng: random.Random, lines: list[Line]) -> list[Line]:
-    if not chance(rng, 0.012):
+def _maybe_short(rng: Random, lines: list[Line]) -> list[Line]:
+    if not rng.chance(0.012):
         return lines
     (product, quantity), *others = lines
     return [(product, max(1, quantity - 1)), *others]
@@ -362,8 +352,8 @@ def _shipped_line(product: Product, quantity: int, parent: str | None) -> dict[s
     }
 
 
-def _packages(rng: random.Random, parcel: Parcel, lines: list[Line]) -> list[dict[str, Any]]:
-    boxes = _distribute(lines, pick(rng, (1, 1, 1, 1, 1, 1, 2, 3)))
+def _packages(rng: Random, parcel: Parcel, lines: list[Line]) -> list[dict[str, Any]]:
+    boxes = _distribute(lines, rng.pick((1, 1, 1, 1, 1, 1, 2, 3)))
     return [_package(rng, parcel, box, number) for number, box in enumerate(boxes, 1)]
 
 
@@ -378,12 +368,12 @@ def _distribute(lines: list[Line], count: int) -> list[list[Line]]:
     return [box for box in boxes if box]
 
 
-def _package(rng: random.Random, parcel: Parcel, lines: list[Line], number: int) -> dict[str, Any]:
+def _package(rng: Random, parcel: Parcel, lines: list[Line], number: int) -> dict[str, Any]:
     service = parcel.service
-    tracking = or_null(rng, fill_pattern(rng, service.tracking), 0.02)
+    tracking = rng.or_null(rng.fill_pattern(service.tracking), 0.02)
     package = {
-        "package_id": make_id(rng),
-        "package_name": pick(rng, (None, "", f"Box {number}", "Poly mailer", "Carton M")),
+        "package_id": rng.make_id(),
+        "package_name": rng.pick((None, "", f"Box {number}", "Poly mailer", "Carton M")),
         "tracking_number": tracking,
         "tracking_url": service.url.format(tracking) if service.url and tracking else None,
         "shipping_method": service.method_name,
@@ -393,23 +383,23 @@ def _package(rng: random.Random, parcel: Parcel, lines: list[Line], number: int)
         "carrier_id": service.carrier_id,
         "carrier_name": service.carrier_name,
         "scac": service.scac,
-        "shipping_cost": or_null(rng, round(rng.lognormvariate(2.1, 0.5), 2), 0.08),
+        "shipping_cost": rng.or_null(round(rng.lognormvariate(2.1, 0.5), 2), 0.08),
         "measurements": _measurements(rng, lines),
         "line_items": [
             _packed_line(rng, parcel, *item) for line in lines for item in _items(*line)
         ],
     }
-    if chance(rng, 0.05):
+    if rng.chance(0.05):
         # Some integrations no longer send the deprecated keys.
         del package["shipping_method"], package["carrier"]
     return package
 
 
-def _measurements(rng: random.Random, lines: list[Line]) -> dict[str, Any]:
-    if chance(rng, 0.08):
+def _measurements(rng: Random, lines: list[Line]) -> dict[str, Any]:
+    if rng.chance(0.08):
         return dict.fromkeys(("length", "width", "height", "unit", "weight", "weight_unit"))
     grams = sum(product.grams * quantity for product, quantity in lines) + 120
-    weight_unit = pick(rng, ("lb", "lb", "oz", "kg"))
+    weight_unit = rng.pick(("lb", "lb", "oz", "kg"))
     sizes = sorted((round(rng.uniform(4, 30), 1) for _ in range(3)), reverse=True)
     return {
         **dict(zip(("length", "width", "height"), sizes, strict=True)),
@@ -420,12 +410,12 @@ def _measurements(rng: random.Random, lines: list[Line]) -> dict[str, Any]:
 
 
 def _packed_line(
-    rng: random.Random, parcel: Parcel, product: Product, quantity: int, parent: str | None
+    rng: Random, parcel: Parcel, product: Product, quantity: int, parent: str | None
 ) -> dict[str, Any]:
-    lot = fill_pattern(rng, "L####@") if chance(rng, 0.15) else None
-    expiry = (parcel.shipped or 0) // DAY * DAY + (90 + draw(rng, 800)) * DAY
+    lot = rng.fill_pattern("L####@") if rng.chance(0.15) else None
+    expiry = (parcel.shipped or 0) // DAY * DAY + (90 + rng.draw(800)) * DAY
     return _shipped_line(product, quantity, parent) | {
-        "sku": or_null(rng, product.sku, 0.01),
+        "sku": rng.or_null(product.sku, 0.01),
         "lot_id": lot,
         "expiration_date": format_time(expiry) if lot else None,
     }

@@ -17,42 +17,38 @@ T = TypeVar("T")
 MINUTE, HOUR, DAY = 60, 3600, 86400
 SATURDAY = 5
 
-# Random values
 
+class Random(random.Random):
+    """A random stream, with what made-up orders are drawn by."""
 
-def chance(rng: random.Random, share: float) -> bool:
-    """Return True in a `share` of all draws."""
-    return rng.random() < share
+    def chance(self, share: float) -> bool:
+        """Return True in a `share` of all draws."""
+        return self.random() < share
 
+    def or_null(self, value: T, share: float) -> T | None:
+        """Return `value`, or None in a `share` of all draws."""
+        return None if self.random() < share else value
 
-def or_null(rng: random.Random, value: T, share: float) -> T | None:
-    """Return `value`, or None in a `share` of all draws."""
-    return None if rng.random() < share else value
+    def pick(self, choices: Sequence[T]) -> T:
+        """Return one of `choices`; faster than `choice`, and even enough."""
+        return choices[int(self.random() * len(choices))]
 
+    def draw(self, stop: int) -> int:
+        """Return an integer from 0 up to, but not including, `stop`."""
+        return int(self.random() * stop)
 
-def pick(rng: random.Random, choices: Sequence[T]) -> T:
-    """Return one of `choices`; faster than `random.choice`, and even enough."""
-    return choices[int(rng.random() * len(choices))]
+    def make_id(self) -> str:
+        """Return an id as the API has them: 24 hexadecimal digits."""
+        return f"{self.getrandbits(96):024x}"
 
-
-def draw(rng: random.Random, stop: int) -> int:
-    """Return an integer from 0 up to, but not including, `stop`."""
-    return int(rng.random() * stop)
-
-
-def make_id(rng: random.Random) -> str:
-    """Return an id as the API has them: 24 hexadecimal digits."""
-    return f"{rng.getrandbits(96):024x}"
-
-
-def fill_pattern(rng: random.Random, pattern: str) -> str:
-    """Return `pattern` with a digit for each ``#`` and a letter for each ``@``."""
-    template, marks = _template(pattern)
-    digits = f"{rng.getrandbits(64):020d}"[-len(marks) :]
-    if "@" not in marks:
-        return template % tuple(digits)
-    drawn = zip(marks, digits, strict=True)
-    return template % tuple(_LETTERS[int(d)] if mark == "@" else d for mark, d in drawn)
+    def fill_pattern(self, pattern: str) -> str:
+        """Return `pattern` with a digit for each ``#`` and a letter for each ``@``."""
+        template, marks = _template(pattern)
+        digits = f"{self.getrandbits(64):020d}"[-len(marks) :]
+        if "@" not in marks:
+            return template % tuple(digits)
+        drawn = zip(marks, digits, strict=True)
+        return template % tuple(_LETTERS[int(d)] if mark == "@" else d for mark, d in drawn)
 
 
 _LETTERS = "ABCEHKLMRT"
@@ -87,14 +83,14 @@ def after_workdays(seconds: int, days: int) -> int:
     return day
 
 
-def creation_times(rng: random.Random, count: int, since: int, now: int) -> list[int]:
+def creation_times(rng: Random, count: int, since: int, now: int) -> list[int]:
     """Return `count` times from `since` up to, but not including, `now`, in no order.
 
     Most are in the mornings and evenings of workdays, more of them in the last week of November.
     """
     hours, weights = _hours(since, now)
     drawn = rng.choices(hours, cum_weights=weights, k=count)
-    return [start + draw(rng, end - start) for start, end in drawn]
+    return [start + rng.draw(end - start) for start, end in drawn]
 
 
 @lru_cache(maxsize=16)
@@ -153,22 +149,22 @@ _SECOND_LINES = ("", "", "", "", "", "", "Apt {}", "Unit {}B", "Suite {}00", "Fl
 _MAIL_DOMAINS = ("mail.example", "post.example", "example.com", "example.net", "example.org")
 
 
-def make_address(rng: random.Random, *, business: bool) -> dict[str, Any]:
+def make_address(rng: Random, *, business: bool) -> dict[str, Any]:
     """Return an address to ship to; that of a business usually has a company."""
-    country = pick(rng, _COUNTRY_OF_ORDERS)
+    country = rng.pick(_COUNTRY_OF_ORDERS)
     words = _words(country)
-    given, family = pick(rng, words.given), pick(rng, words.family)
+    given, family = rng.pick(words.given), rng.pick(words.family)
     return {
-        "full_name": or_null(rng, f"{given} {family}", 0.01),
+        "full_name": rng.or_null(f"{given} {family}", 0.01),
         "company": _company(rng, business=business),
         "address1": _street(rng, country),
-        "address2": pick(rng, _SECOND_LINES).format(draw(rng, 40)) or pick(rng, ("", None)),
-        "address3": or_null(rng, "c/o Reception", 0.99),
-        "city": pick(rng, words.cities),
-        "state": or_null(rng, pick(rng, words.states), 0.03),
-        "postal_code": or_null(rng, fill_pattern(rng, country.postal), 0.005),
+        "address2": rng.pick(_SECOND_LINES).format(rng.draw(40)) or rng.pick(("", None)),
+        "address3": rng.or_null("c/o Reception", 0.99),
+        "city": rng.pick(words.cities),
+        "state": rng.or_null(rng.pick(words.states), 0.03),
+        "postal_code": rng.or_null(rng.fill_pattern(country.postal), 0.005),
         "country": country.code,
-        "phone_number": pick(rng, (None, "", *[fill_pattern(rng, country.phone)] * 8)),
+        "phone_number": rng.pick((None, "", *[rng.fill_pattern(country.phone)] * 8)),
         "email_address": _email(rng, given, family),
     }
 
@@ -204,22 +200,22 @@ def _companies() -> tuple[str, ...]:
     return tuple(finance.company() for _ in range(_WORDS_OF_EACH_KIND))
 
 
-def _company(rng: random.Random, *, business: bool) -> str | None:
-    if chance(rng, 0.9 if business else 0.06):
-        return pick(rng, _companies())
-    return "" if chance(rng, 0.3) else None
+def _company(rng: Random, *, business: bool) -> str | None:
+    if rng.chance(0.9 if business else 0.06):
+        return rng.pick(_companies())
+    return "" if rng.chance(0.3) else None
 
 
-def _street(rng: random.Random, country: Country) -> str:
-    street, number = pick(rng, _words(country).streets), draw(rng, 400) + 1
+def _street(rng: Random, country: Country) -> str:
+    street, number = rng.pick(_words(country).streets), rng.draw(400) + 1
     return f"{number} {street}" if country.number_before_street else f"{street} {number}"
 
 
-def _email(rng: random.Random, given: str, family: str) -> str | None:
-    if chance(rng, 0.04):
+def _email(rng: Random, given: str, family: str) -> str | None:
+    if rng.chance(0.04):
         return None
     name = ".".join(filter(None, (_ascii(given), _ascii(family)))) or "customer"
-    return f"{name}{draw(rng, 99)}@{pick(rng, _MAIL_DOMAINS)}"
+    return f"{name}{rng.draw(99)}@{rng.pick(_MAIL_DOMAINS)}"
 
 
 @cache
@@ -290,7 +286,7 @@ class Merchant(NamedTuple):
     products: tuple[Product, ...]
 
 
-def make_merchant(rng: random.Random) -> Merchant:
+def make_merchant(rng: Random) -> Merchant:
     """Return a merchant."""
     plain = [_product(rng) for _ in range(110)]
     kits = [_kit(rng, plain) for _ in range(5)]
@@ -353,28 +349,27 @@ _FREIGHT = (
 )
 
 
-def _product(rng: random.Random) -> Product:
+def _product(rng: Random) -> Product:
     sku = "-".join(rng.choice(part) for part in _SKU_PARTS) + f"-{rng.randrange(100, 999)}"
     price = rng.choice((4, 9, 12, 18, 24, 35, 49, 79, 120)) + rng.choice((0.0, 0.5, 0.95, 0.99))
-    return Product(make_id(rng), make_id(rng), sku, price, rng.randrange(40, 4000, 5))
+    return Product(rng.make_id(), rng.make_id(), sku, price, rng.randrange(40, 4000, 5))
 
 
-def _kit(rng: random.Random, products: list[Product]) -> Product:
+def _kit(rng: Random, products: list[Product]) -> Product:
     parts = tuple(rng.sample(products, 2))
     price = round(sum(part.price for part in parts) * 0.9, 2)
     grams = sum(part.grams for part in parts)
-    return Product(make_id(rng), "", f"KIT-{rng.randrange(1000, 9999)}", price, grams, parts)
+    return Product(rng.make_id(), "", f"KIT-{rng.randrange(1000, 9999)}", price, grams, parts)
 
 
-def _warehouses(rng: random.Random) -> list[Warehouse]:
-    return [
-        warehouse
-        for share, punctuality, *lines in _WAREHOUSES
-        for warehouse in [Warehouse(make_id(rng), _site(rng, *lines), punctuality)] * share
-    ]
+def _warehouses(rng: Random) -> list[Warehouse]:
+    warehouses = []
+    for share, punctuality, *lines in _WAREHOUSES:
+        warehouses += [Warehouse(rng.make_id(), _site(rng, *lines), punctuality)] * share
+    return warehouses
 
 
-def _site(rng: random.Random, second: str | None, third: str | None) -> dict[str, str | None]:
+def _site(rng: Random, second: str | None, third: str | None) -> dict[str, str | None]:
     words = _words(_COUNTRIES[0])
     return {
         "address1": f"{rng.randrange(1, 9900)} {rng.choice(words.streets)}",
@@ -382,24 +377,23 @@ def _site(rng: random.Random, second: str | None, third: str | None) -> dict[str
         "address3": third,
         "city": rng.choice(words.cities),
         "state": rng.choice(words.states),
-        "postal_code": fill_pattern(rng, "#####"),
+        "postal_code": rng.fill_pattern("#####"),
         "country": "US",
     }
 
 
-def _customers(rng: random.Random) -> list[Customer]:
+def _customers(rng: Random) -> list[Customer]:
     names = rng.sample(_companies(), len(_CUSTOMERS))
-    return [
-        customer
-        for name, (share, channel, prefix, due, currency) in zip(names, _CUSTOMERS, strict=True)
-        for customer in [Customer(make_id(rng), name, channel, make_id(rng), prefix, due, currency)]
-        * share
-    ]
+    customers = []
+    for name, (share, channel, *others) in zip(names, _CUSTOMERS, strict=True):
+        customers += [Customer(rng.make_id(), name, channel, rng.make_id(), *others)] * share
+    return customers
 
 
 def _services(services: tuple[tuple[str, str, str, str | None, int], ...]) -> list[Service]:
-    return [
-        Service(f"car_{scac.lower()}", name, scac, f"{scac}-{code}", method, level, number, url)
-        for scac, code, method, level, share in services
-        for name, number, url in [_CARRIERS[scac]] * share
-    ]
+    result = []
+    for scac, code, method, level, share in services:
+        name, tracking, url = _CARRIERS[scac]
+        carrier = (f"car_{scac.lower()}", name, scac)
+        result += [Service(*carrier, f"{scac}-{code}", method, level, tracking, url)] * share
+    return result

@@ -1,6 +1,5 @@
 """Made-up orders, as the API gives them."""
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -18,15 +17,11 @@ from trackstar_frames.sandbox.generator.merchant import (
     Customer,
     Merchant,
     Product,
-    chance,
+    Random,
     creation_times,
-    draw,
     format_time,
     make_address,
-    make_id,
     make_merchant,
-    or_null,
-    pick,
 )
 
 Order = dict[str, Any]
@@ -53,8 +48,8 @@ def merchant_of(seed: str) -> Merchant:
     return make_merchant(_rng(seed))
 
 
-def _rng(seed: str) -> random.Random:
-    return random.Random(f"orders/{seed}")
+def _rng(seed: str) -> Random:
+    return Random(f"orders/{seed}")
 
 
 def order_numbers(created: Sequence[int], first: int) -> list[int]:
@@ -74,17 +69,17 @@ class Draft(NamedTuple):
     connected: int
 
 
-def make_order(rng: random.Random, draft: Draft, odd: float) -> Order:
+def make_order(rng: Random, draft: Draft, odd: float) -> Order:
     """Return the order of `draft`; in a share `odd` of all calls, an odd one."""
     order = _order(rng, draft)
-    if chance(rng, odd):
+    if rng.chance(odd):
         rng.choice(_ODDITIES)(order)
     return order
 
 
-def seen_at(rng: random.Random, merchant: Merchant, moment: int) -> int:
+def seen_at(rng: Random, merchant: Merchant, moment: int) -> int:
     """Return when Trackstar's hourly sync sees what happened at `moment`."""
-    return moment + (merchant.sync_second - moment) % HOUR + draw(rng, 90)
+    return moment + (merchant.sync_second - moment) % HOUR + rng.draw(90)
 
 
 _TAGS = ("wholesale", "fragile", "gift-wrap", "subscription", "first-order", "hazmat", "préçieux")
@@ -99,8 +94,8 @@ _OMITTED = (
 )
 
 
-def _order(rng: random.Random, draft: Draft) -> Order:
-    customer = pick(rng, draft.merchant.customers)
+def _order(rng: Random, draft: Draft) -> Order:
+    customer = rng.pick(draft.merchant.customers)
     plan = make_plan(rng, draft.merchant, customer, draft.created, draft.now)
     ship_to = make_address(rng, business=plan.kind in BULK_TYPES)
     order = {
@@ -109,7 +104,7 @@ def _order(rng: random.Random, draft: Draft) -> Order:
         **_money(rng, customer, plan),
         "ship_to_address": ship_to,
         "line_items": [_line(rng, plan, *line) for line in plan.lines],
-        "tags": rng.sample(_TAGS, pick(rng, (0, 0, 0, 1, 2))),
+        "tags": rng.sample(_TAGS, rng.pick((0, 0, 0, 1, 2))),
         **_requirements(rng, plan),
         "shipments": [
             make_shipment(rng, parcel, ship_to)
@@ -118,93 +113,93 @@ def _order(rng: random.Random, draft: Draft) -> Order:
         **_of_trackstar(rng, draft, plan),
     }
     for name, share in _OMITTED:
-        if chance(rng, share):
+        if rng.chance(share):
             del order[name]
     return order
 
 
-def _identity(rng: random.Random, draft: Draft, customer: Customer, plan: Plan) -> Order:
+def _identity(rng: Random, draft: Draft, customer: Customer, plan: Plan) -> Order:
     number = draft.number
     channel = {"channel_id": customer.channel_id, "channel_name": customer.channel}
     return {
-        "id": make_id(rng),
-        "warehouse_customer_id": or_null(rng, customer.id, 0.01),
-        "warehouse_id": or_null(rng, plan.warehouse.id, 0.03),
+        "id": rng.make_id(),
+        "warehouse_customer_id": rng.or_null(customer.id, 0.01),
+        "warehouse_id": rng.or_null(plan.warehouse.id, 0.03),
         "created_date": format_time(plan.timeline.created),
         "updated_date": format_time(plan.state.updated),
-        "reference_id": pick(rng, (f"{rng.getrandbits(40)}", f"{customer.prefix}{number}", "")),
+        "reference_id": rng.pick((f"{rng.getrandbits(40)}", f"{customer.prefix}{number}", "")),
         "order_number": f"{customer.prefix}{number}",
         "status": plan.state.status,
         "raw_status": plan.state.raw_status,
         "channel": customer.channel,
-        "channel_object": channel if customer.channel else pick(rng, ({}, channel)),
-        "type": or_null(rng, plan.kind, 0.01),
+        "channel_object": channel if customer.channel else rng.pick(({}, channel)),
+        "type": rng.or_null(plan.kind, 0.01),
         "trading_partner": customer.name if plan.kind == "b2b" else None,
     }
 
 
-def _shipping(rng: random.Random, plan: Plan) -> Order:
+def _shipping(rng: Random, plan: Plan) -> Order:
     service = plan.service
-    third_party = plan.kind == "b2b" and chance(rng, 0.3)
-    account = f"{draw(rng, 10**7):07d}"
+    third_party = plan.kind == "b2b" and rng.chance(0.3)
+    account = f"{rng.draw(10**7):07d}"
     return {
         "shipping_method": service.method_name,
         "service_level": service.level,
-        "shipping_method_id": or_null(rng, service.method_id, 0.03),
-        "shipping_method_name": or_null(rng, service.method_name, 0.03),
-        "carrier_id": or_null(rng, service.carrier_id, 0.03),
-        "carrier_name": or_null(rng, service.carrier_name, 0.03),
-        "scac": pick(rng, (service.scac, service.scac, service.scac, None, "")),
-        "is_third_party_freight": or_null(rng, third_party, 0.1),
+        "shipping_method_id": rng.or_null(service.method_id, 0.03),
+        "shipping_method_name": rng.or_null(service.method_name, 0.03),
+        "carrier_id": rng.or_null(service.carrier_id, 0.03),
+        "carrier_name": rng.or_null(service.carrier_name, 0.03),
+        "scac": rng.pick((service.scac, service.scac, service.scac, None, "")),
+        "is_third_party_freight": rng.or_null(third_party, 0.1),
         "third_party_freight_account_number": account if third_party else None,
-        "first_party_freight_account_number": account if chance(rng, 0.03) else None,
+        "first_party_freight_account_number": account if rng.chance(0.03) else None,
     }
 
 
-def _money(rng: random.Random, customer: Customer, plan: Plan) -> Order:
+def _money(rng: Random, customer: Customer, plan: Plan) -> Order:
     goods = sum(product.price * quantity for product, quantity in plan.lines)
-    discount = pick(rng, (0.0, 0.0, 0.0, round(goods * 0.1, 2), None))
-    shipping = pick(rng, (0.0, 4.95, 7.5, 12.0, None))
-    tax = round(goods * pick(rng, (0.0, 0.0625, 0.0825, 0.19)), 2)
+    discount = rng.pick((0.0, 0.0, 0.0, round(goods * 0.1, 2), None))
+    shipping = rng.pick((0.0, 4.95, 7.5, 12.0, None))
+    tax = round(goods * rng.pick((0.0, 0.0625, 0.0825, 0.19)), 2)
     total = round(goods + tax + (shipping or 0) - (discount or 0), 2)
     return {
         "invoice_currency_code": customer.currency,
-        "total_price": or_null(rng, total, 0.01),
-        "total_tax": or_null(rng, tax, 0.04),
+        "total_price": rng.or_null(total, 0.01),
+        "total_tax": rng.or_null(tax, 0.04),
         "total_discount": discount,
         "total_shipping": shipping,
     }
 
 
-def _line(rng: random.Random, plan: Plan, product: Product, quantity: int) -> Order:
+def _line(rng: Random, plan: Plan, product: Product, quantity: int) -> Order:
     return {
         "product_id": product.id,
-        "sku": or_null(rng, product.sku, 0.01),
+        "sku": rng.or_null(product.sku, 0.01),
         "quantity": quantity,
-        "unit_price": or_null(rng, product.price, 0.02),
+        "unit_price": rng.or_null(product.price, 0.02),
         "is_picked": plan.state.picked,
-        "discount_amount": pick(rng, (None, 0.0, 0.0, 0.0, round(product.price * 0.1, 2))),
+        "discount_amount": rng.pick((None, 0.0, 0.0, 0.0, round(product.price * 0.1, 2))),
     }
 
 
-def _requirements(rng: random.Random, plan: Plan) -> Order:
+def _requirements(rng: Random, plan: Plan) -> Order:
     due = plan.timeline.due
-    abroad = chance(rng, 0.15)
+    abroad = rng.chance(0.15)
     return {
         "required_ship_date": None if due is None else format_time(due),
-        "saturday_delivery": pick(rng, (False, False, False, False, True, None)),
-        "signature_required": pick(rng, (False, False, False, True, None)),
-        "international_duty_paid_by": pick(rng, _DUTY_PAYERS) if abroad else None,
+        "saturday_delivery": rng.pick((False, False, False, False, True, None)),
+        "signature_required": rng.pick((False, False, False, True, None)),
+        "international_duty_paid_by": rng.pick(_DUTY_PAYERS) if abroad else None,
     }
 
 
-def _of_trackstar(rng: random.Random, draft: Draft, plan: Plan) -> Order:
-    delay = rng.randrange(2 * HOUR, 30 * HOUR) if chance(rng, 0.02) else 0
+def _of_trackstar(rng: Random, draft: Draft, plan: Plan) -> Order:
+    delay = rng.randrange(2 * HOUR, 30 * HOUR) if rng.chance(0.02) else 0
     created = max(seen_at(rng, draft.merchant, plan.timeline.created), draft.connected)
     updated = max(seen_at(rng, draft.merchant, plan.state.updated) + delay, created)
     url = f"https://{draft.merchant.integration}.example/orders/{draft.number}"
     return {
-        "external_system_url": or_null(rng, url, 0.15),
+        "external_system_url": rng.or_null(url, 0.15),
         "trackstar_tags": _trackstar_tags(rng),
         "additional_fields": _additional_fields(rng, draft.merchant),
         "trackstar_created_date": format_time(min(created, draft.now)),
@@ -212,22 +207,22 @@ def _of_trackstar(rng: random.Random, draft: Draft, plan: Plan) -> Order:
     }
 
 
-def _trackstar_tags(rng: random.Random) -> list[Any] | None:
-    if chance(rng, 0.3):
+def _trackstar_tags(rng: Random) -> list[Any] | None:
+    if rng.chance(0.3):
         return None
-    mixed = ["vip", "priority", "gift", {"batch": f"B-{draw(rng, 1000)}"}, {"wave": "am"}]
-    return rng.sample(mixed, pick(rng, (0, 1, 1, 2, 3)))
+    mixed = ["vip", "priority", "gift", {"batch": f"B-{rng.draw(1000)}"}, {"wave": "am"}]
+    return rng.sample(mixed, rng.pick((0, 1, 1, 2, 3)))
 
 
-def _additional_fields(rng: random.Random, merchant: Merchant) -> dict[str, Any]:
-    if chance(rng, 0.1):
+def _additional_fields(rng: Random, merchant: Merchant) -> dict[str, Any]:
+    if rng.chance(0.1):
         return {}
     if merchant.integration == "shipwise":
-        return {"profile": "default", "holds": {"fraud": chance(rng, 0.02), "address": False}}
+        return {"profile": "default", "holds": {"fraud": rng.chance(0.02), "address": False}}
     if merchant.integration == "depotly":
-        wave = {"id": draw(rng, 9000), "picker": pick(rng, ("ana", "józef", "li", None))}
-        return {"wave": wave, "printed": pick(rng, (0, 1, 2))}
-    return {"custom": [{"name": "gift_note", "value": pick(rng, ("", "Happy birthday! 🎉"))}]}
+        wave = {"id": rng.draw(9000), "picker": rng.pick(("ana", "józef", "li", None))}
+        return {"wave": wave, "printed": rng.pick((0, 1, 2))}
+    return {"custom": [{"name": "gift_note", "value": rng.pick(("", "Happy birthday! 🎉"))}]}
 
 
 # Oddities: what real integrations send, and the documentation does not promise

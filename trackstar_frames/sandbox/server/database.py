@@ -2,7 +2,6 @@
 
 import base64
 import json
-import random
 import re
 import sqlite3
 from collections import deque
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from trackstar_frames.sandbox.generator.changes import OrderRow
-from trackstar_frames.sandbox.generator.merchant import draw
+from trackstar_frames.sandbox.generator.merchant import Random
 
 Order = Mapping[str, Any]
 
@@ -79,6 +78,13 @@ def _is_int64(value: Any) -> bool:
 
 
 # Query strings
+
+
+class Field(NamedTuple):
+    """A field that can be filtered on: the type of its values, and its operators."""
+
+    convert: Callable[[str], Any]
+    operators: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -197,13 +203,6 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
     return convert
 
 
-class Field(NamedTuple):
-    """A field that can be filtered on: the type of its values, and its operators."""
-
-    convert: Callable[[str], Any]
-    operators: tuple[str, ...]
-
-
 COMPARISONS = ("eq", "neq", "gt", "gte", "lt", "lte")
 MEMBERSHIP = ("in", "nin")
 CATEGORY = ("eq", "neq", *MEMBERSHIP, "contains", "not_contains")
@@ -301,16 +300,9 @@ class Page(NamedTuple):
 
 
 class Database:
-    """The orders of one connection; may be used from several threads.
+    """The orders of one connection, in a new file; may be used from several threads.
 
-    Parameters
-    ----------
-    path
-        The file to create.
-    order
-        The order of a listing: a name of `LISTING_ORDERS`.
-    omitted
-        Fields that are removed from every order.
+    `order` is a name of `LISTING_ORDERS`; `omitted` fields are removed from every order.
     """
 
     def __init__(self, path: Path, order: str, omitted: Collection[str] = ()) -> None:
@@ -342,11 +334,11 @@ class Database:
                 if not found:
                     self._insert(db, order, made_up=False)
 
-    def advance(self, changed: Mapping[int, Order], new: Iterable[Order]) -> None:
-        """Replace made-up orders by sequence number and add new ones, in one transaction."""
+    def advance(self, changed: Mapping[OrderRow, Order], new: Iterable[Order]) -> None:
+        """Replace made-up orders and add new ones, in one transaction."""
         with self._connect() as db:
-            for seq, order in changed.items():
-                self._update(db, seq, order, made_up=True)
+            for row, order in changed.items():
+                self._update(db, row.seq, order, made_up=True)
             for order in new:
                 self._insert(db, order, made_up=True)
 
@@ -386,20 +378,20 @@ class Database:
         rows = self._read("SELECT body FROM bodies ORDER BY seq")
         return [msgspec.json.decode(body) for (body,) in rows]
 
-    def orders_of(self, rows: Iterable[OrderRow]) -> list[tuple[OrderRow, dict[str, Any]]]:
+    def orders_of(self, rows: Iterable[OrderRow]) -> dict[OrderRow, dict[str, Any]]:
         """Return the orders of these rows; those that have been deleted are left out."""
-        found = [(row, self.body(row.seq)) for row in rows]
-        return [(row, msgspec.json.decode(body)) for row, body in found if body is not None]
+        bodies = {row: self.body(row.seq) for row in rows}
+        return {row: msgspec.json.decode(body) for row, body in bodies.items() if body is not None}
 
     def waiting(self, before: int) -> list[OrderRow]:
         """Return the made-up orders that wait, and last changed by `before`."""
         return [OrderRow(*row) for row in self._read(_WAITING, before)]
 
-    def sample_done(self, rng: random.Random, count: int, before: int) -> list[OrderRow]:
+    def sample_done(self, rng: Random, count: int, before: int) -> list[OrderRow]:
         """Return up to `count` made-up orders that were fulfilled or cancelled by `before`."""
         span = "SELECT ifnull(min(seq), 0), ifnull(max(seq), 0) FROM orders"
         ((low, high),) = self._read(span)
-        seqs = [low + draw(rng, high - low + 1) for _ in range(count)]
+        seqs = [low + rng.draw(high - low + 1) for _ in range(count)]
         return [OrderRow(*row) for row in self._read(_DONE, before, json.dumps(seqs))]
 
     @property

@@ -91,16 +91,7 @@ class RequestLog:
 class Budget(NamedTuple):
     """What the rate limit has left after a request.
 
-    Attributes
-    ----------
-    allowed
-        Whether this request is within the limit.
-    remaining
-        How many more are at once.
-    reset
-        When nothing of the budget is used, in seconds since the epoch.
-    wait
-        Seconds until the next request is within the limit.
+    Nothing of it is used at the time `reset`; the next request is allowed in `wait` seconds.
     """
 
     allowed: bool
@@ -153,21 +144,7 @@ class Behaviour:
 
 
 class Endpoint:
-    """Responds to requests.
-
-    Parameters
-    ----------
-    api_key
-        The key that every request must carry.
-    connections
-        The connections by access token.
-    faults
-        What goes wrong.
-    behaviour
-        What the documentation leaves open.
-    clock
-        The time in seconds since the epoch.
-    """
+    """Responds to requests; the connections are by access token."""
 
     def __init__(
         self,
@@ -286,19 +263,7 @@ class _ThreadPool(ThreadPool):
 
 
 class Server(HTTPServer):
-    """Serves an endpoint on loopback, in threads of its own.
-
-    Parameters
-    ----------
-    port
-        The port; 0 chooses a free one.
-    endpoint
-        What responds to requests.
-    log
-        Where requests are recorded.
-    latency
-        Seconds before every response.
-    """
+    """Serves an endpoint on loopback, in threads of its own, and logs the requests."""
 
     ConnectionClass = _Connection
     timeout = 60  # seconds that a connection may be idle, as is common for load balancers

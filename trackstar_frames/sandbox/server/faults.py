@@ -283,7 +283,7 @@ _ERRORS = {
 }
 
 
-# What each kind does: functions that pass on what they get if the fault is of another kind
+# What each kind does
 
 Pairs = Sequence[tuple[str, str]]
 Headers = Mapping[str, str]
@@ -300,7 +300,7 @@ def response_instead(fault: Fault | None, headers: Headers) -> Response | None:
 
 
 def faulty_parameters(fault: Fault | None, pairs: Pairs) -> Pairs:
-    """Return the parameters that the server heeds."""
+    """Return the parameters of the request that are observed."""
     if fault is None or fault.kind != "ignores_dates":
         return pairs
     return [pair for pair in pairs if pair[0].partition("[")[0] != "created_date"]
@@ -343,36 +343,22 @@ def _html(fault: Fault, _headers: Headers) -> Response:
     return Response(fault.status or 502, body, {"Content-Type": "text/html; charset=utf-8"})
 
 
-def _not_json(_fault: Fault, _headers: Headers) -> Response:
-    return json_response(200, b'{"data": [{"id": "6')
-
-
-def _not_object(_fault: Fault, _headers: Headers) -> Response:
-    return json_response(200, b"[]")
-
-
 def _echo_secret(fault: Fault, headers: Headers) -> Response:
     credentials = [headers["x-trackstar-api-key"], headers["x-trackstar-access-token"]]
     return error_response(fault.status or 500, f"Cannot serve {' / '.join(credentials)}")
-
-
-def _redirect(fault: Fault, _headers: Headers) -> Response:
-    return Response(fault.status or 302, b"", {"Location": fault.to or ""})
-
-
-def _reset(_fault: Fault, _headers: Headers) -> Response:
-    return Response(0, b"", delivery="reset")
 
 
 _INSTEAD: dict[str, Callable[[Fault, Headers], Response]] = {
     "status": _status,
     "html": _html,
     "error_in_200": _error_in_200,
-    "not_json": _not_json,
-    "not_object": _not_object,
+    "not_json": lambda _fault, _headers: json_response(200, b'{"data": [{"id": "6'),
+    "not_object": lambda _fault, _headers: json_response(200, b"[]"),
     "echo_secret": _echo_secret,
-    "redirect": _redirect,
-    "reset": _reset,
+    "redirect": lambda fault, _headers: Response(
+        fault.status or 302, b"", {"Location": fault.to or ""}
+    ),
+    "reset": lambda _fault, _headers: Response(0, b"", delivery="reset"),
 }
 
 
@@ -384,10 +370,6 @@ def _hang(fault: Fault, response: Response) -> Response:
 def _slow(fault: Fault, response: Response) -> Response:
     seconds = 1.0 if fault.seconds is None else fault.seconds
     return replace(response, delivery="slow", seconds=seconds, pieces=fault.pieces or 10)
-
-
-def _cut(fault: Fault, response: Response) -> Response:
-    return replace(response, delivery=fault.kind)
 
 
 def _bad_gzip(_fault: Fault, response: Response) -> Response:
@@ -402,8 +384,8 @@ def _cut_gzip(fault: Fault, response: Response) -> Response:
 _DELIVERIES: dict[str, Callable[[Fault, Response], Response]] = {
     "hang": _hang,
     "slow": _slow,
-    "cut": _cut,
-    "reset_mid": _cut,
+    "cut": lambda _fault, response: replace(response, delivery="cut"),
+    "reset_mid": lambda _fault, response: replace(response, delivery="reset_mid"),
     "bad_gzip": _bad_gzip,
     "cut_gzip": _cut_gzip,
 }
@@ -453,10 +435,6 @@ def _empty_page(_fault: Fault, query: Query, database: Database) -> Page:
     return Page([], position._replace(nonce=position.nonce + 1))
 
 
-def _short_page(_fault: Fault, query: Query, database: Database) -> Page:
-    return database.page(replace(query, limit=max(1, query.limit // 2)))
-
-
 def _same_orders(_fault: Fault, query: Query, database: Database) -> Page:
     first = database.page(replace(query, position=None))
     return first._replace(end=database.start._replace(nonce=secrets.randbits(62)))
@@ -497,7 +475,9 @@ def _gone_order(_fault: Fault, query: Query, database: Database) -> Page:
 _PAGES: dict[str, Callable[[Fault, Query, Database], Page]] = {
     "loop_token": _loop_token,
     "empty_page": _empty_page,
-    "short_page": _short_page,
+    "short_page": lambda _fault, query, database: database.page(
+        replace(query, limit=max(1, query.limit // 2))
+    ),
     "duplicate": _duplicate,
     "same_orders": _same_orders,
     "new_order": _new_order,

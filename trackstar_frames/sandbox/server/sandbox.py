@@ -1,6 +1,5 @@
 """The sandbox: a server, its connections, and the time that passes in each."""
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from trackstar_frames.sandbox.generator.changes import Changes, OrderRow, Span, TimeStep
-from trackstar_frames.sandbox.generator.merchant import DAY, HOUR
+from trackstar_frames.sandbox.generator.merchant import DAY, HOUR, Random
 from trackstar_frames.sandbox.generator.orders import FIRST_NUMBER, make_orders, merchant_of
 from trackstar_frames.sandbox.server.database import LISTING_ORDERS, Database, Query
 from trackstar_frames.sandbox.server.endpoint import (
@@ -503,6 +502,8 @@ class _DataOptions:
     omitted: tuple[str, ...]
 
 
+_Orders = dict[OrderRow, dict[str, Any]]
+
 # How many orders that are fulfilled or cancelled change, for each new one.
 _AMENDED = 0.08
 
@@ -543,7 +544,7 @@ class _Simulation:
         with self._lock:
             span = Span(self._now, self._now + round(hours * HOUR))
             seed_of_changes = f"{self._options.seed if seed is None else seed}/{self._index}"
-            rng = random.Random(f"changes/{seed_of_changes}/{span.before}")
+            rng = Random(f"changes/{seed_of_changes}/{span.before}")
             step = TimeStep(rng, span, merchant_of(self._merchant_seed), late)
             usual = self._usual_count(span)
             changed = self._progress(step, span, seed_of_changes)
@@ -559,34 +560,28 @@ class _Simulation:
         so_far = self.database.count(Query())
         return so_far * (span.now - span.before) / max(span.before - first, DAY)
 
-    def _progress(self, step: TimeStep, span: Span, seed: str) -> dict[int, dict[str, Any]]:
+    def _progress(self, step: TimeStep, span: Span, seed: str) -> _Orders:
         rows = self.database.waiting(span.before)
         futures = {row: future for row in rows if (future := step.future(row, seed))}
         orders = self.database.orders_of(futures)
-        for row, order in orders:
+        for row, order in orders.items():
             step.progress(row, order, futures[row])
-        return _by_number(orders)
+        return orders
 
-    def _amend(
-        self, step: TimeStep, span: Span, rng: random.Random, count: int
-    ) -> dict[int, dict[str, Any]]:
+    def _amend(self, step: TimeStep, span: Span, rng: Random, count: int) -> _Orders:
         orders = self.database.orders_of(self.database.sample_done(rng, count, span.before))
-        for row, order in orders:
+        for row, order in orders.items():
             step.amend(row, order)
-        return _by_number(orders)
+        return orders
 
 
-def _by_number(orders: list[tuple[OrderRow, dict[str, Any]]]) -> dict[int, dict[str, Any]]:
-    return {row.seq: order for row, order in orders}
-
-
-def _round_randomly(rng: random.Random, number: float) -> int:
+def _round_randomly(rng: Random, number: float) -> int:
     """Return an integer next to `number`, so that the sum of many is right."""
     return int(number + rng.random())
 
 
 def _credentials(seed: int, count: int) -> list[str]:
-    rng = random.Random(f"secrets/{seed}")
+    rng = Random(f"secrets/{seed}")
     return [f"sandbox{rng.getrandbits(128):032x}" for _ in range(count)]
 
 
