@@ -98,11 +98,15 @@ def test_a_server_may_tell_nothing_of_its_limit(get):
         assert responses[1].json() == {"error": "Rate limit exceeded", "origin": "trackstar"}
 
 
-def test_waiting_as_told_is_enough(get):
-    with Sandbox(1, rate_limit=2) as sandbox:
+def test_waiting_for_retry_after_is_enough(get):
+    now = 1_000_000.0
+    with Sandbox(1, rate_limit=2, clock=lambda: now) as sandbox:
         responses = [get(sandbox) for _ in range(3)]
-        time.sleep(float(responses[-1].headers["retry-after"]))
+        assert responses[-1].status_code == 429
+        assert responses[-1].headers["x-ratelimit-reset"] == "1000001"
+        now += float(responses[-1].headers["retry-after"])
         assert get(sandbox).status_code == 200
+        assert [request.time for request in sandbox.requests] == [1_000_000.0] * 3 + [now]
 
 
 def test_budgets_are_of_tokens(get):

@@ -107,14 +107,14 @@ class Span(NamedTuple):
         return rng.chance(-math.expm1((self.before - self.now) / mean))
 
 
-_ATTEMPTS = 40
+_ATTEMPTS = 40  # draws of a future, before an order counts as stuck
 _PUNCTUALITY = 0.95
-_REGRETTED = 0.08
-_DETAILS = 0.12
+_REGRETTED = 0.08  # the share of moves that are cancellations
+_DETAILS = 0.12  # the share of moves that change a detail only
 
 
 class TimeStep:
-    """A span of time that passes over the orders of a merchant; `late` changes arrive late."""
+    """A span of time that passes; of what changes in it, a share `late` arrives late."""
 
     def __init__(self, rng: Random, span: Span, merchant: Merchant, late: float) -> None:
         self.changes = Changes([], [], [], [], [])
@@ -192,7 +192,7 @@ class TimeStep:
             for line in order["line_items"]
         ]
         parts = len(_parts_left(order, lines)) if order["shipments"] else _units(lines)
-        if parts <= 1:
+        if parts <= 1:  # which cannot leave at two times
             timeline = timeline._replace(shipped=timeline.shipped[-1:])
         state = State(order["status"], order["raw_status"], timeline.created, ())
         return Plan(kind, warehouse, service, lines, timeline, state)

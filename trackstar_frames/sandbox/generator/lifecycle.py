@@ -34,18 +34,8 @@ class DueDate(NamedTuple):
 class Timeline(NamedTuple):
     """The times of one order, in seconds since the epoch.
 
-    Attributes
-    ----------
-    created
-        When it was placed.
-    due
-        The due date as the order states it; None if it does not.
-    shipped
-        When each of its shipments leaves, the first one first; empty if none ever does.
-    cancelled
-        When it is cancelled; None if it is not.
-    stuck
-        Whether nothing ever happens to it.
+    `due` is the due date as the order states it; `shipped` is when each shipment leaves, the first
+    one first; a `stuck` order waits without end.
     """
 
     created: int

@@ -228,43 +228,15 @@ def _additional_fields(rng: Random, merchant: Merchant) -> dict[str, Any]:
 # Oddities: what real integrations send, and the documentation does not promise
 
 
-def _whole_price(order: Order) -> None:
-    order["total_price"] = int(order["total_price"] or 0)
-
-
-def _price_as_text(order: Order) -> None:
-    order["total_price"] = f"{order['total_price'] or 0:.2f}"
-
-
-def _numeric_postal_code(order: Order) -> None:
-    order["ship_to_address"]["postal_code"] = 94107
-
-
-def _quantity_as_float(order: Order) -> None:
+def _quantities_as_floats(order: Order) -> None:
     for line in order["line_items"]:
         line["quantity"] = float(line["quantity"])
-
-
-def _empty_due_date(order: Order) -> None:
-    order["required_ship_date"] = ""
-
-
-def _empty_tax(order: Order) -> None:
-    order["total_tax"] = ""
-
-
-def _flag_as_text(order: Order) -> None:
-    order["saturday_delivery"] = "false"
 
 
 def _other_address_keys(order: Order) -> None:
     address = order["ship_to_address"]
     address["name"] = address.pop("full_name")
     address["zip_code"] = address.pop("postal_code")
-
-
-def _undocumented_field(order: Order) -> None:
-    order["fulfillment_priority"] = {"level": 2, "reason": "vip"}
 
 
 def _boxes(order: Order) -> None:
@@ -274,25 +246,17 @@ def _boxes(order: Order) -> None:
         ]
 
 
-def _fraction_of_a_second(order: Order) -> None:
-    order["updated_date"] = order["updated_date"].replace("Z", ".250Z")
-
-
-def _null_lists(order: Order) -> None:
-    order["shipments"] = order["tags"] = None
-
-
 _ODDITIES: tuple[Callable[[Order], None], ...] = (
-    _whole_price,
-    _price_as_text,
-    _numeric_postal_code,
-    _quantity_as_float,
-    _empty_due_date,
-    _empty_tax,
-    _flag_as_text,
+    lambda order: order.update(total_price=int(order["total_price"] or 0)),
+    lambda order: order.update(total_price=f"{order['total_price'] or 0:.2f}"),
+    lambda order: order["ship_to_address"].update(postal_code=94107),
+    _quantities_as_floats,
+    lambda order: order.update(required_ship_date=""),
+    lambda order: order.update(total_tax=""),
+    lambda order: order.update(saturday_delivery="false"),
     _other_address_keys,
-    _undocumented_field,
+    lambda order: order.update(fulfillment_priority={"level": 2, "reason": "vip"}),
     _boxes,
-    _fraction_of_a_second,
-    _null_lists,
+    lambda order: order.update(updated_date=order["updated_date"].replace("Z", ".250Z")),
+    lambda order: order.update(shipments=None, tags=None),
 )

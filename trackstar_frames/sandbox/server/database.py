@@ -264,6 +264,8 @@ _TABLES = f"""
 _INDEXES = "".join(
     [*(f"CREATE INDEX orders_{name} ON orders ({name});" for name in (*TEXTS, *DATES)), "ANALYZE;"]
 )
+_INSERT = f"INSERT INTO orders VALUES (NULL, {_placeholders(_COLUMNS)}, ?)"  # noqa: S608 -- ours
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM orders WHERE seq = ?"  # noqa: S608 -- ours
 _PAGE = """
     SELECT page.key, seq, body FROM (
         SELECT {key} AS key, seq FROM orders WHERE {where}
@@ -427,14 +429,12 @@ class Database:
 
     def _insert(self, db: sqlite3.Connection, order: Order, *, made_up: bool) -> None:
         values, body = self._stored(order)
-        sql = f"INSERT INTO orders VALUES (NULL, {_placeholders(_COLUMNS)}, ?)"  # noqa: S608 -- ours
-        seq = db.execute(sql, (*values, made_up)).lastrowid
+        seq = db.execute(_INSERT, (*values, made_up)).lastrowid
         db.execute("INSERT INTO bodies VALUES (?, ?)", (seq, body))
 
     def _update(self, db: sqlite3.Connection, seq: int, order: Order, *, made_up: bool) -> None:
         values, body = self._stored(order)
-        sql = f"SELECT {', '.join(_COLUMNS)} FROM orders WHERE seq = ?"  # noqa: S608 -- ours
-        old = db.execute(sql, (seq,)).fetchone() or values
+        old = db.execute(_SELECT, (seq,)).fetchone() or values
         # Indexes are expensive to update: touch only those of columns that changed.
         pairs = zip(_COLUMNS, old, values, strict=True)
         changed = {name: new for name, was, new in pairs if was != new} | {"made_up": made_up}
