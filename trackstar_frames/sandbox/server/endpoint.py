@@ -23,13 +23,13 @@ from trackstar_frames.sandbox.server.faults import (
     Fault,
     FaultPlan,
     Response,
+    change_delivery,
+    change_envelope,
+    change_parameters,
     error_response,
-    faulty_delivery,
-    faulty_envelope,
-    faulty_page,
-    faulty_parameters,
     json_response,
-    response_instead,
+    read_page,
+    replacement_response,
 )
 
 PATH = "/wms/orders"
@@ -190,26 +190,26 @@ class Endpoint:
     def _orders(self, path: str, headers: Mapping[str, str], connection: Connection) -> Response:
         pairs = parse_qsl(urlsplit(path).query, keep_blank_values=True)
         fault = self._faults.next(connection.index, dict(pairs))
-        response = response_instead(fault, headers)
+        response = replacement_response(fault, headers)
         if response is not None:
             return response
         try:
-            query = parse(faulty_parameters(fault, pairs), self._behaviour.unknown_fields)
+            query = parse(change_parameters(fault, pairs), self._behaviour.unknown_fields)
             response = self._page(connection.database, query, fault)
         except InvalidQueryError as error:
             detail = {"query": {error.parameter: [error.message]}}
             response = error_response(422, detail=detail)
-        return faulty_delivery(fault, response)
+        return change_delivery(fault, response)
 
     def _page(self, database: Database, query: Query, fault: Fault | None) -> Response:
-        page = faulty_page(fault, query, database)
+        page = read_page(fault, query, database)
         whole = self._behaviour.total_count == "total"
         envelope = {
             "data": b"[%b]" % b",".join(page.orders),
             "next_token": json.dumps(page.end and page.end.to_token()).encode(),
             "total_count": b"%d" % (database.count(query) if whole else len(page.orders)),
         }
-        envelope = faulty_envelope(fault, envelope, query)
+        envelope = change_envelope(fault, envelope, query)
         members = b",".join(b'"%b":%b' % (name.encode(), text) for name, text in envelope.items())
         return json_response(200, b"{%b}" % members)
 

@@ -283,7 +283,7 @@ _ERRORS = {
 }
 
 
-# What each kind does
+# What a fault does at each step of a request; None is no fault
 
 Pairs = Sequence[tuple[str, str]]
 Headers = Mapping[str, str]
@@ -292,28 +292,28 @@ Envelope = dict[str, bytes]
 Members = Mapping[str, bytes | None]
 
 
-def response_instead(fault: Fault | None, headers: Headers) -> Response | None:
-    """Return the response that a fault sends instead of a page; None if it sends a page."""
+def replacement_response(fault: Fault | None, headers: Headers) -> Response | None:
+    """Return the response that is sent instead of a page; None if a page is sent."""
     if fault is None or fault.kind not in _INSTEAD:
         return None
     return _INSTEAD[fault.kind](fault, headers)
 
 
-def faulty_parameters(fault: Fault | None, pairs: Pairs) -> Pairs:
-    """Return the parameters of the request that are observed."""
+def change_parameters(fault: Fault | None, pairs: Pairs) -> Pairs:
+    """Return the parameters of a request that the endpoint observes."""
     if fault is None or fault.kind != "ignores_dates":
         return pairs
     return [pair for pair in pairs if pair[0].partition("[")[0] != "created_date"]
 
 
-def faulty_page(fault: Fault | None, query: Query, database: Database) -> Page:
-    """Return the page of a query."""
+def read_page(fault: Fault | None, query: Query, database: Database) -> Page:
+    """Return the page that a query gets."""
     if fault is None or fault.kind not in _PAGES:
         return database.page(query)
     return _PAGES[fault.kind](fault, query, database)
 
 
-def faulty_envelope(fault: Fault | None, envelope: Envelope, query: Query) -> Envelope:
+def change_envelope(fault: Fault | None, envelope: Envelope, query: Query) -> Envelope:
     """Return the members of a response's JSON object."""
     if fault is None or fault.kind not in _ENVELOPES:
         return envelope
@@ -321,7 +321,7 @@ def faulty_envelope(fault: Fault | None, envelope: Envelope, query: Query) -> En
     return {name: text for name, text in changed.items() if text is not None}
 
 
-def faulty_delivery(fault: Fault | None, response: Response) -> Response:
+def change_delivery(fault: Fault | None, response: Response) -> Response:
     """Return a response as it is sent."""
     if fault is None or fault.kind not in _DELIVERIES:
         return response
