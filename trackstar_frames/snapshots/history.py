@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -141,8 +141,18 @@ def _sightings(
     if not seen:
         labels = {label for entry in entries for label in entry.as_of_each if label}
         raise SnapshotError(_explain_unknown(connection, sorted(labels), root))
-    corrected = corrected_times(entries)
-    return sorted(seen, key=lambda each: corrected.get(each.snapshot, each.as_of))
+    return _in_order_of_time(seen, corrected_times(entries))
+
+
+def _in_order_of_time(seen: Sequence[_Sighting], ahead: Container[str]) -> list[_Sighting]:
+    """Sort by time; where a clock was ahead, by that of the connection's snapshot before."""
+    last: dict[str | None, datetime] = {}
+    times = []
+    for each in seen:
+        known = last.get(each.connection, datetime.min.replace(tzinfo=UTC))
+        last[each.connection] = known if each.snapshot in ahead else each.as_of
+        times.append(last[each.connection])
+    return [seen[number] for number in sorted(range(len(seen)), key=times.__getitem__)]
 
 
 def _explain_unknown(connection: str | None, labels: Sequence[str], root: object) -> str:
