@@ -53,9 +53,9 @@ def shrink(monkeypatch):
     monkeypatch.setattr(writer, "PART_SIZE", 20)
 
 
-def fail_at(monkeypatch, place, name, nth, error):
+def fail_at(monkeypatch, owner, name, nth, error):
     """Have one call of many fail, on whatever thread it is."""
-    real, lock, calls = getattr(place, name), threading.Lock(), [0]
+    real, lock, calls = getattr(owner, name), threading.Lock(), [0]
 
     def work(*given, **options):
         with lock:
@@ -65,7 +65,7 @@ def fail_at(monkeypatch, place, name, nth, error):
             raise error
         return real(*given, **options)
 
-    monkeypatch.setattr(place, name, work)
+    monkeypatch.setattr(owner, name, work)
     return calls
 
 

@@ -428,8 +428,8 @@ def read_snapshot_dask(
     Raises
     ------
     SnapshotError
-        If there is no such snapshot, naming those there are; from ``compute()``, if it is damaged,
-        or gone.
+        If there is no such snapshot, with the names of those there are; from ``compute()``, if it
+        is damaged, or gone.
     SettingsError
         If `dtype_backend` is neither.
 
@@ -480,12 +480,12 @@ def _read_part(
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Read one partition; on a worker. Dask names the columns that it needs."""
-    number, part = numbered_part
+    position, part = numbered_part
     described = _described(name, is_labelled=is_labelled)
     if columns is not None:
         by_name = {column.name: column for column in described.columns}
         described = replace(described, columns=tuple(by_name[column] for column in columns))
-    rows = read_table(folder, number, part, name, columns)
+    rows = read_table(folder, position, part, name, columns)
     partition = _to_partition(rows, described, dtype_backend)
     partition.attrs["trackstar"] = copy.deepcopy(metadata)
     return partition

@@ -33,7 +33,7 @@ from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.progress import Progress
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.snapshots.catalog import Entry
-from trackstar_frames.snapshots.manifest import read_manifest, snapshot_errors
+from trackstar_frames.snapshots.manifest import snapshot_errors
 from trackstar_frames.snapshots.snapshot import Snapshot, new_snapshot
 from trackstar_frames.snapshots.spill import Spill
 from trackstar_frames.snapshots.upsert import Base, bases_in
@@ -220,7 +220,7 @@ class SpilledOrders:
         writer = PartWriter(folder, self.info, connection=connection)
         for batches, kept in self.spill.spans(self.spill.cuts(writer.part_size)):
             writer.add(assemble(batches, kept)[0])
-        return writer.finish()
+        return writer.result()
 
 
 @dataclass(frozen=True)
@@ -274,10 +274,8 @@ class ExportJob:
         client = self._client = client or self._client
         request, self._request = self._request, replace(self._request, refresh=False)
         base = self._exporter.find_base(request, client)
-        with (
-            self._exporter.fetch(request, client, base, resume=self.run) as orders,
-            new_snapshot(self._exporter.root) as new,
-        ):
+        fetching = self._exporter.fetch(request, client, base, resume=self.run)
+        with fetching as orders, new_snapshot(self._exporter.root) as new:
             return new.commit(orders.write(new.folder))
 
 
@@ -297,10 +295,8 @@ def fetch_to_disk(
     session = client.session
     name = f"{task} {root} {request.page_size} {request.limit} {request.listings}"
     since = 0.0 if request.offline else session.mark_started(name, restart=request.refresh)
-    with (
-        snapshot_errors(f"cannot write under {root}"),
-        storage.partial_folder(root / task) as folder,
-    ):
+    errors = snapshot_errors(f"cannot write under {root}")
+    with errors, storage.partial_folder(root / task) as folder:
         sink = _SpillSink(Spill(folder), task, resume)
         yield FetchJob(request, sink, client, since=since).run()
     if not request.offline:
@@ -446,11 +442,6 @@ class MultiExport:
         counts = ("new", "changed", "unchanged", "gone")
         return info.replace(sync={name: sum(each[name] for each in syncs) for name in counts})
 
-    def _bases_of(self, snapshot: Snapshot | None) -> Mapping[str, Base]:
-        if snapshot is None:
-            return self._bases
-        return bases_in(Entry(snapshot.path, read_manifest(snapshot.path)))
-
     def _incomplete(self, snapshot: Snapshot | None) -> IncompleteFetchError:
         """Return an error that can be resumed, over what the snapshot has of the others."""
         done = self._results
@@ -459,7 +450,7 @@ class MultiExport:
             self._exporter,
             replace(request, refresh=False),
             {label: each for label, each in self._connections.items() if label not in done},
-            self._bases_of(snapshot),
+            bases_in(Entry.at(snapshot.path)) if snapshot else self._bases,
         )
         written = ".snapshot the others" if snapshot else "and no snapshot was written"
         return connections_failed(

@@ -376,8 +376,7 @@ class _ChangedOrders(SpilledOrders):
     def write(self, folder: Path, connection: str | None = None) -> WriteResult:
         """Write the parts of a snapshot of all orders as they are now."""
         writer = PartWriter(folder, self.info, connection=connection)
-        counts = self.upsert.write(writer)
-        return writer.finish(sync={**self.sync, **counts})
+        return writer.result(sync={**self.sync, **self.upsert.write(writer)})
 
 
 def _bounded(query: dict[str, str], name: str, moment: datetime | None) -> dict[str, str]:

@@ -31,15 +31,15 @@ def write(root, status, connection=None):
     """Write a snapshot as of now, by the clock there is."""
     now = datetime.fromtimestamp(time.time(), UTC).isoformat()
     frames = OrderFrames.from_json({"id": "a", "status": status})
-    told = {**frames.info, "started_at": now, "fetched_at": now, "connection": connection}
-    return tf.write_snapshot(OrderFrames(frames.to_arrow(), told), root)
+    info = {**frames.info, "started_at": now, "fetched_at": now, "connection": connection}
+    return tf.write_snapshot(OrderFrames(frames.to_arrow(), info), root)
 
 
 def without_sequence(snapshot):
     """Make a snapshot one of an older version."""
-    said = json.loads((snapshot.path / MANIFEST_NAME).read_text())
-    del said["sequence"]
-    (snapshot.path / MANIFEST_NAME).write_text(json.dumps(said))
+    manifest = json.loads((snapshot.path / MANIFEST_NAME).read_text())
+    del manifest["sequence"]
+    (snapshot.path / MANIFEST_NAME).write_text(json.dumps(manifest))
 
 
 def latest(root):

@@ -46,13 +46,13 @@ def sides(listings, tmp_path_factory):
 
 def test_each_connection_is_compared_with_itself(sides, listings):
     was, now = listings
-    alone = []
+    each_one = []
     for label in ("acme", "beta"):
         diff = tf.diff_snapshots(*(OrderFrames.from_json(side[label]) for side in (was, now)))
         diff.insert(0, "connection", label)
-        alone.append(diff)
+        each_one.append(diff)
     found = tf.diff_snapshots(*sides)
-    pd.testing.assert_frame_equal(found, pd.concat(alone, ignore_index=True))
+    pd.testing.assert_frame_equal(found, pd.concat(each_one, ignore_index=True))
     assert found.attrs["trackstar"] == {"old_as_of": OLD, "new_as_of": NEW}
     assert not found.duplicated(["connection", "order_id", "column"]).any()
     assert found.duplicated(["order_id", "column"]).any()
@@ -110,8 +110,8 @@ def test_types_do_not_depend_on_the_connections(sides):
         assert len(empty) == 0
         assert empty.dtypes.equals(full.dtypes)
         assert isinstance(empty.index, pd.RangeIndex)
-    alone = tf.diff_snapshots(OrderFrames.from_json([]), OrderFrames.from_json([]))
-    assert ["connection", *alone.columns] == list(full.columns)
+    each_one = tf.diff_snapshots(OrderFrames.from_json([]), OrderFrames.from_json([]))
+    assert ["connection", *each_one.columns] == list(full.columns)
 
 
 def test_several_connections_beside_one_are_refused(sides):

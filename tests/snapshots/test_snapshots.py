@@ -70,12 +70,12 @@ def test_every_footer_tells_where_the_rows_come_from(frames, tmp_path):
 def test_the_manifest_tells_what_the_folder_holds(frames, tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "PART_SIZE", 70)
     snapshot = tf.write_snapshot(frames, tmp_path)
-    said = json.loads((snapshot.path / MANIFEST_NAME).read_text())
-    assert said["schema_version"] == SCHEMA_VERSION
-    assert said["info"] == frames.info
-    assert len(said["parts"]) == len(snapshot.files["orders"]) == -(-len(frames.orders) // 70)
+    manifest = json.loads((snapshot.path / MANIFEST_NAME).read_text())
+    assert manifest["schema_version"] == SCHEMA_VERSION
+    assert manifest["info"] == frames.info
+    assert len(manifest["parts"]) == len(snapshot.files["orders"]) == -(-len(frames.orders) // 70)
     for name, files in snapshot.files.items():
-        for part, file in zip(said["parts"], files, strict=True):
+        for part, file in zip(manifest["parts"], files, strict=True):
             assert part["files"][name]["rows"] == pq.read_metadata(file).num_rows
             assert part["files"][name]["bytes"] == file.stat().st_size
             assert part["files"][name]["sha256"] == sha256(file.read_bytes()).hexdigest()
@@ -141,7 +141,7 @@ def test_no_snapshots_are_an_empty_list_with_its_types(frames, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("which", "month"),
+    ("version", "month"),
     [
         ("latest", 3),
         ("2026-02-01T235959.500000Z", 2),
@@ -156,11 +156,11 @@ def test_no_snapshots_are_an_empty_list_with_its_types(frames, tmp_path):
         (pd.Timestamp("2030-01-01", tz="Asia/Tokyo"), 3),
     ],
 )
-def test_a_snapshot_is_found_by_name_or_time(frames, tmp_path, which, month):
+def test_a_snapshot_is_found_by_name_or_time(frames, tmp_path, version, month):
     for number in (1, 2, 3):
         moment = f"2026-0{number}-01T23:59:59.500000+00:00"
         tf.write_snapshot(at(frames, moment, connection=None), tmp_path)
-    found = tf.read_snapshot(tmp_path, which).info["fetched_at"]
+    found = tf.read_snapshot(tmp_path, version).info["fetched_at"]
     assert found == f"2026-0{month}-01T23:59:59.500000+00:00"
 
 
@@ -177,9 +177,9 @@ def test_a_snapshot_is_found_by_its_number_from_the_newest(frames, tmp_path, ver
 def test_a_number_that_is_not_there_is_an_error(frames, tmp_path, version):
     for _ in range(2):
         snapshot = tf.write_snapshot(frames, tmp_path)
-    said = rf"version={version}: .*-1 is {re.escape(snapshot.name)}, and -2 the oldest of the 2"
+    message = rf"version={version}: .*-1 is {re.escape(snapshot.name)}, and -2 the oldest of the 2"
     for read in (tf.read_snapshot, tf.read_snapshot_dask):
-        with pytest.raises(SnapshotError, match=said):
+        with pytest.raises(SnapshotError, match=message):
             read(tmp_path, version)
 
 
@@ -195,7 +195,7 @@ def test_frames_without_a_moment_are_named_after_now(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "which",
+    "version",
     [
         *("2025-01-01", "no-such-name", None, True, -1.0, 5.5, []),
         pd.NaT,
@@ -204,10 +204,10 @@ def test_frames_without_a_moment_are_named_after_now(tmp_path):
         "2026",
     ],
 )
-def test_a_snapshot_that_is_not_there_is_an_error(frames, tmp_path, which):
+def test_a_snapshot_that_is_not_there_is_an_error(frames, tmp_path, version):
     tf.write_snapshot(at(frames, "2026-01-01T00:00:00+00:00"), tmp_path)
     with pytest.raises(SnapshotError, match="2026-01-01"):
-        tf.read_snapshot(tmp_path, which)
+        tf.read_snapshot(tmp_path, version)
 
 
 def test_the_users_home_can_be_written_as_a_tilde(frames, tmp_path, monkeypatch):
@@ -257,9 +257,9 @@ def test_a_missing_table_and_a_missing_row_are_damage(frames, tmp_path):
 
 def change_manifest(folder, change):
     """Change what a folder says of the files of its first part."""
-    said = json.loads((folder / MANIFEST_NAME).read_text())
-    change(said["parts"][0]["files"])
-    (folder / MANIFEST_NAME).write_text(json.dumps(said))
+    manifest = json.loads((folder / MANIFEST_NAME).read_text())
+    change(manifest["parts"][0]["files"])
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
 
 
 def test_a_missing_or_cut_manifest_is_damage(frames, tmp_path):

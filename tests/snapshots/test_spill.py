@@ -74,7 +74,7 @@ def listings(draw):
     pages = [[order(next(numbers), *each) for each in page] for page in pages]
     again = draw(st.sets(st.sampled_from(range(6)), max_size=3))
     ranks = draw(st.permutations(range(len(pages))))
-    return pages, list(ranks), [place in again for place in range(len(pages))]
+    return pages, list(ranks), [position in again for position in range(len(pages))]
 
 
 #: Orders of a piece, of a run, of a block and of a part; and on how many threads they come.

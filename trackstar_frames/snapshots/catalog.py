@@ -52,21 +52,30 @@ class Entry(NamedTuple):
     path: Path
     manifest: Manifest
 
+    @classmethod
+    def at(cls, path: Path) -> Entry:
+        """Read the manifest of a snapshot."""
+        return cls(path, read_manifest(path))
+
     @property
     def name(self) -> str:
         """Its name, unique under its root."""
         return self.path.name
 
     @property
+    def info(self) -> FetchInfo:
+        """Metadata of the fetch."""
+        return self.manifest.info
+
+    @property
     def as_of(self) -> datetime:
         """As of when its orders are; of several connections, the oldest."""
-        as_of = self.manifest.info.fetched_at or self.manifest.written_at
-        return parse_time(as_of).astimezone(UTC)
+        return parse_time(self.info.fetched_at or self.manifest.written_at).astimezone(UTC)
 
     @property
     def as_of_each(self) -> dict[str | None, datetime]:
         """As of when the orders of each connection are."""
-        return self.manifest.info.as_of_each(self.manifest.written_at)
+        return self.info.as_of_each(self.manifest.written_at)
 
 
 def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
@@ -128,7 +137,7 @@ def find_snapshots(root: str | os.PathLike[str]) -> list[Entry]:
         for path in storage.list_folder(folder):
             if storage.is_folder(path) and not path.name.startswith("."):
                 with suppress(SnapshotError):
-                    entries.append(Entry(path, read_manifest(path)))
+                    entries.append(Entry.at(path))
     for entry in entries:
         _check_name(entry.path)
     return sorted(entries, key=_sort_key)
@@ -186,7 +195,7 @@ def by_connection(
     for position, entry in enumerate(entries):
         for connection, as_of in entry.as_of_each.items():
             first = first_positions.setdefault((connection, as_of), position)
-            failed = connection in entry.manifest.info.failed
+            failed = connection in entry.info.failed
             found[connection].append((first if failed else position, entry.path, as_of))
     return {
         connection: [each[1:] for each in sorted(own, key=itemgetter(0))]

@@ -50,13 +50,12 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
         - ``connection`` (str): only of sides of several connections, where it comes first, in
           the key and in sorting too: the same id in two connections is two orders.
         - ``order_id`` (str).
-        - ``column`` (str): a column of `orders`; or the name of a child table, where an
-          order's rows there differ in any value or in number; null if the order is new or
-          has vanished.
-        - ``old``, ``new`` (str): text as it is; moments in ISO 8601, UTC; numbers, truth values
-          and lists as JSON; null as null. Of a child table all rows of the order as a JSON
-          list of objects, by key, without the order's id and what is null in them. Both are
-          null if the order is new or has vanished.
+        - ``column`` (str): a column of `orders`; or the name of a child table, if the order's
+          rows there differ in any value or in number; null if the order is new or has vanished.
+        - ``old``, ``new`` (str): text as it is; moments in ISO 8601, UTC; numbers, booleans and
+          lists as JSON; null as null. For a child table, all rows of the order as a JSON list
+          of objects, sorted by key, without the order's id and without nulls. Both are null if
+          the order is new or has vanished.
         - ``kind`` (categorical): ``new`` (only the newer has the order), ``vanished`` (only the
           older) or ``changed``.
 
@@ -65,17 +64,16 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
     Raises
     ------
     TypeError, ValueError
-        If a side is none of these, only one is of several connections, or the older is newer
-        than the newer.
+        If a side is invalid, only one is of several connections, or `old` is newer than `new`.
     SnapshotError
         If a snapshot cannot be read.
 
     Notes
     -----
-    An order vanishes when the source deletes it, and also when it no longer meets the filters
+    An order vanishes when the source deletes it, and also when it no longer matches the filters
     of the newer fetch: compare snapshots of the same filters. A synced snapshot keeps what the
-    source deleted. Of a connection that only one side has, all orders are new or vanished; if it
-    is missing because it had failed, reading the snapshot warns of it.
+    source deleted. If only one side has a connection, all its orders are new or vanished; if the
+    connection is missing because it had failed, reading the snapshot warns about it.
 
     Examples
     --------
@@ -92,7 +90,7 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
     0  open  packed
     """
     older, newer = _read_whole("old", old), _read_whole("new", new)
-    times = as_ofs(older.info["fetched_at"], newer.info["fetched_at"])
+    times = as_ofs(older.info.fetched_at, newer.info.fetched_at)
     frame: pd.DataFrame = _differences(older, newer).to_pandas()
     frame["kind"] = pd.Categorical(frame["kind"], categories=list(KINDS))
     frame.attrs["trackstar"] = times
@@ -100,11 +98,10 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
 
 
 def status_transitions(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd.DataFrame:
-    """Count orders by the status they had in one snapshot, and the one they have in a later.
+    """Count orders by their status in an older snapshot and in a newer one.
 
-    States that an order passed through between the two snapshots are unobservable: open in the
-    one and fulfilled in the other is one row, ``forward``, whatever lies between. Take snapshots
-    as often as the answer must be fine.
+    The statuses that an order had between the two snapshots are unknown: from open to fulfilled
+    is one row, ``forward``. For more detail, write snapshots more often.
 
     Parameters
     ----------
@@ -115,12 +112,12 @@ def status_transitions(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> 
     Returns
     -------
     pandas.DataFrame
-        One row per pair of statuses that any order has, keyed by (from_status, to_status); in
-        lifecycle order, nulls last.
+        One row per pair of statuses that any order has, keyed by (from_status, to_status);
+        sorted by lifecycle, nulls last.
 
         - ``from_status``, ``to_status`` (ordered categorical): statuses unknown to this
-          package stand behind the others, ``(none)`` for orders without a status last. Null
-          where the order was not yet, or is no longer, in the snapshot.
+          package come after the others, ``(none)`` for orders without a status last. Null
+          if the snapshot does not have the order.
         - ``kind`` (categorical): ``forward`` and ``backward`` among the seven states from open
           to fulfilled; ``stuck`` in the same state; ``settled``, which is that for fulfilled
           and cancelled; ``left_path``, from one of the seven to another state (backordered,
@@ -137,8 +134,7 @@ def status_transitions(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> 
     Raises
     ------
     TypeError, ValueError
-        If a side is none of these, lacks a column, has an order twice, or the older is newer
-        than the newer.
+        If a side is invalid, lacks a column or has an order twice, or `old` is newer than `new`.
     SnapshotError
         If a snapshot cannot be read.
 
@@ -157,7 +153,7 @@ def status_transitions(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> 
 
 
 def due_date_changes(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd.DataFrame:
-    """List the orders of which the required ship date moved between two snapshots.
+    """List the orders whose required ship date differs between two snapshots.
 
     Parameters
     ----------
@@ -182,8 +178,7 @@ def due_date_changes(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd
     Raises
     ------
     TypeError, ValueError
-        If a side is none of these, lacks a column, has an order twice, or the older is newer
-        than the newer.
+        If a side is invalid, lacks a column or has an order twice, or `old` is newer than `new`.
     SnapshotError
         If a snapshot cannot be read.
 

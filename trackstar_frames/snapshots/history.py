@@ -173,7 +173,7 @@ def _find_orders(
     if not labels:
         return []
     files = table_files(*entry, "orders", labels)
-    if not entry.manifest.connections:
+    if not entry.info.connections:
         return [(labels[0], {"orders": scan(files, "orders", order_id=order_id)})]
     columns = TABLES["orders"].labelled.schema.names
     rows = scan(files, "orders", columns=columns, order_id=order_id)

@@ -95,7 +95,7 @@ class Manifest(msgspec.Struct, frozen=True):
     written_at : str
         ISO 8601, UTC.
     info : FetchInfo
-        Where the orders come from: filters, connection, fetched_at and more.
+        Metadata of the fetch: filters, connection, fetched_at and more.
     parts : list of Part
         In the sort order of their orders; of several connections, one connection after the other.
     sequence : int or None
@@ -129,11 +129,6 @@ class Manifest(msgspec.Struct, frozen=True):
         now = datetime.fromtimestamp(time.time(), UTC)
         return cls(SCHEMA_VERSION, now.isoformat(), info, parts, sequence)
 
-    @property
-    def connections(self) -> list[str]:
-        """The labels of its connections; none if it is of one connection alone."""
-        return list(self.info.connections)
-
     def rows(self, table: str) -> int:
         """Count the rows of a table."""
         return sum(part.rows(table) for part in self.parts)
@@ -159,7 +154,7 @@ def read_manifest(folder: Path) -> Manifest:
         if storage.exists(path):
             body = storage.read(path)
             _refuse_newer(folder, msgspec.json.decode(body, type=_Version).schema_version)
-            return msgspec.json.decode(body, type=Manifest, dec_hook=_read_info)
+            return msgspec.json.decode(body, type=Manifest, dec_hook=_check_info)
         if storage.is_folder(folder / "orders"):
             return _read_schema_1(folder)
         raise SnapshotError(
@@ -215,12 +210,8 @@ class _Version(msgspec.Struct):
     schema_version: int
 
 
-class _Connections(msgspec.Struct, frozen=True):
-    connections: dict[str, dict[str, Any]] = {}
-
-
-class _FetchInfo(msgspec.Struct, frozen=True):
-    """What every info has of a fetch; there may be more."""
+class _OneFetch(msgspec.Struct, frozen=True):
+    """What every info has of one fetch; there may be more."""
 
     fetched_at: datetime | None
     pages: int
@@ -231,19 +222,23 @@ class _FetchInfo(msgspec.Struct, frozen=True):
     started_at: datetime | None = None
 
 
-class _Info(_FetchInfo, frozen=True, kw_only=True):
-    """What every info has of the whole: of one connection, or of several."""
+class _Info(_OneFetch, frozen=True, kw_only=True):
+    """What every info has of a fetch of one connection, or of several."""
 
     filters: dict[str, Any]
     limit: int | None
     connection: str | None
-    connections: dict[str, _FetchInfo] = {}
+    connections: dict[str, _OneFetch] = {}
     failed: dict[str, str] = {}
 
 
-def _read_info(_: type, value: Any) -> FetchInfo:
-    """Check and read the info of a manifest; earlier versions wrote other keys."""
-    msgspec.convert(value, _Connections)
+class _Connections(msgspec.Struct, frozen=True):
+    connections: dict[str, dict[str, Any]] = {}
+
+
+def _check_info(_: type, value: Any) -> FetchInfo:
+    """Check the info of a manifest, and give keys of earlier versions their names of today."""
+    msgspec.convert(value, _Connections)  # as the next call relies on it
     values = rename_keys(value)
     msgspec.convert(values, _Info)
     return FetchInfo(values)
@@ -266,9 +261,5 @@ def _read_schema_1(folder: Path) -> Manifest:
         table: File(footer["rows"][table], storage.size(folder / table / file_name(0)), "")
         for table in TABLES.keys() & footer["rows"].keys()
     }
-    return Manifest(
-        footer["schema_version"],
-        footer["written_at"],
-        FetchInfo(footer["info"]),
-        [Part(None, files)],
-    )
+    info = _check_info(FetchInfo, footer["info"])
+    return Manifest(footer["schema_version"], footer["written_at"], info, [Part(None, files)])

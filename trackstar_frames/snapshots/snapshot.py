@@ -21,14 +21,8 @@ from trackstar_frames.frames import OrderFrames
 from trackstar_frames.info import FetchInfo
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.catalog import Entry, connection_label, find_snapshot, next_sequence
-from trackstar_frames.snapshots.manifest import Manifest, read_manifest, snapshot_errors
-from trackstar_frames.snapshots.writer import (
-    PartWriter,
-    WriteResult,
-    finish,
-    partial_folder,
-    write_tables,
-)
+from trackstar_frames.snapshots.manifest import Manifest, snapshot_errors
+from trackstar_frames.snapshots.writer import WriteResult, finish, partial_folder, write_tables
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
 
 __all__ = [
@@ -36,24 +30,23 @@ __all__ = [
     "Snapshot",
     "new_snapshot",
     "read_snapshot",
-    "snapshot_card",
     "write_snapshot",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One snapshot on disk.
+    """A snapshot on disk.
 
     Attributes
     ----------
     name : str
-        Its as-of in UTC and its connection, if it has one (of many, their number); unique under
-        its root.
+        As of when it is, in UTC, and the label of its connection (of many, their number); unique
+        under its root.
     path : pathlib.Path
         Its folder, with a folder of Parquet files for each table.
     info : FetchInfo
-        Where the orders come from: filters, connection, fetched_at and more.
+        Metadata of the fetch: filters, connection, fetched_at and more.
 
     Examples
     --------
@@ -78,7 +71,7 @@ class Snapshot:
         }
 
     def read(self, *, dtype_backend: DtypeBackend = None) -> OrderFrames:
-        """Read all its tables.
+        """Read all tables.
 
         Parameters
         ----------
@@ -108,7 +101,15 @@ class Snapshot:
         return OrderFrames.from_parquet(self.path, dtype_backend=dtype_backend)
 
     def _repr_html_(self) -> str:
-        return snapshot_card(self.name, self.path)
+        """Describe it by its manifest alone, or say that it is gone or damaged."""
+        title = f"Snapshot {self.name}"
+        heads = ("table", "one row is", "rows", "files", "MB")
+        try:
+            entry = Entry.at(self.path)
+            with snapshot_errors(f"{self.path} is damaged"):
+                return card(title, table(heads, _table_rows(entry.manifest)), lines(_facts(entry)))
+        except SnapshotError as error:
+            return card(title, lines([str(error)]))
 
 
 def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapshot:
@@ -117,7 +118,7 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
     Parameters
     ----------
     frames
-        What to keep.
+        The orders to write.
     root
         The folder of all snapshots; made if it is missing.
 
@@ -149,7 +150,7 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
         )
     if not frames.info.complete:
         raise SnapshotError(
-            "these frames are the part of a fetch that broke; resume it, and write the whole"
+            "these frames are incomplete, as their fetch broke; resume it, and write the whole"
         )
     with new_snapshot(root) as new:
         return new.commit(write_tables(new.folder, frames.to_arrow(), frames.info))
@@ -169,10 +170,6 @@ class NewSnapshot:
 
     root: Path
     folder: Path
-
-    def writer(self, info: FetchInfo, *, connection: str | None = None) -> PartWriter:
-        """Return a writer of its parts; of several connections, of one of them."""
-        return PartWriter(self.folder, info, connection=connection)
 
     def commit(self, result: WriteResult) -> Snapshot:
         """Put the snapshot in place, named after its info."""
@@ -236,6 +233,7 @@ def read_snapshot(
 
 
 _SUFFIX = ".parquet"
+_TIME_FORMAT = "%Y-%m-%d %H:%M:%S UTC"
 _MAX_LABEL = 120  # bytes of a label in a name
 _MAX_LABELS = 3  # in a name; more are counted
 
@@ -255,18 +253,6 @@ def _stem(info: FetchInfo) -> str:
     return stem
 
 
-def snapshot_card(name: str, path: Path) -> str:
-    """Describe a snapshot in HTML by its manifest alone, or say that it is gone or damaged."""
-    title = f"Snapshot {name}"
-    heads = ("table", "one row is", "rows", "files", "MB")
-    try:
-        entry = Entry(path, read_manifest(path))
-        with snapshot_errors(f"{path} is damaged"):
-            return card(title, table(heads, _table_rows(entry.manifest)), lines(_facts(entry)))
-    except SnapshotError as error:
-        return card(title, lines([str(error)]))
-
-
 def _table_rows(manifest: Manifest) -> Iterator[tuple[str, str, int, int, float]]:
     for name, described in TABLES.items():
         files = sum(name in part.files for part in manifest.parts)
@@ -275,16 +261,13 @@ def _table_rows(manifest: Manifest) -> Iterator[tuple[str, str, int, int, float]
 
 
 def _facts(entry: Entry) -> Iterator[str]:
-    info = entry.manifest.info
+    info = entry.info
     yield f"in {entry.path}"
     written_at = parse_time(entry.manifest.written_at).astimezone(UTC)
     yield f"as of {entry.as_of:{_TIME_FORMAT}}, written {written_at:{_TIME_FORMAT}}"
     yield from info.lines()
     if info.sync is not None:
         yield _describe_sync(info.sync)
-
-
-_TIME_FORMAT = "%Y-%m-%d %H:%M:%S UTC"
 
 
 def _describe_sync(sync: dict[str, Any]) -> str:

@@ -28,8 +28,8 @@ __all__ = ["Spill"]
 
 _RUN_SIZE = 16_000  # orders; twice as many are in memory at times
 
-#: The column that numbers orders, and the rows of no order, by their arrival.
-_ARRIVAL = "_arrival"
+#: Columns of orders and of problems: the number of their page, and one that rises as they arrive.
+_PAGE, _ARRIVAL = "_page", "_arrival"
 
 #: The updated_date and the created_date of orders that have none.
 _NO_UPDATE, _NO_CREATION = np.iinfo(np.int64).min, np.iinfo(np.int64).max
@@ -50,12 +50,18 @@ class Spill:
         self._batches: list[Batch] = []
         self._runs: list[_Run] = []
         self._numbers = itertools.count()
-        self._arrivals = _Arrivals()
+        self._arrivals = 0
+        self._ranks = np.array([], np.int64)
+        self._repeats = np.array([], bool)
 
     def add(self, batch: Batch, page: int) -> None:
         """Add a batch of a page, which has a number; batches of one page are added in order."""
+        orders, problems = batch["orders"], batch["problems"]
         with self._lock:
-            self._arrivals.add_numbers(batch, page)
+            first, end = self._arrivals, self._arrivals + len(orders)
+            self._arrivals = max(end, first + 1)
+            batch["orders"] = _mark(orders, page, np.arange(first, end))
+            batch["problems"] = _mark(problems, page, np.full(len(problems), first))
             self._batches.append(batch)
             if sum(len(each["orders"]) for each in self._batches) < _RUN_SIZE:
                 return
@@ -68,27 +74,19 @@ class Spill:
         """Choose which orders to keep, once all are there; return the number of duplicates.
 
         Of several orders of an id, the newest `updated_date` is kept; of equals, that of the page
-        with the higher rank, and the last on it.
-
-        Parameters
-        ----------
-        ranks
-            The rank of each page.
-        repeats
-            Whether the orders of each page are expected on other pages, too: they are no
-            duplicates then, and its rows of no order are kept only if no other page has them.
-        drop_repeats
-            Drop the orders of those pages, as only so many are wanted.
+        with the higher rank, and the last on it. A page `repeats` if its orders are expected on
+        other pages, too: they are no duplicates then (and dropped by `drop_repeats`), and its rows
+        of no order are kept only if no other page has them.
         """
         with self._lock:
             left, self._batches = self._batches, []
         if left:
             self._write_run(left)
-        self._arrivals.ranks, self._arrivals.repeats = ranks, repeats
+        self._ranks, self._repeats = np.array(ranks, np.int64), np.array(repeats, bool)
         hashes = []
         for run in self._runs:
-            orders = run.columns("id", "created_date", _ARRIVAL)
-            run.kept = ~np.array(self._arrivals.repeats_of(orders), bool) | (not drop_repeats)
+            orders = run.columns("id", "created_date", _PAGE)
+            run.kept = ~self._repeats[orders[_PAGE].to_numpy()] | (not drop_repeats)
             run.created = _microseconds(orders["created_date"], _NO_CREATION)
             hashes.append(pd.util.hash_array(orders["id"].to_numpy()))
         return self._drop_duplicates(hashes)
@@ -167,10 +165,11 @@ class Spill:
         return duplicates
 
     def _candidates(self, run: _Run, rows: Numbers) -> Iterator[_Candidate]:
-        orders = run.columns("id", "updated_date", _ARRIVAL).take(pa.array(rows))
-        updated = _microseconds(orders["updated_date"], _NO_UPDATE)
-        ranks, repeats = self._arrivals.ranks_of(orders), self._arrivals.repeats_of(orders)
-        values = zip(updated.tolist(), ranks.tolist(), orders[_ARRIVAL].to_pylist(), strict=True)
+        orders = run.columns("id", "updated_date", _PAGE, _ARRIVAL).take(pa.array(rows))
+        updated = _microseconds(orders["updated_date"], _NO_UPDATE).tolist()
+        pages = orders[_PAGE].to_numpy()
+        ranks, repeats = self._ranks[pages].tolist(), self._repeats[pages].tolist()
+        values = zip(updated, ranks, orders[_ARRIVAL].to_pylist(), strict=True)
         ids = orders["id"].to_pylist()
         for key, value, row, is_repeat in zip(ids, values, rows.tolist(), repeats, strict=True):
             yield _Candidate(key, value, run, row, is_repeat)
@@ -180,9 +179,9 @@ class Spill:
         batch = {name: batch_schema(name).empty_table() for name in TABLES}
         if self._runs:
             rows = pa.concat_tables(run.strays() for run in self._runs)
-            order = np.lexsort([rows[_ARRIVAL].to_numpy(), self._arrivals.ranks_of(rows)])
-            rows = rows.take(pa.array(order))
-            keep = new_strays(rows, self._arrivals.repeats_of(rows))
+            ranks = self._ranks[rows[_PAGE].to_numpy()]
+            rows = rows.take(pa.array(np.lexsort([rows[_ARRIVAL].to_numpy(), ranks])))
+            keep = new_strays(rows, self._repeats[rows[_PAGE].to_numpy()].tolist())
             batch["problems"] = rows.filter(keep).select(batch["problems"].column_names)
         return batch
 
@@ -203,44 +202,6 @@ class _Candidate(NamedTuple):
     run: _Run
     row: int
     is_repeat: bool
-
-
-class _Arrivals:
-    """The order in which rows arrived, and the pages that they are of."""
-
-    def __init__(self) -> None:
-        self.ranks: Sequence[int] = []
-        self.repeats: Sequence[bool] = []
-        self._pages: list[int] = []
-        self._starts: list[int] = []
-        self._next = 0
-
-    def add_numbers(self, batch: Batch, page: int) -> None:
-        """Add numbers to the orders of a batch; its problems get that of the first order."""
-        first, orders = self._next, len(batch["orders"])
-        self._pages.append(page)
-        self._starts.append(first)
-        self._next += max(1, orders)
-        for name, numbers in {
-            "orders": np.arange(first, first + orders),
-            "problems": np.full(len(batch["problems"]), first),
-        }.items():
-            batch[name] = batch[name].append_column(_ARRIVAL, pa.array(numbers))
-
-    def ranks_of(self, rows: pa.Table) -> Numbers:
-        """Return the rank of each row's page."""
-        ranks: Numbers = np.array(self.ranks, np.int64)[self._pages_of(rows)]
-        return ranks
-
-    def repeats_of(self, rows: pa.Table) -> list[bool]:
-        """Return whether each row's page repeats others."""
-        repeats: list[bool] = np.array(self.repeats, bool)[self._pages_of(rows)].tolist()
-        return repeats
-
-    def _pages_of(self, rows: pa.Table) -> Numbers:
-        batch = np.searchsorted(self._starts, rows[_ARRIVAL].to_numpy(), "right") - 1
-        pages: Numbers = np.array(self._pages, np.int64)[batch]
-        return pages
 
 
 _BLOCK_SIZE = 500  # orders
@@ -314,7 +275,7 @@ class _Run:
         return batch
 
     def strays(self) -> pa.Table:
-        """Read the problems of no order, with the column of their arrival."""
+        """Read the problems of no order, with their page and arrival."""
         with pa.OSFile(str(self._path("problems"))) as source:
             file = pa.ipc.open_file(source)
             return pa.Table.from_batches([file.get_batch(file.num_record_batches - 1)])
@@ -336,6 +297,11 @@ class _Run:
 
     def _path(self, table: str) -> Path:
         return self._folder / f"{table}.arrow"
+
+
+def _mark(table: pa.Table, page: int, arrivals: Numbers) -> pa.Table:
+    pages = pa.repeat(pa.scalar(page, pa.int64()), len(table))
+    return table.append_column(_PAGE, pages).append_column(_ARRIVAL, pa.array(arrivals))
 
 
 def _microseconds(column: pa.ChunkedArray, missing: int) -> Numbers:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import nlargest
 from math import ceil
-from operator import add
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +93,7 @@ class Base:
     path : pathlib.Path
         The snapshot.
     info : FetchInfo
-        Of the connection's fetch.
+        Metadata of the connection's fetch.
     parts : list of SharedPart
         The connection's parts, in the sort order of their orders.
     """
@@ -149,7 +148,7 @@ class Base:
         writer = PartWriter(folder, self.info, connection=self.info.connection)
         for part in self.parts:
             writer.add({}, part)
-        return writer.finish()
+        return writer.result()
 
     def _starts(self) -> list[datetime]:
         """Return when its fetch had started at the latest, by each clock that was read.
@@ -157,7 +156,7 @@ class Base:
         What was read first may have changed before the end, and a cached page is older than the
         start.
         """
-        texts = [self.info.get(name) for name in ("started_at", "fetched_at", "server_time")]
+        texts = (self.info.started_at, self.info.fetched_at, self.info.server_time)
         return [parse_time(text) for text in texts if text]
 
 
@@ -170,9 +169,9 @@ def find_base(
     snapshots of this connection are of other requests.
     """
     bases = [
-        Base(entry.path, entry.manifest.info, _shared_parts(entry)[None])
+        Base(entry.path, entry.info, _shared_parts(entry)[None])
         for entry in reversed(find_snapshots(root))
-        if not entry.manifest.connections and entry.manifest.info.connection == connection
+        if not entry.info.connections and entry.info.connection == connection
     ]
     return _newest(bases, root, request, identity)
 
@@ -197,10 +196,8 @@ def bases_in(entry: Entry) -> dict[str, Base]:
     """Return the bases of a snapshot of several connections; none if it is of one."""
     parts = _shared_parts(entry)
     return {
-        connection: Base(
-            entry.path, entry.manifest.info.of_connection(connection), parts[connection]
-        )
-        for connection in entry.manifest.connections
+        connection: Base(entry.path, entry.info.of_connection(connection), parts[connection])
+        for connection in entry.info.connections
     }
 
 
@@ -245,14 +242,12 @@ _Tables = Mapping[str, pa.Table]
 
 _END: Key = (None, chr(sys.maxunicode))  # after all orders
 
-_AT_ONCE = 1  # parts
-
 #: How much longer than usual a part may grow before it is divided.
 _GROWTH = 1.2
 
 
 class Upsert:
-    """The parts of a base with the orders that a sync fetched.
+    """The parts of a base with the orders that a sync fetched; those without a change are shared.
 
     Parameters
     ----------
@@ -276,34 +271,33 @@ class Upsert:
         self._ids = spill.ids()
 
     def write(self, writer: PartWriter) -> dict[str, int]:
-        """Write all parts, sharing those without a change; return how many orders are new, etc."""
-        counts = sum(self._write_parts(writer), _Counts())
-        return {
-            "new": self._spill.orders - counts.given,
-            "changed": counts.changed,
-            "unchanged": counts.unchanged,
-            "gone": counts.gone,
-        }
+        """Write all parts, and return how many orders are new, changed, unchanged and gone."""
+        counts = sum(self._write_parts(writer), Counter())
+        counts["new"] = self._spill.orders - counts["given"]
+        return {name: counts[name] for name in ("new", "changed", "unchanged", "gone")}
 
-    def _write_parts(self, writer: PartWriter) -> Iterator[_Counts]:
-        """Write a few parts at a time, as each is in memory meanwhile, before and after."""
+    def _write_parts(self, writer: PartWriter) -> Iterator[Counter[str]]:
+        """Write one part while the orders for the next one are read, so that memory stays small."""
         parts = self._base.parts
         spans = self._spill.spans([each.part.first or _END for each in parts[1:]])
-        begun: deque[Future[_Counts]] = deque()
-        with keep_freed_memory(), ThreadPool(_AT_ONCE) as threads:
-            for number, (part, (batches, kept)) in enumerate(zip(parts, spans, strict=True)):
-                if len(begun) == _AT_ONCE:
-                    yield begun.popleft().result()
+        writing: Future[Counter[str]] | None = None
+        with keep_freed_memory(), ThreadPool(1) as thread:
+            for number, (base, (batches, kept)) in enumerate(zip(parts, spans, strict=True)):
+                if writing is not None:
+                    yield writing.result()
                 fresh = assemble(batches, kept)[0]
-                begun.append(threads.submit(self._write_part, writer, number, part, fresh))
-            yield from (each.result() for each in begun)
+                writing = thread.submit(self._write_part, writer, number, base, fresh)
+            if writing is not None:
+                yield writing.result()
 
     def _write_part(
         self, writer: PartWriter, number: int, base: SharedPart, fresh: dict[str, pa.Table]
-    ) -> _Counts:
+    ) -> Counter[str]:
         """Write one part with the orders that were fetched for it, or only what they change.
 
-        `fresh` is emptied, so that its memory is freed as it is written.
+        `fresh` is emptied, so that its memory is freed as it is written. Returns how many orders
+        of the base the server gave, how many of those have changed (or moved to another part) and
+        have not, and how many are gone.
         """
         is_given = pc.is_in(read_column(base.folder, base.position, "id"), value_set=self._ids)
         given = _count(is_given)
@@ -312,7 +306,7 @@ class Upsert:
         has_changes = given or len(fresh["orders"]) or len(fresh["problems"])
         if not (has_changes or gone or (self._removes and had_problems)):
             writer.add({}, base, (number,))
-            return _Counts()
+            return Counter()
         old = {name: _read(base, name) for name in ("orders", "problems")}
         has_strays = self._settle_strays(old, fresh)
         ids = common_ids(old["orders"], fresh["orders"])
@@ -327,7 +321,9 @@ class Upsert:
             merged = fresh if self._removes else _merge(old, fresh, is_given)
             for piece_number, piece in enumerate(_divide(merged, writer.part_size)):
                 writer.add(piece, sort_key=(number, piece_number))
-        return _Counts(given, changed + given - known, known - changed, gone)
+        return Counter(
+            given=given, changed=changed + given - known, unchanged=known - changed, gone=gone
+        )
 
     def _settle_strays(self, old: dict[str, pa.Table], fresh: dict[str, pa.Table]) -> bool:
         """Drop orders without an id that are known, or gone; return whether that changes any."""
@@ -341,31 +337,6 @@ class Upsert:
             fresh["problems"] = _without_known(fresh["problems"], old["problems"])
             had = False
         return had or bool(pc.any(pc.is_null(fresh["problems"]["order_id"])).as_py())
-
-
-class _Counts(NamedTuple):
-    """How many orders of one or more parts the server gave, and what became of them.
-
-    Attributes
-    ----------
-    given : int
-        How many of them the server gave.
-    changed : int
-        How many of those have changed; those that have moved to another part too.
-    unchanged : int
-        How many have not.
-    gone : int
-        How many were removed.
-    """
-
-    given: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    gone: int = 0
-
-    # The sum of counts, and not a longer tuple.
-    def __add__(self, other: tuple[Any, ...]) -> _Counts:
-        return _Counts(*map(add, self, other))
 
 
 def _merge(

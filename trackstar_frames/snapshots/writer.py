@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,6 +49,8 @@ __all__ = [
 ]
 
 
+_Tables: TypeAlias = Mapping[str, pa.Table]
+
 #: Orders of one part; each of its files is one row group.
 PART_SIZE = 64_000
 
@@ -58,9 +60,7 @@ _OTHER_FORMATS = frozenset(
 )
 
 
-def write_folder(
-    path: str | os.PathLike[str], tables: Mapping[str, pa.Table], info: FetchInfo
-) -> None:
+def write_folder(path: str | os.PathLike[str], tables: _Tables, info: FetchInfo) -> None:
     """Write sorted tables to a folder, in place of an empty one or an earlier one of this package.
 
     Raises SnapshotError if the disk refuses, or something else is at `path`.
@@ -99,7 +99,7 @@ def partial_folder(target: Path) -> Iterator[Path]:
         yield folder
 
 
-def write_tables(folder: Path, tables: Mapping[str, pa.Table], info: FetchInfo) -> WriteResult:
+def write_tables(folder: Path, tables: _Tables, info: FetchInfo) -> WriteResult:
     """Write sorted tables in parts, each of one connection."""
     if not are_labelled(tables):
         return _write_connection(PartWriter(folder, info), tables)
@@ -185,20 +185,14 @@ class PartWriter:
 
     def add(
         self,
-        tables: Mapping[str, pa.Table],
+        tables: _Tables,
         shared: SharedPart | None = None,
         sort_key: tuple[int, ...] | None = None,
     ) -> None:
-        """Write one more part.
+        """Write one more part, after those before it unless it has a `sort_key`.
 
-        Parameters
-        ----------
-        tables
-            By name, without labels; all of them, or those that differ from `shared`.
-        shared
-            A part of another folder with the same orders, whose files serve for the other tables.
-        sort_key
-            Sorts the part among the others; by default it comes after those before it.
+        `tables` are without labels: all, or those that differ from a part of another folder with
+        the same orders, which is `shared`: its files serve for the other tables.
         """
         number = next(self._numbers)
         name = f".{self._prefix}-{number}"
@@ -215,7 +209,7 @@ class PartWriter:
         part = Part(first, files, self._connection)
         self._parts.append(PartFile((self._connection or "", sort_key or (number,)), name, part))
 
-    def finish(self, **more_info: Any) -> WriteResult:
+    def result(self, **more_info: Any) -> WriteResult:
         """Return what was written, with more info; one empty part if there is none."""
         if not self._parts:
             self.add({name: table.schema.empty_table() for name, table in TABLES.items()})
@@ -254,10 +248,10 @@ def finish(folder: Path, result: WriteResult, *, sequence: int | None = None) ->
     Manifest.new([each.part for each in parts], result.info, sequence).write(folder)
 
 
-def _write_connection(writer: PartWriter, tables: Mapping[str, pa.Table]) -> WriteResult:
+def _write_connection(writer: PartWriter, tables: _Tables) -> WriteResult:
     for part in split(tables, PART_SIZE):
         writer.add(part)
-    return writer.finish()
+    return writer.result()
 
 
 def _refuse_foreign(target: Path) -> None:

@@ -21,42 +21,4 @@ There is one storage: `local`, a file system. Another one takes three files: a m
 `settings.local_folder`, which refuses every URL for now.
 """
 
-from trackstar_frames.storage.local import (
-    commit,
-    copy,
-    delete,
-    exists,
-    filesystem,
-    is_folder,
-    list_folder,
-    locate,
-    lock,
-    make_folder,
-    open_file,
-    partial_folder,
-    read,
-    rename_files,
-    replace,
-    size,
-    write,
-)
-
-__all__ = [
-    "commit",
-    "copy",
-    "delete",
-    "exists",
-    "filesystem",
-    "is_folder",
-    "list_folder",
-    "locate",
-    "lock",
-    "make_folder",
-    "open_file",
-    "partial_folder",
-    "read",
-    "rename_files",
-    "replace",
-    "size",
-    "write",
-]
+from trackstar_frames.storage.local import *  # noqa: F403  (all verbs, and nothing else)

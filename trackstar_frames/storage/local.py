@@ -48,7 +48,6 @@ __all__ = [
     "rename_files",
     "replace",
     "size",
-    "sweep",
     "write",
 ]
 
