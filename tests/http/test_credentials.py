@@ -219,15 +219,15 @@ def test_nobody_listening_shows_none(a_client, closed_url, shows_none, caplog):
         shows_none(text)
 
 
-@pytest.mark.parametrize("where", ["head", "body", "pause", "slot"])
+@pytest.mark.parametrize("where", ["head", "body", "pause", "turn"])
 def test_an_interrupt_passes_at_once_and_shows_none(serve_with_client, interrupt, where):
     fault = {
         "head": Fault("hang", seconds=30, nth=3),
         "body": Fault("slow", seconds=30, nth=3),
         "pause": Fault("status", status=503, retry_after=25, nth=3),
-        "slot": Fault("wrong_count"),
+        "turn": Fault("wrong_count"),
     }[where]
-    options = {"rate_limit": 2 if where == "slot" else None, "max_wait": 30, "timeout": 60}
+    options = {"rate_limit": 2 if where == "turn" else None, "max_wait": 30, "timeout": 60}
     sandbox, client = serve_with_client(fault, client=options)
     interrupt(sandbox, 2)
     with pytest.raises(KeyboardInterrupt) as caught:
