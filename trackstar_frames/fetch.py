@@ -628,7 +628,9 @@ class _Statistics:
         named = {stamp for stamp in _STAMPS for order in first if f'"{stamp}"'.encode() in order}
         with self._lock:
             self._members |= named
-            new = {name: text for name, text in page.beside.items() if name not in self._unknown}
+            new = {
+                name: text for name, text in page.other_members.items() if name not in self._unknown
+            }
             self._unknown |= new.keys()
             self._unknown_of_page[number] = new
 
