@@ -13,11 +13,11 @@ import pandas as pd
 import pyarrow as pa
 
 from trackstar_frames.errors import SnapshotError, one_of
-from trackstar_frames.schema import CONNECTION, TABLES
+from trackstar_frames.schema import CHILD_TABLES, CONNECTION, TABLES
 from trackstar_frames.snapshots.catalog import find_snapshots, written_ahead
 from trackstar_frames.snapshots.diff import scan
 from trackstar_frames.snapshots.manifest import Manifest, file_name
-from trackstar_frames.tables.compare import COMPARED, differences
+from trackstar_frames.tables.compare import differences
 from trackstar_frames.tables.connections import as_of_each, split_by_connection
 
 __all__ = ["order_history"]
@@ -170,7 +170,7 @@ def _look(path: Path, said: Manifest, order_id: str, connection: str | None) -> 
     labels = [label for label in as_of if connection in (None, label)]
     for label, tables in _orders(path, said, order_id, labels):
         if len(tables["orders"]):
-            for name in COMPARED[1:]:
+            for name in CHILD_TABLES:
                 tables[name] = scan(_files(path, said, name, [label]), name, order_id=order_id)
         yield _Sight(as_of[label], path.name, label, tables)
 

@@ -22,20 +22,14 @@ import pyarrow.compute as pc
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.request import FetchRequest
-from trackstar_frames.schema import TABLES
+from trackstar_frames.schema import CHILD_TABLES, TABLES
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.catalog import find_snapshots
 from trackstar_frames.snapshots.manifest import Key, Manifest
 from trackstar_frames.snapshots.parquet import SharedPart, Writer, WriteResult, write_file
 from trackstar_frames.snapshots.spill import Spill
 from trackstar_frames.tables.assemble import as_batch, assemble, keep_freed_memory, split, take
-from trackstar_frames.tables.compare import (
-    COMPARED,
-    changed_in,
-    common_ids,
-    rows_of_orders,
-    unequal,
-)
+from trackstar_frames.tables.compare import changed_in, common_ids, rows_of_orders, unequal
 from trackstar_frames.tables.connections import info_of, unlabel
 
 __all__ = [
@@ -354,7 +348,7 @@ class Upsert:
             tables, changed = _replace(like, old, fresh, ids)
             writer.add(tables, like, (number,))
         else:
-            old |= {name: _read(like, name) for name in COMPARED[1:]}
+            old |= {name: _read(like, name) for name in CHILD_TABLES}
             changed = len(set().union(*(_differ(name, old, fresh, ids) for name in TABLES)))
             merged = fresh if self._removes else _merge(old, fresh, given)
             for piece_number, piece in enumerate(_divide(merged)):
