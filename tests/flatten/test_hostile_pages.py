@@ -5,6 +5,7 @@ import json
 import msgspec
 import pyarrow as pa
 import pytest
+from helpers.servers import reply
 
 from trackstar_frames import IncompleteFetchError, OrderFrames, ResponseError, fetch_orders
 from trackstar_frames.client import TrackstarClient
@@ -172,7 +173,7 @@ def work(experience, *, pages, page, odd):
         ('{"id":"z"},7', r"data\[1\] is not an object"),
     ],
 )
-def test_a_fetch_that_meets_such_a_page_keeps_what_it_has(raw_server, reply, last, error):
+def test_a_fetch_that_meets_such_a_page_keeps_what_it_has(raw_server, last, error):
     first = body(*PLAIN).replace('"next_token":null', '"next_token":"2"').encode()
 
     def answer(handler):
@@ -184,7 +185,7 @@ def test_a_fetch_that_meets_such_a_page_keeps_what_it_has(raw_server, reply, las
     assert len(caught.value.frames.orders) == 40
 
 
-def test_a_fetch_of_a_lenient_page_loses_nothing(raw_server, reply):
+def test_a_fetch_of_a_lenient_page_loses_nothing(raw_server):
     odd = (
         '{"id":"z","total_price":NaN,"new":"\\ud800","additional_fields":[1.50],"tags":7,"tags":8}'
     )

@@ -303,8 +303,8 @@ def test_the_backend_is_pickled():
         assert frames.orders["id"].tolist() == ["a1"]  # and the second time with a frame made
 
 
-def test_a_fetch_that_breaks_keeps_the_backend(ask):
-    sandbox, client = ask(Fault("status", status=403, nth=2))
+def test_a_fetch_that_breaks_keeps_the_backend(serve_with_client):
+    sandbox, client = serve_with_client(Fault("status", status=403, nth=2))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(client=client, page_size=40, dtype_backend="pyarrow")
     assert is_arrow(caught.value.frames.orders)

@@ -14,7 +14,7 @@ import trackstar_frames as tf
 from trackstar_frames._text import counted
 from trackstar_frames.cli.printing import first_rows, say, table
 from trackstar_frames.errors import FilterError
-from trackstar_frames.filters import FIELDS, encode, split
+from trackstar_frames.filters import FIELDS, encode, parse_name
 from trackstar_frames.http.cache import PageCache
 from trackstar_frames.settings import cache_dir
 from trackstar_frames.snapshots.parquet import check_target, locate
@@ -237,7 +237,7 @@ def _filter(text: str) -> tuple[str, Any]:
     if _is_list(operator):
         return name, value.split(",")
     several, kind = _list_of(field, operator), FIELDS[field].kind
-    is_plain = split(name)[1] is None
+    is_plain = parse_name(name)[1] is None
     if "," in value and several and (is_plain or kind == "enum"):
         alone = f"; for one text with commas, {field}__eq={value}" if kind == "string" else ""
         raise FilterError(
@@ -249,7 +249,7 @@ def _filter(text: str) -> tuple[str, Any]:
 def _is_listable(name: str) -> bool:
     """Tell whether a filter that is given again is a list: a plain one means ``in`` then."""
     field, operator = _meant(name)
-    is_plain = split(name)[1] is None
+    is_plain = parse_name(name)[1] is None
     return _is_list(operator) or (is_plain and _list_of(field, operator) is not None)
 
 
@@ -261,7 +261,7 @@ def _twice(name: str, field: str, operator: str) -> str:
 
 def _meant(name: str) -> tuple[str, str]:
     """Tell the field and the operator of a filter, also where it does not name one."""
-    field, operator = split(name)
+    field, operator = parse_name(name)
     return field, operator or FIELDS[field].plain or ""
 
 

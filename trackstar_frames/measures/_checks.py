@@ -21,7 +21,6 @@ __all__ = [
     "by_columns",
     "choice",
     "column",
-    "duration",
     "has_status",
     "instant",
     "is_year_first",
@@ -162,18 +161,3 @@ def moment_of(
         stacklevel=stacklevel,
     )
     return pd.Timestamp.now(tz="UTC").as_unit("us")
-
-
-def duration(name: str, value: object) -> pd.Timedelta:
-    """Read one length of time that is not negative."""
-    if not isinstance(value, str | dt.timedelta | np.timedelta64):
-        raise TypeError(f"{name}={value!r} is not a length of time; pass a string such as '2h'")
-    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?0*[1-9]\d*\s*", value):
-        raise ValueError(f"{name}={value!r} tells no unit; write it like '2h'")  # not nanoseconds
-    try:
-        length = pd.Timedelta(value)
-    except ValueError as error:
-        raise ValueError(f"{name}={value!r} is not a length of time; write it like '2h'") from error
-    if pd.isna(length) or length < pd.Timedelta(0):
-        raise ValueError(f"{name}={value!r} is not allowed; use a length of time of zero or more")
-    return length.as_unit("us")

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trackstar_frames.dates import parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.request import FetchRequest
@@ -150,7 +151,7 @@ class Base:
         the begin.
         """
         told = [self.info.get(name) for name in ("began", "fetched_at", "server_time")]
-        return [_moment(each) for each in told if each]
+        return [parse_time(each) for each in told if each]
 
     def take_over(self, folder: Path) -> WriteResult:
         """Have all its parts in another folder too, as they are."""
@@ -233,11 +234,6 @@ def _count_nulls(left: pa.ChunkedArray, right: pa.ChunkedArray) -> int:
     """Count the rows in which both are null."""
     both = pc.and_(pc.is_null(left), pc.is_null(right))
     return int(pc.sum(both, min_count=0).as_py())
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _newest(ours: list[Base], root: Path, question: FetchRequest, identity: str) -> Base | None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.filters import FIELDS, split
+from trackstar_frames.filters import FIELDS, parse_name
 from trackstar_frames.flatten import BATCH, batch_schema
 
 __all__ = ["combine_queries", "contradictions", "count_contradictions"]
@@ -89,7 +89,7 @@ def _split(name: str) -> tuple[str, str]:
         return "id", "in"
     if bare not in FIELDS or bare == "trackstar_tags":  # tags match by more than their text
         return "", ""
-    return bare, split(name)[1] or "eq"
+    return bare, parse_name(name)[1] or "eq"
 
 
 def _other_texts(column: pa.ChunkedArray, operator: str, values: list[str]) -> pa.ChunkedArray:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from trackstar_frames.errors import SettingsError
 from trackstar_frames.schema import TABLES, Column, Table
-from trackstar_frames.settings import PII_KEY
+from trackstar_frames.settings import PII_VARIABLE
 
 __all__ = ["redact"]
 
@@ -50,7 +50,7 @@ def redact(tables: Mapping[str, pa.Table], how: str, key: str | None = None) -> 
 def _keyed_digest(key: str | None) -> _Digest:
     """Return a function that hashes one text, and each text once."""
     if not key:
-        raise SettingsError(f"how='hash' needs a key, the text of {PII_KEY.variable}")
+        raise SettingsError(f"how='hash' needs a key, the text of {PII_VARIABLE}")
     empty = hmac.new(key.encode(), digestmod="sha256")
 
     @cache
