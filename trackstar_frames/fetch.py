@@ -23,7 +23,7 @@ from trackstar_frames.client import TrackstarClient
 from trackstar_frames.connections import Connections, Source, check_connections, open_clients
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
 from trackstar_frames.filter_types import OrderFilters
-from trackstar_frames.flatten import ORDER_NUMBER, Batch, Flattener, batch_schema
+from trackstar_frames.flatten import ORDER_INDEX, Batch, Flattener, batch_schema
 from trackstar_frames.frames import OrderFrames, make_info
 from trackstar_frames.http.session import Observer
 from trackstar_frames.pagination.listing import Listing, Place, Reader
@@ -648,7 +648,7 @@ class FetchJob:
         page = self._taken[number]
         self._seen.count(batch["orders"], contrary, page.server_time or page.fetched_at)
         if more := [each for each in (contrary, self._seen.beside(number)) if len(each)]:
-            problems = pa.concat_tables([batch["problems"], *more]).sort_by(ORDER_NUMBER)
+            problems = pa.concat_tables([batch["problems"], *more]).sort_by(ORDER_INDEX)
             batch = {**batch, "problems": problems}
         return redact(batch, self._question.pii, self._key)
 

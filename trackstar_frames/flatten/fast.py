@@ -19,7 +19,7 @@ import pyarrow.json
 
 from trackstar_frames.flatten.layout import (
     MAX_ID_LENGTH,
-    ORDER_NUMBER,
+    ORDER_INDEX,
     UNKNOWN_KEY,
     Batch,
     Layout,
@@ -116,8 +116,8 @@ class _Rows:
     table : str
         Its name.
     numbers : dict of str to numpy.ndarray
-        The number of each row's order, by `ORDER_NUMBER`, and the row's position in each list below it,
-        by the column of the key.
+        Where each row is, by key column: the position of its order, by `ORDER_INDEX`, and its
+        position in each list below.
     values : dict of tuple of str to pyarrow.Array
         What Arrow read, by path.
     extra : list of _Extra
@@ -126,7 +126,7 @@ class _Rows:
 
     def __init__(self, table: str, rows: pa.Array, numbers: Mapping[str, _Numbers] = {}) -> None:
         self.table = table
-        self.numbers = dict(numbers) or {ORDER_NUMBER: np.arange(len(rows))}
+        self.numbers = dict(numbers) or {ORDER_INDEX: np.arange(len(rows))}
         self.values = dict(_leaves(rows))
         self.extra: list[_Extra] = []
 
@@ -153,14 +153,14 @@ class _Rows:
     def path_prefixes(self, rows: _Numbers) -> list[str]:
         """Return how the paths in an order begin for these rows, such as ``shipments[0].``."""
         numbers = [
-            each[rows].tolist() for name, each in self.numbers.items() if name != ORDER_NUMBER
+            each[rows].tolist() for name, each in self.numbers.items() if name != ORDER_INDEX
         ]
         if not numbers:
             return [""] * len(rows)
         return list(map(f"{TABLES[self.table].path}.".replace("[]", "[{}]").format, *numbers))
 
     def _extra_column(self) -> pa.Array:
-        texts: list[bytes | None] = [None] * len(self.numbers[ORDER_NUMBER])
+        texts: list[bytes | None] = [None] * len(self.numbers[ORDER_INDEX])
         for row, text in _as_objects(self.extra):
             texts[row] = text
         return pa.array(texts, pa.string())
@@ -386,7 +386,7 @@ class _Extraction:
             return schema.empty_table()
         parts = [_as_table(each, tables[each.table]) for each in self._problems]
         found = pa.concat_tables(parts).sort_by("start")
-        ids = tables["orders"].values["id",].take(found[ORDER_NUMBER].combine_chunks())
+        ids = tables["orders"].values["id",].take(found[ORDER_INDEX].combine_chunks())
         return found.append_column("order_id", ids).select(schema.names).cast(schema)
 
     def _column(self, table: str, path: tuple[str, ...], rows: _Rows) -> pa.Array:
@@ -443,7 +443,7 @@ def _as_table(problems: _Problems, rows: _Rows) -> pa.Table:
     return pa.table(
         {
             "start": pa.array(starts, pa.int64()),
-            ORDER_NUMBER: rows.numbers[ORDER_NUMBER][found],
+            ORDER_INDEX: rows.numbers[ORDER_INDEX][found],
             "table": pa.repeat(problems.table, len(found)),
             "path": [f"{prefix}{last}" for prefix in rows.path_prefixes(found)],
             "value": pa.array(problems.values, pa.string()),

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames.flatten import ORDER_NUMBER, Batch, batch_schema
+from trackstar_frames.flatten import ORDER_INDEX, Batch, batch_schema
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.manifest import Key
 from trackstar_frames.tables.assemble import Numbers, new_strays, release_memory, select, sort
@@ -280,7 +280,7 @@ class Run:
         self._folder.mkdir(mode=0o700)
         starts = [*range(0, orders, _BLOCK), orders]
         for name, table in batch.items():
-            numbers = table[ORDER_NUMBER].fill_null(orders).to_numpy()
+            numbers = table[ORDER_INDEX].fill_null(orders).to_numpy()
             places = [*np.searchsorted(numbers, starts), len(table)]
             with pa.ipc.new_file(self._path(name), table.schema, options=_OPTIONS) as file:
                 for first, end in itertools.pairwise(places):
@@ -316,13 +316,13 @@ class Run:
                 file = pa.ipc.open_file(source, memory_pool=pa.system_memory_pool())
                 found = [file.get_batch(each) for each in blocks]
                 table = pa.Table.from_batches(found, file.schema)
-            start, stop = np.searchsorted(table[ORDER_NUMBER].to_numpy(), [first, end])
+            start, stop = np.searchsorted(table[ORDER_INDEX].to_numpy(), [first, end])
             wanted = table[start:stop].select(batch_schema(name).names)
             # A copy, so that the rest of the outer blocks does not stay: with many runs, that
             # would be half as much again.
             rows = wanted.combine_chunks(memory_pool=pa.system_memory_pool())
             batch[name] = rows.set_column(
-                0, ORDER_NUMBER, pa.compute.subtract(rows[ORDER_NUMBER], first)
+                0, ORDER_INDEX, pa.compute.subtract(rows[ORDER_INDEX], first)
             )
         return batch
 

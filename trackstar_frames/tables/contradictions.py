@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames.filters import FIELDS, parse_name
-from trackstar_frames.flatten import ORDER_NUMBER, batch_schema
+from trackstar_frames.flatten import ORDER_INDEX, batch_schema
 
 __all__ = ["combine_queries", "contradictions", "count_contradictions"]
 
@@ -134,7 +134,7 @@ def _as_problems(mismatch: _Mismatch, values: list[str], orders: pa.Table) -> pa
     message = f"the order does not match the filter {mismatch.name}={','.join(values)[:100]}"
     return pa.table(
         {
-            ORDER_NUMBER: orders[ORDER_NUMBER],
+            ORDER_INDEX: orders[ORDER_INDEX],
             "table": pa.repeat("orders", len(orders)),
             "order_id": orders["id"],
             "path": pa.repeat(mismatch.column, len(orders)),
