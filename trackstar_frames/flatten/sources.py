@@ -72,8 +72,21 @@ _TRUNCATED = "an event that was too large: the order is at its data_url"
 _BRACE, _BRACKET = b"{["
 
 
+_ABSENT = msgspec.Raw()
 _Members = Mapping[str, msgspec.Raw]
 
+
+class _Peek(msgspec.Struct, gc=False):
+    """The keys by which most orders are recognised, without reading the others."""
+
+    id: msgspec.Raw = _ABSENT
+    data: msgspec.Raw = _ABSENT
+    event_type: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
+    errors: msgspec.Raw = _ABSENT
+
+
+_peek = msgspec.json.Decoder(_Peek).decode
 _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -176,10 +189,11 @@ class JsonSource:
 
     def _read_object(self, text: bytes) -> None:
         """Read an object of any shape."""
-        keys = _read_object(text)
-        if "event_type" not in keys and "data" not in keys:
-            if not _has_order_keys(keys):
-                raise self._unknown_shape(keys)
+        peek = _peek(text)
+        if peek.data is peek.event_type is _ABSENT:
+            is_plain = peek.id is not _ABSENT and peek.error is peek.errors is _ABSENT
+            if not is_plain and not _is_order(text):
+                raise self._unknown_shape(_read_object(text))
             self._add_orders(None, [msgspec.Raw(text)])
             return
         members = read_repeated(bytes(text))
@@ -327,10 +341,9 @@ def _objects_in(data: msgspec.Raw) -> list[msgspec.Raw]:
 
 
 def _is_order(text: bytes) -> bool:
-    return memoryview(text)[0] == _BRACE and _has_order_keys(_read_object(text))
-
-
-def _has_order_keys(members: Iterable[str]) -> bool:
+    if memoryview(text)[0] != _BRACE:
+        return False
+    members = _read_object(text)
     has_error = not _ERROR_KEYS.isdisjoint(members)
     return not (_TELLTALE_KEYS - {"id"} if has_error else _TELLTALE_KEYS).isdisjoint(members)
 
