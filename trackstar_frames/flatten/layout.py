@@ -1,4 +1,4 @@
-"""What one page of orders is laid out as: its tables, and what Arrow is to read of its JSON."""
+"""The tables of a batch, and what Arrow reads of the JSON of an order."""
 
 from __future__ import annotations
 
