@@ -74,10 +74,7 @@ def differences_by_connection(old: _Tables, new: _Tables) -> pa.Table:
     id is compared within its connection only; of a connection that one side does not have, all
     orders are new, or have vanished.
     """
-    sides = (old["orders"], new["orders"])
-    labels = sorted(
-        {each for side in sides for each in pc.unique(side[CONNECTION.name]).to_pylist()}
-    )
+    labels = sorted(_labels(old["orders"]) | _labels(new["orders"]))
     was, now = split_by_connection(old, labels), split_by_connection(new, labels)
     nothing = _SCHEMA.empty_table().drop_columns("rank")
     parts = (label_rows(differences(was[each], now[each]), each) for each in labels)
