@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from trackstar_frames import plot_lateness, ship_date_compliance
-from trackstar_frames.plots.lateness import _KINDS
+from trackstar_frames.plots._style import OUTCOMES
 
 DUE = np.datetime64("2026-02-10T12:00", "us")
 
@@ -30,7 +30,7 @@ def test_each_order_is_in_one_bar_of_its_kind(orders, legend):
         counts["late_shipped"],
         counts["late_open"],
     ]
-    assert legend(axes) == [f"{kind} ({n})" for kind, n in zip(_KINDS, expected, strict=True)]
+    assert legend(axes) == [f"{kind} ({n})" for kind, n in zip(OUTCOMES, expected, strict=True)]
     assert [sum(bar.get_height() for bar in pile) for pile in axes.containers] == expected
 
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from trackstar_frames.plots._style import GROUPS, OTHERS, look_of
-from trackstar_frames.plots.lateness import _KINDS
+from trackstar_frames.plots._style import GROUPS, OTHERS, OUTCOMES, status_look
 
 #: How people without one kind of cones see, after Viénot, Brettel and Mollon (1999), in linear RGB.
 BLIND = {
@@ -20,7 +19,7 @@ def seen(colour, kind):
 
 
 @pytest.mark.parametrize("kind", BLIND)
-@pytest.mark.parametrize("looks", [[*GROUPS, OTHERS], list(_KINDS.values())])
+@pytest.mark.parametrize("looks", [[*GROUPS, OTHERS], list(OUTCOMES.values())])
 def test_bars_differ_in_hatch_or_in_colours_that_everybody_sees(kind, looks):
     for place, one in enumerate(looks):
         for other in looks[:place]:
@@ -34,4 +33,4 @@ def test_lines_differ_without_colour():
 
 
 def test_an_unknown_status_has_a_look():
-    assert look_of("zz").hatch
+    assert status_look("zz").hatch

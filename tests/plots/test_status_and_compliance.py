@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import same_color, to_rgb
 
 from trackstar_frames.measures import SlaPolicy, compliance_rate, ship_date_compliance, status_mix
 from trackstar_frames.plots import (
@@ -145,7 +145,7 @@ def test_points_are_where_the_rates_are_and_open_periods_are_hollow():
     known = ~np.isnan(line.get_ydata(orig=False))
     assert line.get_ydata(orig=False)[known] == pytest.approx(rates["rate"].to_numpy())
     assert len(hollow.get_ydata(orig=False)) == 1
-    assert hollow.get_markerfacecolor() == "white"
+    assert same_color(hollow.get_markerfacecolor(), "white")
     assert "hollow" in words(axes)
     assert axes.get_ylim() == pytest.approx((-0.03, 1.03))
     behind = next(other for other in axes.figure.axes if other is not axes)

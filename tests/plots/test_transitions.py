@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgb
 
 from trackstar_frames.measures import TRANSITIONS, transitions
 from trackstar_frames.plots import plot_status_transitions
-from trackstar_frames.plots.transitions import _MARKS, _SHARES
+from trackstar_frames.plots.transitions import _MARKERS, _SHARES
 from trackstar_frames.schema import LIFECYCLE
 
 OLD, NEW = "2026-03-01T06:00:00+00:00", "2026-03-02T06:30:00+00:00"
@@ -112,18 +112,18 @@ def test_shares_are_colours_that_go_from_light_to_dark_under_legible_ink():
 
 
 def test_kinds_are_told_apart_by_shape():
-    assert list(_MARKS) == list(TRANSITIONS)
-    assert len(set(_MARKS.values())) == len(TRANSITIONS)
+    assert list(_MARKERS) == list(TRANSITIONS)
+    assert len(set(_MARKERS.values())) == len(TRANSITIONS)
     table = moved(["open", "packed", "open"], ["packed", "open", "other"])
     axes = plot_status_transitions(table)
     assert [line.get_marker() for line in axes.lines] == [
-        _MARKS[kind] for kind in ("forward", "left_path", "backward")
+        _MARKERS[kind] for kind in ("forward", "left_path", "backward")
     ]
     legend = axes.get_legend()
     explained = ["forward (1)", "backward (1)", "left_path (1)"]
     assert [text.get_text() for text in legend.get_texts()] == explained
     shapes = [handle.get_marker() for handle in legend.legend_handles]
-    assert shapes == [_MARKS[words.split()[0]] for words in explained]
+    assert shapes == [_MARKERS[words.split()[0]] for words in explained]
 
 
 def test_hostile_names_are_printed_as_they_are():

@@ -1,9 +1,10 @@
-"""One page that says how a warehouse stands."""
+"""One page of headline figures and pictures."""
 
 from __future__ import annotations
 
 import datetime as dt
 import textwrap
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,27 +18,32 @@ from trackstar_frames.measures.backlog import backlog
 from trackstar_frames.measures.cycle_time import cycle_time
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.rates import rates
+from trackstar_frames.plots._grouping import refuse_by
 from trackstar_frames.plots._style import (
-    basis,
-    judged,
-    lasting,
+    GROUPS,
+    MUTED,
+    duration_words,
     legend_inside,
-    policy_of,
-    policy_words,
-    recaption,
-    share,
+    refit_title,
+    share_words,
 )
 from trackstar_frames.plots.backlog import plot_backlog
-from trackstar_frames.plots.compliance import plot_ship_date_compliance
+from trackstar_frames.plots.compliance import (
+    compliance_note,
+    judge,
+    plot_ship_date_compliance,
+    policy_of,
+    policy_words,
+)
 from trackstar_frames.plots.cycle_time import plot_cycle_time
 from trackstar_frames.plots.lateness import plot_lateness
 from trackstar_frames.plots.status import plot_status_mix
 
 __all__ = ["plot_overview"]
 
-# The shape of A4, larger: the letters of the pictures are 8 points when it is printed on A4.
-_LETTERS = 160  # small ones, in a line of the head
+# The shape of A4, but larger: printed on A4, text is 8 points high.
 _PAGE, _HEIGHTS = (14.14, 10.0), (1.8, 3.9, 4.3)
+_LETTERS = 160  # in a line of the caption
 _LEFT = 0.02
 
 
@@ -46,12 +52,13 @@ class _Tile(NamedTuple):
 
     figure: str
     name: str
-    more: str
+    detail: str
 
 
 def plot_overview(
     orders: pd.DataFrame,
     *,
+    by: str | Sequence[str] | None = None,
     freq: str = "W",
     policy: SlaPolicy | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
@@ -63,6 +70,8 @@ def plot_overview(
     orders
         The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy and as-of
         then hold.
+    by
+        None only: a page is of one group. Pass the rows of one instead.
     freq
         The periods of status and compliance over time, as in `status_mix`.
     policy, as_of
@@ -77,8 +86,8 @@ def plot_overview(
     Raises
     ------
     TypeError, ValueError
-        As `ship_date_compliance`, `backlog` and `cycle_time`, and for a policy or as_of beside a
-        frame that has been judged already.
+        As `ship_date_compliance`, `backlog` and `cycle_time`, if `by` is given, and for a policy or
+        as_of beside a frame that has been judged already.
 
     Warns
     -----
@@ -92,39 +101,37 @@ def plot_overview(
     >>> page = plot_overview(frames.orders, as_of="2026-03-09")
     >>> page.savefig("overview.pdf")
     """
-    compliance = judged(orders, policy, as_of)
+    refuse_by(by, "plot_overview", "draw a page of the rows of each group")
+    compliance = judge(orders, policy, as_of)
     moment = policy_of(compliance).get("as_of") or moment_of(compliance, None)
     totals = rates(compliance, None, None)
     page = plt.figure(figsize=_PAGE, layout="constrained")
-    head, places = _places(page)
-    drawn = [
-        plot_status_mix(compliance, freq=freq, ax=places[0]),
-        plot_ship_date_compliance(compliance, freq=freq, ax=places[1]),
-        plot_backlog(compliance, as_of=moment, ax=places[2]),
-        plot_lateness(compliance, ax=places[3]),
-        plot_cycle_time(compliance, as_of=moment, ax=places[4]),
-    ]
-    every = f"n = {len(orders):,} orders"
-    told = [every, *basis(compliance, totals), policy_words(compliance)]
-    _write(head, told, _tiles(compliance, totals.iloc[0], moment))
-    legend_inside(drawn[2], columns=2, above=True)
-    legend_inside(drawn[3], columns=1, above=True)
-    legend_inside(drawn[4], columns=1, above=False)
-    for axes in drawn:
-        recaption(axes, told)
-    # Only now is it known how wide the pictures are.
+    head, axes = _divide(page)
+    plot_status_mix(compliance, freq=freq, ax=axes[0])
+    plot_ship_date_compliance(compliance, freq=freq, ax=axes[1])
+    plot_backlog(compliance, as_of=moment, ax=axes[2])
+    plot_lateness(compliance, ax=axes[3])
+    plot_cycle_time(compliance, as_of=moment, ax=axes[4])
+    note = [f"n = {len(orders):,} orders", *compliance_note(compliance, totals)]
+    note.append(policy_words(compliance))
+    _write_head(head, note, _tiles(compliance, totals.iloc[0], moment))
+    legend_inside(axes[2], columns=2, clear_bars=True)
+    legend_inside(axes[3], columns=1, clear_bars=True)
+    legend_inside(axes[4], columns=1, clear_bars=False)
+    for each in axes:
+        refit_title(each, note)
+    # Only after a layout is it known how wide the pictures are.
     page.draw_without_rendering()
-    for axes in drawn:
-        recaption(axes, told)
+    for each in axes:
+        refit_title(each, note)
     return page
 
 
-def _places(page: Figure) -> tuple[SubFigure, list[Axes]]:
-    """Divide the page: a head, two pictures over time, three of how things stand."""
-    parts: Any = page.subfigures(3, 1, height_ratios=_HEIGHTS)
-    head, above, below = parts
-    pictures: Any = [*above.subplots(1, 2), *below.subplots(1, 3)]
-    return head, pictures
+def _divide(page: Figure) -> tuple[SubFigure, list[Axes]]:
+    """Divide the page into a head, two pictures over time, and three of the current state."""
+    rows: Any = page.subfigures(3, 1, height_ratios=_HEIGHTS)
+    head, upper, lower = rows
+    return head, [*upper.subplots(1, 2), *lower.subplots(1, 3)]
 
 
 def _tiles(compliance: pd.DataFrame, rate: pd.Series[Any], moment: Any) -> list[_Tile]:
@@ -141,8 +148,8 @@ def _on_time(rate: pd.Series[Any]) -> _Tile:
     if not rate["n"]:
         return _Tile("none due", "orders on time", "no order can be judged yet")
     low, high = (f"{100 * rate[name]:.1f}" for name in ("rate_low", "rate_high"))
-    more = f"n = {rate['n']:,.0f} orders due, 95 % interval {low} to {high} %"
-    return _Tile(share(rate["rate"]), "of orders due were shipped on time", more)
+    detail = f"n = {rate['n']:,.0f} orders due, 95 % interval {low} to {high} %"
+    return _Tile(share_words(rate["rate"]), "of orders due were shipped on time", detail)
 
 
 def _open(compliance: pd.DataFrame, moment: Any) -> _Tile:
@@ -151,13 +158,17 @@ def _open(compliance: pd.DataFrame, moment: Any) -> _Tile:
     if not n:
         return _Tile("0", "orders are open", "nothing is left to ship")
     work = f"{n / pace:,.1f} days of work" if pace else "none shipped in 28 days"
-    return _Tile(f"{n:,}", "orders are open", f"{work}; oldest: {lasting(table['oldest'].max())}")
+    return _Tile(
+        f"{n:,}", "orders are open", f"{work}; oldest: {duration_words(table['oldest'].max())}"
+    )
 
 
 def _late(compliance: pd.DataFrame, rate: pd.Series[Any]) -> _Tile:
     late = compliance["lateness"][compliance["outcome"] == "late_open"]
-    more = f"the latest by {lasting(late.max())}" if len(late) else "none of those that are due"
-    return _Tile(f"{rate['late_open']:,.0f}", "orders are late and still open", more)
+    detail = (
+        f"the latest by {duration_words(late.max())}" if len(late) else "none of those that are due"
+    )
+    return _Tile(f"{rate['late_open']:,.0f}", "orders are late and still open", detail)
 
 
 def _time(compliance: pd.DataFrame, moment: Any) -> _Tile:
@@ -165,18 +176,19 @@ def _time(compliance: pd.DataFrame, moment: Any) -> _Tile:
     name = "median time from receipt to shipment"
     if not row["n"]:
         return _Tile("unknown", name, "no order can be evaluated")
-    reached = "not reached" if pd.isna(row["p90"]) else f"within {lasting(row['p90'])}"
-    median = "not reached" if pd.isna(row["median"]) else lasting(row["median"])
+    reached = "not reached" if pd.isna(row["p90"]) else f"within {duration_words(row['p90'])}"
+    median = "not reached" if pd.isna(row["median"]) else duration_words(row["median"])
     return _Tile(median, name, f"90 % {reached}; n = {row['n']:,}, open orders counted in")
 
 
-def _write(head: SubFigure, told: list[str], tiles: list[_Tile]) -> None:
-    """Write the head of the page."""
+def _write_head(head: SubFigure, note: list[str], tiles: list[_Tile]) -> None:
     head.text(_LEFT, 0.95, "Orders at a glance", fontsize=20, weight="bold", va="top")
-    words = textwrap.fill("\u00a0· ".join(told), _LETTERS, break_on_hyphens=False)
-    head.text(_LEFT, 0.75, words, fontsize=9, color="0.35", va="top")
-    for place, tile in enumerate(tiles):
-        x = _LEFT + place * (1 - _LEFT) / len(tiles)
-        head.text(x, 0.50, tile.figure, fontsize=22, weight="bold", color="#0072b2", va="top")
+    words = textwrap.fill("\u00a0· ".join(note), _LETTERS, break_on_hyphens=False)
+    head.text(_LEFT, 0.75, words, fontsize=9, color=MUTED, va="top")
+    for column, tile in enumerate(tiles):
+        x = _LEFT + column * (1 - _LEFT) / len(tiles)
+        head.text(
+            x, 0.50, tile.figure, fontsize=22, weight="bold", color=GROUPS[0].colour, va="top"
+        )
         head.text(x, 0.24, tile.name, va="top")
-        head.text(x, 0.11, tile.more, fontsize=8, color="0.35", va="top")
+        head.text(x, 0.11, tile.detail, fontsize=8, color=MUTED, va="top")
