@@ -1,7 +1,7 @@
 """What every test has: a clean environment, a cache of its own, and no window that opens."""
 
 import gc
-import importlib.util
+import json
 import os
 import re
 import signal
@@ -14,13 +14,22 @@ from datetime import UTC, datetime
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
-from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
 
 import pytest
+from helpers import (
+    changing_server,
+    dated_orders,
+    fill_reference,
+    flatten_reference,
+    marked_orders,
+    sql_reference,
+)
+from helpers import odd_orders as helper_odd_orders
 from hypothesis import HealthCheck, settings
 
+import trackstar_frames as tf
 from trackstar_frames import fetch_orders
 from trackstar_frames.sandbox import Sandbox
 
@@ -104,43 +113,43 @@ def until():
 @pytest.fixture(scope="session")
 def reference():
     """Plain Python over the orders themselves: what the frames must hold."""
-    return beside("reference")
+    return flatten_reference
 
 
 @pytest.fixture(scope="session")
 def filled():
     """Plain Python over the orders themselves: how much of them has shipped."""
-    return beside("filled")
+    return fill_reference
 
 
 @pytest.fixture(scope="session")
 def planted():
     """Orders in which all that is personal carries a mark, and how to look for it."""
-    return beside("planted")
+    return marked_orders
 
 
 @pytest.fixture(scope="session")
 def shops():
     """Listings behind a real server, whose orders change while they are read."""
-    return beside("shop")
+    return changing_server
 
 
 @pytest.fixture(scope="session")
 def made():
     """Listings of thousands of orders that have a date and nothing else."""
-    return beside("made")
+    return dated_orders
 
 
 @pytest.fixture(scope="session")
 def odd_orders():
     """Orders as they should not be, and how to ask DuckDB about them."""
-    return beside("odd_orders")
+    return helper_odd_orders
 
 
 @pytest.fixture(scope="session")
 def truth():
     """Plain SQL over the orders themselves: what the measures must count."""
-    return beside("truth")
+    return sql_reference
 
 
 @pytest.fixture(scope="session")
@@ -156,15 +165,6 @@ def spoilt(truth, odd_orders):
             return SimpleNamespace(frames=frames, sql=truth.load(sandbox.orders), now=now)
 
     return make
-
-
-def beside(name):
-    """Load a module of this folder that holds no tests."""
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
@@ -370,3 +370,34 @@ def closed_url():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     return f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def quick():
+    """Make a client of some server that gives up soon."""
+
+    def make(base_url, **options):
+        given = {"rate_limit": None, "retries": 1, "max_wait": 1, "timeout": 0.5} | options
+        return tf.TrackstarClient("key-0123456789", "token-9876543210", base_url=base_url, **given)
+
+    return make
+
+
+@pytest.fixture
+def snapshot(tmp_path):
+    """One of two orders."""
+    orders = [{"id": "a1", "line_items": [{"sku": "x", "quantity": 2}]}, {"id": "a2"}]
+    return tf.write_snapshot(tf.OrderFrames.from_json(orders), tmp_path / "snapshots")
+
+
+@pytest.fixture
+def rewrite():
+    """Change what the manifest of a snapshot says."""
+
+    def rewrite(snapshot, change):
+        path = snapshot.path / "_trackstar_frames.json"
+        said = json.loads(path.read_bytes())
+        change(said)
+        path.write_text(json.dumps(said))
+
+    return rewrite

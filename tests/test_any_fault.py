@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.snapshots.snapshot import spill
+from trackstar_frames.snapshots import spill
 
 PACKAGE = str(Path(tf.__file__).parent)
 FAULTS = (lambda: MemoryError("injected"), lambda: OSError(errno.ENOSPC, "injected"))

@@ -14,7 +14,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Request
 
-FOLDER = Path(__file__).parent / "benchmarks"
+FOLDER = Path(__file__).parent.parent / "benchmarks"
 
 CONTENDERS = [
     "ours, to Arrow",

@@ -103,7 +103,7 @@ def try_tests(copy, *chosen):
 def test_a_filter_is_added_as_it_says(copy):
     said = section("How to add a filter")
     grammar = "tests/test_filters.py::test_the_grammar_is_that_of_the_documentation"
-    typed = "tests/test_typed.py::test_they_are_those_of_the_grammar"
+    typed = "tests/test_filter_types.py::test_they_are_those_of_the_grammar"
     named = places(said)
     assert [Path(path).name for path, _ in named] == [
         "filters.py",
@@ -175,7 +175,10 @@ def test_a_column_is_added_as_it_says(copy):
     page = (copy / "docs" / "data_dictionary.md").read_text(encoding="utf-8")
     assert "| `gift_message` | str | `gift.message` | What the card says. | personal |" in page
     code, out = try_tests(
-        copy, "tests/flatten/test_laws.py", "tests/flatten/test_two_ways.py", "tests/test_older.py"
+        copy,
+        "tests/flatten/test_laws.py",
+        "tests/flatten/test_fast_and_careful.py",
+        "tests/snapshots/test_older_versions.py",
     )
     assert code == 0, out
 

@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-PACKAGE, TESTS = ROOT / "trackstar_frames", ROOT / "tests"
+PACKAGE, TESTS, BENCHMARKS = (ROOT / name for name in ("trackstar_frames", "tests", "benchmarks"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 OF = packages_distributions()
@@ -25,7 +25,7 @@ EXTRA_OF = {
     "measures": "calendars",
     "plots": "plots",
     "sandbox": "sandbox",
-    "scale": "dask",
+    "distributed": "dask",
 }
 #: What is run, or read by what is run, rather than imported.
 TOOLS = {
@@ -67,7 +67,7 @@ def modules(path):
 def distributions(folder):
     """Tell the distributions that the files below a folder, or a file, import."""
     files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]
-    ours = {path.stem for path in TESTS.rglob("*.py")} | {PACKAGE.name}
+    ours = {path.stem for path in BENCHMARKS.glob("*.py")} | {PACKAGE.name, "helpers"}
     tops = {module.partition(".")[0] for path in files for module in modules(path)}
     foreign = tops - set(sys.stdlib_module_names) - ours
     return {canonicalize_name(OF[top][0]) if top in OF else top for top in foreign}
@@ -90,7 +90,7 @@ def test_what_is_declared_is_imported():
 
 def test_what_the_tests_import_is_declared_and_the_rest_are_tools():
     declared = names(EXTRAS["test"]) | CORE
-    imported = distributions(TESTS) | distributions(PACKAGE)
+    imported = distributions(TESTS) | distributions(BENCHMARKS) | distributions(PACKAGE)
     assert imported - PEERS <= declared
     assert declared - imported == TOOLS
 

@@ -22,7 +22,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots.snapshot import parquet, spill
+from trackstar_frames.snapshots import parquet, spill
 
 PAGE, PART = 7, 23
 ASKED = {

@@ -105,13 +105,17 @@ def test_an_index_would_take_what_the_wheel_says_of_itself(built):
 
 def test_the_sdist_can_be_tested(built, tmp_path):
     held = files_of(built[0])
-    for folder in ("trackstar_frames", "tests", "notebooks"):
+    for folder in ("trackstar_frames", "tests", "benchmarks", "notebooks"):
         assert below(folder) <= held
     assert {"LICENSE", "README.md", "pyproject.toml", "environment.yml", ".ci/run"} <= held
     with tarfile.open(built[0]) as archive:
         archive.extractall(tmp_path, filter="data")
     (folder,) = tmp_path.iterdir()
-    some = ("tests/test_benchmarks.py", "tests/test_dependencies.py", "tests/test_tables.py")
+    some = (
+        "tests/test_benchmarks.py",
+        "tests/test_dependencies.py",
+        "tests/test_public.py",
+    )
     tests = (sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *some)
     done = run(*tests, folder=folder, check=False, PYTHONPATH=str(folder))
     assert done.returncode == 0, done.stdout

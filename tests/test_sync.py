@@ -15,8 +15,8 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault, Sandbox
 from trackstar_frames.schema import TABLES
+from trackstar_frames.snapshots import parquet, spill
 from trackstar_frames.snapshots.manifest import FILE
-from trackstar_frames.snapshots.snapshot import parquet, spill
 
 PART = 20
 NOW = "2026-09-01T12:00:00Z"

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.snapshots.snapshot import parquet, read_manifest, spill, upsert
+from trackstar_frames.snapshots import parquet, spill, upsert
 from trackstar_frames.tables.assemble import keeping_pages
 
 NOW = "2026-09-01T12:00:00Z"
@@ -29,8 +29,8 @@ STEPS = {
     "read": (parquet, "read_table"),
     "read a column": (parquet, "read_column"),
     "write": (parquet, "_write_file"),
-    "finish": (parquet, "flush"),
-    "manifest": (read_manifest, "create"),
+    "finish": (parquet, "fsync"),
+    "manifest": (parquet, "create"),
     "spill": (spill.Run, "write"),
     "read the spill": (spill.Run, "read"),
     "settle": (spill.Spill, "settle"),

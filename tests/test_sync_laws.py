@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault, Sandbox
-from trackstar_frames.snapshots.snapshot import parquet, spill
+from trackstar_frames.snapshots import parquet, spill
 
 OURS, THEIRS = "trackstar_updated_date", "updated_date"
 STAMPS = {"both": (OURS, THEIRS), "ours": (OURS,), "theirs": (THEIRS,), "neither": ()}

@@ -17,7 +17,7 @@ from trackstar_frames import OrderFrames, SlaPolicy, compliance_rate, ship_date_
 from trackstar_frames.measures import OUTCOMES
 from trackstar_frames.sandbox import Sandbox
 
-JUDGED = (Path(__file__).parent.parent / "judged.sql").read_text()
+JUDGED = (Path(__file__).parent.parent / "helpers" / "compliance.sql").read_text()
 BY = ["warehouse_id", "warehouse_customer_id", "carrier_name", "channel", "type", "status"]
 FREQ = {"D": "day", "W": "week", "MS": "month"}
 PRESETS = [

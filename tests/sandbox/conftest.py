@@ -1,9 +1,8 @@
-import importlib.util
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import requests
+from helpers import documented_orders
 
 from trackstar_frames.sandbox import Sandbox
 
@@ -18,11 +17,7 @@ def now():
 @pytest.fixture(scope="session")
 def documented():
     """What orders must be: `documented.check(orders, now)`."""
-    path = Path(__file__).with_name("documented.py")
-    spec = importlib.util.spec_from_file_location("documented", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return documented_orders
 
 
 @pytest.fixture(scope="session")

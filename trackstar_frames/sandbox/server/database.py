@@ -594,13 +594,13 @@ FIT = """
 """
 # By its statistics, SQLite takes those under way for most of the orders, and would read them all.
 WAITING = f"""
-    SELECT {COLUMNS} FROM orders INDEXED BY orders_status WHERE {FIT} AND status IN (
+    SELECT {_PACE_COLUMNS} FROM orders INDEXED BY orders_status WHERE {FIT} AND status IN (
         'open', 'confirmed', 'processing', 'picked', 'packed', 'partially_fulfilled',
         'backordered', 'exception', 'other'
     ) ORDER BY seq
 """  # noqa: S608 -- ours
 SETTLED = f"""
-    SELECT {COLUMNS} FROM orders WHERE {FIT} AND status IN ('fulfilled', 'cancelled')
+    SELECT {_PACE_COLUMNS} FROM orders WHERE {FIT} AND status IN ('fulfilled', 'cancelled')
     AND seq IN (SELECT value FROM json_each(?)) ORDER BY seq
 """  # noqa: S608 -- ours
 

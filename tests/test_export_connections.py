@@ -12,8 +12,8 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault
 from trackstar_frames.schema import TABLES
+from trackstar_frames.snapshots import parquet, spill
 from trackstar_frames.snapshots.manifest import FILE
-from trackstar_frames.snapshots.snapshot import parquet, spill
 
 FAIL = Fault("status", status=403, token=1)
 

@@ -12,7 +12,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 POLICY = (ROOT / "SECURITY.md").read_text()
 
 

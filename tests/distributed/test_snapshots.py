@@ -15,8 +15,8 @@ import trackstar_frames as tf
 from trackstar_frames.distributed import DaskFrames
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE, TABLES
+from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.manifest import FILE
-from trackstar_frames.snapshots.snapshot import parquet
 from trackstar_frames.tables.connections import concat, join_infos
 
 

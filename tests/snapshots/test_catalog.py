@@ -10,8 +10,8 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
+from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.manifest import FILE
-from trackstar_frames.snapshots.snapshot import parquet
 
 ONE = {"keep_last": 1, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0}
 STATUSES = ["open", "confirmed", "picked", "packed", "fulfilled"]

@@ -20,8 +20,8 @@ import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
+from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.manifest import FILE
-from trackstar_frames.snapshots.snapshot import parquet
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from trackstar_frames.flatten import Flattener
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots.snapshot import spill
+from trackstar_frames.snapshots import spill
 from trackstar_frames.snapshots.spill import Spill
 from trackstar_frames.tables.assemble import assemble
 

@@ -12,7 +12,7 @@ import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 
-SCHEMA_1 = Path(__file__).with_name("data") / "schema1"
+SCHEMA_1 = Path(__file__).parent.parent / "data" / "schema1"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.storage import local
-from trackstar_frames.storage.local import commit, put, remove, sweep
+from trackstar_frames.storage.local import commit, remove, replace, sweep
 
 WRITER = """
 import sys, time
@@ -163,7 +163,7 @@ def test_a_replacement_that_fails_leaves_the_earlier_folder(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
     with pytest.raises(OSError, match="nowhere"):
-        put(tmp_path / "nowhere", tmp_path / "out")
+        replace(tmp_path / "nowhere", tmp_path / "out")
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["old"]
     assert hidden(tmp_path) == []
 

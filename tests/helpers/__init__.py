@@ -1,0 +1,1 @@
+"""What tests share: servers, odd orders, and references that they are judged by."""
