@@ -9,6 +9,7 @@ from trackstar_frames import (
     plot_cycle_time,
     plot_lateness,
     plot_overview,
+    plot_status_transitions,
     ship_date_compliance,
 )
 
@@ -46,7 +47,7 @@ def test_pictures_of_nothing_but_nulls_say_why_they_are_empty(orders, words):
     assert "no open orders" in words(plot_backlog(closed))
 
 
-@pytest.mark.parametrize("plot", [*OF_ORDERS, plot_compliance_heatmap])
+@pytest.mark.parametrize("plot", PLOTS)
 def test_hostile_names_are_printed_as_they_are(plot, orders, words):
     said = words(plot(orders(300, ["$x^"] * 9 + HOSTILE), by="warehouse_id"))
     assert "by warehouse_id" in said
@@ -61,10 +62,28 @@ def test_hostile_names_are_printed_as_they_are(plot, orders, words):
         (plot_backlog, "33 other groups"),
         (plot_cycle_time, "the 6 largest of 40 groups"),
         (plot_compliance_heatmap, "the 20 largest of 40 groups"),
+        (plot_lateness, "the 20 largest of 40 groups"),
     ],
 )
 def test_only_the_largest_groups_are_drawn_and_the_rest_is_told(plot, told, orders, words):
     assert told in words(plot(orders(3000, [f"w{n}" for n in range(40)]), by="warehouse_id"))
+
+
+def test_a_picture_without_groups_refuses_by(orders):
+    with pytest.raises(ValueError, match="draw a page of the rows of each group"):
+        plot_overview(orders(3), by="warehouse_id")
+    with pytest.raises(
+        ValueError, match="by='x': plot_status_transitions draws all orders together"
+    ):
+        plot_status_transitions(None, by="x")
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+@pytest.mark.parametrize("rows", [0, 1])
+def test_groups_of_few_orders_are_drawn(plot, rows, orders, words):
+    said = words(plot(orders(rows), by=["warehouse_id", "channel"]))
+    assert "by warehouse_id / channel" in said
+    assert ("no orders" in said) == (rows == 0)
 
 
 @pytest.mark.parametrize("plot", PLOTS)

@@ -99,3 +99,23 @@ def test_the_middle_is_told(days, said, words):
 
 def test_short_spans_are_hours(words):
     assert "hours from due" in words(plot_lateness(shipped([0.1, 0.2, -0.3])))
+
+
+def test_of_each_group_the_quantiles_are_drawn(legend):
+    frame = shipped([-2, -1, 0, 1, 2, 3, 4, 5, 7, 10]).assign(channel=["a"] * 4 + ["b"] * 6)
+    axes = plot_lateness(frame, by="channel")
+    (marks,) = (line for line in axes.lines if line.get_marker() == "o")
+    assert (marks.get_xdata().tolist(), marks.get_ydata().tolist()) == ([4.5, -0.5], [0, 1])
+    bars = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
+    assert bars == [(3.25, 6.5), (-1.25, 0.25)]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["b (n = 6)", "a (n = 4)"]
+    assert legend(axes) == ["median", "middle half", "5 to 95 %"]
+
+
+def test_quantiles_outside_the_axis_are_drawn_at_its_ends(words):
+    frame = shipped([0, 1, 2, 3] * 9 + [4000])
+    frame = frame.assign(channel=np.append(np.repeat([*"abcdefghi"], 4), "z"))
+    axes = plot_lateness(frame, by="channel")
+    (marks,) = (line for line in axes.lines if line.get_marker() == "o")
+    assert marks.get_xdata()[-1] < axes.get_xlim()[1] < 100
+    assert "> " in words(axes)

@@ -110,20 +110,17 @@ def plot_lateness(
     hours, outcomes = _read(compliance)
     note = compliance_note(compliance, totals)
     axes = get_axes(ax, 2.5 + 0.3 * max(len(groups.names), 2) if groups.columns else 4.5)
-    if hours.size:
-        edges = _edges(hours)
-        if groups.columns:
-            _quantile_rows(
-                axes, [_read(each)[0] for each in groups.split(compliance)], edges, bar_kws
-            )
-        else:
-            _histogram(axes, hours, outcomes, edges, bar_kws)
-        outside = np.array([(hours <= edges[0]).sum(), (hours > edges[-1]).sum()])
-        _lateness_axis(axes, edges, outside, policy_of(compliance).get("grace"))
-        note += [_median_words(hours), *_outside_words(outside, hours), *groups.note]
-    else:
+    grace = policy_of(compliance).get("grace")
+    if not hours.size:
         axes.set_xticks([])
         write_in_middle(axes, why_empty(totals))
+    elif groups.columns:
+        rows = [_read(each)[0] for each in groups.split(compliance)]
+        _quantile_rows(axes, rows, grace, bar_kws)
+        note += [_median_words(hours), *groups.note]
+    else:
+        outside = _histogram(axes, hours, outcomes, grace, bar_kws)
+        note += [_median_words(hours), *_outside_words(outside, hours)]
     if groups.columns:
         groups.row_axis(axes)
     else:
@@ -145,6 +142,47 @@ def _read(compliance: pd.DataFrame) -> tuple[Array, Array]:
     return hours, np.where((outcomes == _ON_TIME) & (hours <= -DAY), _EARLY, outcomes)
 
 
+def _histogram(
+    axes: Axes, hours: Array, outcomes: Array, grace: str | None, bar_kws: dict[str, Any]
+) -> Array:
+    """Draw bars of each outcome; return how many orders lie outside, at either end."""
+    edges = _edges(hours)
+    # Bars end with their right edge: an order shipped at the moment it is due is on time.
+    bars = np.searchsorted(edges, hours, side="left")
+    size = (len(edges) + 1) * len(OUTCOMES)
+    counts = np.bincount(bars * len(OUTCOMES) + outcomes, minlength=size)
+    counts = counts.reshape(-1, len(OUTCOMES))
+    pairs = zip(OUTCOMES.items(), counts.T, strict=True)
+    layers = [Layer(f"{name} ({n.sum():,})", look, n) for (name, look), n in pairs if n.any()]
+    at = edges / axis_unit(edges[-1] - edges[0])[0]
+    width = at[1] - at[0]
+    centres = np.array([at[0] - width, *(at[:-1] + width / 2), at[-1] + width])
+    handles = stacked_bars(axes, layers, centres, width, bar_kws)
+    add_legend(axes, handles, [layer.name for layer in layers], "outcome")
+    outside: Array = counts[[0, -1]].sum(axis=1)
+    _lateness_axis(axes, edges, outside, grace)
+    return outside
+
+
+def _quantile_rows(
+    axes: Axes, rows: list[Array], grace: str | None, bar_kws: dict[str, Any]
+) -> None:
+    """Draw the 5th and 95th percentile, quartiles and median of each group, from the top down."""
+    quantiles = np.array([np.quantile(hours, _QUANTILES) for hours in rows])
+    edges = _edges(quantiles.ravel())
+    width, before, after = edges[1] - edges[0], quantiles <= edges[0], quantiles > edges[-1]
+    quantiles[before], quantiles[after] = edges[0] - width, edges[-1] + width
+    low, first, median, third, high = quantiles.T / axis_unit(edges[-1] - edges[0])[0]
+    y, colour = np.arange(len(rows)), GROUPS[0].colour
+    line = axes.hlines(y, low, high, color=colour, linewidth=1.2)
+    style = {**GROUPS[0].bar_style(), "left": first, **bar_kws}
+    bars = axes.barh(y, third - first, 0.6, **style)
+    mark_style: dict[str, Any] = {"color": colour, "markerfacecolor": "white", "markersize": 5}
+    (mark,) = axes.plot(median, y, "o", zorder=3, **mark_style)
+    add_legend(axes, [mark, bars[0], line], ["median", "middle half", "5 to 95 %"], "orders")
+    _lateness_axis(axes, edges, np.array([before.sum(), after.sum()]), grace)
+
+
 def _edges(hours: Array) -> Array:
     """Choose the edges of bars that hold most orders, and the moment when they are due."""
     low, high = np.quantile(hours, [0.25, 0.75])
@@ -159,42 +197,8 @@ def _edges(hours: Array) -> Array:
     return edges
 
 
-def _histogram(
-    axes: Axes, hours: Array, outcomes: Array, edges: Array, bar_kws: dict[str, Any]
-) -> None:
-    # Bars end with their right edge: an order shipped at the moment it is due is on time.
-    bars = np.searchsorted(edges, hours, side="left")
-    size = (len(edges) + 1) * len(OUTCOMES)
-    counts = np.bincount(bars * len(OUTCOMES) + outcomes, minlength=size)
-    columns = counts.reshape(-1, len(OUTCOMES)).T
-    pairs = zip(OUTCOMES.items(), columns, strict=True)
-    layers = [Layer(f"{name} ({n.sum():,})", look, n) for (name, look), n in pairs if n.any()]
-    edges = edges / axis_unit(edges[-1] - edges[0])[0]
-    width = edges[1] - edges[0]
-    centres = np.array([edges[0] - width, *(edges[:-1] + width / 2), edges[-1] + width])
-    handles = stacked_bars(axes, layers, centres, width, bar_kws)
-    add_legend(axes, handles, [layer.name for layer in layers], "outcome")
-
-
-def _quantile_rows(axes: Axes, groups: list[Array], edges: Array, bar_kws: dict[str, Any]) -> None:
-    """Draw quartiles, median and outer percentiles of each group, from the top down."""
-    width = edges[1] - edges[0]
-    quantiles = np.array([np.quantile(hours, _QUANTILES) for hours in groups])
-    quantiles[quantiles <= edges[0]] = edges[0] - width
-    quantiles[quantiles > edges[-1]] = edges[-1] + width
-    low, first, median, third, high = quantiles.T / axis_unit(edges[-1] - edges[0])[0]
-    rows = np.arange(len(groups))
-    colour = GROUPS[0].colour
-    line = axes.hlines(rows, low, high, color=colour, linewidth=1.2)
-    style = {**GROUPS[0].bar_style(), "left": first, **bar_kws}
-    bars = axes.barh(rows, third - first, 0.6, **style)
-    (mark,) = axes.plot(median, rows, "o", color=colour, markerfacecolor="white", markersize=5)
-    labels = ["median", "middle half", "5 to 95 %"]
-    add_legend(axes, [mark, bars[0], line], labels, "orders")
-
-
 def _lateness_axis(axes: Axes, edges: Array, outside: Array, grace: str | None) -> None:
-    """Count the x axis from when orders are due, and label the bars at its ends."""
+    """Count the x axis from when orders are due, and label what lies outside at its ends."""
     per, unit = axis_unit(edges[-1] - edges[0])
     edges = edges / per
     low, high, width = edges[0], edges[-1], edges[1] - edges[0]
