@@ -1,9 +1,7 @@
 """What every test has: a clean environment, a cache of its own, and no window that opens."""
 
 import gc
-import json
 import os
-import re
 import signal
 import socket
 import sys
@@ -15,22 +13,15 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from types import SimpleNamespace
-from urllib.parse import unquote
 
 import pytest
-from helpers import (
-    changing_server,
-    dated_orders,
-    fill_reference,
-    flatten_reference,
-    marked_orders,
-    sql_reference,
-)
-from helpers import odd_orders as helper_odd_orders
+from helpers import odd_orders, sql_reference
+from helpers.waiting import wait_until
 from hypothesis import HealthCheck, settings
 
 import trackstar_frames as tf
 from trackstar_frames import fetch_orders
+from trackstar_frames.http.session import Session
 from trackstar_frames.sandbox import Sandbox
 
 os.environ["MPLBACKEND"] = "Agg"
@@ -96,64 +87,28 @@ def _no_figure_stays():
         pyplot.close("all")
 
 
-@pytest.fixture(scope="session")
-def until():
-    """Wait, a minute at most, until something is true or full, and give it."""
+class Clock:
+    """A clock that goes on by itself, and that a test may set forward."""
 
-    def wait(condition):
-        deadline = time.monotonic() + 60
-        while not (found := condition()):
-            assert time.monotonic() < deadline, "it never comes"
-            time.sleep(0.001)
-        return found
+    def __init__(self):
+        self.ahead = 0.0
 
-    return wait
+    def __call__(self):
+        return time.time() + self.ahead
 
-
-@pytest.fixture(scope="session")
-def reference():
-    """Plain Python over the orders themselves: what the frames must hold."""
-    return flatten_reference
+    def rules(self, client):
+        """Let a client's pages expire by this clock."""
+        client.session = Session(client.settings, client.session._credentials, self)
+        return client
 
 
-@pytest.fixture(scope="session")
-def filled():
-    """Plain Python over the orders themselves: how much of them has shipped."""
-    return fill_reference
+@pytest.fixture
+def clock():
+    return Clock()
 
 
 @pytest.fixture(scope="session")
-def planted():
-    """Orders in which all that is personal carries a mark, and how to look for it."""
-    return marked_orders
-
-
-@pytest.fixture(scope="session")
-def shops():
-    """Listings behind a real server, whose orders change while they are read."""
-    return changing_server
-
-
-@pytest.fixture(scope="session")
-def made():
-    """Listings of thousands of orders that have a date and nothing else."""
-    return dated_orders
-
-
-@pytest.fixture(scope="session")
-def odd_orders():
-    """Orders as they should not be, and how to ask DuckDB about them."""
-    return helper_odd_orders
-
-
-@pytest.fixture(scope="session")
-def truth():
-    """Plain SQL over the orders themselves: what the measures must count."""
-    return sql_reference
-
-
-@pytest.fixture(scope="session")
-def spoilt(truth, odd_orders):
+def spoilt():
     """Serve orders of a seed with some of each thing broken: fetched, and laid out for SQL."""
     now = datetime(2026, 3, 11, 12, tzinfo=UTC)
 
@@ -162,22 +117,22 @@ def spoilt(truth, odd_orders):
         with Sandbox(orders=500, seed=seed, odd=0.1, now=now, rate_limit=None) as sandbox:
             sandbox.upsert(odd_orders.spoil_json(sandbox.orders, seed, now))
             frames = fetch_orders(client=sandbox.client(cache=False))
-            return SimpleNamespace(frames=frames, sql=truth.load(sandbox.orders), now=now)
+            return SimpleNamespace(frames=frames, sql=sql_reference.load(sandbox.orders), now=now)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def few():
+def shared_sandbox():
     """A server of 350 orders without faults; its log grows over the session."""
     with Sandbox(orders=350, seed=7, rate_limit=None, now=NOW) as sandbox:
         yield sandbox
 
 
 @pytest.fixture(scope="session")
-def some_orders(few):
-    """The orders of `few`, to start servers from at no cost."""
-    return few.orders
+def some_orders(shared_sandbox):
+    """The orders of `shared_sandbox`, to start servers from at no cost."""
+    return shared_sandbox.orders
 
 
 @pytest.fixture
@@ -198,7 +153,7 @@ def serve(some_orders):
 
 
 @pytest.fixture
-def ask(serve):
+def serve_with_client(serve):
     """Start a server with faults and a client of it that is quick to give up."""
 
     def start(*faults, orders=60, client=None, **options):
@@ -209,63 +164,8 @@ def ask(serve):
     return start
 
 
-@pytest.fixture(scope="session")
-def busiest():
-    """Count the requests of the busiest span of so many seconds.
-
-    At a server that is half a second, unless told otherwise: all of a second's requests may
-    leave at once, and the way there takes the first of them longest.
-    """
-
-    def count(times, seconds=0.5):
-        times = list(times)
-        return max(sum(first <= time < first + seconds for time in times) for first in times)
-
-    return count
-
-
-_BOUND = re.compile(r"(updated_date%5Bgte?%5D=)([^&]+)")
-
-
-@pytest.fixture(scope="session")
-def undated():
-    """Give the path of a request, with ``lately`` for the moment since which it asks for changes.
-
-    So do those that close a listing, and ask for what has changed since then, by a lower
-    bound on a stamp. No test asks for that itself.
-    """
-
-    def give(request):
-        def write(bound):
-            moment = datetime.fromisoformat(unquote(bound[2])).timestamp()
-            return bound[1] + "lately" if moment <= request.time else bound[0]
-
-        return _BOUND.sub(write, request.path)
-
-    return give
-
-
-@pytest.fixture(scope="session")
-def apart(undated):
-    """Tell a listing's own requests from those that close it: the paths of both."""
-
-    def tell(requests):
-        paths = [], []
-        for request in requests:
-            paths[undated(request) != request.path].append(request.path)
-        return paths
-
-    return tell
-
-
-@pytest.fixture(scope="session")
-def counts(apart):
-    """Count a listing's own requests, and those that close it."""
-    return lambda requests: tuple(map(len, apart(requests)))
-
-
 @pytest.fixture
-def many(monkeypatch):
+def serve_connections(monkeypatch):
     """Serve several connections with faults, named in the environment."""
     running = []
 
@@ -287,12 +187,12 @@ def many(monkeypatch):
 
 
 @pytest.fixture
-def interrupt(until):
+def interrupt():
     """Raise KeyboardInterrupt in the main thread, half a second after requests have come."""
 
     def after(sandbox, requests):
         def wait():
-            until(lambda: len(sandbox.requests) >= requests)
+            wait_until(lambda: len(sandbox.requests) >= requests)
             signal.setitimer(signal.ITIMER_REAL, 0.5)
 
         threading.Thread(target=wait, daemon=True).start()
@@ -349,21 +249,6 @@ def raw_server():
 
 
 @pytest.fixture
-def reply():
-    """Write one whole answer to a raw server's handler."""
-
-    def write(handler, body=b'{"data": [], "next_token": null}', status=200, **headers):
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return write
-
-
-@pytest.fixture
 def closed_url():
     """The address of a port where nobody listens."""
     with closing(socket.socket()) as free:
@@ -373,31 +258,7 @@ def closed_url():
 
 
 @pytest.fixture
-def quick():
-    """Make a client of some server that gives up soon."""
-
-    def make(base_url, **options):
-        given = {"rate_limit": None, "retries": 1, "max_wait": 1, "timeout": 0.5} | options
-        return tf.TrackstarClient("key-0123456789", "token-9876543210", base_url=base_url, **given)
-
-    return make
-
-
-@pytest.fixture
 def snapshot(tmp_path):
     """One of two orders."""
     orders = [{"id": "a1", "line_items": [{"sku": "x", "quantity": 2}]}, {"id": "a2"}]
     return tf.write_snapshot(tf.OrderFrames.from_json(orders), tmp_path / "snapshots")
-
-
-@pytest.fixture
-def rewrite():
-    """Change what the manifest of a snapshot says."""
-
-    def rewrite(snapshot, change):
-        path = snapshot.path / "_trackstar_frames.json"
-        said = json.loads(path.read_bytes())
-        change(said)
-        path.write_text(json.dumps(said))
-
-    return rewrite

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers import changing_server
 
 import trackstar_frames as tf
 from trackstar_frames.snapshots import spill
@@ -81,10 +82,13 @@ def folder(monkeypatch, tmp_path):
 @pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("cache", [True, False])
 @pytest.mark.parametrize("name", CALLS)
-def test_any_fault_ends_in_an_error_or_changes_nothing(shops, folder, name, cache, every):
+def test_any_fault_ends_in_an_error_or_changes_nothing(folder, name, cache, every):
     call, first = CALLS[name]
-    shop = shops.Shop(
-        [shops.order(number, shops.START + number * 40_000) for number in range(60)],
+    shop = changing_server.Shop(
+        [
+            changing_server.order(number, changing_server.START + number * 40_000)
+            for number in range(60)
+        ],
         "updated_date",
         descending=True,
     )
@@ -108,7 +112,7 @@ def test_any_fault_ends_in_an_error_or_changes_nothing(shops, folder, name, cach
             with watcher.at_work():
                 return call(here / "root", **ask).to_arrow()
 
-    with shops.serve(shop) as url:
+    with changing_server.serve(shop) as url:
         clean = Watcher()
         expected = set(run(clean)["orders"]["id"].to_pylist())
         assert len(expected) == 60

@@ -49,7 +49,7 @@ def modules(path):
 
 
 def imports(path):
-    """List the rooms from which a file imports."""
+    """List the top-level modules from which a file imports."""
     return {module.split(".")[1] for module in modules(path)}
 
 
@@ -70,7 +70,7 @@ def test_a_layer_imports_only_from_below(index):
 @pytest.mark.parametrize(
     ("name", "allowed"),
     [
-        ("measures", {"measures", "errors", "schema", "tables", "_text"}),
+        ("measures", {"measures", "errors", "dates", "schema", "tables", "_text"}),
         ("plots", {"plots", "measures", "errors", "schema"}),
         ("sandbox", {"sandbox", "client"}),
     ],
@@ -101,7 +101,7 @@ def test_only_the_sandbox_itself_asks_for_the_client():
 
 #: What extras bring, and what only some calls need.
 HEAVY = {"matplotlib", "cheroot", "mimesis", "holidays", "dask", "distributed", "IPython"}
-LATE = {"requests_cache", "cattrs", "tenacity", "asyncio", "filelock", "pyarrow.dataset"}
+LATE = {"requests_cache", "cattrs", "asyncio", "filelock", "pyarrow.dataset"}
 LATE |= {"platformdirs", "tqdm", "argparse"}
 
 
@@ -119,7 +119,7 @@ def test_an_import_loads_nothing_but_the_face():
 
 
 def test_what_only_some_calls_need_is_loaded_by_none_of_the_names():
-    names = ", ".join(name for name in tf.__all__ if tf._ROOM_OF[name] not in tf._EXTRAS)
+    names = ", ".join(name for name in tf.__all__ if tf._MODULE_OF[name] not in tf._EXTRAS)
     loaded = loaded_by(f"from trackstar_frames import {names}")
     assert "trackstar_frames.sync" in loaded
     assert not loaded & (HEAVY | LATE)
@@ -130,10 +130,10 @@ def test_the_face_shows_type_checkers_what_it_loads():
     face = ast.parse((PACKAGE / "__init__.py").read_text())
     for block in (node for node in face.body if isinstance(node, ast.If)):
         for node in block.body:
-            _, _, room = node.module.partition(".")
-            seen |= {name.name: room for name in node.names}
-    assert sorted(seen) == sorted(tf._ROOM_OF) == tf.__all__
-    assert all(f"{seen[name]}.".startswith(f"{room}.") for name, room in tf._ROOM_OF.items())
+            _, _, module = node.module.partition(".")
+            seen |= {name.name: module for name in node.names}
+    assert sorted(seen) == sorted(tf._MODULE_OF) == tf.__all__
+    assert all(f"{seen[name]}.".startswith(f"{module}.") for name, module in tf._MODULE_OF.items())
 
 
 @pytest.mark.parametrize(

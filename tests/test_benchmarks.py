@@ -51,10 +51,12 @@ def bench(monkeypatch):
 
 
 @pytest.fixture
-def bodies(bench, few):
+def bodies(bench, shared_sandbox):
     """Three pages: the one that the server has, and two copies."""
     pages = bench("_pages")
-    server = pages.Server(few.base_url, few.api_key, few.access_token)
+    server = pages.Server(
+        shared_sandbox.base_url, shared_sandbox.api_key, shared_sandbox.access_token
+    )
     return pages.fetch(server, 3)
 
 

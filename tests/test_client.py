@@ -8,6 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from helpers import reference
+from helpers.servers import reply
+from helpers.traffic import count_requests, most_within
 from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
@@ -39,12 +42,12 @@ GOOD = b'{"data": [{"id": "a"}], "next_token": null, "total_count": 1}'
     ],
     ids=lambda fault: f"{fault.kind} {fault.status or ''} {fault.retry_after}",
 )
-def test_what_may_pass_is_tried_again(ask, counts, reference, fault):
+def test_what_may_pass_is_tried_again(serve_with_client, fault):
     fault = Fault(**{**vars(fault), "nth": 3})
-    sandbox, client = ask(fault, client={"timeout": 0.5, "cache": False})
+    sandbox, client = serve_with_client(fault, client={"timeout": 0.5, "cache": False})
     frames = tf.fetch_orders(client=client, page_size=20)
     reference.assert_frames_hold(frames, sandbox.orders)
-    assert counts(sandbox.requests) == (4, 2)
+    assert count_requests(sandbox.requests) == (4, 2)
     assert frames.info["requests"] == 4 + 2
 
 
@@ -60,8 +63,10 @@ def test_what_may_pass_is_tried_again(ask, counts, reference, fault):
         (501, tf.NotSupportedError),
     ],
 )
-def test_what_will_not_pass_is_asked_once(ask, status, kind):
-    sandbox, client = ask(Fault("status", status=status, error="no", origin="integration"))
+def test_what_will_not_pass_is_asked_once(serve_with_client, status, kind):
+    sandbox, client = serve_with_client(
+        Fault("status", status=status, error="no", origin="integration")
+    )
     with pytest.raises(kind) as caught:
         tf.fetch_orders(client=client)
     error = caught.value
@@ -80,7 +85,7 @@ def test_wrong_credentials_are_refused(serve):
     assert len(sandbox.requests) == 1
 
 
-def test_a_server_of_another_mind_names_the_field(raw_server, reply):
+def test_a_server_of_another_mind_names_the_field(raw_server):
     body = b'{"error": "Validation error", "detail": {"query": {"status": ["Unknown \\ud83d"]}}}'
     server = raw_server(lambda handler: reply(handler, body, 422))
     with pytest.raises(tf.ApiError, match=r"status.*Unknown") as caught:
@@ -89,16 +94,18 @@ def test_a_server_of_another_mind_names_the_field(raw_server, reply):
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2])
-def test_retries_are_counted_beside_the_first_try(ask, retries):
-    sandbox, client = ask(Fault("status", status=503), client={"retries": retries})
+def test_retries_are_counted_beside_the_first_try(serve_with_client, retries):
+    sandbox, client = serve_with_client(Fault("status", status=503), client={"retries": retries})
     with pytest.raises(tf.ServerError) as caught:
         tf.fetch_orders(client=client)
     assert caught.value.retryable
     assert len(sandbox.requests) == retries + 1
 
 
-def test_max_wait_bounds_the_waiting_for_one_page(ask):
-    sandbox, client = ask(Fault("status", status=503), client={"retries": 99, "max_wait": 1})
+def test_max_wait_bounds_the_waiting_for_one_page(serve_with_client):
+    sandbox, client = serve_with_client(
+        Fault("status", status=503), client={"retries": 99, "max_wait": 1}
+    )
     begun = time.monotonic()
     with pytest.raises(tf.ServerError):
         tf.fetch_orders(client=client)
@@ -106,15 +113,15 @@ def test_max_wait_bounds_the_waiting_for_one_page(ask):
     assert 2 <= len(sandbox.requests) <= 4
 
 
-def test_no_waiting_at_all(ask):
-    sandbox, client = ask(Fault("status", status=503), client={"max_wait": 0})
+def test_no_waiting_at_all(serve_with_client):
+    sandbox, client = serve_with_client(Fault("status", status=503), client={"max_wait": 0})
     with pytest.raises(tf.ServerError):
         tf.fetch_orders(client=client)
     assert len(sandbox.requests) == 1
 
 
-def test_a_wait_that_is_too_long_raises_at_once(ask):
-    sandbox, client = ask(Fault("status", status=429, retry_after=3600))
+def test_a_wait_that_is_too_long_raises_at_once(serve_with_client):
+    sandbox, client = serve_with_client(Fault("status", status=429, retry_after=3600))
     begun = time.monotonic()
     with pytest.raises(tf.RateLimitError) as caught:
         tf.fetch_orders(client=client)
@@ -123,8 +130,10 @@ def test_a_wait_that_is_too_long_raises_at_once(ask):
     assert len(sandbox.requests) == 1
 
 
-def test_a_server_that_asks_for_no_wait_is_not_stormed(ask):
-    sandbox, client = ask(Fault("status", status=429, retry_after=0), client={"retries": 2})
+def test_a_server_that_asks_for_no_wait_is_not_stormed(serve_with_client):
+    sandbox, client = serve_with_client(
+        Fault("status", status=429, retry_after=0), client={"retries": 2}
+    )
     with pytest.raises(tf.RateLimitError) as caught:
         tf.fetch_orders(client=client)
     times = [request.time for request in sandbox.requests]
@@ -135,10 +144,10 @@ def test_a_server_that_asks_for_no_wait_is_not_stormed(ask):
 
 
 @pytest.mark.parametrize("form", [pytest.param("seconds", marks=pytest.mark.slow), "date"])
-def test_the_wait_that_is_asked_for_is_kept(ask, form):
+def test_the_wait_that_is_asked_for_is_kept(serve_with_client, form):
     moment = datetime.now(UTC) + timedelta(seconds=3)
     asked = 2 if form == "seconds" else format_datetime(moment, usegmt=True)
-    sandbox, client = ask(Fault("status", status=429, retry_after=asked, nth=1))
+    sandbox, client = serve_with_client(Fault("status", status=429, retry_after=asked, nth=1))
     tf.fetch_orders(client=client)
     first, second = (request.time for request in sandbox.requests)
     assert second - first >= (2 if form == "seconds" else 1)
@@ -231,10 +240,10 @@ def test_the_older_spelling_of_a_wait_is_heeded(serve):
     assert (refused, len(sandbox.requests)) == (1, 3)
 
 
-def test_jitter_takes_nothing_from_the_seed_of_a_program(ask):
+def test_jitter_takes_nothing_from_the_seed_of_a_program(serve_with_client):
     pauses = []
     for _ in range(3):
-        _, client = ask(Fault("status", status=503, nth=1))
+        _, client = serve_with_client(Fault("status", status=503, nth=1))
         random.seed(7)
         state = random.getstate()
         tf.fetch_orders(client=client)
@@ -254,7 +263,7 @@ def fail_once():
     return task
 
 
-def test_it_says_who_asks(raw_server, reply):
+def test_it_says_who_asks(raw_server):
     server = raw_server(reply)
     tf.fetch_orders(client=tf.TrackstarClient("key", "token", base_url=server.base_url))
     agent = server.seen[0][1]["User-Agent"]
@@ -262,7 +271,7 @@ def test_it_says_who_asks(raw_server, reply):
 
 
 @pytest.mark.parametrize("interim", [[100], [102], [103], [103, 100, 102, 103, 199]], ids=str)
-def test_what_comes_before_the_answer_is_passed_over(raw_server, reply, interim):
+def test_what_comes_before_the_answer_is_passed_over(raw_server, interim):
     def answer(handler):
         for status in interim:
             hints = b"Link: </a>; rel=preload\r\nContent-Length: 7\r\n"
@@ -276,7 +285,7 @@ def test_what_comes_before_the_answer_is_passed_over(raw_server, reply, interim)
         assert len(server.seen) == asked
 
 
-def test_another_protocol_is_no_answer(raw_server, reply):
+def test_another_protocol_is_no_answer(raw_server):
     def answer(handler):
         handler.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n")
         reply(handler, GOOD)
@@ -286,22 +295,22 @@ def test_another_protocol_is_no_answer(raw_server, reply):
         tf.fetch_orders_df(client=client)
 
 
-def test_garbage_for_a_wait_is_no_wait(ask):
-    sandbox, client = ask(Fault("status", status=429, retry_after="soon", nth=1))
+def test_garbage_for_a_wait_is_no_wait(serve_with_client):
+    sandbox, client = serve_with_client(Fault("status", status=429, retry_after="soon", nth=1))
     assert len(tf.fetch_orders_df(client=client)) == 60
     assert len(sandbox.requests) == 2
 
 
-def test_the_rate_is_kept_at_the_server(serve, counts, busiest):
+def test_the_rate_is_kept_at_the_server(serve):
     sandbox = serve(orders=45, rate_limit=None)
     client = sandbox.client(rate_limit=10, cache=False)
     tf.fetch_orders(client=client, page_size=2)
     assert {request.status for request in sandbox.requests} == {200}
-    assert counts(sandbox.requests) == (23, 2)
-    assert busiest(request.time for request in sandbox.requests) <= 10
+    assert count_requests(sandbox.requests) == (23, 2)
+    assert most_within(request.time for request in sandbox.requests) <= 10
 
 
-def test_the_rate_is_one_over_all_threads(serve, counts, busiest):
+def test_the_rate_is_one_over_all_threads(serve):
     sandbox = serve(orders=45, rate_limit=None)
     client = sandbox.client(rate_limit=10, cache=False)
     threads = [
@@ -313,8 +322,8 @@ def test_the_rate_is_one_over_all_threads(serve, counts, busiest):
     for thread in threads:
         thread.join(60)
     assert {request.status for request in sandbox.requests} == {200}
-    assert counts(sandbox.requests) == (25, 10)
-    assert busiest(request.time for request in sandbox.requests) <= 10
+    assert count_requests(sandbox.requests) == (25, 10)
+    assert most_within(request.time for request in sandbox.requests) <= 10
 
 
 def test_what_comes_from_disk_costs_no_budget(serve):
@@ -328,7 +337,7 @@ def test_what_comes_from_disk_costs_no_budget(serve):
     assert len(sandbox.requests) == 1
 
 
-def test_retries_and_redirects_cost_budget(raw_server, reply, busiest):
+def test_retries_and_redirects_cost_budget(raw_server):
     times = []
 
     def answer(handler):
@@ -342,11 +351,11 @@ def test_retries_and_redirects_cost_budget(raw_server, reply, busiest):
     client = tf.TrackstarClient("key", "token", base_url=server.base_url, rate_limit=2)
     frames = tf.fetch_orders(client=client)
     assert len(times) == frames.info["requests"] == 5
-    assert busiest(times) <= 2
+    assert most_within(times) <= 2
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_no_redirect_leaves_the_origin(serve, ask, status):
+def test_no_redirect_leaves_the_origin(serve, serve_with_client, status):
     elsewhere = serve()
     port = elsewhere.base_url.rpartition(":")[2]
     for to in (
@@ -354,7 +363,7 @@ def test_no_redirect_leaves_the_origin(serve, ask, status):
         f"http://localhost:{port}/wms/orders",
         f"//127.0.0.1:{port}/wms/orders",
     ):
-        sandbox, client = ask(Fault("redirect", status=status, to=to))
+        sandbox, client = serve_with_client(Fault("redirect", status=status, to=to))
         with pytest.raises(tf.ApiError, match=str(status)):
             tf.fetch_orders(client=client)
         assert len(sandbox.requests) == 1
@@ -362,7 +371,7 @@ def test_no_redirect_leaves_the_origin(serve, ask, status):
 
 
 @pytest.mark.parametrize("kind", ["scheme", "host", "bad port", "not a url", "odd bytes"])
-def test_odd_redirects_are_an_error(raw_server, reply, kind):
+def test_odd_redirects_are_an_error(raw_server, kind):
     def answer(handler):
         port = handler.server.server_port
         to = {
@@ -381,8 +390,8 @@ def test_odd_redirects_are_an_error(raw_server, reply, kind):
     assert len(server.seen) == 1
 
 
-def test_a_redirect_within_the_origin_is_followed(ask, reference):
-    sandbox, client = ask(Fault("redirect", to="/wms/orders?limit=1000", nth=1))
+def test_a_redirect_within_the_origin_is_followed(serve_with_client):
+    sandbox, client = serve_with_client(Fault("redirect", to="/wms/orders?limit=1000", nth=1))
     reference.assert_frames_hold(tf.fetch_orders(client=client), sandbox.orders)
     assert len(sandbox.requests) == 2
 
@@ -404,7 +413,7 @@ def test_a_redirect_within_the_origin_is_followed(ask, reference):
     ],
 )
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_redirect_to_another_question_is_an_error(raw_server, reply, to, why, nth):
+def test_a_redirect_to_another_question_is_an_error(raw_server, to, why, nth):
     def answer(handler):
         if len(server.seen) == nth:
             return reply(handler, b"", 307, Location=to)
@@ -425,7 +434,7 @@ def test_a_redirect_to_another_question_is_an_error(raw_server, reply, to, why, 
     "to",
     ["/v2/orders?{query}", "http://127.0.0.1:{port}/v2/orders?{query}", "?{turned}", "{path}#top"],
 )
-def test_a_redirect_that_keeps_every_parameter_is_followed(raw_server, reply, to):
+def test_a_redirect_that_keeps_every_parameter_is_followed(raw_server, to):
     def answer(handler):
         if len(server.seen) % 2 == 0:
             return reply(handler)
@@ -444,14 +453,16 @@ def test_a_redirect_that_keeps_every_parameter_is_followed(raw_server, reply, to
     assert first["order_number[in]"] == ["a b,\u00e9+&="]
 
 
-def test_redirects_without_end_are_an_error(ask):
-    sandbox, client = ask(Fault("redirect", to="/wms/orders?limit=1000"), client={"retries": 1})
+def test_redirects_without_end_are_an_error(serve_with_client):
+    sandbox, client = serve_with_client(
+        Fault("redirect", to="/wms/orders?limit=1000"), client={"retries": 1}
+    )
     with pytest.raises(tf.NetworkError, match="TooManyRedirects"):
         tf.fetch_orders(client=client)
     assert len(sandbox.requests) == 31
 
 
-def test_netrc_and_cookies_are_left_alone(raw_server, reply, monkeypatch, tmp_path):
+def test_netrc_and_cookies_are_left_alone(raw_server, monkeypatch, tmp_path):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password hunter2\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     pages = iter([b'{"data": [], "next_token": "t"}', GOOD])
@@ -477,7 +488,7 @@ def test_netrc_and_cookies_are_left_alone(raw_server, reply, monkeypatch, tmp_pa
         assert not {"authorization", "cookie"} & {name.lower() for name in headers}
 
 
-def test_no_proxy_reads_what_is_sent_in_clear(raw_server, reply, serve, monkeypatch):
+def test_no_proxy_reads_what_is_sent_in_clear(raw_server, serve, monkeypatch):
     proxy = raw_server(lambda handler: reply(handler, GOOD))
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, proxy.base_url)
@@ -496,7 +507,7 @@ def test_no_proxy_reads_what_is_sent_in_clear(raw_server, reply, serve, monkeypa
         b'{"data": [{"id": "a"}], "next_token": null, "total_count": "many"}',
     ],
 )
-def test_bodies_that_are_spelt_otherwise(raw_server, reply, body):
+def test_bodies_that_are_spelt_otherwise(raw_server, body):
     server = raw_server(lambda handler: reply(handler, body))
     client = tf.TrackstarClient("key", "token", base_url=server.base_url)
     assert tf.fetch_orders_df(client=client)["id"][0] == "a"
@@ -529,7 +540,7 @@ def test_bodies_that_are_spelt_otherwise(raw_server, reply, body):
         (999, b"", tf.ServerError),
     ],
 )
-def test_no_bad_answer_is_taken_for_an_empty_page(raw_server, reply, status, body, kind):
+def test_no_bad_answer_is_taken_for_an_empty_page(raw_server, status, body, kind):
     server = raw_server(lambda handler: reply(handler, body, status))
     client = tf.TrackstarClient("key", "token", base_url=server.base_url, retries=0)
     with pytest.raises(kind) as caught:
@@ -542,7 +553,7 @@ def test_no_bad_answer_is_taken_for_an_empty_page(raw_server, reply, status, bod
 def test_nobody_listens(closed_url, caplog):
     caplog.set_level(logging.INFO, "trackstar_frames")
     client = tf.TrackstarClient("key", "token", base_url=closed_url, retries=1, max_wait=2)
-    with pytest.raises(tf.NetworkError, match="no whole answer") as caught:
+    with pytest.raises(tf.NetworkError, match="no whole response") as caught:
         tf.fetch_orders_df(client=client)
     assert caught.value.retryable
     assert [r.msg for r in caplog.records] == ["waiting %.1f s before another try: %s"]
@@ -577,8 +588,8 @@ def test_repr_tells_where_and_whose(serve, tmp_path):
     assert sandbox.client(connection="acme").connection == "acme"
 
 
-def test_an_answer_that_drips_is_given_up(ask):
-    sandbox, client = ask(
+def test_an_answer_that_drips_is_given_up(serve_with_client):
+    sandbox, client = serve_with_client(
         Fault("slow", seconds=20, pieces=200), client={"timeout": 0.5, "retries": 0}
     )
     started = time.monotonic()

@@ -6,6 +6,7 @@ import traceback
 
 import pandas as pd
 import pytest
+from helpers.traffic import count_requests, most_within
 
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault
@@ -36,15 +37,15 @@ def assert_same(got, expected):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_each_table_is_that_of_each_connection_one_after_the_other(many, name):
-    sandbox = many(odd=0.1)
+def test_each_table_is_that_of_each_connection_one_after_the_other(serve_connections, name):
+    sandbox = serve_connections(odd=0.1)
     frames = tf.fetch_orders(connections=sandbox.connections)
     assert_same(getattr(frames, name), stacked(sandbox, range(3), name))
 
 
 @pytest.mark.parametrize("backend", [None, "pyarrow"])
-def test_equal_ids_of_two_connections_stay_two_orders(many, some_orders, backend):
-    sandbox = many(orders=some_orders[:30], tokens=2)
+def test_equal_ids_of_two_connections_stay_two_orders(serve_connections, some_orders, backend):
+    sandbox = serve_connections(orders=some_orders[:30], tokens=2)
     frames = tf.fetch_orders(connections=sandbox.connections, dtype_backend=backend)
     assert len(frames.orders) == 60
     assert frames.orders["id"].nunique() == 30
@@ -53,16 +54,16 @@ def test_equal_ids_of_two_connections_stay_two_orders(many, some_orders, backend
     assert frames.info["duplicates"] == 0
 
 
-def test_types_do_not_depend_on_the_data(many):
-    sandbox = many(orders=0, tokens=2)
+def test_types_do_not_depend_on_the_data(serve_connections):
+    sandbox = serve_connections(orders=0, tokens=2)
     orders = tf.fetch_orders_df(connections=sandbox.connections)
     assert orders.columns[0] == "connection"
     assert orders.dtypes["connection"] == pd.Series(["x"], dtype="str").dtype
     assert len(orders) == 0
 
 
-def test_the_info_tells_of_all_and_of_each(many):
-    sandbox = many()
+def test_the_info_tells_of_all_and_of_each(serve_connections):
+    sandbox = serve_connections()
     info = tf.fetch_orders(connections=sandbox.connections, status="open").info
     each = info["connections"]
     assert list(each) == list(sandbox.connections)
@@ -75,8 +76,8 @@ def test_the_info_tells_of_all_and_of_each(many):
     )
 
 
-def test_functions_give_tokens_too(many):
-    sandbox = many(tokens=2)
+def test_functions_give_tokens_too(serve_connections):
+    sandbox = serve_connections(tokens=2)
     first, second = sandbox.access_tokens
     orders = tf.fetch_orders_df(connections={"b": lambda: second, "a": lambda: first})
     assert orders["connection"].unique().tolist() == ["a", "b"]
@@ -86,20 +87,20 @@ def test_functions_give_tokens_too(many):
 
 
 @pytest.mark.slow
-def test_the_rate_is_that_of_each_token(many, busiest):
-    sandbox = many(tokens=3, orders=3000, rate_limit=10)
+def test_the_rate_is_that_of_each_token(serve_connections):
+    sandbox = serve_connections(tokens=3, orders=3000, rate_limit=10)
     frames = tf.fetch_orders(connections=sandbox.connections, page_size=100, max_workers=12)
     assert len(frames.orders) == 9000
     for token in {request.token for request in sandbox.requests}:
-        assert busiest(r.time for r in sandbox.requests if r.token == token) <= 10
-    assert busiest(request.time for request in sandbox.requests) > 10
+        assert most_within(r.time for r in sandbox.requests if r.token == token) <= 10
+    assert most_within(request.time for request in sandbox.requests) > 10
 
 
 @pytest.mark.parametrize(
     ("limit", "counts"), [(1, [1]), (60, [60]), (61, [60, 1]), (150, [60, 60, 30]), (999, [60] * 3)]
 )
-def test_a_limit_is_one_for_all(many, limit, counts):
-    sandbox = many()
+def test_a_limit_is_one_for_all(serve_connections, limit, counts):
+    sandbox = serve_connections()
     frames = tf.fetch_orders(connections=sandbox.connections, limit=limit, page_size=40)
     found = frames.orders["connection"].value_counts().sort_index()
     assert found.tolist() == counts
@@ -108,8 +109,8 @@ def test_a_limit_is_one_for_all(many, limit, counts):
     assert len(asked) == len(counts)
 
 
-def test_a_failure_is_told_and_spoils_no_other(many):
-    sandbox = many(FAIL, odd=0.1)
+def test_a_failure_is_told_and_spoils_no_other(serve_connections):
+    sandbox = serve_connections(FAIL, odd=0.1)
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(connections=sandbox.connections)
     error = caught.value
@@ -121,8 +122,8 @@ def test_a_failure_is_told_and_spoils_no_other(many):
         assert_same(getattr(error.frames, name), stacked(sandbox, [0, 2], name))
 
 
-def test_resuming_asks_only_what_failed_for_what_is_left(many, counts):
-    sandbox = many(Fault("status", status=403, nth=3, token=1))
+def test_resuming_asks_only_what_failed_for_what_is_left(serve_connections):
+    sandbox = serve_connections(Fault("status", status=403, nth=3, token=1))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(connections=sandbox.connections, page_size=10)
     before = len(sandbox.requests)
@@ -130,19 +131,19 @@ def test_resuming_asks_only_what_failed_for_what_is_left(many, counts):
     assert_same(frames.orders, stacked(sandbox, range(3)))
     later = sandbox.requests[before:-3]  # without those that made the expected frame
     assert {request.token for request in later} == {sandbox.access_tokens[1]}
-    assert counts(later) == (4, 2)
+    assert count_requests(later) == (4, 2)
 
 
-def test_all_may_fail(many):
-    sandbox = many(Fault("status", status=401))
+def test_all_may_fail(serve_connections):
+    sandbox = serve_connections(Fault("status", status=401))
     with pytest.raises(tf.IncompleteFetchError, match="3 connections failed") as caught:
         tf.fetch_orders(connections=sandbox.connections)
     assert caught.value.frames is None
     assert len(caught.value.failures) == 3
 
 
-def test_a_limit_stops_at_a_failure_and_goes_on_from_there(many):
-    sandbox = many(Fault("status", status=403, token=1, times=1))
+def test_a_limit_stops_at_a_failure_and_goes_on_from_there(serve_connections):
+    sandbox = serve_connections(Fault("status", status=403, token=1, times=1))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(connections=sandbox.connections, limit=150)
     assert len(caught.value.frames.orders) == 60
@@ -150,8 +151,8 @@ def test_a_limit_stops_at_a_failure_and_goes_on_from_there(many):
     assert counts.tolist() == [60, 60, 30]
 
 
-def test_a_pickled_error_resumes_by_names_only(many):
-    sandbox = many(Fault("status", status=403, token=1, times=1))
+def test_a_pickled_error_resumes_by_names_only(serve_connections):
+    sandbox = serve_connections(Fault("status", status=403, token=1, times=1))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(connections=sandbox.connections)
     again = pickle.loads(pickle.dumps(caught.value))
@@ -161,8 +162,8 @@ def test_a_pickled_error_resumes_by_names_only(many):
         again.resume(sandbox.client())
 
 
-def test_a_pickled_error_has_lost_functions(many):
-    sandbox = many(FAIL, tokens=2)
+def test_a_pickled_error_has_lost_functions(serve_connections):
+    sandbox = serve_connections(FAIL, tokens=2)
     first, second = sandbox.access_tokens
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(connections={"a": lambda: first, "customer-1": lambda: second})
@@ -188,8 +189,10 @@ def test_a_pickled_error_has_lost_functions(many):
     ],
 )
 @pytest.mark.parametrize("call", ["fetch", "export", "sync"])
-def test_what_cannot_be_meant_fails_before_any_request(many, tmp_path, connections, words, call):
-    sandbox = many()
+def test_what_cannot_be_meant_fails_before_any_request(
+    serve_connections, tmp_path, connections, words, call
+):
+    sandbox = serve_connections()
     with pytest.raises((tf.SettingsError, tf.CredentialsError), match=words):
         ask(call, tmp_path, connections=connections)
     assert not sandbox.requests
@@ -204,28 +207,28 @@ def ask(call, root, **options):
 
 
 @pytest.mark.parametrize("call", ["fetch", "export", "sync"])
-def test_a_client_and_connections_exclude_each_other(many, tmp_path, call):
-    sandbox = many()
+def test_a_client_and_connections_exclude_each_other(serve_connections, tmp_path, call):
+    sandbox = serve_connections()
     with pytest.raises(tf.SettingsError, match="pass one of the two"):
         ask(call, tmp_path, client=sandbox.client(), connections=sandbox.connections)
 
 
-def test_a_token_given_for_a_name_is_not_shown(many):
-    sandbox = many()
+def test_a_token_given_for_a_name_is_not_shown(serve_connections):
+    sandbox = serve_connections()
     with pytest.raises(tf.CredentialsError) as caught:
         tf.fetch_orders(connections={"a": sandbox.access_token})
     assert sandbox.access_token not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.slow
-def test_hundreds_of_connections_need_few_files(many):
-    sandbox = many(tokens=150, orders=2)
+def test_hundreds_of_connections_need_few_files(serve_connections):
+    sandbox = serve_connections(tokens=150, orders=2)
     assert len(tf.fetch_orders_df(connections=sandbox.connections)) == 300
 
 
 @pytest.mark.parametrize("call", ["fetch", pytest.param("export", marks=pytest.mark.slow)])
-def test_an_interrupt_stops_them_all(many, tmp_path, interrupt, call):
-    sandbox = many(tokens=12, orders=1000, latency=0.05)
+def test_an_interrupt_stops_them_all(serve_connections, tmp_path, interrupt, call):
+    sandbox = serve_connections(tokens=12, orders=1000, latency=0.05)
     interrupt(sandbox, 12)
     with pytest.raises(KeyboardInterrupt):
         ask(call, tmp_path, connections=sandbox.connections, page_size=2, max_workers=2)
@@ -237,8 +240,8 @@ def test_an_interrupt_stops_them_all(many, tmp_path, interrupt, call):
     assert not list(tmp_path.glob("root/2*"))
 
 
-def test_they_share_one_bar(many, capfd):
-    sandbox = many(tokens=5)
+def test_they_share_one_bar(serve_connections, capfd):
+    sandbox = serve_connections(tokens=5)
     tf.fetch_orders(connections=sandbox.connections, progress=True)
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 1

@@ -1,6 +1,8 @@
 import pickle
 
 import pytest
+from helpers import reference
+from helpers.traffic import count_requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,12 +78,12 @@ def test_the_nearest_is_named():
 
 
 @pytest.fixture
-def broken(ask):
+def broken(serve_with_client):
     """Break a fetch on its third page of four."""
 
     def make(*faults, **options):
         fault = Fault("status", status=503, retry_after=99, nth=3, origin="integration")
-        sandbox, client = ask(fault, *faults, client={"connection": "acme"})
+        sandbox, client = serve_with_client(fault, *faults, client={"connection": "acme"})
         with pytest.raises(tf.IncompleteFetchError) as caught:
             tf.fetch_orders(client=client, page_size=15, **options)
         return sandbox, client, caught.value
@@ -89,7 +91,7 @@ def broken(ask):
     return make
 
 
-def test_a_broken_fetch_carries_what_was_read(broken, reference):
+def test_a_broken_fetch_carries_what_was_read(broken):
     sandbox, _, error = broken()
     assert isinstance(error.__cause__, tf.ServerError)
     assert (error.status, error.retryable, error.retry_after) == (503, True, 99)
@@ -103,16 +105,16 @@ def test_a_broken_fetch_carries_what_was_read(broken, reference):
 
 
 @pytest.mark.parametrize("refresh", [True, False])
-def test_resume_asks_only_for_what_is_missing(broken, counts, reference, refresh):
+def test_resume_asks_only_for_what_is_missing(broken, refresh):
     sandbox, _, error = broken(refresh=refresh)
     frames = error.resume()
     reference.assert_frames_hold(frames, sandbox.orders)
-    assert counts(sandbox.requests) == (5, 2)
+    assert count_requests(sandbox.requests) == (5, 2)
     assert frames.info["pages"] == 4
     assert (frames.info["requests"], frames.info["complete"]) == (5 + 2, True)
 
 
-def test_resume_breaks_and_resumes_again(broken, counts, reference):
+def test_resume_breaks_and_resumes_again(broken):
     again = Fault("status", status=401, where=lambda query: "page_token" in query, nth=4)
     sandbox, _, first = broken(again)
     with pytest.raises(tf.IncompleteFetchError) as caught:
@@ -123,10 +125,10 @@ def test_resume_breaks_and_resumes_again(broken, counts, reference):
     assert len(first.frames.orders) == 30
     reference.assert_frames_hold(second.frames, sandbox.orders[:45])
     reference.assert_frames_hold(second.resume(), sandbox.orders)
-    assert counts(sandbox.requests) == (6, 2)
+    assert count_requests(sandbox.requests) == (6, 2)
 
 
-def test_resume_keeps_the_limit_and_the_filters(broken, reference):
+def test_resume_keeps_the_limit_and_the_filters(broken):
     sandbox, _, error = broken(limit=50, created_date__gte="2000-01-01")
     frames = error.resume()
     reference.assert_frames_hold(frames, sandbox.orders[:50])
@@ -134,16 +136,16 @@ def test_resume_keeps_the_limit_and_the_filters(broken, reference):
     assert all("created_date%5Bgte%5D" in request.path for request in sandbox.requests)
 
 
-def test_resume_without_a_cache(ask, counts, reference):
-    sandbox, client = ask(Fault("status", status=403, nth=3), client={"cache": False})
+def test_resume_without_a_cache(serve_with_client):
+    sandbox, client = serve_with_client(Fault("status", status=403, nth=3), client={"cache": False})
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(client=client, page_size=15)
     reference.assert_frames_hold(caught.value.resume(), sandbox.orders)
-    assert counts(sandbox.requests) == (5, 2)
+    assert count_requests(sandbox.requests) == (5, 2)
 
 
-def test_resume_with_a_client_of_its_own(ask, reference):
-    sandbox, client = ask(Fault("status", status=401, nth=3), client={"cache": False})
+def test_resume_with_a_client_of_its_own(serve_with_client):
+    sandbox, client = serve_with_client(Fault("status", status=401, nth=3), client={"cache": False})
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(client=client, page_size=15)
     frames = caught.value.resume(client=sandbox.client())
@@ -151,7 +153,7 @@ def test_resume_with_a_client_of_its_own(ask, reference):
 
 
 @pytest.mark.parametrize("refresh", [True, False])
-def test_a_pickled_error_reads_on_from_disk(broken, counts, reference, refresh):
+def test_a_pickled_error_reads_on_from_disk(broken, refresh):
     sandbox, _, error = broken(refresh=refresh)
     dump = pickle.dumps(error)
     for secret in (sandbox.api_key, sandbox.orders[0]["ship_to_address"]["full_name"]):
@@ -164,13 +166,13 @@ def test_a_pickled_error_reads_on_from_disk(broken, counts, reference, refresh):
         again.resume()
     frames = again.resume(client=sandbox.client(connection="acme"))
     reference.assert_frames_hold(frames, sandbox.orders)
-    assert counts(sandbox.requests) == (5, 2)
+    assert count_requests(sandbox.requests) == (5, 2)
     assert frames.info["from_cache"] == 2
 
 
-def test_a_long_list_resumes_in_its_second_listing(ask, some_orders, reference):
+def test_a_long_list_resumes_in_its_second_listing(serve_with_client, some_orders):
     fault = Fault("status", status=404, nth=3)
-    sandbox, client = ask(fault, orders=some_orders)
+    sandbox, client = serve_with_client(fault, orders=some_orders)
     ids = [order["id"] for order in some_orders]
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(client=client, ids=ids)
@@ -180,8 +182,8 @@ def test_a_long_list_resumes_in_its_second_listing(ask, some_orders, reference):
     assert (len(sandbox.requests), frames.info["pages"]) == (5, 4)
 
 
-def test_before_the_first_page_it_is_the_cause_itself(ask):
-    _, client = ask(Fault("status", status=401))
+def test_before_the_first_page_it_is_the_cause_itself(serve_with_client):
+    _, client = serve_with_client(Fault("status", status=401))
     with pytest.raises(tf.AuthError) as caught:
         tf.fetch_orders(client=client)
     assert not isinstance(caught.value, tf.IncompleteFetchError)

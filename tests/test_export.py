@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from helpers import marked_orders, reference
+from helpers.traffic import count_requests, split_requests
 
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault
@@ -67,8 +69,8 @@ def assert_same(snapshot, frames):
 
 
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
-def test_it_is_what_a_fetch_gives(ask, reference, root, asked):
-    sandbox, client = ask()
+def test_it_is_what_a_fetch_gives(serve_with_client, root, asked):
+    sandbox, client = serve_with_client()
     snapshot = export(root, client, **asked)
     frames = tf.fetch_orders(client=client, refresh=True, **({"page_size": PAGE} | asked))
     assert_same(snapshot, frames)
@@ -95,9 +97,9 @@ def test_odd_orders_and_those_without_an_id_are_kept(serve, root, some_orders, o
 
 
 @pytest.mark.parametrize("pii", ["drop", "hash"])
-def test_personal_data_is_hidden_and_no_body_is_kept(ask, root, monkeypatch, planted, pii):
+def test_personal_data_is_hidden_and_no_body_is_kept(serve_with_client, root, monkeypatch, pii):
     monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
-    _, client = ask(Fault("status", status=403, nth=3), orders=planted.ORDERS)
+    _, client = serve_with_client(Fault("status", status=403, nth=3), orders=marked_orders.ORDERS)
     with pytest.raises(tf.IncompleteFetchError) as caught:
         export(root, client, pii=pii)
     assert list(root.iterdir()) == []
@@ -106,8 +108,11 @@ def test_personal_data_is_hidden_and_no_body_is_kept(ask, root, monkeypatch, pla
     assert_same(snapshot, tf.fetch_orders(client=client, page_size=PAGE, pii=pii))
     assert not any(bodies_on_disk(client))
     files = [path for path in root.rglob("*") if path.is_file()]
-    assert planted.marks(path.read_bytes() for path in files) == []
-    assert planted.marks(pd.read_parquet(path).to_csv() for path in root.rglob("*.parquet")) == []
+    assert marked_orders.marks(path.read_bytes() for path in files) == []
+    assert (
+        marked_orders.marks(pd.read_parquet(path).to_csv() for path in root.rglob("*.parquet"))
+        == []
+    )
 
 
 def bodies_on_disk(client):
@@ -119,8 +124,8 @@ def bodies_on_disk(client):
 
 @pytest.mark.parametrize("kind", ["duplicate", "new_order", "gone_order"])
 @pytest.mark.parametrize("asked", ["all", "bounded"])
-def test_orders_that_come_twice_come_or_go_are_there_once(ask, reference, root, kind, asked):
-    sandbox, client = ask(Fault(kind, every=3))
+def test_orders_that_come_twice_come_or_go_are_there_once(serve_with_client, root, kind, asked):
+    sandbox, client = serve_with_client(Fault(kind, every=3))
     before = sandbox.orders
     snapshot = export(root, client, **ASKED[asked])
     frames = snapshot.read()
@@ -130,19 +135,19 @@ def test_orders_that_come_twice_come_or_go_are_there_once(ask, reference, root, 
     assert snapshot.info["duplicates"] > 0 or kind != "duplicate" or asked != "all"
 
 
-def test_an_order_that_changes_meanwhile_is_taken_as_it_is_at_last(ask, reference, root):
+def test_an_order_that_changes_meanwhile_is_taken_as_it_is_at_last(serve_with_client, root):
     fault = Fault("changed_order", change={"status": "other"})
-    sandbox, client = ask(fault, order="updated_date")
+    sandbox, client = serve_with_client(fault, order="updated_date")
     snapshot = export(root, client)
     assert snapshot.info["duplicates"] > 0
     reference.assert_frames_hold(snapshot.read(), sandbox.orders)
 
 
-def test_the_newest_of_an_order_is_kept_with_its_children(ask, root, some_orders):
+def test_the_newest_of_an_order_is_kept_with_its_children(serve_with_client, root, some_orders):
     old = some_orders[3] | {"updated_date": "2001-01-01T00:00:00Z", "line_items": []}
     undated = some_orders[3] | {"updated_date": None, "shipments": []}
     orders = [old, *some_orders[:60], undated]
-    _, client = ask(orders=orders)
+    _, client = serve_with_client(orders=orders)
     snapshot = export(root, client)
     assert snapshot.info["duplicates"] == 2
     kept = snapshot.read().to_arrow()
@@ -151,14 +156,14 @@ def test_the_newest_of_an_order_is_kept_with_its_children(ask, root, some_orders
     assert kept["shipments"].equals(expected["shipments"])
 
 
-def test_a_server_that_ignores_the_dates_gives_every_order_once(ask, reference, root):
-    sandbox, client = ask(Fault("ignores_dates"))
+def test_a_server_that_ignores_the_dates_gives_every_order_once(serve_with_client, root):
+    sandbox, client = serve_with_client(Fault("ignores_dates"))
     snapshot = export(root, client, created_date__gte="2000-01-01")
     reference.assert_frames_hold(snapshot.read(), sandbox.orders)
 
 
-def test_its_files_are_small_typed_and_can_be_skipped(ask, root):
-    _, client = ask()
+def test_its_files_are_small_typed_and_can_be_skipped(serve_with_client, root):
+    _, client = serve_with_client()
     snapshot = export(root, client)
     for name, files in snapshot.files.items():
         for file in files:
@@ -182,8 +187,8 @@ def created_span(file):
     return found.min, found.max
 
 
-def test_engines_skip_what_is_not_of_the_time_asked(ask, root):
-    _, client = ask()
+def test_engines_skip_what_is_not_of_the_time_asked(serve_with_client, root):
+    _, client = serve_with_client()
     snapshot = export(root, client)
     moment = snapshot.read().orders["created_date"][50]
     wanted = pc.field("created_date") >= pa.scalar(moment)
@@ -198,8 +203,8 @@ def test_engines_skip_what_is_not_of_the_time_asked(ask, root):
 
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # dask's, of pandas
-def test_engines_read_it_without_this_package(ask, root):
-    _, client = ask()
+def test_engines_read_it_without_this_package(serve_with_client, root):
+    _, client = serve_with_client()
     path = export(root, client).path
     whole = tf.OrderFrames.from_parquet(path).orders
     ids, units = whole["id"].tolist(), int(whole["units_ordered"].sum())
@@ -227,9 +232,9 @@ CASES += [(DENIED, "all", "call"), (DENIED, "bounded", "pickle")]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0].kind} {case[1]} {case[2]}")
-def test_what_breaks_goes_on_from_what_is_on_disk(ask, apart, reference, root, case):
+def test_what_breaks_goes_on_from_what_is_on_disk(serve_with_client, root, case):
     fault, name, again = case
-    sandbox, client = ask(fault, client={"retries": 0})
+    sandbox, client = serve_with_client(fault, client={"retries": 0})
     run = partial(export, root, client, max_workers=1, **ASKED[name])
     found, broken = attempt(run), 0
     while isinstance(found, tf.IncompleteFetchError):
@@ -239,7 +244,7 @@ def test_what_breaks_goes_on_from_what_is_on_disk(ask, apart, reference, root, c
         assert list(root.iterdir()) == []
         found = attempt({"call": run}.get(again) or partial(resume, found, client, again))
     # But for those that broke, no page was asked for twice.
-    paths, closing = apart(sandbox.requests)
+    paths, closing = split_requests(sandbox.requests)
     assert len(paths) == len(set(paths)) + broken > len(set(paths))
     assert len(closing) == len(set(closing)) == (0 if name == "limit" else 2)
     reference.assert_frames_are_part(found.read(), sandbox.orders)
@@ -247,7 +252,7 @@ def test_what_breaks_goes_on_from_what_is_on_disk(ask, apart, reference, root, c
     # What is finished is asked for anew.
     began = len(sandbox.requests)
     assert_same(run(), found.read())
-    again, closing_again = apart(sandbox.requests[began:])
+    again, closing_again = split_requests(sandbox.requests[began:])
     assert sorted(again) == sorted(set(paths))
     assert len(closing_again) == len(closing)
 
@@ -268,8 +273,8 @@ def copy_of(error):
     return pickle.loads(pickle.dumps(error))
 
 
-def test_an_error_that_was_pickled_asks_for_a_client(ask, root):
-    _, client = ask(Fault("status", status=403, nth=3))
+def test_an_error_that_was_pickled_asks_for_a_client(serve_with_client, root):
+    _, client = serve_with_client(Fault("status", status=403, nth=3))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         export(root, client)
     known = pickle.dumps(caught.value)
@@ -278,17 +283,17 @@ def test_an_error_that_was_pickled_asks_for_a_client(ask, root):
         copy_of(caught.value).resume()
 
 
-def test_what_was_begun_with_another_limit_is_another_export(ask, counts, root):
-    sandbox, client = ask(Fault("status", status=403, nth=3))
+def test_what_was_begun_with_another_limit_is_another_export(serve_with_client, root):
+    sandbox, client = serve_with_client(Fault("status", status=403, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         export(root, client, limit=37)
     began = len(sandbox.requests)
     export(root, client)
-    assert counts(sandbox.requests[began:]) == (9, 2)
+    assert count_requests(sandbox.requests[began:]) == (9, 2)
 
 
-def test_it_may_be_begun_anew(ask, counts, root, reference):
-    sandbox, client = ask(
+def test_it_may_be_begun_anew(serve_with_client, root):
+    sandbox, client = serve_with_client(
         Fault("status", status=403, nth=3), Fault("status", status=403, nth=3 + 3)
     )
     with pytest.raises(tf.IncompleteFetchError):
@@ -297,29 +302,29 @@ def test_it_may_be_begun_anew(ask, counts, root, reference):
         export(root, client, refresh=True)
     assert len(sandbox.requests) == 6
     snapshot = caught.value.resume()  # goes on from what the new beginning has brought
-    assert counts(sandbox.requests) == (6 + 7, 2)
+    assert count_requests(sandbox.requests) == (6 + 7, 2)
     reference.assert_frames_hold(snapshot.read(), sandbox.orders)
 
 
-def test_it_works_without_a_cache(ask, counts, root, reference):
+def test_it_works_without_a_cache(serve_with_client, root):
     fault = Fault("status", status=403, nth=3)
-    sandbox, client = ask(fault, client={"cache": False})
+    sandbox, client = serve_with_client(fault, client={"cache": False})
     with pytest.raises(tf.IncompleteFetchError) as caught:
         export(root, client)
     reference.assert_frames_hold(caught.value.resume().read(), sandbox.orders)
-    assert counts(sandbox.requests) == (3 + 9, 2)
+    assert count_requests(sandbox.requests) == (3 + 9, 2)
     reference.assert_frames_hold(export(root, client, refresh=True).read(), sandbox.orders)
 
 
-def test_pages_of_a_fetch_are_asked_for_anew_but_offline(ask, counts, root, reference):
-    sandbox, client = ask()
+def test_pages_of_a_fetch_are_asked_for_anew_but_offline(serve_with_client, root):
+    sandbox, client = serve_with_client()
     with pytest.raises(tf.OfflineMissError):
         export(root, client, offline=True)
     assert list(root.iterdir()) == []
     frames = tf.fetch_orders(client=client, page_size=PAGE)
-    assert counts(sandbox.requests) == (9, 2)
+    assert count_requests(sandbox.requests) == (9, 2)
     offline = export(root, client, offline=True)
-    assert counts(sandbox.requests) == (9, 2)
+    assert count_requests(sandbox.requests) == (9, 2)
     assert (offline.info["requests"], offline.info["from_cache"]) == (0, 9)
     assert offline.info["fetched_at"] == frames.info["fetched_at"]
     assert_same(offline, frames)
@@ -327,19 +332,19 @@ def test_pages_of_a_fetch_are_asked_for_anew_but_offline(ask, counts, root, refe
     reference.assert_frames_hold(tf.read_snapshot(root), sandbox.orders)
 
 
-def test_offline_ends_no_export_that_broke(ask, counts, root):
-    sandbox, client = ask(Fault("status", status=403, nth=3))
+def test_offline_ends_no_export_that_broke(serve_with_client, root):
+    sandbox, client = serve_with_client(Fault("status", status=403, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         export(root, client)
     with pytest.raises(tf.IncompleteFetchError) as caught:
         export(root, client, offline=True)
     assert type(caught.value.__cause__) is tf.OfflineMissError
     export(root, client)
-    assert counts(sandbox.requests) == (3 + 7, 2)
+    assert count_requests(sandbox.requests) == (3 + 7, 2)
 
 
-def test_on_the_first_page_it_is_the_cause_itself(ask, root):
-    _, client = ask(Fault("status", status=403, nth=1))
+def test_on_the_first_page_it_is_the_cause_itself(serve_with_client, root):
+    _, client = serve_with_client(Fault("status", status=403, nth=1))
     with pytest.raises(tf.AuthError):
         export(root, client)
     assert list(root.iterdir()) == []
@@ -348,15 +353,15 @@ def test_on_the_first_page_it_is_the_cause_itself(ask, root):
 @pytest.mark.parametrize(
     "wrong", [{"stauts": "open"}, {"limit": 0}, {"pii": "no"}, {"max_workers": 99}, {"client": "c"}]
 )
-def test_a_call_that_cannot_be_meant_does_nothing(ask, root, wrong):
-    sandbox, client = ask()
+def test_a_call_that_cannot_be_meant_does_nothing(serve_with_client, root, wrong):
+    sandbox, client = serve_with_client()
     with pytest.raises((tf.FilterError, tf.SettingsError)):
         tf.export_orders(root, **({"client": client} | wrong))
     assert (sandbox.requests, root.exists()) == ([], False)
 
 
-def test_a_root_that_cannot_be_is_a_snapshot_error(ask, tmp_path):
-    sandbox, client = ask()
+def test_a_root_that_cannot_be_is_a_snapshot_error(serve_with_client, tmp_path):
+    sandbox, client = serve_with_client()
     (tmp_path / "file").write_text("in the way")
     for root in (tmp_path / "file", tmp_path / "file" / "root"):
         with pytest.raises(tf.SnapshotError, match="cannot write under"):
@@ -365,12 +370,12 @@ def test_a_root_that_cannot_be_is_a_snapshot_error(ask, tmp_path):
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_what_else_is_under_the_root_stays(ask, root, reference):
+def test_what_else_is_under_the_root_stays(serve_with_client, root):
     (root / "notes" / "orders").mkdir(parents=True)
     (root / "notes" / "orders" / "x.parquet").write_text("mine")
     (root / "readme.txt").write_text("mine")
     (root / ".git").mkdir()
-    sandbox, client = ask()
+    sandbox, client = serve_with_client()
     snapshot = export(root, client)
     reference.assert_frames_hold(tf.read_snapshot(root), sandbox.orders)
     assert {each.name for each in root.iterdir()} == {
@@ -397,9 +402,16 @@ except tf.SnapshotError as error:
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX resource limits")
 @pytest.mark.parametrize(("run", "size"), [(100, 4096), (3, 32768)], ids=["spill", "parquet"])
-def test_a_full_disk_spoils_no_earlier_snapshot(few, root, reference, run, size):
-    before = tf.export_orders(root, client=few.client(cache=False, rate_limit=None))
-    given = (root, few.api_key, few.access_token, few.base_url, run, size)
+def test_a_full_disk_spoils_no_earlier_snapshot(shared_sandbox, root, run, size):
+    before = tf.export_orders(root, client=shared_sandbox.client(cache=False, rate_limit=None))
+    given = (
+        root,
+        shared_sandbox.api_key,
+        shared_sandbox.access_token,
+        shared_sandbox.base_url,
+        run,
+        size,
+    )
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, *map(str, given)],
         capture_output=True,
@@ -408,4 +420,4 @@ def test_a_full_disk_spoils_no_earlier_snapshot(few, root, reference, run, size)
     )
     assert (done.stdout, done.stderr) == ("SnapshotError\n", "")
     assert [each.name for each in root.iterdir()] == [before.name]
-    reference.assert_frames_hold(tf.read_snapshot(root), few.orders)
+    reference.assert_frames_hold(tf.read_snapshot(root), shared_sandbox.orders)

@@ -45,8 +45,8 @@ def hidden(root):
     return [path.name for path in root.iterdir() if path.name.startswith(".")]
 
 
-def test_an_export_is_what_a_fetch_gives(many, root):
-    sandbox = many(odd=0.1)
+def test_an_export_is_what_a_fetch_gives(serve_connections, root):
+    sandbox = serve_connections(odd=0.1)
     snapshot = tf.export_orders(root, connections=sandbox.connections, page_size=15)
     frames = snapshot.read()
     assert_same(frames, fetch(sandbox))
@@ -56,13 +56,13 @@ def test_an_export_is_what_a_fetch_gives(many, root):
     assert tf.list_snapshots(root)["connection"].tolist() == ["customer-0, customer-1, customer-2"]
 
 
-def test_a_snapshot_of_many_has_their_number_in_its_name(many, root):
-    snapshot = tf.export_orders(root, connections=many(tokens=4, orders=2).connections)
+def test_a_snapshot_of_many_has_their_number_in_its_name(serve_connections, root):
+    snapshot = tf.export_orders(root, connections=serve_connections(tokens=4, orders=2).connections)
     assert re.fullmatch(r"20.*Z_4-connections", snapshot.name)
 
 
-def test_a_part_is_of_one_connection_and_other_engines_see_which(many, root):
-    sandbox = many()
+def test_a_part_is_of_one_connection_and_other_engines_see_which(serve_connections, root):
+    sandbox = serve_connections()
     snapshot = tf.export_orders(root, connections=sandbox.connections)
     said = json.loads((snapshot.path / FILE).read_text())
     for name, files in snapshot.files.items():
@@ -74,16 +74,16 @@ def test_a_part_is_of_one_connection_and_other_engines_see_which(many, root):
     assert len(pd.read_parquet(snapshot.path / "line_items")) == len(snapshot.read().line_items)
 
 
-def test_a_connection_without_orders_is_there(many, root):
-    sandbox = many(orders=0, tokens=2)
+def test_a_connection_without_orders_is_there(serve_connections, root):
+    sandbox = serve_connections(orders=0, tokens=2)
     snapshot = tf.export_orders(root, connections=sandbox.connections)
     again = tf.sync_orders(root, connections=sandbox.connections)
     assert list(again.info["connections"]) == list(snapshot.info["connections"])
     assert_same(again.read(), fetch(sandbox))
 
 
-def test_frames_of_several_are_written_and_read(many, root):
-    sandbox = many(odd=0.1)
+def test_frames_of_several_are_written_and_read(serve_connections, root):
+    sandbox = serve_connections(odd=0.1)
     frames = tf.fetch_orders(connections=sandbox.connections, snapshot=root)
     assert_same(tf.read_snapshot(root), frames)
     assert tf.read_snapshot(root).info == frames.info
@@ -94,8 +94,8 @@ def test_frames_of_several_are_written_and_read(many, root):
 @pytest.mark.parametrize(
     "begin", ["fetch", *(pytest.param(each, marks=pytest.mark.slow) for each in ("sync", "export"))]
 )
-def test_a_sync_gives_the_whole_as_it_is_now(many, root, begin):
-    sandbox = many(orders=200)
+def test_a_sync_gives_the_whole_as_it_is_now(serve_connections, root, begin):
+    sandbox = serve_connections(orders=200)
     if begin == "fetch":
         tf.fetch_orders(connections=sandbox.connections, snapshot=root)
     else:
@@ -111,8 +111,8 @@ def test_a_sync_gives_the_whole_as_it_is_now(many, root, begin):
     assert snapshot.info["sync"]["new"] == sum(new)
 
 
-def test_equal_ids_of_two_connections_are_kept_apart_in_syncs(many, root, some_orders):
-    sandbox = many(orders=some_orders[:50], tokens=2)
+def test_equal_ids_of_two_connections_are_kept_apart_in_syncs(serve_connections, root, some_orders):
+    sandbox = serve_connections(orders=some_orders[:50], tokens=2)
     tf.sync_orders(root, connections=sandbox.connections)
     changed = {**some_orders[3], "status": "cancelled", "trackstar_updated_date": "2099-01-01"}
     sandbox.upsert([changed], token=1)
@@ -122,8 +122,8 @@ def test_equal_ids_of_two_connections_are_kept_apart_in_syncs(many, root, some_o
     assert len(orders) == 100
 
 
-def test_a_sync_shares_what_has_not_changed(many, root):
-    sandbox = many()
+def test_a_sync_shares_what_has_not_changed(serve_connections, root):
+    sandbox = serve_connections()
     first = tf.sync_orders(root, connections=sandbox.connections)
     sandbox.advance(hours=1, token=0)
     second = tf.sync_orders(root, connections=sandbox.connections)
@@ -133,8 +133,8 @@ def test_a_sync_shares_what_has_not_changed(many, root):
         assert label == "customer-0" or path.stat().st_ino in were
 
 
-def test_a_new_connection_is_loaded_and_one_left_out_goes(many, root):
-    sandbox = many()
+def test_a_new_connection_is_loaded_and_one_left_out_goes(serve_connections, root):
+    sandbox = serve_connections()
     named = sandbox.connections
     tf.sync_orders(
         root, connections={label: named[label] for label in ("customer-0", "customer-1")}
@@ -149,8 +149,8 @@ def test_a_new_connection_is_loaded_and_one_left_out_goes(many, root):
     assert_same(third.read(), fetch(sandbox))
 
 
-def test_another_question_fails_before_any_request(many, root):
-    sandbox = many()
+def test_another_question_fails_before_any_request(serve_connections, root):
+    sandbox = serve_connections()
     tf.sync_orders(root, connections=sandbox.connections)
     before = len(sandbox.requests)
     with pytest.raises(tf.SnapshotError, match="answer another question"):
@@ -158,8 +158,8 @@ def test_another_question_fails_before_any_request(many, root):
     assert len(sandbox.requests) == before
 
 
-def test_one_connections_snapshots_are_another_story(many, root):
-    sandbox = many()
+def test_one_connections_snapshots_are_another_story(serve_connections, root):
+    sandbox = serve_connections()
     label = "customer-0"
     tf.sync_orders(root, client=sandbox.client(0, connection=label))
     both = tf.sync_orders(root, connections=sandbox.connections)
@@ -170,8 +170,8 @@ def test_one_connections_snapshots_are_another_story(many, root):
 
 @pytest.mark.filterwarnings("ignore:.* connections failed when:UserWarning")
 @pytest.mark.parametrize("make", [tf.export_orders, tf.sync_orders])
-def test_what_is_whole_is_written_though_a_connection_fails(many, root, make):
-    sandbox = many(Fault("status", status=403, token=1, times=1))
+def test_what_is_whole_is_written_though_a_connection_fails(serve_connections, root, make):
+    sandbox = serve_connections(Fault("status", status=403, token=1, times=1))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         make(root, connections=sandbox.connections)
     error = caught.value
@@ -190,8 +190,8 @@ def test_what_is_whole_is_written_though_a_connection_fails(many, root, make):
 
 
 @pytest.mark.filterwarnings("ignore:.* connections failed when:UserWarning")
-def test_a_sync_keeps_what_there_was_of_a_connection_that_fails(many, root):
-    sandbox = many(Fault("status", status=401, token=1, nth=2))
+def test_a_sync_keeps_what_there_was_of_a_connection_that_fails(serve_connections, root):
+    sandbox = serve_connections(Fault("status", status=401, token=1, nth=2))
     tf.export_orders(root, connections=sandbox.connections)
     was = tf.read_snapshot(root)
     for token in range(3):
@@ -208,24 +208,24 @@ def test_a_sync_keeps_what_there_was_of_a_connection_that_fails(many, root):
     assert_same(tf.sync_orders(root, connections=sandbox.connections).read(), fetch(sandbox))
 
 
-def test_nothing_is_written_if_all_fail(many, root):
-    sandbox = many(Fault("status", status=401))
+def test_nothing_is_written_if_all_fail(serve_connections, root):
+    sandbox = serve_connections(Fault("status", status=401))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.export_orders(root, connections=sandbox.connections)
     assert caught.value.snapshot is None
     assert list(root.iterdir()) == []
 
 
-def test_a_pickled_error_goes_on(many, root):
-    sandbox = many(Fault("status", status=403, token=1, times=1))
+def test_a_pickled_error_goes_on(serve_connections, root):
+    sandbox = serve_connections(Fault("status", status=403, token=1, times=1))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.export_orders(root, connections=sandbox.connections)
     whole = pickle.loads(pickle.dumps(caught.value)).resume()
     assert_same(whole.read(), fetch(sandbox))
 
 
-def test_an_export_that_was_killed_goes_on_from_the_pages_on_disk(many, root):
-    sandbox = many(Fault("status", status=403, token=2, nth=3))
+def test_an_export_that_was_killed_goes_on_from_the_pages_on_disk(serve_connections, root):
+    sandbox = serve_connections(Fault("status", status=403, token=2, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         tf.export_orders(root, connections=sandbox.connections, page_size=20)
     before = len(sandbox.requests)
@@ -236,16 +236,16 @@ def test_an_export_that_was_killed_goes_on_from_the_pages_on_disk(many, root):
 
 
 @pytest.mark.parametrize(("limit", "counts"), [(50, [50]), (150, [60, 60, 30])])
-def test_a_limit_is_one_for_all(many, root, limit, counts):
-    sandbox = many()
+def test_a_limit_is_one_for_all(serve_connections, root, limit, counts):
+    sandbox = serve_connections()
     snapshot = tf.export_orders(root, connections=sandbox.connections, limit=limit)
     found = snapshot.read().orders["connection"].value_counts().sort_index()
     assert found.tolist() == counts
     assert snapshot.info["limit"] == limit
 
 
-def test_a_limit_that_broke_goes_on_from_there(many, root):
-    sandbox = many(Fault("status", status=403, token=1, times=1))
+def test_a_limit_that_broke_goes_on_from_there(serve_connections, root):
+    sandbox = serve_connections(Fault("status", status=403, token=1, times=1))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.export_orders(root, connections=sandbox.connections, limit=150)
     whole = caught.value.resume()
@@ -254,8 +254,8 @@ def test_a_limit_that_broke_goes_on_from_there(many, root):
     assert whole.info["limit"] == 150
 
 
-def test_no_token_is_in_a_snapshot(many, root):
-    sandbox = many()
+def test_no_token_is_in_a_snapshot(serve_connections, root):
+    sandbox = serve_connections()
     snapshot = tf.export_orders(root, connections=sandbox.connections)
     secrets = [each.encode() for each in (sandbox.api_key, *sandbox.access_tokens)]
     for path in snapshot.path.rglob("*"):

@@ -1,6 +1,8 @@
 from functools import partial
 
 import pytest
+from helpers import changing_server, reference
+from helpers.traffic import count_requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,9 +61,9 @@ def fault_of(name, **rule):
     ("lasting", "name"),
     [(True, name) for name in sorted(BAD)] + [(False, name) for name in sorted({*BAD} - {*DEAD})],
 )
-def test_on_a_later_page_what_was_read_is_kept(ask, reference, name, lasting):
+def test_on_a_later_page_what_was_read_is_kept(serve_with_client, name, lasting):
     where = {"first_page": False} if lasting else {"nth": 3}
-    sandbox, client = ask(fault_of(name, **where), client={"retries": 0})
+    sandbox, client = serve_with_client(fault_of(name, **where), client={"retries": 0})
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(client=client, page_size=15)
     error = caught.value
@@ -84,11 +86,14 @@ def test_on_a_later_page_what_was_read_is_kept(ask, reference, name, lasting):
 
 
 @pytest.mark.parametrize("name", DEAD)
-def test_a_cursor_that_has_died_once_is_no_fault(ask, counts, reference, caplog, name):
-    sandbox, client = ask(fault_of(name, nth=3), client={"retries": 0})
+def test_a_cursor_that_has_died_once_is_no_fault(serve_with_client, caplog, name):
+    sandbox, client = serve_with_client(fault_of(name, nth=3), client={"retries": 0})
     frames = tf.fetch_orders(client=client, page_size=15)
     reference.assert_frames_hold(frames, sandbox.orders)
-    assert counts(sandbox.requests) == (3 + 4, 2)  # the first two were on disk, and do not count
+    assert count_requests(sandbox.requests) == (
+        3 + 4,
+        2,
+    )  # the first two were on disk, and do not count
     assert (frames.info["pages"], frames.info["from_cache"]) == (4, 0)
     assert frames.info["duplicates"] == 0
     (record,) = caplog.records
@@ -96,45 +101,45 @@ def test_a_cursor_that_has_died_once_is_no_fault(ask, counts, reference, caplog,
 
 
 @pytest.mark.parametrize("name", sorted(BAD.keys() - {"repeat_token", "loop_token"}))
-def test_on_the_first_page_it_is_the_cause_itself(ask, reference, name):
-    sandbox, client = ask(fault_of(name, nth=1), client={"retries": 0})
+def test_on_the_first_page_it_is_the_cause_itself(serve_with_client, name):
+    sandbox, client = serve_with_client(fault_of(name, nth=1), client={"retries": 0})
     with pytest.raises(BAD[name]) as caught:
         tf.fetch_orders_df(client=client, page_size=15)
     assert type(caught.value) is BAD[name]
     reference.assert_frames_hold(tf.fetch_orders(client=client, page_size=15), sandbox.orders)
 
 
-def test_a_token_that_leads_back_ends_in_an_error(ask):
-    sandbox, client = ask(Fault("loop_token"))
+def test_a_token_that_leads_back_ends_in_an_error(serve_with_client):
+    sandbox, client = serve_with_client(Fault("loop_token"))
     with pytest.raises(tf.IncompleteFetchError, match="twice"):
         tf.fetch_orders(client=client, page_size=15)
     assert len(sandbox.requests) <= 4
 
 
 @pytest.mark.parametrize("name", ["no_token", "absent_token_mid"])
-def test_an_absent_token_beside_a_full_page_is_no_end(ask, name):
-    _, client = ask(Fault(name))
+def test_an_absent_token_beside_a_full_page_is_no_end(serve_with_client, name):
+    _, client = serve_with_client(Fault(name))
     for page_size in (15, 20, 58):
         with pytest.raises(tf.ResponseError, match="absent beside a full page"):
             tf.fetch_orders(client=client, page_size=page_size)
 
 
-def test_what_is_to_prove_the_end_may_bring_the_rest(ask, counts, reference):
-    sandbox, client = ask(Fault("absent_token_mid"))
+def test_what_is_to_prove_the_end_may_bring_the_rest(serve_with_client):
+    sandbox, client = serve_with_client(Fault("absent_token_mid"))
     reference.assert_frames_hold(tf.fetch_orders(client=client, page_size=59), sandbox.orders)
-    assert counts(sandbox.requests) == (2, 0)
+    assert count_requests(sandbox.requests) == (2, 0)
 
 
 @pytest.mark.parametrize("name", [*HARMLESS, *CHANGES])
-def test_what_is_legal_is_read_through(ask, reference, name):
-    sandbox, client = ask(fault_of(name, nth={1, 3, 4}))
+def test_what_is_legal_is_read_through(serve_with_client, name):
+    sandbox, client = serve_with_client(fault_of(name, nth={1, 3, 4}))
     frames = tf.fetch_orders(client=client, page_size=16)
     reference.assert_frames_hold(frames, sandbox.orders)
 
 
-def test_an_order_that_changes_meanwhile_is_taken_as_it_is_at_last(ask, reference):
+def test_an_order_that_changes_meanwhile_is_taken_as_it_is_at_last(serve_with_client):
     fault = Fault("changed_order", change={"status": "other"})
-    sandbox, client = ask(fault, order="updated_date")
+    sandbox, client = serve_with_client(fault, order="updated_date")
     frames = tf.fetch_orders(client=client, page_size=15)
     assert frames.info["duplicates"] > 0
     reference.assert_frames_hold(frames, sandbox.orders)
@@ -142,8 +147,8 @@ def test_an_order_that_changes_meanwhile_is_taken_as_it_is_at_last(ask, referenc
 
 @pytest.mark.parametrize("name", CHANGES)
 @pytest.mark.parametrize("order", ["inserted", "created_date"])
-def test_parts_may_change_while_others_are_read(ask, reference, name, order):
-    sandbox, client = ask(Fault(name, every=3), order=order)
+def test_parts_may_change_while_others_are_read(serve_with_client, name, order):
+    sandbox, client = serve_with_client(Fault(name, every=3), order=order)
     before = sandbox.orders
     frames = tf.fetch_orders(client=client, page_size=7, created_date__gte="2000-01-01")
     assert len(sandbox.orders) != 60
@@ -152,51 +157,53 @@ def test_parts_may_change_while_others_are_read(ask, reference, name, order):
     reference.assert_frames_hold(frames, sandbox.orders + received)
 
 
-def test_a_server_that_forgets_the_dates_behind_a_token(ask, reference):
-    sandbox, client = ask(Fault("ignores_dates", first_page=False))
+def test_a_server_that_forgets_the_dates_behind_a_token(serve_with_client):
+    sandbox, client = serve_with_client(Fault("ignores_dates", first_page=False))
     frames = tf.fetch_orders(client=client, page_size=7, created_date__gte="2000-01-01")
     assert frames.info["duplicates"] > 0
     reference.assert_frames_hold(frames, sandbox.orders)
 
 
 @pytest.mark.parametrize("kind", ["reset_mid", "bad_gzip", "cut_gzip"])
-def test_an_answer_that_was_damaged_on_its_way_is_asked_for_again(ask, counts, reference, kind):
-    sandbox, client = ask(Fault(kind, nth=2))
+def test_an_answer_that_was_damaged_on_its_way_is_asked_for_again(serve_with_client, kind):
+    sandbox, client = serve_with_client(Fault(kind, nth=2))
     frames = tf.fetch_orders(client=client, page_size=30)
     reference.assert_frames_hold(frames, sandbox.orders)
-    assert counts(sandbox.requests) == (3, 2)
+    assert count_requests(sandbox.requests) == (3, 2)
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_is_legal_is_read_through_in_parts_too(ask, reference, name):
-    sandbox, client = ask(fault_of(name, nth={1, 3, 4}))
+def test_what_is_legal_is_read_through_in_parts_too(serve_with_client, name):
+    sandbox, client = serve_with_client(fault_of(name, nth={1, 3, 4}))
     frames = tf.fetch_orders(client=client, page_size=7, created_date__gte="2000-01-01")
     reference.assert_frames_hold(frames, sandbox.orders)
 
 
 @pytest.mark.parametrize("first_page", [None, True, False])
 @pytest.mark.parametrize("every", [None, 3])
-def test_a_server_that_ignores_the_dates_gives_every_order_once(ask, reference, first_page, every):
-    sandbox, client = ask(Fault("ignores_dates", first_page=first_page, every=every))
+def test_a_server_that_ignores_the_dates_gives_every_order_once(
+    serve_with_client, first_page, every
+):
+    sandbox, client = serve_with_client(Fault("ignores_dates", first_page=first_page, every=every))
     frames = tf.fetch_orders(client=client, page_size=7, created_date__gte="2000-01-01")
     reference.assert_frames_hold(frames, sandbox.orders)
 
 
 @pytest.mark.parametrize("filters", [{}, {"created_date__gte": "2000-01-01"}], ids=["one", "parts"])
-def test_the_same_orders_under_ever_new_tokens_have_no_end(ask, reference, filters):
-    sandbox, client = ask(Fault("same_orders"))
+def test_the_same_orders_under_ever_new_tokens_have_no_end(serve_with_client, filters):
+    sandbox, client = serve_with_client(Fault("same_orders"))
     with pytest.raises(tf.IncompleteFetchError, match="3 pages in a row") as caught:
         tf.fetch_orders(client=client, page_size=15, **filters)
     reference.assert_frames_are_part(caught.value.frames, sandbox.orders)
     assert filters or len(sandbox.requests) == 5
 
 
-def test_empty_pages_between_the_same_orders_make_no_end(shops):
-    orders = [shops.order(number, shops.START) for number in range(3)]
-    shop = shops.Shop([])
+def test_empty_pages_between_the_same_orders_make_no_end():
+    orders = [changing_server.order(number, changing_server.START) for number in range(3)]
+    shop = changing_server.Shop([])
     shop.before = lambda at: (200, {"data": orders if at % 2 else [], "next_token": f"t{at}"})
     with (
-        shops.serve(shop) as url,
+        changing_server.serve(shop) as url,
         tf.TrackstarClient("key", "token", base_url=url, cache=False, rate_limit=None) as client,
         pytest.raises(tf.IncompleteFetchError, match="3 pages in a row"),
     ):
@@ -205,10 +212,10 @@ def test_empty_pages_between_the_same_orders_make_no_end(shops):
 
 
 @pytest.mark.slow
-def test_empty_pages_may_come_but_not_for_ever(ask):
-    _, client = ask(Fault("empty_page", times=30))
+def test_empty_pages_may_come_but_not_for_ever(serve_with_client):
+    _, client = serve_with_client(Fault("empty_page", times=30))
     assert len(tf.fetch_orders_df(client=client, page_size=15)) == 60
-    sandbox, client = ask(Fault("empty_page"))
+    sandbox, client = serve_with_client(Fault("empty_page"))
     with pytest.raises(tf.IncompleteFetchError, match="more than 1000 empty pages"):
         tf.fetch_orders_df(client=client, page_size=15)
     assert len(sandbox.requests) == 1002  # the first page of all is asked for by itself
@@ -243,7 +250,7 @@ RULES = st.builds(
     order=st.sampled_from(["inserted", "created_date", "updated_date_desc"]),
 )
 def test_any_mixture_ends_in_the_truth_or_in_an_error(
-    some_orders, tmp_path_factory, reference, *, page_size, retries, cache, filters, **drawn
+    some_orders, tmp_path_factory, *, page_size, retries, cache, filters, **drawn
 ):
     orders = some_orders[: 12 if page_size == 1 else 60]
     with Sandbox(orders=orders, rate_limit=None, **drawn) as sandbox:

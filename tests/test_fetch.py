@@ -5,6 +5,9 @@ import threading
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from helpers import reference
+from helpers.servers import reply
+from helpers.traffic import count_requests
 
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault, Sandbox
@@ -15,18 +18,18 @@ def queries(paths):
 
 
 @pytest.mark.slow
-def test_it_holds_every_field_of_25000_orders(counts, reference):
+def test_it_holds_every_field_of_25000_orders():
     with Sandbox(orders=25_000, seed=3, rate_limit=None) as sandbox:
         client = sandbox.client(rate_limit=None, cache=False)
         frames = tf.fetch_orders(client=client)
         reference.assert_dataframes_hold(frames, sandbox.orders)
-        assert counts(sandbox.requests) == (25, 2)
+        assert count_requests(sandbox.requests) == (25, 2)
     assert (frames.info["pages"], frames.info["requests"]) == (25, 25 + 2)
     assert frames.info["duplicates"] == frames.info["from_cache"] == 0
 
 
 @pytest.mark.parametrize("order", ["reversed", "id", "created_date_desc", "updated_date"])
-def test_the_order_of_the_listing_makes_no_difference(serve, reference, order):
+def test_the_order_of_the_listing_makes_no_difference(serve, order):
     sandbox = serve(order=order)
     client = sandbox.client(rate_limit=None, cache=False)
     frame = tf.fetch_orders_df(client=client, page_size=7)
@@ -46,19 +49,19 @@ def test_nulls_of_created_date_are_last(serve, some_orders):
     ("page_size", "total_count"),
     [(1, "page"), (7, "total"), (7, "page"), (60, "page"), (61, "total"), (1000, "page")],
 )
-def test_any_page_size_gives_the_same(serve, counts, reference, page_size, total_count):
+def test_any_page_size_gives_the_same(serve, page_size, total_count):
     sandbox = serve(total_count=total_count, gzip=page_size == 61)
     client = sandbox.client(rate_limit=None, cache=False)
     frames = tf.fetch_orders(client=client, page_size=page_size)
     reference.assert_dataframes_hold(frames, sandbox.orders)
     pages = -(-60 // page_size)
-    assert counts(sandbox.requests) == (pages, 2 * (pages > 1))
+    assert count_requests(sandbox.requests) == (pages, 2 * (pages > 1))
     asked = queries(request.path for request in sandbox.requests)
     assert all(query["limit"] == [str(page_size)] for query in asked)
 
 
 @pytest.mark.parametrize("limit", [1, 6, 7, 8, 14, 59, 60, 61, 1000])
-def test_limit_is_of_all_orders_and_not_of_a_page(serve, reference, limit):
+def test_limit_is_of_all_orders_and_not_of_a_page(serve, limit):
     sandbox = serve()
     frames = tf.fetch_orders(
         client=sandbox.client(rate_limit=None, cache=False), page_size=7, limit=limit
@@ -95,7 +98,7 @@ def test_every_filter_goes_with_every_page(serve):
         assert query["limit"] == ["7"]
 
 
-def test_extra_params_go_with_every_page(raw_server, reply):
+def test_extra_params_go_with_every_page(raw_server):
     bodies = iter([b'{"data": [{"id": "a"}], "next_token": "t"}', b'{"data": []}'])
     server = raw_server(lambda handler: reply(handler, next(bodies)))
     client = tf.TrackstarClient("key", "token", base_url=server.base_url)
@@ -115,49 +118,49 @@ def test_no_orders_give_no_rows_with_all_columns(serve):
         assert getattr(empty, name).dtypes.equals(getattr(full, name).dtypes), name
 
 
-def test_an_empty_page_with_a_token_goes_on(ask, reference):
-    sandbox, client = ask(Fault("empty_page", nth={1, 3, 4}))
+def test_an_empty_page_with_a_token_goes_on(serve_with_client):
+    sandbox, client = serve_with_client(Fault("empty_page", nth={1, 3, 4}))
     frames = tf.fetch_orders(client=client, page_size=20)
     reference.assert_frames_hold(frames, sandbox.orders)
     assert frames.info["pages"] == 6
 
 
-def test_a_short_page_with_a_token_goes_on(ask, reference):
-    sandbox, client = ask(Fault("short_page", every=2), Fault("wrong_count"))
+def test_a_short_page_with_a_token_goes_on(serve_with_client):
+    sandbox, client = serve_with_client(Fault("short_page", every=2), Fault("wrong_count"))
     frames = tf.fetch_orders(client=client, page_size=7)
     reference.assert_frames_hold(frames, sandbox.orders)
 
 
-def test_an_absent_token_ends_a_page_that_is_not_full(ask, reference):
-    sandbox, client = ask(Fault("absent_token_end"))
+def test_an_absent_token_ends_a_page_that_is_not_full(serve_with_client):
+    sandbox, client = serve_with_client(Fault("absent_token_end"))
     reference.assert_frames_hold(tf.fetch_orders(client=client, page_size=7), sandbox.orders)
     reference.assert_frames_hold(tf.fetch_orders(client=client), sandbox.orders)
 
 
-def test_an_absent_token_ends_a_listing_of_ids(ask, reference):
-    sandbox, client = ask(Fault("no_token"))
+def test_an_absent_token_ends_a_listing_of_ids(serve_with_client):
+    sandbox, client = serve_with_client(Fault("no_token"))
     ids = [order["id"] for order in sandbox.orders]
     for options in ({"page_size": 7}, {"limit": 60}, {"page_size": 60}):
         frames = tf.fetch_orders(client=client, ids=ids, **options)
         reference.assert_frames_hold(frames, sandbox.orders)
 
 
-def test_ids_with_a_limit(ask):
-    sandbox, client = ask()
+def test_ids_with_a_limit(serve_with_client):
+    sandbox, client = serve_with_client()
     ids = [order["id"] for order in sandbox.orders]
     assert len(tf.fetch_orders_df(client=client, ids=ids, limit=7)) == 7
     assert len(tf.fetch_orders_df(client=client, ids=ids[:3], limit=7)) == 3
 
 
-def test_a_duplicate_is_dropped_and_counted(ask, reference):
-    sandbox, client = ask(Fault("duplicate", nth={2, 4}))
+def test_a_duplicate_is_dropped_and_counted(serve_with_client):
+    sandbox, client = serve_with_client(Fault("duplicate", nth={2, 4}))
     frames = tf.fetch_orders(client=client, page_size=7)
     reference.assert_frames_hold(frames, sandbox.orders)
     assert frames.info["duplicates"] == 2
 
 
 @pytest.mark.parametrize(("stamp", "newer"), [("2099", True), ("1999", False)])
-def test_of_duplicates_the_newest_is_kept_with_its_children(ask, reference, stamp, newer):
+def test_of_duplicates_the_newest_is_kept_with_its_children(serve_with_client, stamp, newer):
     change = {
         "updated_date": f"{stamp}-01-01T00:00:00Z",
         "line_items": [
@@ -172,7 +175,7 @@ def test_of_duplicates_the_newest_is_kept_with_its_children(ask, reference, stam
         ],
         "shipments": [],
     }
-    sandbox, client = ask(Fault("duplicate", nth=2, change=change))
+    sandbox, client = serve_with_client(Fault("duplicate", nth=2, change=change))
     frames = tf.fetch_orders(client=client, page_size=7)
     expected = sandbox.orders
     if newer:
@@ -181,48 +184,48 @@ def test_of_duplicates_the_newest_is_kept_with_its_children(ask, reference, stam
     assert frames.info["duplicates"] == 1
 
 
-def test_of_equals_the_later_is_kept(ask, reference):
-    sandbox, client = ask(Fault("duplicate", nth=3, change={"raw_status": "later"}))
+def test_of_equals_the_later_is_kept(serve_with_client):
+    sandbox, client = serve_with_client(Fault("duplicate", nth=3, change={"raw_status": "later"}))
     frames = tf.fetch_orders(client=client, page_size=7)
     expected = sandbox.orders
     expected[13]["raw_status"] = "later"
     reference.assert_frames_hold(frames, expected)
 
 
-def test_thousands_of_ids(few, reference):
-    known = [order["id"] for order in few.orders]
+def test_thousands_of_ids(shared_sandbox):
+    known = [order["id"] for order in shared_sandbox.orders]
     strangers = [f"{number:024x}" for number in range(2000)]
-    before = len(few.requests)
-    client = few.client(rate_limit=None, cache=False)
+    before = len(shared_sandbox.requests)
+    client = shared_sandbox.client(rate_limit=None, cache=False)
     frames = tf.fetch_orders(client=client, ids=[*strangers, *known, *known[:50]])
-    reference.assert_dataframes_hold(frames, few.orders)
+    reference.assert_dataframes_hold(frames, shared_sandbox.orders)
     assert frames.info["duplicates"] == 0
-    assert len(few.requests) - before == 24
+    assert len(shared_sandbox.requests) - before == 24
 
 
-def test_long_lists_are_split_and_joined(few):
-    held = [order["order_number"] for order in few.orders][:150]
+def test_long_lists_are_split_and_joined(shared_sandbox):
+    held = [order["order_number"] for order in shared_sandbox.orders][:150]
     asked = [*held, *(f"stranger {number}" for number in range(150))]
-    client = few.client(rate_limit=None, cache=False)
+    client = shared_sandbox.client(rate_limit=None, cache=False)
     frame = tf.fetch_orders_df(client=client, order_number=asked)
-    assert set(frame["id"]) == {o["id"] for o in few.orders if o["order_number"] in held}
+    assert set(frame["id"]) == {o["id"] for o in shared_sandbox.orders if o["order_number"] in held}
     one = tf.fetch_orders_df(
         client=client, order_number__in_insensitive=[n.upper() for n in held], limit=20
     )
     assert len(one) == 20
 
 
-def test_a_list_without_regard_to_case_asks_once_for_each_word(few):
-    held = sorted({order["order_number"] for order in few.orders})[:90]
+def test_a_list_without_regard_to_case_asks_once_for_each_word(shared_sandbox):
+    held = sorted({order["order_number"] for order in shared_sandbox.orders})[:90]
     asked = [spelt for number in held for spelt in (number.lower(), number.upper())]
-    client = few.client(rate_limit=None, cache=False)
+    client = shared_sandbox.client(rate_limit=None, cache=False)
     frames = tf.fetch_orders(client=client, order_number__in_insensitive=asked)
     assert set(frames.orders["order_number"]) == set(held)
     assert frames.info["duplicates"] == 0
 
 
-def test_the_info_is_small_json(few):
-    client = few.client(rate_limit=None, connection="acme")
+def test_the_info_is_small_json(shared_sandbox):
+    client = shared_sandbox.client(rate_limit=None, connection="acme")
     frame = tf.fetch_orders_df(
         client=client,
         created_date__gte="2020-01-01",
@@ -234,21 +237,21 @@ def test_the_info_is_small_json(few):
     assert (info["connection"], info["limit"], info["complete"]) == ("acme", 5, True)
 
 
-def test_the_environment_is_read_when_no_client_is_given(few, monkeypatch):
+def test_the_environment_is_read_when_no_client_is_given(shared_sandbox, monkeypatch):
     with pytest.raises(tf.CredentialsError, match="TRACKSTAR_API_KEY"):
         tf.fetch_orders_df()
-    monkeypatch.setenv("TRACKSTAR_API_KEY", few.api_key)
+    monkeypatch.setenv("TRACKSTAR_API_KEY", shared_sandbox.api_key)
     with pytest.raises(tf.CredentialsError, match="TRACKSTAR_ACCESS_TOKEN"):
         tf.fetch_orders_df()
-    monkeypatch.setenv("TRACKSTAR_ACCESS_TOKEN", few.access_token)
-    monkeypatch.setenv("TRACKSTAR_BASE_URL", few.base_url)
+    monkeypatch.setenv("TRACKSTAR_ACCESS_TOKEN", shared_sandbox.access_token)
+    monkeypatch.setenv("TRACKSTAR_BASE_URL", shared_sandbox.base_url)
     assert len(tf.fetch_orders_df(limit=3)) == 3
 
 
-def test_one_client_serves_several_threads(few):
-    client = few.client(rate_limit=None)
+def test_one_client_serves_several_threads(shared_sandbox):
+    client = shared_sandbox.client(rate_limit=None)
     expected = dict.fromkeys(("open", "fulfilled", "cancelled", "packed"), 0)
-    for order in few.orders:
+    for order in shared_sandbox.orders:
         if order["status"] in expected:
             expected[order["status"]] += 1
     found, faults = {}, []
@@ -270,15 +273,15 @@ def test_one_client_serves_several_threads(few):
     assert found == {(status, t): n for status, n in expected.items() for t in range(2)}
 
 
-def test_a_snapshot_is_written_as_well(few, tmp_path, reference):
-    client = few.client(rate_limit=None)
+def test_a_snapshot_is_written_as_well(shared_sandbox, tmp_path):
+    client = shared_sandbox.client(rate_limit=None)
     frames = tf.fetch_orders(client=client, snapshot=tmp_path / "root")
-    reference.assert_frames_hold(tf.read_snapshot(tmp_path / "root"), few.orders)
-    reference.assert_frames_hold(frames, few.orders)
+    reference.assert_frames_hold(tf.read_snapshot(tmp_path / "root"), shared_sandbox.orders)
+    reference.assert_frames_hold(frames, shared_sandbox.orders)
 
 
-def test_the_bar_is_drawn_only_when_asked(few, capfd):
-    client = few.client(rate_limit=None)
+def test_the_bar_is_drawn_only_when_asked(shared_sandbox, capfd):
+    client = shared_sandbox.client(rate_limit=None)
     tf.fetch_orders_df(client=client)
     tf.fetch_orders_df(client=client, progress=False)
     assert capfd.readouterr() == ("", "")
@@ -308,9 +311,9 @@ def test_iter_pages_is_lazy(serve):
     assert "orders" in repr(first)
 
 
-def test_iter_pages_over_a_split_list(few):
-    ids = [order["id"] for order in few.orders]
-    client = few.client(rate_limit=None)
+def test_iter_pages_over_a_split_list(shared_sandbox):
+    ids = [order["id"] for order in shared_sandbox.orders]
+    client = shared_sandbox.client(rate_limit=None)
     pages = list(client.iter_pages(ids=ids))
     assert len(pages) == 4
     assert sorted(o["id"] for page in pages for o in page.orders) == sorted(ids)

@@ -12,6 +12,8 @@ from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
+from helpers import marked_orders
+from helpers.servers import reply
 
 import trackstar_frames as tf
 from trackstar_frames.cli import main
@@ -26,7 +28,7 @@ def _key(monkeypatch):
 
 
 @pytest.fixture
-def shop(raw_server, reply):
+def shop(raw_server):
     """Serve orders in pages of one; the page `.refuse` is refused."""
 
     def start(orders, *, refuse=None, ascii_only=False):
@@ -66,45 +68,45 @@ def stored(tmp_path):
 @pytest.mark.parametrize("ascii_only", [False, True])
 @HIDDEN
 def test_a_fetch_leaves_no_mark_anywhere(  # noqa: PLR0917 -- fixtures
-    planted, shop, stored, tmp_path, caplog, pii, ascii_only
+    shop, stored, tmp_path, caplog, pii, ascii_only
 ):
     caplog.set_level(logging.DEBUG)
-    client = shop(planted.ORDERS, ascii_only=ascii_only).client()
+    client = shop(marked_orders.ORDERS, ascii_only=ascii_only).client()
     frames = tf.fetch_orders(client=client, pii=pii, snapshot=tmp_path / "root")
-    assert len(frames.orders) == len(planted.ORDERS) - 3
+    assert len(frames.orders) == len(marked_orders.ORDERS) - 3
     assert frames.info["pii"] == tf.read_snapshot(tmp_path / "root").info["pii"] == pii
     assert pii in frames._repr_html_()
-    assert planted.marks(planted.shown(frames)) == []
-    assert planted.marks(planted.written(frames, tmp_path / "again")) == []
+    assert marked_orders.marks(marked_orders.shown(frames)) == []
+    assert marked_orders.marks(marked_orders.written(frames, tmp_path / "again")) == []
     assert caplog.records
-    assert planted.marks(str(vars(record)) for record in caplog.records) == []
+    assert marked_orders.marks(str(vars(record)) for record in caplog.records) == []
     for _ in ("with its log beside it", "closed"):
         raw, pages = stored()
-        assert (pages, planted.ZSTD in raw, planted.marks([raw])) == (0, False, [])
+        assert (pages, marked_orders.ZSTD in raw, marked_orders.marks([raw])) == (0, False, [])
         client.close()
 
 
-def test_every_mark_is_found_where_nothing_is_hidden(planted, shop, stored, tmp_path):
-    frames = tf.fetch_orders(client=shop(planted.ORDERS).client(), pii="keep")
-    texts = "".join(text for text in planted.shown(frames) if isinstance(text, str))
-    assert planted.PLANT.planted > 300
-    for number in range(planted.PLANT.planted):
-        assert f"{planted.MARK}{number:04}" in texts
-    assert planted.marks(planted.written(frames, tmp_path / "root"))
+def test_every_mark_is_found_where_nothing_is_hidden(shop, stored, tmp_path):
+    frames = tf.fetch_orders(client=shop(marked_orders.ORDERS).client(), pii="keep")
+    texts = "".join(text for text in marked_orders.shown(frames) if isinstance(text, str))
+    assert marked_orders.PLANT.planted > 300
+    for number in range(marked_orders.PLANT.planted):
+        assert f"{marked_orders.MARK}{number:04}" in texts
+    assert marked_orders.marks(marked_orders.written(frames, tmp_path / "root"))
     raw, pages = stored()
-    assert (pages, planted.ZSTD in raw) == (len(planted.ORDERS), True)
+    assert (pages, marked_orders.ZSTD in raw) == (len(marked_orders.ORDERS), True)
 
 
 @HIDDEN
-def test_what_an_earlier_fetch_stored_is_read_and_not_added_to(planted, shop, stored, pii):
-    server = shop(planted.ORDERS)
+def test_what_an_earlier_fetch_stored_is_read_and_not_added_to(shop, stored, pii):
+    server = shop(marked_orders.ORDERS)
     client = server.client()
     with pytest.raises(tf.OfflineMissError):
         tf.fetch_orders(client=client, pii=pii, page_size=1, limit=2, offline=True)
     tf.fetch_orders(client=client, page_size=1, limit=2)
     offline = tf.fetch_orders(client=client, pii=pii, page_size=1, limit=2, offline=True)
     assert offline.info["from_cache"] == len(server.seen) == 2
-    assert planted.marks(planted.shown(offline)) == []
+    assert marked_orders.marks(marked_orders.shown(offline)) == []
     longer = tf.fetch_orders(client=client, pii=pii, page_size=1, limit=4)
     assert longer.info["from_cache"] == 2
     fresh = tf.fetch_orders(client=client, pii=pii, page_size=1, limit=2, refresh=True)
@@ -112,15 +114,18 @@ def test_what_an_earlier_fetch_stored_is_read_and_not_added_to(planted, shop, st
     assert stored()[1] == 2
 
 
-def test_tags_and_parameters_that_were_asked_for_are_not_told(planted, shop):
-    asked = {"trackstar_tags__contains": planted.MARK, "extra_params": {"who": planted.MARK}}
-    order = {"id": "a", "status": "open", "trackstar_tags": [planted.MARK]}
+def test_tags_and_parameters_that_were_asked_for_are_not_told(shop):
+    asked = {
+        "trackstar_tags__contains": marked_orders.MARK,
+        "extra_params": {"who": marked_orders.MARK},
+    }
+    order = {"id": "a", "status": "open", "trackstar_tags": [marked_orders.MARK]}
     client = shop([order]).client()
     hidden = tf.fetch_orders(client=client, pii="drop", status="open", **asked).info
     assert hidden["filters"] == {"trackstar_tags__contains": "*", "status": "open"}
     assert hidden["extra_params"] == {"who": "*"}
     kept = tf.fetch_orders(client=client, **asked).info
-    assert kept["extra_params"] == {"who": planted.MARK}
+    assert kept["extra_params"] == {"who": marked_orders.MARK}
 
 
 # The option and the key, before any work.
@@ -201,11 +206,11 @@ def held(error):
 
 
 @pytest.fixture
-def broken(planted, shop):
+def broken(shop):
     """Break a fetch of four pages at the third."""
     orders = [
         {"id": f"o{number}", "tags": [text], "ship_to_address": {"full_name": text}}
-        for number, text in enumerate(map(f"{planted.MARK} {{}}".format, range(4)))
+        for number, text in enumerate(map(f"{marked_orders.MARK} {{}}".format, range(4)))
     ]
 
     def start(pii):
@@ -222,26 +227,26 @@ def names(frames):
     return frames.orders["ship_to_address_full_name"].tolist()
 
 
-def hashes(planted, key):
-    texts = [f"{planted.MARK} {number}".encode() for number in range(4)]
+def hashes(key):
+    texts = [f"{marked_orders.MARK} {number}".encode() for number in range(4)]
     return [hmac.new(key.encode(), text, "sha256").hexdigest() for text in texts]
 
 
 @HIDDEN
-def test_a_broken_fetch_holds_nothing_longer_than_its_page(planted, broken, pii):
+def test_a_broken_fetch_holds_nothing_longer_than_its_page(broken, pii):
     _, error = broken(pii)
     assert len(error.frames.orders) == error.pages == 2
     assert error.frames.info["pii"] == pii
-    assert planted.marks([*rendered(error), pickle.dumps(error), *held(error)]) == []
-    assert planted.marks(planted.shown(error.frames)) == []
+    assert marked_orders.marks([*rendered(error), pickle.dumps(error), *held(error)]) == []
+    assert marked_orders.marks(marked_orders.shown(error.frames)) == []
     whole = error.resume()
     assert len(whole.orders) == 4
-    assert planted.marks(planted.shown(whole)) == []
+    assert marked_orders.marks(marked_orders.shown(whole)) == []
 
 
-def test_a_page_that_is_held_would_be_found(planted, broken):
+def test_a_page_that_is_held_would_be_found(broken):
     _, error = broken("keep")
-    assert planted.marks(each for each in held(error) if isinstance(each, bytes))
+    assert marked_orders.marks(each for each in held(error) if isinstance(each, bytes))
 
 
 def test_the_key_is_shown_nowhere(broken, caplog):
@@ -257,13 +262,13 @@ def test_the_key_is_shown_nowhere(broken, caplog):
         pickle.dumps(vars(fetch)["_key"])
 
 
-def test_a_fetch_that_goes_on_here_keeps_its_key(planted, broken, monkeypatch):
+def test_a_fetch_that_goes_on_here_keeps_its_key(broken, monkeypatch):
     _, error = broken("hash")
     monkeypatch.setenv("TRACKSTAR_PII_KEY", KEY[::-1])
-    assert names(error.resume()) == hashes(planted, KEY)
+    assert names(error.resume()) == hashes(KEY)
 
 
-def test_a_fetch_that_goes_on_elsewhere_reads_the_key_anew(planted, broken, monkeypatch):
+def test_a_fetch_that_goes_on_elsewhere_reads_the_key_anew(broken, monkeypatch):
     server, error = broken("hash")
     monkeypatch.delenv("TRACKSTAR_PII_KEY")
     error = pickle.loads(pickle.dumps(error))
@@ -272,7 +277,7 @@ def test_a_fetch_that_goes_on_elsewhere_reads_the_key_anew(planted, broken, monk
         error.resume(client=server.client())
     assert len(server.seen) == asked
     monkeypatch.setenv("TRACKSTAR_PII_KEY", KEY[::-1])
-    assert names(error.resume(client=server.client())) == hashes(planted, KEY[::-1])
+    assert names(error.resume(client=server.client())) == hashes(KEY[::-1])
 
 
 @pytest.mark.parametrize(("pii", "from_disk"), [("keep", 2), ("drop", 0)])
@@ -290,8 +295,8 @@ def test_a_refresh_that_goes_on_elsewhere_reads_nothing_older(broken, pii, from_
 # The shell.
 
 
-def test_the_shell_hides_and_never_takes_the_key(planted, shop, monkeypatch, tmp_path, capsys):
-    server = shop(planted.ORDERS[:3])
+def test_the_shell_hides_and_never_takes_the_key(shop, monkeypatch, tmp_path, capsys):
+    server = shop(marked_orders.ORDERS[:3])
     monkeypatch.setenv("TRACKSTAR_BASE_URL", server.base_url)
     monkeypatch.setenv("TRACKSTAR_API_KEY", "key")
     monkeypatch.setenv("TRACKSTAR_ACCESS_TOKEN", "token")
@@ -300,7 +305,7 @@ def test_the_shell_hides_and_never_takes_the_key(planted, shop, monkeypatch, tmp
         frames = tf.OrderFrames.from_parquet(tmp_path / pii)
         assert frames.info["pii"] == pii
         assert main(["fetch", "--pii", pii]) == 0
-        assert planted.marks([*planted.shown(frames), capsys.readouterr().out]) == []
+        assert marked_orders.marks([*marked_orders.shown(frames), capsys.readouterr().out]) == []
     monkeypatch.delenv("TRACKSTAR_PII_KEY")
     asked = len(server.seen)
     assert main(["fetch", "--pii", "hash"]) == 2

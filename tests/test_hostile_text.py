@@ -5,6 +5,8 @@ import re
 import traceback
 
 import pytest
+from helpers.servers import impatient_client, reply
+from helpers.snapshots import edit_manifest
 
 import trackstar_frames as tf
 from trackstar_frames.cli import main
@@ -16,12 +18,12 @@ def steers(text):
     return re.search(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", text)
 
 
-def test_the_words_of_a_server_steer_nothing(raw_server, reply, quick, caplog):
+def test_the_words_of_a_server_steer_nothing(raw_server, caplog):
     said = json.dumps({"error": STEERING, "origin": STEERING}).encode()
     server = raw_server(lambda h: reply(h, said, 503, X_Request_Id="id\x1b[31m\x9b2J"))
     caplog.set_level("INFO", "trackstar_frames")
     with pytest.raises(tf.ServerError, match="all is well") as caught:
-        tf.fetch_orders(client=quick(server.base_url))
+        tf.fetch_orders(client=impatient_client(server.base_url))
     error = caught.value
     logged = [record.getMessage() for record in caplog.records if "waiting" in record.msg]
     assert logged
@@ -29,7 +31,7 @@ def test_the_words_of_a_server_steer_nothing(raw_server, reply, quick, caplog):
         assert not steers(text)
 
 
-def test_the_complaints_of_the_shell_steer_nothing(raw_server, reply, monkeypatch, capsys):
+def test_the_complaints_of_the_shell_steer_nothing(raw_server, monkeypatch, capsys):
     said = json.dumps({"error": STEERING}).encode()
     server = raw_server(lambda handler: reply(handler, said, 422))
     monkeypatch.setenv("TRACKSTAR_BASE_URL", server.base_url)
@@ -42,8 +44,8 @@ def test_the_complaints_of_the_shell_steer_nothing(raw_server, reply, monkeypatc
         assert not steers(line)
 
 
-def test_a_function_that_quotes_its_token_is_not_quoted(many):
-    sandbox = many(tokens=1)
+def test_a_function_that_quotes_its_token_is_not_quoted(serve_connections):
+    sandbox = serve_connections(tokens=1)
 
     def refuse():
         raise KeyError(sandbox.access_token)
@@ -73,8 +75,8 @@ def test_a_label_becomes_a_name_under_its_root(snapshot, tmp_path, label):
     assert tf.read_snapshot(root).info["connection"] == label
 
 
-def test_what_a_manifest_says_of_failures_steers_nothing(snapshot, rewrite):
-    rewrite(snapshot, lambda said: said["info"].update(failed={STEERING: STEERING}))
+def test_what_a_manifest_says_of_failures_steers_nothing(snapshot):
+    edit_manifest(snapshot, lambda said: said["info"].update(failed={STEERING: STEERING}))
     with pytest.warns(UserWarning, match="failed when this was written") as warned:
         frames = snapshot.read()
     assert not steers(str(warned[0].message))

@@ -13,6 +13,9 @@ from functools import cache
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from helpers import reference
+from helpers.traffic import normalized_path
+from helpers.waiting import wait_until
 
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Sandbox
@@ -50,7 +53,7 @@ def questions(some_orders):
 
 
 @pytest.fixture(scope="module")
-def clean(server, questions, undated, reference):
+def clean(server, questions):
     """Ask without kills, once for each question: which paths that takes."""
 
     @cache
@@ -59,7 +62,7 @@ def clean(server, questions, undated, reference):
         client = server.client(cache=False, rate_limit=None)
         frames = tf.fetch_orders(client=client, **questions[name])
         reference.assert_frames_hold(frames, server.orders)
-        paths = list(map(undated, server.requests[began:]))
+        paths = list(map(normalized_path, server.requests[began:]))
         assert len(set(paths)) == len(paths) == frames.info["requests"] > 30
         return set(paths)
 
@@ -78,13 +81,13 @@ def start(question, server):
     )
 
 
-def kill(process, server, requests, *, pause, until):
+def kill(process, server, requests, *, pause):
     """Let it fetch until so many requests have arrived, and a little longer."""
     enough = len(server.requests) + requests
     try:
         process.stdin.write("\n")
         process.stdin.flush()
-        until(lambda: len(server.requests) >= enough or process.poll() is not None)
+        wait_until(lambda: len(server.requests) >= enough or process.poll() is not None)
         time.sleep(pause)
     finally:
         process.kill()
@@ -112,7 +115,7 @@ def key_of(path, client):
 
 
 @pytest.fixture
-def kill_once(server, questions, clean, reference, tmp_path, *, undated, until):
+def kill_once(server, questions, clean, tmp_path):
     """Kill a fetch, go on in this process, and tell how many pages were on disk in between."""
     folder, scratch = tmp_path / "cache", tmp_path / "copy"
 
@@ -121,11 +124,11 @@ def kill_once(server, questions, clean, reference, tmp_path, *, undated, until):
         shutil.rmtree(folder, ignore_errors=True)
         requests = int(len(paths) * (draw + rng.random()) / DRAWS)
         process, before = process or start(questions[name], server), len(server.requests)
-        kill(process, server, requests, pause=rng.uniform(0, 2 * LATENCY), until=until)
+        kill(process, server, requests, pause=rng.uniform(0, 2 * LATENCY), until=wait_until)
         keys = keys_on_disk(folder, scratch)
         with server.client(rate_limit=None) as client:
             began = len(server.requests)
-            sent = {undated(each): each.path for each in server.requests[before:began]}
+            sent = {normalized_path(each): each.path for each in server.requests[before:began]}
             on_disk = {path for path, as_sent in sent.items() if key_of(as_sent, client) in keys}
             closing = sum(path != as_sent for path, as_sent in sent.items())
             under_way = max(QUESTIONS[name], closing)  # what closes is asked for side by side
@@ -133,7 +136,7 @@ def kill_once(server, questions, clean, reference, tmp_path, *, undated, until):
             assert on_disk <= paths
             frames = tf.fetch_orders(client=client, **questions[name])
         # What the killed process sent may arrive as late as now; it is not on disk either.
-        assert set(map(undated, server.requests[began:])) == paths - on_disk
+        assert set(map(normalized_path, server.requests[began:])) == paths - on_disk
         assert frames.info["requests"] == len(paths) - len(on_disk)
         reference.assert_frames_hold(frames, server.orders)
         return len(on_disk)

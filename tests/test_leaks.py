@@ -13,6 +13,7 @@ import zlib
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
+from helpers.servers import reply
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -212,7 +213,7 @@ def head(*lines):
 
 
 def refuse(status, *, shape=None):
-    def answer(handler, reply, echo):
+    def answer(handler, echo):
         said = {"error": echo, "origin": echo, "detail": {"query": {echo: [echo]}}}
         body = (shape or json.dumps(said)).replace("ECHO", echo).encode()
         reply(handler, body, status, X_Request_Id=echo, Retry_After="99", Server=echo)
@@ -221,7 +222,7 @@ def refuse(status, *, shape=None):
 
 
 def redirect(to):
-    def answer(handler, reply, echo):
+    def answer(handler, echo):
         own = f"http://127.0.0.1:{handler.server.server_port}"
         query = urlsplit(handler.path).query
         location = to.replace("OWN", own).replace("QUERY", query).replace("ECHO", echo)
@@ -231,7 +232,7 @@ def redirect(to):
 
 
 def page(text):
-    def answer(handler, reply, echo):
+    def answer(handler, echo):
         body = text.replace("ECHO", echo).replace("JSON", in_json(echo)).encode()
         reply(handler, body, X_Request_Id=echo)
 
@@ -239,34 +240,34 @@ def page(text):
 
 
 def wire(*lines, body="ECHO"):
-    def answer(handler, _reply, echo):
+    def answer(handler, echo):
         data = "\r\n".join(lines) + "\r\n\r\n" + body
         raw(handler, data.replace("ECHO", echo).encode("latin-1", "replace"))
 
     return answer
 
 
-def interim(handler, reply, echo):
+def interim(handler, echo):
     raw(handler, f"HTTP/1.1 103 Early\r\nLink: {echo}\r\n\r\n".encode())
-    refuse(401)(handler, reply, echo)
+    refuse(401)(handler, echo)
 
 
-def garbled_header(handler, _reply, echo):
+def garbled_header(handler, echo):
     lines = "HTTP/1.1 401 No", f"no colon {echo}", "Content-Length: 0", f"X-Request-Id: {echo}"
     raw(handler, ("\r\n".join(lines) + "\r\n\r\n").encode())
 
 
-def cut(handler, _reply, echo):
+def cut(handler, echo):
     raw(handler, head("Content-Length: 99999") + f'{{"data": [{{"id": "{echo}'.encode())
 
 
-def drip(handler, _reply, echo):
+def drip(handler, echo):
     raw(handler, head("Content-Length: 99999", f"X-Request-Id: {echo}") + echo.encode())
     handler.rfile.read(1)  # until the client gives up
 
 
 def packed(encoding, body):
-    def answer(handler, reply, echo):
+    def answer(handler, echo):
         reply(handler, body(echo.encode()), Content_Encoding=encoding.replace("ECHO", echo))
 
     return answer
@@ -329,7 +330,7 @@ def shown(error, seen=None):
 
 
 @pytest.fixture
-def tell(raw_server, reply, caplog, capfd, monkeypatch):
+def tell(raw_server, caplog, capfd, monkeypatch):
     """Break a fetch at its first or second page; give the error, and all that was shown."""
     caplog.set_level(logging.DEBUG)
     # Whoever looks for a fault turns this on.
@@ -339,7 +340,7 @@ def tell(raw_server, reply, caplog, capfd, monkeypatch):
     def run(fault, echo, pii, first):
         def answer(handler):
             if "page_token" in handler.path or first:
-                return fault(handler, reply, echo)
+                return fault(handler, echo)
             order = {"id": "a", "ship_to_address": {"full_name": NAME}}
             return reply(handler, json.dumps({"data": [order], "next_token": "next"}).encode())
 
@@ -382,7 +383,7 @@ def test_no_error_shows_a_name_where_they_are_hidden(tell, fault, pii, first):
             assert part not in unquote(text), text[:1000]
 
 
-def test_what_is_hidden_is_said_and_what_helps_is_kept(raw_server, reply):
+def test_what_is_hidden_is_said_and_what_helps_is_kept(raw_server):
     body = json.dumps({"error": f"no {NAME}", "origin": "integration"}).encode()
     server = raw_server(lambda handler: reply(handler, body, 422, X_Request_Id="req_1"))
     client = tf.TrackstarClient(KEY, TOKEN, base_url=server.base_url)
@@ -397,7 +398,7 @@ def test_what_is_hidden_is_said_and_what_helps_is_kept(raw_server, reply):
 
 
 @pytest.mark.parametrize("pii", ["keep", "drop"])
-def test_what_is_asked_for_is_sent_and_not_logged(raw_server, reply, caplog, pii):
+def test_what_is_asked_for_is_sent_and_not_logged(raw_server, caplog, pii):
     caplog.set_level(logging.DEBUG)
     server = raw_server(lambda handler: reply(handler, b"{}", 401))
     client = tf.TrackstarClient(KEY, TOKEN, base_url=server.base_url)
@@ -408,7 +409,7 @@ def test_what_is_asked_for_is_sent_and_not_logged(raw_server, reply, caplog, pii
     assert "Jane" not in caplog.text
 
 
-def test_a_cursor_that_repeats_a_credential_is_sent_and_not_shown(raw_server, reply):
+def test_a_cursor_that_repeats_a_credential_is_sent_and_not_shown(raw_server):
     def answer(handler):
         if "page_token" in handler.path:
             return reply(handler, b"{}", 400)
@@ -431,8 +432,8 @@ def test_what_a_header_cannot_carry_is_refused_unseen(name, secret):
     assert all(secret not in text for text in shown(caught.value) if name in text)
 
 
-def test_blanks_around_a_credential_are_no_part_of_it(raw_server, reply):
-    server = raw_server(lambda handler: refuse(401)(handler, reply, f"{TOKEN} {KEY}"))
+def test_blanks_around_a_credential_are_no_part_of_it(raw_server):
+    server = raw_server(lambda handler: refuse(401)(handler, f"{TOKEN} {KEY}"))
     client = tf.TrackstarClient(f"\n{KEY} ", f" {TOKEN}\r\n", base_url=server.base_url)
     with pytest.raises(tf.AuthError) as caught:
         tf.fetch_orders(client=client)
@@ -449,5 +450,5 @@ def test_a_header_that_cannot_be_read_to_its_end_is_told_without_it(raw_server, 
     client = tf.TrackstarClient(KEY, TOKEN, base_url=raw_server(answer).base_url)
     assert tf.fetch_orders_df(client=client, pii="drop")["id"].tolist() == ["a"]
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warned == ["the header of an answer cannot be read to its end"]
+    assert warned == ["the header of a response cannot be read to its end"]
     assert "Jane" not in caplog.text

@@ -162,9 +162,9 @@ def test_a_broken_fetch_closes_its_lines_too(clock, capfd):
     assert capfd.readouterr().err.startswith("fetching ended after 00:00: 0 pages")
 
 
-def test_many_requests_are_told_before_they_are_sent(few, logged):
+def test_many_requests_are_told_before_they_are_sent(shared_sandbox, logged):
     ids = [f"id{number}" for number in range(2500)]
-    tf.fetch_orders(client=few.client(cache=False), ids=ids)
+    tf.fetch_orders(client=shared_sandbox.client(cache=False), ids=ids)
     assert logged()[0] == "about 25 pages to come, a request each"
 
 

@@ -49,8 +49,8 @@ def commands():
 
 
 @pytest.mark.usefixtures("outside")
-def test_the_lines_of_the_shell_work(many, monkeypatch):
-    sandbox = many(tokens=2, orders=50)
+def test_the_lines_of_the_shell_work(serve_connections, monkeypatch):
+    sandbox = serve_connections(tokens=2, orders=50)
     for name, token in zip(("ACME_TOKEN", "BETA_TOKEN"), sandbox.access_tokens, strict=True):
         monkeypatch.setenv(name, token)
     lines = [line for line in commands() if line.split()[1] not in ("sandbox", "demo")]

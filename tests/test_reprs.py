@@ -42,9 +42,9 @@ def cells(thing):
 
 
 @pytest.fixture
-def snapshot(few, tmp_path):
+def snapshot(shared_sandbox, tmp_path):
     """Export the orders of one status."""
-    client = few.client(connection="acme")
+    client = shared_sandbox.client(connection="acme")
     return tf.export_orders(tmp_path / "root", client=client, status="fulfilled")
 
 
@@ -79,8 +79,8 @@ def test_a_snapshot_tells_of_its_sync(serve, tmp_path):
     )
 
 
-def test_a_snapshot_tells_which_connections_failed(many, tmp_path, monkeypatch):
-    sandbox = many()
+def test_a_snapshot_tells_which_connections_failed(serve_connections, tmp_path, monkeypatch):
+    sandbox = serve_connections()
     monkeypatch.setenv("SANDBOX_TOKEN_1", "not-a-token")
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.export_orders(tmp_path, connections=sandbox.connections)
@@ -105,20 +105,22 @@ def test_a_snapshot_that_is_gone_or_damaged_says_so(snapshot):
     assert f"there is no snapshot at {snapshot.path}" in snapshot._repr_html_()
 
 
-def test_a_client_tells_what_it_does_and_no_secret(few, tmp_path):
-    with few.client(connection="acme", cache_dir=tmp_path / "kept", expire_after=7200) as client:
+def test_a_client_tells_what_it_does_and_no_secret(shared_sandbox, tmp_path):
+    with shared_sandbox.client(
+        connection="acme", cache_dir=tmp_path / "kept", expire_after=7200
+    ) as client:
         empty = cells(client)["cache"]
         tf.fetch_orders(client=client)
         told, text = cells(client), client._repr_html_()
     size = sum(file.stat().st_size for file in (tmp_path / "kept").rglob("*") if file.is_file())
     assert size > 10_000
     assert empty[0].startswith(f"{tmp_path / 'kept'}: 0.00 MB of all clients")
-    assert told["base URL"] == [few.base_url]
+    assert told["base URL"] == [shared_sandbox.base_url]
     assert told["connection"] == ["acme"]
     assert told["rate"] == ["10 requests a second, per access token"]
     assert re.search(r"kept: 0\.[0-9]*[1-9][0-9]* MB of all .* after 7,200 s", told["cache"][0])
-    assert few.api_key not in text
-    assert few.access_token not in text
+    assert shared_sandbox.api_key not in text
+    assert shared_sandbox.access_token not in text
 
 
 def test_a_client_without_cache_rate_or_label_says_so():
@@ -148,8 +150,8 @@ def test_a_policy_says_itself_and_what_was_chosen():
     assert cells(tf.SlaPolicy()) == {}
 
 
-def test_frames_tell_their_tables(few):
-    frames = tf.fetch_orders(client=few.client())
+def test_frames_tell_their_tables(shared_sandbox):
+    frames = tf.fetch_orders(client=shared_sandbox.client())
     told = cells(frames)
     assert list(told) == ["table", *TABLES]
     assert told["orders"][:3] == ["one order", "350", str(len(frames.orders.columns))]
@@ -163,7 +165,12 @@ def test_lazy_frames_tell_their_partitions(snapshot):
 
 
 @pytest.mark.parametrize("theme", ["color:", "background", "#", "rgb"])
-def test_cards_set_no_colour_of_their_own(snapshot, few, theme):
-    for thing in (snapshot, few.client(), tf.SlaPolicy(cut_off="12:00"), snapshot.read()):
+def test_cards_set_no_colour_of_their_own(snapshot, shared_sandbox, theme):
+    for thing in (
+        snapshot,
+        shared_sandbox.client(),
+        tf.SlaPolicy(cut_off="12:00"),
+        snapshot.read(),
+    ):
         styles = " ".join(re.findall(r"style='([^']*)'", thing._repr_html_()))
         assert theme not in styles.replace("color:inherit", "")

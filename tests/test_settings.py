@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.settings import FETCH_OPTIONS, OPTIONS, Credentials, Masked, cache_dir
+from trackstar_frames.settings import Credentials, Masked, cache_dir
 
 
 def client(**options):
@@ -218,10 +218,6 @@ def test_the_documented_defaults():
     assert made.base_url == "https://production.trackstarhq.com"
     assert (made.rate_limit, made.timeout, made.retries, made.max_wait) == (10, 30, 5, 30)
     assert (made.cache, made.expire_after, made.connection) == (True, 3600, None)
-    for name, option in OPTIONS.items():
-        if hasattr(made, name) and option.variable is None:
-            assert getattr(made, name) == option.default, name
-    assert "page_size" in FETCH_OPTIONS
 
 
 def test_arguments_go_before_the_environment(monkeypatch, tmp_path):

@@ -102,7 +102,7 @@ FILTERS = {
     ),
     "day where a moment is due": (
         fetch(created_date__in=["2026-01-01"]),
-        "is a whole day, which 'in' cannot ask for",
+        "is a whole day, which 'in' cannot compare with",
         "a moment ('2026-01-31T00:00:00Z')",
         "or use gte and lte",
     ),

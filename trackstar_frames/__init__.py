@@ -7,15 +7,14 @@
 >>> set(orders["status"]) <= {"open", "packed"}
 True
 
-Fetch with `fetch_orders_df` (orders) or `fetch_orders` (orders, lines, shipments,
-packages); keep with `write_snapshot`, `export_orders` and `sync_orders`; see what is amiss with
-`data_quality`; judge with `ship_date_compliance` by an `SlaPolicy`, `fill_rates` and
-`ship_otif`; see what is open or late, and how long orders take, with `backlog`, `late_orders` and
-`cycle_time`; compare two snapshots with `diff_snapshots` and `status_transitions`; draw with
-`plot_overview` (all on one page), `plot_status_mix`, `plot_ship_date_compliance`,
-`plot_compliance_heatmap`, `plot_lateness`, `plot_backlog`, `plot_cycle_time` and
-`plot_status_transitions`. On Dask, for many connections and machines, `fetch_orders_dask` and
-`read_snapshot_dask` are lazy.
+Fetch orders with `fetch_orders_df`, or orders, lines, shipments and packages with `fetch_orders`.
+Keep them in snapshots with `write_snapshot`, `export_orders` and `sync_orders`, and compare
+snapshots with `diff_snapshots` and `status_transitions`. Check the data with `data_quality`.
+Measure them with `ship_date_compliance`, by an `SlaPolicy`, `fill_rates`, `ship_otif`, `backlog`,
+`late_orders` and `cycle_time`. Draw them with `plot_overview` (all on one page),
+`plot_status_mix`, `plot_ship_date_compliance`, `plot_compliance_heatmap`, `plot_lateness`,
+`plot_backlog`, `plot_cycle_time` and `plot_status_transitions`. For many connections and
+machines, `fetch_orders_dask` and `read_snapshot_dask` return lazy Dask dataframes.
 """
 
 from __future__ import annotations
@@ -133,65 +132,57 @@ __all__ = [
     "write_snapshot",
 ]
 
-#: The room of each name: a room is loaded when one of its names is first asked for, so that
-#: an import costs nothing, and a call only what it needs.
-_ROOMS = {
-    "snapshots.diff": ("diff_snapshots", "due_date_changes", "status_transitions"),
-    "snapshots.catalog": ("list_snapshots",),
+#: The module of each name. A module is loaded when one of its names is first used: an import of
+#: the package costs nothing, and a call only what it needs.
+_MODULES = {
     "client": ("TrackstarClient",),
+    "distributed": ("fetch_orders_dask", "read_snapshot_dask"),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "export": ("export_orders",),
     "fetch": ("fetch_orders", "fetch_orders_df"),
     "frames": ("OrderFrames",),
-    "snapshots.history": ("order_history",),
     "measures": (
-        "SlaPolicy",
-        "backlog",
-        "compliance_rate",
-        "cycle_time",
-        "cycle_time_curve",
-        "data_quality",
-        "fill_rates",
-        "late_orders",
-        "ship_date_compliance",
-        "ship_otif",
+        *("SlaPolicy", "backlog", "compliance_rate", "cycle_time", "cycle_time_curve"),
+        *("data_quality", "fill_rates", "late_orders", "ship_date_compliance", "ship_otif"),
         "status_mix",
     ),
     "pagination.pages": ("Page",),
     "plots": tuple(name for name in __all__ if name.startswith("plot_")),
-    "distributed": ("fetch_orders_dask", "read_snapshot_dask"),
     "schema": ("data_dictionary",),
+    "snapshots.catalog": ("list_snapshots",),
+    "snapshots.diff": ("diff_snapshots", "due_date_changes", "status_transitions"),
+    "snapshots.history": ("order_history",),
+    "snapshots.prune": ("prune_snapshots",),
     "snapshots.snapshot": ("Snapshot", "read_snapshot", "write_snapshot"),
     "sync": ("sync_orders",),
-    "snapshots.prune": ("prune_snapshots",),
 }
-#: What rooms need that comes with an extra.
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+#: The modules that need an extra, and a package that comes with it.
 _EXTRAS = {"plots": "matplotlib", "distributed": "distributed"}
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 logging.getLogger("trackstar_frames").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:
-    """Load the room of a name, or tell the version."""
-    if name in _ROOM_OF:
-        return getattr(import_module(f"trackstar_frames.{_ROOM_OF[name]}"), name)
+    """Load a name's module, or the version."""
+    if name in _MODULE_OF:
+        return getattr(import_module(f"trackstar_frames.{_MODULE_OF[name]}"), name)
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415  (slow, and rarely asked for)
+        from importlib.metadata import version  # noqa: PLC0415  (slow, and rarely needed)
 
         return version("trackstar_frames")
     raise AttributeError(f"module 'trackstar_frames' has no attribute {name!r}{_nearest(name)}")
 
 
 def __dir__() -> list[str]:
-    # What needs an extra that is not here would make `help` and completion fail.
-    missing = {room for room, needed in _EXTRAS.items() if find_spec(needed) is None}
-    return sorted(["__version__", *(name for name in __all__ if _ROOM_OF[name] not in missing)])
+    # Names that need an extra that is not installed would make `help` and completion fail.
+    missing = {module for module, needed in _EXTRAS.items() if find_spec(needed) is None}
+    return sorted(["__version__", *(name for name in __all__ if _MODULE_OF[name] not in missing)])
 
 
 def _nearest(name: str) -> str:
-    """Name what was meant; in notebooks Python's own hint is not shown."""
-    if name.startswith("_"):  # tools ask for many, and nobody reads
+    """Word which name was meant: notebooks do not show Python's own hint."""
+    if name.startswith("_"):  # looked up by tools, many of them
         return ""
     import difflib  # noqa: PLC0415  (only where it is needed)
 

@@ -1,4 +1,4 @@
-"""`python -m trackstar_frames`: the shell, where its script is not on the path."""
+"""`python -m trackstar_frames`: the command line, where its script is not on the path."""
 
 from trackstar_frames.cli import main
 

@@ -1,8 +1,10 @@
-"""Dates as the API writes them: UTC, whole seconds, ``2026-01-31T13:45:00Z``."""
+"""Times and lengths of time: read from what users and servers write, written as the API does.
+
+The API's times are UTC in whole seconds: ``2026-01-31T13:45:00Z``.
+"""
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from numbers import Real
@@ -14,7 +16,16 @@ import pandas as pd
 
 from trackstar_frames.errors import FilterError, SettingsError
 
-__all__ = ["bounds_of_day", "duration", "end_of_day", "is_day", "is_spelt_plainly", "stamp"]
+__all__ = [
+    "api_time",
+    "day_bounds",
+    "duration",
+    "encode_time",
+    "end_of_day",
+    "is_day",
+    "is_iso8601",
+    "parse_time",
+]
 
 
 #: x > 1.5 means x > 1 for whole seconds, and x >= 1.5 means x >= 2.
@@ -31,25 +42,32 @@ _DAY = timedelta(days=1)
 _LAST_SECOND = timedelta(hours=23, minutes=59, seconds=59)
 
 
-def stamp(name: str, operator: str, value: Any) -> str:
-    """Write a moment as the API does, rounded to the side that keeps the operator's meaning.
+def api_time(moment: datetime) -> str:
+    """Write a moment in UTC as the API does, without its fraction of a second.
 
-    Parameters
-    ----------
-    name
-        The filter, for messages.
-    operator
-        What the moment is compared by.
-    value
-        A string, datetime, Timestamp or datetime64. Naive means UTC.
+    Examples
+    --------
+    >>> api_time(datetime(2026, 1, 31, 13, 45, tzinfo=UTC))
+    '2026-01-31T13:45:00Z'
+    """
+    # Not by strftime, which writes the year 1, where some systems put missing dates, as "1".
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
-    Raises
-    ------
-    FilterError
-        If it is no moment, or one that the operator cannot compare by.
+
+def parse_time(text: str) -> datetime:
+    """Parse a moment in ISO 8601; naive means UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def encode_time(name: str, operator: str, value: Any) -> str:
+    """Write a filter's moment as the API does, rounded to keep the operator's meaning.
+
+    `value` is a string, datetime, Timestamp or datetime64; naive means UTC. Raises FilterError
+    if it is not a moment, or not one that the operator can compare with.
     """
     if is_day(value):
-        raise FilterError(_not_by_day(name, operator, value))
+        raise FilterError(_day_refused(name, operator, value))
     moment, has_fraction = _whole_second(name, value)
     if has_fraction:
         if operator not in _ROUND_UP:
@@ -58,11 +76,11 @@ def stamp(name: str, operator: str, value: Any) -> str:
                 f"round it, or use gte and lt"
             )
         moment = _later(moment, _ROUND_UP[operator])
-    return _write(moment)
+    return api_time(moment)
 
 
 def is_day(value: Any) -> bool:
-    """Tell a bare day from a moment."""
+    """Return whether a value is a bare day rather than a moment."""
     if isinstance(value, str):
         return _is_iso_day(value)
     if isinstance(value, np.datetime64):
@@ -70,63 +88,41 @@ def is_day(value: Any) -> bool:
     return isinstance(value, date) and not isinstance(value, datetime)
 
 
-def is_spelt_plainly(text: str) -> bool:
-    """Tell whether a text is spelt as ISO 8601 spells a day or a moment: not to be guessed at.
+def is_iso8601(text: str) -> bool:
+    """Return whether a text is a day or a moment in ISO 8601, with nothing left to guess.
 
     Examples
     --------
-    >>> is_spelt_plainly("2026-01-31 12:00"), is_spelt_plainly("2026-01-31-05:00")
+    >>> is_iso8601("2026-01-31 12:00"), is_iso8601("2026-01-31-05:00")
     (True, False)
     """
     return _ISO.fullmatch(text) is not None
 
 
-def _is_iso_day(text: str) -> bool:
-    # Any spelling that `datetime` would take for midnight: 2026-01-31, 20260131, 2026-W05-6.
-    if not _BARE_DAY.fullmatch(text):
-        return False
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
-
-
-def bounds_of_day(operator: str, value: Any) -> dict[str, str]:
-    """Write a bare day as bounds, such that the operator means the whole of it.
+def day_bounds(operator: str, value: Any) -> dict[str, str]:
+    """Write a bare day as bounds by operator, so that eq, gt, gte, lt or lte means all of it.
 
     The upper bound is the next midnight, not the last second: servers may keep fractions.
 
-    Parameters
-    ----------
-    operator
-        One of eq, gt, gte, lt and lte.
-    value
-        What `is_day` takes for a day.
-
-    Returns
-    -------
-    dict
-        The moment to compare by, for each operator that is to be asked.
-
     Examples
     --------
-    >>> bounds_of_day("lte", "2026-01-31")
+    >>> day_bounds("lte", "2026-01-31")
     {'lt': '2026-02-01T00:00:00Z'}
     """
-    start = datetime.combine(_day(value), datetime.min.time(), UTC)
+    start = datetime.combine(_day(value), time.min, UTC)
+    midnight = api_time(start)
     after, until = _next_midnight(start)
     return {
-        "eq": {"gte": _write(start)} | until,
+        "eq": {"gte": midnight} | until,
         "gt": after,
-        "gte": {"gte": _write(start)},
-        "lt": {"lt": _write(start)},
+        "gte": {"gte": midnight},
+        "lt": {"lt": midnight},
         "lte": until,
     }[operator]
 
 
 def end_of_day(value: Any) -> datetime:
-    """Give the last moment, in UTC, of what `is_day` takes for a day.
+    """Return the last moment, in UTC, of what `is_day` takes for a day.
 
     Examples
     --------
@@ -136,18 +132,54 @@ def end_of_day(value: Any) -> datetime:
     return datetime.combine(_day(value), time.max, UTC)
 
 
-def _next_midnight(start: datetime) -> tuple[dict[str, str], dict[str, str]]:
-    """Bound what is after a day, and what is not."""
+def duration(name: str, value: object, *, allow_seconds: bool = False) -> pd.Timedelta:
+    """Read a length of time that is not negative, in whole microseconds.
+
+    `value` is a timedelta, or text that has a unit: pandas would take a bare number for
+    nanoseconds. A number is a TypeError, unless numbers of seconds are allowed.
+
+    Examples
+    --------
+    >>> duration("grace", "90min"), duration("overlap", 60, allow_seconds=True)
+    (Timedelta('0 days 01:30:00'), Timedelta('0 days 00:01:00'))
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool | np.timedelta64)
+    if not (isinstance(value, str | timedelta | np.timedelta64) or (allow_seconds and is_number)):
+        kind = SettingsError if allow_seconds else TypeError
+        raise kind(f"{name}={value!r} is not a length of time; pass a string such as '2h'")
+    if _lacks_unit(value):
+        raise SettingsError(f"{name}={value!r} has no unit; write it like '2h'")
     try:
-        midnight = _write(start + _DAY)
+        length = pd.Timedelta(value, unit="s" if is_number else None)  # type: ignore[arg-type]
+    except (ValueError, OverflowError) as error:
+        raise SettingsError(
+            f"{name}={value!r} is not a length of time; write it like '2h'"
+        ) from error
+    if not length >= timedelta(0):  # nor is NaT
+        raise SettingsError(
+            f"{name}={value!r} is not allowed; use a length of time of zero or more"
+        )
+    return length.as_unit("us")
+
+
+def _lacks_unit(value: object) -> bool:
+    if isinstance(value, np.timedelta64):
+        return np.datetime_data(value)[0] == "generic"
+    return isinstance(value, str) and re.fullmatch(r"\s*[+-]?0*[1-9]\d*\s*", value) is not None
+
+
+def _next_midnight(start: datetime) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the bounds of what is after a day, and of what is not."""
+    try:
+        midnight = api_time(start + _DAY)
     except OverflowError:  # the calendar's last day has a last second only
-        last = _write(start + _LAST_SECOND)
+        last = api_time(start + _LAST_SECOND)
         return {"gt": last}, {"lte": last}
     return {"gte": midnight}, {"lt": midnight}
 
 
-def _not_by_day(name: str, operator: str, value: Any) -> str:
-    """Say what to write for a bare day that an operator cannot ask for."""
+def _day_refused(name: str, operator: str, value: Any) -> str:
+    """Word the error for a bare day with an operator that needs a moment."""
     day = str(value)
     field = re.split(r"__|\[", name)[0]
     instead = (
@@ -158,7 +190,7 @@ def _not_by_day(name: str, operator: str, value: Any) -> str:
         f"{field}__gt={day!r} for what is after)"
     )
     return (
-        f"{name}={value!r} is a whole day, which {operator!r} cannot ask for; give a moment "
+        f"{name}={value!r} is a whole day, which {operator!r} cannot compare with; give a moment "
         f"('2026-01-31T00:00:00Z'), or {instead}"
     )
 
@@ -168,7 +200,7 @@ def _day(value: Any) -> date:
 
 
 def _whole_second(name: str, value: Any) -> tuple[datetime, bool]:
-    """Read a moment as UTC; naive means UTC. Also tell whether a fraction was cut off."""
+    """Read a moment as UTC, and whether it has a fraction of a second, which is cut off."""
     try:
         moment, nanoseconds = _read(value)
         moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
@@ -182,20 +214,20 @@ def _whole_second(name: str, value: Any) -> tuple[datetime, bool]:
 
 def _read(value: Any) -> tuple[datetime, bool]:
     if isinstance(value, str):
-        if not is_spelt_plainly(value):
-            raise ValueError("not as ISO 8601 spells it")
+        if not is_iso8601(value):
+            raise ValueError("not ISO 8601")
         finer = re.search(r"[.,]\d{6}\d*[1-9]", value) is not None
         return datetime.fromisoformat(value.upper()), finer
     if isinstance(value, np.datetime64) and np.datetime_data(value)[0] in ("Y", "M", "W"):
-        raise ValueError("a whole month or year is no moment")
+        raise ValueError("a month or a year is not a moment")
     if isinstance(value, (np.datetime64, pd.Timestamp)):
         moment = pd.Timestamp(value)
         if pd.isna(moment):
-            raise ValueError("no date at all")
+            raise ValueError("not a date")
         return moment.to_pydatetime(warn=False), bool(moment.nanosecond)
     if isinstance(value, datetime) and value is not pd.NaT:
         return value, False
-    raise ValueError("no date at all")
+    raise ValueError("not a date")
 
 
 def _later(moment: datetime, seconds: int) -> datetime:
@@ -205,41 +237,12 @@ def _later(moment: datetime, seconds: int) -> datetime:
         raise FilterError(f"{moment} cannot be rounded up: the calendar ends there") from None
 
 
-def _write(moment: datetime) -> str:
-    return moment.replace(tzinfo=None).isoformat() + "Z"
-
-
-def duration(name: str, value: object) -> float:
-    """Read a length of time, in seconds: a number of them, a timedelta, or text as pandas has it.
-
-    A text has to tell its unit: pandas would take a bare number for nanoseconds.
-
-    Raises
-    ------
-    SettingsError
-        If it is none, endless or negative.
-
-    Examples
-    --------
-    >>> duration("overlap", "90min"), duration("overlap", 60)
-    (5400.0, 60.0)
-    """
-    is_number = isinstance(value, Real) and not isinstance(value, bool | np.timedelta64)
+def _is_iso_day(text: str) -> bool:
+    # Any spelling that `datetime` would take for midnight: 2026-01-31, 20260131, 2026-W05-6.
+    if not _BARE_DAY.fullmatch(text):
+        return False
     try:
-        length = pd.Timedelta(value, unit="s") if is_number else pd.Timedelta(value)  # type: ignore[arg-type]
-        is_none = isinstance(value, bool) or _lacks_unit(value)
-        seconds = math.nan if is_none else length.total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise SettingsError(
-            f"{name}={value!r} must be a length of time of at least 0: seconds, a timedelta, or "
-            f"text such as '2h'"
-        )
-    return float(seconds)
-
-
-def _lacks_unit(value: object) -> bool:
-    if isinstance(value, np.timedelta64):
-        return np.datetime_data(value)[0] == "generic"
-    return isinstance(value, str) and re.fullmatch(r"\s*[+-]?0*[1-9]\d*\s*", value) is not None
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

@@ -3,21 +3,21 @@
 ::
 
     TrackstarError                     .status .request_id .retryable .retry_after
-    ├── SettingsError                  an option that cannot be (also a ValueError)
-    ├── CredentialsError               a key or token missing or unusable (also a ValueError)
-    ├── FilterError                    a filter that cannot be asked (also a ValueError)
-    ├── ApiError                       the API said no; .error .origin
+    ├── SettingsError                  an invalid option (also a ValueError)
+    ├── CredentialsError               a missing or unusable key or token (also a ValueError)
+    ├── FilterError                    an invalid filter (also a ValueError)
+    ├── ApiError                       the API refused a request; .error .origin
     │   ├── AuthError                  401, 403
     │   ├── RateLimitError             429
     │   ├── NotSupportedError          501: this integration cannot list orders
     │   └── ServerError                every other 5xx
-    ├── NetworkError                   no answer, or one cut short
+    ├── NetworkError                   no response, or one cut short
     ├── ResponseError                  a 200 that is not as documented
     ├── OfflineMissError               offline=True, and the page is not on disk
     ├── IncompleteFetchError           some pages were read; .frames .pages .resume()
     └── SnapshotError                  a snapshot that cannot be written or read
 
-All of them can be pickled, and none shows a credential.
+All errors can be pickled, and none shows a credential.
 """
 
 from __future__ import annotations
@@ -92,15 +92,15 @@ def _blank(cls: type[TrackstarError]) -> TrackstarError:
 
 
 class SettingsError(TrackstarError, ValueError):
-    """An option that cannot be: unknown, of the wrong kind, or unsafe."""
+    """Invalid option: unknown, of the wrong kind, or unsafe."""
 
 
 class CredentialsError(TrackstarError, ValueError):
-    """An API key or access token that is missing or unusable."""
+    """Missing or unusable API key or access token."""
 
 
 class FilterError(TrackstarError, ValueError):
-    """A filter that cannot be asked; raised before any request."""
+    """Invalid filter; raised before any request."""
 
 
 class ApiError(TrackstarError):
@@ -109,9 +109,9 @@ class ApiError(TrackstarError):
     Attributes
     ----------
     error : str or None
-        The API's own words.
+        The API's own description.
     origin : str or None
-        ``"trackstar"`` or ``"integration"``: whose fault it was, where the API says so.
+        ``"trackstar"`` or ``"integration"``: where the fault is, if the API says so.
     """
 
     def __init__(
@@ -131,27 +131,27 @@ class RateLimitError(ApiError):
 
 
 class NotSupportedError(ApiError):
-    """501: the warehouse system behind this connection cannot list orders."""
+    """501: the warehouse system of this connection cannot list orders."""
 
 
 class ServerError(ApiError):
-    """A fault of the server (5xx, but for 501)."""
+    """Fault of the server: any 5xx but 501."""
 
 
 class NetworkError(TrackstarError):
-    """No answer came, or it was cut short."""
+    """No response, or one that was cut short."""
 
 
 class ResponseError(TrackstarError):
-    """The server answered 200 with something that is not as documented."""
+    """A response with status 200 that is not as documented."""
 
 
 class OfflineMissError(TrackstarError):
-    """``offline=True``, and a page that is needed is not on disk."""
+    """A page that is not on disk, with ``offline=True``."""
 
 
 class SnapshotError(TrackstarError):
-    """A snapshot that cannot be written, found or trusted."""
+    """A snapshot that cannot be written, found or read."""
 
 
 class IncompleteFetchError(TrackstarError):
@@ -233,7 +233,7 @@ class IncompleteFetchError(TrackstarError):
 
 
 def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
-    """Word the complaint about a value outside a closed list, with the nearest allowed one.
+    """Word the error for a value that is not among those allowed, with the nearest of them.
 
     Examples
     --------

@@ -408,7 +408,7 @@ def spilling(job: Job[Any], work: str) -> Iterator[tuple[SpilledFetch, Spill]]:
     """
     root, question, session = job.root, job.question, job.client.session
     name = f"{work} {root} {question.page_size} {question.limit} {question.queries}"
-    since = 0.0 if question.offline else session.began(name, anew=question.refresh)
+    since = 0.0 if question.offline else session.mark_started(name, restart=question.refresh)
     with disk_faults(f"cannot write under {root}"), partial_folder(root / work) as folder:
         spill = Spill(folder)
         reading = SpilledFetch(question, since, spill)
@@ -429,7 +429,7 @@ def spilling(job: Job[Any], work: str) -> Iterator[tuple[SpilledFetch, Spill]]:
             ) from error
         yield reading, spill
     if not question.offline:
-        session.ended(name)
+        session.mark_finished(name)
 
 
 class SpilledFetch(FetchJob):

@@ -788,7 +788,7 @@ class _FetchObserver(Observer):
         self._bar = bar
         self._crew = threads
 
-    def sent(self, left: int | None) -> None:
+    def on_request(self, left: int | None) -> None:
         self._bar.sent(left)
 
     def wait(self, why: str, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""`OrderFrames`: the tables of one fetch, and where they come from."""
+"""`OrderFrames`: the tables of one fetch, and their provenance."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from trackstar_frames._text import (
     warn_of_failed,
 )
 from trackstar_frames.flatten import Batch, Flattener
-from trackstar_frames.flatten.sources import Bodies
-from trackstar_frames.schema import TABLES, described
+from trackstar_frames.flatten.sources import JsonSource
+from trackstar_frames.schema import TABLES, table_for
 from trackstar_frames.settings import pii_key
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.tables.assemble import assemble
@@ -35,55 +35,62 @@ __all__ = ["OrderFrames", "make_info"]
 
 
 class OrderFrames:
-    """The six tables of some orders, the problems met, and the provenance.
+    """The tables of some orders, their problems, and their provenance.
 
-    Each attribute is a DataFrame with a RangeIndex and the columns and types of
-    `data_dictionary`, whatever the data: text is ``str`` (``object`` on pandas 2.2), whole
-    numbers ``Int64``, truth values ``boolean``, numbers ``float64``, moments
-    ``datetime64[us, UTC]``, lists of text tuples, so that rows can be hashed. With
-    ``dtype_backend="pyarrow"`` they are `pandas.ArrowDtype` of the same Arrow types that
-    `to_arrow` has, and share its memory. The one exception is `orders.status`, with both an
-    ordered categorical in lifecycle order, to which a status unknown to this package is added
-    at the end.
+    Each table is a DataFrame with a RangeIndex and the columns of `data_dictionary`. Its types do
+    not depend on the data, even if there are no rows: text is ``str`` (``object`` on pandas 2.2),
+    integers are ``Int64``, truth values ``boolean``, floats ``float64``, dates
+    ``datetime64[us, UTC]``, and lists of text are tuples, so that rows can be hashed. With
+    ``dtype_backend="pyarrow"``, they are `pandas.ArrowDtype` of the Arrow types that `to_arrow`
+    has, and share its memory. The exception is `orders.status`: with both backends it is an ordered
+    categorical in lifecycle order, with the statuses that this package does not know at the end.
 
-    A date before 1990, such as 0001-01-01, stands for none: it is null, and ``extra`` keeps its
-    text. A stamp without a zone is read as UTC, and ``extra`` keeps its text, too; `data_quality`
-    counts both. What is finer than microseconds is cut off.
+    A date before 1990, such as 0001-01-01, is a placeholder: it is null, and ``extra`` keeps its
+    text. A date and time without a time zone is read as UTC, and ``extra`` keeps its text, too;
+    `data_quality` counts both. Fractions below a microsecond are cut off.
 
-    Of several connections, ``connection`` is the first column of every table, and of its key;
-    rows are sorted by it first, and an id is unique within its connection only.
+    Of several connections, ``connection`` is the first column of every table and of its key; rows
+    are sorted by it first, and an id is unique within its connection only.
 
     Attributes
     ----------
     orders : pandas.DataFrame
-        One row per order, keyed by ``id``; sorted by ``created_date``, then ``id``.
+        One row per order, keyed by ``id``; sorted by ``created_date``, then ``id``, nulls last.
     line_items : pandas.DataFrame
         One row per ordered line, keyed by (``order_id``, ``line_index``).
     shipments : pandas.DataFrame
         One row per shipment, keyed by (``order_id``, ``shipment_index``).
     shipment_line_items : pandas.DataFrame
-        One row per shipped line; the shipment's key and ``line_index``.
+        One row per shipped line, keyed by the shipment's key and ``line_index``.
     packages : pandas.DataFrame
-        One row per package; the shipment's key and ``package_index``.
+        One row per package, keyed by the shipment's key and ``package_index``.
     package_line_items : pandas.DataFrame
-        One row per packed line; the package's key and ``line_index``.
+        One row per packed line, keyed by the package's key and ``line_index``.
     problems : pandas.DataFrame
-        One row per value that could not be kept as its column's type, and per unknown key.
+        One row per value that could not be kept as its column's type, and per unknown key:
+        ``table``, ``order_id`` (null for an order without an id), ``path`` in the order's JSON,
+        ``value`` (the raw JSON) and ``message``.
     info : dict
         JSON values: filters, connection, fetched_at, pages, requests, from_cache, stale,
         duplicates, pii and more.
     dtype_backend : None or "pyarrow"
         The types of the frames.
 
+    See Also
+    --------
+    data_dictionary : Every column of every table.
+    fetch_orders : Fetch them from the API.
+    read_snapshot : Read them from disk.
+
     Notes
     -----
-    The frames are made from Arrow tables when first looked at, and kept. To change one,
-    take a copy: `to_arrow` and `to_parquet` give what was fetched. Each has its own
-    ``attrs["trackstar"]``: `info`, but with the numbers of ``connections`` and of those that
-    ``failed`` instead of their names, so that it stays small.
+    A frame is made from its Arrow table when it is first accessed, and kept. To change one, take a
+    copy: `to_arrow` and `to_parquet` return what was fetched, whatever has become of the frames.
+    The ``attrs["trackstar"]`` of each frame is a copy of `info` in which ``connections`` and
+    ``failed`` are numbers instead of names, so that it stays small.
 
-    pandas does not know a list of Arrow by its name: a file that ``df.to_parquet`` wrote of
-    orders with Arrow types is read with ``pandas.read_parquet(..., dtype_backend="pyarrow")``.
+    pandas does not recognise Arrow's lists by their name: read a file that ``df.to_parquet`` wrote
+    of orders with Arrow types by ``pandas.read_parquet(..., dtype_backend="pyarrow")``.
 
     Examples
     --------
@@ -92,6 +99,15 @@ class OrderFrames:
       order_id  line_index sku  quantity
     0       a1           0   X         2
     """
+
+    # For editors and type checkers; `_add_table_attributes` adds those of all tables.
+    orders: pd.DataFrame
+    line_items: pd.DataFrame
+    shipments: pd.DataFrame
+    shipment_line_items: pd.DataFrame
+    packages: pd.DataFrame
+    package_line_items: pd.DataFrame
+    problems: pd.DataFrame
 
     def __init__(
         self,
@@ -108,22 +124,22 @@ class OrderFrames:
     def from_json(
         cls, source: Any, *, pii: str = "keep", dtype_backend: DtypeBackend = None
     ) -> OrderFrames:
-        """Build the tables from JSON at hand: exports, webhooks, tests.
+        """Build the tables from JSON at hand, without a network: exports, webhooks, tests.
 
         Parameters
         ----------
         source
-            Any of these, or an iterable of them: JSON as text or bytes, an order or a body as a
-            dict, a path (`pathlib.Path`; a str is JSON itself), an open file; files may be gzip.
-            The JSON is one of these, a list of them, or JSON Lines, one a line:
+            Any of these, or an iterable of them: JSON as text or bytes; an order or a response's
+            body as a dict; a path (`pathlib.Path`; a str is JSON itself); an open file. Files may
+            be gzip. The JSON is one of these, a list of them, or JSON Lines, one a line:
 
             - a response's body, ``{"data": [order, ...], "next_token": ...}``;
             - an order, or the ``{"data": order}`` of ``GET /wms/orders/{id}``;
-            - a webhook event, ``{"event_type": ..., "connection_id": ..., "data": order}``. Of
-              events, the tables have a ``connection`` column, always; so they cannot be mixed
-              with orders that tell no connection.
+            - a webhook event, ``{"event_type": ..., "connection_id": ..., "data": order}``. The
+              tables of events always have a ``connection`` column, so events cannot be mixed with
+              orders that name no connection.
         pii
-            What becomes of personal data: ``"keep"``, ``"drop"`` or ``"hash"``, as for
+            What becomes of personal data: ``"keep"``, ``"drop"`` or ``"hash"``, as in
             `fetch_orders_df`.
         dtype_backend
             None for pandas' own types, ``"pyarrow"`` for Arrow's.
@@ -131,31 +147,32 @@ class OrderFrames:
         Returns
         -------
         OrderFrames
-            As `fetch_orders` gives them, but for when they were fetched, which JSON does not say.
+            As `fetch_orders` returns them, but without the time of the fetch, which JSON does not
+            tell.
 
         Raises
         ------
         SettingsError
-            If `pii` or `dtype_backend` is none of these, or ``"hash"`` lacks its key; before
-            anything is read. If a path is a URL.
+            If `pii` or `dtype_backend` is invalid, or ``"hash"`` lacks its key, before anything is
+            read; or if a path is a URL.
         ResponseError
-            If something is not JSON, or none of these shapes. An empty ``data`` and an empty
-            list are no orders, and no error.
+            If something is not JSON, or none of these shapes. An empty ``data`` and an empty list
+            are no orders, and no error.
         OSError
             If a file cannot be read.
 
         Notes
         -----
-        Of an order that comes more than once, the newest ``updated_date`` is kept. An event that
+        Of duplicates of an order, the one with the newest ``updated_date`` is kept. An event that
         was too large to hold its order (``data_truncated``) is a row of `problems`, whose value
-        tells the ``data_url``.
+        has the ``data_url``.
 
-        What stands beside the orders is in `problems`, too, with the exception of an event's
+        What comes beside the orders is a row of `problems`, too, except for an event's
         ``integration_name``, ``integration_type`` and ``previous_attributes``, which are history,
-        and of ``next_token`` and ``total_count``. If the last body has a cursor, or a count is
-        larger than the orders in all bodies, there is more than is at hand: that is a problem,
-        and ``info["complete"]`` is False, as it is beside an ``error`` or a true ``has_more``.
-        So pass the bodies of a listing in their order.
+        and for ``next_token`` and ``total_count``. If the last body has a cursor, or a count is
+        larger than the number of orders in all bodies, the listing goes on: that is a problem, and
+        ``info["complete"]`` is False, as it is beside an ``error`` or a true ``has_more``. So pass
+        the bodies of a listing in their order.
 
         Examples
         --------
@@ -168,23 +185,22 @@ class OrderFrames:
         0          c  a1
         """
         check_backend(dtype_backend)
-        hidden = partial(redact, how=pii, key=pii_key(pii))
-        bodies = Bodies(names_keys=pii == "keep")
+        redacted = partial(redact, how=pii, key=pii_key(pii))
+        orders = JsonSource(source, names_keys=pii == "keep")
         batches: dict[str | None, list[Batch]] = {}
-        with Flattener(hidden) as flattener:
-            pages = [(of, flattener.add(page)) for of, page in bodies.pages(source)]
+        with Flattener(redacted) as flattener:
+            pages = [(connection, flattener.add(page)) for connection, page in orders.pages()]
             for connection, page in pages:
                 batches.setdefault(connection, []).extend(page.result())
-        for connection, strays in bodies.strays():
-            batches.setdefault(connection, []).append(hidden(strays))
-        told = {"pii": pii, "complete": bodies.complete}
-        if not bodies.of_events:
+        for connection, problems in orders.problems():
+            batches.setdefault(connection, []).append(redacted(problems))
+        known = {"pii": pii, "complete": orders.complete}
+        if not orders.has_events:
             tables, duplicates = assemble(batches.get(None, []))
-            return cls(
-                tables, make_info(duplicates=duplicates, **told), dtype_backend=dtype_backend
-            )
+            info = make_info(duplicates=duplicates, **known)
+            return cls(tables, info, dtype_backend=dtype_backend)
         parts = {each: assemble(batches[each]) for each in sorted(filter(None, batches))}
-        infos = {each: make_info(duplicates=n, **told) for each, (_, n) in parts.items()}
+        infos = {each: make_info(duplicates=n, **known) for each, (_, n) in parts.items()}
         tables = concat({each: tables for each, (tables, _) in parts.items()})
         return cls(tables, join_infos(infos), dtype_backend=dtype_backend)
 
@@ -192,31 +208,31 @@ class OrderFrames:
     def from_parquet(
         cls, path: str | os.PathLike[str], *, dtype_backend: DtypeBackend = None
     ) -> OrderFrames:
-        """Read what `to_parquet` or a snapshot wrote.
+        """Read the folder that `to_parquet` wrote, or one snapshot.
 
         Parameters
         ----------
         path
-            The folder that holds a folder for each table.
+            The folder that has a folder for each table.
         dtype_backend
             None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
         Returns
         -------
         OrderFrames
-            All tables, as they were written, and their `info`.
+            All tables as they were written, and their `info`.
 
         Raises
         ------
         SnapshotError
             If it is missing, damaged, not of this package, or of a newer schema.
         SettingsError
-            If `dtype_backend` is neither.
+            If `dtype_backend` is invalid.
 
         Warns
         -----
         UserWarning
-            If connections had failed when it was written, and are missing or older: which.
+            If connections had failed when it was written, and are missing or older: names them.
 
         Examples
         --------
@@ -234,21 +250,21 @@ class OrderFrames:
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Write all tables as plain Parquet files, one folder each, whole or not at all.
 
-        Every footer carries `info` and the version of the schema. An earlier folder of
-        this package at `path` is replaced.
+        Every footer has `info` and the version of the schema. An earlier folder of this package at
+        `path` is replaced.
 
         Parameters
         ----------
         path
-            The folder to make; readable by you only, as orders hold names and addresses.
+            The folder to create; readable by you only, as orders hold names and addresses.
 
         Raises
         ------
         SnapshotError
             If it cannot be written, or something else is at `path`.
         SettingsError
-            If `path` is a URL, is named as a file of another kind (``orders.csv``), or no folder
-            can be named so.
+            If `path` is a URL, is named as a file of another kind (``orders.csv``), or is an
+            invalid name for a folder.
 
         Examples
         --------
@@ -262,12 +278,12 @@ class OrderFrames:
         parquet.write(path, self._tables, self.info)
 
     def to_arrow(self) -> dict[str, pa.Table]:
-        """Give the Arrow tables by name, without a copy.
+        """Return the Arrow tables by name, without a copy.
 
         Returns
         -------
         dict of str to pyarrow.Table
-            Of each attribute that is a frame, its columns and rows.
+            The columns and rows of each table.
 
         Examples
         --------
@@ -275,41 +291,6 @@ class OrderFrames:
         1
         """
         return dict(self._tables)
-
-    @cached_property
-    def orders(self) -> pd.DataFrame:
-        """One row per order."""
-        return self._frame("orders")
-
-    @cached_property
-    def line_items(self) -> pd.DataFrame:
-        """One row per ordered line."""
-        return self._frame("line_items")
-
-    @cached_property
-    def shipments(self) -> pd.DataFrame:
-        """One row per shipment."""
-        return self._frame("shipments")
-
-    @cached_property
-    def shipment_line_items(self) -> pd.DataFrame:
-        """One row per shipped line."""
-        return self._frame("shipment_line_items")
-
-    @cached_property
-    def packages(self) -> pd.DataFrame:
-        """One row per package."""
-        return self._frame("packages")
-
-    @cached_property
-    def package_line_items(self) -> pd.DataFrame:
-        """One row per packed line."""
-        return self._frame("package_line_items")
-
-    @cached_property
-    def problems(self) -> pd.DataFrame:
-        """One row per value that is not in its column, and per unknown key."""
-        return self._frame("problems")
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(table):,} {name}" for name, table in self._tables.items())
@@ -325,9 +306,21 @@ class OrderFrames:
 
     def _frame(self, name: str) -> pd.DataFrame:
         table = self._tables[name]
-        frame = to_frame(table, described(name, table.column_names), self.dtype_backend)
+        frame = to_frame(table, table_for(name, table.column_names), self.dtype_backend)
         frame.attrs["trackstar"] = in_brief(self.info)
         return frame
+
+
+def _add_table_attributes() -> None:
+    """Add an attribute for each table of the schema: its frame, made on first access."""
+    for name, declared in TABLES.items():
+        attribute = cached_property(partial(OrderFrames._frame, name=name))  # noqa: SLF001
+        attribute.__doc__ = f"One row is {declared.grain}."
+        attribute.__set_name__(OrderFrames, name)
+        setattr(OrderFrames, name, attribute)
+
+
+_add_table_attributes()
 
 
 def make_info(**known: Any) -> dict[str, Any]:

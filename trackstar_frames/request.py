@@ -15,7 +15,7 @@ from trackstar_frames.errors import SettingsError
 from trackstar_frames.filters import MAX_LIST, encode, is_list
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.settings import Masked, check_source, flag, pii_key, whole
-from trackstar_frames.tables.contradictions import expected
+from trackstar_frames.tables.contradictions import combine_queries
 
 __all__ = ["MAX_WORKERS", "FetchRequest"]
 
@@ -108,7 +108,7 @@ class FetchRequest:
         return cls(
             queries=queries,
             asked=queries,
-            expected=expected(queries),
+            expected=combine_queries(queries),
             told=told,
             page_size=page_size,
             max_workers=max_workers,
@@ -120,7 +120,7 @@ class FetchRequest:
 
     def within(self, queries: list[dict[str, str]]) -> FetchRequest:
         """Ask for a part of it alone: also for what changes meanwhile, and for what must match."""
-        return replace(self, queries=queries, asked=queries, expected=expected(queries))
+        return replace(self, queries=queries, asked=queries, expected=combine_queries(queries))
 
     def after(self, orders: int) -> FetchRequest:
         """Ask for what is left of the limit once so many orders are there."""

@@ -1,7 +1,8 @@
 """The tables and their columns, as data.
 
-Arrow schemas, pandas types, the flattening and the data dictionary all derive
-from `TABLES`; to add a column, add a line here, above `extra`.
+`TABLES` is the one declaration of what the package makes of an order. Arrow schemas, pandas types,
+flattening, personal data, snapshots and the data dictionary derive from it: to add a column or a
+table, add it here.
 """
 
 from __future__ import annotations
@@ -17,20 +18,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "CHILD_TABLES",
     "CONNECTION",
     "LIFECYCLE",
+    "LISTS",
     "SCHEMA_VERSION",
     "TABLES",
     "Column",
     "Table",
     "data_dictionary",
-    "described",
+    "table_for",
 ]
 
-#: Written into every Parquet footer; raised when columns, their meaning or the files change.
+#: Written into every Parquet footer; raise it when tables, columns, their meaning or files change.
 SCHEMA_VERSION = 3
 
-#: The statuses of an order: seven on the path, then four off it.
+#: The statuses of an order: seven on the way to the customer, then four beside it.
 LIFECYCLE = (
     "open",
     "confirmed",
@@ -45,31 +48,21 @@ LIFECYCLE = (
     "other",
 )
 
-ARROW_TYPES: MappingProxyType[str, pa.DataType] = MappingProxyType(
+#: Arrow's and pandas' type of each kind of column; ``json`` is free-form JSON kept as text.
+_TYPES: MappingProxyType[str, tuple[pa.DataType, str]] = MappingProxyType(
     {
-        "string": pa.string(),
-        "status": pa.string(),
-        "json": pa.string(),
-        "int": pa.int64(),
-        "float": pa.float64(),
-        "bool": pa.bool_(),
-        "timestamp": pa.timestamp("us", tz="UTC"),
-        "strings": pa.list_(pa.string()),
+        "string": (pa.string(), "str"),
+        "status": (pa.string(), "category"),
+        "json": (pa.string(), "str"),
+        "int": (pa.int64(), "Int64"),
+        "float": (pa.float64(), "float64"),
+        "bool": (pa.bool_(), "boolean"),
+        "timestamp": (pa.timestamp("us", tz="UTC"), "datetime64[us, UTC]"),
+        "strings": (pa.list_(pa.string()), "object"),
     }
 )
-
-PANDAS_TYPES: MappingProxyType[str, str] = MappingProxyType(
-    {
-        "string": "str",
-        "status": "category",
-        "json": "str",
-        "int": "Int64",
-        "float": "float64",
-        "bool": "boolean",
-        "timestamp": "datetime64[us, UTC]",
-        "strings": "object",
-    }
-)
+ARROW_TYPES = MappingProxyType({kind: arrow for kind, (arrow, _) in _TYPES.items()})
+PANDAS_TYPES = MappingProxyType({kind: name for kind, (_, name) in _TYPES.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,34 +72,37 @@ class Column:
     Attributes
     ----------
     name : str
-        What pandas and Parquet call it.
+        Its name in pandas and Parquet.
     kind : str
-        A key of `ARROW_TYPES`; ``json`` is free-form JSON kept as text.
-    meaning : str
+        A key of `ARROW_TYPES`.
+    description : str
         One sentence for the data dictionary.
-    path : tuple of str
-        Where the value stands in the JSON object of one row; empty where it is not read
-        from there (keys, counts, `extra`).
+    path : tuple of str or None
+        The keys from the JSON object of a row to the value; ``()`` if the rows are plain values,
+        and the value is the row itself; None if it is not read from there (keys, counts, `extra`).
     personal : bool
-        Whether it tells who or where a person is.
+        Whether it identifies or locates a person.
     deprecated : bool
-        Whether the API keeps it for older readers only.
+        Whether the API keeps it only for older clients.
     free_form : bool
-        Whether anything may stand in it, personal data included: tags, URLs, free-form and
-        unknown JSON.
+        Whether it may hold anything, personal data included: tags, URLs, free-form and unknown
+        JSON.
+    computed : bool
+        Whether it is computed when the tables are assembled, rather than flattened.
     """
 
     name: str
     kind: str
-    meaning: str
-    path: tuple[str, ...] = ()
+    description: str
+    path: tuple[str, ...] | None = None
     personal: bool = False
     deprecated: bool = False
     free_form: bool = False
+    computed: bool = False
 
     @property
     def field(self) -> pa.Field:
-        """The column as Arrow declares it."""
+        """The column as an Arrow field."""
         return pa.field(self.name, ARROW_TYPES[self.kind])
 
 
@@ -121,11 +117,17 @@ class Table:
     grain : str
         What one row is.
     key : tuple of str
-        The columns that together are unique.
+        The columns that together are unique. A child table's are ``order_id``, then the position
+        in each list from the order down to the row.
     path : str
-        Where the rows stand in an order.
+        The list of the rows in the JSON of an order, such as ``shipments[].packages[]``.
     columns : tuple of Column
-        In their order.
+        In their order: those of the key first. The last column is `extra`, which takes unknown
+        keys. Rows of plain values have none; their one column with the path ``()`` is of kind
+        string, int, float or bool. If a list is also a column of the parent, that is of kind
+        strings, and the value a string.
+    older_key : str or None
+        The key under which older responses have the list.
     """
 
     name: str
@@ -133,25 +135,36 @@ class Table:
     key: tuple[str, ...]
     path: str
     columns: tuple[Column, ...]
+    older_key: str | None = None
 
     @property
     def schema(self) -> pa.Schema:
-        """The table as Arrow declares it."""
+        """The table as an Arrow schema."""
         return pa.schema([column.field for column in self.columns])
 
     @property
     def labelled(self) -> Table:
-        """The same table of several connections: ids are unique within each of them only."""
+        """The same table of several connections, whose ids are unique within each of them only."""
         key = (CONNECTION.name, *self.key) if self.key else ()
         return replace(self, key=key, columns=(CONNECTION, *self.columns))
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        """The columns that flattening fills."""
+        return tuple(column for column in self.columns if not column.computed)
+
+    @property
+    def value(self) -> Column | None:
+        """The column of the rows' values, if the rows are plain values and not objects."""
+        return next((column for column in self.columns if column.path == ()), None)
 
 
 #: The first column of every table of several connections.
 CONNECTION = Column("connection", "string", "The label of the connection that the row is of.")
 
 
-def described(name: str, columns: Iterable[str]) -> Table:
-    """Give the schema's word on a table that has these columns: of one connection, or several."""
+def table_for(name: str, columns: Iterable[str]) -> Table:
+    """Return the declaration of a table that has these columns, of one connection or several."""
     table = TABLES[name]
     return table.labelled if CONNECTION.name in columns else table
 
@@ -162,16 +175,32 @@ def data_dictionary() -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per column, keyed by (table, column): its pandas type, where it stands in
-        an order's JSON (null for what this package computes), what it means, whether it
-        is personal data, whether the API has deprecated it, and whether it is free-form,
-        so that anything may stand in it. ``pii`` hides what is personal or free-form.
+        One row per column, keyed by (table, column), in the order of the tables and of their
+        columns; with a RangeIndex.
+
+        - ``table`` (str): the attribute of `OrderFrames`, and the folder of a snapshot.
+        - ``column`` (str).
+        - ``type`` (str): its pandas type, as without ``dtype_backend``.
+        - ``path`` (str): where the value stands in the JSON of an order; null for keys and for
+          what this package computes.
+        - ``description`` (str).
+        - ``personal`` (bool): whether it identifies or locates a person.
+        - ``deprecated`` (bool): whether the API has deprecated it.
+        - ``free_form`` (bool): whether it may hold anything, personal data included. ``pii="drop"``
+          empties the columns that are personal or free-form; ``pii="hash"`` empties the free-form
+          ones, and replaces the texts of the others.
+
+    See Also
+    --------
+    OrderFrames : The tables themselves.
 
     Examples
     --------
-    >>> words = data_dictionary().set_index(["table", "column"])
-    >>> words.loc[("orders", "ship_to_address_city"), "path"]
+    >>> columns = data_dictionary().set_index(["table", "column"])
+    >>> columns.loc[("orders", "ship_to_address_city"), "path"]
     'ship_to_address.city'
+    >>> columns.loc["orders"].query("personal").index[:2].tolist()
+    ['ship_to_address_full_name', 'ship_to_address_company']
     """
     import pandas as pd  # noqa: PLC0415  (a schema alone does not need pandas)
 
@@ -182,7 +211,7 @@ def data_dictionary() -> pd.DataFrame:
                 "column": column.name,
                 "type": PANDAS_TYPES[column.kind],
                 "path": _full_path(table, column),
-                "description": column.meaning,
+                "description": column.description,
                 "personal": column.personal,
                 "deprecated": column.deprecated,
                 "free_form": column.free_form,
@@ -194,35 +223,35 @@ def data_dictionary() -> pd.DataFrame:
 
 
 def _full_path(table: Table, column: Column) -> str | None:
-    return ".".join(filter(None, (table.path, *column.path))) if column.path else None
+    return None if column.path is None else ".".join(filter(None, (table.path, *column.path)))
 
 
-def _column(path: str, kind: str, meaning: str, *marks: str) -> Column:
-    """Name a column after its JSON path; the marks are those of `Column` that are true."""
+def _column(path: str, kind: str, description: str, *marks: str) -> Column:
+    """Declare a column named after its JSON path; the marks are the attributes that are true."""
     parts = tuple(path.split("."))
-    return Column("_".join(parts), kind, meaning, parts, **dict.fromkeys(marks, True))
+    return Column("_".join(parts), kind, description, parts, **dict.fromkeys(marks, True))
 
 
-def _ship_to(whose: str) -> tuple[Column, ...]:
+def _ship_to(goods: str) -> tuple[Column, ...]:
     return (
-        _column("ship_to_address.full_name", "string", f"Who receives {whose}.", "personal"),
+        _column("ship_to_address.full_name", "string", f"The receiver of {goods}.", "personal"),
         _column("ship_to_address.company", "string", "The receiver's company.", "personal"),
-        *_places("ship_to_address", "receiver", "personal"),
+        *_address("ship_to_address", "receiver", "personal"),
         _column("ship_to_address.phone_number", "string", "The receiver's phone.", "personal"),
         _column("ship_to_address.email_address", "string", "The receiver's email.", "personal"),
     )
 
 
-def _places(prefix: str, whose: str, *marks: str) -> tuple[Column, ...]:
+def _address(prefix: str, party: str, *marks: str) -> tuple[Column, ...]:
     return (
-        _column(f"{prefix}.address1", "string", f"The {whose}'s street, first line.", *marks),
-        _column(f"{prefix}.address2", "string", f"The {whose}'s street, second line.", *marks),
-        _column(f"{prefix}.address3", "string", f"The {whose}'s street, third line.", *marks),
-        _column(f"{prefix}.city", "string", f"The {whose}'s city.", *marks),
-        # A state or a country holds too many people to tell one of them.
-        _column(f"{prefix}.state", "string", f"The {whose}'s state or region."),
-        _column(f"{prefix}.postal_code", "string", f"The {whose}'s postal code.", *marks),
-        _column(f"{prefix}.country", "string", f"The {whose}'s country."),
+        _column(f"{prefix}.address1", "string", f"The {party}'s street, first line.", *marks),
+        _column(f"{prefix}.address2", "string", f"The {party}'s street, second line.", *marks),
+        _column(f"{prefix}.address3", "string", f"The {party}'s street, third line.", *marks),
+        _column(f"{prefix}.city", "string", f"The {party}'s city.", *marks),
+        # A state or a country has too many people to identify one of them.
+        _column(f"{prefix}.state", "string", f"The {party}'s state or region."),
+        _column(f"{prefix}.postal_code", "string", f"The {party}'s postal code.", *marks),
+        _column(f"{prefix}.country", "string", f"The {party}'s country."),
     )
 
 
@@ -237,36 +266,41 @@ def _method(*, old: tuple[str, ...]) -> tuple[Column, ...]:
     )
 
 
-_ORDER_ID = Column("order_id", "string", "The order: `orders.id`.")
-_SHIPMENT_INDEX = Column("shipment_index", "int", "The shipment's place in its order, from 0.")
-_PACKAGE_INDEX = Column("package_index", "int", "The package's place in its shipment, from 0.")
-_LINE_INDEX = Column("line_index", "int", "The line's place in its list, from 0.")
+_ORDER_ID = Column("order_id", "string", "The order: `orders.id`.", computed=True)
+_SHIPMENT_INDEX = Column("shipment_index", "int", "The shipment's position in its order, from 0.")
+_PACKAGE_INDEX = Column("package_index", "int", "The package's position in its shipment, from 0.")
+_LINE_INDEX = Column("line_index", "int", "The line's position in its list, from 0.")
 _EXTRA = Column(
     "extra",
     "json",
-    "Keys that this schema does not know, and the texts of dates that stand for none or tell no "
-    "zone, as one JSON object.",
+    "Keys that this schema does not know, and the texts of dates that are placeholders or name "
+    "no time zone, as one JSON object.",
     free_form=True,
 )
 
+
+def _computed(name: str, kind: str, description: str) -> Column:
+    return Column(name, kind, description, computed=True)
+
+
 _COMPUTED = (
-    Column("line_item_count", "int", "How many lines were ordered."),
-    Column("units_ordered", "int", "Units over all ordered lines; 0 without lines."),
-    Column("shipment_count", "int", "How many shipments there are, cancelled ones included."),
-    Column("package_count", "int", "How many packages there are, over all shipments."),
-    Column(
+    _computed("line_item_count", "int", "The number of ordered lines."),
+    _computed("units_ordered", "int", "Units over all ordered lines; 0 without lines."),
+    _computed("shipment_count", "int", "The number of shipments, cancelled ones included."),
+    _computed("package_count", "int", "The number of packages, over all shipments."),
+    _computed(
         "units_shipped",
         "int",
         "Units in shipments that are not cancelled and have a shipped_date.",
     ),
-    Column("first_shipped_date", "timestamp", "The first shipped_date of those shipments."),
-    Column("last_shipped_date", "timestamp", "The last shipped_date of those shipments."),
-    Column(
+    _computed("first_shipped_date", "timestamp", "The first shipped_date of those shipments."),
+    _computed("last_shipped_date", "timestamp", "The last shipped_date of those shipments."),
+    _computed(
         "complete_shipped_date",
         "timestamp",
         "The earliest moment at which the units shipped reach the units ordered.",
     ),
-    Column(
+    _computed(
         "shipping_cost",
         "float",
         "Sum over all packages that state a cost, in the order's currency; null if none does.",
@@ -280,28 +314,30 @@ _ORDERS = Table(
     "",
     (
         _column("id", "string", "Trackstar's id of the order."),
-        _column("warehouse_customer_id", "string", "Whose goods: the warehouse's customer."),
+        _column("warehouse_customer_id", "string", "The warehouse's customer, who owns the goods."),
         _column("warehouse_id", "string", "The warehouse that is expected to ship."),
         _column("created_date", "timestamp", "When the order was created; never changes."),
         _column("updated_date", "timestamp", "When the source system last changed it."),
         _column("trackstar_created_date", "timestamp", "When Trackstar first saw it."),
         _column("trackstar_updated_date", "timestamp", "When Trackstar's copy last changed."),
         _column("reference_id", "string", "The caller's own reference."),
-        _column("order_number", "string", "The number that people use."),
-        _column("status", "status", "The state in Trackstar's words, in lifecycle order."),
-        _column("raw_status", "string", "The state in the WMS's own words."),
+        _column("order_number", "string", "The order number that people use."),
+        _column("status", "status", "Trackstar's status; ordered by lifecycle."),
+        _column("raw_status", "string", "The WMS's own status."),
         _column("channel", "string", "The sales channel's name.", "deprecated"),
         _column("channel_object.channel_id", "string", "The sales channel's id."),
         _column("channel_object.channel_name", "string", "The sales channel's name."),
         _column("type", "string", "d2c, b2b, dropship or transfer."),
         _column("trading_partner", "string", "The retailer behind a b2b order."),
-        _column("service_level", "string", "The promised speed."),
+        _column("service_level", "string", "The promised delivery speed."),
         *_method(old=("shipping_method",)),
         _column("is_third_party_freight", "bool", "Whether a third party pays the freight."),
-        _column("third_party_freight_account_number", "string", "That party's account."),
-        _column("first_party_freight_account_number", "string", "The shipper's account."),
+        _column(
+            "third_party_freight_account_number", "string", "The third party's freight account."
+        ),
+        _column("first_party_freight_account_number", "string", "The shipper's freight account."),
         _column("invoice_currency_code", "string", "ISO 4217 code of all amounts."),
-        _column("total_price", "float", "What was charged, in the order's currency."),
+        _column("total_price", "float", "The amount charged, in the order's currency."),
         _column("total_tax", "float", "Tax, in the order's currency."),
         _column("total_discount", "float", "Discount, in the order's currency."),
         _column("total_shipping", "float", "Shipping charged, in the order's currency."),
@@ -310,9 +346,9 @@ _ORDERS = Table(
         _column(
             "required_ship_date",
             "timestamp",
-            "When it must have shipped; exactly midnight UTC stands for the whole day.",
+            "When the order must have shipped; exactly midnight UTC stands for the whole day.",
         ),
-        _column("saturday_delivery", "bool", "Whether Saturday delivery is asked for."),
+        _column("saturday_delivery", "bool", "Whether Saturday delivery is requested."),
         _column("signature_required", "bool", "Whether the receiver must sign."),
         _column("international_duty_paid_by", "string", "sender, recipient or third_party."),
         _column(
@@ -321,10 +357,10 @@ _ORDERS = Table(
         _column(
             "trackstar_tags",
             "json",
-            "Tags set through Trackstar: text or key and value.",
+            "Tags set through Trackstar: texts, or keys and values.",
             "free_form",
         ),
-        _column("additional_fields", "json", "What else this WMS says; free form.", "free_form"),
+        _column("additional_fields", "json", "Other fields of this WMS; free-form.", "free_form"),
         *_COMPUTED,
         _EXTRA,
     ),
@@ -357,17 +393,17 @@ _SHIPMENTS = Table(
         _ORDER_ID,
         _SHIPMENT_INDEX,
         _column("shipment_id", "string", "The shipment's id; not trusted to be unique."),
-        _column("warehouse_id", "string", "The warehouse that in fact ships."),
+        _column("warehouse_id", "string", "The warehouse that actually ships."),
         _column("status", "string", "open, shipped, cancelled or other."),
-        _column("raw_status", "string", "The state in the WMS's own words."),
+        _column("raw_status", "string", "The WMS's own status."),
         _column(
             "shipped_date",
             "timestamp",
-            "The WMS's one stamp: label printed or off the dock, it does not say which.",
+            "The WMS's one timestamp: label printed or left the dock, it does not say which.",
         ),
         _column("shipping_method", "string", "The older, plain name.", "deprecated"),
         *_ship_to("the shipment"),
-        *_places("ship_from_address", "sender"),
+        *_address("ship_from_address", "sender"),
         _EXTRA,
     ),
 )
@@ -384,7 +420,7 @@ _SHIPMENT_LINE_ITEMS = Table(
         _column("inventory_item_id", "string", "The stock item's id."),
         _column("sku", "string", "The stock item's stock keeping unit."),
         _column("quantity", "int", "Units in the shipment."),
-        _column("parent_product_id", "string", "The kit that the item is a part of."),
+        _column("parent_product_id", "string", "The kit that the item is part of."),
         _EXTRA,
     ),
 )
@@ -399,11 +435,11 @@ _PACKAGES = Table(
         _SHIPMENT_INDEX,
         _PACKAGE_INDEX,
         _column("package_id", "string", "The package's id; not trusted to be unique."),
-        _column("package_name", "string", "The kind of box."),
+        _column("package_name", "string", "The kind of package."),
         _column("tracking_number", "string", "The carrier's tracking number.", "personal"),
         _column("tracking_url", "string", "The carrier's tracking page.", "personal", "free_form"),
         *_method(old=("shipping_method", "carrier")),
-        _column("shipping_cost", "float", "What the carrier charged, in the order's currency."),
+        _column("shipping_cost", "float", "The carrier's charge, in the order's currency."),
         _column("measurements.length", "float", "In `measurements_unit`."),
         _column("measurements.width", "float", "In `measurements_unit`."),
         _column("measurements.height", "float", "In `measurements_unit`."),
@@ -412,6 +448,7 @@ _PACKAGES = Table(
         _column("measurements.weight_unit", "string", "kg, oz or lb."),
         _EXTRA,
     ),
+    older_key="boxes",
 )
 
 _PACKAGE_LINE_ITEMS = Table(
@@ -427,9 +464,9 @@ _PACKAGE_LINE_ITEMS = Table(
         _column("inventory_item_id", "string", "The stock item's id."),
         _column("sku", "string", "The stock item's stock keeping unit."),
         _column("quantity", "int", "Units in the package."),
-        _column("lot_id", "string", "The lot the units came from."),
+        _column("lot_id", "string", "The lot that the units come from."),
         _column("expiration_date", "timestamp", "When the lot expires."),
-        _column("parent_product_id", "string", "The kit that the item is a part of."),
+        _column("parent_product_id", "string", "The kit that the item is part of."),
         _EXTRA,
     ),
 )
@@ -442,7 +479,7 @@ _PROBLEMS = Table(
     (
         Column("table", "string", "The table that the value belongs to."),
         Column("order_id", "string", "The order, or null where it has no id."),
-        Column("path", "string", "Where it stands in the order."),
+        Column("path", "string", "Its path in the order's JSON."),
         Column("value", "string", "The raw JSON; null where `extra` keeps it.", free_form=True),
         Column("message", "string", "What is wrong with it."),
     ),
@@ -463,3 +500,21 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
         )
     }
 )
+
+#: The tables whose rows are in a list below an order.
+CHILD_TABLES = tuple(name for name, table in TABLES.items() if table.path)
+
+
+def _lists_in(parent: Table) -> MappingProxyType[str, str]:
+    paths = {name: TABLES[name].path.rpartition(".") for name in CHILD_TABLES}
+    return MappingProxyType(
+        {
+            key.removesuffix("[]"): name
+            for name, (outer, _, key) in paths.items()
+            if outer == parent.path
+        }
+    )
+
+
+#: For `orders` and each child table, the table of each list in its rows, by the list's JSON key.
+LISTS = MappingProxyType({name: _lists_in(TABLES[name]) for name in ("orders", *CHILD_TABLES)})

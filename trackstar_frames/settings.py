@@ -8,7 +8,7 @@ import ipaddress
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from html import unescape
@@ -26,16 +26,18 @@ from trackstar_frames.errors import CredentialsError, SettingsError, one_of
 
 __all__ = [
     "FETCH_OPTIONS",
-    "OPTIONS",
     "PII",
-    "PII_KEY",
+    "PII_VARIABLE",
     "Credentials",
     "Masked",
-    "Option",
     "Settings",
+    "cache_dir",
+    "check_source",
+    "flag",
     "local_file",
     "local_folder",
     "pii_key",
+    "whole",
 ]
 
 
@@ -54,79 +56,28 @@ _URL = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option of `TrackstarClient` or of the fetch functions."""
-
-    name: str
-    default: object
-    meaning: str
-    unit: str = ""
-    variable: str | None = None
-
-
-#: All options of `TrackstarClient`, in the order of its signature.
-OPTIONS: Mapping[str, Option] = MappingProxyType(
+#: The environment variables of those options of `TrackstarClient` that have one.
+VARIABLES = MappingProxyType(
     {
-        option.name: option
-        for option in (
-            Option("api_key", None, "The organisation's key.", variable="TRACKSTAR_API_KEY"),
-            Option(
-                "access_token", None, "One connection's token.", variable="TRACKSTAR_ACCESS_TOKEN"
-            ),
-            Option(
-                "base_url",
-                "https://production.trackstarhq.com",
-                "Where the API is; https, or http on loopback.",
-                variable="TRACKSTAR_BASE_URL",
-            ),
-            Option("connection", None, "A label for the data; never a secret."),
-            Option("cache", True, "Whether answers are kept on disk."),
-            Option(
-                "cache_dir",
-                None,
-                "The folder of the cache; by default the user's cache folder.",
-                variable="TRACKSTAR_CACHE_DIR",
-            ),
-            Option("expire_after", 3600, "How long an answer stays on disk.", "seconds"),
-            Option("rate_limit", 10, "Requests a second; None is no limit.", "1/second"),
-            Option("timeout", 30, "How long to wait for one answer.", "seconds"),
-            Option("retries", 5, "How often one request is tried again."),
-            Option("max_wait", 30, "Waiting in all, between the tries of one page.", "seconds"),
-        )
+        "api_key": "TRACKSTAR_API_KEY",
+        "access_token": "TRACKSTAR_ACCESS_TOKEN",
+        "base_url": "TRACKSTAR_BASE_URL",
+        "cache_dir": "TRACKSTAR_CACHE_DIR",
     }
 )
-
+_BASE_URL = "https://production.trackstarhq.com"
 
 #: What the fetch functions take beside filters.
-FETCH_OPTIONS: Mapping[str, Option] = MappingProxyType(
-    {
-        option.name: option
-        for option in (
-            Option("client", None, "Whom to ask; by default a client of the environment."),
-            Option("connections", None, "Several instead: label and source of each token."),
-            Option("page_size", 1000, "Orders of one request, 1 to 1000."),
-            Option("limit", None, "At most this many orders in all, as the server lists them."),
-            Option("max_workers", 8, "Cursor chains that are read side by side, 1 to 32."),
-            Option("refresh", False, "Ask the server again, whatever is on disk."),
-            Option("offline", False, "Read from disk only; what is not there raises."),
-            Option("verify", False, "Read until two readings agree, or raise."),
-            Option("progress", None, "A bar; None shows one in terminals and notebooks only."),
-            Option("pii", "keep", "What becomes of personal data: keep, drop or hash."),
-            Option("extra_params", {}, "Query parameters that the filters do not know."),
-            Option("snapshot", None, "A root folder to write a snapshot under as well."),
-            Option("dtype_backend", None, "Types of the frames: None for pandas', or 'pyarrow'."),
-        )
-    }
+FETCH_OPTIONS = (
+    *("client", "connections", "page_size", "limit", "max_workers", "refresh", "offline"),
+    *("verify", "progress", "pii", "extra_params", "snapshot", "dtype_backend"),
 )
 
 #: What `pii` may be.
 PII = ("keep", "drop", "hash")
 
 #: Never an argument: it would stand in notebooks and in the shell's history.
-PII_KEY = Option(
-    "pii_key", None, "The key of pii='hash'; a long random text.", variable="TRACKSTAR_PII_KEY"
-)
+PII_VARIABLE = "TRACKSTAR_PII_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,31 +96,25 @@ class Settings:
 
     @classmethod
     def resolve(cls, **given: Any) -> Settings:
-        """Fill in the environment and the defaults, and check every value.
-
-        Raises
-        ------
-        SettingsError
-            If a value is of the wrong kind, out of range or unsafe.
-        """
+        """Fill in the environment and the defaults, and check every value."""
         connection = given["connection"]
         if not (connection is None or (isinstance(connection, str) and connection)):
             raise SettingsError(f"connection={connection!r} must be a label (str), or None")
-        if connection is not None and _is_broken(connection):
+        if connection is not None and not _is_utf8(connection):
             raise SettingsError(f"connection={connection!r} is not UTF-8; give another label")
         rate_limit = given["rate_limit"]
+        if rate_limit is not None:
+            rate_limit = whole("rate_limit", rate_limit, low=1, high=1000)
         has_cache, folder = flag("cache", given["cache"]), given["cache_dir"]
         if has_cache or folder is not None:
             folder = cache_dir(folder)
         return cls(
-            base_url=_base_url(_or_environment("base_url", given["base_url"])),
+            base_url=_base_url(_or_environment("base_url", given["base_url"], _BASE_URL)),
             connection=connection,
             cache=has_cache,
             cache_dir=folder if has_cache else None,
             expire_after=_seconds("expire_after", given["expire_after"]),
-            rate_limit=None
-            if rate_limit is None
-            else whole("rate_limit", rate_limit, low=1, high=1000),
+            rate_limit=rate_limit,
             timeout=_seconds("timeout", given["timeout"]),
             retries=whole("retries", given["retries"], low=0),
             max_wait=_seconds("max_wait", given["max_wait"], may_be_zero=True),
@@ -177,11 +122,11 @@ class Settings:
 
 
 def cache_dir(given: str | os.PathLike[str] | None = None) -> Path:
-    """Tell the folder of the cache: argument, else environment, else the user's own."""
+    """Return the folder of the cache: argument, else environment, else the user's own."""
     chosen = _or_environment("cache_dir", given)
     if chosen is not None:
         return local_folder(chosen, "cache_dir")
-    import platformdirs  # noqa: PLC0415  (only where nobody says which)
+    import platformdirs  # noqa: PLC0415  (slow, and not always needed)
 
     with suppress(RuntimeError):  # older platformdirs give a folder named "~" instead
         own = platformdirs.user_cache_path("trackstar_frames", appauthor=False)
@@ -194,19 +139,10 @@ def cache_dir(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def local_folder(given: object, name: str) -> Path:
-    """Make the path of a folder absolute, and ``~`` the user's home; nothing need be there.
+    """Make the path of a folder absolute, and expand ``~``; the folder need not exist.
 
-    Parameters
-    ----------
-    given
-        What a user passes as a path.
-    name
-        What the user calls it.
-
-    Raises
-    ------
-    SettingsError
-        If it is no path, or a URL: a folder of that name would be made in its stead.
+    Raises SettingsError, with the name that the user calls it by, if it is not a path, or if it
+    is a URL: a folder of that name would be made instead.
 
     Examples
     --------
@@ -223,7 +159,7 @@ folder, such as 'snapshots' or '/data/snapshots'
         folder = Path(text).expanduser().absolute()
     except (RuntimeError, OSError) as error:  # no such user, or the current folder is gone
         raise SettingsError(f"{name}={text!r} cannot be found: {error}") from None
-    if _is_broken(str(folder)):
+    if not _is_utf8(str(folder)):
         raise SettingsError(
             f"{name}={str(folder)!r} is not UTF-8, so that neither Parquet nor JSON can name it; "
             f"use a folder with another name"
@@ -232,13 +168,7 @@ folder, such as 'snapshots' or '/data/snapshots'
 
 
 def local_file(given: os.PathLike[Any], name: str) -> Path:
-    """Make the ``~`` of a file's path the user's home.
-
-    Raises
-    ------
-    SettingsError
-        If it is a URL: no file has that name, and the fault would show a password in it.
-    """
+    """Expand the ``~`` of a file's path; SettingsError if it is a URL: it may hold a password."""
     text = os.fsdecode(given)
     _refuse_url(text, name, "local file")
     try:
@@ -249,30 +179,27 @@ def local_file(given: os.PathLike[Any], name: str) -> Path:
 
 def _refuse_url(text: str, name: str, instead: str) -> None:
     if scheme := _scheme(text):
-        # Never the whole of it: a URL may hold a password, or a signature.
+        # Never the whole URL: it may hold a password, or a signature.
         raise SettingsError(f"{name} is a URL ({scheme}:), and must be the path of a {instead}")
 
 
-def _is_broken(text: str) -> bool:
-    """Tell whether a text has halves of characters, as what is not UTF-8 comes to have."""
+def _is_utf8(text: str) -> bool:
+    """Return whether a text has no lone surrogates, which stand for bytes that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        return True
-    return False
+        return False
+    return True
 
 
 def _scheme(text: str) -> str | None:
-    """Find the scheme of a URL, or of one that pathlib has made a path of; None of a path."""
+    """Return the scheme of a URL, or of one that pathlib has made a path; None of a path."""
     found = _URL.match(text)
     return None if found is None else found[found.lastindex or 0]
 
 
-def _or_environment(name: str, given: Any) -> Any:
-    option = OPTIONS[name]
-    if given is not None:
-        return given
-    return os.environ.get(option.variable or "") or option.default
+def _or_environment(name: str, given: Any, default: str | None = None) -> Any:
+    return given if given is not None else os.environ.get(VARIABLES[name]) or default
 
 
 def _base_url(url: object) -> str:
@@ -299,12 +226,12 @@ def _base_url(url: object) -> str:
 
 
 def _canonical(url: str) -> str:
-    """Spell a URL as it is sent: one server has one name, whatever is looked up by it."""
+    """Spell a URL as it is sent, so that one server has one name as a key."""
     try:
         parts = parse_url(url)
     except LocationParseError:
         raise SettingsError(
-            f"base_url={url!r} is not a URL: its host is no name that can be looked up"
+            f"base_url={url!r} is not a URL: its host cannot be looked up"
         ) from None
     port = None if parts.port == _PORTS[parts.scheme or ""] else parts.port
     return parts._replace(port=port).url.rstrip("/")
@@ -337,14 +264,14 @@ def whole(name: str, value: object, *, low: int, high: int | None = None) -> int
 
 
 def flag(name: str, value: object) -> bool:
-    """Check that an option is a truth value, and not a word that happens to be true."""
+    """Check that an option is True or False, and not a word that happens to be true."""
     if not isinstance(value, bool):
         raise SettingsError(f"{name}={value!r} must be True or False")
     return value
 
 
 def check_source(*, refresh: object, offline: object, cache: bool) -> None:
-    """Check that what is asked of the server and of the disk can be had together."""
+    """Check that `refresh` and `offline` agree with each other and with the cache."""
     if flag("refresh", refresh) & flag("offline", offline):
         raise SettingsError("refresh=True asks the server, and offline=True forbids it; choose one")
     if offline and not cache:
@@ -352,8 +279,8 @@ def check_source(*, refresh: object, offline: object, cache: bool) -> None:
 
 
 _SHORTEST_KEY = 16  # characters; a shorter key can be found by trying
-_READINGS = 20  # of one text
-# As JSON, code, URLs of JavaScript and mails (quoted-printable) have it.
+_MAX_DECODINGS = 20  # of one text
+# Escapes of JSON, code, JavaScript's URLs and mails (quoted-printable).
 _CODE = re.compile(
     r"(?:\\(?:U0{4}|u)|%u)([0-9a-f]{4})|(?:\\x|=)([0-9a-f]{2})"
     r"|\\[ux]\{0*([0-9a-f]{1,4})\}|\\([0-3][0-7]{2})",
@@ -363,14 +290,14 @@ _CODE = re.compile(
 _NUMBERS = re.compile(r"(?:(?:0x[0-9a-f]{2}|[1-9][0-9]{1,2})[\s,]+){7,}[0-9a-fx]+", re.IGNORECASE)
 _NUMBER = re.compile(r"(?:0x([0-9a-f]{2})|([0-9]{1,3}))[\s,]*", re.IGNORECASE)
 _BASE64 = re.compile(r"[a-z0-9+/_-]{16,}", re.IGNORECASE)
-_BYTES = re.compile(r"[\xc2-\xf4][\x80-\xbf]+")  # of UTF-8, each as a letter
+_BYTES = re.compile(r"[\xc2-\xf4][\x80-\xbf]+")  # of UTF-8, each decoded as one letter
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[a-z]", re.IGNORECASE)  # of a terminal
 _TAGS = re.compile(r"<[^<>]*>")
-# Zeros before the number of a character in HTML, or more digits than one has: Python reads no
-# number of thousands.
+# Leading zeros of a character's number in HTML, or more digits than one has: Python refuses to
+# read thousands.
 _LONG_NUMBER = re.compile(r"(&#x?)0+(?=[0-9a-f])|&#x?[1-9a-f][0-9a-f]{20,}", re.IGNORECASE)
-_LONGEST, _CUT = 20_000, 2_000  # characters of a text that is searched, and of its end
-_LONG_ENOUGH = 12  # characters of a secret that is no part of a word
+_LONGEST, _CUT = 20_000, 2_000  # characters of a text that is searched, and of its cut end
+_LONG_ENOUGH = 12  # characters of a secret that is not part of a word by chance
 _SHORTEST_ENCODED = 8  # characters; fewer are found where they mean something else
 
 
@@ -381,7 +308,7 @@ class Masked(str):
 
     @classmethod
     def of(cls, text: Any) -> Any:
-        """Mask a text, and let everything else pass."""
+        """Mask a text, and return anything else as it is."""
         return cls(str.strip(text)) if isinstance(text, str) else text
 
     def __repr__(self) -> str:
@@ -408,26 +335,26 @@ class Credentials:
 
     @classmethod
     def resolve(cls, api_key: str | None, access_token: str | None) -> Credentials:
-        """Take what is given, else the environment."""
+        """Take the arguments, else the environment."""
         return cls(_secret("api_key", api_key), _secret("access_token", access_token))
 
     def scrub(self, text: str) -> str:
-        """Take the secrets out of a text that came from elsewhere, however it spells them.
+        """Take the secrets out of a text from elsewhere, however they are spelt or encoded.
 
-        The end of a long one is left out: what is looked for takes time, and nobody reads it.
+        The end of a long text is left out: searching takes time, and nobody reads it.
         """
-        if len(text) > _LONGEST:  # what was cut in two stands at the end
+        if len(text) > _LONGEST:  # a secret that was cut in two stands at the end
             return self.scrub(text[:_LONGEST])[:-_CUT] + "..."
         for secret in sorted((self.access_token, self.api_key), key=len, reverse=True):
             spellings = _spellings(secret)
             text = re.sub(spellings, "***", text, flags=re.IGNORECASE)
-            for each in _readings(text):
+            for each in _decodings(text):
                 if re.search(spellings, each, re.IGNORECASE) or _resembles(each, secret):
-                    return "***"  # an escape is itself escaped: nothing of it is worth the risk
+                    return "***"  # escaped more than once: nothing of it is worth the risk
         return text
 
     def are_in(self, body: bytes) -> bool:
-        """Tell whether a body of JSON repeats a secret; a short one may be in any word."""
+        """Return whether a JSON body repeats a secret; a short one may be part of any word."""
         secrets = (self.access_token, self.api_key)
         return any(
             len(each) >= _LONG_ENOUGH and re.search(_in_json(each).encode(), body) is not None
@@ -435,7 +362,7 @@ class Credentials:
         )
 
     def fingerprint(self, text: str) -> str:
-        """Hash a text under both secrets: without them it is neither found nor made."""
+        """Hash a text with both secrets as the key."""
         # In one expression: no variable of a frame holds the secrets in clear.
         key = hashlib.sha256(
             b"\0".join((self.api_key.encode(), self.access_token.encode()))
@@ -443,21 +370,21 @@ class Credentials:
         return hashlib.blake2b(text.encode(), key=key, digest_size=32).hexdigest()
 
 
-def _readings(text: str) -> list[str]:
-    """Undo what a text escapes, one way after the other, as far as it is worth the time."""
-    readings = [text]
-    for number in range(_READINGS):
+def _decodings(text: str) -> list[str]:
+    """Return a text and what it decodes to, by one encoding after the other, up to a limit."""
+    decodings = [text]
+    for number in range(_MAX_DECODINGS):
         for undo in (_joined, _untagged, _from_html, unquote, _uncoded, _from_base64):
-            plain = undo(readings[number])
-            if plain not in readings:
-                readings.append(plain)
-        if len(readings) == number + 1:
+            plain = undo(decodings[number])
+            if plain not in decodings:
+                decodings.append(plain)
+        if len(decodings) == number + 1:
             break
-    return readings
+    return decodings
 
 
 def _joined(text: str) -> str:
-    """Join what is cut up, even in the midst of an escape."""
+    """Join what blanks and line ends cut up, even within an escape."""
     whole = _BYTES.sub(lambda found: found[0].encode("latin-1").decode(errors="replace"), text)
     return re.sub(rf"{_BLANK}|(?<!\\){_LINE_END}", "", whole, flags=re.IGNORECASE)
 
@@ -485,7 +412,7 @@ def _char(found: re.Match[str]) -> str:
 
 
 def _from_base64(text: str) -> str:
-    """Decode what base64 may be; what it is not becomes letters that mean nothing."""
+    """Decode whatever may be base64; what is not becomes meaningless letters."""
 
     def decode(found: re.Match[str]) -> str:
         whole = found[0][: len(found[0]) // 4 * 4]
@@ -497,10 +424,10 @@ def _from_base64(text: str) -> str:
 
 
 def _resembles(text: str, secret: Masked) -> bool:
-    """Tell whether the letters and digits of a secret follow one another in a text.
+    """Return whether the letters and digits of a secret follow one another in a text.
 
-    So it finds what is cut up by quotes, commas, accents or tags, and most of one that is cut
-    short. Words may be so, by chance, as short ones are.
+    This finds secrets cut up by quotes, commas, accents or tags, and most that are cut short.
+    Of short secrets, words may resemble them by chance.
     """
     letters = _letters(secret)
     most = max(_LONG_ENOUGH, len(letters) * 3 // 4)
@@ -510,7 +437,7 @@ def _resembles(text: str, secret: Masked) -> bool:
 
 
 def _letters(text: str) -> Masked:
-    """Give the letters and digits of a text alone, in lower case; masked, as it may be a secret."""
+    """Return the letters and digits of a text, in lower case; masked, as it may be a secret."""
     # In one expression: no variable of a frame holds a secret in clear.
     return Masked(
         re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", _COLOURS.sub("", text)).lower())
@@ -518,7 +445,7 @@ def _letters(text: str) -> Masked:
 
 
 def _in_json(secret: Masked) -> Masked:
-    """Write a pattern that finds a secret in JSON, where all but words may be escaped."""
+    """Return a pattern that finds a secret in JSON, where all but letters may be escaped."""
     return Masked(re.sub(r"\W", _escaped_for_json, secret))
 
 
@@ -528,24 +455,24 @@ def _escaped_for_json(found: re.Match[str]) -> str:
 
 
 def _spellings(secret: Masked) -> Masked:
-    """Write a pattern that finds a secret in clear, escaped, in base64 and in hexadecimals.
+    """Return a pattern that finds a secret in clear, escaped, in base64 and in hexadecimals.
 
-    So it finds what is read where the secret itself looks escaped: ``a%2Fb+c`` as ``a/b c``. It is
-    masked as the secret is: `re` keeps it, and tracebacks may show it.
+    A secret that itself looks escaped is found decoded, too: ``a%2Fb+c`` as ``a/b c``. The
+    pattern is masked as the secret is: `re` keeps it, and tracebacks may show it.
     """
-    words = [*_read(secret), *_encoded(secret)]
+    words = [*_decoded(secret), *_encoded(secret)]
     return Masked("|".join(_escaped(word) for word in sorted(words, key=len, reverse=True)))
 
 
-def _read(secret: Masked) -> set[Masked]:
-    """Read a secret as it is, and as a server may that takes it for escaped."""
+def _decoded(secret: Masked) -> set[Masked]:
+    """Return a secret as it is, and as a server reads it that takes it for escaped."""
     spaced = Masked.of(secret.replace("+", " "))
-    read = {Masked.of(each) for text in (secret, spaced) for each in _readings(text)}
-    return read - {Masked()}
+    decoded = {Masked.of(each) for text in (secret, spaced) for each in _decodings(text)}
+    return decoded - {Masked()}
 
 
 def _encoded(secret: Masked) -> Iterator[Masked]:
-    """Encode a secret; of base64, what does not depend on the text around it."""
+    """Encode a secret; of base64, the part that does not depend on the text around it."""
     words = {Masked(secret.encode().hex())}
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         whole = slice(first, (shift + len(secret)) * 8 // 6)
@@ -555,21 +482,21 @@ def _encoded(secret: Masked) -> Iterator[Masked]:
 
 
 def _escaped(word: Masked) -> str:
-    """Write a pattern that finds a word escaped for JSON, URLs, HTML or code, in any mixture.
+    """Return a pattern that finds a word escaped for JSON, URLs, HTML or code, in any mixture.
 
-    Escapes may be escaped again, and lines be broken anywhere.
+    Escapes may be escaped again, and lines may be broken anywhere.
     """
     first, *others = re.findall(r"\\+|[^\\]", word)
     return _spelt(first) + "".join(f"{_GAP}{_slashes(each)}{_spelt(each)}" for each in others)
 
 
 def _slashes(char: str) -> str:
-    """Write a pattern of what may stand before a character; a backslash is one itself."""
+    """Return a pattern of what may precede a character; a backslash is one itself."""
     return "" if char[0] == "\\" else r"\\*+"
 
 
 def _spelt(char: str) -> str:
-    """Write a pattern of one character, or of some backslashes, as escapes double them."""
+    """Return a pattern of one character, or of some backslashes, as escapes double them."""
     code, hexa = ord(char[0]), f"{ord(char[0]):02x}"
     names = "".join(f"|{re.escape(name)}" for name in _ENTITIES.get(char[0], ()))
     entity = f"&(?:amp;)*(?:#0*{code};?|#x0*{hexa};?{names})"
@@ -577,7 +504,7 @@ def _spelt(char: str) -> str:
     return rf"(?:(?:{spellings})\s*+)++" if char[0] == "\\" else f"(?:{spellings})"
 
 
-#: Blanks, escaped or not, and what is not seen; ends of lines, escaped; tags, as ``<br>``.
+#: Blanks, escaped or not, and invisible characters; escaped line ends; tags such as ``<br>``.
 _BLANK = (
     r"[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2060\ufeff]|=(?=[\r\n])"
     r"|%(?:25)*(?:20|09|0a|0d)"
@@ -592,7 +519,7 @@ for _name, _text in html5.items():
 
 
 def _secret(name: str, given: str | None) -> Masked:
-    variable = OPTIONS[name].variable or ""
+    variable = VARIABLES[name]
     text = Masked.of(os.environ.get(variable, "") if given is None else given)
     if not isinstance(text, Masked):
         raise CredentialsError(f"{name} must be a str, not {type(text).__name__}")
@@ -607,15 +534,15 @@ def _secret(name: str, given: str | None) -> Masked:
 
 
 def pii_key(pii: object) -> Masked | None:
-    """Check what is to become of personal data, and take the key that ``hash`` needs."""
+    """Check the option `pii`, and return the key that ``hash`` needs."""
     if not isinstance(pii, str) or pii not in PII:
         raise SettingsError(one_of("pii", pii, PII))
     if pii != "hash":
         return None
-    key: Masked = Masked.of(os.environ.get(PII_KEY.variable or "", ""))
+    key: Masked = Masked.of(os.environ.get(PII_VARIABLE, ""))
     if len(key) < _SHORTEST_KEY or not key.isprintable():
         raise SettingsError(
-            f"pii='hash' needs a key in the environment variable {PII_KEY.variable}, which is "
+            f"pii='hash' needs a key in the environment variable {PII_VARIABLE}, which is "
             f"{'too short or holds control characters' if key else 'missing'}; give it at least "
             f"{_SHORTEST_KEY} characters, and keep it, as another key gives other hashes; to make "
             f'one: python -c "import secrets; print(secrets.token_hex(32))"'

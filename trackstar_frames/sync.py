@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, Unpack
 from trackstar_frames._text import counted
 from trackstar_frames.client import TrackstarClient, identify
 from trackstar_frames.connections import Connections, Source, check_connections
-from trackstar_frames.dates import duration
+from trackstar_frames.dates import api_time, duration
 from trackstar_frames.errors import FilterError, TrackstarError
 from trackstar_frames.export import Again, Job, MultiExport, check_dask_client, export, spilling
 from trackstar_frames.filter_types import OrderFilters
-from trackstar_frames.filters import split
+from trackstar_frames.filters import parse_name
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.snapshots import parquet
@@ -163,8 +163,8 @@ def sync_orders(
         extra_params=extra_params,
     )
     pace = _Pace(
-        duration("overlap", overlap),
-        None if full_every is None else duration("full_every", full_every),
+        _seconds("overlap", overlap),
+        None if full_every is None else _seconds("full_every", full_every),
     )
     check_dask_client(dask_client, connections)
     folder = parquet.locate(root)
@@ -175,7 +175,7 @@ def sync_orders(
 
 
 def _check_filter(name: str) -> None:
-    field, _ = split(name)
+    field, _ = parse_name(name)
     if field not in LASTING:
         raise FilterError(
             f"{name} cannot be kept in sync: an order's {field} may change, and then the order "
@@ -299,19 +299,18 @@ def _bounded(query: dict[str, str], name: str, moment: datetime | None) -> dict[
 
     Of a stamp that no order was seen with, all that have one now are asked for.
     """
-    since = _ALL if moment is None else _write(moment)
+    since = _ALL if moment is None else api_time(moment)
     return query | {name: max(since, query.get(name, since))}
+
+
+def _seconds(name: str, value: object) -> float:
+    return duration(name, value, allow_seconds=True).total_seconds()
 
 
 def _before(moment: datetime, seconds: float) -> datetime:
     """Go back, as far as there are dates: some systems put the first one where they have none."""
     first = datetime.min.replace(tzinfo=UTC)
     return first + max(moment - first - timedelta(seconds=seconds), timedelta(0))
-
-
-def _write(moment: datetime) -> str:
-    # Not by strftime, which writes the year 1 as "1".
-    return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def _told(

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 import pytest
+from helpers.servers import reply
 
 import trackstar_frames as tf
 from trackstar_frames.cli import main
@@ -262,7 +263,7 @@ def test_a_folder_may_be_named_as_a_filter_is(tmp_path, monkeypatch, capsys):
     assert "no snapshots" in capsys.readouterr().out
 
 
-def test_a_warning_is_one_line(raw_server, reply, monkeypatch, capsys):
+def test_a_warning_is_one_line(raw_server, monkeypatch, capsys):
     body = b'{"data": [{"id": "a", "status": "open\\u001b[2J"}], "next_token": null}'
     monkeypatch.setenv("TRACKSTAR_API_KEY", "a-key")
     monkeypatch.setenv("TRACKSTAR_ACCESS_TOKEN", "a-token")
@@ -369,8 +370,8 @@ def test_export_and_sync_write_snapshots_and_tell_what_they_did(tmp_path, capsys
     assert "answer another question" in capsys.readouterr().err
 
 
-def test_several_connections_are_named_by_variables(many, tmp_path, capsys):
-    sandbox = many(tokens=2)
+def test_several_connections_are_named_by_variables(serve_connections, tmp_path, capsys):
+    sandbox = serve_connections(tokens=2)
     named = [f"--connections={label}={name}" for label, name in sandbox.connections.items()]
     root = str(tmp_path / "root")
     assert main(["fetch", *named, "--limit", "70"]) == 0

@@ -7,12 +7,9 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import dask
-import pandas as pd
-import pyarrow as pa
 import pytest
 from distributed import Client, LocalCluster
-
-import trackstar_frames as tf
+from helpers.servers import connection_variables
 
 #: So that the token of a worker that was killed is free soon; that a worker is started again, be
 #: it killed twice within Dask's 15 seconds; and without the profiler, in which Python 3.11 can
@@ -41,10 +38,10 @@ def beta():
 def hold(seconds, requests, rest=0):
     with open_client("acme", "ACME_TOKEN") as client, turn(client):
         if rest:
-            client.session._limiter.hold(rest)
+            client.session._limiter.pause(rest)
         began = time.time()
         for _ in range(requests):
-            client.session._limiter.turn(10, lambda _, seconds: time.sleep(seconds))
+            client.session._limiter.acquire(10, lambda _, seconds: time.sleep(seconds))
         time.sleep(seconds)
         return os.getpid(), began, time.time()
 
@@ -56,22 +53,6 @@ def fail():
     with open_client("acme", "ACME_TOKEN") as client, turn(client):
         raise KeyError("in its turn")
 """
-
-
-@pytest.fixture(scope="session")
-def variables():
-    """Tell the environment in which a server's connections are asked."""
-
-    def tell(sandbox):
-        acme, beta = sandbox.access_tokens[:2]
-        return {
-            "TRACKSTAR_BASE_URL": sandbox.base_url,
-            "TRACKSTAR_API_KEY": sandbox.api_key,
-            "ACME_TOKEN": acme,
-            "BETA_SECRET": beta,
-        }
-
-    return tell
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +68,14 @@ def vault(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def start_cluster(tmp_path_factory, variables):
+def start_cluster(tmp_path_factory):
     """Start a cluster of processes whose environment knows a server."""
 
     @contextmanager
     def start(sandbox, workers=2, **given):
         given = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0"} | given
         told = (
-            variables(sandbox)
+            connection_variables(sandbox)
             | sandbox.environment
             | {"TRACKSTAR_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
         )
@@ -113,34 +94,6 @@ def start_cluster(tmp_path_factory, variables):
                 )
 
     return start
-
-
-@pytest.fixture(scope="session")
-def plain():
-    """Fetch each connection alone, in plain pandas, and put the frames below one another."""
-
-    def fetch(sandbox, *, labels=("acme", "beta"), dtype_backend=None, **filters):
-        frames = []
-        for token, label in enumerate(labels):
-            with sandbox.client(token, cache=False, rate_limit=None) as client:
-                frame = tf.fetch_orders_df(client=client, dtype_backend=dtype_backend, **filters)
-            frame.insert(0, "connection", label)
-            frame["status"] = frame["status"].cat.as_unordered()
-            frames.append(frame)
-        text = pd.ArrowDtype(pa.string()) if dtype_backend else frames[0]["id"].dtype
-        return pd.concat(frames, ignore_index=True).astype({"connection": text})
-
-    return fetch
-
-
-@pytest.fixture(scope="session")
-def in_order():
-    """Sort rows as the plain way does."""
-
-    def sort(frame):
-        return frame.sort_values(["connection", "created_date", "id"], ignore_index=True)
-
-    return sort
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from dask.dataframe.utils import UNKNOWN_CATEGORIES
+from helpers import changing_server
+from helpers.lazy import fetch_plain, sort_rows
+from helpers.servers import connection_variables
 
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault, Sandbox
@@ -34,9 +37,9 @@ def running(start_cluster, sandbox, vault):
 
 
 @pytest.fixture
-def here(sandbox, variables, monkeypatch):
+def here(sandbox, monkeypatch):
     """Be a worker oneself."""
-    for name, value in variables(sandbox).items():
+    for name, value in connection_variables(sandbox).items():
         monkeypatch.setenv(name, value)
     with dask.config.set(scheduler="threads"):
         yield
@@ -54,9 +57,9 @@ def here(sandbox, variables, monkeypatch):
     ],
 )
 @pytest.mark.usefixtures("here")
-def test_it_gives_what_the_plain_way_gives(sandbox, plain, in_order, freq, asked):
-    lazy, expected = tf.fetch_orders_dask(TWO, freq=freq, **asked), plain(sandbox, **asked)
-    assert_same(in_order(lazy.compute()), in_order(expected))
+def test_it_gives_what_the_plain_way_gives(sandbox, freq, asked):
+    lazy, expected = tf.fetch_orders_dask(TWO, freq=freq, **asked), fetch_plain(sandbox, **asked)
+    assert_same(sort_rows(lazy.compute()), sort_rows(expected))
     assert_declared(lazy, expected)
 
 
@@ -97,12 +100,12 @@ def test_what_is_fetched_goes_to_parquet(tmp_path, dtype_backend):
         ]
 
 
-def test_a_cluster_gives_what_the_plain_way_gives(running, sandbox, plain, in_order, vault):
+def test_a_cluster_gives_what_the_plain_way_gives(running, sandbox, vault):
     sources = {"beta": vault.beta, "acme": "ACME_TOKEN"}
     lazy = tf.fetch_orders_dask(sources, freq="17D", **BOUNDS)
     assert lazy.npartitions > 8
     computed = lazy.compute(scheduler=running.client)
-    assert_same(in_order(computed), in_order(plain(sandbox, **BOUNDS)))
+    assert_same(sort_rows(computed), sort_rows(fetch_plain(sandbox, **BOUNDS)))
     assert len(running.client.scheduler_info()["workers"]) == 2
 
 
@@ -119,18 +122,18 @@ def test_rows_of_a_partition_are_sorted_and_tell_of_their_fetch():
 
 
 @pytest.mark.usefixtures("here")
-def test_an_empty_partition_keeps_its_types(plain, sandbox):
+def test_an_empty_partition_keeps_its_types(sandbox):
     lazy = tf.fetch_orders_dask(TWO, created_date__gte="2001-01-01", created_date__lt="2001-03-01")
     frame = lazy.compute()
     assert (lazy.npartitions, len(frame)) == (4, 0)
     pd.testing.assert_series_equal(frame.dtypes.drop("status"), lazy.dtypes.drop("status"))
     assert list(frame["status"].cat.categories) == list(tf.schema.LIFECYCLE)
-    assert_declared(lazy, plain(sandbox, **BOUNDS))
+    assert_declared(lazy, fetch_plain(sandbox, **BOUNDS))
 
 
 @pytest.mark.usefixtures("here")
-def test_tags_are_tuples_and_statuses_compare_though_one_is_new(sandbox, plain):
-    lazy, expected = tf.fetch_orders_dask(TWO, **BOUNDS), plain(sandbox, **BOUNDS)
+def test_tags_are_tuples_and_statuses_compare_though_one_is_new(sandbox):
+    lazy, expected = tf.fetch_orders_dask(TWO, **BOUNDS), fetch_plain(sandbox, **BOUNDS)
     tags = lazy["tags"].compute()
     assert {type(each) for each in tags} == {tuple, type(None)}
     assert sum(map(len, tags.dropna())) == sum(map(len, expected["tags"].dropna()))
@@ -142,9 +145,9 @@ def test_tags_are_tuples_and_statuses_compare_though_one_is_new(sandbox, plain):
 
 
 @pytest.mark.usefixtures("here")
-def test_measures_work_on_what_was_computed(sandbox, plain):
+def test_measures_work_on_what_was_computed(sandbox):
     computed = tf.fetch_orders_dask(TWO, **BOUNDS).compute()
-    expected = tf.status_mix(plain(sandbox, **BOUNDS), by="connection")
+    expected = tf.status_mix(fetch_plain(sandbox, **BOUNDS), by="connection")
     pd.testing.assert_frame_equal(tf.status_mix(computed, by="connection"), expected)
 
 
@@ -173,13 +176,13 @@ def test_computing_again_reads_again_from_disk_or_anew(sandbox):
 
 
 @pytest.mark.usefixtures("here")
-def test_offline_reads_what_is_on_disk_and_tells_what_is_not(in_order):
+def test_offline_reads_what_is_on_disk_and_tells_what_is_not():
     with pytest.raises(tf.OfflineMissError, match="offline=True") as got:
         tf.fetch_orders_dask(TWO, offline=True, **BOUNDS).compute()
     assert got.value.__notes__[0].startswith(("in connection 'acme', created", "in connection 'b"))
     online = tf.fetch_orders_dask(TWO, **BOUNDS).compute()
     offline = tf.fetch_orders_dask(TWO, offline=True, **BOUNDS).compute()
-    pd.testing.assert_frame_equal(in_order(offline), in_order(online))
+    pd.testing.assert_frame_equal(sort_rows(offline), sort_rows(online))
 
 
 @pytest.mark.usefixtures("here")
@@ -191,10 +194,13 @@ def test_personal_data_are_dropped_before_they_are_handed_on(sandbox):
 
 
 @pytest.mark.filterwarnings("ignore:the server gave .* outside the filters")
-def test_a_server_that_passes_over_the_windows_doubles_nothing(shops, monkeypatch):
-    made = [shops.order(number, shops.START + number * 86_400) for number in range(60)]
-    shop = shops.Shop(made, ignored=["created_date"])
-    with shops.serve(shop) as url:
+def test_a_server_that_passes_over_the_windows_doubles_nothing(monkeypatch):
+    made = [
+        changing_server.order(number, changing_server.START + number * 86_400)
+        for number in range(60)
+    ]
+    shop = changing_server.Shop(made, ignored=["created_date"])
+    with changing_server.serve(shop) as url:
         for name, value in (("API_KEY", "key"), ("BASE_URL", url)):
             monkeypatch.setenv(f"TRACKSTAR_{name}", value)
         monkeypatch.setenv("ACME_TOKEN", "token")
@@ -205,11 +211,9 @@ def test_a_server_that_passes_over_the_windows_doubles_nothing(shops, monkeypatc
 
 
 @pytest.mark.parametrize("where", ["here", "cluster"])
-def test_the_error_that_arrives_is_ours_and_names_the_connection(
-    running, variables, monkeypatch, where
-):
+def test_the_error_that_arrives_is_ours_and_names_the_connection(running, monkeypatch, where):
     lazy = tf.fetch_orders_dask({"acme": "ACME_TOKEN", "gamma": "NOBODY"}, **BOUNDS)
-    for name, value in variables(running.sandbox).items():
+    for name, value in connection_variables(running.sandbox).items():
         monkeypatch.setenv(name, value)
     scheduler = "threads" if where == "here" else running.client
     with pytest.raises(tf.CredentialsError, match=r"connections\['gamma'\]") as got:
@@ -220,7 +224,7 @@ def test_the_error_that_arrives_is_ours_and_names_the_connection(
     assert (str(again), again.__notes__) == (str(got.value), got.value.__notes__)
 
 
-def test_a_fetch_that_breaks_on_a_worker_goes_on_from_its_disk(start_cluster, now, in_order, plain):
+def test_a_fetch_that_breaks_on_a_worker_goes_on_from_its_disk(start_cluster, now):
     faults = [Fault("status", status=403, nth=4)]
     options = {"tokens": 2, "seed": 6, "now": now, "days": 30, "faults": faults}
     with (
@@ -234,5 +238,5 @@ def test_a_fetch_that_breaks_on_a_worker_goes_on_from_its_disk(start_cluster, no
         computed = tf.fetch_orders_dask(TWO, page_size=10).compute(scheduler=running.client)
         paths = [(request.token, request.path) for request in sandbox.requests]
         assert len(paths) == len(set(paths)) + 1
-        expected = plain(sandbox)
-    assert_same(in_order(computed), in_order(expected))
+        expected = fetch_plain(sandbox)
+    assert_same(sort_rows(computed), sort_rows(expected))

@@ -7,6 +7,8 @@ import time
 
 import pandas as pd
 import pytest
+from helpers.traffic import most_within
+from helpers.waiting import wait_until
 
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Sandbox
@@ -35,7 +37,7 @@ def clean(running):
 
 
 @pytest.fixture
-def kill_once(running, clean, monkeypatch, busiest, until):
+def kill_once(running, clean, monkeypatch):
     """Kill a worker when so many requests have arrived, or a little later."""
     expected, requests = clean
     for name, value in running.environment.items():
@@ -47,17 +49,17 @@ def kill_once(running, clean, monkeypatch, busiest, until):
 
     def kill_once(draw):
         rng = random.Random(draw)
-        victim = rng.choice(until(two_workers))
+        victim = rng.choice(wait_until(two_workers))
         before = len(running.sandbox.requests)
         future = running.client.compute(tf.fetch_orders_dask(TWO, refresh=True, **ASKED))
         enough = before + int(requests * (draw + rng.random()) / DRAWS)
-        until(lambda: len(running.sandbox.requests) >= enough)
+        wait_until(lambda: len(running.sandbox.requests) >= enough)
         time.sleep(rng.uniform(0, 0.1))
         os.kill(victim, signal.SIGKILL)
         pd.testing.assert_frame_equal(future.result(timeout=100), expected)
         seen = running.sandbox.requests[before:]
         for token in running.sandbox.access_tokens:
-            assert busiest(each.time for each in seen if each.token == token) <= 10
+            assert most_within(each.time for each in seen if each.token == token) <= 10
         return len(seen)
 
     return kill_once

@@ -3,6 +3,8 @@
 import itertools
 
 import pytest
+from helpers.traffic import most_within
+from helpers.waiting import wait_until
 
 import trackstar_frames as tf
 from trackstar_frames.distributed import turn
@@ -28,14 +30,14 @@ def leases(running):
 
 
 @pytest.fixture
-def scale(running, monkeypatch, until):
+def scale(running, monkeypatch):
     """Have so many workers, and give their addresses."""
 
     def scale(workers):
         for name, value in running.environment.items():
             monkeypatch.setenv(name, value)
         running.cluster.scale(workers)
-        until(lambda: len(running.client.scheduler_info()["workers"]) == workers)
+        wait_until(lambda: len(running.client.scheduler_info()["workers"]) == workers)
         return list(running.client.scheduler_info()["workers"])
 
     return scale
@@ -43,7 +45,7 @@ def scale(running, monkeypatch, until):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 3, 1])
-def test_the_rate_at_the_server_is_kept(running, busiest, scale, leases, *, until, workers):
+def test_the_rate_at_the_server_is_kept(running, scale, leases, *, workers):
     scale(workers)
     before = len(running.sandbox.requests)
     options = {"page_size": 5, "freq": "30D", "refresh": True}
@@ -54,9 +56,9 @@ def test_the_rate_at_the_server_is_kept(running, busiest, scale, leases, *, unti
     for token in running.sandbox.access_tokens:
         times = [request.time for request in seen if request.token == token]
         assert len(times) >= 26
-        assert busiest(times) <= 10
+        assert most_within(times) <= 10
     assert len(leases) == 2
-    until(lambda: not any(leases.values()))
+    wait_until(lambda: not any(leases.values()))
 
 
 @pytest.mark.parametrize(("requests", "pause"), [(1, 1), (0, 0)])
@@ -75,25 +77,25 @@ def test_a_token_is_handed_over_when_its_requests_are_out_of_their_second(
         assert after - began > pause
 
 
-def test_a_worker_goes_on_while_its_token_rests(running, scale, vault, leases, until):
+def test_a_worker_goes_on_while_its_token_rests(running, scale, vault, leases):
     (address,) = scale(1)
     assert running.client.submit(vault.hold, 0, 0, cooldown=2, pure=False).result()
     assert running.client.submit(int, 7, workers=address, pure=False).result() == 7
     assert sum(map(len, leases.values())) == 1
-    until(lambda: not any(leases.values()))
+    wait_until(lambda: not any(leases.values()))
 
 
-def test_a_turn_that_fails_ends(running, vault, leases, until):
+def test_a_turn_that_fails_ends(running, vault, leases):
     with pytest.raises(KeyError, match="in its turn"):
         running.client.submit(vault.fail, pure=False).result()
-    until(lambda: not any(leases.values()))
+    wait_until(lambda: not any(leases.values()))
     assert running.client.submit(vault.hold, 0, 0, pure=False).result()
 
 
-def test_nothing_of_a_turn_stays_on_the_worker(running, vault, until):
+def test_nothing_of_a_turn_stays_on_the_worker(running, vault):
     for _ in range(2):
         running.client.submit(vault.hold, 0, 0, pure=False).result()
-    until(lambda: not any(running.client.run(vault.semaphores).values()))
+    wait_until(lambda: not any(running.client.run(vault.semaphores).values()))
 
 
 def test_outside_of_a_cluster_there_is_nothing_to_do(serve):

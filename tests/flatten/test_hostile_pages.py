@@ -5,11 +5,12 @@ import json
 import msgspec
 import pyarrow as pa
 import pytest
+from helpers.servers import reply
 
 from trackstar_frames import IncompleteFetchError, OrderFrames, ResponseError, fetch_orders
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.flatten import Flattener
-from trackstar_frames.flatten.adaptive import FEW, Experience
+from trackstar_frames.flatten.adaptive import SMALL_BATCH, Experience
 from trackstar_frames.flatten.layout import Layout
 from trackstar_frames.tables.assemble import _take
 
@@ -97,21 +98,21 @@ def test_of_many_new_keys_few_are_remembered():
     experience = flattener._experience
     assert sum(len(batch["problems"]) for batch in batches) == 20_000
     assert len(experience._odd) <= 1000
-    assert experience.layout.taken == Layout.of_schema().taken
+    assert experience.layout.extracted == Layout.of_schema().extracted
 
 
 def test_of_many_keys_that_come_often_so_many_are_learned():
     experience = Experience()
     for start in range(0, 500, 7):
         odd = {("orders", (f"k{(start + i) % 200}",)): 10 for i in range(7)}
-        experience.read_carefully(7, odd)
-    assert len(experience.layout.taken - Layout.of_schema().taken) == 50
+        experience.add_careful(7, odd)
+    assert len(experience.layout.extracted - Layout.of_schema().extracted) == 50
 
 
 def test_a_key_of_megabytes_is_not_remembered():
     experience = Experience()
-    experience.read_carefully(20, {("orders", ("k" * 10_000,)): 20})
-    assert experience.layout.taken == Layout.of_schema().taken
+    experience.add_careful(20, {("orders", ("k" * 10_000,)): 20})
+    assert experience.layout.extracted == Layout.of_schema().extracted
 
 
 @pytest.mark.parametrize("page", [1, 10, 100, 1000])
@@ -127,7 +128,7 @@ def test_trying_goes_on_where_it_pays():
     experience = Experience()
     work(experience, pages=10, page=1000, odd=[700])
     _, carefully = work(experience, pages=100, page=1000, odd=[700])
-    assert carefully <= 100 * FEW
+    assert carefully <= 100 * SMALL_BATCH
 
 
 def test_after_pages_of_odd_orders_plain_ones_are_soon_read_the_fast_way_again():
@@ -143,18 +144,18 @@ def work(experience, *, pages, page, odd):
 
     def read(orders):
         nonlocal tried, carefully
-        if experience.may_try:
+        if experience.has_credit:
             tried += len(orders)
             if not any(each in odd for each in orders):
-                experience.read(len(orders))
+                experience.add_fast(len(orders))
                 return
-            experience.refused(len(orders))
-        if len(orders) > FEW and experience.may_try:
+            experience.add_refused(len(orders))
+        if len(orders) > SMALL_BATCH and experience.has_credit:
             read(orders[: len(orders) // 2])
             read(orders[len(orders) // 2 :])
         else:
             carefully += len(orders)
-            experience.read_carefully(len(orders), {})
+            experience.add_careful(len(orders), {})
 
     for _ in range(pages):
         read(range(page))
@@ -172,7 +173,7 @@ def work(experience, *, pages, page, odd):
         ('{"id":"z"},7', r"data\[1\] is not an object"),
     ],
 )
-def test_a_fetch_that_meets_such_a_page_keeps_what_it_has(raw_server, reply, last, error):
+def test_a_fetch_that_meets_such_a_page_keeps_what_it_has(raw_server, last, error):
     first = body(*PLAIN).replace('"next_token":null', '"next_token":"2"').encode()
 
     def answer(handler):
@@ -184,7 +185,7 @@ def test_a_fetch_that_meets_such_a_page_keeps_what_it_has(raw_server, reply, las
     assert len(caught.value.frames.orders) == 40
 
 
-def test_a_fetch_of_a_lenient_page_loses_nothing(raw_server, reply):
+def test_a_fetch_of_a_lenient_page_loses_nothing(raw_server):
     odd = (
         '{"id":"z","total_price":NaN,"new":"\\ud800","additional_fields":[1.50],"tags":7,"tags":8}'
     )

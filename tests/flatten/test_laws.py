@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trackstar_frames import OrderFrames
-from trackstar_frames.flatten import stored_columns
 from trackstar_frames.schema import TABLES
 
 # Orders of any shape. Each text in them is unique, so that it can be looked for.
@@ -20,7 +19,7 @@ VALUES = (
 
 
 def objects(table, **lists):
-    known = {column.path[0] for column in stored_columns(TABLES[table]) if column.path} - {"id"}
+    known = {column.path[0] for column in TABLES[table].stored if column.path} - {"id"}
     keys = st.sampled_from(["new", "", "line_items", *sorted(known)])
     optional = {key: st.lists(of, max_size=2) for key, of in lists.items()}
     members = st.dictionaries(keys, VALUES, max_size=6)

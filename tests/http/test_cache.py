@@ -15,6 +15,8 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 import pyarrow as pa
 import pytest
+from helpers import reference
+from helpers.traffic import count_requests, split_requests
 
 import trackstar_frames as tf
 from trackstar_frames.http.cache import PageCache
@@ -71,12 +73,12 @@ def unpacked(cell):
         yield pa.Codec("zstd").decompress(squeezed, decompressed_size=size, asbytes=True)
 
 
-def test_a_second_call_makes_no_request(serve, counts, reference):
+def test_a_second_call_makes_no_request(serve):
     sandbox = serve()
     first = tf.fetch_orders(client=sandbox.client(), page_size=20)
-    assert counts(sandbox.requests) == (3, 2)
+    assert count_requests(sandbox.requests) == (3, 2)
     again = tf.fetch_orders(client=sandbox.client(), page_size=20)
-    assert counts(sandbox.requests) == (3, 2)
+    assert count_requests(sandbox.requests) == (3, 2)
     reference.assert_frames_hold(again, sandbox.orders)
     assert (again.info["from_cache"], again.info["requests"]) == (3, 0)
     assert again.info["fetched_at"] == first.info["fetched_at"]
@@ -99,22 +101,24 @@ def test_refresh_asks_again(serve):
     assert "changed" in set(fresh.orders["raw_status"]) & set(kept.orders["raw_status"])
 
 
-def test_after_expiry_it_asks_again(serve):
+def test_after_expiry_it_asks_again(serve, clock):
     sandbox = serve()
-    client = sandbox.client(expire_after=0.2)
+    client = clock.rules(sandbox.client(expire_after=60))
     tf.fetch_orders(client=client, page_size=20)
-    time.sleep(0.3)
+    assert tf.fetch_orders(client=client, page_size=20).info["requests"] == 0
+    clock.ahead = 61
     assert tf.fetch_orders(client=client, page_size=20).info["from_cache"] == 0
-    time.sleep(0.3)
+    clock.ahead = 122
     with pytest.raises(tf.OfflineMissError):
         tf.fetch_orders(client=client, page_size=20, offline=True)
 
 
-def test_a_shorter_expiry_does_not_take_what_a_longer_one_kept(serve):
+def test_a_shorter_expiry_does_not_take_what_a_longer_one_kept(serve, clock):
     sandbox = serve()
     tf.fetch_orders(client=sandbox.client(), page_size=20)
-    time.sleep(0.3)
-    frames = tf.fetch_orders(client=sandbox.client(expire_after=0.2), page_size=20)
+    clock.ahead = 61
+    client = clock.rules(sandbox.client(expire_after=60))
+    frames = tf.fetch_orders(client=client, page_size=20)
     assert frames.info["from_cache"] == 0
 
 
@@ -126,7 +130,7 @@ def test_the_order_of_filters_and_lists_makes_no_difference(serve):
     assert len(sandbox.requests) == again.info["from_cache"] == 1
 
 
-def test_offline_replays(serve, reference):
+def test_offline_replays(serve):
     sandbox = serve()
     truth = sandbox.orders
     client = sandbox.client()
@@ -137,7 +141,7 @@ def test_offline_replays(serve, reference):
     assert len(list(client.iter_pages(page_size=20, offline=True))) == 3
 
 
-def test_offline_misses_are_told(serve, reference):
+def test_offline_misses_are_told(serve):
     sandbox = serve()
     client = sandbox.client()
     with pytest.raises(tf.OfflineMissError, match="not on disk") as caught:
@@ -152,13 +156,13 @@ def test_offline_misses_are_told(serve, reference):
     assert len(sandbox.requests) == 1
 
 
-def test_two_tokens_share_a_folder_and_no_row(file, counts):
+def test_two_tokens_share_a_folder_and_no_row(file):
     with Sandbox(orders=40, tokens=2, rate_limit=None) as sandbox:
         for token in (0, 1):
             for _ in range(2):
                 frame = tf.fetch_orders_df(client=sandbox.client(token), page_size=20)
                 assert set(frame["id"]) == {o["id"] for o in sandbox.orders_of(token)}
-        assert counts(sandbox.requests) == (4, 4)
+        assert count_requests(sandbox.requests) == (4, 4)
         for other in ({"api_key": "another"}, {"base_url": "http://127.0.0.1:9"}):
             with pytest.raises(tf.OfflineMissError):
                 tf.fetch_orders_df(client=sandbox.client(**other), page_size=20, offline=True)
@@ -195,18 +199,18 @@ def test_only_its_user_can_read_it(serve, folder):
 
 
 @pytest.mark.parametrize("by", ["the next client", "the next page"])
-def test_what_has_expired_is_wiped_from_the_files(serve, folder, file, by):
+def test_what_has_expired_is_wiped_from_the_files(serve, clock, folder, file, by):
     sandbox = serve()
-    client = sandbox.client(expire_after=0.2)
+    client = clock.rules(sandbox.client(expire_after=60))
     tf.fetch_orders(client=client, page_size=20)
     pieces = [value[at : at + 48] for _, value, _ in rows(file) for at in range(0, 2000, 400)]
     pieces = [piece for piece in pieces if len(piece) == 48]  # an empty page is short
     pieces += [key.encode() for key, _, _ in rows(file)]
     raw = b"".join(path.read_bytes() for path in folder.iterdir())
     assert all(piece in raw for piece in pieces)
-    time.sleep(0.3)
+    clock.ahead = 61
     if by == "the next client":
-        client = sandbox.client()
+        client = clock.rules(sandbox.client())
     tf.fetch_orders(client=client, order_number="there is none")
     raw = b"".join(path.read_bytes() for path in folder.iterdir())
     assert len(rows(file)) == 1
@@ -231,8 +235,8 @@ def change_all(sandbox):
     sandbox.upsert([order | {"raw_status": "of today"} for order in sandbox.orders])
 
 
-def test_a_broken_refresh_leaves_no_mixture(ask, reference):
-    sandbox, client = ask(Fault("status", status=403, nth=4 + 2 + 2))
+def test_a_broken_refresh_leaves_no_mixture(serve_with_client):
+    sandbox, client = serve_with_client(Fault("status", status=403, nth=4 + 2 + 2))
     tf.fetch_orders(client=client, page_size=15)
     change_all(sandbox)
     with pytest.raises(tf.IncompleteFetchError) as broken:
@@ -243,7 +247,7 @@ def test_a_broken_refresh_leaves_no_mixture(ask, reference):
     assert (frames.info["from_cache"], frames.info["requests"]) == (1, 3 + 2)
 
 
-def test_a_fresh_head_brings_a_fresh_tail(serve, apart, file, reference):
+def test_a_fresh_head_brings_a_fresh_tail(serve, file):
     sandbox = serve()
     client = sandbox.client(rate_limit=None)
     tf.fetch_orders(client=client, page_size=15)
@@ -254,7 +258,7 @@ def test_a_fresh_head_brings_a_fresh_tail(serve, apart, file, reference):
     reference.assert_frames_hold(frames, sandbox.orders)
     assert (frames.info["from_cache"], frames.info["requests"]) == (1, 3 + 2)
     # What closed the first listing may be on disk too, until it expires: nothing asks for it.
-    listing, closing = apart(sandbox.requests)
+    listing, closing = split_requests(sandbox.requests)
     keys = {key_of(path, client) for path in {*listing, *closing[-2:]}}
     expiries = [expires for key, _, expires in rows(file) if key in keys]
     assert (len(expiries), len(set(expiries))) == (4 + 2, 1)
@@ -297,9 +301,9 @@ def test_a_missing_tail_is_asked_and_joins_the_head(serve, file):
     ids=lambda fault: fault.kind + str(fault.status or ""),
 )
 @pytest.mark.parametrize("nth", [1, 3])
-def test_what_is_bad_is_not_kept(ask, reference, file, fault, nth):
+def test_what_is_bad_is_not_kept(serve_with_client, file, fault, nth):
     fault = Fault(**{**vars(fault), "nth": nth})
-    sandbox, client = ask(fault, client={"retries": 0})
+    sandbox, client = serve_with_client(fault, client={"retries": 0})
     with pytest.raises(tf.TrackstarError):
         tf.fetch_orders(client=client, page_size=20)
     assert len(rows(file)) == nth - 1 if file.exists() else nth == 1
@@ -309,26 +313,26 @@ def test_what_is_bad_is_not_kept(ask, reference, file, fault, nth):
 
 
 @pytest.mark.parametrize(("nth", "kind"), [(1, tf.ResponseError), (2, tf.IncompleteFetchError)])
-def test_an_end_that_was_not_proved_is_asked_for_again(ask, counts, reference, nth, kind):
-    sandbox, client = ask(Fault("no_token", nth=nth))
+def test_an_end_that_was_not_proved_is_asked_for_again(serve_with_client, nth, kind):
+    sandbox, client = serve_with_client(Fault("no_token", nth=nth))
     with pytest.raises(kind, match="absent beside a full page"):
         tf.fetch_orders(client=client, page_size=20)
-    assert counts(sandbox.requests) == (nth + 1, 0)  # the last one was to prove it
+    assert count_requests(sandbox.requests) == (nth + 1, 0)  # the last one was to prove it
     frames = tf.fetch_orders(client=client, page_size=20)
     reference.assert_frames_hold(frames, sandbox.orders)
     assert (frames.info["from_cache"], frames.info["requests"]) == (nth - 1, 3 - nth + 1 + 2)
 
 
-def test_an_end_that_was_proved_is_kept_with_its_proof(ask, counts, reference):
-    sandbox, client = ask(Fault("no_token", nth=3))
+def test_an_end_that_was_proved_is_kept_with_its_proof(serve_with_client):
+    sandbox, client = serve_with_client(Fault("no_token", nth=3))
     for options in ({}, {}, {"offline": True}):
         frames = tf.fetch_orders(client=client, page_size=20, **options)
         reference.assert_frames_hold(frames, sandbox.orders)
-        assert counts(sandbox.requests) == (3 + 1, 2)
+        assert count_requests(sandbox.requests) == (3 + 1, 2)
 
 
-def test_a_repeated_token_is_not_kept(ask, reference, file):
-    sandbox, client = ask(Fault("repeat_token", nth=2))
+def test_a_repeated_token_is_not_kept(serve_with_client, file):
+    sandbox, client = serve_with_client(Fault("repeat_token", nth=2))
     with pytest.raises(tf.IncompleteFetchError, match="twice") as broken:
         tf.fetch_orders(client=client, page_size=20)
     assert len(rows(file)) == broken.value.pages == 1
@@ -358,7 +362,7 @@ def tamper(file, change):
         lambda value: value[:32] + msgspec.msgpack.encode(("k", b"", 2**62, 1.0, 9e9)),
     ],
 )
-def test_a_tampered_row_is_a_miss(serve, reference, file, change):
+def test_a_tampered_row_is_a_miss(serve, file, change):
     sandbox = serve()
     tf.fetch_orders(client=sandbox.client(), page_size=20)
     tamper(file, change)
@@ -368,7 +372,7 @@ def test_a_tampered_row_is_a_miss(serve, reference, file, change):
     assert tf.fetch_orders(client=sandbox.client(), page_size=20).info["from_cache"] == 3
 
 
-def test_a_row_under_another_name_is_a_miss(serve, reference, file):
+def test_a_row_under_another_name_is_a_miss(serve, file):
     sandbox = serve()
     tf.fetch_orders(client=sandbox.client(rate_limit=None), page_size=20)
     first, *others = [value for _, value, _ in rows(file)]
@@ -379,7 +383,7 @@ def test_a_row_under_another_name_is_a_miss(serve, reference, file):
     assert frames.info["from_cache"] == 0
 
 
-def test_a_damaged_file_costs_a_warning(serve, reference, file):
+def test_a_damaged_file_costs_a_warning(serve, file):
     sandbox = serve()
     file.parent.mkdir(parents=True)
     file.write_bytes(b"this is no database, but long enough to look like a header" * 40)
@@ -392,7 +396,7 @@ def test_a_damaged_file_costs_a_warning(serve, reference, file):
     assert "switched off" in repr(client.session._cache)
 
 
-def test_a_file_damaged_underway_costs_a_warning(serve, reference, file):
+def test_a_file_damaged_underway_costs_a_warning(serve, file):
     sandbox = serve(orders=200)
     client = sandbox.client(rate_limit=None)
     tf.fetch_orders(client=client, page_size=20)
@@ -421,7 +425,7 @@ def not_ours(file):
 
 
 @pytest.mark.parametrize("obstacle", [directory_in_place, file_in_place_of_the_folder, not_ours])
-def test_a_file_that_cannot_be_written_costs_a_warning(serve, reference, file, obstacle):
+def test_a_file_that_cannot_be_written_costs_a_warning(serve, file, obstacle):
     sandbox = serve()
     obstacle(file)
     with one_warning():
@@ -440,7 +444,7 @@ def test_a_path_under_a_device_costs_a_warning(serve):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("since", ["before", "underway"])
-def test_a_locked_file_costs_a_warning_and_a_wait_that_ends(serve, reference, file, since):
+def test_a_locked_file_costs_a_warning_and_a_wait_that_ends(serve, file, since):
     sandbox = serve()
     client = sandbox.client(rate_limit=None)
     if since == "underway":
@@ -509,7 +513,7 @@ def test_a_closed_client_opens_again(serve):
     assert Path(client.settings.cache_dir).name == "cache"
 
 
-def test_several_threads_use_one_file(serve, reference):
+def test_several_threads_use_one_file(serve):
     sandbox = serve(orders=200)
     client = sandbox.client(rate_limit=None)
     found, faults = [], []

@@ -16,9 +16,10 @@ from contextlib import closing
 
 import pyarrow as pa
 import pytest
+from helpers import reference
 
 import trackstar_frames as tf
-from trackstar_frames.http.cache import PageCache
+from trackstar_frames.http.cache import PageCache, StoredPage
 
 FETCH = """
 import sys, warnings
@@ -37,7 +38,7 @@ for each in caught:
 
 
 def keep(cache, key, body, seconds=3600):
-    cache.write(key, body, time.time(), time.time() + seconds)
+    cache.write(StoredPage(key, body, time.time(), time.time() + seconds))
 
 
 def found(cache, key):
@@ -71,8 +72,8 @@ def fetched(serve):
     return sandbox, fetch
 
 
-def test_the_file_is_hardly_larger_than_its_bodies_squeezed(few, tmp_path):
-    with few.client(cache=False) as client:
+def test_the_file_is_hardly_larger_than_its_bodies_squeezed(shared_sandbox, tmp_path):
+    with shared_sandbox.client(cache=False) as client:
         (page,) = client.iter_pages()
     bodies = [page.body.replace(b'"id":"', b'"id":"%d-' % number) for number in range(10)]
     squeeze = pa.Codec("zstd", compression_level=3).compress
@@ -189,7 +190,7 @@ def test_a_file_damaged_while_it_is_open_costs_a_warning(tmp_path, damage):
 
 
 @pytest.mark.parametrize("what", ["the file", "the folder"])
-def test_a_cache_deleted_while_it_is_open_costs_no_result(serve, reference, tmp_path, what):
+def test_a_cache_deleted_while_it_is_open_costs_no_result(serve, tmp_path, what):
     sandbox = serve()
     client = sandbox.client()
     tf.fetch_orders(client=client, page_size=20)
@@ -204,7 +205,7 @@ def test_a_cache_deleted_while_it_is_open_costs_no_result(serve, reference, tmp_
 
 
 @pytest.mark.parametrize("since", ["before", "underway"])
-def test_a_file_locked_for_a_while_costs_only_time(serve, reference, tmp_path, since):
+def test_a_file_locked_for_a_while_costs_only_time(serve, tmp_path, since):
     sandbox = serve()
     client = sandbox.client()
     next(sandbox.client().iter_pages(page_size=60))
@@ -225,13 +226,13 @@ def test_without_memory_it_neither_keeps_nor_finds(tmp_path):
     code = """
 import resource, sys, time
 from pathlib import Path
-from trackstar_frames.http.cache import PageCache
+from trackstar_frames.http.cache import PageCache, StoredPage
 cache, body, now = PageCache(Path(sys.argv[1])), bytes(2**28), time.time()
-cache.write("before", body, now, now + 60)
+cache.write(StoredPage("before", body, now, now + 60))
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 _, most = resource.getrlimit(resource.RLIMIT_AS)
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, most))
-cache.write("after", body, now, now + 60)
+cache.write(StoredPage("after", body, now, now + 60))
 print(cache.read("before"), cache.info()["pages"])
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
 print(cache.read("before").body == body, cache.read("after"))
@@ -243,12 +244,12 @@ def test_a_disk_that_fills_while_threads_write_costs_one_warning(tmp_path):
     code = """
 import os, sys, threading, time, warnings
 from pathlib import Path
-from trackstar_frames.http.cache import PageCache
+from trackstar_frames.http.cache import PageCache, StoredPage
 cache, now = PageCache(Path(sys.argv[1])), time.time()
 def work(turn):
     for number in range(10):
         key, body = f"{turn} {number}", os.urandom(20_000)
-        cache.write(key, body, now, now + 60)
+        cache.write(StoredPage(key, body, now, now + 60))
         stored = cache.read(key)
         assert stored is None or stored.body == body
 with warnings.catch_warnings(record=True) as caught:

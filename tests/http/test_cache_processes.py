@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from trackstar_frames.http.cache import PageCache
+from trackstar_frames.http.cache import PageCache, StoredPage
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 
@@ -19,14 +19,14 @@ STRICT = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]
 HEAD = """
 import os, sys, threading, time, warnings
 from pathlib import Path
-from trackstar_frames.http import cache as forks
-from trackstar_frames.http.cache import PageCache
+from trackstar_frames.http import forks
+from trackstar_frames.http.cache import PageCache, StoredPage
 
 folder = Path(sys.argv[1])
 cache = PageCache(folder, b"seal")
 
 def keep(key, cache=cache):
-    cache.write(key, key.encode() * 10_000, time.time(), time.time() + 60)
+    cache.write(StoredPage(key, key.encode() * 10_000, time.time(), time.time() + 60))
 
 def holds(key, cache=cache):
     stored = cache.read(key)
@@ -72,8 +72,8 @@ def test_eight_threads_read_and_write_at_once(tmp_path):
         for number in range(12):
             key, now = f"{turn} {number}", time.time()
             body = key.encode() * 50_000
-            cache.write(key, body, now, now + 60)
-            cache.write("all write this", b"the same" * 10_000, now, now + 60)
+            cache.write(StoredPage(key, body, now, now + 60))
+            cache.write(StoredPage("all write this", b"the same" * 10_000, now, now + 60))
             for wanted, text in ((key, body), ("all write this", b"the same" * 10_000)):
                 stored = cache.read(wanted)
                 if stored is None or stored.body != text:
@@ -156,8 +156,8 @@ forks._FORK_WAIT = 0.05
 at_work, go_on = threading.Event(), threading.Event()
 
 def work():
-    with cache._file.turn() as get:
-        get().find("anything")
+    with cache._store.lock:
+        cache._store.get().find("anything")
         at_work.set()
         go_on.wait()
 
@@ -225,7 +225,7 @@ for turn in range(40):
         assert PageCache(tmp_path / str(turn), b"seal").info()["pages"] == 4
 
 
-def test_two_processes_fetch_through_one_cache(few):
+def test_two_processes_fetch_through_one_cache(shared_sandbox):
     """The same listing and others, kept, found, asked anew and expired."""
     code = """
 import hashlib, sys
@@ -246,10 +246,12 @@ for turn in range(6):
 """
 
     def wanted(*statuses):
-        ids = sorted(o["id"] for o in few.orders if o["status"] in statuses or not statuses)
+        ids = sorted(
+            o["id"] for o in shared_sandbox.orders if o["status"] in statuses or not statuses
+        )
         return hashlib.sha256(",".join(ids).encode()).hexdigest()
 
-    given = (few.api_key, few.access_token, few.base_url)
+    given = (shared_sandbox.api_key, shared_sandbox.access_token, shared_sandbox.base_url)
     others = (["fulfilled", "packed"], ["cancelled", "picked"])
     processes = [start(code, *given, *statuses) for statuses in others]
     for process, statuses in zip(processes, others, strict=True):

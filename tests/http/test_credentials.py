@@ -4,6 +4,9 @@ import pickle
 import traceback
 
 import pytest
+from helpers import reference
+from helpers.servers import reply
+from helpers.traffic import count_requests
 
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault
@@ -70,7 +73,7 @@ def rendered(error):
                     yield f"{frame.f_code.co_qualname} {name}={held!r}"
 
 
-def test_a_client_shows_none(a_client, raw_server, reply, shows_none):
+def test_a_client_shows_none(a_client, raw_server, shows_none):
     server = raw_server(reply)
     client = a_client(server.base_url)
     tf.fetch_orders(client=client)
@@ -116,31 +119,31 @@ def test_a_client_that_cannot_be_shows_none(shows_none, options, monkeypatch):
         shows_none(text)
 
 
-def echo(handler, reply, status=401):
+def echo(handler, status=401):
     sent = f"{handler.headers['x-trackstar-api-key']} {handler.headers['x-trackstar-access-token']}"
     slashed = sent.replace("/", "\\/").replace("+", "\\u002b")
     body = f'{{"error": "{slashed}", "origin": "{sent}", "detail": {{"a": {{"{sent}": ["x"]}}}}}}'
     reply(handler, body.encode(), status, X_Request_Id=sent)
 
 
-def refuse(handler, reply):
-    echo(handler, reply)
+def refuse(handler):
+    echo(handler)
 
 
-def fail(handler, reply):
-    echo(handler, reply, 500)
+def fail(handler):
+    echo(handler, 500)
 
 
-def not_a_page(handler, reply):
+def not_a_page(handler):
     sent = handler.headers["x-trackstar-access-token"]
     reply(handler, f'{{"data": "{sent}", "{sent}": 1}}'.encode(), X_Request_Id=sent)
 
 
-def redirect(handler, reply):
+def redirect(handler):
     reply(handler, b"", 302, Location=f"http://[{handler.headers['x-trackstar-access-token']}/")
 
 
-def circle(handler, reply):
+def circle(handler):
     sent = handler.headers["x-trackstar-access-token"].replace("+", "%2B")
     reply(handler, b"", 302, Location=f"/{sent}")
 
@@ -156,7 +159,7 @@ def bad_chunks(handler, _):
     handler.wfile.write(head + handler.headers["x-trackstar-access-token"].encode() + b"\r\n")
 
 
-def bad_gzip(handler, reply):
+def bad_gzip(handler):
     token = handler.headers["x-trackstar-access-token"]
     reply(handler, token.encode(), Content_Encoding="gzip")
 
@@ -166,11 +169,9 @@ def bad_gzip(handler, reply):
     [refuse, fail, not_a_page, redirect, circle, no_status, bad_chunks, bad_gzip],
     ids=lambda answer: answer.__name__,
 )
-def test_an_echoing_server_shows_none(  # noqa: PLR0917 -- fixtures
-    a_client, raw_server, reply, shows_none, caplog, answer
-):
+def test_an_echoing_server_shows_none(a_client, raw_server, shows_none, caplog, answer):
     caplog.set_level(logging.DEBUG)
-    server = raw_server(lambda handler: answer(handler, reply))
+    server = raw_server(answer)
     with pytest.raises(tf.TrackstarError) as caught:
         tf.fetch_orders(client=a_client(server.base_url))
     assert server.seen
@@ -197,10 +198,10 @@ def test_an_echoing_server_shows_none(  # noqa: PLR0917 -- fixtures
     ids=lambda fault: f"{fault.kind} {fault.status or ''}",
 )
 @pytest.mark.parametrize("nth", [(1, 2), (2, 3)])
-def test_a_broken_fetch_shows_none(ask, caplog, fault, nth):
+def test_a_broken_fetch_shows_none(serve_with_client, caplog, fault, nth):
     caplog.set_level(logging.DEBUG)
     fault = Fault(**{**vars(fault), "nth": nth})
-    sandbox, client = ask(fault, client={"timeout": 0.4, "retries": 1})
+    sandbox, client = serve_with_client(fault, client={"timeout": 0.4, "retries": 1})
     with pytest.raises(tf.TrackstarError) as caught:
         tf.fetch_orders(client=client, page_size=20)
     logged = [record.getMessage() + repr(vars(record)) for record in caplog.records]
@@ -219,7 +220,7 @@ def test_nobody_listening_shows_none(a_client, closed_url, shows_none, caplog):
 
 
 @pytest.mark.parametrize("where", ["head", "body", "pause", "turn"])
-def test_an_interrupt_passes_at_once_and_shows_none(ask, counts, reference, interrupt, where):
+def test_an_interrupt_passes_at_once_and_shows_none(serve_with_client, interrupt, where):
     fault = {
         "head": Fault("hang", seconds=30, nth=3),
         "body": Fault("slow", seconds=30, nth=3),
@@ -227,7 +228,7 @@ def test_an_interrupt_passes_at_once_and_shows_none(ask, counts, reference, inte
         "turn": Fault("wrong_count"),
     }[where]
     options = {"rate_limit": 2 if where == "turn" else None, "max_wait": 30, "timeout": 60}
-    sandbox, client = ask(fault, client=options)
+    sandbox, client = serve_with_client(fault, client=options)
     interrupt(sandbox, 2)
     with pytest.raises(KeyboardInterrupt) as caught:
         tf.fetch_orders(client=client, page_size=20)
@@ -239,10 +240,10 @@ def test_an_interrupt_passes_at_once_and_shows_none(ask, counts, reference, inte
     asked = len(sandbox.requests)
     frames = tf.fetch_orders(client=client, page_size=20)
     reference.assert_frames_hold(frames, sandbox.orders)
-    assert (frames.info["from_cache"], counts(sandbox.requests[asked:])) == (2, (1, 2))
+    assert (frames.info["from_cache"], count_requests(sandbox.requests[asked:])) == (2, (1, 2))
 
 
-def test_the_frames_and_their_info_hold_none(a_client, raw_server, reply, shows_none, tmp_path):
+def test_the_frames_and_their_info_hold_none(a_client, raw_server, shows_none, tmp_path):
     server = raw_server(lambda handler: reply(handler, b'{"data": [{"id": "a"}]}'))
     frames = tf.fetch_orders(client=a_client(server.base_url, connection="acme"))
     frames.to_parquet(tmp_path / "kept")

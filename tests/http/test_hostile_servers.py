@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from helpers.servers import impatient_client, reply
 
 import trackstar_frames as tf
 
@@ -34,7 +35,7 @@ GOOD = b'{"data": [], "next_token": null}'
         "http://127.0.0.1:{other}#@127.0.0.1:{own}/",
     ],
 )
-def test_no_spelling_of_a_redirect_leads_to_another_server(raw_server, reply, quick, to):
+def test_no_spelling_of_a_redirect_leads_to_another_server(raw_server, to):
     thief = raw_server(reply)
 
     def answer(handler):
@@ -42,17 +43,17 @@ def test_no_spelling_of_a_redirect_leads_to_another_server(raw_server, reply, qu
         reply(handler, b"", 302, Location=to.format(**ports))
 
     with pytest.raises(tf.TrackstarError):
-        tf.fetch_orders(client=quick(raw_server(answer).base_url))
+        tf.fetch_orders(client=impatient_client(raw_server(answer).base_url))
     assert not thief.seen
 
 
 @pytest.mark.parametrize(
     "host", ["wärehouse.example", "WAREHOUSE.example", "warehouse.example:443"]
 )
-def test_a_host_is_the_same_however_it_is_spelt(raw_server, reply, quick, monkeypatch, host):
+def test_a_host_is_the_same_however_it_is_spelt(raw_server, monkeypatch, host):
     monkeypatch.setenv("HTTPS_PROXY", raw_server(reply).base_url)
     with pytest.raises(tf.NetworkError, match="Tunnel connection failed: 501"):  # it was asked
-        tf.fetch_orders(client=quick(f"https://{host}", retries=0, timeout=5))
+        tf.fetch_orders(client=impatient_client(f"https://{host}", retries=0, timeout=5))
 
 
 def drip(handler, start, piece, end):
@@ -87,11 +88,11 @@ DRIPS = {
 
 
 @pytest.mark.parametrize("what", DRIPS)
-def test_a_server_that_drips_is_given_up_wherever_it_does(raw_server, quick, what):
+def test_a_server_that_drips_is_given_up_wherever_it_does(raw_server, what):
     written = []
     server = raw_server(lambda handler: written.extend(drip(handler, *DRIPS[what])))
     with pytest.raises(tf.NetworkError, match=r"not whole after 0\.5 s"):
-        tf.fetch_orders(client=quick(server.base_url, retries=0))
+        tf.fetch_orders(client=impatient_client(server.base_url, retries=0))
     assert 0 < len(written) < PIECES
 
 
@@ -104,21 +105,19 @@ def bomb():
 
 
 @pytest.mark.parametrize(("status", "times"), [(200, 1), (200, 2), (302, 2), (500, 2)])
-def test_a_bomb_is_left_before_it_fills_the_memory(  # noqa: PLR0917 -- fixtures
-    raw_server, reply, quick, bomb, status, times
-):
+def test_a_bomb_is_left_before_it_fills_the_memory(raw_server, bomb, status, times):
     packed = bomb if times == 1 else gzip.compress(bomb)
     headers = {"Content_Encoding": ", ".join(["gzip"] * times), "Location": "/wms/orders"}
     server = raw_server(lambda handler: reply(handler, packed, status, **headers))
     with pytest.raises(tf.NetworkError, match=r"longer than 256 MiB.*page_size"):
-        tf.fetch_orders(client=quick(server.base_url, timeout=60))
+        tf.fetch_orders(client=impatient_client(server.base_url, timeout=60))
     assert len(server.seen) == 1
 
 
-def test_a_count_of_thousands_of_digits_is_no_limit(raw_server, reply, quick):
+def test_a_count_of_thousands_of_digits_is_no_limit(raw_server):
     counts = {"x_ratelimit_limit": "9" * 5000, "x_ratelimit_remaining": "9" * 5000}
     server = raw_server(lambda handler: reply(handler, GOOD, **counts))
-    assert tf.fetch_orders(client=quick(server.base_url)).orders.empty
+    assert tf.fetch_orders(client=impatient_client(server.base_url)).orders.empty
 
 
 @contextmanager
@@ -144,19 +143,19 @@ def listening(context):
         server.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_server_that_nobody_vouches_for_is_told_nothing(quick):
+def test_a_server_that_nobody_vouches_for_is_told_nothing():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(Path(__file__).with_name("nobody.pem"))
     with listening(context) as (url, arrived):
         with pytest.raises(tf.NetworkError, match="CERTIFICATE_VERIFY_FAILED") as caught:
-            tf.fetch_orders(client=quick(url, timeout=5))
+            tf.fetch_orders(client=impatient_client(url, timeout=5))
         assert not caught.value.retryable
     assert not [each for each in arrived if isinstance(each, bytes) and each]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:99999", "127.0.0.1:1", "bad host:1", ":1"])
-def test_the_password_of_a_proxy_is_not_shown(quick, monkeypatch, host):
+def test_the_password_of_a_proxy_is_not_shown(monkeypatch, host):
     monkeypatch.setenv("HTTPS_PROXY", f"http://someone:hunter2@{host}")
     with pytest.raises(tf.NetworkError) as caught:
-        tf.fetch_orders(client=quick("https://127.0.0.1:1", retries=0))
+        tf.fetch_orders(client=impatient_client("https://127.0.0.1:1", retries=0))
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))

@@ -8,8 +8,9 @@ from contextlib import suppress
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.http import cache
-from trackstar_frames.http.cache import PageCache, Shared
+from trackstar_frames.http import forks
+from trackstar_frames.http.cache import PageCache, StoredPage
+from trackstar_frames.http.forks import ForkSafe
 from trackstar_frames.http.rate_limit import Limiter
 from trackstar_frames.http.transport import SessionPool
 
@@ -49,17 +50,17 @@ def test_a_fault_leaves_the_limiter_free(is_free, fault):
     clocks = [raiser(fault), time.monotonic]
     limiter = Limiter(lambda: clocks[0]())  # noqa: PLW0108 -- another one later
     for call in (
-        lambda: limiter.turn(1, time.sleep),
-        lambda: limiter.hold(1),
-        limiter.rest,
+        lambda: limiter.acquire(1, time.sleep),
+        lambda: limiter.pause(1),
+        limiter.cooldown,
     ):
         with pytest.raises(kind(fault)):
             call()
     del clocks[0]
-    assert is_free(lambda: limiter.turn(1, time.sleep))
+    assert is_free(lambda: limiter.acquire(1, time.sleep))
     with pytest.raises(kind(fault)):
-        limiter.turn(1, raiser(fault))
-    assert is_free(limiter.rest)
+        limiter.acquire(1, raiser(fault))
+    assert is_free(limiter.cooldown)
 
 
 class Resource:
@@ -73,20 +74,20 @@ class Resource:
             raise self.fault
 
 
-def use_and_fail(get, fault):
-    get()
+def use_and_fail(shared, fault):
+    shared.get()
     raise fault
 
 
 @pytest.mark.parametrize("fault", [each for each in FAULTS if each is not KeyboardInterrupt])
 def test_a_fault_leaves_a_shared_resource_free(is_free, fault):
-    shared = Shared(lambda: Resource(fault))
-    with pytest.raises(kind(fault)), shared.turn() as get:
-        use_and_fail(get, fault)
+    shared = ForkSafe(lambda: Resource(fault))
+    with pytest.raises(kind(fault)), shared.lock:
+        use_and_fail(shared, fault)
 
     def use():
-        with shared.turn() as get:
-            get()
+        with shared.lock:
+            shared.get()
 
     assert is_free(use)
     with pytest.raises(kind(fault)):
@@ -95,17 +96,17 @@ def test_a_fault_leaves_a_shared_resource_free(is_free, fault):
 
 
 def test_a_fork_beside_a_resource_that_cannot_be_closed_leaves_all_free(is_free):
-    both = [Shared(lambda: Resource(RuntimeError("stuck"))), Shared(Resource)]
+    both = [ForkSafe(lambda: Resource(RuntimeError("stuck"))), ForkSafe(Resource)]
     for shared in both:
-        with shared.turn() as get:
-            get()
-    cache._before_fork()
-    cache._after_in_parent()
+        with shared.lock:
+            shared.get()
+    forks._before_fork()
+    forks._after_fork_in_parent()
     for shared in both:
 
         def use(shared=shared):
-            with shared.turn() as get:
-                get()
+            with shared.lock:
+                shared.get()
 
         assert is_free(use)
 
@@ -113,11 +114,11 @@ def test_a_fork_beside_a_resource_that_cannot_be_closed_leaves_all_free(is_free)
 @pytest.mark.parametrize("fault", FAULTS, ids=repr)
 def test_a_fault_leaves_the_cache_free(is_free, tmp_path, fault):
     cache = PageCache(tmp_path)
-    cache.write("a", b"body", time.time(), time.time() + 60)
-    with cache._file.turn() as get:
-        rows = get()
-    rows.find = rows.keep = raiser(fault)
-    for use in (lambda: cache.read("a"), lambda: cache.write("a", b"", 0.0, 1.0)):
+    cache.write(StoredPage("a", b"body", time.time(), time.time() + 60))
+    with cache._store.lock:
+        store = cache._store.get()
+    store.find = store.put = raiser(fault)
+    for use in (lambda: cache.read("a"), lambda: cache.write(StoredPage("a", b"", 0.0, 1.0))):
         with suppress(KeyboardInterrupt, RuntimeError, RuntimeWarning):
             use()
     assert is_free(lambda: cache.read("b"))
@@ -184,11 +185,11 @@ def test_what_is_dated_after_now_is_not_taken_from_disk(serve, clock, ahead):
 def test_work_was_not_begun_after_now(serve, clock, then, anew):
     client = serve().client()
     clock(0)
-    began = client.session.began("the work")
+    began = client.session.mark_started("the work")
     clock(then)
-    assert (client.session.began("the work") != began) == anew
-    again = client.session.began("the work")
-    assert again == client.session.began("the work") <= time.time()
+    assert (client.session.mark_started("the work") != began) == anew
+    again = client.session.mark_started("the work")
+    assert again == client.session.mark_started("the work") <= time.time()
 
 
 class Waited(Exception):  # noqa: N818 -- no error
@@ -201,11 +202,11 @@ def tell(_why, seconds):
 
 def test_waits_are_as_long_as_they_are_whatever_the_clock_does(clock):
     limiter = Limiter()
-    limiter.turn(1, time.sleep)
-    limiter.hold(0.5)
+    limiter.acquire(1, time.sleep)
+    limiter.pause(0.5)
     for ahead in (86_400, -86_400):
         clock(ahead)
-        assert 0 < limiter.rest() <= 1.2
+        assert 0 < limiter.cooldown() <= 1.2
         with pytest.raises(Waited) as caught:
-            limiter.turn(1, tell)
+            limiter.acquire(1, tell)
         assert 0 < caught.value.args[0] <= 0.5

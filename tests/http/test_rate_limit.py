@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from helpers.traffic import count_requests, most_within
 
 import trackstar_frames as tf
 from trackstar_frames.http.rate_limit import Limiter, limiter_of
@@ -40,15 +41,15 @@ def refused(sandbox):
 
 
 def test_a_place_is_free_again_after_a_second(limiter, wait):
-    lefts = [limiter.turn(3, wait).left for _ in range(3)]
+    lefts = [limiter.acquire(3, wait).left for _ in range(3)]
     assert (lefts, wait.waits) == ([2, 1, 0], [])
-    limiter.turn(3, wait)
+    limiter.acquire(3, wait)
     assert [why for why, _ in wait.waits] == ["rate limit"]
     assert sum(seconds for _, seconds in wait.waits) == pytest.approx(1.01)
 
 
 class Noted(Limiter):
-    """Notes when each place was taken."""
+    """Notes when each slot was taken."""
 
     def __init__(self):
         super().__init__()
@@ -59,12 +60,12 @@ class Noted(Limiter):
         return super()._take(now, rate)
 
 
-def test_no_second_has_more_than_its_places_over_all_threads(busiest):
+def test_no_second_has_more_than_its_places_over_all_threads():
     limiter = Noted()
 
     def send():
         for _ in range(5):
-            limiter.turn(10, lambda _why, seconds: time.sleep(seconds))
+            limiter.acquire(10, lambda _why, seconds: time.sleep(seconds))
 
     threads = [threading.Thread(target=send) for _ in range(5)]
     for thread in threads:
@@ -72,30 +73,30 @@ def test_no_second_has_more_than_its_places_over_all_threads(busiest):
     for thread in threads:
         thread.join(60)
     assert len(limiter.times) == 25
-    assert busiest(limiter.times, seconds=1) <= 10
+    assert most_within(limiter.times, seconds=1) <= 10
 
 
 def test_no_limit_is_no_wait(limiter, wait):
-    assert [limiter.turn(None, wait).left for _ in range(1000)] == [None] * 1000
+    assert [limiter.acquire(None, wait).left for _ in range(1000)] == [None] * 1000
     assert wait.waits == []
 
 
-def test_a_wait_that_is_left_takes_no_place(limiter, wait):
-    limiter.turn(1, wait)
+def test_a_wait_that_is_left_takes_no_slot(limiter, wait):
+    limiter.acquire(1, wait)
 
     def leave(_why, _seconds):
         raise KeyError
 
     for _ in range(3):
         with pytest.raises(KeyError):
-            limiter.turn(1, leave)
-    limiter.turn(1, wait)
+            limiter.acquire(1, leave)
+    limiter.acquire(1, wait)
     assert sum(seconds for _, seconds in wait.waits) == pytest.approx(1.01)
 
 
 def test_a_refusal_holds_everybody(limiter, wait):
     limiter.pause(0.3)
-    limiter.turn(None, wait)
+    limiter.acquire(None, wait)
     assert [why for why, _ in wait.waits] == ["asked to wait"]
     assert wait.waits[0][1] == pytest.approx(0.3)
 
@@ -103,34 +104,34 @@ def test_a_refusal_holds_everybody(limiter, wait):
 def test_after_a_refusal_requests_are_spread(limiter, wait):
     limiter.pause(0)
     for _ in range(4):
-        limiter.turn(10, wait)
+        limiter.acquire(10, wait)
     assert [why for why, _ in wait.waits] == ["rate limit"] * 3
     assert all(0.1 < seconds < 0.11 for _, seconds in wait.waits)
 
 
 @pytest.mark.parametrize("spelling", ["x-ratelimit", "x-rate-limit"])
 def test_what_others_have_sent_is_left_to_them(spelling, limiter, wait):
-    place = limiter.turn(10, wait)
+    slot = limiter.acquire(10, wait)
     # The server has counted seven, one of which was ours.
-    limiter.observe({f"{spelling}-limit": "10", f"{spelling}-remaining": "3"}, place)
-    assert [limiter.turn(10, wait).left for _ in range(3)] == [2, 1, 0]
+    limiter.observe({f"{spelling}-limit": "10", f"{spelling}-remaining": "3"}, slot)
+    assert [limiter.acquire(10, wait).left for _ in range(3)] == [2, 1, 0]
     assert wait.waits == []
 
 
 def test_of_two_spellings_the_stricter_holds(limiter, wait):
     counts = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "9"}
     counts |= {"x-rate-limit-limit": "5", "x-rate-limit-remaining": "4"}
-    limiter.observe(counts, limiter.turn(10, wait))
-    assert [limiter.turn(10, wait).left for _ in range(4)] == [3, 2, 1, 0]
+    limiter.observe(counts, limiter.acquire(10, wait))
+    assert [limiter.acquire(10, wait).left for _ in range(4)] == [3, 2, 1, 0]
     assert wait.waits == []
 
 
 def test_what_left_later_may_have_arrived_before(limiter, wait):
-    place = limiter.turn(10, wait)
+    slot = limiter.acquire(10, wait)
     for _ in range(6):
-        limiter.turn(10, wait)
-    limiter.observe({"x-ratelimit-limit": "10", "x-ratelimit-remaining": "3"}, place)
-    assert limiter.turn(10, wait).left == 2
+        limiter.acquire(10, wait)
+    limiter.observe({"x-ratelimit-limit": "10", "x-ratelimit-remaining": "3"}, slot)
+    assert limiter.acquire(10, wait).left == 2
 
 
 @pytest.mark.parametrize(
@@ -146,15 +147,15 @@ def test_what_left_later_may_have_arrived_before(limiter, wait):
     ],
 )
 def test_headers_that_say_nothing_change_nothing(headers, limiter, wait):
-    limiter.observe(headers, limiter.turn(10, wait))
-    assert limiter.turn(10, wait).left == 8
+    limiter.observe(headers, limiter.acquire(10, wait))
+    assert limiter.acquire(10, wait).left == 8
 
 
 def test_one_request_may_always_be_sent(limiter, wait):
     limiter.observe(
-        {"x-ratelimit-limit": "5", "x-ratelimit-remaining": "0"}, limiter.turn(10, wait)
+        {"x-ratelimit-limit": "5", "x-ratelimit-remaining": "0"}, limiter.acquire(10, wait)
     )
-    limiter.turn(10, wait)
+    limiter.acquire(10, wait)
     assert sum(seconds for _, seconds in wait.waits) == pytest.approx(1.01)
 
 
@@ -165,22 +166,22 @@ def test_a_budget_has_one_limiter():
 
 
 @pytest.mark.slow
-def test_what_a_client_that_is_gone_has_sent_is_counted(some_orders, counts, busiest):
+def test_what_a_client_that_is_gone_has_sent_is_counted(some_orders):
     with Sandbox(orders=some_orders[:70], rate_limit=None) as sandbox:
         for _ in range(2):
             with sandbox.client(cache=False) as client:
                 tf.fetch_orders(client=client, page_size=10)
             del client
             gc.collect()
-        assert counts(sandbox.requests) == (14, 4)
-        assert busiest(request.time for request in sandbox.requests) <= 10
+        assert count_requests(sandbox.requests) == (14, 4)
+        assert most_within(request.time for request in sandbox.requests) <= 10
 
 
 def test_it_rests_until_all_are_out_of_their_second(limiter, wait):
     assert limiter.cooldown() == 0
-    limiter.turn(10, wait)
+    limiter.acquire(10, wait)
     wait.now += 0.4
-    limiter.turn(10, wait)
+    limiter.acquire(10, wait)
     assert limiter.cooldown() == pytest.approx(1.01)
     wait.now += 0.6
     assert limiter.cooldown() == pytest.approx(0.41)
@@ -189,7 +190,7 @@ def test_it_rests_until_all_are_out_of_their_second(limiter, wait):
 
 
 def test_it_rests_as_long_as_it_was_asked_to_wait(limiter, wait):
-    limiter.turn(10, wait)
+    limiter.acquire(10, wait)
     limiter.pause(5)
     assert limiter.cooldown() == 5
     wait.now += 5
@@ -209,17 +210,17 @@ def test_a_session_rests_after_requests_and_not_after_pages_from_disk(serve):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spelling", ["x-ratelimit", "x-rate-limit"])
-def test_a_stricter_server_is_heeded_before_it_refuses(some_orders, busiest, spelling):
+def test_a_stricter_server_is_heeded_before_it_refuses(some_orders, spelling):
     with Sandbox(orders=some_orders, rate_limit=4, rate_headers=spelling, latency=0.1) as sandbox:
         client = sandbox.client(cache=False, rate_limit=10)
         frame = tf.fetch_orders_df(client=client, page_size=25, created_date__gte="2020-01-01")
         assert len(frame) == len(some_orders)
         assert len(sandbox.requests) > 12
         assert refused(sandbox) <= 1
-        assert busiest(request.time for request in sandbox.requests) <= 5
+        assert most_within(request.time for request in sandbox.requests) <= 5
 
 
-def test_clients_of_one_token_share_its_budget(some_orders, counts, busiest):
+def test_clients_of_one_token_share_its_budget(some_orders):
     with Sandbox(orders=some_orders[:150], rate_limit=None) as sandbox:
         clients = [sandbox.client(cache=False) for _ in range(3)]
         threads = [
@@ -230,8 +231,8 @@ def test_clients_of_one_token_share_its_budget(some_orders, counts, busiest):
             thread.start()
         for thread in threads:
             thread.join()
-        assert counts(sandbox.requests) == (30, 6)
-        assert busiest(request.time for request in sandbox.requests) <= 10
+        assert count_requests(sandbox.requests) == (30, 6)
+        assert most_within(request.time for request in sandbox.requests) <= 10
 
 
 def test_tokens_have_budgets_of_their_own(some_orders):

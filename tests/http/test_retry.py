@@ -59,8 +59,8 @@ def test_what_will_not_pass_is_not_tried_again(error):
     assert caught.value is error
 
 
-def test_a_wait_as_long_as_the_patience_is_waited(ask):
-    sandbox, client = ask(
+def test_a_wait_as_long_as_the_patience_is_waited(serve_with_client):
+    sandbox, client = serve_with_client(
         Fault("status", status=429, retry_after=1, nth=1), client={"max_wait": 1, "retries": 1}
     )
     assert len(tf.fetch_orders_df(client=client)) == 60

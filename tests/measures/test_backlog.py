@@ -6,6 +6,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import odd_orders, sql_reference
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
@@ -271,7 +272,7 @@ def shown(table):
 @pytest.mark.parametrize("by", [[], ["channel"], ["warehouse_id", "type"]])
 @pytest.mark.parametrize("back", [0, 3, 40])
 @pytest.mark.parametrize("spoilt", [False, True])
-def test_counts_are_those_of_duckdb(seeded, odd_orders, by, back, spoilt):
+def test_counts_are_those_of_duckdb(seeded, by, back, spoilt):
     orders, seed = seeded
     orders = odd_orders.spoil(orders, seed) if spoilt else orders
     moment = pd.Timestamp(orders.attrs["trackstar"]["fetched_at"]) - pd.Timedelta(days=back)
@@ -300,15 +301,15 @@ from lives group by all
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, spoilt, truth):
+def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, spoilt):
     given = spoilt(seed)
-    for by, back in zip(truth.BY, itertools.cycle([0, 4, 30]), strict=False):
+    for by, back in zip(sql_reference.BY, itertools.cycle([0, 4, 30]), strict=False):
         moment = given.now - dt.timedelta(days=back)
-        now = truth.micros(moment.isoformat())
+        now = sql_reference.micros(moment.isoformat())
         table = tf.backlog(given.frames.orders, by=by, as_of=moment)
-        assert_is(table, queried(truth.lives(given.sql), by, now))
-        paces = truth.ask(given.sql, PACE, by, now=now)
-        for key, row in zip(truth.keys(table.index), table.itertuples(), strict=True):
+        assert_is(table, queried(sql_reference.lives(given.sql), by, now))
+        paces = sql_reference.ask(given.sql, PACE, by, now=now)
+        for key, row in zip(sql_reference.keys(table.index), table.itertuples(), strict=True):
             assert row.pace == paces[key[:-1]][0]
             assert row.days_of_work == row.n / row.pace if row.pace else pd.isna(row.days_of_work)
 

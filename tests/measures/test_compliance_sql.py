@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers import sql_reference
 from holidays import country_holidays
 
 from trackstar_frames import OrderFrames, SlaPolicy, compliance_rate, ship_date_compliance
@@ -91,12 +92,12 @@ def judge(database, policy, as_of):
     database.execute(f"create or replace table judged as {JUDGED}")
 
 
-def figures(database, truth, by, freq):
+def figures(database, by, freq):
     """Count and divide in SQL: the figures of each group and period that has an order."""
     period = [f"date_trunc('{FREQ[freq]}', due_wall) as period"] if freq else []
     keys = "".join(f"{key}, " for key in [*by, *period])
     counts = ", ".join(f"count(*) filter (outcome = '{name}') as {name}" for name in OUTCOMES)
-    rate, low, high = truth.wilson("on_time", "n")
+    rate, low, high = sql_reference.wilson("on_time", "n")
     query = RATED.format(keys=keys, counts=counts, rate=rate, low=low, high=high)
     table = database.execute(query).fetchall()
     names = [column[0] for column in database.description]
@@ -127,10 +128,10 @@ def _plain(label):
     return label.to_pydatetime() if isinstance(label, pd.Timestamp) else label
 
 
-def assert_sql_agrees(truth, orders, policy, as_of):
+def assert_sql_agrees(orders, policy, as_of):
     judged = ship_date_compliance(OrderFrames.from_json(orders).orders, policy, as_of=as_of)
     ours = judged[["id", "outcome", "reason", "due_at", "shipped_at"]].itertuples(index=False)
-    with truth.load(orders) as database:
+    with sql_reference.load(orders) as database:
         judge(database, policy, as_of.replace(tzinfo=None))
         rows = database.execute("select id, outcome, reason, due, shipped from judged").fetchall()
         aware = (
@@ -140,9 +141,7 @@ def assert_sql_agrees(truth, orders, policy, as_of):
         for by in [[], *([name] for name in BY), ["warehouse_id", "type"]]:
             for freq in (None, *FREQ):
                 table = compliance_rate(judged, by or None, freq)
-                assert_equal(
-                    table, figures(database, truth, by, freq), [*by, *([freq] if freq else [])]
-                )
+                assert_equal(table, figures(database, by, freq), [*by, *([freq] if freq else [])])
     return judged
 
 
@@ -154,30 +153,28 @@ def by_warehouse(orders):
 
 
 @pytest.mark.parametrize(("seed", "place"), [(place % 2, place) for place in range(len(PRESETS))])
-def test_sql_counts_the_same(truth, seed, place):
+def test_sql_counts_the_same(seed, place):
     orders, now = made_up(seed)
-    judged = assert_sql_agrees(truth, orders, PRESETS[place], now)
+    judged = assert_sql_agrees(orders, PRESETS[place], now)
     assert {"on_time", "not_evaluable"} < set(judged["outcome"])
 
 
 @pytest.mark.parametrize("preset", [PRESETS[0], PRESETS[4]], ids=["due date", "clock"])
-def test_sql_counts_the_same_on_the_clocks_of_many_warehouses(truth, preset):
+def test_sql_counts_the_same_on_the_clocks_of_many_warehouses(preset):
     orders, now = made_up(3)
     policy = replace(preset, tz=by_warehouse(orders))
-    judged = assert_sql_agrees(truth, orders, policy, now - dt.timedelta(days=40))
+    judged = assert_sql_agrees(orders, policy, now - dt.timedelta(days=40))
     assert {"created after as_of", "no time zone for warehouse"} <= set(judged["reason"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10, 18))
-def test_sql_counts_the_same_for_all_policies_and_many_orders(truth, seed):
+def test_sql_counts_the_same_for_all_policies_and_many_orders(seed):
     orders, now = made_up(seed)
     zones, met = by_warehouse(orders), set()
     for policy in PRESETS:
         for as_of in (now, now - dt.timedelta(days=7 * (seed - 9), seconds=1)):
-            judged = assert_sql_agrees(truth, orders, policy, as_of)
+            judged = assert_sql_agrees(orders, policy, as_of)
             met |= set(judged["outcome"])
-        assert_sql_agrees(
-            truth, orders, replace(policy, tz={**zones, None: "Australia/Sydney"}), now
-        )
+        assert_sql_agrees(orders, replace(policy, tz={**zones, None: "Australia/Sydney"}), now)
     assert met == set(OUTCOMES)

@@ -6,6 +6,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import odd_orders, sql_reference
 from statsmodels.duration.survfunc import SurvfuncRight
 
 import trackstar_frames as tf
@@ -223,9 +224,7 @@ def keys_of(index, by):
 @pytest.mark.parametrize("by", [[], ["channel"], ["warehouse_id", "type"]])
 @pytest.mark.parametrize("back", [0, 3, 40])
 @pytest.mark.parametrize("spoilt", [False, True])
-def test_counts_are_those_of_duckdb_and_curves_those_of_statsmodels(
-    seeded, odd_orders, by, back, spoilt
-):
+def test_counts_are_those_of_duckdb_and_curves_those_of_statsmodels(seeded, by, back, spoilt):
     orders, seed = seeded
     orders = odd_orders.spoil(orders, seed) if spoilt else orders
     moment = pd.Timestamp(orders.attrs["trackstar"]["fetched_at"]) - pd.Timedelta(days=back)
@@ -257,11 +256,13 @@ def shown(table, by):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, spoilt, truth):
+def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, spoilt):
     given = spoilt(seed)
-    for by, back in zip(truth.BY, itertools.cycle([0, 4, 30]), strict=False):
+    for by, back in zip(sql_reference.BY, itertools.cycle([0, 4, 30]), strict=False):
         moment = given.now - dt.timedelta(days=back)
-        expected = asked(TABLE, truth.lives(given.sql), by, truth.micros(moment.isoformat()))
+        expected = asked(
+            TABLE, sql_reference.lives(given.sql), by, sql_reference.micros(moment.isoformat())
+        )
         table = tf.cycle_time(given.frames.orders, by=by, as_of=moment)
         assert shown(table, by) == {key: list(row) for key, row in expected}
         assert (table[COUNTS].sum() > 0).all()

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from helpers import marked_orders
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
@@ -282,13 +283,13 @@ def test_empty_frames_keep_columns_and_types(by, backend):
         assert (report["of"].dropna() == 0).all()
 
 
-def test_nothing_personal_is_in_the_report(planted, monkeypatch):
+def test_nothing_personal_is_in_the_report(monkeypatch):
     monkeypatch.setenv("TRACKSTAR_PII_KEY", "a key for these tests alone")
     for pii in ("drop", "hash"):
-        frames = OrderFrames.from_json({"data": planted.ORDERS}, pii=pii)
+        frames = OrderFrames.from_json({"data": marked_orders.ORDERS}, pii=pii)
         report = tf.data_quality(frames, as_of=NOON, examples=99)
         assert report.loc["value_not_kept", "n"] > 9
-        for mark in (planted.MARK, str(planted.DIGITS)):
+        for mark in (marked_orders.MARK, str(marked_orders.DIGITS)):
             assert mark not in report.to_csv() + json.dumps(report.attrs)
 
 

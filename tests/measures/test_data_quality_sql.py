@@ -5,6 +5,7 @@ import itertools
 
 import pandas as pd
 import pytest
+from helpers import sql_reference
 
 import trackstar_frames as tf
 
@@ -116,18 +117,18 @@ DETAILS = {
 }
 
 
-def reported(ask, connection, by, **values):
+def reported(serve_with_client, connection, by, **values):
     """Answer for each group and check: n, of, and the ids of the orders affected."""
     found = {}
     for name, (source, of, hit) in CHECKS.items():
         query = f"""select {{by}} count(*) filter ({hit}), count(*),
             list(distinct id) filter ({hit}) from {source} where {of} group by all"""
-        answer = ask(connection, query, by, **values)
+        answer = serve_with_client(connection, query, by, **values)
         found |= {(*key, name): row for key, row in answer.items()}
     return found
 
 
-def listed_words(ask, connection, by, **values):
+def listed_words(serve_with_client, connection, by, **values):
     """Answer for each group and check: the words listed, the most frequent first."""
     found = {}
     for name, words in DETAILS.items():
@@ -135,23 +136,26 @@ def listed_words(ask, connection, by, **values):
             select {{by}} word, count(*) as n from met group by all
         ) select {{by}} string_agg(word || ' (' || n || ')', ', ' order by n desc, word)
         from counted group by all"""
-        answer = ask(connection, query, by, **values)
+        answer = serve_with_client(connection, query, by, **values)
         found |= {(*key, name): row[0] for key, row in answer.items()}
     return found
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_report_is_that_of_sql(seed, spoilt, truth):
+def test_the_report_is_that_of_sql(seed, spoilt):
     given = spoilt(seed)
     ids = given.frames.orders["id"].tolist()
-    for by, behind in zip(truth.BY, itertools.cycle(ZONES), strict=False):
+    for by, behind in zip(sql_reference.BY, itertools.cycle(ZONES), strict=False):
         moment = given.now + dt.timedelta(days=behind)
-        values = {"now": truth.micros(moment.isoformat()), "behind": behind * truth.DAY // 24}
+        values = {
+            "now": sql_reference.micros(moment.isoformat()),
+            "behind": behind * sql_reference.DAY // 24,
+        }
         report = tf.data_quality(given.frames, by, as_of=moment, tz=ZONES[behind])
-        expected = reported(truth.ask, given.sql, by, **values)
-        listed = listed_words(truth.ask, given.sql, by, **values)
+        expected = reported(sql_reference.ask, given.sql, by, **values)
+        listed = listed_words(sql_reference.ask, given.sql, by, **values)
         assert list(CHECKS) == list(report.index.unique("check"))
-        for key, row in zip(truth.keys(report.index), report.itertuples(), strict=True):
+        for key, row in zip(sql_reference.keys(report.index), report.itertuples(), strict=True):
             n, of, affected = expected.pop(key, (0, 0, None))
             assert (row.n, row.of) == (n, of), key
             assert row.share == n / of if of else pd.isna(row.share)

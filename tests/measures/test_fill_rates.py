@@ -233,8 +233,8 @@ def test_empty_frames_keep_columns_and_types(backend, by):
     assert (table[COUNTS] == 0).all(axis=None)
 
 
-def test_as_of_is_when_the_data_were_fetched(few, tmp_path):
-    frames = tf.fetch_orders(client=few.client(), limit=50)
+def test_as_of_is_when_the_data_were_fetched(shared_sandbox, tmp_path):
+    frames = tf.fetch_orders(client=shared_sandbox.client(), limit=50)
     table = fill_rates(frames)
     told = table.attrs["trackstar"]
     assert pd.Timestamp(told["fill_rates"]["as_of"]) == pd.Timestamp(told["fetched_at"])

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from helpers import fill_reference
+from helpers.traffic import count_requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +24,7 @@ COUNTS = [
 ]
 
 
-def assert_counts(table, orders, by, as_of, filled):
+def assert_counts(table, orders, by, as_of):
     groups = {}
     for each in orders:
         groups.setdefault(tuple(each.get(name) for name in by), []).append(each)
@@ -30,7 +32,7 @@ def assert_counts(table, orders, by, as_of, filled):
     found = table.reset_index()
     for _, row in found.iterrows():
         key = tuple(None if pd.isna(row[name]) else row[name] for name in by)
-        expected = filled.count_orders(groups[key], as_of)
+        expected = fill_reference.count_orders(groups[key], as_of)
         assert {name: row[name] for name in COUNTS} == {name: expected[name] for name in COUNTS}
     for name in ("order", "line", "unit"):
         part, whole = table[f"{name}s_filled"], table[f"{name}s"]
@@ -42,16 +44,16 @@ def assert_counts(table, orders, by, as_of, filled):
 
 
 @pytest.mark.parametrize(("seed", "backend"), [(1, None), (2, "pyarrow"), (3, None)])
-def test_counts_are_those_of_plain_python(seed, backend, filled):
+def test_counts_are_those_of_plain_python(seed, backend):
     with Sandbox(orders=700, seed=seed, rate_limit=None) as sandbox:
         orders = sandbox.orders
     frames = OrderFrames.from_json(orders, dtype_backend=backend)
-    created = sorted(filled.moment(each["created_date"]) for each in orders)
+    created = sorted(fill_reference.moment(each["created_date"]) for each in orders)
     for by, when in itertools.product(
         ([], ["channel"], ["warehouse_id", "type"]), (created[200], created[-1])
     ):
         table = fill_rates(frames, by or None, as_of=when)
-        assert_counts(table, orders, by, when, filled)
+        assert_counts(table, orders, by, when)
     assert table["kit_units"].sum() > 0
     assert table["unmatched_units"].sum() > 0
     assert 0 < table["lines_filled"].sum() < table["lines"].sum()
@@ -91,18 +93,18 @@ some_orders_of_all_kinds = st.lists(
 
 
 @given(some_orders_of_all_kinds, st.sampled_from([DAY, AS_OF, LATER]), st.booleans())
-def test_columns_at_once_equal_orders_one_by_one(filled, orders, as_of, grouped):
+def test_columns_at_once_equal_orders_one_by_one(orders, as_of, grouped):
     named = [each | {"id": str(place)} for place, each in enumerate(orders)]
     frames = OrderFrames.from_json(named)
     when = pd.Timestamp(as_of).tz_localize(None).tz_localize("UTC")
     table = fill_rates(frames, "channel" if grouped else None, as_of=as_of)
     if named or grouped:
         by = ["channel"] if grouped else []
-        assert_counts(table, named, by, when.to_pydatetime(), filled)
+        assert_counts(table, named, by, when.to_pydatetime())
     assert (table["orders"] + table["left_out"]).sum() == len(named)
 
 
-def test_rows_of_the_orders_are_judged_alone(some_orders, filled):
+def test_rows_of_the_orders_are_judged_alone(some_orders):
     frames = OrderFrames.from_json(some_orders)
     few = SimpleNamespace(
         orders=frames.orders[frames.orders["type"] == "b2b"],
@@ -112,12 +114,12 @@ def test_rows_of_the_orders_are_judged_alone(some_orders, filled):
     )
     when = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
     kept = [each for each in some_orders if each["type"] == "b2b"]
-    assert_counts(fill_rates(few, as_of=when), kept, [], when, filled)
+    assert_counts(fill_rates(few, as_of=when), kept, [], when)
 
 
 @pytest.mark.parametrize(("seed", "grace"), [(4, "0s"), (5, "30h")])
 @pytest.mark.parametrize("by", [None, "channel"])
-def test_what_is_in_full_is_as_in_plain_python(seed, grace, by, filled):
+def test_what_is_in_full_is_as_in_plain_python(seed, grace, by):
     with Sandbox(orders=600, seed=seed, rate_limit=None) as sandbox:
         orders = {each["id"]: each for each in sandbox.orders}
     frames = OrderFrames.from_json(orders.values())
@@ -127,7 +129,7 @@ def test_what_is_in_full_is_as_in_plain_python(seed, grace, by, filled):
     totals = {}
     for row, limit in zip(judged.itertuples(), limits, strict=True):
         until = None if pd.isna(limit) else limit.to_pydatetime()
-        counts = filled.fill_order(orders[row.id], until)
+        counts = fill_reference.fill_order(orders[row.id], until)
         group = None if by is None or pd.isna(getattr(row, by)) else getattr(row, by)
         held = totals.setdefault(group, Counter())
         held[state(row, counts)] += 1
@@ -146,10 +148,10 @@ def test_what_is_in_full_is_as_in_plain_python(seed, grace, by, filled):
     assert table["otif"].sum() < table["n"].sum()
 
 
-def state(row, counts):
-    if counts["lines"] == 0:
+def state(row):
+    if count_requests["lines"] == 0:
         return "not_evaluable"
     short = row.outcome == "not_evaluable" and row.reason.startswith("fulfilled short")
-    if short and not counts["undated"]:
+    if short and not count_requests["undated"]:
         return "n"
     return row.outcome if row.outcome in ("pending", "not_evaluable") else "n"

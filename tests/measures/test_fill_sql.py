@@ -5,6 +5,7 @@ import itertools
 
 import pandas as pd
 import pytest
+from helpers import sql_reference
 
 import trackstar_frames as tf
 
@@ -124,10 +125,10 @@ select {by} {period} n, otif, t, f, s, p, o, {rate} from summed
 """
 
 
-def assert_is(table, measure, expected, truth):
+def assert_is(table, measure, expected):
     """Rows that hold anything are those of SQL; any others are of n = 0."""
     counts, rates = COUNTS[measure], RATES[measure]
-    known = truth.keys(table.index)
+    known = sql_reference.keys(table.index)
     held = table[counts].sum(axis=1).to_numpy() > 0
     found = dict(zip(known, table[counts].to_numpy().tolist(), strict=True))
     found = {key: row for (key, row), some in zip(found.items(), held, strict=True) if some}
@@ -140,20 +141,22 @@ def assert_is(table, measure, expected, truth):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_fill_rates_are_those_of_sql(seed, spoilt, truth):
+def test_fill_rates_are_those_of_sql(seed, spoilt):
     given = spoilt(seed)
     wilson = {
-        name: ", ".join(truth.wilson(part, n))
+        name: ", ".join(sql_reference.wilson(part, n))
         for name, part, n in (("orders", "filled", "n"), ("lines", "lf", "l"))
     }
-    for by, back in zip(truth.BY, itertools.cycle(BACK), strict=False):
+    for by, back in zip(sql_reference.BY, itertools.cycle(BACK), strict=False):
         moment = given.now - back
         held = "".join(f"{name}, " for name in by)
         rated = RATED.format(by="{by}", held=held, **wilson)
         query = FILL.format(until="$now", source="lives") + rated
-        expected = truth.ask(given.sql, query, by, now=truth.micros(moment.isoformat()))
+        expected = sql_reference.ask(
+            given.sql, query, by, now=sql_reference.micros(moment.isoformat())
+        )
         table = tf.fill_rates(given.frames, by, as_of=moment)
-        assert_is(table, "fill_rates", expected, truth)
+        assert_is(table, "fill_rates", expected)
         assert (table["orders"] + table["left_out"]).sum() == len(given.frames.orders)
     assert table["kit_units"].sum() > 0
     assert table["unmatched_units"].sum() > 0
@@ -161,33 +164,33 @@ def test_fill_rates_are_those_of_sql(seed, spoilt, truth):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("freq", FREQ)
-def test_otif_is_that_of_sql(seed, freq, spoilt, truth):
+def test_otif_is_that_of_sql(seed, freq, spoilt):
     given = spoilt(seed)
     policies = itertools.cycle(itertools.product(BACK, ZONES, (0, 30)))
     for by, (back, behind, hours) in zip(
-        truth.BY, itertools.islice(policies, seed, None), strict=False
+        sql_reference.BY, itertools.islice(policies, seed, None), strict=False
     ):
         moment, grace = given.now - back, f"{hours}h"
-        query = query_of(freq, truth)
+        query = query_of(freq)
         values = {
-            "now": truth.micros(moment.isoformat()),
-            "grace": hours * truth.DAY // 24,
-            "behind": behind * truth.DAY // 24,
+            "now": sql_reference.micros(moment.isoformat()),
+            "grace": hours * sql_reference.DAY // 24,
+            "behind": behind * sql_reference.DAY // 24,
         }
-        expected = truth.ask(given.sql, query, by, more=int(freq is not None), **values)
+        expected = sql_reference.ask(given.sql, query, by, more=int(freq is not None), **values)
         table = tf.ship_otif(given.frames, by, freq, as_of=moment, tz=ZONES[behind], grace=grace)
-        assert_is(table, "ship_otif", expected, truth)
+        assert_is(table, "ship_otif", expected)
         assert table["short"].sum() > 0
         assert 0 < table["otif"].sum() < table["n"].sum()
 
 
-def query_of(freq, truth):
+def query_of(freq):
     """Ask by when orders are due; a bare day is due at its end in its zone."""
     due = """(select *, case when required_ship_date % 86400000000 = 0
         then required_ship_date + 86400000000 + $behind - 1 else required_ship_date end as due_at
         from lives)"""
     until = "least(due_at + $grace, $now)"
     fill = FILL.format(until=until, source=due)
-    rate = ", ".join(truth.wilson("otif", "n"))
+    rate = ", ".join(sql_reference.wilson("otif", "n"))
     period = "" if freq is None else "period, "
     return fill + OTIF.format(by="{by}", unit=FREQ[freq] or "day", period=period, rate=rate)

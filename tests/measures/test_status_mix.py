@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import sql_reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,18 +122,20 @@ select {by} {period} held, n, n / sum(n) over (partition by {by} {period} 1) fro
     "seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 15))]
 )
 @pytest.mark.parametrize("freq", FREQ)
-def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, freq, spoilt, truth):
+def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, freq, spoilt):
     given = spoilt(seed)
     period = "period, " if freq else ""
     query = MIX.replace("{period}", period).replace("{unit}", FREQ[freq] or "day")
-    for by in truth.BY:
-        expected = truth.ask(given.sql, query, by, more=1 + bool(freq))
+    for by in sql_reference.BY:
+        expected = sql_reference.ask(given.sql, query, by, more=1 + bool(freq))
         counts, shares = (
             status_mix(given.frames.orders, by, freq, normalize) for normalize in (False, True)
         )
         found = {}
         for status in counts.columns:
-            rows = zip(truth.keys(counts.index), counts[status], shares[status], strict=True)
+            rows = zip(
+                sql_reference.keys(counts.index), counts[status], shares[status], strict=True
+            )
             found |= {(*key, status): (n, share) for key, n, share in rows if n}
         assert {key: pair[0] for key, pair in found.items()} == {
             key: pair[0] for key, pair in expected.items()

@@ -7,6 +7,7 @@ import warnings
 from contextlib import closing, contextmanager
 
 import pytest
+from helpers import changing_server
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,11 +18,11 @@ BOUND = {"created_date__gte": "2025-12-01"}
 
 
 @pytest.fixture
-def open_client(shops, tmp_path):
+def open_client(tmp_path):
     @contextmanager
     def start(shop, **options):
         with (
-            shops.serve(shop) as url,
+            changing_server.serve(shop) as url,
             tf.TrackstarClient(
                 "key",
                 "token",
@@ -37,8 +38,11 @@ def open_client(shops, tmp_path):
     return start
 
 
-def days(shops, count, **more):
-    return [shops.order(number, shops.START + number * DAY // 4, **more) for number in range(count)]
+def days(count, **more):
+    return [
+        changing_server.order(number, changing_server.START + number * DAY // 4, **more)
+        for number in range(count)
+    ]
 
 
 def ids(frames):
@@ -54,10 +58,10 @@ def once(number, change):
 
 
 @pytest.mark.parametrize("stamps", [["trackstar_updated_date"], ["updated_date"], None])
-def test_an_order_that_moves_to_a_page_that_was_read_is_found(shops, open_client, stamps):
+def test_an_order_that_moves_to_a_page_that_was_read_is_found(open_client, stamps):
     more = {} if stamps is None else {"stamps": stamps}
     sort = "updated_date" if stamps is None else stamps[0]
-    shop = shops.Shop(days(shops, 100, **more), sort, descending=True)
+    shop = changing_server.Shop(days(100, **more), sort, descending=True)
     shop.before = once(2, lambda: shop.touch(0, **more))
     with open_client(shop) as client:
         frames = tf.fetch_orders(client=client, page_size=20)
@@ -68,8 +72,8 @@ def test_an_order_that_moves_to_a_page_that_was_read_is_found(shops, open_client
     assert len(shop.asked) == 6 + (stamps is None)
 
 
-def test_of_two_versions_the_later_is_kept(shops, open_client):
-    shop = shops.Shop(days(shops, 30), "updated_date", descending=True)
+def test_of_two_versions_the_later_is_kept(open_client):
+    shop = changing_server.Shop(days(30), "updated_date", descending=True)
     shop.before = once(3, lambda: shop.touch(29, status="packed"))
     with open_client(shop) as client:
         orders = tf.fetch_orders_df(client=client, page_size=10)
@@ -77,10 +81,10 @@ def test_of_two_versions_the_later_is_kept(shops, open_client):
     assert len(orders) == 30
 
 
-def test_orders_of_either_stamp_are_asked_for_by_both(shops, open_client):
-    made = days(shops, 40)
-    made[0] = shops.order(0, shops.START, stamps=["updated_date"])
-    shop = shops.Shop(made, "updated_date", descending=True)
+def test_orders_of_either_stamp_are_asked_for_by_both(open_client):
+    made = days(40)
+    made[0] = changing_server.order(0, changing_server.START, stamps=["updated_date"])
+    shop = changing_server.Shop(made, "updated_date", descending=True)
     shop.before = once(2, lambda: shop.touch(0, stamps=["updated_date"]))
     with open_client(shop) as client:
         assert len(tf.fetch_orders(client=client, page_size=10).orders) == 40
@@ -89,8 +93,8 @@ def test_orders_of_either_stamp_are_asked_for_by_both(shops, open_client):
 @pytest.mark.parametrize(
     "unknown", [["trackstar_updated_date"], [*("trackstar_updated_date", "updated_date")]]
 )
-def test_a_server_may_not_know_a_stamp_as_a_filter(shops, open_client, unknown):
-    shop = shops.Shop(days(shops, 40), "updated_date", descending=True, unknown=unknown)
+def test_a_server_may_not_know_a_stamp_as_a_filter(open_client, unknown):
+    shop = changing_server.Shop(days(40), "updated_date", descending=True, unknown=unknown)
     shop.before = once(2, lambda: shop.touch(0))
     with open_client(shop) as client:
         if len(unknown) == 1:
@@ -101,27 +105,25 @@ def test_a_server_may_not_know_a_stamp_as_a_filter(shops, open_client, unknown):
 
 
 @pytest.mark.parametrize("stamp", ["trackstar_updated_date", "updated_date"])
-def test_orders_that_have_no_stamp_before_their_first_change_are_asked_for(
-    shops, open_client, stamp
-):
-    made = days(shops, 40, stamps=(), **dict.fromkeys(shops.STAMPS))
-    listed = shops.Shop(made, stamp, descending=True)
+def test_orders_that_have_no_stamp_before_their_first_change_are_asked_for(open_client, stamp):
+    made = days(40, stamps=(), **dict.fromkeys(changing_server.STAMPS))
+    listed = changing_server.Shop(made, stamp, descending=True)
     listed.before = once(2, lambda: listed.touch(0, [stamp]))
     with open_client(listed) as client:
         assert len(tf.fetch_orders(client=client, page_size=10).orders) == 40
 
 
-def test_orders_that_stay_without_a_stamp_show_that_a_filter_is_passed_over(shops, open_client):
-    made = days(shops, 40, stamps=(), **dict.fromkeys(shops.STAMPS))
-    listed = shops.Shop(made, ignored=shops.STAMPS)
+def test_orders_that_stay_without_a_stamp_show_that_a_filter_is_passed_over(open_client):
+    made = days(40, stamps=(), **dict.fromkeys(changing_server.STAMPS))
+    listed = changing_server.Shop(made, ignored=changing_server.STAMPS)
     with open_client(listed) as client, pytest.warns(UserWarning, match="cannot be asked"):
         assert len(tf.fetch_orders(client=client, page_size=10).orders) == 40
-    assert len(listed.asked) == 4 + len(shops.STAMPS)
+    assert len(listed.asked) == 4 + len(changing_server.STAMPS)
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_changes_that_broke_off_are_read_to_their_end(shops, open_client, number):
-    shop = shops.Shop(days(shops, 60), "updated_date", descending=True)
+def test_changes_that_broke_off_are_read_to_their_end(open_client, number):
+    shop = changing_server.Shop(days(60), "updated_date", descending=True)
     windows = itertools.count()
 
     def before(at):
@@ -142,15 +144,15 @@ def test_changes_that_broke_off_are_read_to_their_end(shops, open_client, number
         assert len(tf.fetch_orders(**ask, offline=True).orders) == 60
 
 
-def test_a_server_may_pass_over_the_filter(shops, open_client):
-    shop = shops.Shop(days(shops, 40), ignored=["trackstar_updated_date", "updated_date"])
+def test_a_server_may_pass_over_the_filter(open_client):
+    shop = changing_server.Shop(days(40), ignored=["trackstar_updated_date", "updated_date"])
     with open_client(shop) as client, pytest.warns(UserWarning, match="cannot be asked"):
         assert len(tf.fetch_orders(client=client, page_size=10).orders) == 40
     assert len(shop.asked) == 6
 
 
-def test_one_page_is_of_one_moment(shops, open_client):
-    shop = shops.Shop(days(shops, 40))
+def test_one_page_is_of_one_moment(open_client):
+    shop = changing_server.Shop(days(40))
     with open_client(shop) as client:
         tf.fetch_orders(client=client, page_size=50)
         assert len(shop.asked) == 1
@@ -158,15 +160,15 @@ def test_one_page_is_of_one_moment(shops, open_client):
         assert not any("updated" in name for query in shop.asked for name in query)
 
 
-def test_windows_of_one_page_need_no_closing(shops, open_client):
-    shop = shops.Shop(days(shops, 40))
+def test_windows_of_one_page_need_no_closing(open_client):
+    shop = changing_server.Shop(days(40))
     with open_client(shop) as client:
         assert len(tf.fetch_orders(client=client, page_size=30, **BOUND).orders) == 40
     assert not any("updated" in name for query in shop.asked for name in query)
 
 
-def test_the_closing_is_a_part_of_the_cached_listing(shops, open_client):
-    shop = shops.Shop(days(shops, 40), "updated_date", descending=True)
+def test_the_closing_is_a_part_of_the_cached_listing(open_client):
+    shop = changing_server.Shop(days(40), "updated_date", descending=True)
     shop.before = once(2, lambda: shop.touch(0))
     with open_client(shop, cache=True) as client:
         first = tf.fetch_orders(client=client, page_size=10)
@@ -178,8 +180,8 @@ def test_the_closing_is_a_part_of_the_cached_listing(shops, open_client):
         assert len(shop.asked) == asked
 
 
-def test_what_is_on_disk_closes_no_page_that_is_asked_for_anew(shops, open_client, tmp_path):
-    shop = shops.Shop(days(shops, 40), "updated_date", descending=True)
+def test_what_is_on_disk_closes_no_page_that_is_asked_for_anew(open_client, tmp_path):
+    shop = changing_server.Shop(days(40), "updated_date", descending=True)
     with open_client(shop, cache=True) as client:
         tf.fetch_orders(client=client, page_size=10)
         key = client.session._key("/wms/orders", shop.asked[3])
@@ -195,10 +197,8 @@ def test_what_is_on_disk_closes_no_page_that_is_asked_for_anew(shops, open_clien
 
 @pytest.mark.parametrize("bounds", [{}, BOUND])
 @pytest.mark.parametrize("lost", [False, True])
-def test_a_server_that_counts_is_believed_once_the_changes_are_there(
-    shops, open_client, bounds, lost
-):
-    shop = shops.Shop(days(shops, 60), "updated_date", descending=True, total=True)
+def test_a_server_that_counts_is_believed_once_the_changes_are_there(open_client, bounds, lost):
+    shop = changing_server.Shop(days(60), "updated_date", descending=True, total=True)
 
     def before(at):
         shop.touch(at % 60)
@@ -215,9 +215,9 @@ def test_a_server_that_counts_is_believed_once_the_changes_are_there(
             assert len(tf.fetch_orders(client=client, page_size=10, **bounds).orders) == 60
 
 
-def test_a_cursor_that_died_without_a_word_ends_no_listing_that_was_counted(shops, open_client):
+def test_a_cursor_that_died_without_a_word_ends_no_listing_that_was_counted(open_client):
     nothing = {"data": [], "next_token": None, "total_count": 0}
-    shop = shops.Shop(days(shops, 50), descending=True, total=True)
+    shop = changing_server.Shop(days(50), descending=True, total=True)
     shop.before = lambda _: (200, nothing) if "page_token" in shop.asked[-1] else None
     with open_client(shop) as client:
         with pytest.raises(tf.IncompleteFetchError, match="counts 50 orders"):
@@ -227,15 +227,15 @@ def test_a_cursor_that_died_without_a_word_ends_no_listing_that_was_counted(shop
 
 
 @pytest.mark.parametrize("is_known", [True, False])
-def test_what_is_new_in_a_window_that_was_read_is_not_missing(shops, open_client, is_known):
-    unknown = [] if is_known else shops.STAMPS
-    shop = shops.Shop(days(shops, 13), total=True, unknown=unknown)
+def test_what_is_new_in_a_window_that_was_read_is_not_missing(open_client, is_known):
+    unknown = [] if is_known else changing_server.STAMPS
+    shop = changing_server.Shop(days(13), total=True, unknown=unknown)
 
     def before(at):
         if at == 2:
             del shop.orders[0]
         if at > 2 and len(shop.orders) == 12 and "created_date[lt]" not in shop.asked[-2]:
-            shop.orders.append(shops.order(99, int(time.time())))
+            shop.orders.append(changing_server.order(99, int(time.time())))
 
     shop.before = before
     with open_client(shop) as client, warnings.catch_warnings():
@@ -267,11 +267,11 @@ LISTINGS = st.fixed_dictionaries(
 class Changing:
     """A shop whose orders change as drawn; knows what was there all the time."""
 
-    def __init__(self, shops, count, changes, stamps, fails=(), **listing):
-        self.shop = shops.Shop(days(shops, count, stamps=stamps), **listing)
+    def __init__(self, count, changes, stamps, fails=(), **listing):
+        self.shop = changing_server.Shop(days(count, stamps=stamps), **listing)
         self.throughout = {each["id"] for each in self.shop.orders}
         self.shop.before = self.change
-        self._shops, self._changes, self._stamps = shops, changes, stamps
+        self._shops, self._changes, self._stamps = changing_server, changes, stamps
         self._fails = set(fails)
         self._numbers = itertools.count(10_000)
 
@@ -318,13 +318,13 @@ def until_it_is_whole(call, tries=20):
 
 
 @given(fails=st.sets(st.integers(1, 14), max_size=3), **DRAWN)
-def test_with_key_cursors_nothing_is_lost(shops, tmp_path_factory, **drawn):
+def test_with_key_cursors_nothing_is_lost(tmp_path_factory, **drawn):
     fails, size = drawn.pop("fails"), drawn.pop("size")
     listing, bounds = drawn.pop("listing"), drawn.pop("bounds")
-    changing = Changing(shops, fails=fails, keyset=True, **drawn, **listing | {"total": False})
+    changing = Changing(fails=fails, keyset=True, **drawn, **listing | {"total": False})
     folder = tmp_path_factory.mktemp("cache")
     with (
-        shops.serve(changing.shop) as url,
+        changing_server.serve(changing.shop) as url,
         tf.TrackstarClient(
             "key", "token", base_url=url, rate_limit=None, retries=0, cache_dir=folder
         ) as client,
@@ -337,11 +337,11 @@ def test_with_key_cursors_nothing_is_lost(shops, tmp_path_factory, **drawn):
 
 
 @given(**DRAWN)
-def test_a_server_that_counts_loses_nothing_either(shops, **drawn):
+def test_a_server_that_counts_loses_nothing_either(**drawn):
     size, listing, bounds = (drawn.pop(name) for name in ("size", "listing", "bounds"))
-    changing = Changing(shops, keyset=True, **drawn, **listing | {"total": True})
+    changing = Changing(keyset=True, **drawn, **listing | {"total": True})
     with (
-        shops.serve(changing.shop) as url,
+        changing_server.serve(changing.shop) as url,
         tf.TrackstarClient(
             "key", "token", base_url=url, rate_limit=None, cache=False, retries=0
         ) as client,
@@ -353,12 +353,12 @@ def test_a_server_that_counts_loses_nothing_either(shops, **drawn):
 
 
 @given(**DRAWN)
-def test_exports_and_syncs_lose_nothing_either(shops, tmp_path_factory, **drawn):
+def test_exports_and_syncs_lose_nothing_either(tmp_path_factory, **drawn):
     size, listing, bounds = (drawn.pop(name) for name in ("size", "listing", "bounds"))
-    changing = Changing(shops, keyset=True, **drawn, **listing | {"total": False})
+    changing = Changing(keyset=True, **drawn, **listing | {"total": False})
     root = tmp_path_factory.mktemp("root")
     with (
-        shops.serve(changing.shop) as url,
+        changing_server.serve(changing.shop) as url,
         tf.TrackstarClient(
             "key", "token", base_url=url, rate_limit=None, cache=False, retries=0
         ) as client,
@@ -372,11 +372,11 @@ def test_exports_and_syncs_lose_nothing_either(shops, tmp_path_factory, **drawn)
 
 
 @given(**DRAWN)
-def test_with_positions_verified_nothing_is_lost_or_it_raises(shops, **drawn):
+def test_with_positions_verified_nothing_is_lost_or_it_raises(**drawn):
     size, listing, bounds = (drawn.pop(name) for name in ("size", "listing", "bounds"))
-    changing = Changing(shops, keyset=False, **drawn, **listing)
+    changing = Changing(keyset=False, **drawn, **listing)
     with (
-        shops.serve(changing.shop) as url,
+        changing_server.serve(changing.shop) as url,
         tf.TrackstarClient(
             "key", "token", base_url=url, rate_limit=None, cache=False, retries=0
         ) as client,
@@ -390,9 +390,9 @@ def test_with_positions_verified_nothing_is_lost_or_it_raises(shops, **drawn):
             assert frames.info["verified"]
 
 
-def test_clocks_that_are_ahead_of_the_stamps_lose_nothing(shops, open_client, monkeypatch):
+def test_clocks_that_are_ahead_of_the_stamps_lose_nothing(open_client, monkeypatch):
     real = time.time
-    shop = shops.Shop(days(shops, 40), "updated_date", descending=True)
+    shop = changing_server.Shop(days(40), "updated_date", descending=True)
     shop.before = once(2, lambda: shop.touch(0, now=real()))
     monkeypatch.setattr("time.time", lambda: real() + DAY)  # ours, and the header Date
     with open_client(shop) as client:

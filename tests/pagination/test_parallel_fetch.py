@@ -9,6 +9,9 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
+from helpers import reference
+from helpers.servers import reply
+from helpers.traffic import normalized_path
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,7 +65,7 @@ MOMENTS = st.one_of(
     page_size=st.sampled_from([1, 2, 7, 30, 1000]),
     total_count=st.sampled_from(["page", "total"]),
 )
-def test_the_parts_are_the_truth(some_orders, reference, moments, bounds, page_size, **listing):
+def test_the_parts_are_the_truth(some_orders, moments, bounds, page_size, **listing):
     orders = dated(some_orders[: 20 if page_size == 1 else 60], moments)
     # The bounds are the whole seconds of some orders: those are the hard ones.
     bounds = {
@@ -99,14 +102,14 @@ def year(some_orders):
 
 
 @pytest.fixture
-def fetch(undated):
+def fetch():
     """Fetch, and count the paths that were asked for."""
 
     def run(sandbox, *, cache=False, **options):
         client = sandbox.client(rate_limit=None, cache=cache)
         start = len(sandbox.requests)
         frames = tf.fetch_orders(client=client, **{"page_size": 10} | YEAR | options)
-        return frames, Counter(map(undated, sandbox.requests[start:]))
+        return frames, Counter(map(normalized_path, sandbox.requests[start:]))
 
     return run
 
@@ -115,7 +118,7 @@ def closes(path):
     return "lately" in path
 
 
-def test_the_requests_do_not_depend_on_the_workers(year, fetch, reference):
+def test_the_requests_do_not_depend_on_the_workers(year, fetch):
     frames, asked = fetch(year, max_workers=1)
     reference.assert_frames_hold(frames, year.orders)
     assert max(asked.values()) == 1
@@ -141,7 +144,7 @@ def test_from_disk_no_request_is_made(year, fetch, workers):
 
 
 @pytest.mark.parametrize("workers", [1, 8])
-def test_only_what_is_missing_on_disk_is_asked_again(year, fetch, reference, tmp_path, workers):
+def test_only_what_is_missing_on_disk_is_asked_again(year, fetch, tmp_path, workers):
     _, asked = fetch(year, cache=True)
     head = next(path for path in asked if is_whole(path))
     closing = set(filter(closes, asked))
@@ -199,7 +202,7 @@ def test_an_empty_year_costs_a_handful(serve, fetch, some_orders):
     assert fetch(sandbox, page_size=350)[1].total() == 1
 
 
-def test_a_limit_is_one_chain_in_the_order_of_the_server(year, fetch, reference):
+def test_a_limit_is_one_chain_in_the_order_of_the_server(year, fetch):
     start = len(year.requests)
     frames, asked = fetch(year, limit=95, max_workers=32)
     assert asked.total() == 10
@@ -215,7 +218,7 @@ def test_a_limit_is_one_chain_in_the_order_of_the_server(year, fetch, reference)
     reference.assert_frames_hold(frames, year.orders[:95])
 
 
-def test_lists_in_parts_and_in_windows(year, fetch, reference):
+def test_lists_in_parts_and_in_windows(year, fetch):
     held = sorted({order["order_number"] for order in year.orders})[:150]
     filters = {"order_number": held, "status__neq": "open"} | YEAR
     frames, asked = fetch(year, page_size=7, **filters)
@@ -230,7 +233,7 @@ def test_lists_in_parts_and_in_windows(year, fetch, reference):
     assert fetch(year, page_size=7, max_workers=1, **filters)[1] == asked
 
 
-def test_lists_of_ids_are_asked_for_side_by_side(raw_server, reply):
+def test_lists_of_ids_are_asked_for_side_by_side(raw_server):
     both = threading.Barrier(2)
     known = {}
 
@@ -252,7 +255,7 @@ def test_lists_of_ids_are_asked_for_side_by_side(raw_server, reply):
 @pytest.mark.parametrize("listing", ["inserted", "created_date", "updated_date_desc"])
 @pytest.mark.parametrize("first_page", [None, True, False])
 def test_a_server_that_ignores_the_dates_still_ends(
-    serve, some_orders, reference, listing, first_page, *, fetch
+    serve, some_orders, listing, first_page, *, fetch
 ):
     orders = dated(some_orders[:100], range(0, 365 * DAY, 3 * DAY))
     sandbox = serve(Fault("ignores_dates", first_page=first_page), orders=orders, order=listing)

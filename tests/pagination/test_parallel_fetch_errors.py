@@ -5,6 +5,8 @@ from collections import Counter
 from functools import partial
 
 import pytest
+from helpers import reference
+from helpers.traffic import normalized_path
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,11 +29,13 @@ def orders(some_orders):
 
 
 @pytest.fixture(scope="module")
-def good(undated):
+def good():
     """Count the paths that a server has answered."""
 
     def count(sandbox, start=0):
-        return Counter(undated(each) for each in sandbox.requests[start:] if each.status == 200)
+        return Counter(
+            normalized_path(each) for each in sandbox.requests[start:] if each.status == 200
+        )
 
     return count
 
@@ -45,7 +49,7 @@ def clean(orders, good):
         return good(sandbox)
 
 
-def test_one_broken_chain_stops_the_others(serve, orders, good, reference):
+def test_one_broken_chain_stops_the_others(serve, orders, good):
     sandbox = serve(Fault("status", status=403, nth=12), orders=orders, latency=0.02)
     client = sandbox.client(rate_limit=None, cache=False)
     ask = partial(tf.fetch_orders, client=client, page_size=2, max_workers=WORKERS, **YEAR)
@@ -81,7 +85,7 @@ FAULTS = st.lists(
     pickles=st.booleans(),
 )
 def test_every_page_is_asked_for_until_it_comes_and_never_again(
-    orders, good, clean, reference, tmp_path_factory, **drawn
+    orders, good, clean, tmp_path_factory, **drawn
 ):
     pickles, faults = drawn["cache"] and drawn["pickles"], drawn["faults"]
     with Sandbox(orders=orders, rate_limit=None, faults=faults) as sandbox:
@@ -108,7 +112,7 @@ def test_every_page_is_asked_for_until_it_comes_and_never_again(
     assert frames.info["duplicates"] == 0
 
 
-def test_an_error_can_be_resumed_twice(serve, orders, good, clean, reference):
+def test_an_error_can_be_resumed_twice(serve, orders, good, clean):
     sandbox = serve(Fault("status", status=403, nth={9, 20}), orders=orders)
     client = sandbox.client(rate_limit=None, cache=False)
     with pytest.raises(tf.IncompleteFetchError) as caught:
@@ -124,8 +128,8 @@ def test_an_error_can_be_resumed_twice(serve, orders, good, clean, reference):
 
 
 @pytest.mark.parametrize("workers", [1, WORKERS])
-def test_of_all_parts_only_that_whose_cursor_has_died_begins_anew(  # noqa: PLR0917 -- fixtures
-    serve, orders, good, clean, reference, workers
+def test_of_all_parts_only_that_whose_cursor_has_died_begins_anew(
+    serve, orders, good, clean, workers
 ):
     sandbox = serve(Fault("status", status=422, first_page=False, nth=4), orders=orders)
     client = sandbox.client(rate_limit=None, cache=False)

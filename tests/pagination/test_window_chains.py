@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from helpers import dated_orders
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,8 +96,8 @@ BREAKS = {
 
 
 @given(drawn=LISTINGS, bounds=BOUNDS, size=st.integers(1, 20), threads=st.sampled_from([1, 3]))
-def test_every_order_is_read_in_one_part(made, drawn, bounds, size, threads):
-    server, alone = made.Made(**drawn), made.Made(**drawn)
+def test_every_order_is_read_in_one_part(drawn, bounds, size, threads):
+    server, alone = dated_orders.Made(**drawn), dated_orders.Made(**drawn)
     reader = Reader(server, [bounds], size, threads=threads)
     assert reader.kept == ids(server.within(bounds))
     Reader(alone, [bounds], size)
@@ -104,8 +105,8 @@ def test_every_order_is_read_in_one_part(made, drawn, bounds, size, threads):
 
 
 @given(drawn=LISTINGS, bounds=BOUNDS, size=st.integers(1, 20), **BREAKS)
-def test_what_was_read_is_not_asked_again(made, drawn, bounds, size, **breaks):
-    server, clean = made.Made(**drawn), made.Made(**drawn)
+def test_what_was_read_is_not_asked_again(drawn, bounds, size, **breaks):
+    server, clean = dated_orders.Made(**drawn), dated_orders.Made(**drawn)
     reader = Reader(server, [bounds], size, **breaks)
     assert reader.kept == ids(server.within(bounds))
     assert reader.broke <= len(breaks["fails"])
@@ -115,18 +116,18 @@ def test_what_was_read_is_not_asked_again(made, drawn, bounds, size, **breaks):
 
 @pytest.mark.parametrize("order", SORTS)
 @pytest.mark.parametrize("later", [True, False])
-def test_a_server_that_forgets_the_dates_comes_to_an_end(made, order, later):
-    seconds = made.spread(300, "2024-01-01", "2026-01-01")
+def test_a_server_that_forgets_the_dates_comes_to_an_end(order, later):
+    seconds = dated_orders.spread(300, "2024-01-01", "2026-01-01")
     bounds = {"created_date[gte]": "2025-01-01T00:00:00Z"}
-    server = made.Made(seconds, order, lambda query: not later or "page_token" in query)
+    server = dated_orders.Made(seconds, order, lambda query: not later or "page_token" in query)
     reader = Reader(server, [bounds], 10)
     assert ids(server.within(bounds)).keys() <= reader.kept.keys() <= ids(server.orders).keys()
     assert later or reader.kept.keys() == ids(server.orders).keys()
     assert len(server.asked) <= 12 * 30
 
 
-def test_several_questions_are_divided_each_by_itself(made):
-    server = made.Made(made.spread(400, "2024-01-01", "2026-01-01"))
+def test_several_questions_are_divided_each_by_itself():
+    server = dated_orders.Made(dated_orders.spread(400, "2024-01-01", "2026-01-01"))
     years = [
         {
             "created_date[gte]": f"{year}-01-01T00:00:00Z",
@@ -136,7 +137,7 @@ def test_several_questions_are_divided_each_by_itself(made):
     ]
     reader = Reader(server, years, 10)
     assert reader.kept == ids(server.orders)
-    assert len({made.chain_of(query) for query in server.asked}) > 6
+    assert len({dated_orders.chain_of(query) for query in server.asked}) > 6
 
 
 SHAPES = {
@@ -150,13 +151,13 @@ SHAPES = {
 @pytest.mark.parametrize("bounds", [BOTH, ONE], ids=["both", "one"])
 @pytest.mark.parametrize("order", SORTS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_parts_are_of_similar_size_and_cost_few_requests(made, shape, order, bounds):
+def test_parts_are_of_similar_size_and_cost_few_requests(shape, order, bounds):
     pages, extra, longest = [], [], []
     for count in (2_000, 6_000):
-        server = made.Made(made.spread(count, *SHAPES[shape]), order)
+        server = dated_orders.Made(dated_orders.spread(count, *SHAPES[shape]), order)
         reader = Reader(server, [bounds], 40)
         assert reader.kept == ids(server.orders)
-        chains = Counter(map(made.chain_of, server.asked))
+        chains = Counter(map(dated_orders.chain_of, server.asked))
         pages.append(count / 40)
         extra.append(len(server.asked) - count / 40)
         longest.append(max(chains.values()))
@@ -167,20 +168,20 @@ def test_parts_are_of_similar_size_and_cost_few_requests(made, shape, order, bou
 
 
 @pytest.mark.parametrize("order", SORTS)
-def test_two_crowds_with_years_between_are_both_divided(made, order):
-    seconds = made.spread(2_500, "2024-01-05", "2024-01-09")
-    seconds += made.spread(2_500, "2025-11-05", "2025-11-09")
+def test_two_crowds_with_years_between_are_both_divided(order):
+    seconds = dated_orders.spread(2_500, "2024-01-05", "2024-01-09")
+    seconds += dated_orders.spread(2_500, "2025-11-05", "2025-11-09")
     for bounds in (BOTH, ONE):
-        server = made.Made(seconds, order)
+        server = dated_orders.Made(seconds, order)
         reader = Reader(server, [bounds], 50)
         assert reader.kept == ids(server.orders)
-        chains = Counter(map(made.chain_of, server.asked))
+        chains = Counter(map(dated_orders.chain_of, server.asked))
         assert max(chains.values()) <= 33
         assert len(server.asked) <= 145
 
 
-def test_orders_of_one_second_are_one_chain(made):
-    server = made.Made([1_750_000_000] * 1000)
+def test_orders_of_one_second_are_one_chain():
+    server = dated_orders.Made([1_750_000_000] * 1000)
     reader = Reader(server, [ONE], 10)
     assert reader.kept == ids(server.orders)
     assert len(server.asked) <= 115
@@ -188,20 +189,20 @@ def test_orders_of_one_second_are_one_chain(made):
 
 @pytest.mark.parametrize("bounds", [BOTH, ONE, {}], ids=["both", "one", "none"])
 @pytest.mark.parametrize("count", [0, 1, 50])
-def test_a_listing_of_one_page_is_one_request(made, bounds, count):
-    server = made.Made(made.spread(count, "2024-01-01", "2026-01-01"))
+def test_a_listing_of_one_page_is_one_request(bounds, count):
+    server = dated_orders.Made(dated_orders.spread(count, "2024-01-01", "2026-01-01"))
     Reader(server, [bounds], 50)
     assert len(server.asked) == 1
 
 
-def test_a_listing_of_two_pages_is_a_handful(made):
-    server = made.Made(made.spread(60, "2024-01-01", "2026-01-01"))
+def test_a_listing_of_two_pages_is_a_handful():
+    server = dated_orders.Made(dated_orders.spread(60, "2024-01-01", "2026-01-01"))
     Reader(server, [BOTH], 50)
     assert len(server.asked) <= 9
 
 
-def test_without_a_bound_it_is_one_chain(made):
-    server = made.Made(made.spread(500, "2024-01-01", "2026-01-01"))
+def test_without_a_bound_it_is_one_chain():
+    server = dated_orders.Made(dated_orders.spread(500, "2024-01-01", "2026-01-01"))
     Reader(server, [{"status": "open"}], 50)
     assert [dict(query).get("page_token") for query in server.asked] == [
         None,
@@ -210,21 +211,21 @@ def test_without_a_bound_it_is_one_chain(made):
 
 
 @pytest.mark.parametrize("order", ["created_date", "created_date_desc"])
-def test_about_how_many_pages_come_is_told_once_that_is_known(made, order):
-    server = made.Made(made.spread(3000, "2023-06-01", "2026-06-01"), order)
+def test_about_how_many_pages_come_is_told_once_that_is_known(order):
+    server = dated_orders.Made(dated_orders.spread(3000, "2023-06-01", "2026-06-01"), order)
     reader = Reader(server, [BOTH], 50)
     ((read, told),) = reader.told
     assert read < 0.5 * len(reader.taken)
     assert told == pytest.approx(len(reader.taken) - read, rel=0.5)
 
 
-def test_the_listings_of_a_long_list_are_told_before_the_first(made):
-    server = made.Made(made.spread(50, "2023-06-01", "2026-06-01"))
+def test_the_listings_of_a_long_list_are_told_before_the_first():
+    server = dated_orders.Made(dated_orders.spread(50, "2023-06-01", "2026-06-01"))
     reader = Reader(server, [{"page": str(number)} for number in range(30)], 50)
     assert reader.told[0] == (0, 30)
 
 
 @pytest.mark.parametrize(("bounds", "order"), [({}, "created_date"), (BOTH, "inserted")])
-def test_what_is_not_known_is_not_told(made, bounds, order):
-    server = made.Made(made.spread(500, "2023-06-01", "2026-06-01"), order)
+def test_what_is_not_known_is_not_told(bounds, order):
+    server = dated_orders.Made(dated_orders.spread(500, "2023-06-01", "2026-06-01"), order)
     assert Reader(server, [bounds], 50).told == []

@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+from helpers.pictures import make_orders, text_of
 from matplotlib import pyplot as plt
 
 from trackstar_frames import (
@@ -21,8 +22,8 @@ HOSTILE = ["$x^", "_private", "two\nlines\x00", "<b>", "$a$ and $b$", "", "l" * 
 
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("rows", [0, 1, 3, 400])
-def test_every_size_is_drawn_and_says_n_and_as_of(plot, rows, orders, words):
-    said = words(plot(orders(rows)))
+def test_every_size_is_drawn_and_says_n_and_as_of(plot, rows):
+    said = text_of(plot(make_orders(rows)))
     assert "as of 2026-03-04 12:00 UTC" in said
     assert "n = " in said
     assert ("no orders" in said) == (rows == 0)
@@ -30,26 +31,26 @@ def test_every_size_is_drawn_and_says_n_and_as_of(plot, rows, orders, words):
 
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("name", ["created_date", "required_ship_date", "complete_shipped_date"])
-def test_dates_may_be_missing_altogether(plot, name, orders, words):
-    frame = orders(30)
+def test_dates_may_be_missing_altogether(plot, name):
+    frame = make_orders(30)
     frame[name] = pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]")
-    assert "as of" in words(plot(frame))
+    assert "as of" in text_of(plot(frame))
 
 
-def test_pictures_of_nothing_but_nulls_say_why_they_are_empty(orders, words):
-    frame = orders(30)
+def test_pictures_of_nothing_but_nulls_say_why_they_are_empty():
+    frame = make_orders(30)
     for name in frame.columns[frame.columns.str.endswith("_date")]:
         frame[name] = pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]")
-    assert "no orders that can be judged" in words(plot_lateness(frame))
-    assert "no orders that can be judged" in words(plot_compliance_heatmap(frame))
-    assert "no orders that can be evaluated" in words(plot_cycle_time(frame))
+    assert "no orders that can be judged" in text_of(plot_lateness(frame))
+    assert "no orders that can be judged" in text_of(plot_compliance_heatmap(frame))
+    assert "no orders that can be evaluated" in text_of(plot_cycle_time(frame))
     closed = frame.assign(status="cancelled")
-    assert "no open orders" in words(plot_backlog(closed))
+    assert "no open orders" in text_of(plot_backlog(closed))
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_hostile_names_are_printed_as_they_are(plot, orders, words):
-    said = words(plot(orders(300, ["$x^"] * 9 + HOSTILE), by="warehouse_id"))
+def test_hostile_names_are_printed_as_they_are(plot):
+    said = text_of(plot(make_orders(300, ["$x^"] * 9 + HOSTILE), by="warehouse_id"))
     assert "by warehouse_id" in said
     assert r"\$x^" in said
     assert "\x00" not in said
@@ -65,13 +66,13 @@ def test_hostile_names_are_printed_as_they_are(plot, orders, words):
         (plot_lateness, "the 20 largest of 40 groups"),
     ],
 )
-def test_only_the_largest_groups_are_drawn_and_the_rest_is_told(plot, told, orders, words):
-    assert told in words(plot(orders(3000, [f"w{n}" for n in range(40)]), by="warehouse_id"))
+def test_only_the_largest_groups_are_drawn_and_the_rest_is_told(plot, told):
+    assert told in text_of(plot(make_orders(3000, [f"w{n}" for n in range(40)]), by="warehouse_id"))
 
 
-def test_a_picture_without_groups_refuses_by(orders):
+def test_a_picture_without_groups_refuses_by():
     with pytest.raises(ValueError, match="draw a page of the rows of each group"):
-        plot_overview(orders(3), by="warehouse_id")
+        plot_overview(make_orders(3), by="warehouse_id")
     with pytest.raises(
         ValueError, match="by='x': plot_status_transitions draws all orders together"
     ):
@@ -80,46 +81,46 @@ def test_a_picture_without_groups_refuses_by(orders):
 
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("rows", [0, 1])
-def test_groups_of_few_orders_are_drawn(plot, rows, orders, words):
-    said = words(plot(orders(rows), by=["warehouse_id", "channel"]))
+def test_groups_of_few_orders_are_drawn(plot, rows):
+    said = text_of(plot(make_orders(rows), by=["warehouse_id", "channel"]))
     assert "by warehouse_id / channel" in said
     assert ("no orders" in said) == (rows == 0)
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_given_axes_are_drawn_on_and_no_figure_is_made(plot, orders):
+def test_given_axes_are_drawn_on_and_no_figure_is_made(plot):
     _, (left, right) = plt.subplots(1, 2)
-    assert plot(orders(20), ax=right) is right
+    assert plot(make_orders(20), ax=right) is right
     assert len(plt.get_fignums()) == 1
     assert not left.has_data()
     with pytest.raises(TypeError, match="pass matplotlib Axes"):
-        plot(orders(20), ax="right")
+        plot(make_orders(20), ax="right")
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_a_new_figure_has_a_constrained_layout(plot, orders):
-    engine = plot(orders(5)).figure.get_layout_engine()
+def test_a_new_figure_has_a_constrained_layout(plot):
+    engine = plot(make_orders(5)).figure.get_layout_engine()
     assert engine.__class__.__name__ == "ConstrainedLayoutEngine"
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_types_of_arrow_give_the_same_picture(plot, orders, words):
-    frame = orders(60)
+def test_types_of_arrow_give_the_same_picture(plot):
+    frame = make_orders(60)
     arrow = frame.convert_dtypes(dtype_backend="pyarrow")
     arrow.attrs = frame.attrs
-    assert words(plot(arrow)) == words(plot(frame))
+    assert text_of(plot(arrow)) == text_of(plot(frame))
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_another_moment_is_told(plot, orders, words):
-    assert "as of 2026-02-01 00:00 UTC" in words(plot(orders(60), as_of="2026-02-01"))
+def test_another_moment_is_told(plot):
+    assert "as of 2026-02-01 00:00 UTC" in text_of(plot(make_orders(60), as_of="2026-02-01"))
 
 
 @pytest.mark.parametrize("plot", [*OF_DUE_DATES, plot_overview])
-def test_judged_frames_keep_their_policy(plot, orders, words):
-    judged = ship_date_compliance(orders(60), tz="America/New_York", grace="2h")
+def test_judged_frames_keep_their_policy(plot):
+    judged = ship_date_compliance(make_orders(60), tz="America/New_York", grace="2h")
     if plot is not plot_overview:
-        said = words(plot(judged))
+        said = text_of(plot(judged))
         assert "(America/New_York)" in said
         assert "grace 2 h" in said
     with pytest.raises(ValueError, match="judged already, by this policy, but as of"):
@@ -129,29 +130,29 @@ def test_judged_frames_keep_their_policy(plot, orders, words):
 
 
 @pytest.mark.parametrize("plot", OF_DUE_DATES)
-def test_a_policy_is_held_to_and_said(plot, orders, words):
-    said = words(plot(orders(60), policy=SlaPolicy.d2c_noon_cut_off()))
+def test_a_policy_is_held_to_and_said(plot):
+    said = text_of(plot(make_orders(60), policy=SlaPolicy.d2c_noon_cut_off()))
     assert "D2C noon cut-off: orders created before 12:00" in said
 
 
 @pytest.mark.parametrize("plot", [*PLOTS, plot_overview])
-def test_other_things_are_refused(plot, orders):
+def test_other_things_are_refused(plot):
     with pytest.raises(TypeError, match="pass the DataFrame of fetch_orders_df"):
         plot([1, 2])
     with pytest.raises(ValueError, match="lacks 'status'"):
-        plot(orders(3).drop(columns="status"))
+        plot(make_orders(3).drop(columns="status"))
 
 
-def test_styles_are_passed_on(orders):
+def test_styles_are_passed_on():
     for plot in (plot_backlog, plot_lateness):
-        assert {bar.get_alpha() for bar in plot(orders(50), alpha=0.5).patches} == {0.5}
-    assert plot_cycle_time(orders(50), linewidth=5).lines[0].get_linewidth() == 5
+        assert {bar.get_alpha() for bar in plot(make_orders(50), alpha=0.5).patches} == {0.5}
+    assert plot_cycle_time(make_orders(50), linewidth=5).lines[0].get_linewidth() == 5
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_a_hundred_thousand_orders_are_drawn(plot, orders, words):
-    frame = orders(1000)
+def test_a_hundred_thousand_orders_are_drawn(plot):
+    frame = make_orders(1000)
     many = pd.concat([frame] * 100, ignore_index=True)
     many.attrs = frame.attrs
     n = {plot_backlog: "n = 4,000 open", plot_cycle_time: "n = 96,600"}.get(plot, "n = 94,800")
-    assert n in words(plot(many))
+    assert n in text_of(plot(many))

@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+from helpers.pictures import legend_entries, make_orders, text_of
 
 from trackstar_frames import backlog, plot_backlog
 from trackstar_frames.measures.backlog import AGES
@@ -14,50 +15,50 @@ def heights(axes):
 
 
 @pytest.mark.parametrize("by", [None, "warehouse_id", ["warehouse_id", "channel"]])
-def test_piles_are_as_high_as_the_figures(by, orders):
-    frame = orders(600, [f"w{n}" for n in range(5)])
+def test_piles_are_as_high_as_the_figures(by):
+    frame = make_orders(600, [f"w{n}" for n in range(5)])
     axes = plot_backlog(frame, by=by)
     assert heights(axes) == backlog(frame)[list(AGES)].sum().tolist()
 
 
-def test_layers_are_the_statuses_in_the_order_of_their_life(orders, legend):
-    frame = orders(600)
+def test_layers_are_the_statuses_in_the_order_of_their_life():
+    frame = make_orders(600)
     n = backlog(frame)["n"]
-    assert legend(plot_backlog(frame)) == [f"{name} ({k})" for name, k in n.items() if k]
+    assert legend_entries(plot_backlog(frame)) == [f"{name} ({k})" for name, k in n.items() if k]
 
 
-def test_groups_are_the_largest_and_all_others(orders, legend):
-    frame = orders(900, [f"w{n % 9}" for n in range(45)] + ["big", "none of them is open"] * 9)
+def test_groups_are_the_largest_and_all_others():
+    frame = make_orders(900, [f"w{n % 9}" for n in range(45)] + ["big", "none of them is open"] * 9)
     frame.loc[frame["warehouse_id"].str.startswith("none"), "status"] = "cancelled"
     n = backlog(frame, by="warehouse_id")["n"].groupby("warehouse_id").sum()
     open_ones = n[n > 0]
-    entries = legend(plot_backlog(frame, by="warehouse_id"))
+    entries = legend_entries(plot_backlog(frame, by="warehouse_id"))
     assert len(entries) == 7
     told = [int(entry.split("(")[-1].strip(")")) for entry in entries]
     assert told[:6] == sorted(open_ones, reverse=True)[:6]
     assert entries[-1] == f"{len(open_ones) - 6} other groups ({n.sum() - sum(told[:6])})"
 
 
-def test_work_and_as_of_are_told(orders, words):
-    frame = orders(600)
+def test_work_and_as_of_are_told():
+    frame = make_orders(600)
     table = backlog(frame)
     told = table.attrs["trackstar"]["backlog"]
-    said = words(plot_backlog(frame))
+    said = text_of(plot_backlog(frame))
     assert f"n = {table['n'].sum()} open orders" in said
     assert (
         f"{table['n'].sum() / told['pace']:.1f} days of work at {told['pace']:.1f} orders" in said
     )
     idle = frame[frame["complete_shipped_date"].isna()]
-    assert "days of work unknown: none shipped in 28 days" in words(plot_backlog(idle))
+    assert "days of work unknown: none shipped in 28 days" in text_of(plot_backlog(idle))
 
 
-def test_unknown_ages_have_a_pile_only_if_there_are_any(orders):
-    frame = orders(100)
+def test_unknown_ages_have_a_pile_only_if_there_are_any():
+    frame = make_orders(100)
     assert "unknown" not in [tick.get_text() for tick in plot_backlog(frame).get_xticklabels()]
     frame.loc[frame["status"] != "fulfilled", "created_date"] = pd.NaT
     assert heights(plot_backlog(frame))[-1] == backlog(frame)["unknown"].sum() > 0
 
 
-def test_what_has_shipped_since_is_told_apart(orders, legend):
-    entries = legend(plot_backlog(orders(300), as_of="2026-02-01"))
+def test_what_has_shipped_since_is_told_apart():
+    entries = legend_entries(plot_backlog(make_orders(300), as_of="2026-02-01"))
     assert entries[-1].startswith("(shipped since) (")

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.pictures import legend_entries, make_orders, text_of
 from matplotlib.colors import same_color
 
 from trackstar_frames import cycle_time, cycle_time_curve, plot_cycle_time
@@ -58,7 +59,7 @@ def test_the_curve_ends_where_nothing_more_is_known():
     assert short.get_xdata()[-1] == pytest.approx(short.axes.get_xlim()[1])
 
 
-def test_median_and_p90_are_marked_and_those_of_shipped_orders_hollow(legend):
+def test_median_and_p90_are_marked_and_those_of_shipped_orders_hollow():
     frame = lives(range(1, 20), [30] * 5)
     row = cycle_time(frame).iloc[0]
     axes = plot_cycle_time(frame)
@@ -69,13 +70,13 @@ def test_median_and_p90_are_marked_and_those_of_shipped_orders_hollow(legend):
     assert pd.isna(row["p90"])
     assert found[2:] == [(row["shipped_median"] / DAY, 0.5), (row["shipped_p90"] / DAY, 0.1)]
     assert all(same_color(mark.get_markerfacecolor(), "white") for mark in marks[2:])
-    every, shipped = legend(axes)
+    every, shipped = legend_entries(axes)
     assert every == "all orders (n = 24)\nmedian 12.0 days, p90 not reached"
     assert shipped.startswith("shipped only (n = 19)\nmedian 10.0 days, p90 18.0 days\n")
 
 
-def test_shipped_orders_are_all_orders_if_none_is_open(legend):
-    assert len(legend(plot_cycle_time(lives([1, 2, 3])))) == 1
+def test_shipped_orders_are_all_orders_if_none_is_open():
+    assert len(legend_entries(plot_cycle_time(lives([1, 2, 3])))) == 1
 
 
 def test_orders_at_risk_are_counted_at_each_tick():
@@ -85,11 +86,11 @@ def test_orders_at_risk_are_counted_at_each_tick():
     assert at_risk(axes) == [[int((lengths >= tick).sum()) for tick in axes.get_xticks()]]
 
 
-def test_each_group_has_its_curve_and_its_row(orders, legend):
-    frame = orders(400, ["a", "b", "c"])
+def test_each_group_has_its_curve_and_its_row():
+    frame = make_orders(400, ["a", "b", "c"])
     axes = plot_cycle_time(frame, by="warehouse_id")
     table = cycle_time(frame, by="warehouse_id").sort_values("n", ascending=False, kind="stable")
-    assert [entry.split(" (")[0] for entry in legend(axes)] == table.index.tolist()
+    assert [entry.split(" (")[0] for entry in legend_entries(axes)] == table.index.tolist()
     rows = at_risk(axes)
     assert [row[0] for row in rows] == table["n"].tolist()
     for line, name in zip(curves(axes), table.index, strict=True):
@@ -99,10 +100,10 @@ def test_each_group_has_its_curve_and_its_row(orders, legend):
             assert time not in drawn or drawn[time] == pytest.approx(share)
 
 
-def test_the_slowest_lie_outside_and_are_told(words):
+def test_the_slowest_lie_outside_and_are_told():
     axes = plot_cycle_time(lives([*np.linspace(1, 9, 300), 380], [390, 395]))
     assert axes.get_xlim()[1] < 30
-    assert "open for longer than shown: 3" in words(axes)
+    assert "open for longer than shown: 3" in text_of(axes)
 
 
 def test_a_stray_date_does_not_take_the_room_of_a_few():
@@ -117,8 +118,8 @@ def test_thousands_of_steps_are_thinned_without_a_difference_to_see():
     assert np.abs(np.array(line.get_ydata()[1:-1]) - (1 - x / 60)).max() < 0.001
 
 
-def test_nothing_shipped_is_a_level_curve(legend):
+def test_nothing_shipped_is_a_level_curve():
     axes = plot_cycle_time(lives([], [2, 9]))
     (line,) = curves(axes)
     assert line.get_ydata().tolist() == [1, 1]
-    assert legend(axes) == ["all orders (n = 2)\nmedian not reached, p90 not reached"]
+    assert legend_entries(axes) == ["all orders (n = 2)\nmedian not reached, p90 not reached"]

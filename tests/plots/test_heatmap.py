@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.pictures import legend_entries, make_orders, text_of
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
@@ -33,8 +34,8 @@ def boxes(axes):
     return filled, {place for box, place in middle.items() if box.get_hatch()}
 
 
-def test_the_cells_are_those_of_the_figures(orders):
-    frame = orders(900, ["a", "b", "c", "c", "c"])
+def test_the_cells_are_those_of_the_figures():
+    frame = make_orders(900, ["a", "b", "c", "c", "c"])
     judged = ship_date_compliance(frame)
     axes = plot_compliance_heatmap(judged)
     totals = compliance_rate(judged, "warehouse_id").sort_values("n", ascending=False)
@@ -55,8 +56,8 @@ def test_the_cells_are_those_of_the_figures(orders):
     assert 0 < small < len(found)
 
 
-def test_nothing_due_is_not_nought_percent(orders, legend):
-    frame = orders(2, ["a", "b"]).assign(status="open")
+def test_nothing_due_is_not_nought_percent():
+    frame = make_orders(2, ["a", "b"]).assign(status="open")
     due = pd.to_datetime(["2026-02-03T10:00Z", "2026-02-17T10:00Z"])
     frame["required_ship_date"] = due.astype("datetime64[us, UTC]")
     frame["created_date"] = pd.Timestamp("2026-01-01", tz="UTC")
@@ -65,11 +66,11 @@ def test_nothing_due_is_not_nought_percent(orders, legend):
     assert sorted(cells(axes).values()) == ["0\n1"] * 2 + ["·"] * 4
     colours = set(boxes(axes)[0].values())
     assert colours == {to_rgb(_NOTHING_DUE), _CLASS_COLOURS[0]}
-    assert legend(axes) == ["below 50 %", "n below 30", "nothing due"]
+    assert legend_entries(axes) == ["below 50 %", "n below 30", "nothing due"]
 
 
-def test_only_all_is_a_hundred(orders):
-    frame = orders(1000, ["a"]).assign(required_ship_date=pd.Timestamp("2026-02-03T10:00Z"))
+def test_only_all_is_a_hundred():
+    frame = make_orders(1000, ["a"]).assign(required_ship_date=pd.Timestamp("2026-02-03T10:00Z"))
     early = pd.Timestamp("2026-02-02", tz="UTC")
     frame = frame.assign(status="fulfilled", created_date=early - pd.Timedelta(days=9))
     frame["complete_shipped_date"] = frame["last_shipped_date"] = early
@@ -78,29 +79,29 @@ def test_only_all_is_a_hundred(orders):
     assert set(cells(plot_compliance_heatmap(frame)).values()) == {"99\n1,000"}
 
 
-def test_the_last_periods_are_drawn_and_strays_are_told(orders, words):
-    frame = orders(300)
+def test_the_last_periods_are_drawn_and_strays_are_told():
+    frame = make_orders(300)
     frame.loc[0, "required_ship_date"] = pd.Timestamp("1999-01-04T10:00Z")
     frame.loc[1, "required_ship_date"] = pd.Timestamp("2999-01-04T10:00Z")
     frame.loc[1, "status"] = "fulfilled"
     frame.loc[1, ["complete_shipped_date", "last_shipped_date"]] = frame.loc[1, "created_date"]
     axes = plot_compliance_heatmap(frame)
     assert len({x for _, x in cells(axes)}) == 26
-    assert "the last 26 of 1,418 periods" in words(axes)
-    assert "due in later periods: n = " in words(axes)
+    assert "the last 26 of 1,418 periods" in text_of(axes)
+    assert "due in later periods: n = " in text_of(axes)
 
 
-def test_cells_too_small_for_words_have_none(orders, words):
-    frame = orders(200, list("abcdefgh"))
+def test_cells_too_small_for_words_have_none():
+    frame = make_orders(200, list("abcdefgh"))
     assert cells(plot_compliance_heatmap(frame))
     _, grid = plt.subplots(3, 3)
     small = plot_compliance_heatmap(frame, ax=grid[0, 0])
     assert not cells(small)
-    assert "cells too small for numbers" in words(small)
+    assert "cells too small for numbers" in text_of(small)
 
 
-def test_one_row_of_all_orders(orders):
-    axes = plot_compliance_heatmap(orders(200), by=None, freq="MS")
+def test_one_row_of_all_orders():
+    axes = plot_compliance_heatmap(make_orders(200), by=None, freq="MS")
     assert axes.get_yticklabels()[0].get_text().startswith("all orders (n = ")
     assert 3 <= len(cells(axes)) <= 5
 

@@ -5,6 +5,7 @@ After a change that is meant, look at the new ones and keep them:
 """
 
 import pytest
+from helpers.pictures import make_orders
 
 import trackstar_frames as tf
 
@@ -16,8 +17,8 @@ WAREHOUSES = ["north"] * 5 + ["south"] * 3 + ["east", "$a_b$ with a name too lon
 
 
 @pytest.fixture(scope="module")
-def history(orders):
-    return orders(1200, WAREHOUSES, seed=1)
+def history():
+    return make_orders(1200, WAREHOUSES, seed=1)
 
 
 @looks_like
@@ -66,5 +67,5 @@ def test_overview(history):
 
 
 @looks_like
-def test_overview_of_nothing(orders):
-    return tf.plot_overview(orders(0))
+def test_overview_of_nothing():
+    return tf.plot_overview(make_orders(0))

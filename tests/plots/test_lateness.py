@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.pictures import legend_entries, make_orders, text_of
 
 from trackstar_frames import plot_lateness, ship_date_compliance
 from trackstar_frames.plots._style import OUTCOMES
@@ -19,8 +20,8 @@ def shipped(days, **policy):
     return ship_date_compliance(orders, as_of="9999-01-01", **policy)
 
 
-def test_each_order_is_in_one_bar_of_its_kind(orders, legend):
-    judged = ship_date_compliance(orders(500))
+def test_each_order_is_in_one_bar_of_its_kind():
+    judged = ship_date_compliance(make_orders(500))
     axes = plot_lateness(judged)
     counts = judged["outcome"].value_counts()
     early = (judged["outcome"] == "on_time") & (judged["lateness"] <= -pd.Timedelta(days=1))
@@ -30,7 +31,9 @@ def test_each_order_is_in_one_bar_of_its_kind(orders, legend):
         counts["late_shipped"],
         counts["late_open"],
     ]
-    assert legend(axes) == [f"{kind} ({n})" for kind, n in zip(OUTCOMES, expected, strict=True)]
+    assert legend_entries(axes) == [
+        f"{kind} ({n})" for kind, n in zip(OUTCOMES, expected, strict=True)
+    ]
     assert [sum(bar.get_height() for bar in pile) for pile in axes.containers] == expected
 
 
@@ -47,19 +50,19 @@ def test_bars_hold_the_orders_of_their_days():
     assert found == (np.ceil(days / width) * width).value_counts().to_dict()
 
 
-def test_early_is_a_day_or_more_and_on_time_up_to_the_moment(legend):
+def test_early_is_a_day_or_more_and_on_time_up_to_the_moment():
     axes = plot_lateness(shipped([-1.5, -1, -0.9, 0, 0.001]))
-    assert legend(axes) == [
+    assert legend_entries(axes) == [
         "early, by a day or more (2)",
         "on time (2)",
         "late, shipped (1)",
     ]
 
 
-def test_what_lies_far_out_is_put_together_and_told(words):
+def test_what_lies_far_out_is_put_together_and_told():
     days = [*np.tile([-1.5, 1.5], 200), -5000, 700.2, 900]
     axes = plot_lateness(shipped(days))
-    said = words(axes)
+    said = text_of(axes)
     assert "1 earlier (up to 5,000 days) and 2 later (up to 900 days)" in said
     low, high = axes.get_xlim()
     assert -60 < low < high < 60  # hours
@@ -76,9 +79,9 @@ def test_a_stray_date_does_not_take_the_room_of_a_few():
     assert high - low < 60
 
 
-def test_all_may_lie_far_out(words):
+def test_all_may_lie_far_out():
     axes = plot_lateness(shipped([600_000, 600_010, 600_020]))
-    assert "half are late by 600,010 days or more" in words(axes)
+    assert "half are late by 600,010 days or more" in text_of(axes)
     assert len(axes.get_xticks()) < 12
     assert sum(bar.get_height() for bar in axes.patches) == 3
 
@@ -93,15 +96,15 @@ def test_a_grace_is_marked():
 @pytest.mark.parametrize(
     ("days", "said"), [([-2, -2, 1], "early by 2.0 days"), ([1, 1.5, 3], "late by 36 h")]
 )
-def test_the_middle_is_told(days, said, words):
-    assert f"half are {said} or more" in words(plot_lateness(shipped(days)))
+def test_the_middle_is_told(days, said):
+    assert f"half are {said} or more" in text_of(plot_lateness(shipped(days)))
 
 
-def test_short_spans_are_hours(words):
-    assert "hours from due" in words(plot_lateness(shipped([0.1, 0.2, -0.3])))
+def test_short_spans_are_hours():
+    assert "hours from due" in text_of(plot_lateness(shipped([0.1, 0.2, -0.3])))
 
 
-def test_of_each_group_the_quantiles_are_drawn(legend):
+def test_of_each_group_the_quantiles_are_drawn():
     frame = shipped([-2, -1, 0, 1, 2, 3, 4, 5, 7, 10]).assign(channel=["a"] * 4 + ["b"] * 6)
     axes = plot_lateness(frame, by="channel")
     (marks,) = (line for line in axes.lines if line.get_marker() == "o")
@@ -109,13 +112,13 @@ def test_of_each_group_the_quantiles_are_drawn(legend):
     bars = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
     assert bars == [(3.25, 6.5), (-1.25, 0.25)]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["b (n = 6)", "a (n = 4)"]
-    assert legend(axes) == ["median", "middle half", "5 to 95 %"]
+    assert legend_entries(axes) == ["median", "middle half", "5 to 95 %"]
 
 
-def test_quantiles_outside_the_axis_are_drawn_at_its_ends(words):
+def test_quantiles_outside_the_axis_are_drawn_at_its_ends():
     frame = shipped([0, 1, 2, 3] * 9 + [4000])
     frame = frame.assign(channel=np.append(np.repeat([*"abcdefghi"], 4), "z"))
     axes = plot_lateness(frame, by="channel")
     (marks,) = (line for line in axes.lines if line.get_marker() == "o")
     assert marks.get_xdata()[-1] < axes.get_xlim()[1] < 100
-    assert "> " in words(axes)
+    assert "> " in text_of(axes)

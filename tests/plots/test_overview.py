@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+from helpers.pictures import make_orders
 from matplotlib import pyplot as plt
 
 from trackstar_frames import (
@@ -23,12 +24,12 @@ def texts(page):
 
 
 @pytest.fixture(scope="module")
-def page(orders):
-    return plot_overview(orders(500))
+def page():
+    return plot_overview(make_orders(500))
 
 
-def test_the_headline_figures_are_those_of_the_measures(orders, page):
-    frame = orders(500)
+def test_the_headline_figures_are_those_of_the_measures(page):
+    frame = make_orders(500)
     judged = ship_date_compliance(frame)
     rate = compliance_rate(judged).iloc[0]
     table, row = backlog(frame), cycle_time(frame).iloc[0]
@@ -60,24 +61,24 @@ def test_every_picture_is_there_with_its_n_and_says_nothing_twice(page):
     assert "Kaplan-Meier" in pictures["Cycle time"]
 
 
-def test_it_is_one_new_page_of_the_shape_of_a4(orders):
+def test_it_is_one_new_page_of_the_shape_of_a4():
     before = plt.figure()
-    page = plot_overview(orders(50))
+    page = plot_overview(make_orders(50))
     width, height = page.get_size_inches()
     assert width / height == pytest.approx(297 / 210, abs=0.001)
     assert plt.get_fignums() == [before.number, page.number]
 
 
 @pytest.mark.parametrize("rows", [0, 1])
-def test_little_is_drawn_too(rows, orders):
-    head, pictures = texts(plot_overview(orders(rows)))
+def test_little_is_drawn_too(rows):
+    head, pictures = texts(plot_overview(make_orders(rows)))
     assert len(pictures) == 5
     assert ("none due" in head) == (rows == 0)
     assert ("unknown" in head) == (rows == 0)
 
 
-def test_a_judged_frame_brings_its_policy_and_moment(orders):
-    frame = orders(300)
+def test_a_judged_frame_brings_its_policy_and_moment():
+    frame = make_orders(300)
     judged = ship_date_compliance(frame, as_of="2026-02-01", tz="America/New_York")
     head, pictures = texts(plot_overview(judged))
     said = "\n".join(head)
@@ -88,8 +89,8 @@ def test_a_judged_frame_brings_its_policy_and_moment(orders):
     assert "as of 2026-03-04 12:00 UTC" in pictures["Orders by status"]
 
 
-def test_an_unknown_moment_is_warned_of_once(orders):
-    frame = orders(30)
+def test_an_unknown_moment_is_warned_of_once():
+    frame = make_orders(30)
     frame.attrs = {}
     with pytest.warns(UserWarning, match="do not say when they were fetched") as warned:
         plot_overview(frame)

@@ -2,7 +2,6 @@ from datetime import UTC, datetime
 
 import pytest
 import requests
-from helpers import documented_orders
 
 from trackstar_frames.sandbox import Sandbox
 
@@ -12,12 +11,6 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 @pytest.fixture(scope="session")
 def now():
     return NOW
-
-
-@pytest.fixture(scope="session")
-def documented():
-    """What orders must be: `documented.check(orders, now)`."""
-    return documented_orders
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +31,8 @@ def http():
 
 
 @pytest.fixture(scope="session")
-def ask(http):
-    def ask(sandbox, query=None, *, token=0, path="/wms/orders", timeout=10, **options):
+def get(http):
+    def get(sandbox, query=None, *, token=0, path="/wms/orders", timeout=10, **options):
         headers = {
             "x-trackstar-api-key": sandbox.api_key,
             "x-trackstar-access-token": sandbox.access_tokens[token],
@@ -47,11 +40,11 @@ def ask(http):
         url = sandbox.base_url + path
         return http.get(url, params=query, headers=headers, timeout=timeout, **options)
 
-    return ask
+    return get
 
 
 @pytest.fixture
-def faulty():
+def start_faulty():
     """Start a server of 7 orders with faults."""
     sandboxes = []
 
@@ -66,13 +59,13 @@ def faulty():
 
 
 @pytest.fixture(scope="session")
-def pages(ask):
+def pages(get):
     """Read the bodies of a listing, but at most so many: it may have no end."""
 
     def pages(sandbox, limit, most=6):
         query, bodies = {"limit": limit}, []
         while len(bodies) < most and (not bodies or bodies[-1]["next_token"]):
-            bodies.append(ask(sandbox, query).json())
+            bodies.append(get(sandbox, query).json())
             query["page_token"] = bodies[-1]["next_token"]
         return bodies
 
@@ -80,11 +73,11 @@ def pages(ask):
 
 
 @pytest.fixture(scope="session")
-def listing(ask):
+def listing(get):
     def listing(sandbox, query=None, *, token=0):
         query, orders = dict(query or {}), []
         while True:
-            body = ask(sandbox, query, token=token).json()
+            body = get(sandbox, query, token=token).json()
             orders += body["data"]
             if body.get("next_token") is None:
                 return orders

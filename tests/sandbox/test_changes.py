@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 import pytest
+from helpers import documented_orders
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -88,9 +89,9 @@ def test_changes_are_what_they_say_and_well_dated(passed):
         assert all(each.changes)
 
 
-def test_orders_stay_as_documented_and_agree_with_themselves(passed, documented):
+def test_orders_stay_as_documented_and_agree_with_themselves(passed):
     for each in passed:
-        documented.check([*each.all.values()], each.now)
+        documented_orders.check([*each.all.values()], each.now)
 
 
 def test_new_orders_continue_the_old_ones(passed):
@@ -253,7 +254,7 @@ def _ids(orders):
 
 
 @pytest.mark.slow
-def test_orders_without_the_dates_of_trackstar(now, ask, listing, documented):
+def test_orders_without_the_dates_of_trackstar(now, get, listing):
     dates = ("trackstar_created_date", "trackstar_updated_date")
     with Sandbox(1500, days=20, now=now, rate_limit=None) as whole:
         full = [Passed(whole) for _ in range(2)][-1]
@@ -261,7 +262,7 @@ def test_orders_without_the_dates_of_trackstar(now, ask, listing, documented):
         bare = [Passed(sandbox) for _ in range(2)][-1]
         bare.check()
         for name in dates:
-            answer = ask(sandbox, {f"{name}[gte]": text(now)})
+            answer = get(sandbox, {f"{name}[gte]": text(now)})
             assert answer.status_code == 422
             assert answer.json()["detail"] == {"query": {f"{name}[gte]": ["Unknown field."]}}
         since = {"updated_date[gt]": text(bare.before)}
@@ -275,7 +276,7 @@ def test_orders_without_the_dates_of_trackstar(now, ask, listing, documented):
             del order[name]
     assert bare.all == full.all
     with pytest.raises(AssertionError):
-        documented.check_fields([*bare.all.values()])
+        documented_orders.check_fields([*bare.all.values()])
 
 
 def test_given_orders_lose_the_dates_of_trackstar_too():
@@ -318,7 +319,7 @@ def test_other_tokens_stay_as_they_are(now):
         assert not set(ours.new) & set(theirs.new)
 
 
-def test_hours_one_by_one_are_as_good_as_a_day(now, documented):
+def test_hours_one_by_one_are_as_good_as_a_day(now):
     with Sandbox(1500, days=10, now=now) as sandbox:
         for _ in range(24):
             sandbox.advance(1)
@@ -326,31 +327,31 @@ def test_hours_one_by_one_are_as_good_as_a_day(now, documented):
     with Sandbox(1500, days=10, now=now) as sandbox:
         sandbox.advance(24)
         fast = sandbox.orders
-    documented.check(slow, now + DAY)
-    documented.check(fast, now + DAY)
+    documented_orders.check(slow, now + DAY)
+    documented_orders.check(fast, now + DAY)
     waiting = [sum(order["status"] not in DONE for order in orders) for orders in (slow, fast)]
     assert 0.6 < waiting[0] / waiting[1] < 1.6
 
 
 @pytest.mark.slow
-def test_weeks_leave_the_backlog_as_large_as_it_was(now, documented):
+def test_weeks_leave_the_backlog_as_large_as_it_was(now):
     with Sandbox(3000, days=30, now=now) as sandbox:
         before = sum(order["status"] not in DONE for order in sandbox.orders)
         for _ in range(21):
             sandbox.advance()
         orders = sandbox.orders
-    documented.check(orders, now + 21 * DAY)
+    documented_orders.check(orders, now + 21 * DAY)
     assert 0.5 < sum(order["status"] not in DONE for order in orders) / before < 1.6
     assert len(orders) > 5000 - 50
 
 
-def test_given_orders_change_too(now, documented, listing):
+def test_given_orders_change_too(now, listing):
     with Sandbox(1200, seed=2, days=20, now=now) as sandbox:
         given = sandbox.orders
     with Sandbox(given, seed=9, now=now, rate_limit=None) as sandbox:
         each = Passed(sandbox)
         each.check()
-        documented.check([*each.all.values()], each.now)
+        documented_orders.check([*each.all.values()], each.now)
         assert len(each.changes.changed) > 30
         assert abs(len(each.changes.new) - 60) <= 4
         assert number_of(each.all[each.changes.new[0]]) >= 11_200
@@ -501,9 +502,9 @@ def test_a_stopped_sandbox_does_not_go_on():
 class Life(RuleBasedStateMachine):
     """Any calls, in any order: every order stays true, and none is named twice."""
 
-    def __init__(self, documented, now):
+    def __init__(self, now):
         super().__init__()
-        self.documented, self.start = documented, now
+        self.documented, self.start = documented_orders, now
         self.sandbox, self.given = None, set()
 
     @initialize(orders=st.sampled_from([0, 1, 60]), days=st.sampled_from([1, 4]))
@@ -539,7 +540,5 @@ class Life(RuleBasedStateMachine):
             self.sandbox.stop()
 
 
-def test_whatever_is_called_orders_stay_true(documented, now):
-    run_state_machine_as_test(
-        lambda: Life(documented, now), settings=settings(stateful_step_count=6)
-    )
+def test_whatever_is_called_orders_stay_true(now):
+    run_state_machine_as_test(lambda: Life(now), settings=settings(stateful_step_count=6))

@@ -27,8 +27,8 @@ def test_both_credentials_are_needed(sandbox, http, missing, wrong):
 
 
 @pytest.mark.parametrize("path", ["/", "/wms", "/wms/orders/", "/wms/orders/1", "/wms/products"])
-def test_other_paths_are_not_found(sandbox, ask, path):
-    response = ask(sandbox, path=path)
+def test_other_paths_are_not_found(sandbox, get, path):
+    response = get(sandbox, path=path)
     assert response.status_code == 404
     assert response.json()["error"]
 
@@ -41,11 +41,11 @@ def test_other_methods_are_not_allowed(sandbox, http, method):
     assert response.json()["error"]
 
 
-def test_every_answer_carries_a_request_id_of_its_own(sandbox, ask, http):
+def test_every_answer_carries_a_request_id_of_its_own(sandbox, get, http):
     responses = [
-        ask(sandbox, {"limit": 1}),
-        ask(sandbox, {"limit": "?"}),
-        ask(sandbox, path="/"),
+        get(sandbox, {"limit": 1}),
+        get(sandbox, {"limit": "?"}),
+        get(sandbox, path="/"),
         http.get(sandbox.base_url + "/wms/orders", timeout=5),
     ]
     assert len({response.headers["X-Request-Id"] for response in responses}) == 4
@@ -62,19 +62,19 @@ def test_a_connection_stays_open(sandbox):
     connection.close()
 
 
-def test_bodies_are_compressed_if_both_sides_want_it(ask):
+def test_bodies_are_compressed_if_both_sides_want_it(get):
     with Sandbox(50, gzip=True) as squeezed, Sandbox(50) as plain:
-        response = ask(squeezed, stream=True)
+        response = get(squeezed, stream=True)
         assert response.headers["Content-Encoding"] == "gzip"
         assert json.loads(gzip.decompress(response.raw.read()))["data"] == squeezed.orders
-        assert "Content-Encoding" not in ask(plain).headers
+        assert "Content-Encoding" not in get(plain).headers
 
 
 @pytest.mark.parametrize("spelling", ["x-ratelimit", "x-rate-limit"])
-def test_the_eleventh_request_of_a_second_is_refused(ask, spelling):
+def test_the_eleventh_request_of_a_second_is_refused(get, spelling):
     with Sandbox(1, rate_headers=spelling) as sandbox:
         began = time.time()
-        responses = [ask(sandbox, {"limit": 1}) for _ in range(11)]
+        responses = [get(sandbox, {"limit": 1}) for _ in range(11)]
         assert [response.status_code for response in responses] == [200] * 10 + [429]
         for count, response in enumerate(responses[:10], 1):
             assert response.headers[f"{spelling}-limit"] == "10"
@@ -88,9 +88,9 @@ def test_the_eleventh_request_of_a_second_is_refused(ask, spelling):
         assert refused.json() == {"error": "Rate limit exceeded", "origin": "trackstar"}
 
 
-def test_a_server_may_tell_nothing_of_its_limit(ask):
+def test_a_server_may_tell_nothing_of_its_limit(get):
     with Sandbox(1, rate_limit=1, rate_headers=None) as sandbox:
-        responses = [ask(sandbox) for _ in range(2)]
+        responses = [get(sandbox) for _ in range(2)]
         assert [response.status_code for response in responses] == [200, 429]
         for response in responses:
             assert not [name for name in response.headers if "rate" in name.lower()]
@@ -98,29 +98,29 @@ def test_a_server_may_tell_nothing_of_its_limit(ask):
         assert responses[1].json() == {"error": "Rate limit exceeded", "origin": "trackstar"}
 
 
-def test_waiting_as_told_is_enough(ask):
+def test_waiting_as_told_is_enough(get):
     with Sandbox(1, rate_limit=2) as sandbox:
-        responses = [ask(sandbox) for _ in range(3)]
+        responses = [get(sandbox) for _ in range(3)]
         time.sleep(float(responses[-1].headers["retry-after"]))
-        assert ask(sandbox).status_code == 200
+        assert get(sandbox).status_code == 200
 
 
-def test_budgets_are_of_tokens(ask):
+def test_budgets_are_of_tokens(get):
     with Sandbox(1, tokens=2, rate_limit=1) as sandbox:
-        statuses = [ask(sandbox, token=token).status_code for token in (0, 0, 1, 1)]
+        statuses = [get(sandbox, token=token).status_code for token in (0, 0, 1, 1)]
         assert statuses == [200, 429, 200, 429]
 
 
-def test_no_limit_sends_no_headers_of_it(sandbox, ask):
-    responses = [ask(sandbox, {"limit": 1}) for _ in range(15)]
+def test_no_limit_sends_no_headers_of_it(sandbox, get):
+    responses = [get(sandbox, {"limit": 1}) for _ in range(15)]
     assert {response.status_code for response in responses} == {200}
     assert not [name for name in responses[0].headers if "rate" in name.lower()]
 
 
-def test_latency_delays_every_answer(ask):
+def test_latency_delays_every_answer(get):
     with Sandbox(1, latency=0.1) as sandbox:
         began = time.monotonic()
-        ask(sandbox)
+        get(sandbox)
         assert time.monotonic() - began >= 0.1
 
 

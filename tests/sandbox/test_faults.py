@@ -25,27 +25,27 @@ def test_every_kind_is_made_and_documented():
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 422, 429, 500, 501, 502, 503, 504])
-def test_status(faulty, ask, status):
-    sandbox = faulty(Fault("status", status=status, times=1))
-    response = ask(sandbox)
+def test_status(start_faulty, get, status):
+    sandbox = start_faulty(Fault("status", status=status, times=1))
+    response = get(sandbox)
     assert response.status_code == status
     assert set(response.json()) == {"error", "origin"}
     assert "X-Request-Id" in response.headers
     assert "retry-after" not in response.headers
-    assert ask(sandbox).status_code == 200
+    assert get(sandbox).status_code == 200
     assert [request.status for request in sandbox.requests] == [status, 200]
 
 
-def test_status_with_words_of_its_own(faulty, ask):
+def test_status_with_words_of_its_own(start_faulty, get):
     fault = Fault("status", status=503, retry_after=7, origin="integration", error="Asleep")
-    response = ask(faulty(fault))
+    response = get(start_faulty(fault))
     assert response.json() == {"error": "Asleep", "origin": "integration"}
     assert response.headers["retry-after"] == "7"
 
 
-def test_status_without_origin_and_with_a_date(faulty, ask):
+def test_status_without_origin_and_with_a_date(start_faulty, get):
     date = "Wed, 21 Oct 2026 07:28:00 GMT"
-    response = ask(faulty(Fault("status", status=501, origin="", retry_after=date)))
+    response = get(start_faulty(Fault("status", status=501, origin="", retry_after=date)))
     assert list(response.json()) == ["error"]
     assert response.json()["error"].startswith("Endpoint get_orders is not implemented for ")
     assert response.headers["retry-after"] == date
@@ -55,10 +55,11 @@ def test_status_without_origin_and_with_a_date(faulty, ask):
     ("retry_after", "expected"),
     [(None, None), (0, "0"), (0.5, "0.5"), (-1, "-1"), ("soon", "soon")],
 )
-def test_a_429_with_headers_and_without(faulty, ask, retry_after, expected):
+def test_a_429_with_headers_and_without(start_faulty, get, retry_after, expected):
     fault = Fault("status", status=429, retry_after=retry_after)
     told, silent = (
-        ask(faulty(fault, rate_limit=10, rate_headers=names)) for names in ("x-ratelimit", None)
+        get(start_faulty(fault, rate_limit=10, rate_headers=names))
+        for names in ("x-ratelimit", None)
     )
     for response in (told, silent):
         assert response.status_code == 429
@@ -68,15 +69,15 @@ def test_a_429_with_headers_and_without(faulty, ask, retry_after, expected):
 
 
 @pytest.mark.parametrize("status", [None, 200, 502])
-def test_html(faulty, ask, status):
-    response = ask(faulty(Fault("html", status=status)))
+def test_html(start_faulty, get, status):
+    response = get(start_faulty(Fault("html", status=status)))
     assert response.status_code == (status or 502)
     assert response.headers["Content-Type"].startswith("text/html")
     assert response.text.startswith("<html>")
 
 
-def test_not_json(faulty, ask):
-    response = ask(faulty(Fault("not_json")))
+def test_not_json(start_faulty, get):
+    response = get(start_faulty(Fault("not_json")))
     assert response.status_code == 200
     with pytest.raises(requests.JSONDecodeError):
         response.json()
@@ -93,27 +94,27 @@ def test_not_json(faulty, ask):
         ({"origin": ""}, {"error": "Internal server error"}),
     ],
 )
-def test_error_in_200(faulty, ask, options, expected):
-    response = ask(faulty(Fault("error_in_200", **options)))
+def test_error_in_200(start_faulty, get, options, expected):
+    response = get(start_faulty(Fault("error_in_200", **options)))
     assert (response.status_code, response.json()) == (200, expected)
     assert response.headers["Content-Type"] == "application/json"
 
 
-def test_not_object(faulty, ask):
-    assert ask(faulty(Fault("not_object"))).json() == []
+def test_not_object(start_faulty, get):
+    assert get(start_faulty(Fault("not_object"))).json() == []
 
 
-def test_echo_secret(faulty, ask):
-    sandbox = faulty(Fault("echo_secret"))
-    response = ask(sandbox)
+def test_echo_secret(start_faulty, get):
+    sandbox = start_faulty(Fault("echo_secret"))
+    response = get(sandbox)
     assert response.status_code == 500
     assert sandbox.access_token in response.json()["error"]
     assert sandbox.api_key in response.json()["error"]
 
 
-def test_redirect(faulty, ask):
-    sandbox = faulty(Fault("redirect", to="http://127.0.0.2:1/", status=307))
-    response = ask(sandbox, allow_redirects=False)
+def test_redirect(start_faulty, get):
+    sandbox = start_faulty(Fault("redirect", to="http://127.0.0.2:1/", status=307))
+    response = get(sandbox, allow_redirects=False)
     assert (response.status_code, response.headers["Location"]) == (307, "http://127.0.0.2:1/")
 
 
@@ -126,48 +127,48 @@ def test_redirect(faulty, ask):
         ("bad_token_type", {"next_token": 12345}),
     ],
 )
-def test_envelopes(faulty, ask, kind, expected):
-    sandbox = faulty(Fault(kind))
-    body = ask(sandbox).json()
+def test_envelopes(start_faulty, get, kind, expected):
+    sandbox = start_faulty(Fault(kind))
+    body = get(sandbox).json()
     assert expected.items() <= body.items()
     assert body.get("data", sandbox.orders) == sandbox.orders
     assert ("data" in body) == (kind != "no_data")
 
 
-def test_null_data(faulty, ask):
-    body = ask(faulty(Fault("null_data"))).json()
+def test_null_data(start_faulty, get):
+    body = get(start_faulty(Fault("null_data"))).json()
     assert body == {"data": None, "next_token": None, "total_count": 7}
 
 
-def test_data_not_list(faulty, ask):
-    sandbox = faulty(Fault("data_not_list"))
-    assert ask(sandbox).json()["data"] == {"orders": sandbox.orders}
+def test_data_not_list(start_faulty, get):
+    sandbox = start_faulty(Fault("data_not_list"))
+    assert get(sandbox).json()["data"] == {"orders": sandbox.orders}
 
 
-def test_item_not_object(faulty, ask):
-    sandbox = faulty(Fault("item_not_object"))
-    assert ask(sandbox).json()["data"] == ["order", *sandbox.orders[1:]]
+def test_item_not_object(start_faulty, get):
+    sandbox = start_faulty(Fault("item_not_object"))
+    assert get(sandbox).json()["data"] == ["order", *sandbox.orders[1:]]
 
 
 @pytest.mark.parametrize(
     ("kind", "absent"),
     [("no_token", [1, 2]), ("absent_token_mid", [1]), ("absent_token_end", [2])],
 )
-def test_absent_tokens(faulty, ask, kind, absent):
-    sandbox, healthy = faulty(Fault(kind)), faulty()
-    token = ask(healthy, {"limit": 4}).json()["next_token"]
-    bodies = {1: ask(sandbox, {"limit": 4}), 2: ask(sandbox, {"limit": 4, "page_token": token})}
+def test_absent_tokens(start_faulty, get, kind, absent):
+    sandbox, healthy = start_faulty(Fault(kind)), start_faulty()
+    token = get(healthy, {"limit": 4}).json()["next_token"]
+    bodies = {1: get(sandbox, {"limit": 4}), 2: get(sandbox, {"limit": 4, "page_token": token})}
     assert [page for page, body in bodies.items() if "next_token" not in body.json()] == absent
 
 
-def test_a_full_last_page_keeps_its_token(faulty, ask):
-    sandbox = faulty(Fault("absent_token_end"))
-    assert ask(sandbox, {"limit": 7}).json()["next_token"] is None
-    assert "next_token" not in ask(sandbox, {"limit": 8}).json()
+def test_a_full_last_page_keeps_its_token(start_faulty, get):
+    sandbox = start_faulty(Fault("absent_token_end"))
+    assert get(sandbox, {"limit": 7}).json()["next_token"] is None
+    assert "next_token" not in get(sandbox, {"limit": 8}).json()
 
 
-def struck(ask, sandbox, queries):
-    return [ask(sandbox, query).status_code == 500 for query in queries]
+def struck(get, sandbox, queries):
+    return [get(sandbox, query).status_code == 500 for query in queries]
 
 
 @pytest.mark.parametrize(
@@ -186,34 +187,34 @@ def struck(ask, sandbox, queries):
         ({"where": lambda query: query["limit"] in "345", "nth": 2}, [4]),
     ],
 )
-def test_which_requests(faulty, ask, options, expected):
-    sandbox = faulty(Fault("status", **options), tokens=2)
-    hits = struck(ask, sandbox, [{"limit": number} for number in range(1, 7)])
+def test_which_requests(start_faulty, get, options, expected):
+    sandbox = start_faulty(Fault("status", **options), tokens=2)
+    hits = struck(get, sandbox, [{"limit": number} for number in range(1, 7)])
     assert [number for number, hit in enumerate(hits, 1) if hit] == expected
 
 
-def test_continuations_are_counted_by_themselves(faulty, ask):
-    sandbox = faulty(Fault("status", first_page=False, nth=2))
-    token = ask(sandbox, {"limit": 2}).json()["next_token"]
+def test_continuations_are_counted_by_themselves(start_faulty, get):
+    sandbox = start_faulty(Fault("status", first_page=False, nth=2))
+    token = get(sandbox, {"limit": 2}).json()["next_token"]
     more = {"page_token": token}
-    assert struck(ask, sandbox, [{}, more, {}, more, more]) == [False, False, False, True, False]
+    assert struck(get, sandbox, [{}, more, {}, more, more]) == [False, False, False, True, False]
 
 
-def test_requests_that_are_refused_are_not_counted(ask, http):
+def test_requests_that_are_refused_are_not_counted(get, http):
     with Sandbox(1, rate_limit=1, tokens=2, faults=[Fault("status", nth=2)]) as sandbox:
         http.get(sandbox.base_url + "/wms/orders", timeout=5)
-        statuses = [ask(sandbox, token=token).status_code for token in (0, 0, 1)]
+        statuses = [get(sandbox, token=token).status_code for token in (0, 0, 1)]
         assert statuses == [200, 429, 500]
 
 
-def test_the_first_rule_that_is_due_acts(faulty, ask):
+def test_the_first_rule_that_is_due_acts(start_faulty, get):
     faults = [Fault("status", nth=2), Fault("status", status=503, times=2)]
-    sandbox = faulty(*faults)
-    assert [ask(sandbox).status_code for _ in range(4)] == [503, 500, 503, 200]
+    sandbox = start_faulty(*faults)
+    assert [get(sandbox).status_code for _ in range(4)] == [503, 500, 503, 200]
 
 
-def test_a_fault_of_a_page_leaves_an_error_as_it_is(faulty, ask):
-    assert ask(faulty(Fault("no_data")), {"what": "?"}).status_code == 422
+def test_a_fault_of_a_page_leaves_an_error_as_it_is(start_faulty, get):
+    assert get(start_faulty(Fault("no_data")), {"what": "?"}).status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,9 @@ def test_an_operator_keeps_what_it_says(sandbox, truth, listing, field, op):
 
 
 @pytest.mark.parametrize("field", sorted({field for field, _ in CASES}))
-def test_a_plain_field_means_equal(sandbox, truth, ask, field):
+def test_a_plain_field_means_equal(sandbox, truth, get, field):
     wanted = wanted_of(truth, field, "eq")
-    plain, spelt = ask(sandbox, {field: wanted}), ask(sandbox, {f"{field}[eq]": wanted})
+    plain, spelt = get(sandbox, {field: wanted}), get(sandbox, {f"{field}[eq]": wanted})
     assert plain.json() == spelt.json() != []
 
 
@@ -109,10 +109,10 @@ def test_filters_are_joined_by_and(sandbox, truth, listing):
 
 
 @pytest.mark.parametrize("name", ["ids", "ids[in]"])
-def test_ids_make_every_other_parameter_void(sandbox, truth, ask, name):
+def test_ids_make_every_other_parameter_void(sandbox, truth, get, name):
     ids = [order["id"] for order in truth[5:100:10]]
     query = {"status": "no such", "limit": "3", "page_token": "?", "what": "?"}
-    body = ask(sandbox, query | {name: ",".join([*ids, "unknown"])}).json()
+    body = get(sandbox, query | {name: ",".join([*ids, "unknown"])}).json()
     assert [order["id"] for order in body["data"]] == ids
     assert body["next_token"] is None
 
@@ -166,8 +166,8 @@ def test_ids_make_every_other_parameter_void(sandbox, truth, ask, name):
         ("ids", ",".join(map(str, range(101)))),
     ],
 )
-def test_what_the_grammar_does_not_know_is_a_422_that_names_it(sandbox, ask, name, value):
-    response = ask(sandbox, {name: value})
+def test_what_the_grammar_does_not_know_is_a_422_that_names_it(sandbox, get, name, value):
+    response = get(sandbox, {name: value})
     assert response.status_code == 422
     body = response.json()
     assert body["error"]
@@ -185,15 +185,15 @@ OPERATORS = st.sampled_from(["", "[eq]", "[in]", "[contains]", "[eq-insensitive]
 
 @settings(max_examples=100)
 @given(query=st.dictionaries(st.builds(add, NAMES | st.text(), OPERATORS), st.text(), max_size=4))
-def test_whatever_is_asked_is_answered(sandbox, ask, query):
-    assert ask(sandbox, query | {"limit": query.get("limit", "1")}).status_code in (200, 422)
+def test_whatever_is_asked_is_answered(sandbox, get, query):
+    assert get(sandbox, query | {"limit": query.get("limit", "1")}).status_code in (200, 422)
 
 
-def test_a_parameter_given_twice_is_a_422(sandbox, ask):
-    assert ask(sandbox, [("status", "open"), ("status", "other")]).status_code == 422
+def test_a_parameter_given_twice_is_a_422(sandbox, get):
+    assert get(sandbox, [("status", "open"), ("status", "other")]).status_code == 422
 
 
-def test_a_list_of_a_hundred_is_not_too_long(sandbox, truth, ask):
+def test_a_list_of_a_hundred_is_not_too_long(sandbox, truth, get):
     numbers = [order["order_number"] for order in truth[:100]]
-    body = ask(sandbox, {"order_number[in]": ",".join(numbers)}).json()
+    body = get(sandbox, {"order_number[in]": ",".join(numbers)}).json()
     assert body["data"] == truth[:100]

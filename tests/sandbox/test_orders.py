@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from helpers import documented_orders
 
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.sandbox.generator.orders import make_orders
@@ -27,8 +28,8 @@ def each(rows, key):
 
 
 @pytest.fixture(scope="module")
-def tables(documented, orders):
-    return documented.tables_of(orders)
+def tables(orders):
+    return documented_orders.tables_of(orders)
 
 
 # What this server fills always, though the documentation would allow a null.
@@ -66,11 +67,13 @@ NEVER_NULL = {
         "packed",
     ],
 )
-def test_fields_are_as_documented_with_their_nulls(documented, tables, name):
+def test_fields_are_as_documented_with_their_nulls(tables, name):
     fields, rows = tables[name]
     for field, (kind, nullable) in fields.items():
         values = [row[field] for row in rows if field in row]
-        assert (len(values) < len(rows)) == (field in documented.MAY_BE_ABSENT.get(name, ())), field
+        assert (len(values) < len(rows)) == (
+            field in documented_orders.MAY_BE_ABSENT.get(name, ())
+        ), field
         some = [value for value in values if value is not None]
         assert some, field
         assert all(type(value) in (kind if isinstance(kind, tuple) else (kind,)) for value in some)
@@ -138,8 +141,8 @@ def test_numbers_grow_with_time(orders):
     assert dates == sorted(dates)
 
 
-def test_times_follow_one_another(documented, orders):
-    documented.check_times(orders, NOW)
+def test_times_follow_one_another(orders):
+    documented_orders.check_times(orders, NOW)
 
 
 def test_some_orders_arrive_late(orders):
@@ -153,12 +156,12 @@ def test_some_orders_arrive_late(orders):
     assert 0.01 < len(late) / len(synced) < 0.03
 
 
-def test_what_is_shipped_was_ordered(documented, orders):
-    documented.check_quantities(orders)
+def test_what_is_shipped_was_ordered(orders):
+    documented_orders.check_quantities(orders)
 
 
-def test_statuses_agree_with_shipments(documented, orders):
-    documented.check_statuses(orders)
+def test_statuses_agree_with_shipments(orders):
+    documented_orders.check_statuses(orders)
 
 
 def outcome(order):

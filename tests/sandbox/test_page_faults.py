@@ -10,16 +10,16 @@ def orders_of(bodies):
     return [order for body in bodies for order in body["data"]]
 
 
-def test_repeat_token(faulty, pages):
-    sandbox = faulty(Fault("repeat_token"))
+def test_repeat_token(start_faulty, pages):
+    sandbox = start_faulty(Fault("repeat_token"))
     bodies = pages(sandbox, 3, most=4)
     assert len({body["next_token"] for body in bodies}) == 1
     assert bodies[1]["data"] == bodies[3]["data"] == sandbox.orders[3:6]
 
 
 @pytest.mark.parametrize("order", ["inserted", "reversed", "id"])
-def test_loop_token(faulty, pages, order):
-    bodies = pages(faulty(Fault("loop_token"), order=order), 3)
+def test_loop_token(start_faulty, pages, order):
+    bodies = pages(start_faulty(Fault("loop_token"), order=order), 3)
     tokens = [body["next_token"] for body in bodies]
     assert tokens[0] != tokens[1]
     assert tokens == tokens[:2] * 3
@@ -27,8 +27,8 @@ def test_loop_token(faulty, pages, order):
 
 
 @pytest.mark.parametrize("order", ["inserted", "reversed", "id", "created_date_desc"])
-def test_empty_page(faulty, pages, order):
-    sandbox = faulty(Fault("empty_page", nth=(1, 2, 4)), order=order)
+def test_empty_page(start_faulty, pages, order):
+    sandbox = start_faulty(Fault("empty_page", nth=(1, 2, 4)), order=order)
     bodies = pages(sandbox, 4)
     assert [len(body["data"]) for body in bodies] == [0, 0, 4, 0, 3]
     assert len({body["next_token"] for body in bodies}) == 5
@@ -37,15 +37,15 @@ def test_empty_page(faulty, pages, order):
     }
 
 
-def test_short_page(faulty, pages):
-    sandbox = faulty(Fault("short_page"))
+def test_short_page(start_faulty, pages):
+    sandbox = start_faulty(Fault("short_page"))
     bodies = pages(sandbox, 4)
     assert [len(body["data"]) for body in bodies] == [2, 2, 2, 1]
     assert [order for body in bodies for order in body["data"]] == sandbox.orders
 
 
-def test_duplicate(faulty, pages):
-    sandbox = faulty(Fault("duplicate", nth=2))
+def test_duplicate(start_faulty, pages):
+    sandbox = start_faulty(Fault("duplicate", nth=2))
     bodies = pages(sandbox, 3)
     assert [len(body["data"]) for body in bodies] == [3, 3, 2]
     assert bodies[1]["data"][0] == bodies[0]["data"][-1]
@@ -53,68 +53,68 @@ def test_duplicate(faulty, pages):
     assert [*listed[:3], *listed[4:]] == sandbox.orders
 
 
-def test_duplicate_that_has_changed(faulty, pages):
+def test_duplicate_that_has_changed(start_faulty, pages):
     change = {"status": "cancelled", "updated_date": "2030-01-01T00:00:00Z"}
-    sandbox = faulty(Fault("duplicate", times=1, first_page=False, change=change))
+    sandbox = start_faulty(Fault("duplicate", times=1, first_page=False, change=change))
     bodies = pages(sandbox, 1, most=20)
     assert bodies[1]["data"] == [sandbox.orders[0] | change]
     assert [order for body in bodies[2:] for order in body["data"]] == sandbox.orders[1:]
 
 
 @pytest.mark.parametrize("order", LISTING_ORDERS)
-def test_same_orders(faulty, ask, pages, order):
-    sandbox = faulty(Fault("same_orders"), order=order)
+def test_same_orders(start_faulty, get, pages, order):
+    sandbox = start_faulty(Fault("same_orders"), order=order)
     bodies = pages(sandbox, 3, most=8)
-    healthy = pages(faulty(orders=sandbox.orders, order=order), 3)
+    healthy = pages(start_faulty(orders=sandbox.orders, order=order), 3)
     assert all(body["data"] == healthy[0]["data"] for body in bodies)
-    again = [ask(sandbox, {"limit": 3}).json() for _ in range(2)]
+    again = [get(sandbox, {"limit": 3}).json() for _ in range(2)]
     assert len({body["next_token"] for body in [*bodies, *again]} - {None}) == 10
 
 
-def test_same_orders_on_a_later_page(faulty, pages):
-    sandbox = faulty(Fault("same_orders", nth=2))
+def test_same_orders_on_a_later_page(start_faulty, pages):
+    sandbox = start_faulty(Fault("same_orders", nth=2))
     first, second, *others = pages(sandbox, 3)
     assert first["data"] == second["data"] == sandbox.orders[:3]
     assert orders_of(others) == sandbox.orders
 
 
-def test_same_orders_keeps_the_filters(faulty, ask):
-    sandbox = faulty(Fault("same_orders"))
+def test_same_orders_keeps_the_filters(start_faulty, get):
+    sandbox = start_faulty(Fault("same_orders"))
     query = {"order_number": sandbox.orders[5]["order_number"]}
     for _ in range(3):
-        body = ask(sandbox, query).json()
+        body = get(sandbox, query).json()
         assert body["data"] == [sandbox.orders[5]]
         query["page_token"] = body["next_token"]
 
 
-def test_a_listing_ends_once_the_same_orders_do(faulty, pages):
-    sandbox = faulty(Fault("same_orders", times=2))
+def test_a_listing_ends_once_the_same_orders_do(start_faulty, pages):
+    sandbox = start_faulty(Fault("same_orders", times=2))
     bodies = pages(sandbox, 4)
     assert orders_of(bodies) == sandbox.orders[:4] * 2 + sandbox.orders
 
 
 @pytest.mark.parametrize("name", ["created_date", *(f"created_date[{op}]" for op in ("lt", "?"))])
-def test_ignores_dates(faulty, ask, name):
-    sandbox, healthy = faulty(Fault("ignores_dates")), faulty()
+def test_ignores_dates(start_faulty, get, name):
+    sandbox, healthy = start_faulty(Fault("ignores_dates")), start_faulty()
     date = "2000-01-01T00:00:00Z"
-    assert ask(healthy, {name: date}).json().get("data", []) == []
-    token = ask(sandbox, {name: date, "limit": 4}).json()["next_token"]
-    page = ask(sandbox, {name: date, "limit": 2, "page_token": token}).json()
+    assert get(healthy, {name: date}).json().get("data", []) == []
+    token = get(sandbox, {name: date, "limit": 4}).json()["next_token"]
+    page = get(sandbox, {name: date, "limit": 2, "page_token": token}).json()
     assert page["data"] == sandbox.orders[4:6]
 
 
 @pytest.mark.parametrize("name", ["updated_date[lt]", "trackstar_created_date[lt]"])
-def test_ignores_dates_ignores_no_other(faulty, ask, name):
-    sandbox = faulty(Fault("ignores_dates"))
-    assert ask(sandbox, {name: "2000-01-01T00:00:00Z"}).json()["data"] == []
-    assert ask(sandbox, {"what": "?", "created_date": "?"}).status_code == 422
+def test_ignores_dates_ignores_no_other(start_faulty, get, name):
+    sandbox = start_faulty(Fault("ignores_dates"))
+    assert get(sandbox, {name: "2000-01-01T00:00:00Z"}).json()["data"] == []
+    assert get(sandbox, {"what": "?", "created_date": "?"}).status_code == 422
 
 
 # By "id" or in the reverse order, an order that comes late may stand where nobody looks again.
 @pytest.mark.parametrize("order", sorted(LISTING_ORDERS.keys() - {"id", "reversed"}))
-def test_new_order(faulty, pages, order):
+def test_new_order(start_faulty, pages, order):
     fault = Fault("new_order", nth=2, change={"order_number": "late"})
-    sandbox = faulty(fault, order=order)
+    sandbox = start_faulty(fault, order=order)
     before = sandbox.orders
     bodies = pages(sandbox, 3)
     late = sandbox.orders[-1]
@@ -126,23 +126,23 @@ def test_new_order(faulty, pages, order):
     assert late["id"] not in {each["id"] for each in before}
 
 
-def test_new_orders_all_have_ids_of_their_own(faulty, pages):
-    sandbox = faulty(Fault("new_order", first_page=True), orders=1)
+def test_new_orders_all_have_ids_of_their_own(start_faulty, pages):
+    sandbox = start_faulty(Fault("new_order", first_page=True), orders=1)
     for number in range(1, 4):
         assert len(orders_of(pages(sandbox, 9))) == len(sandbox.orders) == number + 1
     assert len({order["id"] for order in sandbox.orders}) == 4
 
 
-def test_new_orders_are_like_those_asked_for(faulty, ask):
-    sandbox = faulty(Fault("new_order"))
+def test_new_orders_are_like_those_asked_for(start_faulty, get):
+    sandbox = start_faulty(Fault("new_order"))
     number = sandbox.orders[5]["order_number"]
-    assert len(ask(sandbox, {"order_number": number}).json()["data"]) == 2
-    assert ask(sandbox, {"order_number": "none of these"}).json()["data"] == []
+    assert len(get(sandbox, {"order_number": number}).json()["data"]) == 2
+    assert get(sandbox, {"order_number": "none of these"}).json()["data"] == []
     assert len(sandbox.orders) == 8
 
 
-def test_changed_order(faulty, pages):
-    sandbox = faulty(Fault("changed_order", change={"status": "other"}), order="updated_date")
+def test_changed_order(start_faulty, pages):
+    sandbox = start_faulty(Fault("changed_order", change={"status": "other"}), order="updated_date")
     before = {order["id"]: order for order in sandbox.orders}
     bodies = pages(sandbox, 4, most=2)
     last, again = bodies[0]["data"][-1], bodies[1]["data"][0]
@@ -164,31 +164,31 @@ def test_changed_order(faulty, pages):
         (7, 7),
     ],
 )
-def test_a_changed_order_is_a_second_newer(faulty, pages, date, later):
+def test_a_changed_order_is_a_second_newer(start_faulty, pages, date, later):
     orders = [{"id": "1", "updated_date": date}, {"id": "2", "updated_date": date}]
-    sandbox = faulty(Fault("changed_order"), orders=orders)
+    sandbox = start_faulty(Fault("changed_order"), orders=orders)
     assert orders_of(pages(sandbox, 1)) == orders
     assert sandbox.orders == [{"id": "1", "updated_date": later}, orders[1]]
 
 
 @pytest.mark.parametrize("ids", [["1", "2", "3", "4"], [1, 2, 3, 4]])
-def test_gone_order(faulty, pages, ids):
+def test_gone_order(start_faulty, pages, ids):
     orders = [{"id": each} for each in ids]
-    sandbox = faulty(Fault("gone_order", nth=2), orders=orders)
+    sandbox = start_faulty(Fault("gone_order", nth=2), orders=orders)
     bodies = pages(sandbox, 2)
     assert [body["data"] for body in bodies] == [orders[:2], orders[3:]]
     assert sandbox.orders == [*orders[:2], orders[3]]
 
 
-def test_the_last_order_may_go(faulty, pages):
-    sandbox = faulty(Fault("gone_order", first_page=False), orders=3)
+def test_the_last_order_may_go(start_faulty, pages):
+    sandbox = start_faulty(Fault("gone_order", first_page=False), orders=3)
     bodies = pages(sandbox, 2)
     assert [len(body["data"]) for body in bodies] == [2, 0]
     assert orders_of(bodies) == sandbox.orders
 
 
 @pytest.mark.parametrize("kind", ["changed_order", "gone_order"])
-def test_what_has_no_id_neither_changes_nor_goes(faulty, pages, kind):
+def test_what_has_no_id_neither_changes_nor_goes(start_faulty, pages, kind):
     orders = [{"order_number": str(number)} for number in range(5)]
-    sandbox = faulty(Fault(kind), orders=orders)
+    sandbox = start_faulty(Fault(kind), orders=orders)
     assert orders_of(pages(sandbox, 2)) == sandbox.orders == orders

@@ -11,37 +11,37 @@ def test_pages_hold_every_order_once(sandbox, truth, listing, limit):
     assert listing(sandbox, {"limit": limit} | some) == expected
 
 
-def test_a_page_holds_a_thousand_by_default(sandbox, ask):
-    body = ask(sandbox).json()
+def test_a_page_holds_a_thousand_by_default(sandbox, get):
+    body = get(sandbox).json()
     assert list(body) == ["data", "next_token", "total_count"]
     assert len(body["data"]) == body["total_count"] == 1000
     assert isinstance(body["next_token"], str)
 
 
-def test_a_full_last_page_ends_the_listing(ask):
+def test_a_full_last_page_ends_the_listing(get):
     with Sandbox(10, rate_limit=None) as sandbox:
-        assert ask(sandbox, {"limit": 10}).json()["next_token"] is None
-        assert ask(sandbox, {"limit": 9}).json()["next_token"] is not None
+        assert get(sandbox, {"limit": 10}).json()["next_token"] is None
+        assert get(sandbox, {"limit": 9}).json()["next_token"] is not None
 
 
-def test_no_orders_are_an_empty_page(ask):
+def test_no_orders_are_an_empty_page(get):
     with Sandbox(0) as sandbox:
-        assert ask(sandbox).json() == {"data": [], "next_token": None, "total_count": 0}
+        assert get(sandbox).json() == {"data": [], "next_token": None, "total_count": 0}
 
 
-def test_a_token_forgets_the_filters_and_the_limit(sandbox, truth, ask):
+def test_a_token_forgets_the_filters_and_the_limit(sandbox, truth, get):
     query = {"status": "cancelled", "limit": 2}
-    first = ask(sandbox, query).json()
-    second = ask(sandbox, {"page_token": first["next_token"]}).json()
+    first = get(sandbox, query).json()
+    second = get(sandbox, {"page_token": first["next_token"]}).json()
     assert {order["status"] for order in first["data"]} == {"cancelled"}
     after = truth.index(first["data"][-1]) + 1
     assert second["data"] == truth[after : after + 1000]
 
 
-def test_total_count_may_count_all_pages(ask):
+def test_total_count_may_count_all_pages(get):
     with Sandbox(20, total_count="total") as sandbox:
-        first = ask(sandbox, {"limit": 3}).json()
-        second = ask(sandbox, {"limit": 3, "page_token": first["next_token"]}).json()
+        first = get(sandbox, {"limit": 3}).json()
+        second = get(sandbox, {"limit": 3, "page_token": first["next_token"]}).json()
         assert first["total_count"] == second["total_count"] == 20
 
 

@@ -11,9 +11,9 @@ import requests
 from trackstar_frames.sandbox import Sandbox
 
 
-def test_tokens_open_different_orders(ask):
+def test_tokens_open_different_orders(get):
     with Sandbox(20, tokens=3) as sandbox:
-        pages = [ask(sandbox, token=token).json()["data"] for token in range(3)]
+        pages = [get(sandbox, token=token).json()["data"] for token in range(3)]
         assert pages == [sandbox.orders_of(token) for token in range(3)]
         assert len({order["id"] for page in pages for order in page}) == 60
         assert sandbox.access_token == sandbox.access_tokens[0]
@@ -59,12 +59,12 @@ def test_data_change_between_calls(listing, now):
         assert listing(sandbox, {"order_number": second["order_number"]}) == []
 
 
-def test_a_change_between_pages_is_seen(ask):
+def test_a_change_between_pages_is_seen(get):
     with Sandbox([{"id": str(number)} for number in range(4)]) as sandbox:
-        token = ask(sandbox, {"limit": 2}).json()["next_token"]
+        token = get(sandbox, {"limit": 2}).json()["next_token"]
         sandbox.delete(["0", "2"])
         sandbox.upsert([{"id": "late"}])
-        page = ask(sandbox, {"limit": 2, "page_token": token}).json()
+        page = get(sandbox, {"limit": 2, "page_token": token}).json()
         assert [order["id"] for order in page["data"]] == ["3", "late"]
 
 
@@ -76,11 +76,11 @@ def test_changes_are_of_one_token():
         assert len(sandbox.orders_of(1)) == 3
 
 
-def test_requests_are_noted_in_order(ask, http):
+def test_requests_are_noted_in_order(get, http):
     with Sandbox(1, rate_limit=2) as sandbox:
-        ask(sandbox, {"limit": "1"})
-        ask(sandbox, {"limit": "?"})
-        ask(sandbox)
+        get(sandbox, {"limit": "1"})
+        get(sandbox, {"limit": "?"})
+        get(sandbox)
         http.get(sandbox.base_url + "/other", timeout=5)
         noted = sandbox.requests
         assert [request[1:] for request in noted] == [
@@ -93,12 +93,12 @@ def test_requests_are_noted_in_order(ask, http):
     assert sandbox.requests == noted
 
 
-def test_it_starts_and_stops_and_starts(ask):
+def test_it_starts_and_stops_and_starts(get):
     sandbox = Sandbox(3, now=datetime.fromisoformat("2026-01-01T00:00:00Z"))
     with sandbox:
         before = sandbox.orders
         sandbox.delete([before[0]["id"]])
-        ask(sandbox)
+        get(sandbox)
     sandbox.start()
     assert sandbox.orders == before
     assert sandbox.requests == []
@@ -126,10 +126,10 @@ def test_it_leaves_nothing_behind():
         requests.get(url, timeout=5)
 
 
-def test_a_client_in_the_middle_of_a_request_does_not_keep_it_from_stopping(ask):
+def test_a_client_in_the_middle_of_a_request_does_not_keep_it_from_stopping(get):
     def ask_and_bear():
         with suppress(requests.ConnectionError):
-            ask(sandbox)
+            get(sandbox)
 
     with Sandbox(1, latency=60) as sandbox:
         thread = threading.Thread(target=ask_and_bear)

@@ -11,38 +11,38 @@ import requests
 from trackstar_frames.sandbox import Fault
 
 
-def test_reset(faulty, ask):
-    sandbox = faulty(Fault("reset", nth=1))
+def test_reset(start_faulty, get):
+    sandbox = start_faulty(Fault("reset", nth=1))
     with pytest.raises(requests.ConnectionError, match="reset by peer"):
-        ask(sandbox)
-    assert ask(sandbox).json()["data"] == sandbox.orders
+        get(sandbox)
+    assert get(sandbox).json()["data"] == sandbox.orders
     assert [request.status for request in sandbox.requests] == [None, 200]
 
 
-def test_cut(faulty, ask):
-    sandbox = faulty(Fault("cut", nth=1))
+def test_cut(start_faulty, get):
+    sandbox = start_faulty(Fault("cut", nth=1))
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
-        ask(sandbox)
-    assert ask(sandbox).json()["data"] == sandbox.orders
+        get(sandbox)
+    assert get(sandbox).json()["data"] == sandbox.orders
 
 
-def test_hang(faulty, ask):
-    sandbox = faulty(Fault("hang", nth=1, seconds=60))
+def test_hang(start_faulty, get):
+    sandbox = start_faulty(Fault("hang", nth=1, seconds=60))
     with pytest.raises(requests.ReadTimeout):
-        ask(sandbox, timeout=0.1)
-    assert ask(sandbox).json()["data"] == sandbox.orders
+        get(sandbox, timeout=0.1)
+    assert get(sandbox).json()["data"] == sandbox.orders
 
 
-def test_slow(faulty, ask):
-    sandbox = faulty(Fault("slow", seconds=0.05, pieces=4))
-    assert ask(sandbox).json()["data"] == sandbox.orders
+def test_slow(start_faulty, get):
+    sandbox = start_faulty(Fault("slow", seconds=0.05, pieces=4))
+    assert get(sandbox).json()["data"] == sandbox.orders
 
 
-def test_slow_begins_at_once(faulty, ask):
-    sandbox = faulty(Fault("slow", nth=1, seconds=240, pieces=4))
+def test_slow_begins_at_once(start_faulty, get):
+    sandbox = start_faulty(Fault("slow", nth=1, seconds=240, pieces=4))
     came, error = bytes_until_the_end(sandbox, timeout=0.5)
     assert type(error) is TimeoutError
-    whole = ask(sandbox).content
+    whole = get(sandbox).content
     assert came.partition(b"\r\n\r\n")[2] == whole[: -(-len(whole) // 4)]
 
 
@@ -68,11 +68,11 @@ def bytes_until_the_end(sandbox, timeout=10):
     ("kind", "end"),
     [("cut", type(None)), ("reset", ConnectionResetError), ("reset_mid", ConnectionResetError)],
 )
-def test_how_a_connection_ends(faulty, ask, kind, end):
-    sandbox = faulty(Fault(kind, nth=1))
+def test_how_a_connection_ends(start_faulty, get, kind, end):
+    sandbox = start_faulty(Fault(kind, nth=1))
     came, error = bytes_until_the_end(sandbox)
     assert type(error) is end
-    whole = ask(sandbox).content
+    whole = get(sandbox).content
     head, _, body = came.partition(b"\r\n\r\n")
     if kind == "reset":
         assert came == b""
@@ -82,23 +82,23 @@ def test_how_a_connection_ends(faulty, ask, kind, end):
         assert body == whole[: len(whole) // 2]
 
 
-def test_reset_mid(faulty, ask):
-    sandbox = faulty(Fault("reset_mid", nth=1))
+def test_reset_mid(start_faulty, get):
+    sandbox = start_faulty(Fault("reset_mid", nth=1))
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="reset by peer"):
-        ask(sandbox)
-    assert ask(sandbox).json()["data"] == sandbox.orders
+        get(sandbox)
+    assert get(sandbox).json()["data"] == sandbox.orders
     assert [request.status for request in sandbox.requests] == [200, 200]
 
 
 @pytest.mark.parametrize("squeezed", [False, True])
 @pytest.mark.parametrize("kind", ["bad_gzip", "cut_gzip"])
-def test_damaged_gzip(faulty, ask, kind, squeezed):
-    sandbox = faulty(Fault(kind, nth=1), gzip=squeezed)
-    response = ask(sandbox, stream=True)
+def test_damaged_gzip(start_faulty, get, kind, squeezed):
+    sandbox = start_faulty(Fault(kind, nth=1), gzip=squeezed)
+    response = get(sandbox, stream=True)
     body = response.raw.read(decode_content=False)
     assert response.headers["Content-Encoding"] == "gzip"
     assert response.headers["Content-Length"] == str(len(body))
-    whole = ask(sandbox).content
+    whole = get(sandbox).content
     if kind == "bad_gzip":
         assert body == whole
     else:
@@ -108,14 +108,14 @@ def test_damaged_gzip(faulty, ask, kind, squeezed):
         assert b"" != part == whole[: len(part)] != whole
 
 
-def test_bad_gzip_cannot_be_decoded(faulty, ask):
+def test_bad_gzip_cannot_be_decoded(start_faulty, get):
     with pytest.raises(requests.exceptions.ContentDecodingError):
-        ask(faulty(Fault("bad_gzip")))
+        get(start_faulty(Fault("bad_gzip")))
 
 
 @pytest.mark.parametrize("kind", ["reset_mid", "bad_gzip", "cut_gzip"])
-def test_a_server_goes_on_after_any_of_them(faulty, ask, kind):
-    sandbox = faulty(Fault(kind, times=30))
+def test_a_server_goes_on_after_any_of_them(start_faulty, get, kind):
+    sandbox = start_faulty(Fault(kind, times=30))
     for _ in range(30):
-        ask(sandbox, stream=True).close()
-    assert ask(sandbox).json()["data"] == sandbox.orders
+        get(sandbox, stream=True).close()
+    assert get(sandbox).json()["data"] == sandbox.orders

@@ -27,9 +27,9 @@ def changed(orders, number):
 
 
 @pytest.fixture(scope="module")
-def listings(few):
+def listings(shared_sandbox):
     """List orders of two connections, before and after; both have the same ids."""
-    acme = few.orders[:60]
+    acme = shared_sandbox.orders[:60]
     beta = [{**order, "channel": "beta", "line_items": []} for order in acme[10:50]]
     return {"acme": acme, "beta": beta}, {"acme": changed(acme, 15), "beta": changed(beta, 20)}
 

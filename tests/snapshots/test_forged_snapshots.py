@@ -5,6 +5,7 @@ import hashlib
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.snapshots import edit_manifest
 
 import trackstar_frames as tf
 from trackstar_frames.storage.local import sweep
@@ -13,14 +14,14 @@ MANIFEST = "_trackstar_frames.json"
 
 
 @pytest.fixture
-def forge(rewrite):
+def forge():
     """Replace a file of a snapshot, and have the manifest vouch for it."""
 
     def forge(snapshot, table, body):
         (snapshot.path / table / "part-00000.parquet").write_bytes(body)
         rows = pq.read_metadata(pa.BufferReader(body)).num_rows
         known = {"rows": rows, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
-        rewrite(snapshot, lambda said: said["parts"][0]["files"].update({table: known}))
+        edit_manifest(snapshot, lambda said: said["parts"][0]["files"].update({table: known}))
 
     return forge
 
@@ -45,9 +46,9 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_an_odd_manifest_is_an_error_and_spoils_no_other(snapshot, rewrite, odd):
+def test_an_odd_manifest_is_an_error_and_spoils_no_other(snapshot, odd):
     other = tf.write_snapshot(snapshot.read(), snapshot.path.parent)
-    rewrite(snapshot, ODD[odd])
+    edit_manifest(snapshot, ODD[odd])
     with pytest.raises(tf.SnapshotError):
         snapshot.read()
     assert tf.list_snapshots(snapshot.path.parent)["name"].tolist() == [other.name]
@@ -65,13 +66,13 @@ def test_a_manifest_that_is_nested_too_deeply_is_an_error(snapshot):
     assert tf.list_snapshots(snapshot.path.parent).empty
 
 
-def test_a_manifest_names_no_file_elsewhere(snapshot, rewrite, tmp_path):
+def test_a_manifest_names_no_file_elsewhere(snapshot, tmp_path):
     stranger = tmp_path / "stranger" / "part-00000.parquet"
     stranger.parent.mkdir()
     stranger.write_bytes(b"no Parquet")
     known = {"rows": 1, "bytes": 10, "sha256": ""}
     names = {"../../stranger": known, str(stranger.parent): known}
-    rewrite(snapshot, lambda said: said["parts"][0]["files"].update(names))
+    edit_manifest(snapshot, lambda said: said["parts"][0]["files"].update(names))
     assert len(snapshot.read().orders) == 2
 
 
@@ -105,7 +106,7 @@ def test_a_forged_file_runs_no_code(snapshot, forge):
 
 
 @pytest.mark.parametrize("trick", ["struct", "text", "twice", "not Parquet", "another length"])
-def test_a_forged_file_of_another_shape_is_an_error(snapshot, forge, rewrite, trick):
+def test_a_forged_file_of_another_shape_is_an_error(snapshot, forge, trick):
     orders = pq.read_table(snapshot.files["orders"])
     place = orders.schema.get_field_index("created_date")
     forged = {
@@ -119,7 +120,7 @@ def test_a_forged_file_of_another_shape_is_an_error(snapshot, forge, rewrite, tr
         body = b"PAR1 and so on" if trick == "not Parquet" else packed(orders.slice(1))
         known = {"rows": 2, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         (snapshot.path / "orders" / "part-00000.parquet").write_bytes(body)
-        rewrite(snapshot, lambda said: said["parts"][0]["files"].update(orders=known))
+        edit_manifest(snapshot, lambda said: said["parts"][0]["files"].update(orders=known))
     with pytest.raises(tf.SnapshotError, match="damaged"):
         snapshot.read()
 

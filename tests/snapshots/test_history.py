@@ -80,8 +80,8 @@ def told_tax(order):
     return None if order["total_tax"] is None else str(order["total_tax"])
 
 
-def test_each_step_is_the_diff_of_the_two_snapshots(few, tmp_path):
-    orders = few.orders[:30]
+def test_each_step_is_the_diff_of_the_two_snapshots(shared_sandbox, tmp_path):
+    orders = shared_sandbox.orders[:30]
     later = [{**order, "status": "odd", "shipments": []} for order in orders[:20]]
     old, new = written(tmp_path, orders, [*later, *orders[20:]])
     diff = tf.diff_snapshots(old, new)
@@ -144,9 +144,9 @@ def test_a_damaged_table_is_told(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def parts(few, tmp_path_factory):
+def parts(shared_sandbox, tmp_path_factory):
     """Write the tables of some orders as several files each, as other writers may."""
-    tables = OrderFrames.from_json(few.orders).to_arrow()
+    tables = OrderFrames.from_json(shared_sandbox.orders).to_arrow()
     folder = tmp_path_factory.mktemp("parts")
     files = {}
     for name, table in tables.items():

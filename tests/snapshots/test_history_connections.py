@@ -71,8 +71,8 @@ def test_a_connection_is_followed_from_its_own_snapshots_into_those_of_several(t
     assert len(tf.order_history(tmp_path, "a")) == 5
 
 
-def test_fields_and_child_rows_are_those_of_the_diff(few, tmp_path):
-    orders = few.orders[:20]
+def test_fields_and_child_rows_are_those_of_the_diff(shared_sandbox, tmp_path):
+    orders = shared_sandbox.orders[:20]
     later = [{**order, "shipments": [], "tags": ["late"]} for order in orders]
     old = several(tmp_path, 1, acme=orders, beta=later)
     new = several(tmp_path, 2, acme=later, beta=orders)
@@ -181,8 +181,8 @@ def test_an_order_that_only_others_have_is_told(tmp_path):
         tf.order_history(tmp_path, "b")
 
 
-def test_a_scan_gives_the_labels_where_they_are_asked_for(few, tmp_path):
-    orders = few.orders[:9]
+def test_a_scan_gives_the_labels_where_they_are_asked_for(shared_sandbox, tmp_path):
+    orders = shared_sandbox.orders[:9]
     snapshot = several(tmp_path, 1, acme=orders, beta=orders[:4])
     whole = snapshot.read().to_arrow()
     for name, files in snapshot.files.items():

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import pytest
+from helpers.traffic import split_requests
 
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Sandbox
@@ -51,8 +52,8 @@ def server():
 class Scene:
     """One kind of work under one root, killed again and again."""
 
-    def __init__(self, work, server, folder, apart):
-        self.apart = apart
+    def __init__(self, work, server, folder):
+        self.apart = split_requests
         self.work, self.server, self.folder, self.root = work, server, folder, folder / "root"
         self.rng = random.Random(work)
         self.changes = 0
@@ -164,14 +165,14 @@ def is_stored(path, client):
 
 
 @pytest.mark.parametrize("work", ["write", "export", "sync"])
-def test_a_work_that_was_killed_is_done_again(server, tmp_path, apart, work):
-    Scene(work, server, tmp_path, apart).kill_once(0, seconds=0.15)
+def test_a_work_that_was_killed_is_done_again(server, tmp_path, work):
+    Scene(work, server, tmp_path).kill_once(0, seconds=0.15)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("work", ["write", "export", "sync"])
-def test_a_work_may_be_killed_at_any_moment(server, tmp_path, apart, work):
-    scene = Scene(work, server, tmp_path, apart)
+def test_a_work_may_be_killed_at_any_moment(server, tmp_path, work):
+    scene = Scene(work, server, tmp_path)
     usual, ready = scene.kill_once(0), scene.start(1)
     try:
         for draw in range(1, DRAWS):

@@ -18,9 +18,9 @@ from trackstar_frames.storage.local import commit, remove, replace, sweep
 WRITER = """
 import sys, time
 from pathlib import Path
-from trackstar_frames.storage.local import aside
+from trackstar_frames.storage.local import partial_folder
 
-with aside(Path(sys.argv[1])) as folder:
+with partial_folder(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("written")
     print(folder, flush=True)
     sys.stdin.readline()

@@ -162,7 +162,7 @@ READS = {
 @pytest.mark.parametrize("read", READS)
 def test_a_reader_is_told_that_it_was_removed(tmp_path, monkeypatch, read):
     snapshot = write(tmp_path)
-    real_read, real_open = Path.read_bytes, diff.described
+    real_read, real_open = Path.read_bytes, diff.table_for
 
     def goes(work):
         def done(*given, **options):
@@ -173,7 +173,7 @@ def test_a_reader_is_told_that_it_was_removed(tmp_path, monkeypatch, read):
         return done
 
     monkeypatch.setattr(Path, "read_bytes", goes(real_read))
-    monkeypatch.setattr(diff, "described", goes(real_open))
+    monkeypatch.setattr(diff, "table_for", goes(real_open))
     with pytest.raises(tf.SnapshotError, match="was removed") as caught:
         READS[read](tmp_path, snapshot)
     assert "damaged" not in str(caught.value)

@@ -5,12 +5,13 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 import pytest
+from helpers import changing_server
 
 import trackstar_frames as tf
 from trackstar_frames.filters import encode
 from trackstar_frames.flatten import BATCH
 from trackstar_frames.settings import Credentials
-from trackstar_frames.tables.contradictions import contradictions, expected
+from trackstar_frames.tables.contradictions import combine_queries, contradictions
 
 ORDER = {
     "id": "a1",
@@ -67,7 +68,7 @@ CONTRARY = [
 def found(filters):
     frames = tf.OrderFrames.from_json([ORDER])
     orders = frames.to_arrow()["orders"].append_column(BATCH, pa.array([0]))
-    return contradictions(expected(encode(filters)), orders).to_pylist()
+    return contradictions(combine_queries(encode(filters)), orders).to_pylist()
 
 
 @pytest.mark.parametrize("filters", MATCHING, ids=str)
@@ -91,14 +92,14 @@ def test_a_list_that_is_cut_is_expected_as_a_whole():
 
 
 @pytest.fixture
-def listed(shops):
+def listed():
     """Fetch from a server that answers this body, whatever is asked."""
 
     @contextmanager
     def start(body, **options):
-        shop = shops.Shop([], before=lambda _: (200, body))
+        shop = changing_server.Shop([], before=lambda _: (200, body))
         with (
-            shops.serve(shop) as url,
+            changing_server.serve(shop) as url,
             tf.TrackstarClient(
                 "key-of-1",
                 "token-of-1",
@@ -233,13 +234,16 @@ def test_a_total_that_is_no_count_is_a_problem(listed, total, text):
 
 
 @pytest.fixture
-def shop_of(shops):
+def shop_of():
     @contextmanager
     def start(count, **options):
-        made = [shops.order(number, shops.START + number * 9000) for number in range(count)]
-        shop = shops.Shop(made, absent_end=True, **options)
+        made = [
+            changing_server.order(number, changing_server.START + number * 9000)
+            for number in range(count)
+        ]
+        shop = changing_server.Shop(made, absent_end=True, **options)
         with (
-            shops.serve(shop) as url,
+            changing_server.serve(shop) as url,
             tf.TrackstarClient(
                 "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None
             ) as client,
@@ -267,12 +271,14 @@ def test_an_absent_token_is_the_end_of_a_full_page_if_that_is_proved(
 
 
 @pytest.mark.parametrize("size", [10, 30, 1000])
-def test_unproved_it_is_an_error(shops, size):
-    orders = [shops.order(number, shops.START + number) for number in range(3000)]
-    shop = shops.Shop([])
+def test_unproved_it_is_an_error(size):
+    orders = [
+        changing_server.order(number, changing_server.START + number) for number in range(3000)
+    ]
+    shop = changing_server.Shop([])
     shop.before = lambda _: (200, {"data": orders[: int(shop.asked[-1]["limit"])]})
     with (
-        shops.serve(shop) as url,
+        changing_server.serve(shop) as url,
         tf.TrackstarClient(
             "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None
         ) as client,
@@ -285,9 +291,11 @@ def test_unproved_it_is_an_error(shops, size):
 
 
 @pytest.mark.parametrize("status", [400, 404, 410, 422])
-def test_a_cursor_that_died_begins_anew_once(shops, tmp_path, caplog, status):
-    made = [shops.order(number, shops.START + number * 9000) for number in range(50)]
-    shop, dead = shops.Shop(made, keyset=False), set()
+def test_a_cursor_that_died_begins_anew_once(tmp_path, caplog, status):
+    made = [
+        changing_server.order(number, changing_server.START + number * 9000) for number in range(50)
+    ]
+    shop, dead = changing_server.Shop(made, keyset=False), set()
 
     def before(_):
         token = shop.asked[-1].get("page_token")
@@ -297,7 +305,7 @@ def test_a_cursor_that_died_begins_anew_once(shops, tmp_path, caplog, status):
 
     shop.before, down = before, [True]
     with (
-        shops.serve(shop) as url,
+        changing_server.serve(shop) as url,
         tf.TrackstarClient(
             "key-of-1", "token-of-1", base_url=url, rate_limit=None, retries=0, cache_dir=tmp_path
         ) as client,
@@ -307,7 +315,7 @@ def test_a_cursor_that_died_begins_anew_once(shops, tmp_path, caplog, status):
         assert len(caught.value.frames.orders) == 30
         down.clear()
         dead |= {"30"}
-        shop.orders.insert(0, shops.order(99, shops.START - 1))
+        shop.orders.insert(0, changing_server.order(99, changing_server.START - 1))
         with pytest.raises(tf.IncompleteFetchError, match="page_token has expired"):
             tf.fetch_orders(client=client, page_size=10)  # it dies again
         assert "read anew from its first page" in caplog.text
@@ -324,13 +332,15 @@ def test_a_cursor_that_died_begins_anew_once(shops, tmp_path, caplog, status):
 
 @pytest.mark.parametrize("status", [400, 404, 410, 422])
 @pytest.mark.parametrize(("dies", "options"), [(4, {"limit": 35}), (8, {"verify": True})])
-def test_a_cursor_that_dies_loses_and_adds_nothing(shops, tmp_path, status, dies, options):
-    made = [shops.order(number, shops.START + number * 9000) for number in range(50)]
-    shop = shops.Shop(made, keyset=False)
+def test_a_cursor_that_dies_loses_and_adds_nothing(tmp_path, status, dies, options):
+    made = [
+        changing_server.order(number, changing_server.START + number * 9000) for number in range(50)
+    ]
+    shop = changing_server.Shop(made, keyset=False)
     wanted = [each["id"] for each in made[: options.get("limit")]]
     shop.before = lambda at: (status, {"error": "expired"}) if at == dies else None
     with (
-        shops.serve(shop) as url,
+        changing_server.serve(shop) as url,
         tf.TrackstarClient(
             "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None
         ) as client,
@@ -342,13 +352,15 @@ def test_a_cursor_that_dies_loses_and_adds_nothing(shops, tmp_path, status, dies
         assert tf.export_orders(tmp_path, **ask).read().orders.equals(frames.orders)
 
 
-def test_each_time_it_is_resumed_a_cursor_may_have_died(shops):
-    made = [shops.order(number, shops.START + number * 9000) for number in range(50)]
-    shop = shops.Shop(made, keyset=False)
+def test_each_time_it_is_resumed_a_cursor_may_have_died():
+    made = [
+        changing_server.order(number, changing_server.START + number * 9000) for number in range(50)
+    ]
+    shop = changing_server.Shop(made, keyset=False)
     answers = {4: 500, 5: 410, 9: 500, 10: 410}
     shop.before = lambda at: (answers[at], {"error": "?"}) if at in answers else None
     with (
-        shops.serve(shop) as url,
+        changing_server.serve(shop) as url,
         tf.TrackstarClient(
             "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None, retries=0
         ) as client,
@@ -362,10 +374,10 @@ def test_each_time_it_is_resumed_a_cursor_may_have_died(shops):
     assert frames.info["duplicates"] == 0
 
 
-def test_a_first_page_that_is_refused_is_no_cursor(shops):
-    shop = shops.Shop([], before=lambda _: (422, {"error": "unknown filter"}))
+def test_a_first_page_that_is_refused_is_no_cursor():
+    shop = changing_server.Shop([], before=lambda _: (422, {"error": "unknown filter"}))
     with (
-        shops.serve(shop) as url,
+        changing_server.serve(shop) as url,
         tf.TrackstarClient(
             "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None
         ) as client,
@@ -395,11 +407,11 @@ def test_what_a_server_repeats_of_the_credentials_is_in_no_table_and_no_error(li
 
 
 @pytest.mark.parametrize("key", ["a-key-of-20-letters-", 'a-key"of\\20-letters', "&" * 20])
-def test_an_answer_that_repeats_a_credential_is_not_kept_on_disk(shops, tmp_path, key):
+def test_an_answer_that_repeats_a_credential_is_not_kept_on_disk(tmp_path, key):
     body = {"data": [ORDER], "next_token": None, "request": {"key": key}}
-    shop = shops.Shop([], before=lambda _: (200, body))
+    shop = changing_server.Shop([], before=lambda _: (200, body))
     with (
-        shops.serve(shop) as url,
+        changing_server.serve(shop) as url,
         tf.TrackstarClient(
             key, "token-of-1", base_url=url, rate_limit=None, cache_dir=tmp_path
         ) as client,

@@ -15,7 +15,7 @@ from trackstar_frames import OrderFrames
 from trackstar_frames.frames import make_info
 from trackstar_frames.sandbox.server.faults import Fault
 from trackstar_frames.schema import LIFECYCLE, TABLES, Column, Table
-from trackstar_frames.tables.dtypes import own_types, to_frame
+from trackstar_frames.tables.dtypes import to_frame, to_pandas_types
 
 BACKENDS = [None, "pyarrow"]
 TEXT = "str" if pd.__version__ >= "3" else "object"
@@ -303,8 +303,8 @@ def test_the_backend_is_pickled():
         assert frames.orders["id"].tolist() == ["a1"]  # and the second time with a frame made
 
 
-def test_a_fetch_that_breaks_keeps_the_backend(ask):
-    sandbox, client = ask(Fault("status", status=403, nth=2))
+def test_a_fetch_that_breaks_keeps_the_backend(serve_with_client):
+    sandbox, client = serve_with_client(Fault("status", status=403, nth=2))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(client=client, page_size=40, dtype_backend="pyarrow")
     assert is_arrow(caught.value.frames.orders)
@@ -332,7 +332,7 @@ def test_a_fetch_that_breaks_keeps_the_backend(ask):
 )
 def test_columns_of_arrow_become_pandas_own(kind, full, own, value):
     values = [None, full if value else None]
-    column = own_types(pd.Series(values, ["a", "a"], pd.ArrowDtype(kind), "x"))
+    column = to_pandas_types(pd.Series(values, ["a", "a"], pd.ArrowDtype(kind), "x"))
     assert column.dtype == own
     assert (column.name, list(column.index)) == ("x", ["a", "a"])
     assert plain(column) == values
@@ -340,12 +340,15 @@ def test_columns_of_arrow_become_pandas_own(kind, full, own, value):
 
 def test_lists_of_arrow_become_tuples():
     kind = pd.ArrowDtype(pa.list_(pa.string()))
-    assert own_types(pd.Series([["x", None], None], dtype=kind)).tolist() == [("x", None), None]
+    assert to_pandas_types(pd.Series([["x", None], None], dtype=kind)).tolist() == [
+        ("x", None),
+        None,
+    ]
 
 
 @pytest.mark.parametrize("storage", ["python", "pyarrow"])
 def test_nullable_strings_become_pandas_own(storage):
-    column = own_types(pd.Series(["x", None], ["a", "a"], pd.StringDtype(storage), name="x"))
+    column = to_pandas_types(pd.Series(["x", None], ["a", "a"], pd.StringDtype(storage), name="x"))
     assert column.dtype == TEXT
     assert (column.name, list(column.index)) == ("x", ["a", "a"])
     assert plain(column) == ["x", None]
@@ -353,4 +356,4 @@ def test_nullable_strings_become_pandas_own(storage):
 
 def test_columns_that_are_not_of_arrow_are_left_alone():
     column = pd.Series([1, 2])
-    assert own_types(column) is column
+    assert to_pandas_types(column) is column

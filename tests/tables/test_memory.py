@@ -1,13 +1,13 @@
 import pyarrow as pa
 import pytest
 
-from trackstar_frames.tables.assemble import give_back, keeping_pages
+from trackstar_frames.tables.assemble import keep_freed_memory, release_memory
 
 
 def work():
-    with keeping_pages():
+    with keep_freed_memory():
         table = pa.table({"id": pa.array(range(1000)).cast(pa.string())})
-        give_back()
+        release_memory()
         raise OSError(table["id"][-1].as_py())
 
 

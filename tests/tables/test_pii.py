@@ -5,6 +5,7 @@ import json
 
 import pyarrow as pa
 import pytest
+from helpers import marked_orders
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,9 +44,9 @@ def assert_hides(keep, hidden, pii):
 
 
 @HIDDEN
-def test_all_else_is_as_it_was(planted, pii):
+def test_all_else_is_as_it_was(pii):
     keep, hidden = (
-        tf.OrderFrames.from_json({"data": planted.ORDERS}, pii=each) for each in ("keep", pii)
+        tf.OrderFrames.from_json({"data": marked_orders.ORDERS}, pii=each) for each in ("keep", pii)
     )
     assert_hides(keep, hidden, pii)
     known = keep.problems["value"].notna()
@@ -56,29 +57,34 @@ def test_all_else_is_as_it_was(planted, pii):
 
 
 @HIDDEN
-def test_pages_without_anything_odd_leave_no_mark(planted, pii):
-    plant = planted.Planter(odd=False)
+def test_pages_without_anything_odd_leave_no_mark(pii):
+    plant = marked_orders.Planter(odd=False)
     page = json.dumps({"data": [plant.order(f"o{number}") for number in range(40)]})
     keep, hidden = (tf.OrderFrames.from_json([page], pii=each) for each in ("keep", pii))
     assert_hides(keep, hidden, pii)
-    assert len(planted.marks(planted.shown(keep))) > 10
-    assert planted.marks(planted.shown(hidden)) == []
+    assert len(marked_orders.marks(marked_orders.shown(keep))) > 10
+    assert marked_orders.marks(marked_orders.shown(hidden)) == []
     assert len(hidden.problems) == 0
 
 
 @HIDDEN
-def test_json_at_hand_leaves_no_mark(planted, pii):
-    orders = planted.ORDERS
+def test_json_at_hand_leaves_no_mark(pii):
+    orders = marked_orders.ORDERS
     body = {"data": orders}
-    for at_hand in (body, orders[:-3], json.dumps(orders[:-3]), [json.dumps(body), planted.TWICE]):
+    for at_hand in (
+        body,
+        orders[:-3],
+        json.dumps(orders[:-3]),
+        [json.dumps(body), marked_orders.TWICE],
+    ):
         frames = tf.OrderFrames.from_json(at_hand, pii=pii)
         assert len(frames.orders) >= len(orders) - 3
         assert frames.info["pii"] == pii
-        assert planted.marks(planted.shown(frames)) == []
+        assert marked_orders.marks(marked_orders.shown(frames)) == []
 
 
-def test_an_unknown_key_is_told_by_its_place_alone(planted):
-    frames = tf.OrderFrames.from_json(planted.Planter().order("a"), pii="drop")
+def test_an_unknown_key_is_told_by_its_place_alone():
+    frames = tf.OrderFrames.from_json(marked_orders.Planter().order("a"), pii="drop")
     shipment = ["", "ship_to_address.", "ship_from_address.", "line_items[0].", "packages[0]."]
     shipment += ["packages[0].measurements.", "packages[0].line_items[0]."]
     places = ["", "channel_object.", "ship_to_address.", "line_items[0]."]
@@ -163,7 +169,7 @@ ORDERS = st.lists(
 
 @HIDDEN
 @given(orders=ORDERS, named=st.sets(st.integers(0, 3)))
-def test_orders_of_any_shape_are_hidden(planted, pii, orders, named):
+def test_orders_of_any_shape_are_hidden(pii, orders, named):
     orders = [
         order | ({"id": f"id-{number % 3}"} if number in named else {})
         for number, order in enumerate(orders)
@@ -171,7 +177,7 @@ def test_orders_of_any_shape_are_hidden(planted, pii, orders, named):
     keep, hidden = (tf.OrderFrames.from_json({"data": orders}, pii=each) for each in ("keep", pii))
     assert_hides(keep, hidden, pii)
     told = (json.dumps(table.to_pylist(), default=str) for table in hidden.to_arrow().values())
-    assert planted.marks(told) == []
+    assert marked_orders.marks(told) == []
 
 
 # Hashes.
@@ -224,10 +230,10 @@ def test_hashes_need_a_key():
 # The schema.
 
 
-def test_the_marks_of_the_schema_are_complete(planted):
+def test_the_marks_of_the_schema_are_complete():
     words = tf.data_dictionary().set_index(["table", "column"])
     columns = words.index.get_level_values("column")
-    person = [f"ship_to_address_{name}" for name in planted.PERSON]
+    person = [f"ship_to_address_{name}" for name in marked_orders.PERSON]
     expected = {(table, name) for table in ("orders", "shipments") for name in person}
     expected |= {("packages", "tracking_number"), ("packages", "tracking_url")}
     assert set(words.index[words["personal"]]) == expected

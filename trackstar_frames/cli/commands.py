@@ -14,7 +14,7 @@ import trackstar_frames as tf
 from trackstar_frames._text import counted
 from trackstar_frames.cli.printing import echo, format_orders, format_table
 from trackstar_frames.errors import FilterError
-from trackstar_frames.filters import FIELDS, encode, split
+from trackstar_frames.filters import FIELDS, encode, parse_name
 from trackstar_frames.http.cache import PageCache
 from trackstar_frames.settings import cache_dir
 from trackstar_frames.snapshots.parquet import check_target, locate
@@ -248,12 +248,12 @@ def _parse_filter(text: str) -> tuple[str, Any]:
 
 def _field_and_operator(name: str) -> tuple[str, str]:
     """Return the field and the operator of a filter, the default one if it names none."""
-    field, operator = split(name)
+    field, operator = parse_name(name)
     return field, operator or FIELDS[field].plain or ""
 
 
 def _is_plain(name: str) -> bool:
-    return split(name)[1] is None
+    return parse_name(name)[1] is None
 
 
 def _is_list(operator: str) -> bool:

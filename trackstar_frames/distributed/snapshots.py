@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
 __all__ = ["DaskFrames", "lazy_frame", "read_snapshot_dask", "to_partition"]
 
 
-@dataclass(frozen=True, repr=False)
 class DaskFrames:
     """The tables of a snapshot as lazy Dask dataframes.
 
@@ -62,6 +61,9 @@ class DaskFrames:
     package_line_items: dd.DataFrame
     problems: dd.DataFrame
     info: dict[str, Any]
+
+    def __init__(self, tables: Mapping[str, dd.DataFrame], info: dict[str, Any]) -> None:
+        vars(self).update(tables, info=info)
 
     def __repr__(self) -> str:
         fetched_at = plain(f"{self.info.get('fetched_at')}")
@@ -127,7 +129,7 @@ def read_snapshot_dask(
     said = parquet.read_manifest(folder)
     warn_of_failed(said.info)
     tables = {name: _lazy_table(name, folder, said, dtype_backend) for name in TABLES}
-    return DaskFrames(**tables, info=said.info)
+    return DaskFrames(tables, said.info)
 
 
 def _lazy_table(

@@ -1,6 +1,6 @@
-"""The careful way: every value by itself, from its own JSON text.
+"""The careful reader: every value by itself, from its own JSON text.
 
-Takes whatever an order may hold, at the price of Python objects for each value.
+It takes anything that an order may hold, at the price of Python objects for each value.
 """
 
 from __future__ import annotations
@@ -16,28 +16,19 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from trackstar_frames.flatten.layout import (
-    BOXES,
-    LISTS,
-    LONGEST_ID,
-    Batch,
-    Path,
-    batch_schema,
-    stored_columns,
-)
-from trackstar_frames.flatten.values import Kept, as_text, convert, is_plain
+from trackstar_frames.flatten.layout import MAX_ID_LENGTH, UNKNOWN_KEY, Batch, Path, batch_schema
+from trackstar_frames.flatten.values import Converted, as_text, convert, is_plain
 from trackstar_frames.http.responses import as_received, has_constant, is_constant, with_nulls
-from trackstar_frames.schema import TABLES
+from trackstar_frames.schema import LISTS, TABLES
 
-__all__ = ["UNKNOWN", "Earlier", "flatten_carefully", "has_repeated", "read_repeated"]
+__all__ = ["flatten_carefully", "has_repeated", "read_repeated"]
 
 
-#: What `problems` says of a key that the schema does not know.
-UNKNOWN = "unknown key, kept in extra"
-
-_TWICE = "given twice; the last is kept"
+_REPEATED = "given twice; the last is kept"
 _CONSTANT = "NaN and Infinity are no JSON; null is kept in their place"
-_ANONYMOUS = f"an order without an id of 1 to {LONGEST_ID:,} characters"
+_ANONYMOUS = f"an order without an id of 1 to {MAX_ID_LENGTH:,} characters"
+
+_Members = Mapping[str, msgspec.Raw]
 
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -46,13 +37,10 @@ _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 def flatten_carefully(orders: Iterable[msgspec.Raw]) -> tuple[Batch, Counter[Path]]:
     """Flatten orders value by value.
 
-    Returns
-    -------
-    dict of str to pyarrow.Table, Counter
-        The batch; and where values stood that are odd (of another JSON type than their
-        column's, or under unknown keys), with how often.
+    Returns the batch, and how often which paths were odd: of another JSON type than their column,
+    or under an unknown key.
     """
-    rows = _Rows()
+    rows = _BatchRows()
     for order in orders:
         rows.add(bytes(order))
     return {name: rows.table(name) for name in TABLES}, rows.odd
@@ -60,189 +48,222 @@ def flatten_carefully(orders: Iterable[msgspec.Raw]) -> tuple[Batch, Counter[Pat
 
 @dataclass(slots=True)
 class _Node:
-    """What may stand in one JSON object: columns, nested objects, and lists of rows, by key."""
+    """What the schema makes of one JSON value.
+
+    Attributes
+    ----------
+    path : tuple of str
+        The keys from the row's object to the value.
+    column : tuple of int and str, or None
+        The position in the row, and the kind, of its column.
+    table : str or None
+        The table of its items, if it is a list of rows.
+    members : dict of str to _Node
+        Its members by key, if it is an object.
+    """
 
     path: tuple[str, ...] = ()
-    leaves: dict[str, tuple[int, str]] = field(default_factory=dict)
-    objects: dict[str, _Node] = field(default_factory=dict)
-    lists: dict[str, str] = field(default_factory=dict)
+    column: tuple[int, str] | None = None
+    table: str | None = None
+    members: dict[str, _Node] = field(default_factory=dict)
 
-    def inner(self, key: str) -> _Node:
-        return self.objects.setdefault(key, _Node((*self.path, key)))
+    def below(self, path: tuple[str, ...]) -> _Node:
+        """Return the node that a path leads to from here."""
+        node = self
+        for key in path:
+            node = node.members.setdefault(key, _Node((*node.path, key)))
+        return node
 
 
 @cache
-def _layout(name: str) -> tuple[_Node, int]:
-    """Arrange a table's columns by their JSON paths, and tell how wide a row is."""
-    root = _Node(lists=LISTS[name])
-    columns = stored_columns(TABLES[name])
-    for place, column in enumerate(columns, start=1):
-        if column.path:
-            node = root
-            for key in column.path[:-1]:
-                node = node.inner(key)
-            node.leaves[column.path[-1]] = (place, column.kind)
-    return root, len(columns) + 1
+def _tree(table: str) -> _Node:
+    """Return what the schema makes of one row of a table."""
+    root = _Node()
+    for position, column in enumerate(TABLES[table].stored, start=1):
+        if column.path is not None:
+            root.below(column.path).column = (position, column.kind)
+    for key, child in LISTS[table].items():
+        root.below((key,)).table = child
+    return root
 
 
-class _Rows:
-    """The rows met so far, each led by its order's number."""
+@dataclass(slots=True, frozen=True)
+class _RowRef:
+    """A row that values are put into.
+
+    Attributes
+    ----------
+    table : str
+        Its table.
+    cells : list
+        Its values: the number of its order, its position in each list, then all others.
+    key : tuple of int
+        The positions.
+    """
+
+    table: str
+    cells: list[Any]
+    key: tuple[int, ...]
+
+
+class _BatchRows:
+    """The rows of a batch so far."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, list[list[Any]]] = {name: [] for name in TABLES}
         self.odd: Counter[Path] = Counter()
-        self.number = -1
-        self.order_id: str | None = None
-        self.read_object: Callable[[bytes], dict[str, msgspec.Raw]] = _read_object
+        self._rows: dict[str, list[list[Any]]] = {name: [] for name in TABLES}
+        self._number = -1
+        self._order_id: str | None = None
+        self._read_object: Callable[[bytes], dict[str, msgspec.Raw]] = _read_object
 
     def add(self, order: bytes) -> None:
-        self.read_object = read_repeated if has_repeated(order) else _read_object
-        members = self.read_object(order)
-        self.order_id = _identity(members)
-        if self.order_id is None:
+        """Flatten one order."""
+        self._read_object = read_repeated if has_repeated(order) else _read_object
+        members = self._read_object(order)
+        self._order_id = _find_id(members)
+        if self._order_id is None:
             row = [None, "orders", None, "", as_received(order).decode(), _ANONYMOUS]
-            self.rows["problems"].append(row)
+            self._rows["problems"].append(row)
             return
-        self.number += 1
-        self._row("orders", members, (), "")
+        self._number += 1
+        self._add_object("orders", (), members, "")
 
     def table(self, name: str) -> pa.Table:
-        schema = batch_schema(name)
-        rows = self.rows[name]
+        """Return one table of the batch."""
+        schema, rows = batch_schema(name), self._rows[name]
         values = zip(*rows, strict=True) if rows else ([] for _ in schema)
         arrays = [pa.array(each, kind) for each, kind in zip(values, schema.types, strict=True)]
         return pa.Table.from_arrays(arrays, schema=schema)
 
-    def _row(
-        self, table: str, members: dict[str, msgspec.Raw], key: tuple[int, ...], path: str
-    ) -> None:
-        """Add one row, and the rows of the lists inside."""
-        root, width = _layout(table)
-        row: list[Any] = [None] * width
-        row[: len(key) + 1] = (self.number, *key)
-        unknown = self._object(_Place(table, row, key), root, members, path)
-        if unknown:
-            row[-1] = msgspec.json.encode(unknown).decode()
-        self.rows[table].append(row)
+    def _add_row(self, table: str, key: tuple[int, ...]) -> _RowRef:
+        cells: list[Any] = [None] * len(batch_schema(table))
+        cells[: len(key) + 1] = (self._number, *key)
+        self._rows[table].append(cells)
+        return _RowRef(table, cells, key)
 
-    def _object(
-        self, place: _Place, node: _Node, members: dict[str, msgspec.Raw], path: str
-    ) -> dict[str, Any]:
-        """Put the members of one object where they belong, and return those left over."""
-        unknown: dict[str, Any] = {}
+    def _add_object(self, table: str, key: tuple[int, ...], members: _Members, path: str) -> None:
+        """Add the row of an object, and those of the lists inside."""
+        for list_key, child in LISTS[table].items():
+            members = _with_current_key(members, list_key, TABLES[child].older_key)
+        row = self._add_row(table, key)
+        extra = self._fill(row, _tree(table), members, path)
+        if extra:
+            row.cells[-1] = msgspec.json.encode(extra).decode()
+
+    def _fill(self, row: _RowRef, node: _Node, members: _Members, path: str) -> dict[str, Any]:
+        """Put the members of an object where they belong, and return what `extra` keeps."""
+        extra: dict[str, Any] = {}
         for name, raw in members.items():
-            text = bytes(raw)
-            if name in node.leaves:
-                if self._leaf(place, node, name, text, path):
-                    unknown[name] = raw
-            elif name in node.objects:
-                inner = self._parse(place, self.read_object, text, path + name)
-                rest = self._object(place, node.objects[name], inner or {}, f"{path}{name}.")
-                if rest:
-                    unknown[name] = rest
-            elif name in node.lists:
-                items = self._parse(place, _read_list, text, path + name)
-                self._children(place, node.lists[name], items or [], path + name)
-            elif isinstance(name, Earlier):
-                self._problem(place, path + name, text, _TWICE)
-            else:
-                unknown[name] = msgspec.Raw(with_nulls(text))
-                self.odd[place.table, (*node.path, name)] += 1
-                self._problem(place, path + name, None, UNKNOWN)
-                self._look_for_constants(place, path + name, text)
-        return unknown
+            text, here, known = bytes(raw), path + name, node.members.get(name)
+            if known is None:
+                if isinstance(name, _Overridden):
+                    self._add_problem(row, here, text, _REPEATED)
+                else:
+                    extra[name] = msgspec.Raw(with_nulls(text))
+                    self.odd[row.table, (*node.path, name)] += 1
+                    self._add_problem(row, here, None, UNKNOWN_KEY)
+                    self._check_constants(row, here, text)
+                continue
+            if known.column is not None and self._fill_column(row, known, text, here):
+                extra[name] = raw
+            if known.table is not None:
+                self._add_list(row, known, text, here)
+            elif known.members:
+                inner = self._parse(row, self._read_object, text, here)
+                kept = self._fill(row, known, inner or {}, f"{here}.")
+                if kept:
+                    extra[name] = kept
+        return extra
 
-    def _leaf(self, place: _Place, node: _Node, name: str, text: bytes, path: str) -> bool:
-        """Put a value into its column, and tell whether `extra` is to keep its text, too."""
-        if text == b"null":
+    def _fill_column(self, row: _RowRef, node: _Node, text: bytes, path: str) -> bool:
+        """Put a value into its column, and return whether `extra` keeps its text, too."""
+        if text == b"null" or node.column is None:
             return False
-        column, kind = node.leaves[name]
+        position, kind = node.column
         plain = with_nulls(text)
-        kept = Kept() if plain == b"null" else convert(kind, plain)
-        place.row[column] = kept.value
-        if kept.message is not None:
-            self._problem(place, path + name, text, kept.message)
+        converted = Converted() if plain == b"null" else convert(kind, plain)
+        row.cells[position] = converted.value
+        if converted.message is not None:
+            self._add_problem(row, path, text, converted.message)
         else:
-            self._look_for_constants(place, path + name, text)
-        if kept.message is not None or kept.in_extra or not is_plain(kind, text):
-            self.odd[place.table, (*node.path, name)] += 1
-        return kept.in_extra
+            self._check_constants(row, path, text)
+        if converted.message is not None or converted.in_extra or not is_plain(kind, text):
+            self.odd[row.table, node.path] += 1
+        return converted.in_extra
 
-    def _look_for_constants(self, place: _Place, path: str, text: bytes) -> None:
-        if has_constant(text):
-            self._problem(place, path, text, _CONSTANT)
+    def _add_list(self, row: _RowRef, node: _Node, text: bytes, path: str) -> None:
+        """Add the rows of a list below a row."""
+        if node.table is None or (node.column is not None and not text.startswith(b"[")):
+            return  # the column has reported what is no list
+        root = _tree(node.table)
+        for index, item in enumerate(self._parse(row, _read_list, text, path) or []):
+            key, here = (*row.key, index), f"{path}[{index}]"
+            if root.column is not None:
+                self._fill_column(self._add_row(node.table, key), root, bytes(item), here)
+                continue
+            members = self._parse(row, self._read_object, bytes(item), here) or {}
+            self._add_object(node.table, key, members, f"{here}.")
 
-    def _children(self, place: _Place, table: str, items: list[msgspec.Raw], path: str) -> None:
-        for index, item in enumerate(items):
-            here = f"{path}[{index}]"
-            members = self._parse(place, self.read_object, bytes(item), here) or {}
-            if table == "shipments":
-                members = _take_boxes(members)
-            self._row(table, members, (*place.key, index), f"{here}.")
-
-    def _parse(self, place: _Place, read: Callable[[bytes], Any], text: bytes, path: str) -> Any:
-        """Open an object or a list; None where it is neither, which is told."""
+    def _parse(self, row: _RowRef, read: Callable[[bytes], Any], text: bytes, path: str) -> Any:
+        """Read an object or a list; if it is neither, report that and return None."""
         if text in (b"null", b'""'):
             return None
         if is_constant(text):
-            self._problem(place, path, text, _CONSTANT)
+            self._add_problem(row, path, text, _CONSTANT)
             return None
         try:
             return read(text)
         except msgspec.ValidationError:
             expected = "a list" if read is _read_list else "an object"
-            self._problem(place, path, text, f"not {expected}")
+            self._add_problem(row, path, text, f"not {expected}")
             return None
 
-    def _problem(self, place: _Place, path: str, text: bytes | None, message: str) -> None:
+    def _check_constants(self, row: _RowRef, path: str, text: bytes) -> None:
+        if has_constant(text):
+            self._add_problem(row, path, text, _CONSTANT)
+
+    def _add_problem(self, row: _RowRef, path: str, text: bytes | None, message: str) -> None:
         value = None if text is None else as_received(text).decode()
-        row = [self.number, place.table, self.order_id, path, value, message]
-        self.rows["problems"].append(row)
+        problem = [self._number, row.table, self._order_id, path, value, message]
+        self._rows["problems"].append(problem)
 
 
-@dataclass(slots=True, frozen=True)
-class _Place:
-    """The row that values go to."""
-
-    table: str
-    row: list[Any]
-    key: tuple[int, ...]
-
-
-def _identity(members: dict[str, msgspec.Raw]) -> str | None:
+def _find_id(members: _Members) -> str | None:
     try:
         found = as_text(bytes(members["id"]))
     except (KeyError, ValueError):
         return None
-    return found if 1 <= len(found) <= LONGEST_ID else None
+    return found if 1 <= len(found) <= MAX_ID_LENGTH else None
 
 
-def _take_boxes(shipment: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
-    """Read the older ``boxes`` as packages, unless there are both."""
-    boxes, packages = (_is_full(shipment.get(key)) for key in (BOXES, "packages"))
-    if BOXES not in shipment or (boxes and packages):
-        return shipment
-    empty = "packages" if boxes else BOXES
+def _with_current_key(members: _Members, key: str, older_key: str | None) -> _Members:
+    """Rename a list's older key to the current one, unless both have items."""
+    if older_key is None or older_key not in members:
+        return members
+    has_older, has_current = (_has_items(members.get(each)) for each in (older_key, key))
+    if has_older and has_current:
+        return members
+    dropped = key if has_older else older_key
     return {
-        "packages" if key == BOXES else key: raw for key, raw in shipment.items() if key != empty
+        key if name == older_key else name: raw for name, raw in members.items() if name != dropped
     }
 
 
-def _is_full(items: msgspec.Raw | None) -> bool:
+def _has_items(items: msgspec.Raw | None) -> bool:
     return items is not None and bytes(items).translate(None, b" \t\r\n") not in (b"null", b"[]")
 
 
-#: Python refuses to read numbers of thousands of digits.
+#: Python refuses to read integers of thousands of digits.
 _NUMBERS_AS_TEXT: Mapping[str, Any] = MappingProxyType({"parse_int": str, "parse_float": str})
 
 
-class Earlier(str):
-    """A key that comes again in the same object; equal to nothing but itself."""
+class _Overridden(str):
+    """A key that follows once more in the same object; equal to nothing but itself."""
 
     __slots__ = ()
     __hash__ = object.__hash__
 
-    # Those of `object` leave the answer to the other side, which is a str.
+    # Those of `object` would leave the decision to the other operand, which is a str.
     def __eq__(self, other: object) -> bool:
         return self is other
 
@@ -251,7 +272,7 @@ class Earlier(str):
 
 
 def has_repeated(text: bytes) -> bool:
-    """Tell whether any object in a JSON text gives a key twice."""
+    """Return whether any object in a JSON text has a key twice."""
     found = []
 
     def look(pairs: list[tuple[str, Any]]) -> None:
@@ -262,31 +283,31 @@ def has_repeated(text: bytes) -> bool:
 
 
 def read_repeated(text: bytes) -> dict[str, msgspec.Raw]:
-    """Read an object whose keys may come twice; all but the last are `Earlier`."""
-    msgspec.json.decode(text, type=dict[str, msgspec.Raw])  # or refuse what is none
-    pairs = list(_cut(text.decode()))
-    last = {key: place for place, (key, _) in enumerate(pairs)}
+    """Read an object that may have a key twice; only the last of equal keys is a plain str."""
+    msgspec.json.decode(text, type=dict[str, msgspec.Raw])  # raises if it is no object
+    pairs = list(_iter_members(text.decode()))
+    last = {key: position for position, (key, _) in enumerate(pairs)}
     return {
-        key if last[key] == place else Earlier(key): msgspec.Raw(value.encode())
-        for place, (key, value) in enumerate(pairs)
+        key if last[key] == position else _Overridden(key): msgspec.Raw(value.encode())
+        for position, (key, value) in enumerate(pairs)
     }
 
 
-def _cut(text: str) -> Iterator[tuple[str, str]]:
-    """Cut an object into its keys and the JSON texts of their values."""
+def _iter_members(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the keys of an object, and the JSON texts of their values."""
     scan = json.JSONDecoder(**_NUMBERS_AS_TEXT).raw_decode
     end = text.index("{")
-    while text[start := _skip(text, end + 1)] != "}":
+    while text[start := _skip_blanks(text, end + 1)] != "}":
         key, end = scan(text, start)
-        start = _skip(text, _skip(text, end) + len(":"))
+        start = _skip_blanks(text, _skip_blanks(text, end) + len(":"))
         _, end = scan(text, start)
         yield key, text[start:end]
-        end = _skip(text, end)
+        end = _skip_blanks(text, end)
         if text[end] == "}":
             return
 
 
-def _skip(text: str, start: int) -> int:
+def _skip_blanks(text: str, start: int) -> int:
     while text[start] in " \t\r\n":
         start += 1
     return start

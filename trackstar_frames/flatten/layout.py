@@ -1,4 +1,4 @@
-"""What the fast way reads by itself, and what it takes out as JSON text."""
+"""What one page of orders is laid out as: its tables, and what Arrow is to read of its JSON."""
 
 from __future__ import annotations
 
@@ -6,49 +6,74 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from trackstar_frames.schema import ARROW_TYPES, TABLES, Column, Table
+from trackstar_frames.schema import ARROW_TYPES, LISTS, TABLES, Column
 
 __all__ = [
     "BATCH",
-    "BOXES",
-    "LISTS",
-    "LONGEST_ID",
+    "MAX_ID_LENGTH",
+    "UNKNOWN_KEY",
     "Batch",
     "Layout",
     "Path",
     "attribute",
     "batch_schema",
-    "put",
-    "stored_columns",
+    "empty_batch",
+    "set_nested",
 ]
 
+#: The tables of a page by name, each with `BATCH` as its first column.
+Batch = dict[str, pa.Table]
 
+#: A table, and the keys from the JSON object of one of its rows to a value.
+Path = tuple[str, tuple[str, ...]]
+
+#: The column with the number of each row's order in its batch; null for rows of no order.
+BATCH = "_order"
+
+#: Every row below an order repeats its id, so a longer text is not taken for one.
+MAX_ID_LENGTH = 1000
+
+#: The message in `problems` of a key that the schema does not know.
+UNKNOWN_KEY = "unknown key, kept in extra"
+
+#: msgspec cannot declare a field with these characters in its name.
 _UNDECLARABLE = re.compile(r'["\\\x00-\x1f]')
-_LONGEST_KEY = 200
+_MAX_KEY_LENGTH = 200
+
+
+@cache
+def batch_schema(name: str) -> pa.Schema:
+    """Return the Arrow schema of a table of a batch."""
+    fields = [column.field for column in TABLES[name].stored]
+    return pa.schema([pa.field(BATCH, pa.int64()), *fields])
+
+
+def empty_batch() -> Batch:
+    """Return a batch of no orders."""
+    return {name: batch_schema(name).empty_table() for name in TABLES}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the fast way reads an order.
+    """What Arrow reads of an order, and what is extracted before.
 
     Attributes
     ----------
-    taken : frozenset of Path
-        The values that are taken out of the JSON as text before Arrow reads the rest:
-        the free-form ones, and those under keys or of types that the schema does not know.
+    extracted : frozenset of Path
+        The values that are cut out of the JSON as text: the free-form ones, and those whose keys
+        or types are not the schema's.
     """
 
-    taken: frozenset[Path]
+    extracted: frozenset[Path]
 
     @classmethod
     def of_schema(cls) -> Layout:
-        """Take out what is free-form by the schema, and nothing else."""
+        """Return the layout that extracts free-form values only."""
         return cls(
             frozenset(
                 (table.name, column.path)
@@ -59,83 +84,92 @@ class Layout:
         )
 
     @staticmethod
-    def can_take(path: Path) -> bool:
-        """Tell whether a value can be taken out: neither rows, nor what msgspec cannot declare.
-
-        Nor what is better not kept in mind: a key of megabytes.
-        """
+    def can_extract(path: Path) -> bool:
+        """Return whether a value can be extracted: no list of rows, no key that is too odd."""
         table, keys = path
-        rows = len(keys) == 1 and keys[0] in _lists(table)
-        return not rows and not any(
-            len(key) > _LONGEST_KEY or _UNDECLARABLE.search(key) for key in keys
+        is_list = len(keys) == 1 and keys[0] in _lists(table)
+        return (
+            bool(keys)
+            and not is_list
+            and not any(len(key) > _MAX_KEY_LENGTH or _UNDECLARABLE.search(key) for key in keys)
         )
 
-    def with_taken(self, paths: Iterable[Path]) -> Layout:
-        """Take out more."""
-        return Layout(self.taken.union(paths))
+    def with_extracted(self, paths: Iterable[Path]) -> Layout:
+        """Return a layout that extracts more."""
+        return Layout(self.extracted.union(paths))
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The types of an order's members in Arrow; what is taken out has left a null."""
+        """The Arrow types of an order's members; of an extracted value, a null is left."""
         return pa.schema(self._fields("orders"))
 
     @cached_property
     def read_lines(self) -> Callable[[bytes], list[Any]]:
-        """Read newline-separated orders, for what is taken out alone."""
-        return msgspec.json.Decoder(self._readers["orders"]).decode_lines
+        """Read only the extracted values of newline-separated orders, as nested structs."""
+        return msgspec.json.Decoder(self._structs["orders"]).decode_lines
 
-    def rows(self, orders: list[Any]) -> dict[str, list[Any]]:
-        """Arrange what `read_lines` gave as the rows of each table that something is taken from."""
-        found = {"orders": orders}
-        for table, lists in LISTS.items():
-            for child in lists.values():
-                if child in self._readers:
-                    keys = [key for key, below in _lists(table).items() if below == child]
-                    found[child] = list(_children(found[table], keys))
-        return found
+    def rows_by_table(self, orders: list[Any]) -> dict[str, list[Any]]:
+        """Return the structs of `read_lines` by the table whose rows they are."""
+        rows = {"orders": orders}
+        for table in LISTS:
+            keys_of: dict[str, list[str]] = {}
+            for key, child in _lists(table).items():
+                keys_of.setdefault(child, []).append(key)
+            for child, keys in keys_of.items():
+                if child in self._structs:
+                    rows[child] = list(_children(rows[table], keys))
+        return rows
 
     def _fields(self, table: str) -> list[pa.Field]:
-        # Dates come as texts: as moments, Arrow would not tell which of them name no zone.
-        known = {
-            column.path: pa.string() if column.kind == "timestamp" else ARROW_TYPES[column.kind]
-            for column in stored_columns(TABLES[table])
+        known: dict[Any, pa.DataType] = {
+            column.path: _type_to_read(column) for column in TABLES[table].stored
         }
-        known.update((path, pa.null()) for owner, path in self.taken if owner == table)
-        known.pop((), None)
-        known.update(
-            ((key,), pa.list_(pa.struct(self._fields(child))))
-            for key, child in _lists(table).items()
-        )
+        del known[None]
+        known.update((path, pa.null()) for owner, path in self.extracted if owner == table)
+        for key, child in _lists(table).items():
+            value = TABLES[child].value
+            item = _type_to_read(value) if value else pa.struct(self._fields(child))
+            known[key,] = pa.list_(item)
         return _as_fields(_nested(known))
 
     @cached_property
-    def _readers(self) -> dict[str, Any]:
-        """For each table that something is taken from, or from below it, what reads its rows."""
-        found: dict[str, Any] = {}
+    def _structs(self) -> dict[str, Any]:
+        """The struct of each table's rows that anything is extracted from, or from below them."""
+        structs: dict[str, Any] = {}
         for table in reversed(LISTS):
             known: dict[tuple[str, ...], Any] = {
-                path: msgspec.Raw for owner, path in self.taken if owner == table
+                path: msgspec.Raw for owner, path in self.extracted if owner == table
             }
             for key, child in _lists(table).items():
-                if child in found:
-                    known[key,] = _lists_of(found[child])
+                if child in structs:
+                    known[key,] = _optional_list(structs[child])
             if known:
-                found[table] = _as_struct(_nested(known))
-        return found
-
-
-def _lists_of(row: Any) -> Any:
-    return list[row | None] | None
+                structs[table] = _as_struct(_nested(known))
+        return structs
 
 
 def attribute(key: str) -> str:
-    """Name the attribute that holds a key's value in what `Layout.read_lines` gave."""
+    """Return the attribute that has a key's value in the structs of `Layout.read_lines`."""
     return "k" + key.encode().hex()
 
 
+def set_nested(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Set a value in nested dicts, and make those that are missing."""
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = value
+
+
+@cache
 def _lists(table: str) -> dict[str, str]:
-    lists = LISTS[table]
-    return lists | {BOXES: lists["packages"]} if "packages" in lists else lists
+    """Return the lists of rows below a table's rows, those under older keys too."""
+    older = {TABLES[child].older_key: child for child in LISTS[table].values()}
+    return {**LISTS[table], **{key: child for key, child in older.items() if key}}
+
+
+def _type_to_read(column: Column) -> pa.DataType:
+    # Dates are read as text: from timestamps, one could not see which of them name no time zone.
+    return pa.string() if column.kind == "timestamp" else ARROW_TYPES[column.kind]
 
 
 def _children(parents: Iterable[Any], keys: Iterable[str]) -> Iterator[Any]:
@@ -145,10 +179,10 @@ def _children(parents: Iterable[Any], keys: Iterable[str]) -> Iterator[Any]:
             yield from getattr(parent, name, None) or ()
 
 
-def _nested(flat: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+def _nested(flat: Mapping[Any, Any]) -> dict[str, Any]:
     root: dict[str, Any] = {}
     for path, value in flat.items():
-        put(root, path, value)
+        set_nested(root, path, value)
     return root
 
 
@@ -159,6 +193,10 @@ def _as_fields(tree: Mapping[str, Any]) -> list[pa.Field]:
     ]
 
 
+def _optional_list(row: Any) -> Any:
+    return list[row | None] | None
+
+
 def _as_struct(tree: Mapping[str, Any]) -> type[msgspec.Struct]:
     fields: list[Any] = []
     for key, kind in tree.items():
@@ -166,57 +204,4 @@ def _as_struct(tree: Mapping[str, Any]) -> type[msgspec.Struct]:
         default = msgspec.Raw() if kind is msgspec.Raw else None
         fields.append((attribute(key), inner, default))
     names = {attribute(key): key for key in tree}
-    return msgspec.defstruct("Taken", fields, rename=names, gc=False)
-
-
-#: Tables by name, each led by `BATCH`.
-Batch = dict[str, pa.Table]
-
-#: A table, and the keys from the object of one of its rows to a value.
-Path = tuple[str, tuple[str, ...]]
-
-#: The column that ties the rows of a batch to its orders until they are put together.
-BATCH = "_order"
-
-#: What older answers call the packages of a shipment.
-BOXES = "boxes"
-
-#: Every row below an order repeats its id: a longer one is none.
-LONGEST_ID = 1000
-
-#: The lists that hold rows of their own, by the table that holds them; parents first.
-LISTS = MappingProxyType(
-    {
-        "orders": {"line_items": "line_items", "shipments": "shipments"},
-        "line_items": {},
-        "shipments": {"line_items": "shipment_line_items", "packages": "packages"},
-        "shipment_line_items": {},
-        "packages": {"line_items": "package_line_items"},
-        "package_line_items": {},
-    }
-)
-
-
-def stored_columns(table: Table) -> list[Column]:
-    """List the columns that a batch holds: not those that follow from the orders' rows."""
-    return [column for column in table.columns if column.path or _is_kept(table, column)]
-
-
-def _is_kept(table: Table, column: Column) -> bool:
-    if table.name == "orders":
-        return column.kind == "json"
-    return table.name == "problems" or column.name != "order_id"
-
-
-@cache
-def batch_schema(name: str) -> pa.Schema:
-    """Declare a table of a batch."""
-    columns = stored_columns(TABLES[name])
-    return pa.schema([pa.field(BATCH, pa.int64()), *(column.field for column in columns)])
-
-
-def put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Put a value into nested dicts, and make those that are not there yet."""
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = value
+    return msgspec.defstruct("Extracted", fields, rename=names, gc=False)

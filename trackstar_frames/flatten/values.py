@@ -1,8 +1,9 @@
 """One JSON value to its column's type, where that loses nothing.
 
 Real integrations send prices as text, quantities as ``1.0`` and postal codes as numbers; they
-write dates in a dozen ways, and ``0001-01-01`` where there is none. What has one sensible reading
-is read; what has none or two, such as ``"12,50"`` or ``"06/14/2023"``, is told.
+write dates in a dozen formats, and ``0001-01-01`` where there is none. A value with one sensible
+interpretation is converted; one with none or two, such as ``"12,50"`` or ``"06/14/2023"``, is a
+problem.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 __all__ = [
-    "EXACT",
-    "FIRST_DATE",
-    "MANY_DIGITS",
-    "Kept",
+    "EARLIEST_DATE",
+    "MAX_EXACT_INT",
+    "ROUNDED_DIGITS",
+    "Converted",
     "as_text",
     "convert",
     "is_plain",
@@ -30,36 +31,36 @@ __all__ = [
 ]
 
 
-_read_text = msgspec.json.Decoder(str).decode
-_read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+#: Up to here a float64 distinguishes all integers.
+MAX_EXACT_INT = 2**53
+#: A decimal of fewer digits than these comes through a float64 unchanged.
+ROUNDED_DIGITS = 16
+#: Dates before this one are placeholders: 0001-01-01, 1900-01-01, 1970-01-01.
+EARLIEST_DATE = datetime(1990, 1, 1, tzinfo=UTC)
 
 _INT64 = range(-(2**63), 2**63)
-#: Up to here a float64 tells all whole numbers apart.
-EXACT = 2**53
-#: Fewer digits than these make it through a float64 unchanged.
-MANY_DIGITS = 16
-#: Dates before this one stand for none: 0001-01-01, 1900-01-01, 1970-01-01.
-FIRST_DATE = datetime(1990, 1, 1, tzinfo=UTC)
-
 _BLANKS = " \t\r\n"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # With a decimal point, a comma can only separate thousands; "1,000" may be one or a thousand.
 _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d+", re.ASCII)
-#: No number that a column holds has more digits, and Python refuses to read many more.
-_MOST_DIGITS = 400
+#: No number that a column can hold has more digits, and Python refuses to read many more.
+_MAX_DIGITS = 400
+
+_read_text = msgspec.json.Decoder(str).decode
+_read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-class Kept(NamedTuple):
+class Converted(NamedTuple):
     """What becomes of a value.
 
     Attributes
     ----------
     value
-        What its column holds; None is null.
+        The value of its column; None is null.
     message
         What is wrong with it, for `problems`; None if nothing is.
     in_extra
-        Whether its text is kept in `extra`: nothing is wrong, but it says more than the column.
+        Whether `extra` keeps its text: nothing is wrong, but it says more than the column.
     """
 
     value: Any = None
@@ -67,15 +68,7 @@ class Kept(NamedTuple):
     in_extra: bool = False
 
 
-class _RemarkableError(ValueError):
-    """A value of which more is kept than what its column holds."""
-
-    def __init__(self, kept: Kept) -> None:
-        super().__init__(kept.message)
-        self.kept = kept
-
-
-def convert(kind: str, raw: bytes) -> Kept:
+def convert(kind: str, raw: bytes) -> Converted:
     """Convert the JSON text of a value that is not null to a kind of column.
 
     An empty string is null in a column that is not text.
@@ -83,28 +76,26 @@ def convert(kind: str, raw: bytes) -> Kept:
     Examples
     --------
     >>> convert("float", b'"1,234.50"')
-    Kept(value=1234.5, message=None, in_extra=False)
+    Converted(value=1234.5, message=None, in_extra=False)
     >>> convert("float", b'"12,50"').message
     'not a number'
     >>> convert("timestamp", b'"0001-01-01T00:00:00"')
-    Kept(value=None, message=None, in_extra=True)
+    Converted(value=None, message=None, in_extra=True)
     """
     try:
-        return Kept(_CONVERTERS[kind](raw))
-    except _RemarkableError as remarkable:
-        return remarkable.kept
+        value = _CONVERTERS[kind](raw)
     except ValueError as error:
-        return Kept(message=str(error))
+        return Converted(message=str(error))
+    return value if isinstance(value, Converted) else Converted(value)
+
+
+def is_plain(kind: str, raw: bytes) -> bool:
+    """Return whether a value that is not null is spelt as documented for its kind."""
+    return _PLAIN[kind].match(raw) is not None
 
 
 def as_text(raw: bytes) -> str:
-    """Read a text, or a number as it is spelt.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
+    """Return a string, or a number as it is spelt; raise ValueError if it is neither."""
     if raw.startswith(b'"'):
         return _read_text(raw)
     if raw[:1] in b"-0123456789":
@@ -112,7 +103,7 @@ def as_text(raw: bytes) -> str:
     raise ValueError("not text")
 
 
-def _float(raw: bytes) -> float | None:
+def _float(raw: bytes) -> float | Converted | None:
     text = _numeral(raw)
     if text is None:
         return None
@@ -120,15 +111,15 @@ def _float(raw: bytes) -> float | None:
     if not math.isfinite(number) or (whole is not None and int(number) != whole):
         raise ValueError("a number that float64 cannot hold")
     if is_rounded(text, number):
-        raise _RemarkableError(Kept(number, "a decimal that float64 rounds"))
+        return Converted(number, "a decimal that float64 rounds")
     return number
 
 
 def is_rounded(text: str, number: float) -> bool:
-    """Tell whether a decimal has lost some of its digits, or all, as a float64.
+    """Return whether a decimal has lost some of its digits, or all, as a float64.
 
-    Nothing is lost where the digits come back: spelt out in full, or in as few as tell the
-    number from its neighbours.
+    Nothing is lost if the digits come back: spelt out in full, or as few as distinguish the number
+    from its neighbours.
 
     Examples
     --------
@@ -138,7 +129,7 @@ def is_rounded(text: str, number: float) -> bool:
     True
     """
     has_exponent = "e" in text.lower()
-    if not has_exponent and ("." not in text or len(text.lstrip("+-")) <= MANY_DIGITS):
+    if not has_exponent and ("." not in text or len(text.lstrip("+-")) <= ROUNDED_DIGITS):
         return False
     try:
         return Decimal(text) not in (Decimal(repr(number)), Decimal(number))
@@ -159,7 +150,7 @@ def _int(raw: bytes) -> int | None:
 
 
 def _numeral(raw: bytes) -> str | None:
-    """Spell a number, or a text that spells one, so that Python can read it."""
+    """Return a number, or a string that spells one, as Python can read it; None if it is empty."""
     text = raw.decode()
     if raw.startswith(b'"'):
         text = _read_text(raw)
@@ -174,16 +165,16 @@ def _numeral(raw: bytes) -> str | None:
 
 
 def _whole(text: str) -> int | None:
-    """Read a number that is whole by its spelling; None if it is not."""
+    """Return a number that is spelt as an integer; None if it is not."""
     if not text.lstrip("+-").isdecimal():
         return None
-    if len(text) > _MOST_DIGITS:
-        raise ValueError(f"a number of more than {_MOST_DIGITS} digits")
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"a number of more than {_MAX_DIGITS} digits")
     return int(text)
 
 
 def _whole_decimal(text: str) -> int:
-    """Read a number such as ``1.0`` or ``2e3``."""
+    """Return a number such as ``1.0`` or ``2e3``."""
     try:
         number = Decimal(text)
     except ArithmeticError:
@@ -215,65 +206,65 @@ def _unquoted(raw: bytes) -> str:
     return _read_text(raw) if raw.startswith(b'"') else raw.decode()
 
 
-def _timestamp(raw: bytes) -> datetime | None:
-    """Read a date: one without a zone is UTC, an offset is converted, what is finer is cut off."""
+def _timestamp(raw: bytes) -> datetime | Converted | None:
+    """Return a date in UTC, which it is without a time zone; what is finer is cut off."""
     text = _unquoted(raw)
     if not text:
         return None
     try:
-        moment = _moment(text.strip(_BLANKS))
+        moment = _parse_date(text.strip(_BLANKS))
     except ValueError:
-        raise ValueError("not a date") from None  # Python's own words repeat the value
+        raise ValueError("not a date") from None  # Python's own message repeats the value
     naive = moment is not None and moment.tzinfo is None
     moment = _in_utc(moment)
     if moment is None or naive:
-        raise _RemarkableError(Kept(moment, in_extra=True))
+        return Converted(moment, in_extra=True)
     return moment
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:
-    """Convert a moment; None if it is a placeholder."""
-    if moment is None or moment.year < FIRST_DATE.year - 1:
+    """Convert a date to UTC; None if it is a placeholder."""
+    if moment is None or moment.year < EARLIEST_DATE.year - 1:
         return None
     try:
         moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     except OverflowError:
         raise ValueError("a date outside the years 1 to 9999") from None
-    return moment if moment >= FIRST_DATE else None
+    return moment if moment >= EARLIEST_DATE else None
 
 
-def _moment(text: str) -> datetime | None:
-    """Read a moment, naive if it tells no zone; None if it is before the year 1."""
-    for pattern, read in _SPELLINGS:
+def _parse_date(text: str) -> datetime | None:
+    """Return a date, naive if it names no time zone; None if it is before the year 1."""
+    for pattern, read in _DATE_FORMATS:
         found = pattern.fullmatch(text)
         if found:
             return read(found)
     raise ValueError(text)
 
 
-def _iso(found: re.Match[str]) -> datetime | None:
+def _parse_iso(found: re.Match[str]) -> datetime | None:
     day = found["day"].replace("-", "")
-    year, rest = day[:4], f"-{day[4:6]}-{day[6:]}"
+    year, month_day = day[:4], f"-{day[4:6]}-{day[6:]}"
     if year == "0000":
-        if rest != "-00-00":
-            date.fromisoformat(f"0004{rest}")  # as long as the year 0; refuses what is no day
+        if month_day != "-00-00":
+            date.fromisoformat(f"0004{month_day}")  # a leap year, too; raises if it is no day
         return None
-    if found["clock"] is None:  # a day has no zone to tell
-        return datetime.fromisoformat(year + rest).replace(tzinfo=UTC)
+    if found["clock"] is None:  # a whole day needs no time zone
+        return datetime.fromisoformat(year + month_day).replace(tzinfo=UTC)
     clock, point, fraction = found["clock"].replace(",", ".").partition(".")
     zone = "+00:00" if (found["zone"] or "").upper() in _UTC else found["zone"] or ""
-    return datetime.fromisoformat(f"{year}{rest}T{clock}{point}{fraction[:6]}{zone}")
+    return datetime.fromisoformat(f"{year}{month_day}T{clock}{point}{fraction[:6]}{zone}")
 
 
-def _epoch(found: re.Match[str]) -> datetime:
-    """Count from 1970: ten digits are seconds until 2286, thirteen are milliseconds."""
+def _parse_unix_time(found: re.Match[str]) -> datetime:
+    """Return a Unix time: ten digits are seconds until 2286, thirteen are milliseconds."""
     decimals = 6 if len(found["whole"]) == _SECONDS else 3
     part = (found["part"] or "")[:decimals].ljust(decimals, "0")
     return _EPOCH + timedelta(microseconds=int(found["whole"] + part))
 
 
-def _dot_net(found: re.Match[str]) -> datetime | None:
-    """Count milliseconds from 1970; the offset beside them changes nothing."""
+def _parse_dot_net(found: re.Match[str]) -> datetime | None:
+    """Return a Unix time in milliseconds; the offset beside them changes nothing."""
     try:
         return _EPOCH + timedelta(milliseconds=int(found["milliseconds"]))
     except OverflowError:
@@ -282,7 +273,7 @@ def _dot_net(found: re.Match[str]) -> datetime | None:
         raise ValueError("beyond the year 9999") from None
 
 
-def _rfc_2822(found: re.Match[str]) -> datetime:
+def _parse_rfc_2822(found: re.Match[str]) -> datetime:
     moment = parsedate_to_datetime(found[0])
     if found["weekday"] and found["weekday"].title() != _WEEKDAYS[moment.weekday()]:
         raise ValueError("of another day of the week")
@@ -296,29 +287,29 @@ _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 
 
-def _spelling(pattern: str) -> re.Pattern[str]:
+def _pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.ASCII | re.IGNORECASE)
 
 
 # The first is narrower than what `datetime` takes: it reads 12.5 hours as 12:00:00.5, skips the
 # fraction of an offset and digits without end, and takes 24:00 from Python 3.14 on.
-_SPELLINGS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], datetime | None]], ...] = (
+_DATE_FORMATS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], datetime | None]], ...] = (
     (
-        _spelling(
+        _pattern(
             r"(?P<day>\d{4}-\d\d-\d\d|\d{8})"
             r"([T ](?P<clock>([01]\d|2[0-3])(:?\d\d(:?\d\d([.,]\d+)?)?)?)"
             r"( ?(?P<zone>Z|UTC|GMT|[+-]\d\d(:?\d\d(:?\d\d)?)?))?)?"
         ),
-        _iso,
+        _parse_iso,
     ),
-    (_spelling(r"(?P<whole>\d{10}|\d{13})(\.(?P<part>\d+))?"), _epoch),
-    (_spelling(r"/Date\((?P<milliseconds>-?\d{1,15})([+-]\d{4})?\)/"), _dot_net),
+    (_pattern(r"(?P<whole>\d{10}|\d{13})(\.(?P<part>\d+))?"), _parse_unix_time),
+    (_pattern(r"/Date\((?P<milliseconds>-?\d{1,15})([+-]\d{4})?\)/"), _parse_dot_net),
     (
-        _spelling(
+        _pattern(
             rf"((?P<weekday>{'|'.join(_WEEKDAYS)}), *)?\d\d? ({_MONTHS}) \d{{4}} "
             r"\d\d:\d\d(:\d\d)? (GMT|UTC|UT|Z|[+-]\d{4})"
         ),
-        _rfc_2822,
+        _parse_rfc_2822,
     ),
 )
 
@@ -360,8 +351,3 @@ _PLAIN = MappingProxyType(
         "json": re.compile(b""),
     }
 )
-
-
-def is_plain(kind: str, raw: bytes) -> bool:
-    """Tell whether a value that is not null is spelt as documented for its kind."""
-    return _PLAIN[kind].match(raw) is not None

@@ -365,7 +365,7 @@ def error_for(
     retry_after: float | None = None,
     scrub: Callable[[str], str] = str,
     quote: bool = True,
-    astray: str = "",
+    not_followed: str = "",
 ) -> ApiError:
     """Build the error that an HTTP answer stands for.
 
@@ -377,7 +377,7 @@ def error_for(
         Goes over the server's words.
     quote
         Whether they are shown: they may hold what orders hold.
-    astray
+    not_followed
         Why the redirect that it is was not followed.
     """
     said = _parse(body)
@@ -389,8 +389,10 @@ def error_for(
         request_id = request_id if _IDENTIFIER.fullmatch(request_id or "") else None
     cls = _CLASSES.get(status, ServerError if status >= 500 else ApiError)  # noqa: PLR2004
     parts = [f"the API answered {status}"]
-    if astray:
-        parts.append(f", a redirect that {astray}, so it was not followed; check the base URL")
+    if not_followed:
+        parts.append(
+            f", a redirect that {not_followed}, so it was not followed; check the base URL"
+        )
     if error:
         parts.append(f": {error[:_LONG]}")
     if isinstance(said.get("detail"), dict):

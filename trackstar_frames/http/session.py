@@ -1,8 +1,7 @@
-"""One connection's HTTP: credentials, cache, limiter, retry.
+"""One connection's HTTP: credentials, cache, rate limit, retries.
 
-For each request, in this order: the cache; then, for each try, the limiter and the
-network; then the check of the answer; then the cache again. An answer is counted and kept
-only when it is whole.
+`Session.get` takes a page from the cache, or sends a request: each attempt waits for the rate
+limit, and its response is checked; only a whole one is counted and stored.
 """
 
 from __future__ import annotations
@@ -21,30 +20,27 @@ import msgspec
 import requests
 
 from trackstar_frames._text import plain
-from trackstar_frames.errors import (
-    NetworkError,
-    OfflineMissError,
-    RateLimitError,
-    ResponseError,
-    TrackstarError,
-)
+from trackstar_frames.errors import OfflineMissError, RateLimitError, ResponseError, TrackstarError
 from trackstar_frames.http import transport
-from trackstar_frames.http.cache import PageCache, Stored
-from trackstar_frames.http.rate_limit import Place, limiter_of
+from trackstar_frames.http.cache import PageCache, StoredPage
+from trackstar_frames.http.rate_limit import Slot, limiter_of
 from trackstar_frames.http.responses import Envelope, error_for, read_envelope
 from trackstar_frames.http.retry import RetryPolicy, read_date, requested_wait
 from trackstar_frames.http.transport import ApiSession, Reply, SessionPool
 from trackstar_frames.settings import Credentials, Masked, Settings
 
-__all__ = ["Answer", "Observer", "Session"]
+__all__ = ["Check", "Observer", "PageResponse", "Session"]
 
 
 _log = logging.getLogger("trackstar_frames")
 
+#: Raises ResponseError for a response that is whole and yet not acceptable.
+Check = Callable[[Envelope], None]
+
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One whole answer.
+class PageResponse:
+    """One whole response.
 
     Attributes
     ----------
@@ -53,13 +49,13 @@ class Answer:
     envelope : Envelope
         The same, checked and cut into orders.
     fetched_at : datetime.datetime
-        When the server answered, UTC.
+        When it was fetched, UTC.
     expires : float
-        When the cache lets go of it, in Unix seconds.
+        When it expires in the cache, in Unix seconds.
     from_cache : bool
-        Whether it came from disk.
+        Whether it was read from disk.
     server_time : datetime.datetime or None
-        When the server answered by its own clock (the header ``Date``), UTC.
+        When the server sent it by its own clock (the header ``Date``), UTC.
     """
 
     body: bytes = field(repr=False)
@@ -71,37 +67,46 @@ class Answer:
 
 
 class Observer:
-    """Whom a session tells what it does, and who waits for it; this one keeps silent."""
+    """Observes the requests of a session, and waits for it; this one shows nothing."""
 
-    def sent(self, left: int | None) -> None:
-        """Hear that a request leaves; so many more may follow at once (None: no limit)."""
+    def on_request(self, left: int | None) -> None:
+        """Take note of a request; `left` more may follow at once (None: no limit)."""
 
     def wait(self, why: str, seconds: float) -> None:  # noqa: ARG002  (others show it)
-        """Wait so long; may raise, to leave the request."""
+        """Wait; what this raises ends the request."""
         time.sleep(seconds)
 
 
 _SILENT = Observer()
 
 
+def _now() -> float:
+    return time.time()  # looked up at each call, for programs that set the clock in their tests
+
+
 class Session:
     """GET requests of one connection; safe to use from several threads, and after a fork.
 
-    Parameters
-    ----------
-    settings, credentials
-        Checked before.
+    `clock` returns the time by which pages expire, in Unix seconds.
     """
 
-    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        clock: Callable[[], float] = _now,
+    ) -> None:
         self.settings = settings
-        self._credentials = credentials
-        seal = credentials.fingerprint("the seal of what is on disk").encode()
-        self._cache = None if settings.cache_dir is None else PageCache(settings.cache_dir, seal)
-        #: Names the budget of requests, and with it the token, without telling it.
+        #: Names the budget of requests, and so the token, without showing it.
         self.budget = credentials.fingerprint(f"the budget of {settings.base_url}")
+        self._credentials = credentials
+        self._clock = clock
+        self._cache: PageCache | None = None
+        if settings.cache_dir is not None:
+            secret = credentials.fingerprint("the seal of what is on disk").encode()
+            self._cache = PageCache(settings.cache_dir, secret, clock)
         self._limiter = limiter_of(self.budget)
-        self._browsers = SessionPool(self._open_browser)
+        self._pool = SessionPool(self._open_session)
         self._retries = RetryPolicy(settings.retries, settings.max_wait)
 
     def get(
@@ -111,233 +116,228 @@ class Session:
         *,
         since: float = 0.0,
         offline: bool = False,
-        chain: float | None = None,
+        expires: float | None = None,
         store: bool = True,
-        check: Callable[[Envelope], object] = bool,
+        check: Check | None = None,
         observer: Observer = _SILENT,
-    ) -> Answer:
-        """Get one page, from disk or from the server.
+    ) -> PageResponse:
+        """Return one page, from disk or from the server.
 
         Parameters
         ----------
         path, params
-            What to ask for.
+            What to request.
         since
-            Pages that the server gave before this time (Unix seconds) are asked for anew.
+            A page on disk that was fetched before this time (Unix seconds) is requested again.
         offline
-            Ask the disk only.
-        chain
-            The expiry of the listing that this page continues. A page on disk belongs to
-            the listing if it expires with it; all pages of a listing expire together, so
-            that the head of one day is never joined to the tail of another.
+            Read from disk only.
+        expires
+            The expiry of the listing that this page continues. All pages of a listing expire
+            together, and a page on disk with another expiry belongs to another one: so the head
+            of one day is never joined to the tail of the next.
         store
-            Whether what the server says may be kept: its answer on disk, its words in errors.
+            Whether the response may be stored, and its words be quoted in errors.
         check
-            Raises ResponseError for an answer that is whole but cannot be, before it is kept;
-            one on disk is then asked for again.
-        watch
-            Is told of requests and waits.
+            Called before a response is stored; a page on disk that does not pass is requested
+            again.
+        observer
+            Observes requests and waits.
 
         Raises
         ------
         OfflineMissError
             If `offline`, and the page is not on disk.
         ApiError, NetworkError, ResponseError
-            If the server gives no whole answer, after the tries that the settings allow.
+            If no attempt brings a whole response.
         """
         key = self._key(path, params)
-        found = self._look_up(key, chain, since, check, offline=offline)
-        if found is not None:
-            return found
+        cached = self._cached(key, expires, since, check, offline=offline)
+        if cached is not None:
+            return cached
         if offline:
             raise OfflineMissError(
                 "offline=True, and a page of this listing is not on disk (never read with this "
                 "connection and these filters, or expired); fetch it once with offline=False"
             )
         reply, envelope = self._retries.run(
-            partial(self._ask, path, params, check, observer, quote=store),
+            partial(self._request, path, params, check, observer, quote=store),
             partial(self._wait, observer),
         )
-        fetched = time.time()
-        expires = fetched + self.settings.expire_after if chain is None else chain
-        server_time = read_date(reply.headers.get("Date", ""))
-        # A server that repeats what was sent would put it on disk.
+        now = self._clock()
+        page = StoredPage(
+            key=key,
+            body=reply.body,
+            fetched=now,
+            expires=now + self.settings.expire_after if expires is None else expires,
+            server_time=read_date(reply.headers.get("Date", "")),
+        )
+        # A server that echoes the request would have the credentials stored.
         if self._cache is not None and store and not self._credentials.are_in(reply.body):
-            self._cache.write(key, reply.body, fetched, expires, server_time)
-        stored = Stored(key, reply.body, fetched, expires, server_time)
-        return self._answer(stored, envelope, from_cache=False)
+            self._cache.write(page)
+        return self._page_response(page, envelope, from_cache=False)
 
     def fingerprint(self, text: str) -> str:
-        """Hash a text under the credentials: without them it is neither found nor made."""
+        """Hash a text with the credentials as the key."""
         return self._credentials.fingerprint(text)
 
-    def began(self, work: str, *, anew: bool = False) -> float:
-        """Tell when a piece of work was begun that was not ended: now, unless it is on disk.
+    def mark_started(self, work: str, *, restart: bool = False) -> float:
+        """Return when work was started that was not finished; without any, mark it as started now.
 
-        Parameters
-        ----------
-        work
-            What tells it from others.
-        anew
-            Begin it now, whatever is on disk.
+        With `restart`, it starts now in any case. Without a cache, nothing is remembered.
         """
-        now = time.time()
+        now = self._clock()
         if self._cache is None:
             return now
-        key = self._credentials.fingerprint(f"the beginning of {work}")
-        stored = None if anew else self._cache.read(key)
-        if stored is not None and stored.fetched <= now < stored.expires:
-            return stored.fetched
-        self._cache.write(key, b"", now, now + self.settings.expire_after)
+        key = self._work_key(work)
+        page = None if restart else self._cache.read(key)
+        if page is not None and page.fetched <= now < page.expires:
+            return page.fetched
+        self._cache.write(StoredPage(key, b"", now, now + self.settings.expire_after))
         return now
 
-    def ended(self, work: str) -> None:
-        """Forget that a piece of work was begun."""
+    def mark_finished(self, work: str) -> None:
+        """Forget that work was started."""
         if self._cache is not None:
-            self._cache.delete(self._credentials.fingerprint(f"the beginning of {work}"))
+            self._cache.delete(self._work_key(work))
 
     def cooldown(self) -> float:
-        """Tell in how many seconds another process may use the token as if this one had not."""
+        """Return the seconds after which another process may use the token as if it were unused."""
         return self._limiter.cooldown()
 
     def close(self) -> None:
         """Close the connections and the cache."""
-        self._browsers.close()
+        self._pool.close()
         if self._cache is not None:
             self._cache.close()
 
     def __repr__(self) -> str:
         return f"Session({self.settings.base_url!r})"
 
-    def _look_up(
+    def _key(self, path: str, params: dict[str, str]) -> str:
+        """Return the cache key: other credentials do not find it, and it shows nothing."""
+        query = urlencode(sorted(params.items()))
+        return self._credentials.fingerprint(f"{self.settings.base_url}{path}?{query}")
+
+    def _work_key(self, work: str) -> str:
+        return self._credentials.fingerprint(f"the beginning of {work}")
+
+    def _cached(
         self,
         key: str,
-        chain: float | None,
+        expires: float | None,
         since: float,
-        check: Callable[[Envelope], object],
+        check: Check | None,
         *,
         offline: bool,
-    ) -> Answer | None:
-        stored = self._cache.read(key) if self._cache is not None and since < math.inf else None
-        if stored is None or not self._belongs(stored, chain, since):
+    ) -> PageResponse | None:
+        page = self._cache.read(key) if self._cache is not None and since < math.inf else None
+        if page is None or not self._is_current(page, expires, since):
             return None
-        envelope = _checked(stored.body, check)
+        envelope = _checked(page.body, check)
         if isinstance(envelope, ResponseError):
             if offline:
                 raise envelope
             return None
-        return self._answer(stored, envelope, from_cache=True)
+        return self._page_response(page, envelope, from_cache=True)
 
-    def _answer(self, stored: Stored, envelope: Envelope, *, from_cache: bool) -> Answer:
-        known, scrub = stored.server_time, self._credentials.scrub
-        if envelope.beside:  # it goes to `problems`, and may repeat what was sent
+    def _is_current(self, page: StoredPage, expires: float | None, since: float) -> bool:
+        now = self._clock()
+        if page.fetched > now:  # by a clock that was ahead: its age is unknown
+            return False
+        if expires is not None:
+            return page.expires == expires
+        if page.fetched < since:
+            return False
+        return min(page.expires, page.fetched + self.settings.expire_after) > now
+
+    def _page_response(
+        self, page: StoredPage, envelope: Envelope, *, from_cache: bool
+    ) -> PageResponse:
+        scrub = self._credentials.scrub
+        if envelope.beside:  # it goes to `problems`, and may echo the request
             scrubbed = {scrub(name): scrub(text) for name, text in envelope.beside.items()}
             envelope = msgspec.structs.replace(envelope, beside=scrubbed)
         token = envelope.next_token
         if isinstance(token, str) and scrub(token) != token:  # tracebacks show cursors
             envelope = msgspec.structs.replace(envelope, next_token=Masked.of(token))
-        return Answer(
-            body=stored.body,
+        return PageResponse(
+            body=page.body,
             envelope=envelope,
-            fetched_at=datetime.fromtimestamp(stored.fetched, UTC),
-            expires=stored.expires,
+            fetched_at=datetime.fromtimestamp(page.fetched, UTC),
+            expires=page.expires,
             from_cache=from_cache,
-            server_time=None if known is None else datetime.fromtimestamp(known, UTC),
+            server_time=None
+            if page.server_time is None
+            else datetime.fromtimestamp(page.server_time, UTC),
         )
-
-    def _belongs(self, stored: Stored, chain: float | None, since: float) -> bool:
-        now = time.time()
-        if stored.fetched > now:  # by a clock that was ahead: how old it is, nobody knows
-            return False
-        if chain is not None:
-            return stored.expires == chain
-        if stored.fetched < since:
-            return False
-        return min(stored.expires, stored.fetched + self.settings.expire_after) > now
-
-    def _key(self, path: str, params: dict[str, str]) -> str:
-        """Name an answer so that only the same credentials find it, and none can be read off."""
-        asked = urlencode(sorted(params.items()))
-        return self._credentials.fingerprint(f"{self.settings.base_url}{path}?{asked}")
 
     def _wait(
         self, observer: Observer, error: TrackstarError, attempt: int, seconds: float
     ) -> None:
         _log.info("waiting %.1f s before another try: %s", seconds, error)
         if isinstance(error, RateLimitError):
-            self._limiter.pause(seconds)  # the other threads would only be told the same
+            self._limiter.pause(seconds)  # other threads would only be refused as well
         observer.wait(f"before try {attempt + 1}", seconds)
 
-    def _ask(
+    def _request(
         self,
         path: str,
         params: dict[str, str],
-        check: Callable[[Envelope], object],
+        check: Check | None,
         observer: Observer,
         *,
         quote: bool,
     ) -> tuple[Reply, Envelope]:
-        answer = self._send(path, params, observer)
-        if isinstance(answer, BaseException):
-            raise answer
-        if answer.status != HTTPStatus.OK:
-            raise self._refusal(answer, quote=quote)
-        envelope = _checked(answer.body, check, self._credentials.scrub if quote else None)
+        reply = self._send(path, params, observer)
+        if isinstance(reply, BaseException):
+            raise reply
+        request_id = self._request_id(reply)
+        if reply.status != HTTPStatus.OK:
+            raise error_for(
+                reply.status,
+                reply.body,
+                request_id=request_id,
+                retry_after=requested_wait(reply.headers),
+                scrub=self._credentials.scrub,
+                quote=quote,
+                not_followed=reply.not_followed,
+            )
+        envelope = _checked(reply.body, check, self._credentials.scrub if quote else None)
         if isinstance(envelope, ResponseError):
-            envelope.status = answer.status
-            envelope.request_id = self._request_id(answer) if quote else None
+            envelope.status = reply.status
+            envelope.request_id = request_id if quote else None
             raise envelope
-        return answer, envelope
+        return reply, envelope
 
     def _send(self, path: str, params: dict[str, str], observer: Observer) -> Reply | BaseException:
-        """Send, and hand a fault back rather than raise it.
+        """Send, and return an error rather than raise it.
 
         The frames below hold the headers in clear; an exception raised here, or chained to
         one from there, would carry them into every traceback that shows locals.
         """
+        slots: list[Slot] = []
+
+        def acquire() -> None:
+            slots.append(self._limiter.acquire(self.settings.rate_limit, observer.wait))
+            observer.on_request(slots[-1].left)
+
+        url, timeout = self.settings.base_url + path, self.settings.timeout
         try:
-            with self._browsers.lend() as browser:
-                return self._get(browser, self.settings.base_url + path, params, observer)
+            with self._pool.lend() as session:
+                reply = session.fetch(url, params, timeout, acquire)
+            self._limiter.observe(reply.headers, slots[-1])
+            return reply  # noqa: TRY300  (what `observe` raises is returned as well)
         except transport.FAULTS as error:
-            reason = self._credentials.scrub(transport.reason(error))[:500]
-            return NetworkError(
-                f"no whole answer from {self.settings.base_url}: {reason}{transport.advice(error)}",
-                retryable=transport.is_transient(error),
-            )
-        except BaseException as error:  # noqa: BLE001  (handed on, without those frames)
+            return transport.network_error(error, self.settings.base_url, self._credentials.scrub)
+        except BaseException as error:  # noqa: BLE001  (returned, without those frames)
             error.__context__ = error.__cause__ = None
             return error.with_traceback(None)
 
-    def _refusal(self, answer: Reply, *, quote: bool) -> TrackstarError:
-        return error_for(
-            answer.status,
-            answer.body,
-            request_id=self._request_id(answer),
-            retry_after=requested_wait(answer.headers),
-            scrub=self._credentials.scrub,
-            quote=quote,
-            astray=answer.astray,
-        )
+    def _request_id(self, reply: Reply) -> str | None:
+        request_id = reply.headers.get("X-Request-Id")
+        return None if request_id is None else plain(self._credentials.scrub(request_id))
 
-    def _request_id(self, answer: Reply) -> str | None:
-        given = answer.headers.get("X-Request-Id")
-        return None if given is None else plain(self._credentials.scrub(given))
-
-    def _get(
-        self, browser: ApiSession, url: str, params: dict[str, str], observer: Observer
-    ) -> Reply:
-        places: list[Place] = []
-
-        def turn() -> None:
-            places.append(self._limiter.turn(self.settings.rate_limit, observer.wait))
-            observer.sent(places[-1].left)
-
-        browser.turn = turn
-        answer = transport.get(browser, url, params, self.settings.timeout)
-        self._limiter.observe(answer.headers, places[-1])
-        return answer
-
-    def _open_browser(self) -> ApiSession:
+    def _open_session(self) -> ApiSession:
         # A proxy would read plain http, which is allowed on loopback only.
         url = self.settings.base_url
         is_secure = url.startswith("https:")
@@ -350,17 +350,16 @@ class Session:
 
 
 def _checked(
-    body: bytes,
-    check: Callable[[Envelope], object],
-    scrub: Callable[[str], str] | None = None,
+    body: bytes, check: Check | None, scrub: Callable[[str], str] | None = None
 ) -> Envelope | ResponseError:
-    """Read an answer, and hand a fault back without the frames that hold the body.
+    """Read a response, and return an error without the frames that hold the body.
 
     Its own words are quoted scrubbed, or not at all.
     """
     try:
         envelope = read_envelope(body, scrub)
-        check(envelope)
+        if check is not None:
+            check(envelope)
     except ResponseError as error:
         error.__context__ = error.__cause__ = None
         return error.with_traceback(None)

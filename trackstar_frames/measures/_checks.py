@@ -14,14 +14,13 @@ import pandas as pd
 
 from trackstar_frames.errors import one_of
 from trackstar_frames.measures._partitions import Partitioned, fetched_at, is_partitioned
-from trackstar_frames.tables.dtypes import own_types
+from trackstar_frames.tables.dtypes import to_pandas_types
 
 __all__ = [
     "blank",
     "by_columns",
     "choice",
     "column",
-    "duration",
     "has_status",
     "instant",
     "is_year_first",
@@ -62,7 +61,7 @@ def require(
 
 def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     """Read a column in pandas' own types, whatever the types of the frame."""
-    return own_types(frame[name])
+    return to_pandas_types(frame[name])
 
 
 def blank(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
@@ -162,18 +161,3 @@ def moment_of(
         stacklevel=stacklevel,
     )
     return pd.Timestamp.now(tz="UTC").as_unit("us")
-
-
-def duration(name: str, value: object) -> pd.Timedelta:
-    """Read one length of time that is not negative."""
-    if not isinstance(value, str | dt.timedelta | np.timedelta64):
-        raise TypeError(f"{name}={value!r} is not a length of time; pass a string such as '2h'")
-    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?0*[1-9]\d*\s*", value):
-        raise ValueError(f"{name}={value!r} tells no unit; write it like '2h'")  # not nanoseconds
-    try:
-        length = pd.Timedelta(value)
-    except ValueError as error:
-        raise ValueError(f"{name}={value!r} is not a length of time; write it like '2h'") from error
-    if pd.isna(length) or length < pd.Timedelta(0):
-        raise ValueError(f"{name}={value!r} is not allowed; use a length of time of zero or more")
-    return length.as_unit("us")

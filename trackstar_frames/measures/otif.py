@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import by_columns, duration, moment_of
+from trackstar_frames.dates import duration
+from trackstar_frames.measures._checks import by_columns, moment_of
 from trackstar_frames.measures._grouping import is_small, tally, wilson
 from trackstar_frames.measures._partitions import hand_on
 from trackstar_frames.measures._time import Array, TzLike, Zones, instants, local, period

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames._text import card, lines, table
+from trackstar_frames.dates import duration
 from trackstar_frames.errors import one_of
-from trackstar_frames.measures._checks import choice, duration, is_year_first
+from trackstar_frames.measures._checks import choice, is_year_first
 from trackstar_frames.measures._time import (
     Array,
     TzLike,

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from trackstar_frames._text import counted
+from trackstar_frames.dates import api_time, parse_time
 from trackstar_frames.errors import ApiError, OfflineMissError, ResponseError, TrackstarError
 from trackstar_frames.pagination.pages import Page, order_id
 from trackstar_frames.pagination.threads import ThreadGroup
@@ -497,7 +498,7 @@ def _narrowed(params: dict[str, str], stamp: str, since: datetime) -> dict[str, 
     """
     is_new = f"{stamp}[gte]" not in params
     bound = since if is_new else since - _SECOND
-    text = bound.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+    text = api_time(bound)
     name = f"{stamp}[{'gte' if is_new else 'gt'}]"
     return params | {name: max(params.get(name, text), text)}
 
@@ -695,10 +696,9 @@ def _is_before(moment: datetime, stamp: object) -> bool:
     if not isinstance(stamp, str) or not stamp:
         return not stamp
     try:
-        found = datetime.fromisoformat(stamp)
+        return parse_time(stamp) < moment
     except ValueError:
         return False
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)) < moment
 
 
 @cache

@@ -13,7 +13,7 @@ import msgspec
 
 from trackstar_frames.errors import ResponseError
 from trackstar_frames.http.responses import Envelope
-from trackstar_frames.http.session import Answer, Observer, Session
+from trackstar_frames.http.session import Check, Observer, PageResponse, Session
 
 __all__ = ["MAX_PAGE", "PATH", "Page", "order_id", "walk"]
 
@@ -39,7 +39,7 @@ class Page:
     fetched_at : datetime.datetime
         When the server answered, UTC.
     expires : float
-        When the cache lets go of it, in Unix seconds; the same for all pages of a listing.
+        When it expires in the cache, in Unix seconds; the same for all pages of a listing.
     raw_orders : list of msgspec.Raw
         The JSON text of each order.
     server_time : datetime.datetime or None
@@ -142,16 +142,16 @@ def walk(
     def get(
         token: str | None,
         size: int,
-        check: Callable[[Envelope], object] = bool,
+        check: Check | None = None,
         since: float = math.inf if anew else since if chain is None else 0.0,
-    ) -> Answer:
+    ) -> PageResponse:
         nonlocal chain
         answer = session.get(
             PATH,
             {**params, "limit": str(size), **({} if token is None else {"page_token": token})},
             since=since,
             offline=offline,
-            chain=chain,
+            expires=chain,
             store=store,
             check=check,
             observer=observer or Observer(),
@@ -208,7 +208,7 @@ def _is_open(envelope: Envelope, size: int, before: int | None = 0) -> bool:
 
 
 def _prove_end(
-    get: Callable[..., Answer], last: Envelope, page_token: str | None, size: int
+    get: Callable[..., PageResponse], last: Envelope, page_token: str | None, size: int
 ) -> list[msgspec.Raw]:
     """Prove that a full page without a token is the last one, by asking for other sizes of it.
 

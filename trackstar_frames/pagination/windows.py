@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from trackstar_frames.dates import api_time
+
 __all__ = ["Sample", "Window"]
 
 
@@ -208,6 +210,5 @@ def _read(stamp: str) -> int:
 
 
 def _write(seconds: int) -> str:
-    # Not by strftime, which writes the year 1 (where some systems put what has no date) as "1".
-    moment = _EPOCH + timedelta(seconds=seconds)  # fromtimestamp knows none before it on Windows
-    return moment.replace(tzinfo=None).isoformat() + "Z"
+    # Windows' `fromtimestamp` has no moment before the epoch.
+    return api_time(_EPOCH + timedelta(seconds=seconds))

@@ -6,14 +6,14 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from trackstar_frames.dates import end_of_day, is_day, is_spelt_plainly
+from trackstar_frames.dates import end_of_day, is_day, is_iso8601, parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.snapshots import parquet
 from trackstar_frames.snapshots.manifest import Manifest, disk_faults
@@ -118,7 +118,7 @@ def written_ahead(found: Sequence[tuple[Path, Manifest]]) -> Iterator[Path]:
     """Give the snapshots that by their clock were written after one that came after them."""
     least: datetime | None = None
     for path, said in reversed(found):
-        written = _moment_of(said.written_at)
+        written = parse_time(said.written_at)
         if said.sequence is not None:
             if least is not None and written > least:
                 yield path
@@ -209,12 +209,7 @@ def _place(found: tuple[Path, Manifest]) -> tuple[int, datetime, str, str]:
 
 
 def _as_of(said: Manifest) -> datetime:
-    return _moment_of(said.info["fetched_at"] or said.written_at)
-
-
-def _moment_of(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return parse_time(said.info["fetched_at"] or said.written_at)
 
 
 def _describe(path: Path, said: Manifest) -> dict[str, Any]:
@@ -249,7 +244,7 @@ def _moment(version: object, found: list[tuple[Path, Manifest]]) -> pd.Timestamp
     if is_day(version):
         return pd.Timestamp(end_of_day(version))
     # A number would be nanoseconds since 1970, and of another text pandas would make a guess.
-    is_guess = isinstance(version, str) and not is_spelt_plainly(version)
+    is_guess = isinstance(version, str) and not is_iso8601(version)
     is_guess |= isinstance(version, (int, float))
     try:
         moment = pd.NaT if is_guess else pd.Timestamp(version)  # type: ignore[arg-type]

@@ -17,11 +17,11 @@ from trackstar_frames.frames import OrderFrames
 from trackstar_frames.measures import redated, transitions
 from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures.moves import as_ofs
-from trackstar_frames.schema import CONNECTION, TABLES, described
+from trackstar_frames.schema import CONNECTION, TABLES, table_for
 from trackstar_frames.snapshots.catalog import list_snapshots
 from trackstar_frames.snapshots.manifest import reading
 from trackstar_frames.snapshots.snapshot import Snapshot
-from trackstar_frames.tables.compare import KINDS, differences, differences_of_each
+from trackstar_frames.tables.compare import KINDS, differences, differences_by_connection
 from trackstar_frames.tables.connections import are_labelled
 from trackstar_frames.tables.dtypes import to_frame
 
@@ -207,7 +207,7 @@ def _differences(was: OrderFrames, now: OrderFrames) -> pa.Table:
     old, new = was.to_arrow(), now.to_arrow()
     several = {name: are_labelled(side) for name, side in (("old", old), ("new", new))}
     if all(several.values()):
-        return differences_of_each(old, new)
+        return differences_by_connection(old, new)
     if not any(several.values()):
         return differences(old, new)
     labelled, other = sorted(several, key=lambda name: not several[name])
@@ -261,7 +261,7 @@ def _label(info: Mapping[str, Any]) -> list[str]:
 
 
 def _frame(orders: pa.Table, info: dict[str, Any]) -> pd.DataFrame:
-    table = described("orders", orders.column_names)
+    table = table_for("orders", orders.column_names)
     read = tuple(column for column in table.columns if column.name in orders.column_names)
     frame = to_frame(orders.select([column.name for column in read]), replace(table, columns=read))
     frame.attrs["trackstar"] = in_brief(info)
@@ -309,6 +309,6 @@ def scan(
     parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
     where = files[0].parent
     with reading(where.parent, f"{where} is damaged"):
-        schema = described(name, columns or ()).schema
+        schema = table_for(name, columns or ()).schema
         dataset = ds.dataset([str(file) for file in files], schema=schema, format=parquet)
         return dataset.to_table(columns=None if columns is None else list(columns), filter=mine)

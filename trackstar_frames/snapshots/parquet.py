@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trackstar_frames.errors import SettingsError, SnapshotError
-from trackstar_frames.schema import SCHEMA_VERSION, TABLES, described
+from trackstar_frames.schema import SCHEMA_VERSION, TABLES, table_for
 from trackstar_frames.settings import local_folder
 from trackstar_frames.snapshots.manifest import (
     FILE,
@@ -289,7 +289,7 @@ def _refuse_foreign(target: Path) -> None:
 def _as_now(file: pq.ParquetFile, name: str, columns: Sequence[str] | None) -> pa.Table:
     """Give the columns of today's schema; those that an older one did not have are null."""
     there = file.schema_arrow.names
-    schema = described(name, there).schema
+    schema = table_for(name, there).schema
     if columns is not None:
         schema = pa.schema([schema.field(column) for column in columns])
     table = file.read([column for column in schema.names if column in there])

@@ -20,7 +20,7 @@ import pyarrow as pa
 from trackstar_frames.flatten import BATCH, Batch, batch_schema
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.manifest import Key
-from trackstar_frames.tables.assemble import Numbers, give_back, new_strays, select, sort
+from trackstar_frames.tables.assemble import Numbers, new_strays, release_memory, select, sort
 
 __all__ = ["LAST", "MET", "Run", "Spill", "microseconds"]
 
@@ -125,7 +125,7 @@ class Spill:
         """
         cuts = [run.cut(firsts) for run in self._runs]
         for span in range(len(firsts) + 1):
-            give_back()
+            release_memory()
             batches, orders = [], 0
             for run, places in zip(self._runs, cuts, strict=True):
                 first, end = places[span], places[span + 1]

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trackstar_frames.dates import parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.request import FetchRequest
@@ -28,8 +29,14 @@ from trackstar_frames.snapshots.catalog import find_snapshots
 from trackstar_frames.snapshots.manifest import Key, Manifest
 from trackstar_frames.snapshots.parquet import SharedPart, Writer, WriteResult, write_file
 from trackstar_frames.snapshots.spill import Spill
-from trackstar_frames.tables.assemble import as_batch, assemble, keeping_pages, split, take
-from trackstar_frames.tables.compare import COMPARED, changed_in, common_ids, of_orders, unequal
+from trackstar_frames.tables.assemble import as_batch, assemble, keep_freed_memory, split, take
+from trackstar_frames.tables.compare import (
+    COMPARED,
+    changed_in,
+    common_ids,
+    rows_of_orders,
+    unequal,
+)
 from trackstar_frames.tables.connections import info_of, unlabel
 
 __all__ = [
@@ -150,7 +157,7 @@ class Base:
         the begin.
         """
         told = [self.info.get(name) for name in ("began", "fetched_at", "server_time")]
-        return [_moment(each) for each in told if each]
+        return [parse_time(each) for each in told if each]
 
     def take_over(self, folder: Path) -> WriteResult:
         """Have all its parts in another folder too, as they are."""
@@ -235,11 +242,6 @@ def _count_nulls(left: pa.ChunkedArray, right: pa.ChunkedArray) -> int:
     return int(pc.sum(both, min_count=0).as_py())
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 def _newest(ours: list[Base], root: Path, question: FetchRequest, identity: str) -> Base | None:
     same = [base for base in ours if base.info.get("question") == identity]
     if ours and not same:
@@ -316,7 +318,7 @@ class Upsert:
         parts = self._base.parts
         spans = self._spill.between([each.part.first or _END for each in parts[1:]])
         begun: deque[Future[_Counts]] = deque()
-        with keeping_pages(), ThreadPool(_AT_ONCE) as threads:
+        with keep_freed_memory(), ThreadPool(_AT_ONCE) as threads:
             for number, (like, (batches, kept)) in enumerate(zip(parts, spans, strict=True)):
                 if len(begun) == _AT_ONCE:
                     yield begun.popleft().result()
@@ -482,7 +484,7 @@ def _with_other_problems(old: pa.Table, fresh: pa.Table, ids: pa.ChunkedArray) -
     """Tell which of the orders on both sides were read with other problems: other raw values."""
     sides = []
     for number, side in enumerate((old, fresh)):
-        known = of_orders(ids, side, "order_id")
+        known = rows_of_orders(ids, side, "order_id")
         sides.append(known.append_column("side", pa.repeat(number, len(known))))
     columns = TABLES["problems"].schema.names
     rows = pa.concat_tables(sides).group_by(columns).aggregate([("side", "count_distinct")])

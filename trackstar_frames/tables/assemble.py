@@ -1,11 +1,11 @@
-"""Batches to whole tables: joined, freed of duplicates, sorted, and with what is computed."""
+"""Batches to finished tables: joined, without duplicates, sorted, and with computed columns."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,32 +15,33 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.flatten import BATCH, Batch, batch_schema
-from trackstar_frames.flatten.values import EXACT
+from trackstar_frames.flatten import BATCH, Batch, batch_schema, empty_batch
+from trackstar_frames.flatten.values import MAX_EXACT_INT
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.schema import TABLES
 
 __all__ = [
     "Numbers",
-    "Rows",
-    "Sums",
     "as_batch",
     "assemble",
-    "give_back",
-    "join",
-    "keeping_pages",
-    "keys",
+    "keep_freed_memory",
     "new_strays",
+    "release_memory",
     "select",
     "sort",
     "split",
-    "sums",
     "take",
-    "valid",
 ]
 
 
-_NEVER = np.iinfo(np.int64).min
+#: Numbers of rows or orders.
+Numbers = npt.NDArray[np.int64]
+_Floats = npt.NDArray[np.float64]
+_Mask = npt.NDArray[np.bool_]
+
+_DROPPED = -1
+_NO_ORDER = -1  # as a row's number; and so, as an index, the last position
+_NO_DATE = np.iinfo(np.int64).min
 
 
 def assemble(
@@ -48,246 +49,95 @@ def assemble(
 ) -> tuple[dict[str, pa.Table], int]:
     """Join batches into the tables of the schema.
 
-    Of an order that is there more than once, the newest `updated_date` is kept with its
-    children; of equals, the last. Orders are sorted by `created_date`, then `id`, nulls
-    last; children as their orders, then by their places.
+    Of duplicates, the order with the newest `updated_date` is kept with its children; of equals,
+    the last. Orders are sorted by `created_date`, then `id`, nulls last; children as their orders,
+    then by position.
 
     Parameters
     ----------
     batches
-        What `Flattener` gave, in the order in which the server gave the pages. They are
-        emptied: their memory is given back as the tables are made.
+        In the order in which the server sent the pages. They are emptied, so that their memory is
+        free as the tables are made.
     kept
-        The numbers of the orders to keep, over all batches, where that is known.
+        The numbers of the orders to keep, over all batches, if that is known.
     repeats
-        Tells of each batch whether its orders are expected in others, too: those are no
-        duplicates, and its rows of no order are kept only if no other batch has them.
+        Of each batch, whether its orders are expected in others, too: those are no duplicates, and
+        its problems of no order are kept only if no other batch has them.
 
     Returns
     -------
     dict of str to pyarrow.Table, int
-        The tables by name, with exactly the columns of the schema; and how many orders
-        were dropped as duplicates.
+        The tables by name, with exactly the columns of the schema; and how many orders were
+        dropped as duplicates.
     """
-    batches = batches or [{name: batch_schema(name).empty_table() for name in TABLES}]
-    met = keys(batches, "id", "created_date", "updated_date")
-    kept = _sorted(met, _newest(met) if kept is None else kept)
-    duplicates = _count_duplicates(batches, repeats) if any(repeats) else len(met) - len(kept)
-    again = _strays_of(batches, repeats) if any(repeats) else None
-    rows = join(batches, kept)
-    orders = rows["orders"].table
+    batches = batches or [empty_batch()]
+    orders = _concat_orders(batches, "id", "created_date", "updated_date")
+    kept = _sorted(orders, _newest(orders) if kept is None else kept)
+    has_repeats = any(repeats)
+    duplicates = _count_duplicates(batches, repeats) if has_repeats else len(orders) - len(kept)
+    stray_repeats = _repeats_of_strays(batches, repeats) if has_repeats else []
+    rows = _join(batches, kept)
+    table = rows["orders"].table
     for name, column in _computed(rows).items():
-        orders = orders.append_column(name, column)
-    rows["orders"].table = orders
-    tables = {name: _finish(name, rows[name], orders["id"]) for name in TABLES}
-    if again is not None:
-        of_orders = len(tables["problems"]) - len(again)
-        strays = tables["problems"][of_orders:]
-        kept_strays = strays.filter(new_strays(strays, again))
-        tables["problems"] = pa.concat_tables([tables["problems"][:of_orders], kept_strays])
+        table = table.append_column(name, column)
+    rows["orders"].table = table
+    tables = {name: _finish(name, rows[name], table["id"]) for name in TABLES}
+    if has_repeats:
+        problems = tables["problems"]
+        strays = problems[len(problems) - len(stray_repeats) :]
+        new = strays.filter(new_strays(strays, stray_repeats))
+        tables["problems"] = pa.concat_tables([problems[: len(problems) - len(strays)], new])
     return tables, duplicates
 
 
 def new_strays(strays: pa.Table, repeats: Sequence[bool]) -> pa.BooleanArray:
-    """Choose which rows of no order to keep: of those that repeat others, what is new.
-
-    Parameters
-    ----------
-    strays
-        Rows of `problems`.
-    repeats
-        Tells of each row whether it is from where others are expected once more.
-    """
+    """Return which problems of no order to keep: of those that may repeat others, the new ones."""
     names = TABLES["problems"].schema.names
     values = list(zip(*(strays[name].to_pylist() for name in names), strict=True))
-    known = {value for value, again in zip(values, repeats, strict=True) if not again}
+    known = {value for value, repeat in zip(values, repeats, strict=True) if not repeat}
     keep = []
-    for value, again in zip(values, repeats, strict=True):
-        keep.append(not again or value not in known)
+    for value, repeat in zip(values, repeats, strict=True):
+        keep.append(not repeat or value not in known)
         known.add(value)
     return pa.array(keep, pa.bool_())
 
 
-def _count_duplicates(batches: Sequence[Batch], repeats: Sequence[bool]) -> int:
-    """Count the orders that batches have twice, apart from those that repeat others."""
-    firsts = [each for each, again in zip(batches, repeats, strict=True) if not again]
-    if not firsts:
-        return 0
-    ids = keys(firsts, "id")["id"]
-    return len(ids) - int(pc.count_distinct(ids).as_py())
-
-
-def _strays_of(batches: Sequence[Batch], repeats: Sequence[bool]) -> list[bool]:
-    """Tell of each row of no order whether its batch repeats others."""
-    counts = [each["problems"][BATCH].null_count for each in batches]
-    again: list[bool] = np.repeat(np.array(repeats, bool), counts).tolist()
-    return again
-
-
 def sort(batches: Sequence[Batch]) -> Batch:
     """Join batches into one, its orders by `created_date`, then `id`; duplicates stay."""
-    met = keys(batches, "id", "created_date")
-    rows = join(batches, _sorted(met, np.arange(len(met))))
-    return {name: each.batch() for name, each in rows.items()}
+    orders = _concat_orders(batches, "id", "created_date")
+    rows = _join(batches, _sorted(orders, np.arange(len(orders))))
+    return {name: each.as_batch() for name, each in rows.items()}
 
 
 def select(batch: Batch, kept: Numbers) -> Batch:
-    """Choose orders of a batch by their numbers, which only rise, with all that is below them."""
+    """Select orders of a batch by their numbers, in ascending order, with all rows below them."""
     if len(kept) == len(batch["orders"]):
         return batch
-    return {name: each.batch() for name, each in join([batch], kept).items()}
+    return {name: each.as_batch() for name, each in _join([batch], kept).items()}
 
 
-def _newest(orders: pa.Table) -> Numbers:
-    """Choose the orders to keep, one for each id, by number."""
-    codes = orders["id"].combine_chunks().dictionary_encode().indices.to_numpy()
-    again = np.bincount(codes, minlength=1)[codes] > 1
-    if not again.any():
-        return np.arange(len(orders))
-    numbers = pa.array(np.flatnonzero(again))
-    dated = orders.select(["id", "updated_date"]).take(numbers).append_column("met", numbers)
-    ranked = dated.sort_by([("updated_date", "ascending"), ("met", "ascending")])
-    oldest_first = _nulls_first(ranked, "updated_date")
-    best = dict(zip(oldest_first["id"].to_pylist(), oldest_first["met"].to_pylist(), strict=True))
-    kept = np.concatenate([np.flatnonzero(~again), np.fromiter(best.values(), np.int64, len(best))])
-    return np.sort(kept)
-
-
-def _nulls_first(table: pa.Table, column: str) -> pa.Table:
-    null = pc.is_null(table[column])
-    return pa.concat_tables([table.filter(null), table.filter(pc.invert(null))])
-
-
-def _sorted(orders: pa.Table, kept: Numbers) -> Numbers:
-    chosen = orders.select(["created_date", "id"]).take(pa.array(kept))
-    by = [("created_date", "ascending"), ("id", "ascending")]
-    sequence: Numbers = pc.sort_indices(chosen, sort_keys=by).to_numpy()
-    return kept[sequence]
-
-
-def _finish(name: str, rows: Rows, ids: pa.ChunkedArray) -> pa.Table:
-    """Name each row's order, and give exactly the columns of the schema."""
-    table, schema = rows.table, TABLES[name].schema
-    if "order_id" in schema.names and "order_id" not in table.column_names:
-        table = table.append_column("order_id", ids.take(pa.array(rows.order)))
-    return table.select(schema.names)
-
-
-def _computed(rows: Mapping[str, Rows]) -> dict[str, pa.Array]:
-    """Compute the columns of the orders that come from the rows below them."""
-    lines, shipments, packages = (rows[name] for name in ("line_items", "shipments", "packages"))
-    ordered = lines.total("quantity")
-    return {
-        "line_item_count": pa.array(lines.count()),
-        "units_ordered": _whole(ordered),
-        "shipment_count": pa.array(shipments.count()),
-        "package_count": pa.array(packages.count()),
-        **_ship_events(shipments, _units(rows["shipment_line_items"], shipments), ordered),
-        "shipping_cost": pa.array(
-            packages.total("shipping_cost"), mask=packages.count("shipping_cost") == 0
-        ),
-    }
-
-
-def _units(lines: Rows, shipments: Rows) -> Sums:
-    """Sum the units of each shipment."""
-    first = np.concatenate(([0], np.cumsum(shipments.count())))
-    shipment = first[lines.order] + lines.table["shipment_index"].to_numpy()
-    units = lines.table["quantity"].fill_null(0).to_numpy()
-    return sums(shipment, units, len(shipments.table))
-
-
-def _ship_events(
-    shipments: Rows, units: npt.NDArray[np.float64], ordered: Sums
-) -> dict[str, pa.Array]:
-    """Tell how much was shipped, and when first, last and completely."""
-    cancelled = pc.equal(shipments.table["status"], "cancelled").fill_null(False)
-    shipped = valid(shipments.table["shipped_date"]) & ~cancelled.to_numpy()
-    events = pd.DataFrame(
-        {
-            "order": shipments.order[shipped],
-            "date": shipments.table["shipped_date"].filter(pa.array(shipped)).cast(pa.int64()),
-            "units": units[shipped],
-        }
-    ).sort_values(["order", "date"])
-    # A running sum for each order apart: one absurd quantity must not blur the others.
-    so_far = events.groupby("order")["units"].cumsum().to_numpy()
-    complete = events[so_far >= ordered[events["order"]]]
-    everyone = range(shipments.orders)
-    by_order = events.groupby("order")["date"]
-    return {
-        "units_shipped": _whole(sums(events["order"], events["units"], shipments.orders)),
-        "first_shipped_date": _moments(by_order.min(), everyone),
-        "last_shipped_date": _moments(by_order.max(), everyone),
-        "complete_shipped_date": _moments(complete.groupby("order")["date"].min(), everyone),
-    }
-
-
-def _moments(microseconds: pd.Series[int], everyone: range) -> pa.Array:
-    whole = microseconds.reindex(everyone, fill_value=_NEVER).to_numpy(np.int64)
-    return pa.array(whole, mask=whole == _NEVER).cast(pa.timestamp("us", tz="UTC"))
-
-
-def _whole(sums: Sums) -> pa.Array:
-    """Whole numbers, null where a sum is too large to be exact."""
-    inexact = np.abs(sums) >= EXACT
-    return pa.array(np.where(inexact, 0, sums).astype(np.int64), mask=inexact)
-
-
-Numbers = npt.NDArray[np.int64]
-Sums = npt.NDArray[np.float64]
-
-_DROPPED = -1
-_NONE = -1  # the number of no order, and the last place
-
-
-def keys(batches: Sequence[Batch], *columns: str) -> pa.Table:
-    """Join some columns of the orders, in the order of their numbers."""
-    return pa.concat_tables(batch["orders"].select(columns) for batch in batches)
-
-
-def join(batches: Sequence[Batch], kept: Numbers) -> dict[str, Rows]:
-    """Join batches, table by table.
-
-    Parameters
-    ----------
-    batches
-        What `Flattener` gave. They are emptied: their memory is given back as the tables are
-        made.
-    kept
-        The numbers of the orders to keep, over all batches, in the sequence to keep them in.
-        Rows of no order come last.
-    """
-    starts = np.cumsum([0, *(len(batch["orders"]) for batch in batches)])
-    place = np.full(starts[-1] + 1, _DROPPED)
-    place[kept] = np.arange(len(kept))
-    place[_NONE] = len(kept)  # behind all orders
-    rows = {}
-    with ThreadPool(pa.cpu_count()) as threads:
-        for name in TABLES:
-            parts = [batch.pop(name) for batch in batches]
-            rows[name] = _follow(parts, starts, place, threads.map)
-            give_back()
-    return rows
+def take(table: pa.Table, rows: Numbers) -> pa.Table:
+    """Take rows of a table by their numbers, in this sequence."""
+    columns = [_take(column, pa.array(rows)) for column in table.columns]
+    return pa.Table.from_arrays(columns, schema=table.schema)
 
 
 def as_batch(tables: Mapping[str, pa.Table]) -> Batch:
-    """Turn finished tables into a batch again; the inverse of what makes them."""
+    """Turn finished tables into a batch again."""
     ids = tables["orders"]["id"].combine_chunks()
     batch = {}
     for name, table in tables.items():
-        schema = batch_schema(name)
         number = (
             pa.array(np.arange(len(ids)))
             if name == "orders"
             else pc.index_in(table["order_id"], value_set=ids).cast(pa.int64())
         )
-        batch[name] = table.append_column(BATCH, number).select(schema.names)
+        batch[name] = table.append_column(BATCH, number).select(batch_schema(name).names)
     return batch
 
 
 def split(tables: Mapping[str, pa.Table], size: int) -> Iterator[dict[str, pa.Table]]:
-    """Cut finished tables into runs of so many orders, each with all that is below them.
+    """Split finished tables into runs of so many orders, each with all rows below them.
 
     Rows of no order come with the last run; of no orders at all there is one run.
     """
@@ -305,57 +155,139 @@ def split(tables: Mapping[str, pa.Table], size: int) -> Iterator[dict[str, pa.Ta
         yield {name: tables[name][first:last] for name, (first, last) in spans.items()}
 
 
+def _concat_orders(batches: Sequence[Batch], *columns: str) -> pa.Table:
+    return pa.concat_tables(batch["orders"].select(columns) for batch in batches)
+
+
+def _newest(orders: pa.Table) -> Numbers:
+    """Return the numbers of the orders to keep, one for each id."""
+    codes = orders["id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    has_duplicates = np.bincount(codes, minlength=1)[codes] > 1
+    if not has_duplicates.any():
+        return np.arange(len(orders))
+    numbers = pa.array(np.flatnonzero(has_duplicates))
+    dated = orders.select(["id", "updated_date"]).take(numbers).append_column("number", numbers)
+    ranked = dated.sort_by([("updated_date", "ascending"), ("number", "ascending")])
+    is_null = pc.is_null(ranked["updated_date"])
+    oldest_first = pa.concat_tables([ranked.filter(is_null), ranked.filter(pc.invert(is_null))])
+    ids, numbers = (oldest_first[name].to_pylist() for name in ("id", "number"))
+    best = dict(zip(ids, numbers, strict=True)).values()
+    unique = np.flatnonzero(~has_duplicates)
+    return np.sort(np.concatenate([unique, np.fromiter(best, np.int64, len(best))]))
+
+
+def _sorted(orders: pa.Table, kept: Numbers) -> Numbers:
+    chosen = orders.select(["created_date", "id"]).take(pa.array(kept))
+    by = [("created_date", "ascending"), ("id", "ascending")]
+    sequence: Numbers = pc.sort_indices(chosen, sort_keys=by).to_numpy()
+    return kept[sequence]
+
+
+def _count_duplicates(batches: Sequence[Batch], repeats: Sequence[bool]) -> int:
+    """Count the duplicates in the batches that do not repeat others."""
+    firsts = [batch for batch, repeat in zip(batches, repeats, strict=True) if not repeat]
+    if not firsts:
+        return 0
+    ids = _concat_orders(firsts, "id")["id"]
+    return len(ids) - int(pc.count_distinct(ids).as_py())
+
+
+def _repeats_of_strays(batches: Sequence[Batch], repeats: Sequence[bool]) -> list[bool]:
+    """Return of each problem of no order whether its batch repeats others."""
+    counts = [batch["problems"][BATCH].null_count for batch in batches]
+    of_strays: list[bool] = np.repeat(np.array(repeats, bool), counts).tolist()
+    return of_strays
+
+
+def _finish(name: str, rows: _JoinedRows, ids: pa.ChunkedArray) -> pa.Table:
+    """Return exactly the columns of the schema, the id of each row's order among them."""
+    table, schema = rows.table, TABLES[name].schema
+    if "order_id" in schema.names and "order_id" not in table.column_names:
+        table = table.append_column("order_id", ids.take(pa.array(rows.order)))
+    return table.select(schema.names)
+
+
+# The rows of several batches, table by table.
+
+
 @dataclass(slots=True)
-class Rows:
-    """The rows of a table in their orders' sequence, and the number of each row's order."""
+class _JoinedRows:
+    """The rows of one table, in the sequence of their orders.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+        The rows.
+    order : numpy.ndarray
+        The number of each row's order; `orders` for rows of none, which come last.
+    orders : int
+        How many orders there are.
+    """
 
     table: pa.Table
     order: Numbers
     orders: int
 
-    def batch(self) -> pa.Table:
-        """Give the rows as those of a batch."""
+    def as_batch(self) -> pa.Table:
+        """Return the rows as a table of a batch."""
         number = pa.array(self.order, mask=self.order == self.orders)
         return self.table.add_column(0, BATCH, number)
 
     def count(self, column: str | None = None) -> Numbers:
         """Count the rows of each order, or those whose column is not null."""
-        order = self.order if column is None else self.order[valid(self.table[column])]
+        order = self.order if column is None else self.order[_is_valid(self.table[column])]
         return np.bincount(order, minlength=self.orders)
 
-    def total(self, column: str) -> Sums:
-        """Sum a column over each order; null counts as nothing."""
+    def total(self, column: str) -> _Floats:
+        """Sum a column over the rows of each order; nulls count as 0."""
         values = self.table[column].fill_null(0).to_numpy()
-        return sums(self.order, values, self.orders)
+        return _sum_by(self.order, values, self.orders)
 
 
-def _follow(
-    parts: list[pa.Table],
-    starts: Numbers,
-    place: Numbers,
-    over: Callable[..., Iterable[pa.Array]],
-) -> Rows:
-    """Join a table's parts in their orders' sequence; rows of dropped orders go."""
-    moved = place[_numbers(parts, starts)]
+def _join(batches: Sequence[Batch], kept: Numbers) -> dict[str, _JoinedRows]:
+    """Join the rows of the kept orders, in this sequence; the batches are emptied."""
+    starts = np.cumsum([0, *(len(batch["orders"]) for batch in batches)])
+    position = np.full(starts[-1] + 1, _DROPPED)
+    position[kept] = np.arange(len(kept))
+    position[_NO_ORDER] = len(kept)  # after all orders
+    rows = {}
+    with ThreadPool(pa.cpu_count()) as threads:
+        for name in TABLES:
+            rows[name] = _join_table(
+                [batch.pop(name) for batch in batches], starts, position, threads
+            )
+            release_memory()
+    return rows
+
+
+def _join_table(
+    parts: list[pa.Table], starts: Numbers, position: Numbers, threads: ThreadPool
+) -> _JoinedRows:
+    """Join the parts of a table in the sequence of their orders, without those of dropped ones."""
+    moved = position[_order_numbers(parts, starts)]
     sequence = np.argsort(moved, kind="stable")[np.count_nonzero(moved == _DROPPED) :]
     joined = pa.concat_tables(part.drop_columns(BATCH) for part in parts)
     rows, schema, columns = pa.array(sequence), joined.schema, joined.columns
-    # From here on, each column's memory is free again once it was taken.
+    # From here on, the memory of each column is free once it was taken.
     del joined
     parts.clear()
 
-    def take(number: int) -> pa.Array | pa.ChunkedArray:
+    def take_column(number: int) -> pa.Array | pa.ChunkedArray:
         column, columns[number] = columns[number], None
         return _take(column, rows)
 
-    table = pa.Table.from_arrays(list(over(take, range(len(columns)))), schema=schema)
-    return Rows(table, moved[sequence], place[_NONE])
+    taken = list(threads.map(take_column, range(len(columns))))
+    table = pa.Table.from_arrays(taken, schema=schema)
+    return _JoinedRows(table, moved[sequence], position[_NO_ORDER])
 
 
-def take(table: pa.Table, rows: Numbers) -> pa.Table:
-    """Take rows of a table by their numbers, in this sequence."""
-    taken = [_take(column, pa.array(rows)) for column in table.columns]
-    return pa.Table.from_arrays(taken, schema=table.schema)
+def _order_numbers(parts: Sequence[pa.Table], starts: Numbers) -> Numbers:
+    """Return the number, over all parts, of each row's order."""
+    found = []
+    for part, start in zip(parts, starts, strict=False):
+        number = part[BATCH].fill_null(_NO_ORDER).to_numpy()
+        found.append(np.where(number == _NO_ORDER, _NO_ORDER, number + start))
+    return np.concatenate(found)
 
 
 def _take(column: pa.ChunkedArray, rows: pa.Array) -> pa.Array | pa.ChunkedArray:
@@ -366,45 +298,98 @@ def _take(column: pa.ChunkedArray, rows: pa.Array) -> pa.Array | pa.ChunkedArray
     except pa.ArrowInvalid:  # 2 GiB of text or more, which 32 bits cannot count
         wide = pa.large_list(pa.large_string()) if pa.types.is_list(column.type) else None
         whole = column.cast(wide or pa.large_string()).combine_chunks(memory_pool=pool)
-        return pa.chunked_array(_take_parts(whole, rows, column.type))
+        return pa.chunked_array(_take_in_parts(whole, rows, column.type))
     return pc.take(whole, rows, memory_pool=pool)
 
 
-def _take_parts(values: pa.Array, rows: pa.Array, kind: pa.DataType) -> list[pa.Array]:
-    """Take rows in as many parts as it needs for each to be of the narrower type."""
+def _take_in_parts(values: pa.Array, rows: pa.Array, kind: pa.DataType) -> list[pa.Array]:
+    """Take rows in as many parts as needed for each to be of the narrower type."""
     try:
         return [pc.take(values, rows, memory_pool=pa.system_memory_pool()).cast(kind)]
     except pa.ArrowInvalid:
-        parts = rows[: len(rows) // 2], rows[len(rows) // 2 :]
-        return [taken for part in parts for taken in _take_parts(values, part, kind)]
+        halves = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+        return [part for half in halves for part in _take_in_parts(values, half, kind)]
 
 
-def _numbers(parts: Sequence[pa.Table], starts: Numbers) -> Numbers:
-    """Tell the number, over all parts, of the order that each row belongs to."""
-    found = []
-    for part, start in zip(parts, starts, strict=False):
-        number = part[BATCH].fill_null(_NONE).to_numpy()
-        found.append(np.where(number == _NONE, _NONE, number + start))
-    return np.concatenate(found)
+# The columns of the orders that are computed from the rows below them.
 
 
-def sums(groups: npt.ArrayLike, values: npt.ArrayLike, size: int) -> Sums:
-    """Sum the values of each group."""
+def _computed(rows: Mapping[str, _JoinedRows]) -> dict[str, pa.Array]:
+    lines, shipments, packages = (rows[name] for name in ("line_items", "shipments", "packages"))
+    ordered = lines.total("quantity")
+    return {
+        "line_item_count": pa.array(lines.count()),
+        "units_ordered": _as_ints(ordered),
+        "shipment_count": pa.array(shipments.count()),
+        "package_count": pa.array(packages.count()),
+        **_ship_events(shipments, _units(rows["shipment_line_items"], shipments), ordered),
+        "shipping_cost": pa.array(
+            packages.total("shipping_cost"), mask=packages.count("shipping_cost") == 0
+        ),
+    }
+
+
+def _units(lines: _JoinedRows, shipments: _JoinedRows) -> _Floats:
+    """Sum the units of each shipment."""
+    first = np.concatenate(([0], np.cumsum(shipments.count())))
+    shipment = first[lines.order] + lines.table["shipment_index"].to_numpy()
+    units = lines.table["quantity"].fill_null(0).to_numpy()
+    return _sum_by(shipment, units, len(shipments.table))
+
+
+def _ship_events(shipments: _JoinedRows, units: _Floats, ordered: _Floats) -> dict[str, pa.Array]:
+    """Compute how much was shipped, and when first, last and completely."""
+    cancelled = pc.equal(shipments.table["status"], "cancelled").fill_null(False)
+    shipped = _is_valid(shipments.table["shipped_date"]) & ~cancelled.to_numpy()
+    events = pd.DataFrame(
+        {
+            "order": shipments.order[shipped],
+            "date": shipments.table["shipped_date"].filter(pa.array(shipped)).cast(pa.int64()),
+            "units": units[shipped],
+        }
+    ).sort_values(["order", "date"])
+    # A running sum for each order by itself: one absurd quantity must not blur the others.
+    so_far = events.groupby("order")["units"].cumsum().to_numpy()
+    complete = events[so_far >= ordered[events["order"]]]
+    dates = events.groupby("order")["date"]
+    return {
+        "units_shipped": _as_ints(_sum_by(events["order"], events["units"], shipments.orders)),
+        "first_shipped_date": _as_dates(dates.min(), shipments.orders),
+        "last_shipped_date": _as_dates(dates.max(), shipments.orders),
+        "complete_shipped_date": _as_dates(
+            complete.groupby("order")["date"].min(), shipments.orders
+        ),
+    }
+
+
+def _as_dates(microseconds: pd.Series[int], orders: int) -> pa.Array:
+    whole = microseconds.reindex(range(orders), fill_value=_NO_DATE).to_numpy(np.int64)
+    return pa.array(whole, mask=whole == _NO_DATE).cast(pa.timestamp("us", tz="UTC"))
+
+
+def _as_ints(sums: _Floats) -> pa.Array:
+    """Return sums as integers, null where one is too large to be exact."""
+    inexact = np.abs(sums) >= MAX_EXACT_INT
+    return pa.array(np.where(inexact, 0, sums).astype(np.int64), mask=inexact)
+
+
+def _sum_by(groups: npt.ArrayLike, values: npt.ArrayLike, size: int) -> _Floats:
     return np.bincount(groups, weights=values, minlength=size).astype(np.float64)
 
 
-def valid(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Tell which values are not null."""
-    found: npt.NDArray[np.bool_] = pc.is_valid(column).to_numpy()
-    return found
+def _is_valid(column: pa.ChunkedArray) -> _Mask:
+    is_valid: _Mask = pc.is_valid(column).to_numpy()
+    return is_valid
 
+
+# Memory.
 
 # Only glibc has it. Arrow calls it too, but not for all that its threads have freed.
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
-def give_back() -> None:
-    """Give back what is free; worth its milliseconds where hundreds of megabytes were used."""
+def release_memory() -> None:
+    """Return freed memory to the system; worth its milliseconds after hundreds of megabytes."""
     for pool in (pa.default_memory_pool(), pa.system_memory_pool()):
         pool.release_unused()
     if _trim is not None:
@@ -412,41 +397,41 @@ def give_back() -> None:
 
 
 @contextmanager
-def keeping_pages() -> Iterator[None]:
-    """Have Arrow keep what is freed for what comes next, where tables come and go by the dozen.
+def keep_freed_memory() -> Iterator[None]:
+    """Have Arrow keep freed memory for what comes next, where tables come and go by the dozen.
 
-    Its usual pool gives all back to the system at once, and asks for as much again: a tenth of
-    the time. The pool is the whole process's, so this is for a work that takes seconds; of
-    several works side by side, the last one to end gives the usual pool back.
+    Its usual pool returns all to the system at once, and requests as much again: a tenth of the
+    time. The pool is the whole process's, so this is for work that takes seconds; of several
+    uses at a time, the last one to end restores the usual pool.
     """
-    _kept.begin()
+    _pool_switch.enter()
     try:
         yield
     finally:
-        _kept.end()
+        _pool_switch.leave()
 
 
-class _KeptPool:
-    """Changes the process's pool for as long as somebody works with the other one."""
+class _PoolSwitch:
+    """Replaces the process's memory pool while anybody needs the other one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._works = 0
+        self._users = 0
         self._usual: pa.MemoryPool | None = None
 
-    def begin(self) -> None:
+    def enter(self) -> None:
         with self._lock:
-            if not self._works and "jemalloc" in pa.supported_memory_backends():
+            if not self._users and "jemalloc" in pa.supported_memory_backends():
                 self._usual = pa.default_memory_pool()
                 pa.set_memory_pool(pa.jemalloc_memory_pool())
-            self._works += 1
+            self._users += 1
 
-    def end(self) -> None:
+    def leave(self) -> None:
         with self._lock:
-            self._works -= 1
-            if not self._works and self._usual is not None:
+            self._users -= 1
+            if not self._users and self._usual is not None:
                 pa.set_memory_pool(self._usual)
                 self._usual = None
 
 
-_kept = _KeptPool()
+_pool_switch = _PoolSwitch()

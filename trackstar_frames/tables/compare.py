@@ -23,9 +23,9 @@ __all__ = [
     "changed_orders",
     "common_ids",
     "differences",
-    "differences_of_each",
+    "differences_by_connection",
     "differing",
-    "of_orders",
+    "rows_of_orders",
     "unequal",
     "unequal_in",
 ]
@@ -78,7 +78,7 @@ def changed_in(name: str, old: pa.Table, new: pa.Table, ids: pa.ChunkedArray) ->
         The orders that both sides have.
     """
     # Where few orders are on both sides, most rows need not be looked at further.
-    was, now = (of_orders(ids, side, TABLES[name].key[0]) for side in (old, new))
+    was, now = (rows_of_orders(ids, side, TABLES[name].key[0]) for side in (old, new))
     return set(ids.filter(pa.array(differing(TABLES[name], was, now, ids))).to_pylist())
 
 
@@ -205,7 +205,7 @@ def _unequal_lists(left: _Column, right: _Column) -> _Mask:
     return differ
 
 
-def of_orders(ids: _Column, rows: pa.Table, key: str) -> pa.Table:
+def rows_of_orders(ids: _Column, rows: pa.Table, key: str) -> pa.Table:
     """Choose the rows of some orders; without a copy, if that is all of them."""
     chosen = pc.is_in(rows[key], value_set=ids)
     return rows if pc.all(chosen).as_py() else rows.filter(chosen)
@@ -285,7 +285,7 @@ def differences(old: _Tables, new: _Tables) -> pa.Table:
     return pa.concat_tables(parts).sort_by(by).drop_columns("place")
 
 
-def differences_of_each(old: _Tables, new: _Tables) -> pa.Table:
+def differences_by_connection(old: _Tables, new: _Tables) -> pa.Table:
     """List what differs between two sets of the tables of several connections.
 
     An id is compared within its connection only. Of a connection that one side does not have,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from trackstar_frames.dates import parse_time
 from trackstar_frames.schema import CONNECTION, TABLES
 
 __all__ = [
@@ -165,10 +166,6 @@ def as_of_each(info: Mapping[str, Any], otherwise: str) -> dict[str | None, date
     """
     each = info.get("connections") or {info["connection"]: info}
     return {
-        connection: _moment(told["fetched_at"] or otherwise) for connection, told in each.items()
+        connection: parse_time(told["fetched_at"] or otherwise).astimezone(UTC)
+        for connection, told in each.items()
     }
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.filters import FIELDS, split
+from trackstar_frames.filters import FIELDS, parse_name
 from trackstar_frames.flatten import BATCH, batch_schema
 
-__all__ = ["contradictions", "count_contradictions", "expected"]
+__all__ = ["combine_queries", "contradictions", "count_contradictions"]
 
 _TOLERANCE = timedelta(seconds=1)
 
@@ -31,12 +31,12 @@ _NONE_OF = ("neq", "nin")
 _WHOLE = ("eq", "eq-insensitive", "neq")
 
 
-def expected(queries: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
+def combine_queries(queries: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
     """Join the parameters of several listings that differ in the part of a list they ask for.
 
     Examples
     --------
-    >>> expected([{"status": "open", "ids": "a,b"}, {"status": "open", "ids": "c"}])
+    >>> combine_queries([{"status": "open", "ids": "a,b"}, {"status": "open", "ids": "c"}])
     {'status': ['open'], 'ids': ['a,b', 'c']}
     """
     joined: dict[str, dict[str, None]] = {}
@@ -52,7 +52,7 @@ def contradictions(asked: Mapping[str, list[str]], orders: pa.Table) -> pa.Table
     Parameters
     ----------
     asked
-        The filters as parameters, from `expected`; those without a column are passed over.
+        The filters as parameters, from `combine_queries`; those without a column are passed over.
     orders
         The orders of a batch.
 
@@ -97,7 +97,7 @@ def _split(name: str) -> tuple[str, str]:
         return "id", "in"
     if bare not in FIELDS or bare == "trackstar_tags":  # tags are compared by more than their text
         return "", ""
-    return bare, split(name)[1] or "eq"
+    return bare, parse_name(name)[1] or "eq"
 
 
 def _other_texts(column: pa.ChunkedArray, operator: str, values: list[str]) -> pa.ChunkedArray:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from trackstar_frames.errors import SettingsError, one_of
 from trackstar_frames.schema import ARROW_TYPES, LIFECYCLE, Table
 
-__all__ = ["DtypeBackend", "check_backend", "own_types", "to_frame"]
+__all__ = ["DtypeBackend", "check_backend", "to_frame", "to_pandas_types"]
 
 DtypeBackend = Literal["pyarrow"] | None
 
@@ -76,14 +76,14 @@ def to_frame(table: pa.Table, described: Table, dtype_backend: DtypeBackend = No
     return frame
 
 
-def own_types(column: pd.Series[Any]) -> pd.Series[Any]:
+def to_pandas_types(column: pd.Series[Any]) -> pd.Series[Any]:
     """Give a column of Arrow types in those that `to_frame` would give it; any other as it is.
 
     So it does with nullable strings, which Dask makes of texts.
 
     Examples
     --------
-    >>> own_types(pd.Series([1, None], dtype="int64[pyarrow]")).dtype
+    >>> to_pandas_types(pd.Series([1, None], dtype="int64[pyarrow]")).dtype
     Int64Dtype()
     """
     if isinstance(column.dtype, pd.StringDtype) and column.dtype.na_value is pd.NA:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
 from mimesis import Address, Finance, Person
@@ -78,10 +79,17 @@ def placed(rng: random.Random, count: int, since: int, now: int) -> list[int]:
 
     Most fall in the mornings and evenings of workdays, more in the last week of November.
     """
+    hours, weights = _hours(since, now)
+    drawn = rng.choices(hours, cum_weights=weights, k=count)
+    return [start + draw(rng, end - start) for start, end in drawn]
+
+
+@lru_cache(maxsize=16)
+def _hours(since: int, now: int) -> tuple[list[tuple[int, int]], list[float]]:
+    """Return the hours between two times, the last one first, and their cumulative weights."""
     ends = [now - HOUR * back for back in range(math.ceil((now - since) / HOUR))]
-    slots = [(max(since, end - HOUR), end) for end in ends]
-    weights = [_busy(end - HOUR) * (end - start) for start, end in slots]
-    return [start + draw(rng, end - start) for start, end in rng.choices(slots, weights, k=count)]
+    hours = [(max(since, end - HOUR), end) for end in ends]
+    return hours, [*accumulate(_busy(end - HOUR) * (end - start) for start, end in hours)]
 
 
 def slump(created: int, now: int) -> float:

@@ -5,8 +5,9 @@ import json
 import random
 import re
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -366,6 +367,7 @@ class Database:
     def __init__(self, path: Path, order: str, without: Collection[str] = ()) -> None:
         self._path = path
         self._without = without
+        self._free: deque[sqlite3.Connection] = deque()
         self._key, self._direction = LISTING_ORDERS[order]
         with self._connect() as db:
             db.executescript(TABLES)
@@ -404,6 +406,11 @@ class Database:
             )
             db.executemany("DELETE FROM orders WHERE id = ?", keys)
 
+    def close(self) -> None:
+        """Close the connections to the file."""
+        while self._free:
+            self._free.pop().close()
+
     def page(self, query: Query) -> Page:
         """Return the page that `query` asks for."""
         where, values = self._after(query)
@@ -429,7 +436,7 @@ class Database:
     def bodies(self, seqs: Iterable[int]) -> dict[int, dict[str, Any]]:
         """Return the orders of these sequence numbers; those that are gone are left out."""
         rows = self.rows(BODIES, json.dumps([*seqs]))
-        return {seq: json.loads(body) for seq, body in rows}
+        return {seq: msgspec.json.decode(body) for seq, body in rows}
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return what `sql` finds in the tables `orders` and `bodies`."""
@@ -439,9 +446,8 @@ class Database:
     def all(self) -> list[dict[str, Any]]:
         """Return every order, in the order of insertion."""
         with self._connect() as db:
-            return [
-                json.loads(row[0]) for row in db.execute("SELECT body FROM bodies ORDER BY seq")
-            ]
+            rows = db.execute("SELECT body FROM bodies ORDER BY seq")
+            return [msgspec.json.decode(body) for (body,) in rows]
 
     @property
     def start(self) -> Position:
@@ -469,12 +475,23 @@ class Database:
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        # A handle of its own for every call: no thread waits for another's, and none is left open.
-        with closing(sqlite3.connect(self._path)) as db, db:
-            db.execute("PRAGMA synchronous = OFF")
-            db.execute("PRAGMA mmap_size = 1073741824")
-            db.create_function("casefold", 1, _casefold, deterministic=True)
-            yield db
+        # No thread waits for another's connection; one that is free is used again.
+        try:
+            db = self._free.pop()
+        except IndexError:
+            db = self._open()
+        try:
+            with db:
+                yield db
+        finally:
+            self._free.append(db)
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, check_same_thread=False)
+        db.execute("PRAGMA synchronous = OFF")
+        db.execute("PRAGMA mmap_size = 1073741824")
+        db.create_function("casefold", 1, _casefold, deterministic=True)
+        return db
 
 
 def _insert(db: sqlite3.Connection, order: Order) -> None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from cheroot.server import Gateway, HTTPConnection, HTTPServer
+from cheroot.workers.threadpool import ThreadPool, WorkerThread
 
 from trackstar_frames.sandbox.server import faults
 from trackstar_frames.sandbox.server.database import (
@@ -313,6 +314,16 @@ class _Connection(HTTPConnection):
         self.wfile.raw.close()
 
 
+class _ThreadPool(ThreadPool):
+    """Threads that are started without waiting for them: the library waits in steps of 0.1 s."""
+
+    def grow(self, amount: int) -> None:
+        for _ in range(amount):
+            worker = WorkerThread(self.server)  # type: ignore[no-untyped-call]
+            worker.start()
+            self._threads.append(worker)  # type: ignore[attr-defined]
+
+
 class Server(HTTPServer):
     """Serves an endpoint on loopback, in threads of its own.
 
@@ -337,7 +348,8 @@ class Server(HTTPServer):
 
     def __init__(self, port: int, endpoint: Endpoint, log: RequestLog, latency: float) -> None:
         _check_free(port)
-        super().__init__(("127.0.0.1", port), _Gateway, minthreads=_THREADS)
+        super().__init__(("127.0.0.1", port), _Gateway)
+        self.requests = _ThreadPool(self, min=_THREADS)
         self.endpoint = endpoint
         self.log = log
         self.latency = latency

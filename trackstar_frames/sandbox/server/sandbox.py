@@ -544,6 +544,8 @@ class Sandbox:
         """
         if self._server is not None:
             self._server.stop()
+            for source in self._sources:
+                source.database.close()
             self._folder.cleanup()
             self._server = None
 
