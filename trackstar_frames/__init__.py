@@ -48,7 +48,10 @@ if TYPE_CHECKING:
     from trackstar_frames.frames import OrderFrames
     from trackstar_frames.measures import (
         SlaPolicy,
+        backlog,
         compliance_rate,
+        cycle_time,
+        cycle_time_curve,
         data_quality,
         fill_rates,
         late_orders,
@@ -56,8 +59,6 @@ if TYPE_CHECKING:
         ship_otif,
         status_mix,
     )
-    from trackstar_frames.measures.backlog import backlog
-    from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve
     from trackstar_frames.pagination.pages import Page
     from trackstar_frames.plots import (
         plot_backlog,

@@ -89,8 +89,8 @@ CASES = {
         for name in ("cycle_time", "cycle_time_curve")
     },
     "transitions": [lambda orders: measures.transitions(orders[:100], orders[50:])],
-    "redated": [
-        lambda orders: measures.redated(
+    "moved_due_dates": [
+        lambda orders: measures.moved_due_dates(
             orders, orders.assign(required_ship_date=orders["created_date"])
         )
     ],

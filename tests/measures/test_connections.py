@@ -10,9 +10,9 @@ from pandas.testing import assert_frame_equal
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.measures import redated, transitions
-from trackstar_frames.measures._grouping import key
-from trackstar_frames.measures.backlog import AGES
+from trackstar_frames.measures import moved_due_dates, transitions
+from trackstar_frames.measures._checks import order_keys
+from trackstar_frames.measures.backlog import AGE_BUCKETS
 from trackstar_frames.tables.connections import concat, join_infos
 
 LABELS = ["acme", "be/ta"]
@@ -34,7 +34,7 @@ COUNTED = {
     ),
     "backlog": (
         lambda frames, **by: tf.backlog(frames.orders, as_of=frames.now, **by),
-        ["n", "units", "units_unknown", *AGES],
+        ["n", "units", "units_unknown", *AGE_BUCKETS],
     ),
     "cycle_time": (
         lambda frames, **by: tf.cycle_time(frames.orders, as_of=frames.now, **by),
@@ -195,7 +195,7 @@ def test_due_dates_that_moved_are_told_by_connection_and_order():
         ["beta", "a", "earlier"],
     ]
     assert moved[0]["moved"].tolist() == [-each for each in moved[1]["moved"]]
-    backwards = redated(old.orders[::-1], new.orders.sample(frac=1, random_state=3))
+    backwards = moved_due_dates(old.orders[::-1], new.orders.sample(frac=1, random_state=3))
     assert_frame_equal(backwards, moved[1])
 
 
@@ -252,7 +252,7 @@ def test_problems_need_their_labels_too(world):
         tf.data_quality(without(world.both, "problems"), as_of=world.now)
 
 
-@pytest.mark.parametrize("measure", [redated, transitions])
+@pytest.mark.parametrize("measure", [moved_due_dates, transitions])
 def test_sides_with_labels_and_without_cannot_be_compared(world, measure):
     orders = world.both.orders
     mine = orders[orders["connection"] == LABELS[0]].drop(columns="connection")
@@ -284,7 +284,7 @@ def test_keys_of_labels_that_hold_what_parts_them_differ():
         [("a", "b/c"), ("a/b", "c"), ("a%2Fb", "c"), ("a", "c"), ("a", None)],
         columns=["connection", "id"],
     )
-    keys = key(frame, "id")
+    keys = order_keys(frame, "id")
     assert keys.is_unique
     assert keys.tolist()[:4] == ["a/b/c", "a%2Fb/c", "a%252Fb/c", "a/c"]
     assert keys.isna().tolist() == [False] * 4 + [True]

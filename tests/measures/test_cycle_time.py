@@ -323,6 +323,6 @@ def test_bad_arguments_are_refused(measure):
 
 def test_a_group_named_as_the_curve_has_it_is_refused():
     orders = frame({"days": 1}).assign(time="noon")
-    with pytest.raises(ValueError, match=r"by='time': the curve has a 'time' of its own"):
+    with pytest.raises(ValueError, match=r"by='time': the result has a 'time' of its own"):
         tf.cycle_time_curve(orders, by="time")
     assert tf.cycle_time(orders, by="time")["n"].tolist() == [1]

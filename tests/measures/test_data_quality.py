@@ -7,10 +7,10 @@ from helpers import marked_orders
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.measures.quality import CHECKS
+from trackstar_frames.measures.data_quality import CHECKS
 
 NOON = "2026-03-11T12:00:00+00:00"
-NAMES = [check.name for check in CHECKS]
+NAMES = [name for checks in CHECKS.values() for name in checks]
 COLUMNS = ["n", "of", "share", "table", "detail", "examples", "meaning"]
 
 LINE = {"product_id": "p", "sku": "A", "quantity": 2}
@@ -338,7 +338,7 @@ def test_bad_arguments_are_refused():
         tf.data_quality(pd.concat([frames.orders, frames.orders]))
     with pytest.raises(ValueError, match="by='chanel' is not allowed"):
         tf.data_quality(frames, "chanel")
-    with pytest.raises(ValueError, match=r"by='check': the report has a 'check' of its own"):
+    with pytest.raises(ValueError, match=r"by='check': the result has a 'check' of its own"):
         tf.data_quality(frames.orders.assign(check=1), "check")
     with pytest.raises(TypeError, match="examples='3' is not a whole number"):
         tf.data_quality(frames, examples="3")

@@ -18,7 +18,7 @@ from pandas.testing import assert_frame_equal
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.measures._partitions import stacked
+from trackstar_frames.measures._partitions import concat_parts
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE
 from trackstar_frames.tables.connections import concat, join_infos
@@ -233,9 +233,9 @@ def test_no_orders_are_brought_home(whole, parted, as_of, measure):
     with dask.config.set(scheduler=watched):
         measure(parted, as_of)
     (made,) = brought = list(frames_in(home))
-    assert (list(made.columns), len(made)) == (["made"], parted.orders.npartitions)
+    assert (list(made.columns), len(made)) == (["result"], parted.orders.npartitions)
     assert len(pickle.dumps(brought)) < len(pickle.dumps(whole.orders)) / 10
-    for each in frames_in(made["made"].tolist()):
+    for each in frames_in(made["result"].tolist()):
         assert not {"id", "order_number", "ship_to_address_city"} & set(each.columns)
 
 
@@ -374,12 +374,12 @@ def test_categories_stand_as_one_frame_would_have_them():
         return pd.DataFrame({"x": pd.Categorical(values, categories, ordered=ordered)})
 
     statuses = [column(["open", new], [*LIFECYCLE, new]) for new in ("zz", "aa", "mm")]
-    categories = stacked(statuses)["x"].dtype.categories.tolist()
+    categories = concat_parts(statuses)["x"].dtype.categories.tolist()
     assert categories == [*LIFECYCLE, "aa", "mm", "zz"]
     unordered = [column([end], [end, "a"], ordered=False) for end in "bc"]
-    own = stacked(unordered)["x"]
+    own = concat_parts(unordered)["x"]
     assert (own.tolist(), own.dtype.categories.tolist()) == (["b", "c"], ["b", "a", "c"])
     assert not own.dtype.ordered
     # Of a frame without rows nothing is taken.
-    some = stacked([column(["a"], ["a"]), column([], ["z"])])["x"]
+    some = concat_parts([column(["a"], ["a"]), column([], ["z"])])["x"]
     assert some.dtype.categories.tolist() == ["a"]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trackstar_frames.measures import TRANSITIONS, redated, transitions
+from trackstar_frames.measures import TRANSITIONS, moved_due_dates, transitions
 from trackstar_frames.schema import LIFECYCLE
 
 AS_OF = "2026-03-04T12:00:00+00:00"
@@ -97,7 +97,7 @@ def test_any_index_does():
     assert expected["orders"].tolist() == [4]
     due = pd.date_range("2026-03-01", periods=4, tz="UTC")
     moved = [frame.assign(required_ship_date=due) for frame in odd]
-    assert redated(*moved)["moved"].dt.days.tolist() == [3, 1, -1, -3]
+    assert moved_due_dates(*moved)["moved"].dt.days.tolist() == [3, 1, -1, -3]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_due_date_moves(was, now, moved, kind):
         orders({"a": status}, required_ship_date=pd.to_datetime([due], utc=True))
         for status, due in (("open", was), ("packed", now))
     )
-    table = redated(old, new)
+    table = moved_due_dates(old, new)
     assert table["kind"].tolist() == ([kind] if kind else [])
     if kind:
         row = table.iloc[0]
@@ -132,7 +132,7 @@ def test_a_due_date_moves(was, now, moved, kind):
 
 def test_orders_of_one_side_only_have_not_moved():
     due = pd.to_datetime(["2026-03-01"], utc=True)
-    table = redated(orders({"a": "open"}, required_ship_date=due), orders({"b": "open"}))
+    table = moved_due_dates(orders({"a": "open"}, required_ship_date=due), orders({"b": "open"}))
     assert table.empty
     assert table.attrs["trackstar"] == {"old_as_of": AS_OF, "new_as_of": AS_OF}
 

@@ -3,12 +3,12 @@ import pytest
 from helpers.pictures import legend_entries, make_orders, text_of
 
 from trackstar_frames import backlog, plot_backlog
-from trackstar_frames.measures.backlog import AGES
+from trackstar_frames.measures.backlog import AGE_BUCKETS
 
 
 def heights(axes):
     """Sum what is piled up over each age."""
-    found = dict.fromkeys(range(len(AGES)), 0)
+    found = dict.fromkeys(range(len(AGE_BUCKETS)), 0)
     for bar in axes.patches:
         found[round(bar.get_x() + bar.get_width() / 2)] += bar.get_height()
     return list(found.values())
@@ -18,7 +18,7 @@ def heights(axes):
 def test_piles_are_as_high_as_the_figures(by):
     frame = make_orders(600, [f"w{n}" for n in range(5)])
     axes = plot_backlog(frame, by=by)
-    assert heights(axes) == backlog(frame)[list(AGES)].sum().tolist()
+    assert heights(axes) == backlog(frame)[list(AGE_BUCKETS)].sum().tolist()
 
 
 def test_layers_are_the_statuses_in_the_order_of_their_life():

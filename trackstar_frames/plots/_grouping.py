@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from trackstar_frames.measures._checks import by_columns
-from trackstar_frames.measures._grouping import grouped
+from trackstar_frames.measures._grouping import group_numbers
 from trackstar_frames.measures._time import Array
 from trackstar_frames.plots._style import GROUPS, OTHERS, Layer, group_name
 
@@ -81,7 +81,7 @@ class Groups:
 
     def split(self, frame: pd.DataFrame) -> list[pd.DataFrame]:
         """Return the rows of each drawn group."""
-        members, _ = grouped(frame, self.columns)
+        members, _ = group_numbers(frame, self.columns)
         return [frame[members == position] for position in self.positions]
 
     def layers(self, counts: Array) -> list[Layer]:

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from trackstar_frames.measures._time import Array, period
 from trackstar_frames.measures.backlog import SHIPPED_SINCE
-from trackstar_frames.measures.status import NO_STATUS
+from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
 
 __all__ = [

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from trackstar_frames.measures._checks import require
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.backlog import AGES, backlog
+from trackstar_frames.measures.backlog import AGE_BUCKETS, backlog
 from trackstar_frames.plots._grouping import MOST_LINES, Groups
 from trackstar_frames.plots._style import (
     MUTED,
@@ -85,7 +85,7 @@ def plot_backlog(
     groups = Groups(orders, by, n, MOST_LINES, empty=False)
     layers = groups.layers(counts) if groups.columns else _statuses(table)
     ages = counts.sum(axis=0)
-    shown = len(AGES) if ages[-1] else len(AGES) - 1
+    shown = len(AGE_BUCKETS) if ages[-1] else len(AGE_BUCKETS) - 1
     layers = [layer._replace(n=layer.n[:shown]) for layer in layers]
     axes = get_axes(ax, 4.5)
     handles = stacked_bars(axes, layers, np.arange(shown), 0.86, bar_kws)
@@ -102,7 +102,7 @@ def _by_group(table: pd.DataFrame) -> tuple[Array, pd.Series[int]]:
     """Return a row of counts by age for each group, and the orders of each."""
     # Every group has the same statuses.
     statuses = max(table.index.get_level_values("status").nunique(), 1)
-    counts = table[list(AGES)].to_numpy().reshape(-1, statuses, len(AGES)).sum(axis=1)
+    counts = table[list(AGE_BUCKETS)].to_numpy().reshape(-1, statuses, len(AGE_BUCKETS)).sum(axis=1)
     labels = table.index[::statuses]
     if isinstance(labels, pd.MultiIndex):
         labels = labels.droplevel("status")
@@ -110,13 +110,13 @@ def _by_group(table: pd.DataFrame) -> tuple[Array, pd.Series[int]]:
 
 
 def _statuses(table: pd.DataFrame) -> list[Layer]:
-    counts = table[list(AGES)].to_numpy()
+    counts = table[list(AGE_BUCKETS)].to_numpy()
     rows = zip(table.index, counts, strict=True)
     return [Layer(printable(status), status_look(status), n) for status, n in rows if n.any()]
 
 
 def _axis(axes: Axes, ages: Array) -> None:
-    axes.set_xticks(range(len(ages)), AGES[: len(ages)])
+    axes.set_xticks(range(len(ages)), AGE_BUCKETS[: len(ages)])
     axes.set_xlim(-0.6, len(ages) - 0.4)
     axes.set_ylim(0, max(ages.max(), 1) * 1.08)
     axes.set_xlabel("age in whole days since the order was created")

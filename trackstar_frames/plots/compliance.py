@@ -12,12 +12,11 @@ from matplotlib import dates
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 
-from trackstar_frames.measures._checks import require
-from trackstar_frames.measures._partitions import fetched_at, told_of
+from trackstar_frames.measures._checks import fetched_at, measure_info, require
 from trackstar_frames.measures._time import Array, TzLike
-from trackstar_frames.measures.compliance import judged_by, one_policy
+from trackstar_frames.measures.compliance_rate import outcome_rates, warn_if_policy_lost
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
-from trackstar_frames.measures.rates import rates, warn_if_lost
+from trackstar_frames.measures.ship_date_compliance import judged_orders, resolve_policy
 from trackstar_frames.plots._grouping import MOST_LINES, MOST_ROWS, Groups
 from trackstar_frames.plots._style import (
     GREY_BARS,
@@ -114,8 +113,8 @@ def plot_ship_date_compliance(
     """
     parts = {"due_day": due_day, "tz": tz, "ship_event": ship_event, "grace": grace}
     given = any(value is not None for value in (policy, *parts.values()))
-    compliance = judge(orders, one_policy(policy, **parts) if given else None, as_of)
-    totals = rates(compliance, by, None)
+    compliance = judge(orders, resolve_policy(policy, **parts) if given else None, as_of)
+    totals = outcome_rates(compliance, by, None)
     groups = Groups(compliance, by, totals["n"], MOST_ROWS if freq is None else MOST_LINES)
     if freq is None:
         axes, note = _draw_points(ax, totals, groups, line_kws)
@@ -151,7 +150,7 @@ def _draw_lines(
     line_kws: dict[str, Any],
 ) -> tuple[Axes, list[str]]:
     """Draw a line of rates over periods for each group, and bars of n behind them."""
-    every = _dated(rates(compliance, None, freq))
+    every = _dated(outcome_rates(compliance, None, freq))
     due = np.flatnonzero(every["n"])
     drawn = slice(due[0], due[-1] + 1) if due.size else slice(0, 0)
     shown = every.iloc[drawn]
@@ -160,7 +159,7 @@ def _draw_lines(
 
     axes = get_axes(ax, 4.5)
     _count_bars(axes, starts, ends, shown["n"].to_numpy())
-    table = _dated(rates(compliance, groups.columns, freq)) if groups.columns else every
+    table = _dated(outcome_rates(compliance, groups.columns, freq)) if groups.columns else every
     lines = []
     for place, (position, look) in enumerate(zip(groups.positions, groups.looks, strict=True)):
         # Every group has the same periods.
@@ -240,14 +239,14 @@ def judge(
 ) -> pd.DataFrame:
     """Judge orders, unless they have been judged so; warnings point at the picture's caller."""
     require(orders, [], source="fetch_orders_df")
-    compliance = judged_by(orders, policy, as_of, stacklevel=4)
-    warn_if_lost(compliance, stacklevel=4)
+    compliance = judged_orders(orders, policy, as_of, stacklevel=4)
+    warn_if_policy_lost(compliance, stacklevel=4)
     return compliance
 
 
 def policy_of(compliance: pd.DataFrame) -> dict[str, Any]:
     """Return the policy that a frame was judged by; empty if it is not known."""
-    return told_of(compliance, "compliance") or {}
+    return measure_info(compliance, "compliance") or {}
 
 
 def as_of_day(compliance: pd.DataFrame) -> float:

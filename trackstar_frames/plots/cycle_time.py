@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, followed
+from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, observed_times
 from trackstar_frames.plots._grouping import MOST_LINES, Groups
 from trackstar_frames.plots._style import (
     GROUPS,
@@ -128,7 +128,7 @@ def _groups(orders: pd.DataFrame, table: pd.DataFrame, groups: Groups) -> list[_
             label,
             table.iloc[position],
             cycle_time_curve(rows, as_of=moment),
-            followed(rows, moment) / HOUR,
+            observed_times(rows, moment) / HOUR,
             look,
         )
         for label, position, rows, look in parts

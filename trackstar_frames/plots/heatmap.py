@@ -14,10 +14,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
-from trackstar_frames.measures._grouping import SMALL, is_small
+from trackstar_frames.measures._intervals import SMALL, is_small
 from trackstar_frames.measures._time import Array
+from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.rates import rates
 from trackstar_frames.plots._grouping import MOST_ROWS, Groups
 from trackstar_frames.plots._style import (
     add_legend,
@@ -125,7 +125,7 @@ def plot_compliance_heatmap(
     ['50\n2']
     """
     compliance = judge(orders, policy, as_of)
-    totals = rates(compliance, by, None)
+    totals = outcome_rates(compliance, by, None)
     groups = Groups(compliance, by, totals["n"], MOST_ROWS)
     cells, note = _cells(compliance, groups, freq)
     height, width = 2.3 + 0.42 * max(len(groups.names), 2), 4.2 + 0.34 * len(cells.starts)
@@ -145,7 +145,7 @@ def plot_compliance_heatmap(
 
 def _cells(compliance: pd.DataFrame, groups: Groups, freq: str) -> tuple[_Cells, list[str]]:
     """Return the cells of the drawn groups, and a note of the periods that are left out."""
-    table = rates(compliance, groups.columns, freq)
+    table = outcome_rates(compliance, groups.columns, freq)
     table = table[np.asarray(table.index.get_level_values("period").notna())]
     # Every group has the same periods.
     periods = table.index.get_level_values("period").unique()

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from trackstar_frames.measures._checks import column, require
-from trackstar_frames.measures._grouping import coded
+from trackstar_frames.measures._grouping import factorize
 from trackstar_frames.measures._time import Array
+from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.rates import rates
 from trackstar_frames.plots._grouping import MOST_ROWS, Groups
 from trackstar_frames.plots._style import (
     DAY,
@@ -105,7 +105,7 @@ def plot_lateness(
     ['late, still open (so far) (1)']
     """
     compliance = judge(orders, policy, as_of)
-    totals = rates(compliance, by, None)
+    totals = outcome_rates(compliance, by, None)
     groups = Groups(compliance, by, totals["n"], MOST_ROWS, empty=False)
     hours, outcomes = _read(compliance)
     note = compliance_note(compliance, totals)
@@ -132,7 +132,7 @@ def plot_lateness(
 def _read(compliance: pd.DataFrame) -> tuple[Array, Array]:
     """Return the lateness in hours of each order that is on time or late, and its outcome."""
     require(compliance, ["lateness"], source="ship_date_compliance", name="compliance")
-    codes, values = coded(compliance, "outcome")
+    codes, values = factorize(compliance, "outcome")
     known = {"on_time": _ON_TIME, "late_shipped": _LATE, "late_open": _OPEN}
     # The code of a null, -1, picks the last.
     outcomes = np.array([*(known.get(value, -1) for value in values), -1])[codes]

@@ -13,11 +13,11 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from trackstar_frames.measures._checks import moment_of
+from trackstar_frames.measures._time import resolve_as_of
 from trackstar_frames.measures.backlog import backlog
+from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.cycle_time import cycle_time
 from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.rates import rates
 from trackstar_frames.plots._grouping import refuse_by
 from trackstar_frames.plots._style import (
     GROUPS,
@@ -103,8 +103,8 @@ def plot_overview(
     """
     refuse_by(by, "plot_overview", "draw a page of the rows of each group")
     compliance = judge(orders, policy, as_of)
-    moment = policy_of(compliance).get("as_of") or moment_of(compliance, None)
-    totals = rates(compliance, None, None)
+    moment = policy_of(compliance).get("as_of") or resolve_as_of(compliance, None)
+    totals = outcome_rates(compliance, None, None)
     page = plt.figure(figsize=_PAGE, layout="constrained")
     head, axes = _divide(page)
     plot_status_mix(compliance, freq=freq, ax=axes[0])

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from trackstar_frames.measures._checks import require
-from trackstar_frames.measures._partitions import fetched_at
-from trackstar_frames.measures.status import status_mix
+from trackstar_frames.measures._checks import fetched_at, require
+from trackstar_frames.measures.status_mix import status_mix
 from trackstar_frames.plots._grouping import MOST_ROWS, Groups
 from trackstar_frames.plots._style import (
     Layer,

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from trackstar_frames.measures._checks import require
-from trackstar_frames.measures.moves import TRANSITIONS
-from trackstar_frames.measures.status import NO_STATUS
+from trackstar_frames.measures.status_mix import NO_STATUS
+from trackstar_frames.measures.transitions import TRANSITIONS
 from trackstar_frames.plots._grouping import refuse_by
 from trackstar_frames.plots._style import (
     add_legend,

@@ -14,9 +14,9 @@ import pyarrow as pa
 from trackstar_frames._text import in_brief, warn_of_failed
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
-from trackstar_frames.measures import redated, transitions
+from trackstar_frames.measures import moved_due_dates, transitions
 from trackstar_frames.measures._partitions import is_partitioned
-from trackstar_frames.measures.moves import as_ofs
+from trackstar_frames.measures.transitions import as_of_pair
 from trackstar_frames.schema import CONNECTION, TABLES, table_for
 from trackstar_frames.snapshots.catalog import list_snapshots
 from trackstar_frames.snapshots.manifest import reading
@@ -92,7 +92,7 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
     0  open  packed
     """
     was, now = _open("old", old), _open("new", new)
-    told = as_ofs(was.info["fetched_at"], now.info["fetched_at"])
+    told = as_of_pair(was.info["fetched_at"], now.info["fetched_at"])
     table = _differences(was, now)
     frame: pd.DataFrame = table.to_pandas()
     frame["kind"] = pd.Categorical(frame["kind"], categories=list(KINDS))
@@ -199,7 +199,7 @@ def due_date_changes(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd
     0       a1 3 days  later
     """
     columns = ["id", "status", "required_ship_date"]
-    return redated(_orders("old", old, columns), _orders("new", new, columns))
+    return moved_due_dates(_orders("old", old, columns), _orders("new", new, columns))
 
 
 def _differences(was: OrderFrames, now: OrderFrames) -> pa.Table:
