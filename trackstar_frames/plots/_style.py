@@ -19,41 +19,6 @@ from trackstar_frames.measures.backlog import SHIPPED_SINCE
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
 
-__all__ = [
-    "DAY",
-    "GREY_BARS",
-    "GROUPS",
-    "HOUR",
-    "MUTED",
-    "OTHERS",
-    "OUTCOMES",
-    "STATUSES",
-    "Layer",
-    "Look",
-    "add_legend",
-    "add_title",
-    "axis_unit",
-    "count_axis",
-    "date_axis",
-    "duration_words",
-    "font_scale",
-    "freq_words",
-    "get_axes",
-    "group_name",
-    "legend_inside",
-    "moment_words",
-    "outlier_distance",
-    "percent_axis",
-    "period_bounds",
-    "printable",
-    "refit_title",
-    "share_words",
-    "stacked_bars",
-    "status_look",
-    "text_colour",
-    "write_in_middle",
-]
-
 
 class Look(NamedTuple):
     """Colour, hatch, marker and line style of a status, an outcome or a group."""

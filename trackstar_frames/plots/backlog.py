@@ -13,21 +13,8 @@ from matplotlib.axes import Axes
 from trackstar_frames.measures._checks import require
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.backlog import AGE_BUCKETS, backlog
+from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_LINES, Groups
-from trackstar_frames.plots._style import (
-    MUTED,
-    Layer,
-    add_legend,
-    add_title,
-    count_axis,
-    duration_words,
-    get_axes,
-    moment_words,
-    printable,
-    stacked_bars,
-    status_look,
-    write_in_middle,
-)
 
 __all__ = ["plot_backlog"]
 
@@ -87,14 +74,14 @@ def plot_backlog(
     ages = counts.sum(axis=0)
     shown = len(AGE_BUCKETS) if ages[-1] else len(AGE_BUCKETS) - 1
     layers = [layer._replace(n=layer.n[:shown]) for layer in layers]
-    axes = get_axes(ax, 4.5)
-    handles = stacked_bars(axes, layers, np.arange(shown), 0.86, bar_kws)
+    axes = style.get_axes(ax, 4.5)
+    handles = style.stacked_bars(axes, layers, np.arange(shown), 0.86, bar_kws)
     _axis(axes, ages[:shown])
     labels = [f"{layer.name} ({layer.n.sum():,})" for layer in layers]
-    add_legend(axes, handles, labels, groups.title or "status")
-    add_title(axes, "Backlog ageing", groups.columns, _note(table))
+    style.add_legend(axes, handles, labels, groups.title or "status")
+    style.add_title(axes, "Backlog ageing", groups.columns, _note(table))
     if not ages.any():
-        write_in_middle(axes, "no open orders" if len(orders) else "no orders")
+        style.write_in_middle(axes, "no open orders" if len(orders) else "no orders")
     return axes
 
 
@@ -109,10 +96,14 @@ def _by_group(table: pd.DataFrame) -> tuple[Array, pd.Series[int]]:
     return counts, pd.Series(counts.sum(axis=1), index=labels)
 
 
-def _statuses(table: pd.DataFrame) -> list[Layer]:
+def _statuses(table: pd.DataFrame) -> list[style.Layer]:
     counts = table[list(AGE_BUCKETS)].to_numpy()
     rows = zip(table.index, counts, strict=True)
-    return [Layer(printable(status), status_look(status), n) for status, n in rows if n.any()]
+    return [
+        style.Layer(style.printable(status), style.status_look(status), n)
+        for status, n in rows
+        if n.any()
+    ]
 
 
 def _axis(axes: Axes, ages: Array) -> None:
@@ -120,21 +111,21 @@ def _axis(axes: Axes, ages: Array) -> None:
     axes.set_xlim(-0.6, len(ages) - 0.4)
     axes.set_ylim(0, max(ages.max(), 1) * 1.08)
     axes.set_xlabel("age in whole days since the order was created")
-    count_axis(axes.yaxis)
+    style.count_axis(axes.yaxis)
     if ages.any():
-        style: dict[str, Any] = {"ha": "center", "fontsize": "small", "color": MUTED}
+        kws: dict[str, Any] = {"ha": "center", "fontsize": "small", "color": style.MUTED}
         for position, n in enumerate(ages):
-            axes.annotate(f"{n:,}", (position, n), (0, 2), textcoords="offset points", **style)
+            axes.annotate(f"{n:,}", (position, n), (0, 2), textcoords="offset points", **kws)
 
 
 def _note(table: pd.DataFrame) -> list[str]:
     info = table.attrs["trackstar"]["backlog"]
     n, pace = int(table["n"].sum()), info["pace"]
     units, unknown = int(table["units"].sum()), int(table["units_unknown"].sum())
-    words = [f"n = {n:,} open orders", f"as of {moment_words(info['as_of'])}"]
+    words = [f"n = {n:,} open orders", f"as of {style.moment_words(info['as_of'])}"]
     if n:
         words.append(f"{units:,} units" + (f" (unknown of {unknown:,} orders)" if unknown else ""))
-        words.append(f"oldest {duration_words(table['oldest'].max())}")
+        words.append(f"oldest {style.duration_words(table['oldest'].max())}")
     if not pace:
         return [*words, f"days of work unknown: none shipped in {info['pace_days']} days"]
     work = f"{n / pace:,.1f} days of work at {pace:,.1f} orders shipped a day"

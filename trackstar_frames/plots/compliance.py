@@ -17,23 +17,8 @@ from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.compliance_rate import outcome_rates, warn_if_policy_lost
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import judged_orders, resolve_policy
+from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_LINES, MOST_ROWS, Groups
-from trackstar_frames.plots._style import (
-    GREY_BARS,
-    GROUPS,
-    MUTED,
-    Look,
-    add_legend,
-    add_title,
-    date_axis,
-    freq_words,
-    get_axes,
-    moment_words,
-    percent_axis,
-    period_bounds,
-    printable,
-    write_in_middle,
-)
 
 __all__ = [
     "as_of_day",
@@ -122,9 +107,9 @@ def plot_ship_date_compliance(
         axes, note = _draw_lines(ax, compliance, groups, freq, line_kws)
     basis = [*compliance_note(compliance, totals), "95 % Wilson intervals", *groups.note, *note]
     title = "Ship-date compliance"
-    add_title(axes, title, groups.columns, [*basis, policy_words(compliance)])
+    style.add_title(axes, title, groups.columns, [*basis, policy_words(compliance)])
     if not totals["n"].sum():
-        write_in_middle(axes, why_empty(totals))
+        style.write_in_middle(axes, why_empty(totals))
     return axes
 
 
@@ -133,12 +118,12 @@ def _draw_points(
 ) -> tuple[Axes, list[str]]:
     """Draw a rate for each group."""
     table = totals.iloc[groups.positions]
-    axes = get_axes(ax, 2.1 + 0.3 * max(len(table), 2))
-    style = {"color": GROUPS[0].colour, "marker": "o", "linestyle": "none", "elinewidth": 1.5}
+    axes = style.get_axes(ax, 2.1 + 0.3 * max(len(table), 2))
+    kws = {"color": style.GROUPS[0].colour, "marker": "o", "linestyle": "none", "elinewidth": 1.5}
     rows = np.arange(len(table))
-    axes.errorbar(table["rate"], rows, xerr=_interval(table), **{**style, **line_kws})
+    axes.errorbar(table["rate"], rows, xerr=_interval(table), **{**kws, **line_kws})
     groups.row_axis(axes)
-    percent_axis(axes.xaxis, _RATE)
+    style.percent_axis(axes.xaxis, _RATE)
     return axes, []
 
 
@@ -154,10 +139,10 @@ def _draw_lines(
     due = np.flatnonzero(every["n"])
     drawn = slice(due[0], due[-1] + 1) if due.size else slice(0, 0)
     shown = every.iloc[drawn]
-    starts, ends = period_bounds(shown.index, freq)
+    starts, ends = style.period_bounds(shown.index, freq)
     ended = ends <= as_of_day(compliance)
 
-    axes = get_axes(ax, 4.5)
+    axes = style.get_axes(ax, 4.5)
     _count_bars(axes, starts, ends, shown["n"].to_numpy())
     table = _dated(outcome_rates(compliance, groups.columns, freq)) if groups.columns else every
     lines = []
@@ -166,12 +151,14 @@ def _draw_lines(
         rows = table.iloc[position * len(every) : (position + 1) * len(every)].iloc[drawn]
         shift = 0.5 + (place - (len(groups.looks) - 1) / 2) * 0.09
         at = starts + shift * (ends - starts)
-        style = {**_line_style(look, alone=len(groups.looks) == 1), **line_kws}
-        lines.append(_line(axes, at, rows, ended, style))
+        kws = {**_line_style(look, alone=len(groups.looks) == 1), **line_kws}
+        lines.append(_line(axes, at, rows, ended, kws))
     if groups.columns:
-        add_legend(axes, lines, groups.labels, groups.title, beside=1.12)
-    date_axis(axes, starts, ends, f"due, by {freq_words(freq)} ({zone_name(compliance)})")
-    percent_axis(axes.yaxis, _RATE)
+        style.add_legend(axes, lines, groups.labels, groups.title, beside=1.12)
+    style.date_axis(
+        axes, starts, ends, f"due, by {style.freq_words(freq)} ({zone_name(compliance)})"
+    )
+    style.percent_axis(axes.yaxis, _RATE)
     note = []
     if not (ended & (shown["pending"] == 0)).all():
         note.append("hollow: orders of the period can still change it")
@@ -185,18 +172,18 @@ def _dated(rates: pd.DataFrame) -> pd.DataFrame:
     return rates[np.asarray(rates.index.get_level_values("period").notna())]
 
 
-def _line_style(look: Look, *, alone: bool) -> dict[str, Any]:
+def _line_style(look: style.Look, *, alone: bool) -> dict[str, Any]:
     faint = to_rgba(look.colour, 1 if alone else 0.35)
     return {"color": look.colour, "marker": look.marker, "ecolor": faint, "elinewidth": 1.2}
 
 
-def _line(axes: Axes, at: Array, rows: pd.DataFrame, ended: Array, style: dict[str, Any]) -> Any:
+def _line(axes: Axes, at: Array, rows: pd.DataFrame, ended: Array, kws: dict[str, Any]) -> Any:
     known = rows["rate"].notna().to_numpy()
     # One empty period breaks the line as well as a thousand of them.
     kept = known | np.append(np.zeros(1, dtype=bool), known)[: len(known)]
     at, rows, known, ended = at[kept], rows[kept], known[kept], ended[kept]
     size = {"markersize": 5 if len(at) <= _MOST_MARKERS else 2.5}
-    line = axes.errorbar(at, rows["rate"], yerr=_interval(rows), **{**size, **style}).lines[0]
+    line = axes.errorbar(at, rows["rate"], yerr=_interval(rows), **{**size, **kws}).lines[0]
     hollow = known & (~ended | (rows["pending"].to_numpy() > 0))
     axes.plot(
         at[hollow],
@@ -216,15 +203,15 @@ def _count_bars(axes: Axes, starts: Array, ends: Array, n: Array) -> None:
     behind = axes.twinx()
     some = n > 0
     width = (ends - starts)[some] * 0.9
-    bars = behind.bar(starts[some], n[some], width, align="edge", **GREY_BARS)
+    bars = behind.bar(starts[some], n[some], width, align="edge", **style.GREY_BARS)
     if some.sum() <= _MOST_COUNTS:
         counts = [f"{count:,}" for count in n[some]]
-        behind.bar_label(bars, counts, fontsize="x-small", color=MUTED)
+        behind.bar_label(bars, counts, fontsize="x-small", color=style.MUTED)
     top = max(n, default=0)
     behind.set_ylim(0, (top or 1) * 6)
     behind.set_yticks([0, top] if top else [], ["0", f"{top:,}"] if top else [])
-    behind.tick_params(colors=MUTED, labelsize="small")
-    behind.set_ylabel("orders due (n)", color=MUTED, loc="bottom", fontsize="small")
+    behind.tick_params(colors=style.MUTED, labelsize="small")
+    behind.set_ylabel("orders due (n)", color=style.MUTED, loc="bottom", fontsize="small")
     # The lines belong in front of the bars, though their axes came first.
     axes.set_zorder(behind.get_zorder() + 1)
     axes.patch.set_visible(False)
@@ -262,7 +249,7 @@ def as_of_day(compliance: pd.DataFrame) -> float:
 def zone_name(compliance: pd.DataFrame) -> str:
     """Return the name of the zone that due times are drawn in."""
     tz = policy_of(compliance).get("tz", "UTC")
-    return printable(tz) if isinstance(tz, str) else "warehouses' own time"
+    return style.printable(tz) if isinstance(tz, str) else "warehouses' own time"
 
 
 def compliance_note(compliance: pd.DataFrame, totals: pd.DataFrame) -> list[str]:
@@ -272,14 +259,14 @@ def compliance_note(compliance: pd.DataFrame, totals: pd.DataFrame) -> list[str]
         f"n = {sums['n']:,.0f} orders due",
         f"{sums['pending']:,.0f} pending",
         f"{sums['not_evaluable']:,.0f} not evaluable",
-        f"as of {moment_words(policy_of(compliance).get('as_of') or fetched_at(compliance))}",
+        f"as of {style.moment_words(policy_of(compliance).get('as_of') or fetched_at(compliance))}",
     ]
 
 
 def policy_words(compliance: pd.DataFrame) -> str:
     """Say by which policy orders were judged."""
     text = policy_of(compliance).get("text") or "The policy is not known."
-    return printable(text, len(text))
+    return style.printable(text, len(text))
 
 
 def why_empty(totals: pd.DataFrame) -> str:

@@ -15,23 +15,8 @@ from matplotlib.transforms import offset_copy
 
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, observed_times
+from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_LINES, Groups
-from trackstar_frames.plots._style import (
-    GROUPS,
-    HOUR,
-    MUTED,
-    Look,
-    add_legend,
-    add_title,
-    axis_unit,
-    duration_words,
-    font_scale,
-    get_axes,
-    moment_words,
-    outlier_distance,
-    percent_axis,
-    write_in_middle,
-)
 
 __all__ = ["plot_cycle_time"]
 
@@ -49,7 +34,7 @@ class _Group(NamedTuple):
     figures: Any
     curve: pd.DataFrame
     hours: Array
-    look: Look
+    look: style.Look
 
 
 def plot_cycle_time(
@@ -104,8 +89,8 @@ def plot_cycle_time(
     found = Groups(orders, by, table["n"], MOST_LINES, empty=False)
     groups = _groups(orders, table, found)
     note = found.note
-    axes = get_axes(ax, 4.5 + 0.15 * len(groups))
-    percent_axis(axes.yaxis, "share still open (%)")
+    axes = style.get_axes(ax, 4.5 + 0.15 * len(groups))
+    style.percent_axis(axes.yaxis, "share still open (%)")
     axes.set_yticks(_TICKS)
     if groups:
         right = max(_right(group) for group in groups)
@@ -115,8 +100,10 @@ def plot_cycle_time(
         note = [*note, f"open for longer than shown: {beyond:,}"] if beyond else note
     else:
         axes.set_xticks([])
-        write_in_middle(axes, "no orders that can be evaluated" if len(orders) else "no orders")
-    add_title(axes, "Cycle time", found.columns, [*_basis(table), *note])
+        style.write_in_middle(
+            axes, "no orders that can be evaluated" if len(orders) else "no orders"
+        )
+    style.add_title(axes, "Cycle time", found.columns, [*_basis(table), *note])
     return axes
 
 
@@ -128,7 +115,7 @@ def _groups(orders: pd.DataFrame, table: pd.DataFrame, groups: Groups) -> list[_
             label,
             table.iloc[position],
             cycle_time_curve(rows, as_of=moment),
-            observed_times(rows, moment) / HOUR,
+            observed_times(rows, moment) / style.HOUR,
             look,
         )
         for label, position, rows, look in parts
@@ -137,28 +124,28 @@ def _groups(orders: pd.DataFrame, table: pd.DataFrame, groups: Groups) -> list[_
 
 def _right(group: _Group) -> float:
     """Return how many hours of a curve the axis must show."""
-    hours = group.curve["time"].to_numpy(dtype="m8[us]") / HOUR
+    hours = group.curve["time"].to_numpy(dtype="m8[us]") / style.HOUR
     if not hours.size:
         return float(max(group.hours[-1], 1))
     done = group.curve["shipped"].to_numpy().cumsum()
     shares = np.array([0.25, 0.75, _SHIPPED_SHOWN])
     low, high, most = hours[np.searchsorted(done, shares * done[-1])]
-    most = min(most, high + outlier_distance(low, high))
-    quantiles = [group.figures[name] / HOUR for name in ("p90", "shipped_p90")]
+    most = min(most, high + style.outlier_distance(low, high))
+    quantiles = [group.figures[name] / style.HOUR for name in ("p90", "shipped_p90")]
     return float(np.nanmax([most, *quantiles, 1])) * 1.06
 
 
 def _draw(axes: Axes, groups: list[_Group], right: float, line_kws: dict[str, Any]) -> None:
     """Draw the curves up to so many hours, with their marks, and the orders at risk."""
-    per, unit = axis_unit(right)
+    per, unit = style.axis_unit(right)
     for group in groups:
         line = _curve(axes, group, right, per, line_kws)
         _marks(axes, group, per, line)
     for level in _LEVELS.values():
-        axes.axhline(level, color=MUTED, linewidth=0.8, zorder=0.9)
+        axes.axhline(level, color=style.MUTED, linewidth=0.8, zorder=0.9)
     if len(groups) == 1 and groups[0].figures["open"]:
         for name, level in _LEVELS.items():
-            at = groups[0].figures[f"shipped_{name}"] / HOUR / per
+            at = groups[0].figures[f"shipped_{name}"] / style.HOUR / per
             axes.plot(at, level, zorder=2.9, **_hollow(axes))
     axes.set_xlim(0, right / per)
     axes.set_xlabel(f"{unit} since the order was created")
@@ -167,16 +154,16 @@ def _draw(axes: Axes, groups: list[_Group], right: float, line_kws: dict[str, An
 
 def _curve(axes: Axes, group: _Group, right: float, per: float, line_kws: dict[str, Any]) -> Line2D:
     """Draw one curve, up to the longest time known of its orders, and its interval."""
-    hours = group.curve["time"].to_numpy(dtype="m8[us]") / HOUR
+    hours = group.curve["time"].to_numpy(dtype="m8[us]") / style.HOUR
     kept = _steps(hours, right)
     end = min(group.hours[-1], right)
     x = np.array([0, *hours[kept], end]) / per
     shares = group.curve[["open_share", "low", "high"]].to_numpy()[kept]
     shares = np.vstack([np.ones(3), shares])
     share, low, high = np.vstack([shares, shares[-1]]).T
-    style: dict[str, Any] = {"color": group.look.colour, "linestyle": group.look.stroke}
-    style |= {"linewidth": 1.8, "drawstyle": "steps-post", **line_kws}
-    line = axes.plot(x, share, **style)[0]
+    kws: dict[str, Any] = {"color": group.look.colour, "linestyle": group.look.stroke}
+    kws |= {"linewidth": 1.8, "drawstyle": "steps-post", **line_kws}
+    line = axes.plot(x, share, **kws)[0]
     axes.fill_between(x, low, high, step="post", color=line.get_color(), alpha=0.18, linewidth=0)
     return line
 
@@ -190,7 +177,7 @@ def _steps(hours: Array, right: float) -> Array:
 def _marks(axes: Axes, group: _Group, per: float, line: Line2D) -> None:
     for name, level in _LEVELS.items():
         axes.plot(
-            group.figures[name] / HOUR / per,
+            group.figures[name] / style.HOUR / per,
             level,
             marker=group.look.marker,
             color=line.get_color(),
@@ -203,8 +190,8 @@ def _marks(axes: Axes, group: _Group, per: float, line: Line2D) -> None:
 
 
 def _hollow(axes: Axes) -> dict[str, Any]:
-    style = {"marker": "o", "color": GROUPS[0].colour, "markersize": 6, "linestyle": "none"}
-    return {**style, "markerfacecolor": axes.get_facecolor()}
+    kws = {"marker": "o", "color": style.GROUPS[0].colour, "markersize": 6, "linestyle": "none"}
+    return {**kws, "markerfacecolor": axes.get_facecolor()}
 
 
 def _legend(axes: Axes, groups: list[_Group], title: str) -> None:
@@ -221,12 +208,12 @@ def _legend(axes: Axes, groups: list[_Group], title: str) -> None:
             f"{_quantiles(figures, 'shipped_median', 'shipped_p90')}\n"
             "too low while others are open"
         )
-    add_legend(axes, [Line2D([], [], **look) for look in looks], labels, title)
+    style.add_legend(axes, [Line2D([], [], **look) for look in looks], labels, title)
 
 
 def _quantiles(figures: Any, median: str, p90: str) -> str:
     times = (figures[median], figures[p90])
-    words = ("not reached" if pd.isna(time) else duration_words(time) for time in times)
+    words = ("not reached" if pd.isna(time) else style.duration_words(time) for time in times)
     return "median {}, p90 {}".format(*words)
 
 
@@ -237,7 +224,7 @@ def _basis(table: pd.DataFrame) -> list[str]:
         f"n = {sums['n']:,} orders, {sums['open']:,} of them open",
         f"left out: {sums['cancelled']:,} cancelled, {sums['not_evaluable']:,} not evaluable",
         "from receipt to complete shipment",
-        f"as of {moment_words(_as_of(table))}",
+        f"as of {style.moment_words(_as_of(table))}",
         "Kaplan-Meier with 95 % intervals",
     ]
 
@@ -251,16 +238,16 @@ def _as_of(table: pd.DataFrame) -> str:
 _FIRST_ROW, _ROW, _KEY = -38.0, 11.0, -26.0
 
 
-def _at_risk(axes: Axes, curves: Sequence[tuple[Array, Look]]) -> None:
+def _at_risk(axes: Axes, curves: Sequence[tuple[Array, style.Look]]) -> None:
     """Write under the axis how many orders of each curve are at risk at each tick.
 
     The lengths of a curve are in the unit of the axis, the shortest first.
     """
-    right, scale = axes.get_xlim()[1], font_scale()
+    right, scale = axes.get_xlim()[1], style.font_scale()
     ticks = np.array(MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(0, right))
     ticks = ticks[(ticks >= 0) & (ticks <= right)]
     axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
-    _write_below(axes, _FIRST_ROW * scale, "orders at risk (n)", ha="left", color=MUTED)
+    _write_below(axes, _FIRST_ROW * scale, "orders at risk (n)", ha="left", color=style.MUTED)
     for row, (lengths, look) in enumerate(curves):
         y = (_FIRST_ROW - _ROW * (row + 1)) * scale
         if len(curves) > 1:
@@ -270,7 +257,7 @@ def _at_risk(axes: Axes, curves: Sequence[tuple[Array, Look]]) -> None:
             _write_below(axes, y, f"{n:,}", at=tick, ha="center")
 
 
-def _key(axes: Axes, look: Look, x: float, y: float) -> None:
+def _key(axes: Axes, look: style.Look, x: float, y: float) -> None:
     """Draw the marker of a row's curve to the left of it."""
     figure: Any = axes.figure
     transform = offset_copy(axes.transAxes, figure, x=x, y=y, units="points")
@@ -279,7 +266,7 @@ def _key(axes: Axes, look: Look, x: float, y: float) -> None:
     axes.add_artist(mark)
 
 
-def _write_below(axes: Axes, y: float, words: str, *, at: float = 0, **style: Any) -> None:
+def _write_below(axes: Axes, y: float, words: str, *, at: float = 0, **kws: Any) -> None:
     """Write so many points below a tick of the axis."""
     axes.annotate(
         words,
@@ -289,5 +276,5 @@ def _write_below(axes: Axes, y: float, words: str, *, at: float = 0, **style: An
         textcoords="offset points",
         va="center",
         fontsize="x-small",
-        **style,
+        **kws,
     )

@@ -18,16 +18,8 @@ from trackstar_frames.measures._intervals import SMALL, is_small
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
+from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_ROWS, Groups
-from trackstar_frames.plots._style import (
-    add_legend,
-    add_title,
-    date_axis,
-    freq_words,
-    get_axes,
-    period_bounds,
-    write_in_middle,
-)
 from trackstar_frames.plots.compliance import (
     as_of_day,
     compliance_note,
@@ -129,17 +121,19 @@ def plot_compliance_heatmap(
     groups = Groups(compliance, by, totals["n"], MOST_ROWS)
     cells, note = _cells(compliance, groups, freq)
     height, width = 2.3 + 0.42 * max(len(groups.names), 2), 4.2 + 0.34 * len(cells.starts)
-    axes = get_axes(ax, height, width=max(8, width))
+    axes = style.get_axes(ax, height, width=max(8, width))
     groups.row_axis(axes)
-    label = f"due, by {freq_words(freq)} ({zone_name(compliance)})"
-    date_axis(axes, cells.starts, cells.ends, label)
+    label = f"due, by {style.freq_words(freq)} ({zone_name(compliance)})"
+    style.date_axis(axes, cells.starts, cells.ends, label)
     if cells.n.size:
         axes.set_xlim(cells.starts[0], cells.ends[-1])
         note = [*_draw_cells(axes, cells), *note]
     basis = [*compliance_note(compliance, totals), *groups.note, *note]
-    add_title(axes, "On-time shipment rate", groups.columns, [*basis, policy_words(compliance)])
+    style.add_title(
+        axes, "On-time shipment rate", groups.columns, [*basis, policy_words(compliance)]
+    )
     if not totals["n"].sum():
-        write_in_middle(axes, why_empty(totals))
+        style.write_in_middle(axes, why_empty(totals))
     return axes
 
 
@@ -149,7 +143,7 @@ def _cells(compliance: pd.DataFrame, groups: Groups, freq: str) -> tuple[_Cells,
     table = table[np.asarray(table.index.get_level_values("period").notna())]
     # Every group has the same periods.
     periods = table.index.get_level_values("period").unique()
-    starts, ends = period_bounds(periods, freq)
+    starts, ends = style.period_bounds(periods, freq)
     shape = (-1 if len(periods) else 0, len(periods))
     counts = [table[name].to_numpy().reshape(shape) for name in ("n", "on_time", "pending")]
     every = counts[0].sum(axis=0)
@@ -237,4 +231,4 @@ def _legend(axes: Axes, cells: _Cells) -> None:
         looks[f"n below {SMALL}"] = Patch(**{**_hatch("white"), "linewidth": 0.5})
     if not some.all():
         looks["nothing due"] = Patch(facecolor=_NOTHING_DUE, edgecolor="0.6")
-    add_legend(axes, list(looks.values()), list(looks), "on time")
+    style.add_legend(axes, list(looks.values()), list(looks), "on time")

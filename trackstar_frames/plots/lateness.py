@@ -16,24 +16,8 @@ from trackstar_frames.measures._grouping import factorize
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
+from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_ROWS, Groups
-from trackstar_frames.plots._style import (
-    DAY,
-    GROUPS,
-    HOUR,
-    OUTCOMES,
-    Layer,
-    add_legend,
-    add_title,
-    axis_unit,
-    count_axis,
-    duration_words,
-    get_axes,
-    outlier_distance,
-    stacked_bars,
-    text_colour,
-    write_in_middle,
-)
 from trackstar_frames.plots.compliance import (
     compliance_note,
     judge,
@@ -44,9 +28,9 @@ from trackstar_frames.plots.compliance import (
 
 __all__ = ["plot_lateness"]
 
-_EARLY, _ON_TIME, _LATE, _OPEN = range(len(OUTCOMES))
+_EARLY, _ON_TIME, _LATE, _OPEN = range(len(style.OUTCOMES))
 # In hours; a bar is as wide as needed for at most so many bars.
-_WIDTHS = np.array([1, 2, 3, 6, 12, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 28 * DAY, 91 * DAY])
+_WIDTHS = np.array([1, 2, 3, 6, 12, *(style.DAY * days for days in (1, 2, 7, 14, 28, 91))])
 _MOST_BARS = 40
 _END_LABEL_SHARE = 0.09  # of the axis, kept free of other ticks
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -109,11 +93,11 @@ def plot_lateness(
     groups = Groups(compliance, by, totals["n"], MOST_ROWS, empty=False)
     hours, outcomes = _read(compliance)
     note = compliance_note(compliance, totals)
-    axes = get_axes(ax, 2.5 + 0.3 * max(len(groups.names), 2) if groups.columns else 4.5)
+    axes = style.get_axes(ax, 2.5 + 0.3 * max(len(groups.names), 2) if groups.columns else 4.5)
     grace = policy_of(compliance).get("grace")
     if not hours.size:
         axes.set_xticks([])
-        write_in_middle(axes, why_empty(totals))
+        style.write_in_middle(axes, why_empty(totals))
     elif groups.columns:
         rows = [_read(each)[0] for each in groups.split(compliance)]
         _quantile_rows(axes, rows, grace, bar_kws)
@@ -124,8 +108,8 @@ def plot_lateness(
     if groups.columns:
         groups.row_axis(axes)
     else:
-        count_axis(axes.yaxis)
-    add_title(axes, "Lateness of orders", groups.columns, [*note, policy_words(compliance)])
+        style.count_axis(axes.yaxis)
+    style.add_title(axes, "Lateness of orders", groups.columns, [*note, policy_words(compliance)])
     return axes
 
 
@@ -137,9 +121,9 @@ def _read(compliance: pd.DataFrame) -> tuple[Array, Array]:
     # The code of a null, -1, picks the last.
     outcomes = np.array([*(known.get(value, -1) for value in values), -1])[codes]
     some = outcomes >= 0
-    hours = column(compliance, "lateness").to_numpy(dtype="m8[us]")[some] / HOUR
+    hours = column(compliance, "lateness").to_numpy(dtype="m8[us]")[some] / style.HOUR
     outcomes = outcomes[some]
-    return hours, np.where((outcomes == _ON_TIME) & (hours <= -DAY), _EARLY, outcomes)
+    return hours, np.where((outcomes == _ON_TIME) & (hours <= -style.DAY), _EARLY, outcomes)
 
 
 def _histogram(
@@ -149,16 +133,16 @@ def _histogram(
     edges = _edges(hours)
     # Bars end with their right edge: an order shipped at the moment it is due is on time.
     bars = np.searchsorted(edges, hours, side="left")
-    size = (len(edges) + 1) * len(OUTCOMES)
-    counts = np.bincount(bars * len(OUTCOMES) + outcomes, minlength=size)
-    counts = counts.reshape(-1, len(OUTCOMES))
-    pairs = zip(OUTCOMES.items(), counts.T, strict=True)
-    layers = [Layer(f"{name} ({n.sum():,})", look, n) for (name, look), n in pairs if n.any()]
-    at = edges / axis_unit(edges[-1] - edges[0])[0]
+    size = (len(edges) + 1) * len(style.OUTCOMES)
+    counts = np.bincount(bars * len(style.OUTCOMES) + outcomes, minlength=size)
+    counts = counts.reshape(-1, len(style.OUTCOMES))
+    pairs = zip(style.OUTCOMES.items(), counts.T, strict=True)
+    layers = [style.Layer(f"{name} ({n.sum():,})", look, n) for (name, look), n in pairs if n.any()]
+    at = edges / style.axis_unit(edges[-1] - edges[0])[0]
     width = at[1] - at[0]
     centres = np.array([at[0] - width, *(at[:-1] + width / 2), at[-1] + width])
-    handles = stacked_bars(axes, layers, centres, width, bar_kws)
-    add_legend(axes, handles, [layer.name for layer in layers], "outcome")
+    handles = style.stacked_bars(axes, layers, centres, width, bar_kws)
+    style.add_legend(axes, handles, [layer.name for layer in layers], "outcome")
     outside: Array = counts[[0, -1]].sum(axis=1)
     _lateness_axis(axes, edges, outside, grace)
     return outside
@@ -172,14 +156,14 @@ def _quantile_rows(
     edges = _edges(quantiles.ravel())
     width, before, after = edges[1] - edges[0], quantiles <= edges[0], quantiles > edges[-1]
     quantiles[before], quantiles[after] = edges[0] - width, edges[-1] + width
-    low, first, median, third, high = quantiles.T / axis_unit(edges[-1] - edges[0])[0]
-    y, colour = np.arange(len(rows)), GROUPS[0].colour
+    low, first, median, third, high = quantiles.T / style.axis_unit(edges[-1] - edges[0])[0]
+    y, colour = np.arange(len(rows)), style.GROUPS[0].colour
     line = axes.hlines(y, low, high, color=colour, linewidth=1.2)
-    style = {**GROUPS[0].bar_style(), "left": first, **bar_kws}
-    bars = axes.barh(y, third - first, 0.6, **style)
+    kws = {**style.GROUPS[0].bar_style(), "left": first, **bar_kws}
+    bars = axes.barh(y, third - first, 0.6, **kws)
     mark_style: dict[str, Any] = {"color": colour, "markerfacecolor": "white", "markersize": 5}
     (mark,) = axes.plot(median, y, "o", zorder=3, **mark_style)
-    add_legend(axes, [mark, bars[0], line], ["median", "middle half", "5 to 95 %"], "orders")
+    style.add_legend(axes, [mark, bars[0], line], ["median", "middle half", "5 to 95 %"], "orders")
     _lateness_axis(axes, edges, np.array([before.sum(), after.sum()]), grace)
 
 
@@ -188,10 +172,10 @@ def _edges(hours: Array) -> Array:
     low, high = np.quantile(hours, [0.25, 0.75])
     first = np.quantile(hours, 0.01, method="lower")
     last = np.quantile(hours, 0.99, method="higher")
-    most = outlier_distance(low, high)
+    most = style.outlier_distance(low, high)
     low, high = min(max(first, low - most), 0), max(min(last, high + most), 0)
     enough = _WIDTHS[(high - low) / _WIDTHS <= _MOST_BARS]
-    width = enough[0] if enough.size else np.ceil((high - low) / _MOST_BARS / DAY) * DAY
+    width = enough[0] if enough.size else np.ceil((high - low) / _MOST_BARS / style.DAY) * style.DAY
     start, stop = np.ceil(low / width) - 1, max(np.ceil(high / width), 1)
     edges: Array = np.arange(start, stop + 1) * width
     return edges
@@ -199,7 +183,7 @@ def _edges(hours: Array) -> Array:
 
 def _lateness_axis(axes: Axes, edges: Array, outside: Array, grace: str | None) -> None:
     """Count the x axis from when orders are due, and label what lies outside at its ends."""
-    per, unit = axis_unit(edges[-1] - edges[0])
+    per, unit = style.axis_unit(edges[-1] - edges[0])
     edges = edges / per
     low, high, width = edges[0], edges[-1], edges[1] - edges[0]
     steps = [1, 2, 5, 10] if unit == "days" else [1.2, 2.4, 6, 10]
@@ -212,9 +196,9 @@ def _lateness_axis(axes: Axes, edges: Array, outside: Array, grace: str | None) 
     axes.set_xticks([at for at, _ in labels], [word for _, word in labels])
     margins = width * np.where(outside > 0, 2, 0.5)
     axes.set_xlim(low - margins[0], high + margins[1])
-    axes.axvline(0, color=text_colour(), linewidth=1)
+    axes.axvline(0, color=style.text_colour(), linewidth=1)
     if grace and (end := pd.Timedelta(grace) / pd.Timedelta(hours=per)):
-        axes.axvline(end, color=text_colour(), linewidth=1, linestyle="--")
+        axes.axvline(end, color=style.text_colour(), linewidth=1, linestyle="--")
     axes.set_xlabel(f"{unit} from due to shipped, or to as-of if open")
 
 
@@ -225,14 +209,14 @@ def _number(value: float) -> str:
 def _median_words(hours: Array) -> str:
     median = float(np.median(hours))
     word = "late" if median > 0 else "early"
-    return f"half are {word} by {duration_words(abs(median))} or more"
+    return f"half are {word} by {style.duration_words(abs(median))} or more"
 
 
 def _outside_words(outside: Array, hours: Array) -> list[str]:
     """Say how many orders are at the ends of the axis, and how far out they lie."""
     extremes = (float(hours.min()), float(hours.max()))
     words = [
-        f"{n:,} {word} (up to {duration_words(abs(extreme))})"
+        f"{n:,} {word} (up to {style.duration_words(abs(extreme))})"
         for n, word, extreme in zip(outside, ("earlier", "later"), extremes, strict=True)
         if n
     ]

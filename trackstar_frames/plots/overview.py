@@ -18,15 +18,8 @@ from trackstar_frames.measures.backlog import backlog
 from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.cycle_time import cycle_time
 from trackstar_frames.measures.policy import SlaPolicy
+from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import refuse_by
-from trackstar_frames.plots._style import (
-    GROUPS,
-    MUTED,
-    duration_words,
-    legend_inside,
-    refit_title,
-    share_words,
-)
 from trackstar_frames.plots.backlog import plot_backlog
 from trackstar_frames.plots.compliance import (
     compliance_note,
@@ -115,15 +108,15 @@ def plot_overview(
     note = [f"n = {len(orders):,} orders", *compliance_note(compliance, totals)]
     note.append(policy_words(compliance))
     _write_head(head, note, _tiles(compliance, totals.iloc[0], moment))
-    legend_inside(axes[2], columns=2, clear_bars=True)
-    legend_inside(axes[3], columns=1, clear_bars=True)
-    legend_inside(axes[4], columns=1, clear_bars=False)
+    style.legend_inside(axes[2], columns=2, clear_bars=True)
+    style.legend_inside(axes[3], columns=1, clear_bars=True)
+    style.legend_inside(axes[4], columns=1, clear_bars=False)
     for each in axes:
-        refit_title(each, note)
+        style.refit_title(each, note)
     # Only after a layout is it known how wide the pictures are.
     page.draw_without_rendering()
     for each in axes:
-        refit_title(each, note)
+        style.refit_title(each, note)
     return page
 
 
@@ -149,7 +142,7 @@ def _on_time(rate: pd.Series[Any]) -> _Tile:
         return _Tile("none due", "orders on time", "no order can be judged yet")
     low, high = (f"{100 * rate[name]:.1f}" for name in ("rate_low", "rate_high"))
     detail = f"n = {rate['n']:,.0f} orders due, 95 % interval {low} to {high} %"
-    return _Tile(share_words(rate["rate"]), "of orders due were shipped on time", detail)
+    return _Tile(style.share_words(rate["rate"]), "of orders due were shipped on time", detail)
 
 
 def _open(compliance: pd.DataFrame, moment: Any) -> _Tile:
@@ -159,14 +152,18 @@ def _open(compliance: pd.DataFrame, moment: Any) -> _Tile:
         return _Tile("0", "orders are open", "nothing is left to ship")
     work = f"{n / pace:,.1f} days of work" if pace else "none shipped in 28 days"
     return _Tile(
-        f"{n:,}", "orders are open", f"{work}; oldest: {duration_words(table['oldest'].max())}"
+        f"{n:,}",
+        "orders are open",
+        f"{work}; oldest: {style.duration_words(table['oldest'].max())}",
     )
 
 
 def _late(compliance: pd.DataFrame, rate: pd.Series[Any]) -> _Tile:
     late = compliance["lateness"][compliance["outcome"] == "late_open"]
     detail = (
-        f"the latest by {duration_words(late.max())}" if len(late) else "none of those that are due"
+        f"the latest by {style.duration_words(late.max())}"
+        if len(late)
+        else "none of those that are due"
     )
     return _Tile(f"{rate['late_open']:,.0f}", "orders are late and still open", detail)
 
@@ -176,19 +173,19 @@ def _time(compliance: pd.DataFrame, moment: Any) -> _Tile:
     name = "median time from receipt to shipment"
     if not row["n"]:
         return _Tile("unknown", name, "no order can be evaluated")
-    reached = "not reached" if pd.isna(row["p90"]) else f"within {duration_words(row['p90'])}"
-    median = "not reached" if pd.isna(row["median"]) else duration_words(row["median"])
+    reached = "not reached" if pd.isna(row["p90"]) else f"within {style.duration_words(row['p90'])}"
+    median = "not reached" if pd.isna(row["median"]) else style.duration_words(row["median"])
     return _Tile(median, name, f"90 % {reached}; n = {row['n']:,}, open orders counted in")
 
 
 def _write_head(head: SubFigure, note: list[str], tiles: list[_Tile]) -> None:
     head.text(_LEFT, 0.95, "Orders at a glance", fontsize=20, weight="bold", va="top")
     words = textwrap.fill("\u00a0· ".join(note), _LETTERS, break_on_hyphens=False)
-    head.text(_LEFT, 0.75, words, fontsize=9, color=MUTED, va="top")
+    head.text(_LEFT, 0.75, words, fontsize=9, color=style.MUTED, va="top")
     for column, tile in enumerate(tiles):
         x = _LEFT + column * (1 - _LEFT) / len(tiles)
         head.text(
-            x, 0.50, tile.figure, fontsize=22, weight="bold", color=GROUPS[0].colour, va="top"
+            x, 0.50, tile.figure, fontsize=22, weight="bold", color=style.GROUPS[0].colour, va="top"
         )
         head.text(x, 0.24, tile.name, va="top")
-        head.text(x, 0.11, tile.detail, fontsize=8, color=MUTED, va="top")
+        head.text(x, 0.11, tile.detail, fontsize=8, color=style.MUTED, va="top")

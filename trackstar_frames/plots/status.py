@@ -11,22 +11,8 @@ from matplotlib.axes import Axes
 
 from trackstar_frames.measures._checks import fetched_at, require
 from trackstar_frames.measures.status_mix import status_mix
+from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_ROWS, Groups
-from trackstar_frames.plots._style import (
-    Layer,
-    add_legend,
-    add_title,
-    count_axis,
-    date_axis,
-    freq_words,
-    get_axes,
-    moment_words,
-    period_bounds,
-    printable,
-    stacked_bars,
-    status_look,
-    write_in_middle,
-)
 
 __all__ = ["plot_status_mix"]
 
@@ -90,14 +76,14 @@ def plot_status_mix(
         axes, statuses, note = _draw_groups(ax, table, groups, bar_kws)
     else:
         axes, statuses, note = _draw_periods(ax, table, n, freq, bar_kws)
-    count_axis(axes.xaxis if freq is None else axes.yaxis, normalize=normalize)
-    labels = [f"{printable(status)} ({counts[status].sum():,})" for status in statuses]
-    add_legend(axes, list(statuses.values()), labels, "status")
+    style.count_axis(axes.xaxis if freq is None else axes.yaxis, normalize=normalize)
+    labels = [f"{style.printable(status)} ({counts[status].sum():,})" for status in statuses]
+    style.add_legend(axes, list(statuses.values()), labels, "status")
     # The status is that of the data, also in a frame that was judged as of another moment.
-    basis = [f"n = {n.sum():,} orders", f"as of {moment_words(fetched_at(orders))}"]
-    add_title(axes, "Orders by status", groups.columns, [*basis, *note])
+    basis = [f"n = {n.sum():,} orders", f"as of {style.moment_words(fetched_at(orders))}"]
+    style.add_title(axes, "Orders by status", groups.columns, [*basis, *note])
     if not n.sum():
-        write_in_middle(axes, "no orders")
+        style.write_in_middle(axes, "no orders")
     return axes
 
 
@@ -105,7 +91,7 @@ def _draw_groups(
     ax: Axes | None, table: pd.DataFrame, groups: Groups, bar_kws: dict[str, Any]
 ) -> tuple[Axes, dict[str, Any], list[str]]:
     rows = table.iloc[groups.positions]
-    axes = get_axes(ax, 2.1 + 0.34 * max(len(rows), 2))
+    axes = style.get_axes(ax, 2.1 + 0.34 * max(len(rows), 2))
     statuses = _bars(axes, rows, np.arange(len(rows)), 0.8, bar_kws, horizontal=True)
     groups.row_axis(axes)
     return axes, statuses, groups.note
@@ -114,12 +100,12 @@ def _draw_groups(
 def _draw_periods(
     ax: Axes | None, table: pd.DataFrame, n: pd.Series[int], freq: str, bar_kws: dict[str, Any]
 ) -> tuple[Axes, dict[str, Any], list[str]]:
-    axes = get_axes(ax, 4.5)
+    axes = style.get_axes(ax, 4.5)
     dated = np.asarray(table.index.notna())
-    starts, ends = period_bounds(table.index[dated], freq)
+    starts, ends = style.period_bounds(table.index[dated], freq)
     widths = ends - starts
     statuses = _bars(axes, table[dated], starts + widths / 2, widths, bar_kws)
-    date_axis(axes, starts, ends, f"created, by {freq_words(freq)} (UTC)")
+    style.date_axis(axes, starts, ends, f"created, by {style.freq_words(freq)} (UTC)")
     bars = n[dated]
     note = [f"n per bar {bars.min():,} to {bars.max():,}"] if len(bars) > 1 else []
     if undated := n[~dated].sum():
@@ -142,8 +128,8 @@ def _bars(
     else:
         width = width * 0.94
     layers = [
-        Layer(str(status), status_look(status), table[status].to_numpy())
+        style.Layer(str(status), style.status_look(status), table[status].to_numpy())
         for status in table.columns[(table != 0).any()]
     ]
-    handles = stacked_bars(axes, layers, at, width, bar_kws, horizontal=horizontal)
+    handles = style.stacked_bars(axes, layers, at, width, bar_kws, horizontal=horizontal)
     return {layer.name: handle for layer, handle in zip(layers, handles, strict=True)}

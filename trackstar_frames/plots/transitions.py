@@ -14,16 +14,8 @@ from matplotlib.patches import Rectangle
 from trackstar_frames.measures._checks import require
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.measures.transitions import TRANSITIONS
+from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import refuse_by
-from trackstar_frames.plots._style import (
-    add_legend,
-    add_title,
-    get_axes,
-    moment_words,
-    printable,
-    text_colour,
-    write_in_middle,
-)
 from trackstar_frames.schema import LIFECYCLE
 
 __all__ = ["plot_status_transitions"]
@@ -84,17 +76,17 @@ def plot_status_transitions(
     require(transitions, columns, source="status_transitions", name="transitions")
     statuses = _statuses(transitions)
     n = len(statuses)
-    axes = get_axes(ax, 3.0 + 0.42 * max(n, 2), width=max(8, 3.6 + 0.62 * n))
+    axes = style.get_axes(ax, 3.0 + 0.42 * max(n, 2), width=max(8, 3.6 + 0.62 * n))
     if n:
         _matrix(axes, transitions, statuses)
     else:
         axes.set(xticks=[], yticks=[])
-        write_in_middle(axes, "no orders")
+        style.write_in_middle(axes, "no orders")
     info = transitions.attrs.get("trackstar", {})
-    old, new = (moment_words(info.get(f"{side}_as_of")) for side in ("old", "new"))
+    old, new = (style.moment_words(info.get(f"{side}_as_of")) for side in ("old", "new"))
     axes.set_xlabel(f"to ({new})")
     axes.set_ylabel(f"from ({old})")
-    add_title(axes, "Status transitions", [], _note(transitions, old, new))
+    style.add_title(axes, "Status transitions", [], _note(transitions, old, new))
     return axes
 
 
@@ -151,7 +143,7 @@ def _ticks(
     axes: Axes, transitions: pd.DataFrame, statuses: Sequence[str], lines: Sequence[float]
 ) -> None:
     """Label rows and columns, the rows with their n."""
-    names = [printable(status, _MOST_LETTERS) for status in statuses]
+    names = [style.printable(status, _MOST_LETTERS) for status in statuses]
     sources, orders = transitions["from_status"], transitions["orders"]
     n = [orders[sources == status].sum() for status in statuses]
     counts = [*n, orders[sources.isna()].sum()]
@@ -168,10 +160,10 @@ def _legend(axes: Axes, transitions: pd.DataFrame) -> None:
     n = {kind: transitions.loc[transitions["kind"] == kind, "orders"].sum() for kind in TRANSITIONS}
     drawn = [kind for kind in TRANSITIONS if n[kind]]
     marks = [
-        Line2D([], [], marker=_MARKERS[kind], color=text_colour(), linestyle="none")
+        Line2D([], [], marker=_MARKERS[kind], color=style.text_colour(), linestyle="none")
         for kind in drawn
     ]
-    add_legend(axes, marks, [f"{kind} ({n[kind]:,})" for kind in drawn], "move")
+    style.add_legend(axes, marks, [f"{kind} ({n[kind]:,})" for kind in drawn], "move")
 
 
 def _note(transitions: pd.DataFrame, old: str, new: str) -> list[str]:
