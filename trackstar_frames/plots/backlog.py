@@ -27,27 +27,27 @@ def plot_backlog(
     ax: Axes | None = None,
     **bar_kws: Any,
 ) -> Axes:
-    """Draw how many orders are open, by age and status, and for how many days they are work.
+    """Draw the number of open orders by age and status, with the days of work that they are.
 
     Parameters
     ----------
     orders
-        The frame of `fetch_orders_df`, or rows of it: those shipped in the last 28 days too, if
-        the days of work are to mean anything.
+        The frame of `fetch_orders_df`, or rows of it. The days of work need those shipped in the
+        last 28 days too.
     by
-        A column, or several: bars are piled up from these groups instead of statuses, the six
-        with most open orders and all others together.
+        A column, or several: bars are stacked by these groups instead of by status: the six with
+        most open orders, and all others together.
     as_of
         As in `backlog`.
     ax
-        Where to draw; a new figure by default. The legend stands to its right.
+        The axes to draw on; a new figure by default. The legend is to their right.
     **bar_kws
         Passed to `Axes.bar`.
 
     Returns
     -------
     matplotlib.axes.Axes
-        A bar for each age in whole days, as high as the counts of `backlog`, with its n.
+        A bar for each age in whole days, with the counts of `backlog` as its height, and its n.
 
     Raises
     ------

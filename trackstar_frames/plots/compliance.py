@@ -55,31 +55,30 @@ def plot_ship_date_compliance(
     Parameters
     ----------
     orders
-        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy then
-        holds.
+        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy is used.
     by
         A column, or several: a line for each group, the six with most orders due at most.
     freq
-        As in `compliance_rate`: by when orders were due, on the warehouses' own calendars. None:
-        a point for each group, the 20 with most orders due at most.
+        As in `compliance_rate`: the periods in which orders were due, on the warehouses' own
+        calendars. None draws a point for each group, the 20 with most orders due at most.
     ax
-        Where to draw; a new figure by default. Counts of orders due stand on a second axis.
+        The axes to draw on; a new figure by default. A second y axis counts the orders due.
     policy, as_of, due_day, tz, ship_event, grace
-        As in `ship_date_compliance`. The policy stands under the title, in words.
+        As in `ship_date_compliance`. The policy is written under the title.
     **line_kws
         Passed to `Axes.errorbar`.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The rates, in shares of 1. Grey bars count the orders due. Where a point is hollow, its
-        period is still open at as_of, or some of its orders are pending: it may change.
+        The rates, as shares of 1, over grey bars that count the orders due. A hollow point may
+        still change: its period has not ended at as_of, or some of its orders are pending.
 
     Raises
     ------
     TypeError, ValueError
-        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for another
-        policy beside a frame that has one.
+        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for a
+        frame that has been judged by another policy.
 
     Warns
     -----

@@ -45,7 +45,7 @@ def plot_cycle_time(
     ax: Axes | None = None,
     **line_kws: Any,
 ) -> Axes:
-    """Draw which share of orders is still open after how long, by Kaplan and Meier.
+    """Draw the share of orders that are still open over time, by Kaplan and Meier.
 
     Parameters
     ----------
@@ -56,18 +56,18 @@ def plot_cycle_time(
     as_of
         As in `cycle_time`.
     ax
-        Where to draw; a new figure by default. The legend stands to its right, and the number of
-        orders at risk (open for so long, as far as is known) under the axis.
+        The axes to draw on; a new figure by default. The legend is to their right, and the number
+        of orders at risk (known to be open for so long) under the x axis.
     **line_kws
         Passed to `Axes.plot`, for the curves.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The curves of `cycle_time_curve`, in shares of 1 over days or hours, each with its 95 %
-        interval, and marks where it comes down to a half (the median) and to a tenth (the 90th
-        percentile). Hollow marks on the one curve of all orders are those of shipped orders
-        only. The slowest hundredth of shipped orders may lie outside; how many is told.
+        The curves of `cycle_time_curve`, as shares of 1 over days or hours, each with its 95 %
+        interval, and marks at a half (the median) and at a tenth (the 90th percentile). A single
+        curve also has hollow marks for those of shipped orders only. The slowest hundredth of
+        shipped orders may lie outside the axis; the caption counts the orders open for longer.
 
     Raises
     ------

@@ -78,32 +78,31 @@ def plot_compliance_heatmap(
     Parameters
     ----------
     orders
-        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy then
-        holds.
+        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy is used.
     by
-        A column, or several: a row for each group, the 20 with most orders due at most. None:
-        one row of all orders.
+        A column, or several: a row for each group, the 20 with most orders due at most. None
+        draws one row of all orders.
     freq
         As in `compliance_rate`: a column for each period in which orders were due, on the
-        warehouses' own calendars; at most the last 26 that have begun at as_of.
+        warehouses' own calendars; at most the last 26 that have started at as_of.
     policy, as_of
         As in `ship_date_compliance`.
     ax
-        Where to draw; a new figure by default. The legend stands to its right.
+        The axes to draw on; a new figure by default. The legend is to their right.
 
     Returns
     -------
     matplotlib.axes.Axes
-        A cell for each group and period, lighter where more was on time; in it, as far as there
-        is room, the rate in percent over the n of orders due. Rates of fewer than 30 orders are
-        hatched: they say little. A grey cell with a dot is one in which nothing was due. An
-        asterisk marks what pending orders can still change.
+        A cell for each group and period, lighter for higher rates. If there is room, it shows
+        the rate in percent over n, the orders due. Rates of fewer than 30 orders are hatched, as
+        they are unreliable. A grey cell with a dot has no orders due. An asterisk marks cells that
+        pending orders can still change.
 
     Raises
     ------
     TypeError, ValueError
-        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for a policy or
-        as_of beside a frame that has been judged already.
+        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for a
+        frame that has been judged by another policy or as of another time.
 
     Examples
     --------

@@ -45,37 +45,38 @@ def plot_lateness(
     ax: Axes | None = None,
     **bar_kws: Any,
 ) -> Axes:
-    """Draw by how much orders are shipped before or after they are due.
+    """Draw the time from when orders are due to when they are shipped.
 
     Parameters
     ----------
     orders
-        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy then
-        holds.
+        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy is used.
     by
-        A column, or several: a row for each group, the 20 with most orders at most.
+        A column, or several: a row of quartiles for each group, the 20 with most orders due at
+        most, instead of the histogram.
     policy, as_of
         As in `ship_date_compliance`.
     ax
-        Where to draw; a new figure by default. The legend stands to its right.
+        The axes to draw on; a new figure by default. The legend is to their right.
     **bar_kws
         Passed to `Axes.bar`, or `Axes.barh` with `by`.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Bars that count orders (n) over their lateness, in days or hours, in the colours of what
-        became of them. Drawn are those that are on time or late; what is still open is late by
-        so much at least. The few that lie far outside are put together in a bar at each end.
-        With `by`, a bar from the first to the third quartile of each group's lateness, a line
-        from its 5th to its 95th percentile, and a mark at its median, instead of counts; what lies
-        outside the axis is drawn at its ends.
+        Bars that count orders (n) over their lateness in days or hours, coloured by outcome, for
+        orders that are on time or late; open ones are late by at least so much. Orders far outside
+        are counted in a bar at each end.
+
+        With `by`, each row has a bar from the first to the third quartile of its lateness, a line
+        from the 5th to the 95th percentile, and a mark at the median. Percentiles far outside are
+        drawn at the ends of the axis.
 
     Raises
     ------
     TypeError, ValueError
-        As `ship_date_compliance`, if `ax` is not Axes, and for a policy or as_of beside a frame
-        that has been judged already.
+        As `ship_date_compliance`, if `ax` is not Axes, and for a frame that has
+        been judged by another policy or as of another time.
 
     Examples
     --------

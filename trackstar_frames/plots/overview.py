@@ -56,31 +56,31 @@ def plot_overview(
     policy: SlaPolicy | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
 ) -> Figure:
-    """Draw one page on how a warehouse stands: headline figures, and a picture for each question.
+    """Draw a page on the state of a warehouse: headline figures and five pictures.
 
     Parameters
     ----------
     orders
         The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy and as-of
-        then hold.
+        are used.
     by
-        None only: a page is of one group. Pass the rows of one instead.
+        Must be None: a page is of one group. For several, pass the rows of each.
     freq
         The periods of status and compliance over time, as in `status_mix`.
     policy, as_of
-        As in `ship_date_compliance`. `as_of` is that of all figures but the status mix, for
-        nothing tells which status an order had at another time than that of the data.
+        As in `ship_date_compliance`. `as_of` applies to all figures but the status mix, as the
+        data only have the statuses of their own time.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A page of the shape of A4, lying. It is new; no picture of it can be given axes of yours.
+        A new figure with the shape of A4, landscape. Its pictures cannot be drawn on given axes.
 
     Raises
     ------
     TypeError, ValueError
-        As `ship_date_compliance`, `backlog` and `cycle_time`, if `by` is given, and for a policy or
-        as_of beside a frame that has been judged already.
+        As `ship_date_compliance`, `backlog` and `cycle_time`, if `by` is given, and for a
+        frame that has been judged by another policy or as of another time.
 
     Warns
     -----

@@ -29,28 +29,28 @@ def plot_status_mix(
     ax: Axes | None = None,
     **bar_kws: Any,
 ) -> Axes:
-    """Draw how many orders stand where, as stacked bars.
+    """Draw the number of orders by status, as stacked bars.
 
     Parameters
     ----------
     orders
         The frame of `fetch_orders_df`, or rows of it.
     by
-        A column, or several: a lying bar for each group, the 20 largest at most.
+        A column, or several: a horizontal bar for each group, the 20 largest at most.
     freq
-        As in `status_mix`: a standing bar for each period in which orders were created (UTC).
+        As in `status_mix`: a vertical bar for each period in which orders were created (UTC).
         Not together with `by`.
     normalize
         Draw shares of each bar's orders instead of counts.
     ax
-        Where to draw; a new figure by default. The legend stands to its right.
+        The axes to draw on; a new figure by default. The legend is to their right.
     **bar_kws
         Passed to `Axes.bar` or `Axes.barh`.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Bars that are as long as the figures of `status_mix`, in orders or shares of 1.
+        Bars with the figures of `status_mix` as their length, in orders or as shares of 1.
 
     Raises
     ------

@@ -37,24 +37,24 @@ def plot_status_transitions(
     by: str | Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw how many orders went from which status to which, between two snapshots.
+    """Draw the moves of orders from status to status between two snapshots, as a matrix.
 
     Parameters
     ----------
     transitions
         The frame of `status_transitions`, or rows of it.
     by
-        None only: the frame has no groups. Pass that of one group's orders instead.
+        Must be None: the frame has no groups. Pass the transitions of one group's orders.
     ax
-        Where to draw; a new figure by default. The legend stands to its right.
+        The axes to draw on; a new figure by default. The legend is to their right.
 
     Returns
     -------
     matplotlib.axes.Axes
-        A cell for each pair of statuses, in lifecycle order: rows are where orders stood,
-        columns where they stand. In it the orders, and their share of the row, which is also
-        its colour; and a mark for what the move means. Orders that are new stand below the
-        matrix, those that vanished to its right.
+        A cell for each pair of statuses, in lifecycle order: rows are the earlier statuses,
+        columns the later ones. It has the number of orders, their share of the row, which is also
+        its colour, and a mark for the meaning of the move. New orders are below the matrix,
+        vanished ones to its right.
 
     Raises
     ------
