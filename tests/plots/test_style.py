@@ -13,7 +13,7 @@ BLIND = {
 }
 
 
-def seen(colour, kind):
+def perceived(colour, kind):
     linear = np.array(to_rgb(colour)) ** 2.2
     return np.clip(BLIND[kind] @ linear, 0, 1) ** (1 / 2.2)
 
@@ -23,8 +23,8 @@ def seen(colour, kind):
 def test_bars_differ_in_hatch_or_in_colours_that_everybody_sees(kind, looks):
     for place, one in enumerate(looks):
         for other in looks[:place]:
-            apart = np.abs(seen(one.colour, kind) - seen(other.colour, kind)).max()
-            assert one.hatch != other.hatch or apart > 0.15
+            difference = np.abs(perceived(one.colour, kind) - perceived(other.colour, kind)).max()
+            assert one.hatch != other.hatch or difference > 0.15
 
 
 def test_lines_differ_without_colour():
