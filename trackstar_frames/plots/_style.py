@@ -330,10 +330,12 @@ def duration_words(length: Any) -> str:
     return f"{hours:.0f} h" if abs(hours) >= 1 else f"{hours * 60:.0f} min"
 
 
-def share_words(share: float) -> str:
+def share_words(share: float, decimals: int = 1, unit: str = " %") -> str:
     """Spell a share so that some are never 0 %, and most never 100 %."""
-    words = f"{share:.1%}".replace("%", " %")
-    return {"0.0 %": "<0.1 %", "100.0 %": ">99.9 %"}.get(words, words) if 0 < share < 1 else words
+    words, least = f"{share:.{decimals}%}"[:-1], 10**-decimals
+    if 0 < share < 1 and float(words) in (0, 100):
+        words = f"<{least:g}" if share < 0.5 else f">{100 - least:g}"
+    return words + unit
 
 
 def group_name(label: object) -> str:

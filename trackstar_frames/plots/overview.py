@@ -107,7 +107,9 @@ def plot_overview(
     plot_cycle_time(compliance, as_of=moment, ax=axes[4])
     note = [f"n = {len(orders):,} orders", *compliance_note(compliance, totals)]
     note.append(policy_words(compliance))
-    _write_head(head, note, _tiles(compliance, totals.iloc[0], moment))
+    rate = totals.iloc[0]
+    tiles = [_on_time(rate), _open(compliance, moment), _late(compliance, rate)]
+    _write_head(head, note, [*tiles, _time(compliance, moment)])
     style.legend_inside(axes[2], columns=2, clear_bars=True)
     style.legend_inside(axes[3], columns=1, clear_bars=True)
     style.legend_inside(axes[4], columns=1, clear_bars=False)
@@ -125,16 +127,6 @@ def _divide(page: Figure) -> tuple[SubFigure, list[Axes]]:
     rows: Any = page.subfigures(3, 1, height_ratios=_HEIGHTS)
     head, upper, lower = rows
     return head, [*upper.subplots(1, 2), *lower.subplots(1, 3)]
-
-
-def _tiles(compliance: pd.DataFrame, rate: pd.Series[Any], moment: Any) -> list[_Tile]:
-    """Compute the headline figures."""
-    return [
-        _on_time(rate),
-        _open(compliance, moment),
-        _late(compliance, rate),
-        _time(compliance, moment),
-    ]
 
 
 def _on_time(rate: pd.Series[Any]) -> _Tile:

@@ -118,19 +118,13 @@ def _cell(axes: Axes, x: float, y: float, row: Any, size: float) -> None:
     known = not pd.isna(row.share)
     _box(axes, x, y, _SHARES(row.share) if known else _NO_SHARE)
     colour = "white" if known and row.share > _DARK else "black"
-    words = f"{row.orders:,}" + (f"\n{_percent(row.share)}" if known else "")
+    words = f"{row.orders:,}" + (f"\n{style.share_words(row.share, 0, '%')}" if known else "")
     axes.text(x, y + 0.1, words, ha="center", va="center", color=colour, fontsize=size)
     axes.plot(x - 0.39, y - 0.34, _MARKERS[row.kind], color=colour, markersize=size * 0.55)
 
 
 def _box(axes: Axes, x: float, y: float, colour: Any) -> None:
     axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
-
-
-def _percent(share: float) -> str:
-    """Spell a share so that some are never 0 %, and most never 100 %."""
-    words = f"{share:.0%}"
-    return {"0%": "<1%", "100%": ">99%"}.get(words, words) if 0 < share < 1 else words
 
 
 def _font_size(axes: Axes, cells: int) -> float:
