@@ -334,7 +334,7 @@ def share_words(share: float, decimals: int = 1, unit: str = " %") -> str:
     """Spell a share so that some are never 0 %, and most never 100 %."""
     words, least = f"{share:.{decimals}%}"[:-1], 10**-decimals
     if 0 < share < 1 and float(words) in (0, 100):
-        words = f"<{least:g}" if share < 0.5 else f">{100 - least:g}"
+        words = f"<{least:g}" if share < 1 - share else f">{100 - least:g}"
     return words + unit
 
 

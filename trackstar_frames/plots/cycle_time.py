@@ -86,8 +86,9 @@ def plot_cycle_time(
     [1.0, 0.5, 0.5]
     """
     table = cycle_time(orders, by=by, as_of=as_of)
+    moment = table.attrs["trackstar"]["cycle_time"]["as_of"]
     found = Groups(orders, by, table["n"], MOST_LINES, empty=False)
-    groups = _groups(orders, table, found)
+    groups = _groups(orders, table, found, pd.Timestamp(moment))
     note = found.note
     axes = style.get_axes(ax, 4.5 + 0.15 * len(groups))
     style.percent_axis(axes.yaxis, "share still open (%)")
@@ -103,12 +104,13 @@ def plot_cycle_time(
         style.write_in_middle(
             axes, "no orders that can be evaluated" if len(orders) else "no orders"
         )
-    style.add_title(axes, "Cycle time", found.columns, [*_basis(table), *note])
+    style.add_title(axes, "Cycle time", found.columns, [*_basis(table, moment), *note])
     return axes
 
 
-def _groups(orders: pd.DataFrame, table: pd.DataFrame, groups: Groups) -> list[_Group]:
-    moment = pd.Timestamp(_as_of(table))
+def _groups(
+    orders: pd.DataFrame, table: pd.DataFrame, groups: Groups, moment: pd.Timestamp
+) -> list[_Group]:
     parts = zip(groups.labels, groups.positions, groups.split(orders), groups.looks, strict=True)
     return [
         _Group(
@@ -217,21 +219,16 @@ def _quantiles(figures: Any, median: str, p90: str) -> str:
     return "median {}, p90 {}".format(*words)
 
 
-def _basis(table: pd.DataFrame) -> list[str]:
+def _basis(table: pd.DataFrame, as_of: str) -> list[str]:
     """Say what the curves are based on: n, what is left out, as-of, and the method."""
     sums = table[["n", "shipped", "open", "cancelled", "not_evaluable"]].sum()
     return [
         f"n = {sums['n']:,} orders, {sums['open']:,} of them open",
         f"left out: {sums['cancelled']:,} cancelled, {sums['not_evaluable']:,} not evaluable",
         "from receipt to complete shipment",
-        f"as of {style.moment_words(_as_of(table))}",
+        f"as of {style.moment_words(as_of)}",
         "Kaplan-Meier with 95 % intervals",
     ]
-
-
-def _as_of(table: pd.DataFrame) -> str:
-    as_of: str = table.attrs["trackstar"]["cycle_time"]["as_of"]
-    return as_of
 
 
 # In points, at matplotlib's default size of text.

@@ -98,7 +98,8 @@ def plot_overview(
     compliance = judge(orders, policy, as_of)
     moment = policy_of(compliance).get("as_of") or resolve_as_of(compliance, None)
     totals = outcome_rates(compliance, None, None)
-    page = plt.figure(figsize=_PAGE, layout="constrained")
+    scale = max(style.font_scale(), 1)  # larger text gets a larger page
+    page = plt.figure(figsize=[side * scale for side in _PAGE], layout="constrained")
     head, axes = _divide(page)
     plot_status_mix(compliance, freq=freq, ax=axes[0])
     plot_ship_date_compliance(compliance, freq=freq, ax=axes[1])
@@ -171,13 +172,14 @@ def _time(compliance: pd.DataFrame, moment: Any) -> _Tile:
 
 
 def _write_head(head: SubFigure, note: list[str], tiles: list[_Tile]) -> None:
-    head.text(_LEFT, 0.95, "Orders at a glance", fontsize=20, weight="bold", va="top")
+    def write(x: float, y: float, text: str, size: float, **kws: Any) -> None:
+        head.text(x, y, text, fontsize=size * style.font_scale(), va="top", **kws)
+
+    write(_LEFT, 0.95, "Orders at a glance", 20, weight="bold")
     words = textwrap.fill("\u00a0· ".join(note), _LETTERS, break_on_hyphens=False)
-    head.text(_LEFT, 0.75, words, fontsize=9, color=style.MUTED, va="top")
+    write(_LEFT, 0.75, words, 9, color=style.MUTED)
     for column, tile in enumerate(tiles):
         x = _LEFT + column * (1 - _LEFT) / len(tiles)
-        head.text(
-            x, 0.50, tile.figure, fontsize=22, weight="bold", color=style.GROUPS[0].colour, va="top"
-        )
-        head.text(x, 0.24, tile.name, va="top")
-        head.text(x, 0.11, tile.detail, fontsize=8, color=style.MUTED, va="top")
+        write(x, 0.50, tile.figure, 22, weight="bold", color=style.GROUPS[0].colour)
+        write(x, 0.24, tile.name, 10)
+        write(x, 0.11, tile.detail, 8, color=style.MUTED)
