@@ -42,7 +42,7 @@ def frame(*orders, fetched_at=NOON):
     return table
 
 
-def told(table):
+def info_of(table):
     return table.attrs["trackstar"]["backlog"]
 
 
@@ -57,7 +57,7 @@ def test_statuses_stand_in_lifecycle_order_then_unknown_ones():
     assert table.index.ordered
     assert (table["n"] == 1).all()
     assert list(table.columns) == COLUMNS
-    assert told(table)["left_out"] == {
+    assert info_of(table)["left_out"] == {
         "created_after": 0,
         "cancelled": 1,
         "shipped": 0,
@@ -109,7 +109,7 @@ def test_units_are_what_had_not_shipped_by_then():
         some | {"units_ordered": None},
         some | {"units_shipped": None},
     )
-    # 3 left, none below 0, all 5 as they went later, not known how many of which day, not known.
+    # 3 left; 0, never less; all 5, shipped later; unknown, shipped in part; unknown, null.
     at = tf.backlog(orders, as_of="2026-03-03").loc["partially_fulfilled"]
     assert at[["n", "units", "units_unknown"]].tolist() == [6, 3 + 0 + 5, 3]
     later = tf.backlog(orders).loc["partially_fulfilled"]
@@ -132,11 +132,11 @@ def test_a_past_moment_is_told_from_stamps():
     then = tf.backlog(orders, as_of="2026-03-02")
     assert then["n"][then["n"] > 0].to_dict() == {"packed": 1, "(shipped since)": 3}
     assert then.loc["(shipped since)", ["units", "units_unknown"]].tolist() == [15, 0]
-    assert told(then)["left_out"]["created_after"] == 1
+    assert info_of(then)["left_out"]["created_after"] == 1
     now = tf.backlog(orders)
     assert now["n"][now["n"] > 0].to_dict() == {"open": 1, "packed": 1}
-    assert told(now)["left_out"]["shipped"] == 2
-    assert told(now)["left_out"]["closed_short"] == 1
+    assert info_of(now)["left_out"]["shipped"] == 2
+    assert info_of(now)["left_out"]["closed_short"] == 1
     at = tf.backlog(orders, as_of="2026-03-03")
     assert "(shipped since)" not in at.index
 
@@ -167,7 +167,7 @@ def test_days_of_work_go_by_the_pace_of_the_last_28_days():
     assert table.loc["web", "days_of_work"].sum() == pytest.approx(4 * 14)
     assert (table.loc["edi", "pace"] == 0).all()
     assert table.loc["edi", "days_of_work"].isna().all()
-    assert told(table) == {
+    assert info_of(table) == {
         "as_of": NOON,
         "pace_days": 28,
         "shipped": 2,
@@ -245,7 +245,7 @@ from opened group by all
 
 
 def queried(data, by, now):
-    """Ask DuckDB the same; ages in microseconds."""
+    """Return the same counts by DuckDB; ages in microseconds."""
     bounds = [0, 4, 8, 15, 22, 31, 46, 10**6]
     day = 86_400_000_000
     ages = ", ".join(
@@ -259,7 +259,7 @@ def queried(data, by, now):
 
 
 def shown(table):
-    """Give the filled rows as DuckDB does."""
+    """Return the rows with orders as DuckDB does."""
     filled = table[table["n"] > 0]
     keys = [key if isinstance(key, tuple) else (key,) for key in filled.index]
     keys = [tuple(None if pd.isna(each) else each for each in key) for key in keys]
@@ -281,7 +281,7 @@ def test_counts_are_those_of_duckdb(seeded, by, back, spoilt):
     table = tf.backlog(orders, by=by, as_of=moment)
     now = moment.tz_localize(None).to_datetime64().astype("M8[us]").astype(np.int64)
     assert_is(table, queried(odd_orders.table(orders, *by), by, int(now)))
-    assert table["n"].sum() + sum(told(table)["left_out"].values()) == len(orders)
+    assert table["n"].sum() + sum(info_of(table)["left_out"].values()) == len(orders)
     assert (table[list(AGE_BUCKETS)].sum(axis=1) == table["n"]).all()
 
 

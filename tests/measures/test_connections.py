@@ -1,4 +1,4 @@
-"""Orders of two connections that share ids: each figure is that of the two, kept apart."""
+"""Orders of two connections that share ids: figures keep an order of each apart."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -10,10 +10,11 @@ from pandas.testing import assert_frame_equal
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
+from trackstar_frames.info import join_infos
 from trackstar_frames.measures import moved_due_dates, transitions
 from trackstar_frames.measures._checks import order_keys
 from trackstar_frames.measures.backlog import AGE_BUCKETS
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.tables.connections import concat
 
 LABELS = ["acme", "be/ta"]
 TABLES = ["orders", "line_items", "shipments", "shipment_line_items", "problems"]
@@ -54,19 +55,19 @@ COUNTED = {
 
 @pytest.fixture(scope="module")
 def world(spoilt):
-    """Give the orders of two seeds under the same ids: each alone, both, and both a day before."""
+    """Orders of two seeds under the same ids: each alone, both, and both a day before."""
     alone = {label: renamed(spoilt(seed)) for seed, label in enumerate(LABELS, 1)}
     return SimpleNamespace(alone=alone, both=together(alone), now=spoilt(1).now)
 
 
 def renamed(fetched):
-    """Give orders the ids o0, o1, ..., in all tables."""
+    """Return the frames with the order ids o0, o1 and so on, in all tables."""
     tables = fetched.frames.to_arrow()
-    names = {each: f"o{place}" for place, each in enumerate(tables["orders"]["id"].to_pylist())}
+    names = {each: f"o{number}" for number, each in enumerate(tables["orders"]["id"].to_pylist())}
     for name, table in tables.items():
-        place = table.column_names.index("id" if name == "orders" else "order_id")
-        ids = pa.array([names.get(each) for each in table[place].to_pylist()], pa.string())
-        tables[name] = table.set_column(place, table.field(place), ids)
+        index = table.column_names.index("id" if name == "orders" else "order_id")
+        ids = pa.array([names.get(each) for each in table[index].to_pylist()], pa.string())
+        tables[name] = table.set_column(index, table.field(index), ids)
     return read(OrderFrames(tables, fetched.frames.info), fetched.now)
 
 
@@ -165,7 +166,7 @@ def test_labels_may_be_of_any_type_of_text(world):
 
 
 def sides(days):
-    """Give two connections with the same ids, of which due dates and statuses differ."""
+    """Return two connections with the same ids, with different due dates and statuses."""
     parts = {}
     for label, statuses in (("acme", ["open", "picked"]), ("beta", ["packed", "open"])):
         orders = [
@@ -233,7 +234,7 @@ def pairs(old, new):
 
 
 def without(frames, name):
-    """Give the tables, one of them without the labels."""
+    """Return the tables, one of them without the labels."""
     given = {each: getattr(frames, each) for each in TABLES}
     return SimpleNamespace(**given | {name: given[name].drop(columns="connection")})
 

@@ -68,12 +68,12 @@ def test_it_is_that_of_statsmodels_in_every_group(seed):
     low, high = log_log_interval(curve)
     found = {percent: whole(curve_percentile(curve, percent, many)) for percent in (50, 90)}
     for group in range(many):
-        mine, held = curve.group == group, groups == group
-        if not ended[held].any():
+        mine, of_group = curve.group == group, groups == group
+        if not ended[of_group].any():
             assert not mine.any()
             assert found[50][group] is None
             continue
-        other = SurvfuncRight(times[held], ended[held])
+        other = SurvfuncRight(times[of_group], ended[of_group])
         assert whole(curve.time[mine]) == other.surv_times.tolist()
         assert curve.at_risk[mine].tolist() == other.n_risk.tolist()
         assert curve.ended[mine].tolist() == other.n_events.tolist()
@@ -94,7 +94,7 @@ def assert_interval(low, high, other):
 
 
 def quantile(other, percent):
-    """At or below, where statsmodels' own wants below (as SAS)."""
+    """Return the quantile at or below; statsmodels' own is below (as in SAS)."""
     down = other.surv_times[other.surv_prob <= 1 - percent / 100 + 1e-9]
     return int(down[0]) if down.size else None
 

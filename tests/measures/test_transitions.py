@@ -1,4 +1,4 @@
-"""What a pair of statuses means, and due dates that move."""
+"""Kinds of status transitions, and due dates that move."""
 
 import itertools
 
@@ -39,9 +39,9 @@ def meaning(was, now):
 
 def test_every_pair_of_statuses_has_its_meaning_and_its_place():
     pairs = list(itertools.product([*PATH, *OFF], repeat=2))
-    held = [[None if each == "(none)" else each for each in pair] for pair in pairs]
-    old = orders({f"{n}": was for n, (was, _) in enumerate(held)})
-    new = orders({f"{n}": now for n, (_, now) in enumerate(held)})
+    statuses = [[None if each == "(none)" else each for each in pair] for pair in pairs]
+    old = orders({f"{n}": was for n, (was, _) in enumerate(statuses)})
+    new = orders({f"{n}": now for n, (_, now) in enumerate(statuses)})
     table = transitions(old.sample(frac=1, random_state=1), new.sample(frac=1, random_state=2))
     found = table[["from_status", "to_status", "kind"]].astype(object)
     assert [*found.itertuples(index=False, name=None)] == [
@@ -77,7 +77,7 @@ def test_ages_are_at_the_newer_as_of():
     table = transitions(old, new)
     assert table["median_age"].tolist() == [pd.Timedelta("2D"), pd.NaT]
     assert table["max_age"].tolist() == [pd.Timedelta("3D"), pd.NaT]
-    # What vanished is as old as the older frame says.
+    # A vanished order is as old as the older frame says.
     gone = transitions(old, new.iloc[:1])
     assert gone["max_age"].tolist() == [pd.Timedelta("3D"), pd.Timedelta("1D")]
     unknown = transitions(old, orders({"a": "open"}, None))

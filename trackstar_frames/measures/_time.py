@@ -16,7 +16,7 @@ import pandas as pd
 
 from trackstar_frames.dates import is_iso8601
 from trackstar_frames.measures._checks import choice, column, fetched_at, require
-from trackstar_frames.measures._partitions import Partitioned, is_partitioned
+from trackstar_frames.measures._partitions import is_partitioned
 
 Array = npt.NDArray[Any]
 TzLike = str | dt.tzinfo | Mapping[str | None, str | dt.tzinfo]
@@ -47,9 +47,7 @@ def instant(name: str, value: object) -> pd.Timestamp:
     return stamp.as_unit("us")
 
 
-def resolve_as_of(
-    orders: pd.DataFrame | Partitioned, as_of: object, *, stacklevel: int = 3
-) -> pd.Timestamp:
+def resolve_as_of(orders: Any, as_of: object, *, stacklevel: int = 3) -> pd.Timestamp:
     """Return `as_of`, or when the orders were fetched, or else now, with a warning."""
     if as_of is not None:
         return instant("as_of", as_of)
@@ -58,8 +56,7 @@ def resolve_as_of(
             "as_of has no default here, as a Dask frame does not say when it was fetched; pass "
             "as_of, such as the fetched_at of the snapshot's info"
         )
-    known = fetched_at(cast("pd.DataFrame", orders))
-    if known is not None:
+    if (known := fetched_at(orders)) is not None:
         return instant("fetched_at", known)
     warnings.warn(
         "orders do not say when they were fetched (attrs['trackstar']['fetched_at']), so they "

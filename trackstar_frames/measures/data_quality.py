@@ -40,40 +40,30 @@ CHECKS = MappingProxyType(
     {
         "orders": {
             "no_created_date": "Without a created_date: of unknown age, and in no cycle time.",
-            "after_as_of": "Created, changed or shipped after as_of: a clock is wrong, or a plan "
-            "stands as a fact.",
-            "no_due_date": "Not cancelled, without a required_ship_date: on time or late cannot "
-            "be told.",
-            "due_at_midnight": "Due at exactly midnight UTC: taken for the whole day in the "
-            "warehouse's zone.",
-            "due_before_created": "Due before it was created: it could only be late.",
-            "shipped_before_created": "First shipped before it was created: one of the stamps is "
-            "wrong.",
-            "fulfilled_without_shipment": "Fulfilled without any shipment: when it shipped cannot "
-            "be told.",
+            "after_as_of": "Created, changed or shipped after as_of: a stamp is wrong.",
+            "no_due_date": "Not cancelled, without a required_ship_date: cannot be judged.",
+            "due_at_midnight": "Due at midnight UTC: read as a day in the warehouse's zone.",
+            "due_before_created": "Due before it was created: it can only be late.",
+            "shipped_before_created": "First shipped before it was created: a stamp is wrong.",
+            "fulfilled_without_shipment": "Fulfilled without any shipment: ship date unknown.",
             "fulfilled_without_ship_date": "Fulfilled, but all its shipments are cancelled or "
             "without a shipped_date.",
             "fulfilled_short": "Fulfilled, but fewer units have shipped than were ordered.",
-            "status_other": "In a status of the warehouse's own, which Trackstar calls other.",
-            "status_unknown": "In a status that is new to this package: taken for open until it "
-            "ships.",
-            "no_status": "Without a status: taken for open until it ships.",
-            "no_warehouse": "Without a warehouse_id: a group of its own, in the zone for all "
-            "others.",
-            "no_customer": "Without a warehouse_customer_id: a group of its own, whosever goods "
-            "they are.",
+            "status_other": "In a custom status of the warehouse, which Trackstar calls other.",
+            "status_unknown": "In a status unknown to this package: open until it ships.",
+            "no_status": "Without a status: open until it ships.",
+            "no_warehouse": "Without a warehouse_id: a group of its own, in the default zone.",
+            "no_customer": "Without a warehouse_customer_id: a group of its own.",
             "order_number_twice": "Has the order_number of another order of the same customer: "
             "one may be a copy.",
             "no_lines": "Without a line: nothing was ordered.",
-            "shipped_elsewhere": "A shipment's warehouse_id, which is the actual one, is not the "
-            "order's expected one.",
-            "placeholder_date": "A date before 1990, such as 0001-01-01, stands for none: null, "
-            "its text in extra.",
-            "date_without_zone": "A stamp tells no zone: read as UTC, it may be hours off; extra "
-            "has its text.",
-            "value_not_kept": "A value could not be kept as its column's type: problems has what "
-            "came.",
-            "unknown_key": "A key is new to this package: extra keeps its value.",
+            "shipped_elsewhere": "A shipment left from another warehouse than the order expects.",
+            "placeholder_date": "A date before 1990, such as 0001-01-01, is a placeholder: null, "
+            "with its text in extra.",
+            "date_without_zone": "A stamp without a zone: read as UTC, it may be hours off; its "
+            "text is in extra.",
+            "value_not_kept": "A value could not be converted to its column's type: see problems.",
+            "unknown_key": "A key unknown to this package: its value is in extra.",
         },
         "line_items": {
             "line_without_sku": "Without a sku: not matched with what has shipped.",
@@ -81,8 +71,8 @@ CHECKS = MappingProxyType(
             "line_of_no_units": "Of zero units or fewer: in no fill rate.",
         },
         "shipment_line_items": {
-            "shipped_line_without_sku": "Shipped without a sku: fills no line by it.",
-            "shipped_line_without_quantity": "Shipped without a quantity: no units.",
+            "shipped_line_without_sku": "Shipped without a sku: fills no line by sku.",
+            "shipped_line_without_quantity": "Shipped without a quantity: counts as no units.",
             "shipped_line_not_ordered": "Shipped, but no line of the order has its sku, or is the "
             "kit that it is a part of.",
         },

@@ -195,7 +195,7 @@ def columns_needed(policy: SlaPolicy) -> list[str]:
 def judged_orders(
     orders: Frame, policy: SlaPolicy | None, as_of: object, *, stacklevel: int = 3
 ) -> Frame:
-    """Judge orders, or return a frame that has been judged by the same policy and as-of."""
+    """Judge orders, of pandas or Dask; return a frame that was judged by this policy as it is."""
     require(orders, [], source="fetch_orders_df", lazy=True)
     if "outcome" not in orders.columns:
         moment = resolve_as_of(orders, as_of, stacklevel=stacklevel + 1)
