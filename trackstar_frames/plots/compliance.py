@@ -145,10 +145,10 @@ def _draw_lines(
     _count_bars(axes, starts, ends, shown["n"].to_numpy())
     table = _dated(outcome_rates(compliance, groups.columns, freq)) if groups.columns else every
     lines = []
-    for place, (position, look) in enumerate(zip(groups.positions, groups.looks, strict=True)):
+    for index, (position, look) in enumerate(zip(groups.positions, groups.looks, strict=True)):
         # Every group has the same periods.
         rows = table.iloc[position * len(every) : (position + 1) * len(every)].iloc[drawn]
-        shift = 0.5 + (place - (len(groups.looks) - 1) / 2) * 0.09
+        shift = 0.5 + (index - (len(groups.looks) - 1) / 2) * 0.09
         at = starts + shift * (ends - starts)
         kws = {**_line_style(look, alone=len(groups.looks) == 1), **line_kws}
         lines.append(_line(axes, at, rows, ended, kws))
