@@ -372,11 +372,11 @@ def test_export_and_sync_write_snapshots_and_tell_what_they_did(tmp_path, capsys
 
 def test_several_connections_are_named_by_variables(serve_connections, tmp_path, capsys):
     sandbox = serve_connections(tokens=2)
-    named = [f"--connections={label}={name}" for label, name in sandbox.connections.items()]
+    options = [f"--connections={label}={name}" for label, name in sandbox.connections.items()]
     root = str(tmp_path / "root")
-    assert main(["fetch", *named, "--limit", "70"]) == 0
-    assert main(["export", root, *named]) == 0
-    assert main(["sync", root, *named]) == 0
+    assert main(["fetch", *options, "--limit", "70"]) == 0
+    assert main(["export", root, *options]) == 0
+    assert main(["sync", root, *options]) == 0
     printed = capsys.readouterr().out
     assert "exported to" in printed
     assert "0 new, 0 changed" in printed

@@ -30,8 +30,10 @@ def boxes(axes):
     middle = {
         box: (round(box.get_y() + 0.5), box.get_x() + box.get_width() / 2) for box in axes.patches
     }
-    filled = {place: to_rgb(box.get_facecolor()) for box, place in middle.items() if box.get_fill()}
-    return filled, {place for box, place in middle.items() if box.get_hatch()}
+    filled = {
+        center: to_rgb(box.get_facecolor()) for box, center in middle.items() if box.get_fill()
+    }
+    return filled, {center for box, center in middle.items() if box.get_hatch()}
 
 
 def test_the_cells_are_those_of_the_figures():
@@ -118,7 +120,7 @@ def test_classes_go_from_dark_to_light_under_legible_ink():
         assert (pair[1] + 0.05) / (pair[0] + 0.05) > 4.5
 
 
-@pytest.mark.parametrize(("rate", "place"), [(0, 0), (0.499, 0), (0.5, 1), (0.98, 6), (1, 6)])
-def test_a_class_begins_with_its_floor(rate, place):
+@pytest.mark.parametrize(("rate", "index"), [(0, 0), (0.499, 0), (0.5, 1), (0.98, 6), (1, 6)])
+def test_a_class_begins_with_its_floor(rate, index):
     assert len(_LOWER_BOUNDS) == len(_CLASS_COLOURS) == 7
-    assert _colour(rate) == _CLASS_COLOURS[place]
+    assert _colour(rate) == _CLASS_COLOURS[index]

@@ -116,14 +116,14 @@ def test_bars_are_as_long_as_the_figures():
         axes = plot_status_mix(table, by="channel", normalize=normalize)
         by_size = status_mix(table, by="channel").sum(axis=1).sort_values(ascending=False).index
         drawn = {
-            (by_size[round(bar.get_y() + bar.get_height() / 2)], place): bar.get_width()
-            for place, container in enumerate(axes.containers)
+            (by_size[round(bar.get_y() + bar.get_height() / 2)], position): bar.get_width()
+            for position, container in enumerate(axes.containers)
             for bar in container
         }
         statuses = [name for name in LIFECYCLE if mix[name].sum() > 0]
         for channel in mix.index:
-            for place, status in enumerate(statuses):
-                assert drawn.get((channel, place), 0) == pytest.approx(mix.loc[channel, status])
+            for position, status in enumerate(statuses):
+                assert drawn.get((channel, position), 0) == pytest.approx(mix.loc[channel, status])
 
 
 def test_bars_over_time_are_as_high_as_the_figures():

@@ -21,8 +21,8 @@ def perceived(colour, kind):
 @pytest.mark.parametrize("kind", BLIND)
 @pytest.mark.parametrize("looks", [[*GROUPS, OTHERS], list(OUTCOMES.values())])
 def test_bars_differ_in_hatch_or_in_colours_that_everybody_sees(kind, looks):
-    for place, one in enumerate(looks):
-        for other in looks[:place]:
+    for index, one in enumerate(looks):
+        for other in looks[:index]:
             difference = np.abs(perceived(one.colour, kind) - perceived(other.colour, kind)).max()
             assert one.hatch != other.hatch or difference > 0.15
 

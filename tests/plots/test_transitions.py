@@ -41,8 +41,8 @@ def names(axes):
 def cells(axes):
     """Read the picture: what is written where."""
     rows, columns = (
-        dict(zip(np.round(places, 6), labels, strict=True))
-        for places, labels in zip((axes.get_yticks(), axes.get_xticks()), names(axes), strict=True)
+        dict(zip(np.round(ticks, 6), labels, strict=True))
+        for ticks, labels in zip((axes.get_yticks(), axes.get_xticks()), names(axes), strict=True)
     )
     found = {}
     for text in axes.texts:

@@ -150,7 +150,7 @@ def _draw_lines(
         rows = table.iloc[position * len(every) : (position + 1) * len(every)].iloc[drawn]
         shift = 0.5 + (index - (len(groups.looks) - 1) / 2) * 0.09
         at = starts + shift * (ends - starts)
-        kws = {**_line_style(look, alone=len(groups.looks) == 1), **line_kws}
+        kws = {**_line_style(look, single=len(groups.looks) == 1), **line_kws}
         lines.append(_line(axes, at, rows, ended, kws))
     if groups.columns:
         style.add_legend(axes, lines, groups.labels, groups.title, beside=1.12)
@@ -171,8 +171,8 @@ def _dated(rates: pd.DataFrame) -> pd.DataFrame:
     return rates[np.asarray(rates.index.get_level_values("period").notna())]
 
 
-def _line_style(look: style.Look, *, alone: bool) -> dict[str, Any]:
-    faint = to_rgba(look.colour, 1 if alone else 0.35)
+def _line_style(look: style.Look, *, single: bool) -> dict[str, Any]:
+    faint = to_rgba(look.colour, 1 if single else 0.35)
     return {"color": look.colour, "marker": look.marker, "ecolor": faint, "elinewidth": 1.2}
 
 

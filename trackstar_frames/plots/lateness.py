@@ -191,8 +191,8 @@ def _lateness_axis(axes: Axes, edges: Array, outside: Array, grace: str | None) 
     ticks = MaxNLocator(8, integer=True, steps=steps).tick_values(low, high)
     ends = [(low - width, f"< {_number(low)}"), (high + width, f"> {_number(high)}")]
     ends = [end for end, n in zip(ends, outside, strict=True) if n]
-    room = _END_LABEL_SHARE * (high - low)
-    kept = [t for t in ticks if low <= t <= high and all(abs(t - at) > room for at, _ in ends)]
+    margin = _END_LABEL_SHARE * (high - low)
+    kept = [t for t in ticks if low <= t <= high and all(abs(t - at) > margin for at, _ in ends)]
     labels = [(tick, _number(tick) if tick else "due") for tick in kept] + ends
     axes.set_xticks([at for at, _ in labels], [word for _, word in labels])
     margins = width * np.where(outside > 0, 2, 0.5)
