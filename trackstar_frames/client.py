@@ -108,6 +108,16 @@ class TrackstarClient:
     def identify(self, text: str) -> str:
         """Hash a text together with the connection's label, or without one with its token.
 
+        Parameters
+        ----------
+        text
+            Text to hash.
+
+        Returns
+        -------
+        str
+            The same for every client of this label; without a label, of this token.
+
         Examples
         --------
         >>> one, other = (TrackstarClient("key", "token", connection=name) for name in "ab")
