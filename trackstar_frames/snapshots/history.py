@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 
 from trackstar_frames.errors import SnapshotError, one_of
-from trackstar_frames.schema import CONNECTION, TABLES
+from trackstar_frames.schema import CHILD_TABLES, CONNECTION, TABLES
 from trackstar_frames.snapshots.catalog import Entry, corrected_times, find_snapshots
 from trackstar_frames.snapshots.reader import scan, table_files
-from trackstar_frames.tables.compare import COMPARED, differences
+from trackstar_frames.tables.compare import differences
 from trackstar_frames.tables.connections import split_by_connection
 
 __all__ = ["order_history"]
@@ -170,7 +170,7 @@ def _look(entry: Entry, order_id: str, connection: str | None) -> Iterator[_Sigh
     labels = [label for label in as_of if connection in (None, label)]
     for label, tables in _find_orders(entry, order_id, labels):
         if len(tables["orders"]):
-            for name in COMPARED[1:]:
+            for name in CHILD_TABLES:
                 files = table_files(*entry, name, [label])
                 tables[name] = scan(files, name, order_id=order_id)
         yield _Sighting(as_of[label], entry.name, label, tables)
