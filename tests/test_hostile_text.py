@@ -65,8 +65,9 @@ def test_a_label_becomes_a_name_under_its_root(snapshot, tmp_path, label):
     root = tmp_path / "root"
     for day in (1, 2):
         frames = snapshot.read()
-        frames.info |= {"connection": label, "fetched_at": f"2026-01-0{day}T00:00:00+00:00"}
-        written = tf.write_snapshot(frames, root)
+        fetched_at = f"2026-01-0{day}T00:00:00+00:00"
+        info = frames.info.replace(connection=label, fetched_at=fetched_at)
+        written = tf.write_snapshot(tf.OrderFrames(frames.to_arrow(), info), root)
         assert written.path.parent == root
         assert re.fullmatch(r"[\w.-]+", written.name)
     tf.prune_snapshots(root, keep_last=1, keep_daily=0, keep_weekly=0, keep_monthly=0)
