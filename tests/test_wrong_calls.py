@@ -229,7 +229,7 @@ SNAPSHOTS = {
     "no such name": (
         lambda has: tf.read_snapshot(has.root, "newest"),
         "version='newest'",
-        "a snapshot's name, 'latest', nor a time",
+        "a snapshot's name, 'latest', a time, nor an integer",
         "the newest are 2",
     ),
     "place in a list": (
