@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, settings
 
 import trackstar_frames as tf
 from trackstar_frames import fetch_orders
+from trackstar_frames.http import retry
 from trackstar_frames.http.session import Session
 from trackstar_frames.sandbox import Sandbox
 
@@ -77,6 +78,12 @@ def clean_environment(monkeypatch, tmp_path):
         if name.startswith("TRACKSTAR_") or name.lower() in _FOREIGN:
             monkeypatch.delenv(name)
     monkeypatch.setenv("TRACKSTAR_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    """Let the pauses before retries begin at a hundredth of a second."""
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture(autouse=True)

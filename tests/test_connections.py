@@ -6,6 +6,7 @@ import traceback
 
 import pandas as pd
 import pytest
+from helpers.marks import slow
 from helpers.traffic import count_requests, most_within
 
 import trackstar_frames as tf
@@ -188,7 +189,7 @@ def test_a_pickled_error_has_lost_functions(serve_connections):
         ({"a": "TRACKSTAR_ACCESS_TOKEN", "b": "SANDBOX_TOKEN_0"}, "'a' and 'b' have the same"),
     ],
 )
-@pytest.mark.parametrize("call", ["fetch", "export", "sync"])
+@pytest.mark.parametrize("call", ["fetch", slow("export"), slow("sync")])
 def test_what_cannot_be_meant_fails_before_any_request(
     serve_connections, tmp_path, connections, words, call
 ):

@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 from helpers import changing_server, reference
 from helpers.traffic import count_requests
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
@@ -239,7 +239,6 @@ RULES = st.builds(
 
 
 # Hundreds, in the slow run: any fault may meet any other.
-@settings(max_examples=3 * settings().max_examples)
 @given(
     faults=st.lists(RULES, max_size=4),
     page_size=st.sampled_from([1, 7, 20, 60, 1000]),

@@ -13,6 +13,7 @@ import zlib
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
+from helpers.marks import slow
 from helpers.servers import reply
 from hypothesis import given
 from hypothesis import strategies as st
@@ -359,11 +360,12 @@ def tell(raw_server, caplog, capfd, monkeypatch):
     return run
 
 
+@pytest.mark.parametrize("step", [13, slow(4)])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_no_error_shows_a_credential(tell, fault):
+def test_no_error_shows_a_credential(tell, fault, step):
     # Some at each fault, all of them over the faults; at once, and at a later page.
     spellings = sorted(SPELLINGS)
-    for number, name in enumerate(spellings[sorted(FAULTS).index(fault) % 4 :: 4]):
+    for number, name in enumerate(spellings[sorted(FAULTS).index(fault) % step :: step]):
         spell = SPELLINGS[name]
         echo = f"{spell(KEY)} {spell(TOKEN)}"
         server, _, texts = tell(FAULTS[fault], echo, "keep", number % 2 == 0)

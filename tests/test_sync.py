@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from helpers.marks import slow
 
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault, Sandbox
@@ -511,8 +512,23 @@ def test_from_nothing_all_are_asked_for(shop, root):
     assert first.info["sync"]["full"] == "it is the first of these orders"
 
 
-@pytest.mark.parametrize("had", [(), (OURS,), (THEIRS,)])
-@pytest.mark.parametrize("has", [(), (OURS,), (THEIRS,), (OURS, THEIRS)])
+@pytest.mark.parametrize(
+    ("had", "has"),
+    [
+        ((), (OURS,)),
+        ((OURS,), (THEIRS,)),
+        ((THEIRS,), (OURS, THEIRS)),
+        slow((), ()),
+        slow((), (THEIRS,)),
+        slow((), (OURS, THEIRS)),
+        slow((OURS,), ()),
+        slow((OURS,), (OURS,)),
+        slow((OURS,), (OURS, THEIRS)),
+        slow((THEIRS,), ()),
+        slow((THEIRS,), (OURS,)),
+        slow((THEIRS,), (THEIRS,)),
+    ],
+)
 def test_a_new_order_is_seen_whatever_stamps_it_lacks(shop, root, had, has):
     sandbox, client = shop(orders=[without(each, *had) for each in MADE])
     sync(root, client)
@@ -564,7 +580,7 @@ def test_what_no_stamp_shows_is_seen_by_the_next_full_listing(shop, root, monkey
     assert len(second.read().orders) == 60
 
 
-@pytest.mark.parametrize("gone", [range(60), range(20), range(40, 60), [0, 30, 59]])
+@pytest.mark.parametrize("gone", [range(60), [0, 30, 59], slow(range(20)), slow(range(40, 60))])
 def test_what_is_gone_from_any_part_goes(shop, root, gone):
     strays = [{"name": name, OURS: NOW} for name in ("n", "m")]
     sandbox, client = shop(orders=[*MADE, *strays])
@@ -805,8 +821,17 @@ def test_the_same_call_goes_on_and_what_has_changed_since_is_not_lost(shop, root
     assert_true(sync(root, client, page_size=10), sandbox)
 
 
-@pytest.mark.parametrize("damage", ["byte", "cut", "gone"])
-@pytest.mark.parametrize("table", ["orders", "line_items"])
+@pytest.mark.parametrize(
+    ("table", "damage"),
+    [
+        ("orders", "byte"),
+        ("line_items", "cut"),
+        ("line_items", "gone"),
+        slow("orders", "cut"),
+        slow("orders", "gone"),
+        slow("line_items", "byte"),
+    ],
+)
 def test_a_damaged_base_is_named_and_nothing_is_written(shop, root, table, damage):
     sandbox, client = shop()
     base = sync(root, client)

@@ -9,6 +9,7 @@ import pytest
 from dask.dataframe.utils import UNKNOWN_CATEGORIES
 from helpers import changing_server
 from helpers.lazy import fetch_plain, sort_rows
+from helpers.marks import slow
 from helpers.servers import connection_variables
 
 import trackstar_frames as tf
@@ -48,8 +49,8 @@ def here(sandbox, monkeypatch):
 @pytest.mark.parametrize(
     ("freq", "asked"),
     [
-        ("D", {}),
-        ("MS", BOUNDS),
+        slow("D", {}),
+        slow("MS", BOUNDS),
         ("MS", BOUNDS | {"dtype_backend": "pyarrow"}),
         ("W", BOUNDS | {"type": "d2c"}),
         ("MS", BOUNDS | {"page_size": 7}),  # partitions of several pages, which are closed

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from dask.dataframe.utils import UNKNOWN_CATEGORIES
+from helpers.marks import slow
 from pandas.testing import assert_frame_equal
 
 import trackstar_frames as tf
@@ -39,7 +40,7 @@ def fetched(now):
         return frames
 
 
-@pytest.fixture(params=["one", "several"])
+@pytest.fixture(scope="module", params=["one", "several"])
 def frames(request, fetched):
     if request.param == "one":
         return fetched["acme"]
@@ -47,11 +48,20 @@ def frames(request, fetched):
     return tf.OrderFrames(tables, join_infos({name: each.info for name, each in fetched.items()}))
 
 
+@pytest.fixture(scope="module")
+def written(frames, tmp_path_factory):
+    """A snapshot of several parts."""
+    folder = tmp_path_factory.mktemp("written")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet, "PART", 25)
+        tf.write_snapshot(frames, folder)
+    return folder
+
+
 @pytest.fixture
-def root(frames, tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "PART", 25)
-    tf.write_snapshot(frames, tmp_path)
-    return tmp_path
+def root(written, tmp_path):
+    """A copy of a snapshot of several parts, to do with as one likes."""
+    return shutil.copytree(written, tmp_path, dirs_exist_ok=True)
 
 
 def declared_as(lazy, frame):
@@ -62,6 +72,14 @@ def declared_as(lazy, frame):
     pd.testing.assert_series_equal(lazy.dtypes, kinds)
 
 
+ARROW = {"dtype_backend": "pyarrow"}
+EACH_TABLE = [
+    *((name, {}) for name in TABLES),
+    ("orders", ARROW),
+    *(slow(name, ARROW) for name in TABLES if name != "orders"),
+]
+
+
 def read_plainly(root, name, **options):
     frame = getattr(tf.read_snapshot(root, **options), name)
     if name == "orders":
@@ -69,8 +87,7 @@ def read_plainly(root, name, **options):
     return frame
 
 
-@pytest.mark.parametrize("options", [{}, {"dtype_backend": "pyarrow"}])
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize(("name", "options"), EACH_TABLE)
 def test_every_table_is_as_the_plain_way_reads_it(root, name, options):
     lazy = getattr(tf.read_snapshot_dask(root, **options), name)
     computed, plain = lazy.compute(), read_plainly(root, name, **options)
@@ -79,10 +96,9 @@ def test_every_table_is_as_the_plain_way_reads_it(root, name, options):
     declared_as(lazy, plain)
 
 
-@pytest.mark.parametrize("dtype_backend", [None, "pyarrow"])
-@pytest.mark.parametrize("name", TABLES)
-def test_what_is_declared_is_what_each_partition_is(root, name, dtype_backend):
-    lazy = getattr(tf.read_snapshot_dask(root, dtype_backend=dtype_backend), name)
+@pytest.mark.parametrize(("name", "options"), EACH_TABLE)
+def test_what_is_declared_is_what_each_partition_is(root, name, options):
+    lazy = getattr(tf.read_snapshot_dask(root, **options), name)
     assert name != "orders" or lazy["status"].cat.known is False
     for number in range(lazy.npartitions):
         part = lazy.get_partition(number).compute()
@@ -94,7 +110,7 @@ def test_what_is_declared_is_what_each_partition_is(root, name, dtype_backend):
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's own
 @pytest.mark.parametrize("dtype_backend", [None, "pyarrow"])
-@pytest.mark.parametrize("name", ["orders", "packages", "problems"])
+@pytest.mark.parametrize("name", ["orders", slow("packages"), "problems"])
 def test_every_table_goes_to_parquet_and_back(root, tmp_path_factory, name, dtype_backend):
     lazy = getattr(tf.read_snapshot_dask(root, dtype_backend=dtype_backend), name)
     written = tmp_path_factory.mktemp("lazy")
@@ -243,6 +259,7 @@ def test_the_same_snapshot_has_the_same_tasks(root):
     assert one.__dask_keys__() == two.__dask_keys__()
 
 
+@pytest.mark.parametrize("frames", ["several"], indirect=True)
 def test_a_cluster_reads_it_too(root, start_cluster, serve):
     with start_cluster(serve(tokens=2), workers=1) as running:
         lazy = tf.read_snapshot_dask(root).orders

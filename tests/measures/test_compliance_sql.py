@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from helpers import sql_reference
+from helpers.marks import sample
 from holidays import country_holidays
 
 from trackstar_frames import OrderFrames, SlaPolicy, compliance_rate, ship_date_compliance
@@ -152,7 +153,9 @@ def by_warehouse(orders):
     return {key: zones[place % len(zones)] for place, key in enumerate(ids)}
 
 
-@pytest.mark.parametrize(("seed", "place"), [(place % 2, place) for place in range(len(PRESETS))])
+@pytest.mark.parametrize(
+    ("seed", "place"), sample([(place % 2, place) for place in range(len(PRESETS))], 2)
+)
 def test_sql_counts_the_same(seed, place):
     orders, now = made_up(seed)
     judged = assert_sql_agrees(orders, PRESETS[place], now)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 from helpers import reference
+from helpers.marks import slow
 from helpers.servers import reply
 from helpers.traffic import normalized_path
 from hypothesis import given
@@ -253,7 +254,7 @@ def test_lists_of_ids_are_asked_for_side_by_side(raw_server):
 
 
 @pytest.mark.parametrize("listing", ["inserted", "created_date", "updated_date_desc"])
-@pytest.mark.parametrize("first_page", [None, True, False])
+@pytest.mark.parametrize("first_page", [None, slow(True), slow(False)])
 def test_a_server_that_ignores_the_dates_still_ends(
     serve, some_orders, listing, first_page, *, fetch
 ):

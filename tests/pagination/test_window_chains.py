@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 from helpers import dated_orders
+from helpers.marks import slow
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -148,7 +149,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("bounds", [BOTH, ONE], ids=["both", "one"])
+@pytest.mark.parametrize("bounds", [BOTH, slow(ONE)], ids=["both", "one"])
 @pytest.mark.parametrize("order", SORTS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_parts_are_of_similar_size_and_cost_few_requests(shape, order, bounds):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pytest
 from helpers import changing_server
+from helpers.marks import slow
 
 import trackstar_frames as tf
 from trackstar_frames.filters import encode
@@ -290,7 +291,7 @@ def test_unproved_it_is_an_error(size):
 # Cursors that die ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [400, 404, 410, 422])
+@pytest.mark.parametrize("status", [410, slow(400), slow(404), slow(422)])
 def test_a_cursor_that_died_begins_anew_once(tmp_path, caplog, status):
     made = [
         changing_server.order(number, changing_server.START + number * 9000) for number in range(50)
@@ -330,7 +331,7 @@ def test_a_cursor_that_died_begins_anew_once(tmp_path, caplog, status):
         assert len(shop.asked) == asked
 
 
-@pytest.mark.parametrize("status", [400, 404, 410, 422])
+@pytest.mark.parametrize("status", [410, slow(400), slow(404), slow(422)])
 @pytest.mark.parametrize(("dies", "options"), [(4, {"limit": 35}), (8, {"verify": True})])
 def test_a_cursor_that_dies_loses_and_adds_nothing(tmp_path, status, dies, options):
     made = [
