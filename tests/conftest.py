@@ -34,7 +34,7 @@ MATPLOTLIB = "3.11."
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
-settings.register_profile("everyday", max_examples=10, deadline=None, suppress_health_check=_SLOW)
+settings.register_profile("everyday", max_examples=6, deadline=None, suppress_health_check=_SLOW)
 settings.register_profile("slow", max_examples=100, deadline=None, suppress_health_check=_SLOW)
 
 _FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "netrc", "ci")

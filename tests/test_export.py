@@ -19,6 +19,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from helpers import marked_orders, reference
+from helpers.marks import sample
 from helpers.traffic import count_requests, split_requests
 
 import trackstar_frames as tf
@@ -231,7 +232,11 @@ CASES += [(DENIED, asked, "resume") for asked in ("all", "bounded", "limit")]
 CASES += [(DENIED, "all", "call"), (DENIED, "bounded", "pickle")]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0].kind} {case[1]} {case[2]}")
+@pytest.mark.parametrize(
+    "case",
+    sample([(case,) for case in CASES], 2),
+    ids=lambda case: f"{case[0].kind} {case[1]} {case[2]}",
+)
 def test_what_breaks_goes_on_from_what_is_on_disk(serve_with_client, root, case):
     fault, name, again = case
     sandbox, client = serve_with_client(fault, client={"retries": 0})
@@ -401,7 +406,9 @@ except tf.SnapshotError as error:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX resource limits")
-@pytest.mark.parametrize(("run", "size"), [(100, 4096), (3, 32768)], ids=["spill", "parquet"])
+@pytest.mark.parametrize(
+    ("run", "size"), sample([(100, 4096), (3, 32768)], 2), ids=["spill", "parquet"]
+)
 def test_a_full_disk_spoils_no_earlier_snapshot(shared_sandbox, root, run, size):
     before = tf.export_orders(root, client=shared_sandbox.client(cache=False, rate_limit=None))
     given = (

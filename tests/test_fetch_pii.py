@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from helpers import marked_orders
+from helpers.marks import sample
 from helpers.servers import reply
 
 import trackstar_frames as tf
@@ -65,7 +66,7 @@ def stored(tmp_path):
     return look
 
 
-@pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.parametrize("ascii_only", sample([False, True], 2))
 @HIDDEN
 def test_a_fetch_leaves_no_mark_anywhere(  # noqa: PLR0917 -- fixtures
     shop, stored, tmp_path, caplog, pii, ascii_only

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from helpers import reference
+from helpers.marks import sample
 from helpers.traffic import normalized_path
 from helpers.waiting import wait_until
 
@@ -144,7 +145,7 @@ def kill_once(server, questions, clean, tmp_path):
     return kill_once
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", sample(QUESTIONS, 2))
 def test_a_killed_fetch_goes_on_from_what_is_on_disk(kill_once, name):
     kill_once(name, DRAWS // 2)
 

@@ -24,9 +24,8 @@ def sandbox(now):
 
 
 @pytest.fixture(scope="module")
-def running(start_cluster, sandbox, vault):
-    assert vault
-    with start_cluster(sandbox) as running:
+def running(use_cluster, sandbox):
+    with use_cluster(sandbox) as running:
         yield running
 
 
@@ -95,14 +94,17 @@ def test_a_token_that_a_worker_does_not_have_is_a_failure_of_its_connection(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"cluster": "tcp://scheduler:8786"}, "cluster is a str; pass a distributed.Client"),
+        (
+            {"dask_client": "tcp://scheduler:8786"},
+            "dask_client is a str; pass a distributed.Client",
+        ),
         ({"limit": 10}, "which needs no cluster"),
         ({"connections": None}, "pass connections"),
         ({"connections": {"a": lambda: "x"}}, "must be importable"),
     ],
 )
 def test_what_cannot_be_meant_fails_before_any_work(running, here, tmp_path, options, words):
-    given = {"connections": here, "cluster": running.client} | options
+    given = {"connections": here, "dask_client": running.client} | options
     with pytest.raises(tf.SettingsError, match=words):
         tf.export_orders(tmp_path / "root", **given)
     assert not list(tmp_path.glob("root/2*"))

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from helpers.marks import sample
 from helpers.traffic import most_within
 from helpers.waiting import wait_until
 
@@ -61,7 +62,7 @@ def test_the_rate_at_the_server_is_kept(running, scale, leases, *, workers):
     wait_until(lambda: not any(leases.values()))
 
 
-@pytest.mark.parametrize(("requests", "pause"), [(1, 1), (0, 0)])
+@pytest.mark.parametrize(("requests", "pause"), sample([(1, 1), (0, 0)], 2))
 def test_a_token_is_handed_over_when_its_requests_are_out_of_their_second(
     running, scale, vault, requests, pause
 ):

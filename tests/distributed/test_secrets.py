@@ -14,13 +14,13 @@ TWO = {"acme": "ACME_TOKEN", "beta": "BETA_SECRET"}
 
 
 @pytest.fixture(scope="module")
-def running(start_cluster, now, vault):
+def running(use_cluster, now, vault):
     """A cluster that has fetched, keeps what it fetched, and has failed too."""
     faults = [Fault("echo_secret", status=401, first_page=False, every=1)]
     options = {"tokens": 2, "seed": 5, "now": now, "days": 80, "faults": faults}
     with (
         Sandbox(orders=20, rate_limit=None, **options) as sandbox,
-        start_cluster(sandbox) as running,
+        use_cluster(sandbox) as running,
     ):
         running.lazy = tf.fetch_orders_dask({**TWO, "beta": vault.beta})
         running.kept = running.client.persist(running.lazy)

@@ -260,8 +260,8 @@ def test_the_same_snapshot_has_the_same_tasks(root):
 
 
 @pytest.mark.parametrize("frames", ["several"], indirect=True)
-def test_a_cluster_reads_it_too(root, start_cluster, serve):
-    with start_cluster(serve(tokens=2), workers=1) as running:
+def test_a_cluster_reads_it_too(root, use_cluster, serve):
+    with use_cluster(serve(tokens=2)) as running:
         lazy = tf.read_snapshot_dask(root).orders
         computed = lazy.compute(scheduler=running.client).reset_index(drop=True)
     assert_frame_equal(computed, read_plainly(root, "orders"))

@@ -196,7 +196,7 @@ def test_what_is_on_disk_closes_no_page_that_is_asked_for_anew(open_client, tmp_
     assert sorted(map(str, shop.asked[7:])) == sorted(map(str, shop.asked[4:6]))
 
 
-@pytest.mark.parametrize("bounds", [{}, BOUND])
+@pytest.mark.parametrize("bounds", sample([{}, BOUND], 2))
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_server_that_counts_is_believed_once_the_changes_are_there(open_client, bounds, lost):
     shop = changing_server.Shop(days(60), "updated_date", descending=True, total=True)

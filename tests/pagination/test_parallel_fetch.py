@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 from helpers import reference
-from helpers.marks import slow
+from helpers.marks import sample, slow
 from helpers.servers import reply
 from helpers.traffic import normalized_path
 from hypothesis import given
@@ -183,7 +183,7 @@ def delete(sandbox, folder, lost):
             assert db.execute("DELETE FROM pages WHERE key = ?", (key,)).rowcount == 1
 
 
-@pytest.mark.parametrize("listing", LISTINGS)
+@pytest.mark.parametrize("listing", sample(LISTINGS, 3))
 def test_a_crowded_day_is_divided(serve, fetch, some_orders, listing):
     seconds = range(100 * DAY, 101 * DAY, DAY // 350)
     sandbox = serve(orders=dated(some_orders, seconds), order=listing)
