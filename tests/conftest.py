@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
@@ -22,7 +21,6 @@ from hypothesis import HealthCheck, settings
 import trackstar_frames as tf
 from trackstar_frames import fetch_orders
 from trackstar_frames.http import retry
-from trackstar_frames.http.session import Session
 from trackstar_frames.sandbox import Sandbox
 
 os.environ["MPLBACKEND"] = "Agg"
@@ -92,26 +90,6 @@ def _no_figure_stays():
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None:
         pyplot.close("all")
-
-
-class Clock:
-    """A clock that goes on by itself, and that a test may set forward."""
-
-    def __init__(self):
-        self.ahead = 0.0
-
-    def __call__(self):
-        return time.time() + self.ahead
-
-    def rules(self, client):
-        """Let a client's pages expire by this clock."""
-        client.session = Session(client.settings, client.session._credentials, self)
-        return client
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture(scope="session")

@@ -72,8 +72,8 @@ CALLS = {"fetch": (fetch, {}), "export": (export, {}), "sync": (sync, {"page_siz
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
     """A folder of the test's own, where what is spilled to disk comes in small runs."""
-    monkeypatch.setattr(spill, "_RUN", 15)
-    monkeypatch.setattr(spill, "_BLOCK", 5)
+    monkeypatch.setattr(spill, "_RUN_SIZE", 15)
+    monkeypatch.setattr(spill, "_BLOCK_SIZE", 5)
     return tmp_path
 
 

@@ -16,7 +16,7 @@ PACKAGE = Path(tf.__file__).parent
 LAYERS = (
     ("_text",),
     ("errors",),
-    ("settings", "schema", "dates"),
+    ("settings", "schema", "dates", "info"),
     ("filters", "filter_types"),
     ("http",),
     ("pagination",),
@@ -97,6 +97,46 @@ def test_no_two_files_need_each_other():
 def test_only_the_sandbox_itself_asks_for_the_client():
     users = [path.name for path in files("sandbox") if "client" in imports(path)]
     assert users == ["sandbox.py"]
+
+
+#: What only a storage does to files, and the cache to its own.
+STORAGE_MODULES = {"shutil", "fcntl", "filelock", "msvcrt"}
+STORAGE_CALLS = {"rename", "renames", "replace", "link", "symlink", "unlink", "remove", "rmdir"}
+STORAGE_CALLS |= {"removedirs", "fsync", "fdatasync", "open", "listdir", "scandir", "walk"}
+STORAGE_METHODS = {"rename", "unlink", "rmdir", "iterdir", "glob", "rglob", "hardlink_to", "touch"}
+STORAGE_METHODS |= {"symlink_to", "read_bytes", "write_bytes", "write_text", "chmod", "samefile"}
+STORAGE_METHODS |= {"is_dir", "is_file", "is_symlink", "stat"}
+
+
+def storage_calls(path):
+    """List the calls of a file that rename, link, flush, lock, list, read or write files."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from STORAGE_MODULES & {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            yield from STORAGE_MODULES & {(node.module or "").partition(".")[0]}
+            if node.module == "os":
+                yield from STORAGE_CALLS & {name.name for name in node.names}
+        elif isinstance(node, ast.Attribute):
+            is_os = isinstance(node.value, ast.Name) and node.value.id == "os"
+            if node.attr in (STORAGE_CALLS if is_os else STORAGE_METHODS):
+                yield ast.unparse(node)
+
+
+#: Who works with other files than snapshots: the cache, a terminal's output, a file of JSON.
+OTHER_FILES = ("storage/", "http/", "cli/printing.py", "flatten/sources.py")
+
+
+def test_only_a_storage_touches_the_paths_of_snapshots():
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        name = path.relative_to(PACKAGE).as_posix()
+        if not name.startswith(OTHER_FILES):
+            found[name] = list(storage_calls(path))
+    assert {name: calls for name, calls in found.items() if calls} == {}
+    assert {"filelock", "shutil", "os.fsync", "os.link"} <= {
+        *storage_calls(PACKAGE / "storage" / "local.py")
+    }
 
 
 #: What extras bring, and what only some calls need.

@@ -153,8 +153,8 @@ def test_resume_with_a_client_of_its_own(serve_with_client):
 
 
 @pytest.mark.parametrize("refresh", [True, False])
-def test_a_pickled_error_reads_on_from_disk(broken, refresh):
-    sandbox, _, error = broken(refresh=refresh)
+def test_a_pickled_error_keeps_its_counts_and_the_same_call_reads_on_from_disk(broken, refresh):
+    sandbox, client, error = broken(refresh=refresh)
     dump = pickle.dumps(error)
     for secret in (sandbox.api_key, sandbox.orders[0]["ship_to_address"]["full_name"]):
         assert secret.encode() not in dump
@@ -162,9 +162,9 @@ def test_a_pickled_error_reads_on_from_disk(broken, refresh):
     assert again.frames is None
     assert (again.pages, again.status, again.retry_after) == (2, 503, 99)
     assert str(again) == str(error)
-    with pytest.raises(tf.SettingsError, match="client"):
-        again.resume()
-    frames = again.resume(client=sandbox.client(connection="acme"))
+    with pytest.raises(tf.SettingsError, match="make the same call again"):
+        again.resume(client=client)
+    frames = tf.fetch_orders(client=client, page_size=15)
     reference.assert_frames_hold(frames, sandbox.orders)
     assert count_requests(sandbox.requests) == (5, 2)
     assert frames.info["from_cache"] == 2

@@ -269,30 +269,6 @@ def test_a_fetch_that_goes_on_here_keeps_its_key(broken, monkeypatch):
     assert names(error.resume()) == hashes(KEY)
 
 
-def test_a_fetch_that_goes_on_elsewhere_reads_the_key_anew(broken, monkeypatch):
-    server, error = broken("hash")
-    monkeypatch.delenv("TRACKSTAR_PII_KEY")
-    error = pickle.loads(pickle.dumps(error))
-    asked = len(server.seen)
-    with pytest.raises(tf.SettingsError, match="TRACKSTAR_PII_KEY"):
-        error.resume(client=server.client())
-    assert len(server.seen) == asked
-    monkeypatch.setenv("TRACKSTAR_PII_KEY", KEY[::-1])
-    assert names(error.resume(client=server.client())) == hashes(KEY[::-1])
-
-
-@pytest.mark.parametrize(("pii", "from_disk"), [("keep", 2), ("drop", 0)])
-def test_a_refresh_that_goes_on_elsewhere_reads_nothing_older(broken, pii, from_disk):
-    server, error = broken("keep")
-    error.resume()
-    server.refuse = 2
-    with pytest.raises(tf.IncompleteFetchError) as caught:
-        tf.fetch_orders(client=server.client(), pii=pii, refresh=True)
-    server.refuse = None
-    frames = pickle.loads(pickle.dumps(caught.value)).resume(client=server.client())
-    assert frames.info["from_cache"] == from_disk
-
-
 # The shell.
 
 

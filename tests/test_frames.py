@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from trackstar_frames import OrderFrames, ResponseError, TrackstarClient, data_dictionary
+from trackstar_frames.info import join_infos
 from trackstar_frames.schema import LIFECYCLE, TABLES
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.tables.connections import concat
 
 FULL = {
     "id": "a1",

@@ -13,7 +13,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames.filters import FIELDS
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots.parquet import PART
+from trackstar_frames.snapshots.writer import PART_SIZE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -87,7 +87,7 @@ def test_it_lists_every_table_with_its_grain_and_key():
 
 
 def test_it_knows_how_long_a_part_is():
-    assert f"parts of about {PART:,} orders" in " ".join(README.split())
+    assert f"parts of about {PART_SIZE:,} orders" in " ".join(README.split())
 
 
 @pytest.mark.parametrize("error", [name for name in tf.__all__ if name.endswith("Error")])

@@ -9,7 +9,7 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots.manifest import MANIFEST_NAME
 
 
 class Cells(HTMLParser):
@@ -63,7 +63,7 @@ def test_a_snapshot_tells_how_fresh_it_is_and_what_was_asked(snapshot):
     moment = snapshot.info["fetched_at"][:19].replace("T", " ")
     assert f"<strong>Snapshot {snapshot.name}</strong>" in text
     assert f"in {snapshot.path}<br>as of {moment} UTC, written " in text
-    assert "asked for: status=&#x27;fulfilled&#x27;<br>connection: acme" in text
+    assert "requested: status=&#x27;fulfilled&#x27;<br>connection: acme" in text
     assert "FAILED" not in text
 
 
@@ -97,7 +97,7 @@ def test_a_snapshot_reads_its_manifest_only(snapshot):
 
 
 def test_a_snapshot_that_is_gone_or_damaged_says_so(snapshot):
-    read_manifest = snapshot.path / FILE
+    read_manifest = snapshot.path / MANIFEST_NAME
     said = json.loads(read_manifest.read_bytes())
     read_manifest.write_text(json.dumps(said | {"info": {}}))
     assert re.search(rf"{re.escape(str(snapshot.path))} .*is damaged: ", snapshot._repr_html_())
@@ -161,7 +161,7 @@ def test_lazy_frames_tell_their_partitions(snapshot):
     lazy = tf.read_snapshot_dask(snapshot.path.parent)
     told = cells(lazy)
     assert told["orders"] == ["one order", "1", str(len(lazy.orders.columns))]
-    assert "asked for: status" in lazy._repr_html_()
+    assert "requested: status" in lazy._repr_html_()
 
 
 @pytest.mark.parametrize("theme", ["color:", "background", "#", "rgb"])

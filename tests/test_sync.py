@@ -16,19 +16,19 @@ from helpers.marks import sample, slow
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault, Sandbox
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots import parquet, spill
-from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots import spill, writer
+from trackstar_frames.snapshots.manifest import MANIFEST_NAME
 
 PART = 20
 NOW = "2026-09-01T12:00:00Z"
-OURS, THEIRS, CREATED = "trackstar_updated_date", "updated_date", "created_date"
+TRACKSTAR_UPDATED, UPDATED, CREATED = "trackstar_updated_date", "updated_date", "created_date"
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(spill, "_RUN", 25)
-    monkeypatch.setattr(spill, "_BLOCK", 7)
-    monkeypatch.setattr(parquet, "PART", PART)
+    monkeypatch.setattr(spill, "_RUN_SIZE", 25)
+    monkeypatch.setattr(spill, "_BLOCK_SIZE", 7)
+    monkeypatch.setattr(writer, "PART_SIZE", PART)
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def made(number, at="2026-08-01T00:00:00Z", **more):
     return {
         "id": f"o{number:03}",
         "created_date": f"2026-07-{1 + number % 28:02}T00:00:{number % 60:02}Z",
-        THEIRS: at,
-        OURS: at,
+        UPDATED: at,
+        TRACKSTAR_UPDATED: at,
         "status": "open",
         "line_items": [{"sku": f"s{number}", "quantity": 1}],
         "shipments": [],
@@ -52,7 +52,7 @@ def made(number, at="2026-08-01T00:00:00Z", **more):
 
 MADE = [made(number) for number in range(60)]
 # What one order alone has tells of nothing.
-STAMP, NEWEST = MADE[0][OURS], sorted(each[CREATED] for each in MADE)[-2]
+STAMP, NEWEST = MADE[0][TRACKSTAR_UPDATED], sorted(each[CREATED] for each in MADE)[-2]
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ def shop(serve):
     return start
 
 
-def sync(root, client, **asked):
-    return tf.sync_orders(root, client=client, **({"overlap": 0} | asked))
+def sync(root, client, **options):
+    return tf.sync_orders(root, client=client, **({"overlap": 0} | options))
 
 
 def assert_true(snapshot, sandbox):
@@ -82,15 +82,18 @@ def counts(snapshot):
     return tuple(snapshot.info["sync"][name] for name in ("new", "changed", "unchanged"))
 
 
-def asked_since(sandbox, began):
+def bounds_since(sandbox, first_request):
     """Give the filters of the requests after the first so many."""
-    found = [re.findall(r"(\w+)%5Bgte%5D=([^&]+)", each.path) for each in sandbox.requests[began:]]
+    found = [
+        re.findall(r"(\w+)%5Bgte%5D=([^&]+)", each.path)
+        for each in sandbox.requests[first_request:]
+    ]
     return [{name: value.replace("%3A", ":") for name, value in pairs} for pairs in found]
 
 
-def stamps_since(sandbox, began):
+def stamps_since(sandbox, first_request):
     """Give by which stamps the requests after the first so many have asked, one each."""
-    found = asked_since(sandbox, began)
+    found = bounds_since(sandbox, first_request)
     assert sum(map(len, found)) == len(found) == len({name for each in found for name in each})
     return {name: moment for each in found for name, moment in each.items()}
 
@@ -121,13 +124,17 @@ def test_new_and_changed_orders_are_counted_and_put_in_place(shop, root):
             made(71, NOW, created_date=None),
         ]
     )
-    began = len(sandbox.requests)
+    first_request = len(sandbox.requests)
     snapshot = sync(root, client)
     assert_true(snapshot, sandbox)
     # The stamps of o006 have changed, and a stamp is a value of an order as any other.
     assert counts(snapshot) == (2, 4, 60 - 4)
     assert snapshot.info["sync"]["base"] == first.name
-    assert stamps_since(sandbox, began) == {OURS: STAMP, THEIRS: STAMP, CREATED: NEWEST}
+    assert stamps_since(sandbox, first_request) == {
+        TRACKSTAR_UPDATED: STAMP,
+        UPDATED: STAMP,
+        CREATED: NEWEST,
+    }
     # The six, and the two that were created last.
     assert counts(sync(root, client)) == (0, 0, 8)
 
@@ -219,8 +226,8 @@ def test_an_order_whose_creation_changed_moves(shop, root):
     sandbox, client = shop()
     sync(root, client)
     dates = ("2001-01-01T00:00:00Z", "2026-07-20T00:00:00Z", "2030-01-01T00:00:00Z", None)
-    for turn, date in enumerate(dates):
-        sandbox.upsert([made(20, f"2026-09-01T12:00:{turn:02}Z", created_date=date)])
+    for number, date in enumerate(dates):
+        sandbox.upsert([made(20, f"2026-09-01T12:00:{number:02}Z", created_date=date)])
         snapshot = sync(root, client)
         assert_true(snapshot, sandbox)
         assert counts(snapshot)[:2] == (0, 1)
@@ -236,26 +243,26 @@ def test_orders_deleted_at_the_source_stay(shop, root):
 
 
 def test_orders_without_an_id_are_not_multiplied(shop, root):
-    strays = [{"name": "n", OURS: NOW}, {"name": "m", OURS: NOW}]
+    strays = [{"name": "n", TRACKSTAR_UPDATED: NOW}, {"name": "m", TRACKSTAR_UPDATED: NOW}]
     sandbox, client = shop(orders=[*MADE, *strays])
     assert len(sync(root, client).read().problems) == 2
     for _ in range(2):
         snapshot = sync(root, client)
         assert len(snapshot.read().problems) == 2
         assert snapshot.info["requests"] == 3
-    sandbox.upsert([{"name": "k", OURS: NOW}])
+    sandbox.upsert([{"name": "k", TRACKSTAR_UPDATED: NOW}])
     assert_true(sync(root, client), sandbox)
     assert_true(sync(root, client), sandbox)
 
 
 def test_orders_without_an_id_that_two_listings_give_come_once(shop, root):
-    mixed = [without(each, OURS) if n % 2 else each for n, each in enumerate(MADE)]
-    sandbox, client = shop(orders=[*mixed, {"name": "n", OURS: NOW, THEIRS: NOW}])
+    mixed = [without(each, TRACKSTAR_UPDATED) if n % 2 else each for n, each in enumerate(MADE)]
+    sandbox, client = shop(orders=[*mixed, {"name": "n", TRACKSTAR_UPDATED: NOW, UPDATED: NOW}])
     sync(root, client)
-    sandbox.upsert([{"name": name, OURS: NOW, THEIRS: NOW} for name in ("m", "k")])
+    sandbox.upsert([{"name": name, TRACKSTAR_UPDATED: NOW, UPDATED: NOW} for name in ("m", "k")])
     for _ in range(2):
         snapshot = sync(root, client)
-        assert snapshot.info["sync"]["by"] == [OURS, THEIRS, CREATED]
+        assert snapshot.info["sync"]["by"] == [TRACKSTAR_UPDATED, UPDATED, CREATED]
         assert_true(snapshot, sandbox)
 
 
@@ -287,12 +294,12 @@ def test_it_looks_back_from_the_newest_stamp_that_was_seen(shop, root):
         (90, "2026-09-01T11:58:30Z"),
         (timedelta(days=1), "2026-08-31T12:00:00Z"),
     ):
-        began = len(sandbox.requests)
+        first_request = len(sandbox.requests)
         snapshot = sync(root, client, overlap=overlap)
-        asked = stamps_since(sandbox, began)
-        assert (asked[OURS], asked[THEIRS]) == (since, since)
-        told = datetime.fromisoformat(snapshot.info["sync"]["since"])
-        assert told == datetime.fromisoformat(since)
+        options = stamps_since(sandbox, first_request)
+        assert (options[TRACKSTAR_UPDATED], options[UPDATED]) == (since, since)
+        sync_info = datetime.fromisoformat(snapshot.info["sync"]["since"])
+        assert sync_info == datetime.fromisoformat(since)
     assert snapshot.info["sync"]["overlap"] == 86400
 
 
@@ -300,9 +307,13 @@ def test_stamps_of_the_future_move_nothing(shop, root):
     far = "2999-01-01T00:00:00Z"
     sandbox, client = shop(orders=[*MADE, made(60, far, created_date=far)])
     sync(root, client)
-    began = len(sandbox.requests)
+    first_request = len(sandbox.requests)
     snapshot = sync(root, client)
-    assert stamps_since(sandbox, began) == {OURS: STAMP, THEIRS: STAMP, CREATED: NEWEST}
+    assert stamps_since(sandbox, first_request) == {
+        TRACKSTAR_UPDATED: STAMP,
+        UPDATED: STAMP,
+        CREATED: NEWEST,
+    }
     assert snapshot.info["sync"]["since"] == "2026-08-01T00:00:00+00:00"
 
 
@@ -313,9 +324,13 @@ def test_a_stamp_that_one_order_alone_has_moves_nothing(shop, root, monkeypatch)
     sandbox, client = shop(orders=[*MADE, made(60, f"{odd:%Y-%m-%dT%H:%M:%SZ}")])
     sync(root, client)
     sandbox.upsert([made(3, NOW, status="fulfilled")])
-    began = len(sandbox.requests)
+    first_request = len(sandbox.requests)
     assert_true(sync(root, client), sandbox)
-    assert stamps_since(sandbox, began) == {OURS: STAMP, THEIRS: STAMP, CREATED: NEWEST}
+    assert stamps_since(sandbox, first_request) == {
+        TRACKSTAR_UPDATED: STAMP,
+        UPDATED: STAMP,
+        CREATED: NEWEST,
+    }
 
 
 def rewritten(snapshot, root, **info):
@@ -327,11 +342,15 @@ def rewritten(snapshot, root, **info):
 def test_a_clock_that_is_ahead_moves_nothing(shop, root, tmp_path):
     sandbox, client = shop()
     ahead = (datetime.now(UTC) + timedelta(days=9)).isoformat()
-    rewritten(sync(tmp_path / "other", client), root, began=ahead, fetched_at=ahead)
-    began = len(sandbox.requests)
+    rewritten(sync(tmp_path / "other", client), root, first_request=ahead, fetched_at=ahead)
+    first_request = len(sandbox.requests)
     sandbox.upsert([made(3, NOW, status="fulfilled")])
     assert_true(sync(root, client), sandbox)
-    assert stamps_since(sandbox, began) == {OURS: STAMP, THEIRS: STAMP, CREATED: NEWEST}
+    assert stamps_since(sandbox, first_request) == {
+        TRACKSTAR_UPDATED: STAMP,
+        UPDATED: STAMP,
+        CREATED: NEWEST,
+    }
 
 
 AGO = {
@@ -340,16 +359,18 @@ AGO = {
 }
 
 
-@pytest.mark.parametrize("clock", ["began", "fetched_at", "server_time"])
+@pytest.mark.parametrize("clock", ["started_at", "fetched_at", "server_time"])
 def test_stamps_from_after_the_begin_by_any_clock_move_nothing(shop, root, tmp_path, clock):
     stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in AGO.values() for _ in range(2)]
     orders = MADE + [made(60 + n, at) for n, at in enumerate(stamps)]
     sandbox, client = shop(orders=orders)
     rewritten(sync(tmp_path / "other", client), root, **{clock: AGO[50].isoformat()})
     sandbox.upsert([made(3, f"{AGO[20]:%Y-%m-%dT%H:%M:%SZ}", status="fulfilled")])
-    began = len(sandbox.requests)
+    first_request = len(sandbox.requests)
     assert_true(sync(root, client), sandbox)
-    assert stamps_since(sandbox, began)[OURS] == f"{AGO[50]:%Y-%m-%dT%H:%M:%SZ}"
+    assert (
+        stamps_since(sandbox, first_request)[TRACKSTAR_UPDATED] == f"{AGO[50]:%Y-%m-%dT%H:%M:%SZ}"
+    )
 
 
 def test_a_clock_that_is_behind_now_only_asks_for_more(shop, root, monkeypatch):
@@ -358,9 +379,9 @@ def test_a_clock_that_is_behind_now_only_asks_for_more(shop, root, monkeypatch):
     sandbox.upsert([made(3, "2026-09-02T00:00:00Z", status="fulfilled")])
     behind = datetime(2026, 8, 15, tzinfo=UTC).timestamp()
     monkeypatch.setattr(time, "time", lambda: behind)
-    began = len(sandbox.requests)
+    first_request = len(sandbox.requests)
     assert_true(sync(root, client), sandbox)
-    assert stamps_since(sandbox, began)[OURS] == STAMP
+    assert stamps_since(sandbox, first_request)[TRACKSTAR_UPDATED] == STAMP
 
 
 def test_the_first_date_of_all_is_none(shop, root):
@@ -370,7 +391,7 @@ def test_the_first_date_of_all_is_none(shop, root):
     sandbox.upsert([made(1, first, status="fulfilled")])
     snapshot = sync(root, client, overlap="2h")
     assert_true(snapshot, sandbox)
-    assert asked_since(sandbox, 1) == [{}]  # some systems put it where they have no stamp
+    assert bounds_since(sandbox, 1) == [{}]  # some systems put it where they have no stamp
     assert (
         snapshot.info["sync"]["full"]
         == "3 orders had neither trackstar_updated_date nor updated_date"
@@ -380,7 +401,7 @@ def test_the_first_date_of_all_is_none(shop, root):
 def test_an_order_that_arrives_late_is_not_missed(shop, root):
     sandbox, client = shop()
     sync(root, client)
-    sandbox.upsert([made(90) | {THEIRS: "2019-01-01T00:00:00Z", OURS: NOW}])
+    sandbox.upsert([made(90) | {UPDATED: "2019-01-01T00:00:00Z", TRACKSTAR_UPDATED: NOW}])
     assert_true(sync(root, client), sandbox)
 
 
@@ -392,57 +413,64 @@ def without(order, *stamps):
 
 
 def test_without_our_stamp_theirs_is_asked_for(shop, root):
-    sandbox, client = shop(orders=[without(each, OURS) for each in MADE])
+    sandbox, client = shop(orders=[without(each, TRACKSTAR_UPDATED) for each in MADE])
     sync(root, client)
-    sandbox.upsert([without(made(3, NOW, status="fulfilled"), OURS)])
-    began = len(sandbox.requests)
+    sandbox.upsert([without(made(3, NOW, status="fulfilled"), TRACKSTAR_UPDATED)])
+    first_request = len(sandbox.requests)
     snapshot = sync(root, client, overlap="1h")
-    asked = stamps_since(sandbox, began)
+    options = stamps_since(sandbox, first_request)
     # Orders that come to have our stamp are all that have it.
-    assert (asked[OURS], asked[THEIRS]) == ("1970-01-01T00:00:00Z", "2026-07-31T23:00:00Z")
+    assert (options[TRACKSTAR_UPDATED], options[UPDATED]) == (
+        "1970-01-01T00:00:00Z",
+        "2026-07-31T23:00:00Z",
+    )
     assert snapshot.info["sync"]["since"] == "2026-07-31T23:00:00+00:00"
     assert_true(snapshot, sandbox)
 
 
 def test_where_some_have_only_theirs_both_are_asked_for(shop, root):
-    mixed = [without(each, OURS) if n % 2 else each for n, each in enumerate(MADE)]
+    mixed = [without(each, TRACKSTAR_UPDATED) if n % 2 else each for n, each in enumerate(MADE)]
     sandbox, client = shop(orders=mixed)
     sync(root, client)
-    sandbox.upsert([made(2, NOW) | {THEIRS: "2019-01-01T00:00:00Z"}])
-    sandbox.upsert([without(made(3, NOW, status="fulfilled"), OURS), made(4, NOW)])
-    began = len(sandbox.requests)
+    sandbox.upsert([made(2, NOW) | {UPDATED: "2019-01-01T00:00:00Z"}])
+    sandbox.upsert([without(made(3, NOW, status="fulfilled"), TRACKSTAR_UPDATED), made(4, NOW)])
+    first_request = len(sandbox.requests)
     snapshot = sync(root, client)
-    assert stamps_since(sandbox, began) == {OURS: STAMP, THEIRS: STAMP, CREATED: NEWEST}
-    assert snapshot.info["sync"]["by"] == [OURS, THEIRS, CREATED]
+    assert stamps_since(sandbox, first_request) == {
+        TRACKSTAR_UPDATED: STAMP,
+        UPDATED: STAMP,
+        CREATED: NEWEST,
+    }
+    assert snapshot.info["sync"]["by"] == [TRACKSTAR_UPDATED, UPDATED, CREATED]
     assert_true(snapshot, sandbox)
     assert counts(snapshot)[:2] == (0, 3)
 
 
 def test_where_some_have_neither_all_are_asked_for(shop, root):
-    sandbox, client = shop(orders=[*MADE, without(made(60), OURS, THEIRS)])
+    sandbox, client = shop(orders=[*MADE, without(made(60), TRACKSTAR_UPDATED, UPDATED)])
     sync(root, client)
-    sandbox.upsert([without(made(60, status="fulfilled"), OURS, THEIRS)])
-    began = len(sandbox.requests)
+    sandbox.upsert([without(made(60, status="fulfilled"), TRACKSTAR_UPDATED, UPDATED)])
+    first_request = len(sandbox.requests)
     snapshot = sync(root, client)
-    assert asked_since(sandbox, began) == [{}]
+    assert bounds_since(sandbox, first_request) == [{}]
     assert (snapshot.info["sync"]["by"], snapshot.info["sync"]["since"]) == ([], None)
-    assert snapshot.info["sync"]["full"] == f"1 order had neither {OURS} nor {THEIRS}"
+    assert snapshot.info["sync"]["full"] == f"1 order had neither {TRACKSTAR_UPDATED} nor {UPDATED}"
     assert_true(snapshot, sandbox)
     assert counts(snapshot) == (0, 1, 60)
 
 
-REFUSED = Fault("status", status=422, where=lambda query: f"{OURS}[gte]" in query)
+REFUSED = Fault("status", status=422, where=lambda query: f"{TRACKSTAR_UPDATED}[gte]" in query)
 
 
 def test_a_server_that_refuses_our_stamp_is_asked_by_theirs(shop, root):
     sandbox, client = shop(REFUSED)
     sync(root, client)
     sandbox.upsert([made(3, NOW, status="fulfilled")])
-    began = len(sandbox.requests)
+    first_request = len(sandbox.requests)
     snapshot = sync(root, client)
-    assert asked_since(sandbox, began)[0] == {OURS: STAMP}
-    assert stamps_since(sandbox, began + 1) == {THEIRS: STAMP, CREATED: NEWEST}
-    assert snapshot.info["sync"]["by"] == [THEIRS, CREATED]
+    assert bounds_since(sandbox, first_request)[0] == {TRACKSTAR_UPDATED: STAMP}
+    assert stamps_since(sandbox, first_request + 1) == {UPDATED: STAMP, CREATED: NEWEST}
+    assert snapshot.info["sync"]["by"] == [UPDATED, CREATED]
     assert_true(snapshot, sandbox)
 
 
@@ -458,29 +486,34 @@ def test_a_server_that_refuses_all_stamps_is_asked_for_everything(shop, root):
     sandbox, client = shop(fault)
     sync(root, client)
     sandbox.upsert([made(3, NOW, status="fulfilled")])
-    began = len(sandbox.requests)
+    first_request = len(sandbox.requests)
     snapshot = sync(root, client)
     assert_true(snapshot, sandbox)
-    assert asked_since(sandbox, began) == [{OURS: STAMP}, {THEIRS: STAMP}, {OURS: STAMP}, {}]
+    assert bounds_since(sandbox, first_request) == [
+        {TRACKSTAR_UPDATED: STAMP},
+        {UPDATED: STAMP},
+        {TRACKSTAR_UPDATED: STAMP},
+        {},
+    ]
     assert snapshot.info["sync"]["by"] == []
-    assert "cannot be asked for the stamps" in snapshot.info["sync"]["full"]
+    assert "cannot be requested by stamps" in snapshot.info["sync"]["full"]
 
 
 def test_a_server_that_refuses_theirs_is_asked_by_ours(shop, root):
-    fault = Fault("status", status=422, where=lambda query: f"{THEIRS}[gte]" in query)
+    fault = Fault("status", status=422, where=lambda query: f"{UPDATED}[gte]" in query)
     sandbox, client = shop(fault)
     sync(root, client)
     sandbox.upsert([made(3, NOW, status="fulfilled")])
     snapshot = sync(root, client)
     assert_true(snapshot, sandbox)
-    assert snapshot.info["sync"]["by"] == [OURS, CREATED]
+    assert snapshot.info["sync"]["by"] == [TRACKSTAR_UPDATED, CREATED]
 
 
 def test_where_some_need_the_stamp_that_is_refused_all_are_asked_for(shop, root):
-    mixed = [without(each, THEIRS) if n % 2 else each for n, each in enumerate(MADE)]
+    mixed = [without(each, UPDATED) if n % 2 else each for n, each in enumerate(MADE)]
     sandbox, client = shop(REFUSED, orders=mixed)
     sync(root, client)
-    sandbox.upsert([without(made(3, NOW, status="fulfilled"), THEIRS)])
+    sandbox.upsert([without(made(3, NOW, status="fulfilled"), UPDATED)])
     snapshot = sync(root, client)
     assert_true(snapshot, sandbox)
     assert snapshot.info["sync"]["by"] == []
@@ -503,11 +536,11 @@ def test_a_refusal_of_all_that_is_asked_is_an_error(shop, root):
 def test_from_nothing_all_are_asked_for(shop, root):
     sandbox, client = shop(orders=[])
     first = sync(root, client)
-    sandbox.upsert([without(each, OURS) for each in MADE])
-    began = len(sandbox.requests)
+    sandbox.upsert([without(each, TRACKSTAR_UPDATED) for each in MADE])
+    first_request = len(sandbox.requests)
     snapshot = sync(root, client)
     assert_true(snapshot, sandbox)
-    assert asked_since(sandbox, began) == [{}]
+    assert bounds_since(sandbox, first_request) == [{}]
     assert snapshot.info["sync"]["full"] == "there were no orders"
     assert first.info["sync"]["full"] == "it is the first of these orders"
 
@@ -515,18 +548,18 @@ def test_from_nothing_all_are_asked_for(shop, root):
 @pytest.mark.parametrize(
     ("had", "has"),
     [
-        ((), (OURS,)),
-        ((OURS,), (THEIRS,)),
-        ((THEIRS,), (OURS, THEIRS)),
+        ((), (TRACKSTAR_UPDATED,)),
+        ((TRACKSTAR_UPDATED,), (UPDATED,)),
+        ((UPDATED,), (TRACKSTAR_UPDATED, UPDATED)),
         slow((), ()),
-        slow((), (THEIRS,)),
-        slow((), (OURS, THEIRS)),
-        slow((OURS,), ()),
-        slow((OURS,), (OURS,)),
-        slow((OURS,), (OURS, THEIRS)),
-        slow((THEIRS,), ()),
-        slow((THEIRS,), (OURS,)),
-        slow((THEIRS,), (THEIRS,)),
+        slow((), (UPDATED,)),
+        slow((), (TRACKSTAR_UPDATED, UPDATED)),
+        slow((TRACKSTAR_UPDATED,), ()),
+        slow((TRACKSTAR_UPDATED,), (TRACKSTAR_UPDATED,)),
+        slow((TRACKSTAR_UPDATED,), (TRACKSTAR_UPDATED, UPDATED)),
+        slow((UPDATED,), ()),
+        slow((UPDATED,), (TRACKSTAR_UPDATED,)),
+        slow((UPDATED,), (UPDATED,)),
     ],
 )
 def test_a_new_order_is_seen_whatever_stamps_it_lacks(shop, root, had, has):
@@ -538,7 +571,7 @@ def test_a_new_order_is_seen_whatever_stamps_it_lacks(shop, root, had, has):
     assert_true(sync(root, client), sandbox)
 
 
-@pytest.mark.parametrize("lost", [OURS, THEIRS])
+@pytest.mark.parametrize("lost", [TRACKSTAR_UPDATED, UPDATED])
 def test_an_order_that_loses_a_stamp_is_seen_by_the_other(shop, root, lost):
     sandbox, client = shop()
     sync(root, client)
@@ -547,9 +580,9 @@ def test_an_order_that_loses_a_stamp_is_seen_by_the_other(shop, root, lost):
 
 
 def test_stamps_of_the_past_that_all_orders_come_to_have_are_seen(shop, root):
-    sandbox, client = shop(orders=[without(each, OURS) for each in MADE])
+    sandbox, client = shop(orders=[without(each, TRACKSTAR_UPDATED) for each in MADE])
     sync(root, client)
-    sandbox.upsert([{**each, OURS: "2026-01-01T00:00:00Z"} for each in MADE])
+    sandbox.upsert([{**each, TRACKSTAR_UPDATED: "2026-01-01T00:00:00Z"} for each in MADE])
     assert_true(sync(root, client), sandbox)
 
 
@@ -559,13 +592,16 @@ def test_stamps_of_the_past_that_all_orders_come_to_have_are_seen(shop, root):
 def test_what_no_stamp_shows_is_seen_by_the_next_full_listing(shop, root, monkeypatch):
     sandbox, client = shop()
     first = sync(root, client, full_every="7D")
-    assert (first.info["sync"]["full_at"], first.info["sync"]["gone"]) == (first.info["began"], 0)
+    assert (first.info["sync"]["full_at"], first.info["sync"]["gone"]) == (
+        first.info["started_at"],
+        0,
+    )
     unseen = made(4, "2026-07-09T00:00:00Z", status="packed")
-    sandbox.upsert([without(made(3, status="fulfilled"), OURS, THEIRS), unseen])
+    sandbox.upsert([without(made(3, status="fulfilled"), TRACKSTAR_UPDATED, UPDATED), unseen])
     sandbox.delete(["o005", "o050"])
     second = sync(root, client, full_every="7D")
     assert second.read().orders["status"].eq("open").all()
-    assert second.info["sync"]["full_at"] == first.info["began"]
+    assert second.info["sync"]["full_at"] == first.info["started_at"]
     later = time.time() + 7 * 86400
     monkeypatch.setattr(time, "time", lambda: later)
     # By that clock the server ends connections as idle, maybe in the midst of a request.
@@ -573,16 +609,20 @@ def test_what_no_stamp_shows_is_seen_by_the_next_full_listing(shop, root, monkey
     third = sync(root, client, full_every="7D")
     assert_true(third, sandbox)
     assert counts(third) == (0, 2, 56)
-    told = third.info["sync"]
-    assert (told["gone"], told["by"], told["full_at"]) == (2, [], third.info["began"])
-    assert told["full"] == f"all orders were last asked for at {first.info['began']}"
+    sync_info = third.info["sync"]
+    assert (sync_info["gone"], sync_info["by"], sync_info["full_at"]) == (
+        2,
+        [],
+        third.info["started_at"],
+    )
+    assert sync_info["full"] == f"all orders were last requested at {first.info['started_at']}"
     assert "2 gone" in third._repr_html_()
     assert len(second.read().orders) == 60
 
 
 @pytest.mark.parametrize("gone", [range(60), [0, 30, 59], slow(range(20)), slow(range(40, 60))])
 def test_what_is_gone_from_any_part_goes(shop, root, gone):
-    strays = [{"name": name, OURS: NOW} for name in ("n", "m")]
+    strays = [{"name": name, TRACKSTAR_UPDATED: NOW} for name in ("n", "m")]
     sandbox, client = shop(orders=[*MADE, *strays])
     ids = sync(root, client).read().orders["id"]
     sandbox.delete([ids[n] for n in gone])
@@ -595,17 +635,21 @@ def test_what_is_gone_from_any_part_goes(shop, root, gone):
 
 
 def test_orders_without_an_id_go_too(shop, root):
-    sandbox, client = shop(orders=[*MADE, {"name": "n", OURS: NOW}, {"name": "m", OURS: NOW}])
+    sandbox, client = shop(
+        orders=[*MADE, {"name": "n", TRACKSTAR_UPDATED: NOW}, {"name": "m", TRACKSTAR_UPDATED: NOW}]
+    )
     sync(root, client)
     sandbox.stop()
-    sandbox, client = shop(orders=[*MADE, {"name": "m", OURS: NOW}], client={"connection": "a"})
+    sandbox, client = shop(
+        orders=[*MADE, {"name": "m", TRACKSTAR_UPDATED: NOW}], client={"connection": "a"}
+    )
     tf.export_orders(root, client=client)
     sync(root, client, full_every=0)
     assert_true(sync(root, client, full_every=0), sandbox)
 
 
 def test_a_full_listing_that_must_be_removes_only_where_that_is_asked_for(shop, root):
-    sandbox, client = shop(orders=[*MADE, without(made(60), OURS, THEIRS)])
+    sandbox, client = shop(orders=[*MADE, without(made(60), TRACKSTAR_UPDATED, UPDATED)])
     sync(root, client)
     sandbox.delete(["o003"])
     kept = sync(root, client)
@@ -617,12 +661,14 @@ def test_a_full_listing_that_must_be_removes_only_where_that_is_asked_for(shop, 
 
 
 @pytest.mark.parametrize(
-    "told", sample([{}, {"full_at": None}, {"full_at": "2999-01-01T00:00:00+00:00"}], 3)
+    "sync_info", sample([{}, {"full_at": None}, {"full_at": "2999-01-01T00:00:00+00:00"}], 3)
 )
-def test_a_full_listing_whose_time_is_not_to_be_believed_is_done_again(shop, root, tmp_path, told):
+def test_a_full_listing_whose_time_is_not_to_be_believed_is_done_again(
+    shop, root, tmp_path, sync_info
+):
     _, client = shop()
     first = sync(tmp_path / "other", client)
-    rewritten(first, root, sync={"new": 60, "changed": 0, "unchanged": 0} | told)
+    rewritten(first, root, sync={"new": 60, "changed": 0, "unchanged": 0} | sync_info)
     snapshot = sync(root, client, full_every="7D")
     assert snapshot.info["sync"]["by"] == []
     assert "not known" in snapshot.info["sync"]["full"]
@@ -674,11 +720,11 @@ def test_an_overlap_that_is_none_is_refused(shop, root, overlap):
 
 def test_filters_on_what_lasts_are_kept(shop, root):
     sandbox, client = shop()
-    asked = {"created_date__gte": "2026-07-10", "warehouse_customer_id__neq": "w"}
-    sync(root, client, **asked)
+    options = {"created_date__gte": "2026-07-10", "warehouse_customer_id__neq": "w"}
+    sync(root, client, **options)
     sandbox.upsert([made(n, NOW, status="fulfilled") for n in (1, 20)])
-    snapshot = sync(root, client, **asked)
-    frames = tf.fetch_orders(client=client, refresh=True, **asked)
+    snapshot = sync(root, client, **options)
+    frames = tf.fetch_orders(client=client, refresh=True, **options)
     for name, table in frames.to_arrow().items():
         assert snapshot.read().to_arrow()[name].equals(table)
     assert counts(snapshot)[:2] == (0, 1)
@@ -697,10 +743,12 @@ def test_another_question_under_the_same_root_is_refused(shop, root, monkeypatch
     monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
     sandbox, client = shop()
     sync(root, client, created_date__gte="2026-07-01")
-    began = len(sandbox.requests)
-    with pytest.raises(tf.SnapshotError, match="ask the same on every call, or sync under another"):
+    first_request = len(sandbox.requests)
+    with pytest.raises(
+        tf.SnapshotError, match="pass the same on every call, or sync under another"
+    ):
         sync(root, client, **({"created_date__gte": "2026-07-01"} | other))
-    assert len(sandbox.requests) == began
+    assert len(sandbox.requests) == first_request
     assert len(list(root.iterdir())) == 1
 
 
@@ -747,9 +795,9 @@ def test_other_credentials_without_a_label_are_told(root):
         sync(root, sandbox.client(0, rate_limit=None))
         with pytest.raises(tf.SnapshotError, match="give the client a connection label"):
             sync(root, sandbox.client(1, rate_limit=None))
-        began = len(sandbox.requests)
+        first_request = len(sandbox.requests)
         assert counts(sync(root, sandbox.client(0, rate_limit=None)))[:2] == (0, 0)
-        assert len(sandbox.requests) == began + 3
+        assert len(sandbox.requests) == first_request + 3
 
 
 def test_a_label_outlives_its_token(root):
@@ -763,7 +811,7 @@ def test_a_label_outlives_its_token(root):
 def test_frames_that_were_not_fetched_are_no_base(shop, root):
     _, client = shop()
     tf.write_snapshot(tf.OrderFrames.from_json(MADE), root)
-    with pytest.raises(tf.SnapshotError, match="does not tell which question it answers"):
+    with pytest.raises(tf.SnapshotError, match="does not say which request it is of"):
         sync(root, client)
 
 
@@ -772,15 +820,15 @@ def test_frames_that_were_not_fetched_are_no_base(shop, root):
 
 def test_it_goes_on_from_a_fetch_and_from_an_export(shop, root):
     sandbox, client = shop()
-    asked = {"created_date__gte": "2026-07-01"}
-    base = tf.write_snapshot(tf.fetch_orders(client=client, **asked), root)
+    options = {"created_date__gte": "2026-07-01"}
+    base = tf.write_snapshot(tf.fetch_orders(client=client, **options), root)
     sandbox.upsert([made(n, NOW, status="fulfilled") for n in (3, 4)])
-    snapshot = sync(root, client, **asked)
+    snapshot = sync(root, client, **options)
     assert snapshot.info["sync"]["base"] == base.name
     assert_true(snapshot, sandbox)
-    base = tf.export_orders(root, client=client, **asked)
+    base = tf.export_orders(root, client=client, **options)
     sandbox.upsert([made(3, "2026-09-02T00:00:00Z", status="cancelled")])
-    snapshot = sync(root, client, **asked)
+    snapshot = sync(root, client, **options)
     assert snapshot.info["sync"]["base"] == base.name
     assert_true(snapshot, sandbox)
     assert counts(snapshot) == (0, 1, 3)  # and what changed and was created last
@@ -817,7 +865,7 @@ def test_the_same_call_goes_on_and_what_has_changed_since_is_not_lost(shop, root
         sync(root, client, page_size=10)
     # The first page is on disk, as it was before this.
     first = json.loads(next(client.iter_pages(page_size=10, offline=True)).body)["data"][0]
-    sandbox.upsert([first | {"status": "fulfilled", THEIRS: NOW, OURS: NOW}])
+    sandbox.upsert([first | {"status": "fulfilled", UPDATED: NOW, TRACKSTAR_UPDATED: NOW}])
     snapshot = sync(root, client, page_size=10)
     assert snapshot.info["from_cache"] == 2
     assert_true(sync(root, client, page_size=10), sandbox)
@@ -837,7 +885,7 @@ def test_the_same_call_goes_on_and_what_has_changed_since_is_not_lost(shop, root
 def test_a_damaged_base_is_named_and_nothing_is_written(shop, root, table, damage):
     sandbox, client = shop()
     base = sync(root, client)
-    sandbox.upsert([each | {"status": "fulfilled", OURS: NOW} for each in MADE])
+    sandbox.upsert([each | {"status": "fulfilled", TRACKSTAR_UPDATED: NOW} for each in MADE])
     file = base.files[table][1]
     body = bytearray(file.read_bytes())
     body[len(body) // 8] ^= 0xFF
@@ -863,7 +911,7 @@ def test_a_part_that_is_cut_is_not_taken_over(shop, root, table):
 def test_a_base_without_its_manifest_is_none(shop, root):
     sandbox, client = shop()
     base = sync(root, client)
-    (base.path / FILE).unlink()
+    (base.path / MANIFEST_NAME).unlink()
     snapshot = sync(root, client)
     assert snapshot.info["sync"]["base"] is None
     assert_true(snapshot, sandbox)

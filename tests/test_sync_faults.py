@@ -8,8 +8,10 @@ import pyarrow as pa
 import pytest
 
 import trackstar_frames as tf
+from trackstar_frames import storage
 from trackstar_frames.sandbox import Sandbox
-from trackstar_frames.snapshots import parquet, spill, upsert
+from trackstar_frames.snapshots import spill, upsert, writer
+from trackstar_frames.snapshots.manifest import Manifest
 from trackstar_frames.tables.assemble import keep_freed_memory
 
 NOW = "2026-09-01T12:00:00Z"
@@ -28,14 +30,15 @@ CHANGED = [{**each, "status": "packed", "trackstar_updated_date": NOW} for each 
 STEPS = {
     "assemble": (upsert, "assemble"),
     "compare": (upsert, "changed_in"),
-    "read": (parquet, "read_table"),
-    "read a column": (parquet, "read_column"),
-    "write": (parquet, "_write_file"),
-    "finish": (parquet, "fsync"),
-    "manifest": (parquet, "create"),
-    "spill": (spill.Run, "write"),
-    "read the spill": (spill.Run, "read"),
-    "settle": (spill.Spill, "settle"),
+    "read": (upsert, "read_table"),
+    "read a column": (upsert, "read_column"),
+    "write": (writer.PartWriter, "_write_file"),
+    "store": (storage, "write"),
+    "finish": (storage, "rename_files"),
+    "manifest": (Manifest, "write"),
+    "spill": (spill._Run, "write"),
+    "read the spill": (spill._Run, "read"),
+    "deduplicate": (spill.Spill, "deduplicate"),
     "sort": (spill, "sort"),
 }
 
@@ -46,13 +49,13 @@ def _small(monkeypatch):
 
 
 def shrink(monkeypatch):
-    monkeypatch.setattr(spill, "_RUN", 20)
-    monkeypatch.setattr(parquet, "PART", 20)
+    monkeypatch.setattr(spill, "_RUN_SIZE", 20)
+    monkeypatch.setattr(writer, "PART_SIZE", 20)
 
 
-def fail_at(monkeypatch, place, name, nth, error):
+def fail_at(monkeypatch, owner, name, nth, error):
     """Have one call of many fail, on whatever thread it is."""
-    real, lock, calls = getattr(place, name), threading.Lock(), [0]
+    real, lock, calls = getattr(owner, name), threading.Lock(), [0]
 
     def work(*given, **options):
         with lock:
@@ -62,11 +65,11 @@ def fail_at(monkeypatch, place, name, nth, error):
             raise error
         return real(*given, **options)
 
-    monkeypatch.setattr(place, name, work)
+    monkeypatch.setattr(owner, name, work)
     return calls
 
 
-ONCE = ("settle", "manifest")
+ONCE = ("deduplicate", "manifest")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Fault, Sandbox
-from trackstar_frames.snapshots import parquet, spill
+from trackstar_frames.snapshots import spill, writer
 
 OURS, THEIRS = "trackstar_updated_date", "updated_date"
 STAMPS = {"both": (OURS, THEIRS), "ours": (OURS,), "theirs": (THEIRS,), "neither": ()}
@@ -53,7 +53,7 @@ def stamp(moment, days=0):
     return (moment + timedelta(days=days)).isoformat()
 
 
-def said(order):
+def as_json(order):
     """Tell what an order says: a column that is null is as good as absent, an unknown key not."""
     return {key: value for key, value in order.items() if value is not None or key == UNKNOWN}
 
@@ -76,9 +76,9 @@ class Synced(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.ahead, real = 0.0, time.time
         self.patch.setattr(time, "time", lambda: real() + self.ahead)
-        self.patch.setattr(parquet, "PART", part)
-        self.patch.setattr(spill, "_RUN", 9)
-        self.patch.setattr(spill, "_BLOCK", 4)
+        self.patch.setattr(writer, "PART_SIZE", part)
+        self.patch.setattr(spill, "_RUN_SIZE", 9)
+        self.patch.setattr(spill, "_BLOCK_SIZE", 4)
         faults = [Fault("status", status=503, every=breaks)] if breaks else []
         first = [self.make(stamp(self.clock, -(n % 30))) for n in range(orders)]
         self.sandbox = Sandbox(orders=first, rate_limit=None, faults=faults).start()
@@ -115,9 +115,9 @@ class Synced(RuleBasedStateMachine):
         bare = {name: value for name, value in order.items() if name not in (OURS, THEIRS)}
         return bare | dict.fromkeys(stamps, stamp(self.clock))
 
-    def at(self, place):
+    def at(self, index):
         known = [order for order in self.sandbox.orders if "id" in order]
-        return known[place % len(known)]
+        return known[index % len(known)]
 
     def upsert(self, *orders):
         self.sandbox.upsert(orders)
@@ -143,10 +143,10 @@ class Synced(RuleBasedStateMachine):
     def an_order_of_any_kind_comes(self, kind):
         self.upsert(self.make(stamp(self.clock), kind))
 
-    @rule(place=PLACES, kind=st.sampled_from(["both", "ours", "theirs"]))
+    @rule(index=PLACES, kind=st.sampled_from(["both", "ours", "theirs"]))
     @precondition(has_orders)
-    def an_order_comes_to_have_other_stamps(self, place, kind):
-        self.upsert(self.stamped(self.at(place), kind))
+    def an_order_comes_to_have_other_stamps(self, index, kind):
+        self.upsert(self.stamped(self.at(index), kind))
 
     @rule(name=st.sampled_from([OURS, THEIRS, "created_date"]))
     def an_order_of_the_far_future_comes(self, name):
@@ -163,8 +163,8 @@ class Synced(RuleBasedStateMachine):
     @precondition(has_orders)
     @rule(changes=st.lists(st.tuples(PLACES, CHANGES), min_size=1, max_size=5))
     def orders_change(self, changes):
-        for place, change in changes:
-            old = self.at(place)
+        for index, change in changes:
+            old = self.at(index)
             kind, stays = self.kind_of(int(old["id"][1:])), {}
             if kind == "neither":
                 # No stamp would show that it lost those that it had, nor where it moved to.
@@ -173,9 +173,9 @@ class Synced(RuleBasedStateMachine):
             self.upsert(self.stamped(old | change | stays, kind))
 
     @precondition(lambda self: self.has_orders() and not {"theirs", "neither"} & {*self.kinds})
-    @rule(place=PLACES, change=CHANGES, is_new=st.booleans())
-    def an_order_arrives_late(self, place, change, is_new):
-        order = self.stamped((self.make() if is_new else self.at(place)) | change)
+    @rule(index=PLACES, change=CHANGES, is_new=st.booleans())
+    def an_order_arrives_late(self, index, change, is_new):
+        order = self.stamped((self.make() if is_new else self.at(index)) | change)
         late = {THEIRS: "2019-01-01T00:00:00Z"} if OURS in order else {}
         self.upsert(order | late)
 
@@ -190,9 +190,9 @@ class Synced(RuleBasedStateMachine):
         tf.prune_snapshots(self.root, keep_last=latest, keep_daily=0, keep_weekly=0, keep_monthly=0)
 
     @precondition(has_orders)
-    @rule(place=PLACES)
-    def an_order_is_deleted_and_all_are_asked_for(self, place):
-        self.sandbox.delete([self.at(place)["id"]])
+    @rule(index=PLACES)
+    def an_order_is_deleted_and_all_are_asked_for(self, index):
+        self.sandbox.delete([self.at(index)["id"]])
         self.snapshot = self.until_done(
             tf.sync_orders, self.root, client=self.client, overlap=0, full_every=0
         )
@@ -204,11 +204,11 @@ class Synced(RuleBasedStateMachine):
             tf.sync_orders, self.root, client=self.client, page_size=page_size, overlap=0
         )
         now = self.orders_now()
-        told = self.snapshot.info["sync"]
-        assert told["new"] == len(now.keys() - self.synced.keys())
+        sync = self.snapshot.info["sync"]
+        assert sync["new"] == len(now.keys() - self.synced.keys())
         both = now.keys() & self.synced.keys()
-        changed = [key for key in both if said(now[key]) != said(self.synced[key])]
-        assert told["changed"] == len(changed)
+        changed = [key for key in both if as_json(now[key]) != as_json(self.synced[key])]
+        assert sync["changed"] == len(changed)
         self.synced, self.is_true = now, True
 
     @rule()

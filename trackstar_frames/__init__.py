@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from trackstar_frames.export import export_orders
     from trackstar_frames.fetch import fetch_orders, fetch_orders_df
     from trackstar_frames.frames import OrderFrames
+    from trackstar_frames.info import FetchInfo
     from trackstar_frames.measures import (
         SlaPolicy,
         compliance_rate,
@@ -81,6 +82,7 @@ __all__ = [
     "ApiError",
     "AuthError",
     "CredentialsError",
+    "FetchInfo",
     "FilterError",
     "IncompleteFetchError",
     "NetworkError",
@@ -141,6 +143,7 @@ _MODULES = {
     "export": ("export_orders",),
     "fetch": ("fetch_orders", "fetch_orders_df"),
     "frames": ("OrderFrames",),
+    "info": ("FetchInfo",),
     "measures": (
         *("SlaPolicy", "backlog", "compliance_rate", "cycle_time", "cycle_time_curve"),
         *("data_quality", "fill_rates", "late_orders", "ship_date_compliance", "ship_otif"),

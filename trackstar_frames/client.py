@@ -1,4 +1,4 @@
-"""`TrackstarClient`: one connection, with its credentials, its cache and its rate."""
+"""`TrackstarClient`: one connection, with its credentials, cache and rate limit."""
 
 from __future__ import annotations
 
@@ -14,53 +14,54 @@ from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import encode
 from trackstar_frames.http.cache import PageCache
 from trackstar_frames.http.session import Session
-from trackstar_frames.pagination.pages import MAX_PAGE, Page, walk
+from trackstar_frames.pagination.pages import MAX_PAGE, Page, PageReader
 from trackstar_frames.settings import Credentials, Masked, Settings, check_source, whole
 
 __all__ = ["TrackstarClient", "identify"]
 
 
 class TrackstarClient:
-    """One connection of one organisation to the Trackstar API.
+    """Client of the Trackstar API for one connection of one organisation.
 
-    A connection is one customer's warehouse system; each has its own access token and its
-    own budget of requests. Where an argument is None, its environment variable is read.
-    The credentials are sent and never shown: a client cannot be pickled, and its repr,
-    logs, errors and cache hold neither. May be used from several threads.
+    A connection is one customer's warehouse system; each has its own access token, and its own
+    rate limit. Where an argument is None, its environment variable is read. Credentials are sent
+    and never shown: a client cannot be pickled, and its repr, logs, errors and cache hold none. A
+    client may be used from several threads.
 
     Parameters
     ----------
     api_key
-        The organisation's key (``TRACKSTAR_API_KEY``).
+        Key of the organisation (``TRACKSTAR_API_KEY``).
     access_token
-        The connection's token (``TRACKSTAR_ACCESS_TOKEN``).
+        Token of the connection (``TRACKSTAR_ACCESS_TOKEN``).
     base_url
-        Where the API is (``TRACKSTAR_BASE_URL``, else the production API). Plain http is
-        allowed on loopback only.
+        URL of the API (``TRACKSTAR_BASE_URL``, else the production API). Plain http is allowed
+        on loopback only.
     connection
-        A label that travels with the data; never a secret.
+        Label of the data; never a secret.
     cache
-        Whether answers are kept on disk, apart per credential and readable by you only.
+        Whether to keep responses on disk, separately for each token and readable by you only.
         They hold what orders hold: names and addresses.
     cache_dir
-        Where (``TRACKSTAR_CACHE_DIR``, else your cache folder).
+        Folder of the cache (``TRACKSTAR_CACHE_DIR``, else your user's cache folder).
     expire_after
-        Seconds until an answer is deleted; an hour, as Trackstar's own copy is hourly.
+        Seconds until a response expires and is deleted: by default an hour, as Trackstar's own
+        copy is refreshed hourly.
     rate_limit
-        Requests a second; None for no limit. The API allows ten per access token, which all
-        clients of the token share in one process.
+        Requests per second; None for no limit. The API allows ten per access token, which all
+        clients of the token in one process share.
     timeout
-        Seconds to wait for an answer.
+        Seconds to wait for a response.
     retries
-        How often a request is tried again: after 408, 425, 429, a server fault (but 501), or
-        no whole answer; never after any other refusal.
+        How often to retry a request: after 408, 425, 429, a fault of the server (5xx but 501), or
+        no whole response; never after anything else.
     max_wait
         Seconds of waiting in all for one page. A longer ``Retry-After`` raises at once.
 
     Raises
     ------
     SettingsError, CredentialsError
-        If an option cannot be; before any request.
+        If an option is invalid.
 
     Examples
     --------
@@ -101,21 +102,11 @@ class TrackstarClient:
 
     @property
     def connection(self) -> str | None:
-        """The label of the data."""
+        """Label of the data."""
         return self.settings.connection
 
     def identify(self, text: str) -> str:
-        """Hash a text so that it tells this connection's from another's: by label or by token.
-
-        Parameters
-        ----------
-        text
-            What to hash.
-
-        Returns
-        -------
-        str
-            The same for every client of this label; without one, of this token.
+        """Hash a text together with the connection's label, or without one with its token.
 
         Examples
         --------
@@ -137,20 +128,20 @@ class TrackstarClient:
         extra_params: Mapping[str, Any] | None = None,
         **filters: Unpack[OrderFilters],
     ) -> Iterator[Page]:
-        """Read orders page by page, as the server gives them.
+        """Iterate over pages of orders, as the server sends them.
 
-        Nothing is made sure of beyond that each page is whole and the last one is the end: what
-        changes while pages are read may be missing or come twice, and a cursor that the server
-        does not know any more ends in an error. `fetch_orders` sees to both.
+        Each page is whole, and the last one is the end of its listing; nothing more is checked.
+        Orders that change meanwhile may be missing or come twice, and a cursor that has expired
+        ends in an error. `fetch_orders` handles both.
 
         Parameters
         ----------
         page_token
-            Where to start; only for filters that need one listing.
+            Cursor to start from; only for filters that need one listing.
         page_size
-            Orders of one page, 1 to 1000.
+            Orders per page, 1 to 1000.
         refresh
-            Ask the server again, whatever is on disk.
+            Request every page from the server, even if it is on disk.
         offline
             Read from disk only.
         extra_params
@@ -166,9 +157,9 @@ class TrackstarClient:
         Raises
         ------
         FilterError
-            Before any request, if a filter cannot be asked.
+            Before any request, if a filter is invalid.
         TrackstarError
-            From the iterator, if a page cannot be had.
+            From the iterator, if a page cannot be fetched.
 
         Examples
         --------
@@ -186,19 +177,18 @@ class TrackstarClient:
             raise FilterError(
                 f"page_token continues one listing, and these filters need {len(queries)}"
             )
+        reader = PageReader(
+            self.session,
+            page_size=page_size,
+            since=math.inf if refresh else 0.0,
+            offline=offline,
+        )
+        before = 0 if page_token is None else None
         return (
             page
             for query in queries
             for page in _counted_through(
-                walk(
-                    self.session,
-                    query,
-                    page_size=page_size,
-                    page_token=page_token,
-                    before=0 if page_token is None else None,
-                    since=math.inf if refresh else 0.0,
-                    offline=offline,
-                ),
+                reader.read(query, page_token=page_token, orders_before=before),
                 is_whole=page_token is None,
             )
         )
@@ -236,51 +226,51 @@ class TrackstarClient:
         )
 
     def _repr_html_(self) -> str:
-        return card("TrackstarClient", table(("option", "value"), _told(self.settings)))
+        return card("TrackstarClient", table(("option", "value"), _options(self.settings)))
 
 
 def _counted_through(pages: Iterator[Page], *, is_whole: bool) -> Iterator[Page]:
-    """Raise at the end of a listing of which the server counts more orders than it gave."""
-    given, total = 0, None
+    """Raise at the end of a listing that has fewer orders than the server counts."""
+    received, total = 0, None
     for page in pages:
-        given += len(page.raw_orders)
+        received += len(page.raw_orders)
         if page.total_count is not None:
             total = min(page.total_count, page.total_count if total is None else total)
         yield page
-    if is_whole and total is not None and total > given:
+    if is_whole and total is not None and total > received:
         raise ResponseError(
-            f"the server counts {total:,} orders in the listing (its total_count), and gave "
-            f"{given:,} of them",
+            f"the server counts {total:,} orders in the listing (its total_count), and sent "
+            f"{received:,} of them",
             retryable=True,
         )
 
 
-def _told(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Tell what a client does, in words; its credentials are not among the settings."""
+def _options(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Describe the options of a client, which hold no credential."""
     rate = settings.rate_limit
     yield "base URL", settings.base_url
     yield "connection", settings.connection or "no label"
-    yield "cache", _cached(settings)
+    yield "cache", _cache(settings)
     yield "rate", "no limit" if rate is None else f"{rate:,} requests a second, per access token"
     yield (
-        "patience",
+        "timeout and retries",
         (
-            f"{settings.timeout:g} s for an answer, {settings.retries:,} retries, "
+            f"{settings.timeout:g} s for a response, {settings.retries:,} retries, "
             f"{settings.max_wait:g} s of waiting for a page"
         ),
     )
 
 
-def _cached(settings: Settings) -> str:
+def _cache(settings: Settings) -> str:
     if settings.cache_dir is None:
         return "none: nothing is kept on disk"
     size = megabytes(PageCache(settings.cache_dir).size())
     return (
         f"{settings.cache_dir}: {size:,.2f} MB of all clients; "
-        f"an answer is deleted after {settings.expire_after:,g} s"
+        f"a response is deleted after {settings.expire_after:,g} s"
     )
 
 
 def identify(connection: str, text: str) -> str:
-    """Hash a text so that it tells this connection's from another's, by their labels."""
+    """Hash a text together with a connection's label."""
     return hashlib.sha256(f"{connection}\0{text}".encode()).hexdigest()

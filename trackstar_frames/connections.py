@@ -1,4 +1,4 @@
-"""Several connections in one call: a label for each, and where its token comes from."""
+"""Several connections in one call: for each, a label and the source of its token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trackstar_frames.settings import Masked
 __all__ = ["Connections", "Source", "check_connections", "open_client", "open_clients"]
 
 
-#: The name of the environment variable that holds a token, or a function that gives it.
+#: The name of the environment variable that holds a token, or a function that returns it.
 Source: TypeAlias = str | Callable[[], str]
 Connections: TypeAlias = Mapping[str, Source]
 
@@ -21,13 +21,7 @@ _NAMES = "{'acme': 'ACME_TOKEN'}"
 
 
 def check_connections(connections: object) -> dict[str, Source]:
-    """Check what a user passes as `connections`, and sort it by label.
-
-    Raises
-    ------
-    SettingsError
-        If it is not a map of labels to sources.
-    """
+    """Check what a user passes as `connections`, and sort it by label."""
     if not isinstance(connections, Mapping) or not connections:
         raise SettingsError(
             f"connections must map labels to the names of environment variables that hold their "
@@ -46,12 +40,9 @@ def check_connections(connections: object) -> dict[str, Source]:
 
 
 def open_clients(connections: Mapping[str, Source]) -> dict[str, TrackstarClient]:
-    """Make a client for each connection, with its token, and all else of the environment.
+    """Open a client for each connection, with its token, and all else from the environment.
 
-    Raises
-    ------
-    SettingsError, CredentialsError
-        If a token cannot be had, or two connections have the same one.
+    Raises SettingsError or CredentialsError if a token is missing, or two connections share one.
     """
     clients: dict[str, TrackstarClient] = {}
     owners: dict[str, str] = {}
@@ -67,14 +58,7 @@ def open_clients(connections: Mapping[str, Source]) -> dict[str, TrackstarClient
 
 
 def open_client(label: str, source: Source) -> TrackstarClient:
-    """Make the client of one connection.
-
-    Raises
-    ------
-    SettingsError, CredentialsError
-        If its token cannot be had; the message names the label, never the source: it might be
-        a token, by mistake.
-    """
+    """Open the client of one connection; errors never show the source, which may be a token."""
     return TrackstarClient(access_token=_token(label, source), connection=label)
 
 
@@ -87,7 +71,7 @@ def _token(label: str, source: Source) -> Masked:
                 f"it must be the variable's name, and not the token itself"
             )
         return token
-    token = _called(label, source)
+    token = _call(label, source)
     if not isinstance(token, Masked) or not token:
         raise CredentialsError(
             f"connections[{label!r}]: its function must return the token (str), and returned "
@@ -96,15 +80,15 @@ def _token(label: str, source: Source) -> Masked:
     return token
 
 
-def _called(label: str, source: Callable[[], str]) -> Any:
-    """Call a function that gives a token; what it raises instead may quote one, so it is left."""
+def _call(label: str, source: Callable[[], str]) -> Any:
+    """Call a function that returns a token; what it raises may quote one, so it is not chained."""
     try:
         return Masked.of(source())
     except TrackstarError:
         raise
-    except Exception as error:  # noqa: BLE001  (raised below, where nothing leads back to it)
+    except Exception as error:  # noqa: BLE001  (raised below, not chained)
         kind = type(error).__name__
     raise CredentialsError(
-        f"connections[{label!r}]: its function raised {kind}, whose words are not shown, as they "
-        f"may hold the token; call the function itself to read them"
+        f"connections[{label!r}]: its function raised {kind}, whose message is not shown, as it "
+        f"may contain the token; call the function itself to read it"
     )

@@ -160,8 +160,8 @@ class IncompleteFetchError(TrackstarError):
     Attributes
     ----------
     frames : OrderFrames or None
-        What was read before the fault (None once the error was pickled, and of an export or
-        a sync, which keep nothing in memory).
+        What was read before the fault (None once the error was pickled, and of an export or a
+        sync, which keep nothing in memory).
     pages : int
         How many pages that was.
     failures : dict of str to TrackstarError
@@ -177,7 +177,7 @@ class IncompleteFetchError(TrackstarError):
         *,
         frames: OrderFrames | None,
         pages: int,
-        resume: Callable[[TrackstarClient | None], Any],
+        resume: Callable[[TrackstarClient | None], Any] | None,
         failures: Mapping[str, TrackstarError] | None = None,
         snapshot: Snapshot | None = None,
         **fields: Any,
@@ -195,24 +195,24 @@ class IncompleteFetchError(TrackstarError):
         Parameters
         ----------
         client
-            Whom to ask; by default the client of the broken fetch, which an error that was
-            pickled has lost: it then reads anew, and what is on disk is not asked again. Of
-            several connections, None.
+            Client to use; by default the client of the broken fetch. None for several
+            connections.
 
         Returns
         -------
         OrderFrames or Snapshot
-            What the call that broke was to give: the pages read before the fault, and the
-            rest.
+            What the call that broke was to return, with the pages that it had read.
 
         Raises
         ------
         IncompleteFetchError
-            If it breaks again; this error then carries more than the first.
+            If it breaks again; this error then has more than the first.
+        SettingsError
+            If the error was pickled, or is that of one of several connections.
 
         Examples
         --------
-        Three pages, one of them asked for twice, and two requests for what changed meanwhile:
+        Three pages, one of them requested twice, and two requests for what changed meanwhile:
 
         >>> from trackstar_frames import fetch_orders
         >>> from trackstar_frames.sandbox import Fault, Sandbox
@@ -225,11 +225,17 @@ class IncompleteFetchError(TrackstarError):
         >>> len(broken.frames.orders), len(frames.orders), frames.info["requests"]
         (40, 50, 6)
         """
+        if self._resume is None:
+            raise SettingsError(
+                "only the error of the whole call, in the process that raised it, can be resumed; "
+                "make the same call again: pages that are in the client's cache are not requested "
+                "again"
+            )
         return self._resume(client)
 
     def __reduce__(self) -> tuple[Any, ...]:
         cls, args, state = super().__reduce__()
-        return cls, args, {**state, "frames": None}  # orders are personal data
+        return cls, args, {**state, "frames": None, "_resume": None}  # orders are personal data
 
 
 def one_of(name: str, value: object, allowed: Iterable[str]) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
-from typing import Any, Generic, NoReturn, TypeAlias, Unpack
+from typing import Any, Unpack
 
-from trackstar_frames._text import counted
+from trackstar_frames import storage
 from trackstar_frames.client import TrackstarClient
 from trackstar_frames.connections import Connections, Source, check_connections
 from trackstar_frames.errors import (
@@ -22,38 +21,33 @@ from trackstar_frames.errors import (
 )
 from trackstar_frames.fetch import (
     FetchJob,
-    Outcomes,
-    ask_each,
-    broken,
-    incomplete,
-    named_only,
-    refuse,
+    connections_failed,
+    interrupted,
+    refuse_client,
+    run_each,
 )
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.flatten import Batch
+from trackstar_frames.info import FetchInfo, join_infos
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.progress import Progress
 from trackstar_frames.request import FetchRequest
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.manifest import disk_faults
-from trackstar_frames.snapshots.parquet import Writer, WriteResult, read_manifest, write_file
-from trackstar_frames.snapshots.snapshot import Place, Snapshot, T, place_one, place_snapshot
+from trackstar_frames.snapshots.catalog import Entry
+from trackstar_frames.snapshots.manifest import snapshot_errors
+from trackstar_frames.snapshots.snapshot import Snapshot, new_snapshot
 from trackstar_frames.snapshots.spill import Spill
-from trackstar_frames.snapshots.upsert import Base, bases_of
-from trackstar_frames.storage.local import partial_folder
+from trackstar_frames.snapshots.upsert import Base, bases_in
+from trackstar_frames.snapshots.writer import PartWriter, WriteResult
 from trackstar_frames.tables.assemble import assemble
-from trackstar_frames.tables.connections import join_infos
 
 __all__ = [
-    "Again",
-    "Job",
+    "ExportJob",
+    "Exporter",
     "MultiExport",
-    "SpilledFetch",
-    "Work",
+    "SpilledOrders",
     "check_dask_client",
-    "export",
     "export_orders",
-    "spilling",
+    "fetch_to_disk",
 ]
 
 
@@ -76,52 +70,84 @@ def export_orders(
 ) -> Snapshot:
     """Fetch orders straight to one more snapshot: complete, or an error.
 
-    Memory does not grow with the orders: they wait on disk, in a hidden folder under `root`
-    (about 0.5 kB each), until all are there. The server is always asked; but if the same
-    export broke or was killed, and the client has a cache, the pages that are on disk from
-    it are not asked for again (unless `refresh`, or with `pii`, which keeps none on disk).
+    Memory does not grow with the orders: they are kept on disk, in a hidden folder under `root`
+    (about 0.5 kB each), until all are there. They are always requested from the server; but if the
+    same export broke or was killed, and the client has a cache, the pages that it has from it are
+    not requested again (unless `refresh`, or with `pii`, which keeps none on disk).
 
     Parameters
     ----------
     root
-        The folder of all snapshots; made if it is missing.
+        The folder of all snapshots; created if it is missing.
     client
-        Whom to ask, as for `fetch_orders_df`.
+        Client to use; by default one with the credentials of the environment.
     connections
-        Several in one call, as for `fetch_orders_df`: eight at a time, each at its own rate.
-        They write one snapshot, whose every part is of one of them.
+        Several connections instead of `client`: for each label, the name of the environment
+        variable that holds its token, or a function that returns the token. API key, base URL and
+        cache are those of the environment; each token has its own rate limit; eight are fetched
+        at a time. They write one snapshot, whose every part is of one of them.
     dask_client
-        A `distributed.Client`: its workers write the shares of `connections`, each token used by
-        one worker at a time. All of them must see `root` at the same path. A token is named by
-        a variable of the workers' environment, or by a function that they can import; key, base
-        URL and cache are those of the workers. A share whose worker is lost is written anew by
-        another. Without `limit`.
-    page_size, limit, max_workers
-        As for `fetch_orders_df`.
+        A `distributed.Client`: its workers write the parts of the `connections`, each token used by
+        one worker at a time. All of them must see `root` at the same path. A token is named by a
+        variable of the workers' environment, or by a function that they can import; API key, base
+        URL and cache are those of the workers. The parts of a worker that is lost are written
+        again by another. Without `limit`.
+    page_size
+        Orders of one request, 1 to 1000.
+    limit
+        Fetch at most this many orders: the server's first ones, in its own order. Several
+        connections are fetched one after the other, by label.
+    max_workers
+        Chains of pages that are read in parallel, 1 to 32; together they keep to the client's rate
+        limit. If the filters bound ``created_date``, the time is divided into windows, each a chain
+        of its own. Which requests are made does not depend on it. With `limit`, there is one chain.
     refresh
-        Begin anew, though an export that broke could be resumed.
-    offline, verify, progress, pii, extra_params, **filters
-        As for `fetch_orders_df`.
+        Start again, though an export that broke could be resumed.
+    offline
+        Read from disk only.
+    verify
+        Read every chain of several pages until two readings in a row agree, page by page, or raise.
+        This is for servers whose cursors are positions, where what comes or goes during the fetch
+        shifts what follows; see `fetch_orders_df`.
+    progress
+        Show a progress bar; None shows it in terminals and notebooks only.
+    pii
+        What becomes of personal data. ``"keep"``: nothing. ``"drop"``: null in the columns that
+        `data_dictionary` marks as personal or free-form, and in the values of `problems`; unknown
+        keys are not named. ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under
+        the key in ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay.
+        Only with ``"keep"`` are responses cached on disk.
+    extra_params
+        Query parameters that the filters do not know; passed on as they are.
+    **filters
+        ``field=value``, ``field__operator=value``, or ``**{"field[operator]": value}``. Fields:
+        ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
+        trackstar_tags, and the dates created_date, updated_date, required_ship_date,
+        trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte,
+        lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as the API has them
+        for a field. A list means ``in``. A date without a time means the whole day; without a zone
+        it is UTC. The ``_insensitive`` operators are in beta: with them, the API finds only orders
+        that were updated after 1 July 2025.
 
     Returns
     -------
     Snapshot
-        Whole; what the same call to `fetch_orders` would have given, with the same `info`; of
-        several connections, ``info["connections"]`` tells of each.
+        Complete: what the same call to `fetch_orders` would have given, with the same `info`. With
+        several connections, ``info.connections`` has the metadata of each.
 
     Raises
     ------
     FilterError, SettingsError, CredentialsError
-        Before any request, if the call cannot be meant.
+        Before any request, if the call is invalid.
     ApiError, NetworkError, ResponseError, OfflineMissError
-        If the first page cannot be had.
+        If the first page cannot be read.
     IncompleteFetchError
-        If a later page cannot. Its `frames` is None: nothing is kept in memory; `resume`
-        does the same export again. Of several connections, if any page of one cannot: the
-        others are written nonetheless, to its `snapshot`, which tells what is missing; `resume`
-        asks for that, and writes one more of all.
+        If a later page cannot be read. Its `frames` is None: nothing is kept in memory; `resume`
+        does the same export again. With several connections, if any page of one cannot be read:
+        the others are written nonetheless, to its `snapshot`, whose metadata says what is missing;
+        `resume` requests that, and writes one more snapshot of all.
     SnapshotError
-        If the disk refuses; what was there before is untouched.
+        If the disk fails; what was there before is untouched.
 
     See Also
     --------
@@ -136,7 +162,7 @@ def export_orders(
     ...     len(snapshot.read().orders)
     50
     """
-    question = FetchRequest.of(
+    request = FetchRequest.of(
         filters,
         client=client,
         connections=connections,
@@ -151,74 +177,18 @@ def export_orders(
         extra_params=extra_params,
     )
     check_dask_client(dask_client, connections, limit)
-    folder = parquet.locate(root)
+    exporter = Exporter(storage.locate(root))
     if connections is not None:
-        named = check_connections(connections)
-        return MultiExport(folder, question, named, partial(_share, folder), {}).run(
-            dask_client=dask_client
-        )
+        job = MultiExport(exporter, request, check_connections(connections), {}, dask_client)
+        return job.run()
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        return _export(folder, question, chosen)
-
-
-def export(job: Job[T], *, begins: Mapping[str, Any] | None = None) -> T:
-    """Do what `export_orders` does, of one connection, once the call is checked.
-
-    Parameters
-    ----------
-    job
-        Whom to ask what.
-    begins
-        What the snapshot tells of the sync that it begins, but for its counts.
-    """
-    with spilling(job, "export") as (reading, spill):
-        info = reading.info(duplicates=reading.settle())
-        if begins is not None:
-            counts = {"new": spill.orders, "changed": 0, "unchanged": 0, "gone": 0}
-            info["sync"] = {**begins, "full_at": info["began"], **counts}
-        return job.place(info, partial(_fill, spill))
-
-
-def _export(root: Path, question: FetchRequest, client: TrackstarClient) -> Snapshot:
-    again = Again(partial(_export, root, replace(question, refresh=False)), client)
-    return export(Job(root, question, again, partial(place_one, root)))
-
-
-def _share(
-    root: Path,
-    question: FetchRequest,
-    _: Base | None,
-    place: Place[WriteResult],
-    client: TrackstarClient,
-) -> WriteResult:
-    return export(Job(root, question, Again.together(client), place))
-
-
-def _fill(spill: Spill, writer: Writer) -> dict[str, Any]:
-    for batches, kept in spill.between(spill.firsts(parquet.PART)):
-        writer.add(assemble(batches, kept)[0])
-    return {}
-
-
-#: Writes one connection's share: what is asked, over what base, where to, and by whom.
-Work: TypeAlias = Callable[
-    [FetchRequest, Base | None, Place[WriteResult], TrackstarClient], WriteResult
-]
-
-_ORDERS = attrgetter("orders")
-_COUNTS = ("new", "changed", "unchanged", "gone")
+        return ExportJob(exporter, request, chosen).run()
 
 
 def check_dask_client(
     dask_client: Any, connections: Mapping[str, Source] | None, limit: int | None = None
 ) -> None:
-    """Check what a user passes as `dask_client`.
-
-    Raises
-    ------
-    SettingsError
-        If it is no client of a cluster, or there is nothing to spread over its workers.
-    """
+    """Raise SettingsError if `dask_client` is invalid, or has nothing to distribute."""
     if dask_client is None:
         return
     if not (hasattr(dask_client, "submit") and hasattr(dask_client, "scheduler_info")):
@@ -233,256 +203,277 @@ def check_dask_client(
         )
     if limit is not None:
         raise SettingsError(
-            "limit=... asks one connection after the other, which needs no cluster; leave one out"
+            "limit=... fetches one connection after the other, which needs no cluster; leave one "
+            "out"
         )
-
-
-class MultiExport:
-    """One export or sync of several connections; can be run again for those that failed.
-
-    Parameters
-    ----------
-    root
-        The folder of all snapshots.
-    question
-        What is asked of each.
-    connections
-        A label for each, and where its token comes from; checked.
-    work
-        Writes a share; can be pickled.
-    bases
-        What snapshots have of connections already. A share may go on from it, one that fails
-        keeps it, and what nobody was asked for is taken over as it is.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        question: FetchRequest,
-        connections: Mapping[str, Source],
-        work: Work,
-        bases: Mapping[str, Base],
-    ) -> None:
-        self._root = root
-        self._question = question
-        self._connections = connections
-        self._work = work
-        self._bases = bases
-        self._answers: Outcomes[WriteResult] = Outcomes({}, {})
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        named = named_only(self._connections)
-        return MultiExport, (self._root, self._question, named, self._work, self._bases)
-
-    def run(self, client: TrackstarClient | None = None, *, dask_client: Any = None) -> Snapshot:
-        """Write a snapshot of all that is whole, and raise if that is not everything.
-
-        Raises
-        ------
-        IncompleteFetchError
-            If a connection failed; with the snapshot of the others, if there is one.
-        """
-        refuse(client, self._connections)
-        snapshot = place_snapshot(self._root, partial(self._write, dask_client))
-        if self._answers.failures:
-            raise self._incomplete(snapshot)
-        return snapshot
-
-    def _write(self, dask_client: Any, folder: Path) -> WriteResult:
-        answers = self._answers = self._ask(dask_client, folder)
-        if not answers.done:
-            raise self._incomplete(None)
-        others = self._bases.keys() - answers.done.keys()
-        shares = answers.done | {label: self._bases[label].take_over(folder) for label in others}
-        infos = {label: shares[label].info for label in sorted(shares)}
-        failed = {label: _describe(error) for label, error in answers.failures.items()}
-        info = join_infos(infos, asked=answers.done, failed=failed)
-        if syncs := [share.info["sync"] for share in answers.done.values() if "sync" in share.info]:
-            info["sync"] = {name: sum(each[name] for each in syncs) for name in _COUNTS}
-        return WriteResult([part for share in shares.values() for part in share.parts], info)
-
-    def _ask(self, dask_client: Any, folder: Path) -> Outcomes[WriteResult]:
-        if dask_client is None:
-            return ask_each(
-                self._connections, self._question, partial(self._share, folder), _ORDERS
-            )
-        from trackstar_frames.distributed import ask_workers  # noqa: PLC0415  (an extra, and slow)
-
-        calm = replace(self._question, progress=False)
-        works = {label: self._task(folder, label, calm) for label in self._connections}
-        with Progress(shown=self._question.progress) as bar:
-            answers = ask_workers(dask_client, self._connections, works, bar)
-        _check_there(folder, answers.done)
-        return answers
-
-    def _share(
-        self, folder: Path, label: str, client: TrackstarClient, question: FetchRequest
-    ) -> WriteResult:
-        return self._task(folder, label, question)(client)
-
-    def _task(
-        self, folder: Path, label: str, question: FetchRequest
-    ) -> Callable[[TrackstarClient], WriteResult]:
-        place = partial(write_file, folder, connection=label)
-        return partial(self._work, question, self._bases.get(label), place)
-
-    def _incomplete(self, snapshot: Snapshot | None) -> IncompleteFetchError:
-        """Tell what failed, and how to go on: over what the snapshot has of the others."""
-        done, failures = self._answers
-        bases = bases_of(snapshot.path, read_manifest(snapshot.path)) if snapshot else self._bases
-        left = self._question.after(sum(share.orders for share in done.values()))
-        again = MultiExport(
-            self._root,
-            replace(left, refresh=False),
-            {label: each for label, each in self._connections.items() if label not in done},
-            self._work,
-            bases,
-        )
-        rest = ".snapshot the others" if snapshot else "and no snapshot was written"
-        return incomplete(
-            failures,
-            f"{rest}; .resume() asks those that failed again, and writes a snapshot of all",
-            frames=None,
-            pages=sum(share.info["pages"] for share in done.values()),
-            resume=again.run,
-            snapshot=snapshot,
-        )
-
-
-def _check_there(folder: Path, shares: Mapping[str, WriteResult]) -> None:
-    """Make sure that the workers have written to this disk, and not each to its own."""
-    for label, share in shares.items():
-        if not all((folder / "orders" / each.name).exists() for each in share.parts):
-            raise SnapshotError(
-                f"a worker has written the share of {label!r} to {folder.parent}, and it is not "
-                f"there on this machine; choose a folder that all of them see"
-            )
-
-
-def _describe(error: TrackstarError) -> str:
-    """Say on disk what an error was, without the words of a server: those may hold anything."""
-    status = "" if error.status is None else f" ({error.status})"
-    return type(error).__name__ + status
 
 
 @dataclass(frozen=True)
-class Job(Generic[T]):
-    """What is asked of one connection, and what is to become of it.
+class SpilledOrders:
+    """Orders of one connection that were fetched to disk, and their metadata."""
+
+    spill: Spill
+    info: FetchInfo
+
+    def write(self, folder: Path, connection: str | None = None) -> WriteResult:
+        """Write the parts of a snapshot; `connection` labels every row."""
+        writer = PartWriter(folder, self.info, connection=connection)
+        for batches, kept in self.spill.spans(self.spill.cuts(writer.part_size)):
+            writer.add(assemble(batches, kept)[0])
+        return writer.result()
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """Fetches all orders of a connection to disk; can be pickled.
 
     Attributes
     ----------
     root : pathlib.Path
         The folder of all snapshots.
-    question : Question
-        What is asked.
-    again : Again
-        Whom; does the whole work again, where it broke.
-    place : callable
-        Has the parts written.
     """
 
     root: Path
-    question: FetchRequest
-    again: Again
-    place: Place[T]
 
-    @property
-    def client(self) -> TrackstarClient:
-        """Whom to ask."""
-        return self.again.client_or_raise()
+    def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:  # noqa: ARG002
+        """Return the snapshot to go on from: none, as all orders are fetched."""
+        return None
+
+    def fetch(
+        self,
+        request: FetchRequest,
+        client: TrackstarClient,
+        base: Base | None = None,  # noqa: ARG002
+        *,
+        resume: Callable[..., Snapshot] | None = None,
+    ) -> AbstractContextManager[SpilledOrders]:
+        """Fetch orders to disk, where they are until the context ends."""
+        return fetch_to_disk(self.root, "export", request, client, resume)
+
+
+class ExportJob:
+    """One export or sync of one connection; after a fault, `run` does it again.
+
+    Parameters
+    ----------
+    exporter
+        Fetches the orders.
+    request
+        What to fetch.
+    client
+        Client to use.
+    """
+
+    def __init__(self, exporter: Exporter, request: FetchRequest, client: TrackstarClient) -> None:
+        self._exporter = exporter
+        self._request = request
+        self._client = client
+
+    def run(self, client: TrackstarClient | None = None) -> Snapshot:
+        """Write one more snapshot; pages that an earlier run left in the cache are used."""
+        client = self._client = client or self._client
+        request, self._request = self._request, replace(self._request, refresh=False)
+        base = self._exporter.find_base(request, client)
+        fetching = self._exporter.fetch(request, client, base, resume=self.run)
+        with fetching as orders, new_snapshot(self._exporter.root) as new:
+            return new.commit(orders.write(new.folder))
 
 
 @contextmanager
-def spilling(job: Job[Any], work: str) -> Iterator[tuple[SpilledFetch, Spill]]:
-    """Read what a question asks to a hidden folder under its root, which is gone afterwards.
+def fetch_to_disk(
+    root: Path,
+    task: str,
+    request: FetchRequest,
+    client: TrackstarClient,
+    resume: Callable[..., Snapshot] | None,
+) -> Iterator[SpilledOrders]:
+    """Fetch orders to a hidden folder under the root, which is removed at the end.
 
-    What the client's cache has of the same work, if that broke or was killed, is not asked
-    for again; once the block has ended well, it is forgotten that the work was begun.
-
-    Parameters
-    ----------
-    job
-        Whom to ask what.
-    work
-        One word for it.
+    What the client's cache has of the same task, if that broke or was killed, is not requested
+    again; once the block has ended without an error, the start of the task is forgotten.
     """
-    root, question, session = job.root, job.question, job.client.session
-    name = f"{work} {root} {question.page_size} {question.limit} {question.queries}"
-    since = 0.0 if question.offline else session.mark_started(name, restart=question.refresh)
-    with disk_faults(f"cannot write under {root}"), partial_folder(root / work) as folder:
-        spill = Spill(folder)
-        reading = SpilledFetch(question, since, spill)
-        error = reading.read(job.client)
-        if error is not None:
-            if question.redacts:
-                error.__traceback__ = None  # its frames hold the page that was read last
-            if not reading.pages:
-                raise error
-            raise broken(
-                error,
-                f"the {work} broke after {counted(reading.pages, 'page')} "
-                f"({counted(reading.orders, 'order')}); "
-                f".resume(), or the same call, goes on from those that are on disk",
-                frames=None,
-                pages=reading.pages,
-                resume=job.again,
-            ) from error
-        yield reading, spill
-    if not question.offline:
+    session = client.session
+    name = f"{task} {root} {request.page_size} {request.limit} {request.listings}"
+    since = 0.0 if request.offline else session.mark_started(name, restart=request.refresh)
+    errors = snapshot_errors(f"cannot write under {root}")
+    with errors, storage.partial_folder(root / task) as folder:
+        sink = _SpillSink(Spill(folder), task, resume)
+        yield FetchJob(request, sink, client, since=since).run()
+    if not request.offline:
         session.mark_finished(name)
 
 
-class SpilledFetch(FetchJob):
-    """A fetch that keeps its orders on disk."""
+class _SpillSink:
+    """Keeps a fetch on disk."""
 
-    def __init__(self, question: FetchRequest, since: float, spill: Spill) -> None:
-        super().__init__(question, since=since)
+    def __init__(self, spill: Spill, task: str, resume: Callable[..., Snapshot] | None) -> None:
         self._spill = spill
+        self._task = task
+        self._resume = resume
 
-    def settle(self) -> int:
-        """Choose which orders to keep, and tell how many were dropped as duplicates."""
-        is_limited = self._question.limit is not None
-        return self._spill.settle(self.ranks(), self.repeats(), leaves_out=is_limited)
+    def add(self, batch: Batch, page: int) -> None:
+        """Take a batch of a page."""
+        self._spill.add(batch, page)
 
-    def _keep(self, batch: Batch, number: int) -> None:
-        self._spill.add(super()._keep(batch, number), number)
+    def finish(self, job: FetchJob[Any]) -> SpilledOrders:
+        """Drop duplicates, and return what was fetched."""
+        ranks = {key: rank for rank, key in enumerate(sorted(page.key for page in job.pages))}
+        duplicates = self._spill.deduplicate(
+            [ranks[page.key] for page in job.pages],
+            [job.is_repeat(page.key) for page in job.pages],
+            drop_repeats=job.request.limit is not None,
+        )
+        return SpilledOrders(self._spill, job.info(duplicates=duplicates))
+
+    def interrupted(self, job: FetchJob[Any], fault: Exception) -> IncompleteFetchError:
+        """Return the error of a task that broke."""
+        return interrupted(
+            fault,
+            f"the {self._task} broke after {job.extent()}; .resume(), or the same call, goes on "
+            f"from those that are on disk",
+            frames=None,
+            pages=len(job.pages),
+            resume=self._resume,
+        )
 
 
-class Again:
-    """A work that can be done again, also in another process by another client.
+@dataclass(frozen=True)
+class ConnectionTask:
+    """Writes what a snapshot of several has of one connection; can be sent to a worker."""
+
+    exporter: Exporter
+    request: FetchRequest
+    base: Base | None
+    folder: Path
+    label: str
+
+    def run(self, client: TrackstarClient) -> WriteResult:
+        """Fetch the orders, and write them to the folder."""
+        with self.exporter.fetch(self.request, client, self.base) as orders:
+            return orders.write(self.folder, self.label)
+
+
+class MultiExport:
+    """One export or sync of several connections.
 
     Parameters
     ----------
-    work
-        Takes a client; can be pickled.
-    client
-        Whom to ask; a pickle loses it.
+    exporter
+        Fetches the orders of one connection.
+    request
+        What to fetch from each.
+    connections
+        The source of each token, by label; checked.
+    bases
+        What earlier snapshots have of connections. An export may go on from it, a connection that
+        fails keeps it, and one that is not among `connections` is taken over as it is.
+    dask_client
+        Client of the cluster whose workers fetch, if they are to.
     """
 
     def __init__(
-        self, work: Callable[[TrackstarClient], Any], client: TrackstarClient | None = None
+        self,
+        exporter: Exporter,
+        request: FetchRequest,
+        connections: Mapping[str, Source],
+        bases: Mapping[str, Base],
+        dask_client: Any = None,
     ) -> None:
-        self._work = work
-        self.client = client
+        self._exporter = exporter
+        self._request = request
+        self._connections = connections
+        self._bases = bases
+        self._dask_client = dask_client
+        self._results: dict[str, WriteResult] = {}
+        self._failures: dict[str, TrackstarError] = {}
 
-    @classmethod
-    def together(cls, client: TrackstarClient) -> Again:
-        """Have the work done again by whoever asked several connections, not for one alone."""
-        return cls(_together, client)
+    def run(self, client: TrackstarClient | None = None) -> Snapshot:
+        """Write a snapshot of the connections that are complete; raise if one is missing."""
+        refuse_client(client)
+        with new_snapshot(self._exporter.root) as new:
+            snapshot = new.commit(self._write(new.folder))
+        if self._failures:
+            raise self._incomplete(snapshot)
+        return snapshot
 
-    def __call__(self, client: TrackstarClient | None = None) -> Any:
-        """Do it."""
-        return self._work(client or self.client_or_raise())
+    def _write(self, folder: Path) -> WriteResult:
+        self._results, self._failures = {}, {}
+        if self._dask_client is None:
+            export = partial(self._export, folder)
+            self._failures = run_each(self._connections, self._request, export)
+        else:
+            self._export_on_workers(folder)
+        if not self._results:
+            raise self._incomplete(None)
+        others = self._bases.keys() - self._results.keys()
+        results = self._results | {each: self._bases[each].share(folder) for each in others}
+        parts = [part for result in results.values() for part in result.parts]
+        return WriteResult(parts, self._info(results))
 
-    def client_or_raise(self) -> TrackstarClient:
-        """Give the client, or say how to give one."""
-        if self.client is None:
-            raise SettingsError("an error that was pickled has no client; call resume(client=...)")
-        return self.client
+    def _export(
+        self, folder: Path, label: str, client: TrackstarClient, request: FetchRequest
+    ) -> int:
+        self._results[label] = self._task(folder, label, request).run(client)
+        return self._results[label].orders
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Again, (self._work,)
+    def _export_on_workers(self, folder: Path) -> None:
+        from trackstar_frames.distributed import run_on_workers  # noqa: PLC0415  (an extra, slow)
+
+        request = replace(self._request, progress=False)
+        tasks = {label: self._task(folder, label, request).run for label in self._connections}
+        with Progress(shown=self._request.progress) as bar:
+            self._results, self._failures = run_on_workers(
+                self._dask_client, self._connections, tasks, bar
+            )
+        _check_written(folder, self._results)
+
+    def _task(self, folder: Path, label: str, request: FetchRequest) -> ConnectionTask:
+        return ConnectionTask(self._exporter, request, self._bases.get(label), folder, label)
+
+    def _info(self, results: Mapping[str, WriteResult]) -> FetchInfo:
+        info = join_infos(
+            {label: results[label].info for label in sorted(results)},
+            requested=self._results,
+            failed={label: _describe(error) for label, error in self._failures.items()},
+        )
+        syncs = [each.info.sync for each in self._results.values() if each.info.sync is not None]
+        if not syncs:
+            return info
+        counts = ("new", "changed", "unchanged", "gone")
+        return info.replace(sync={name: sum(each[name] for each in syncs) for name in counts})
+
+    def _incomplete(self, snapshot: Snapshot | None) -> IncompleteFetchError:
+        """Return an error that can be resumed, over what the snapshot has of the others."""
+        done = self._results
+        request = self._request.after(sum(result.orders for result in done.values()))
+        missing = MultiExport(
+            self._exporter,
+            replace(request, refresh=False),
+            {label: each for label, each in self._connections.items() if label not in done},
+            bases_in(Entry.at(snapshot.path)) if snapshot else self._bases,
+        )
+        written = ".snapshot the others" if snapshot else "and no snapshot was written"
+        return connections_failed(
+            self._failures,
+            f"{written}; .resume() requests those that failed again, and writes a snapshot of all",
+            frames=None,
+            pages=sum(result.info.pages for result in done.values()),
+            resume=missing.run,
+            snapshot=snapshot,
+        )
 
 
-def _together(_: TrackstarClient) -> NoReturn:
-    raise SettingsError("this is one of several connections; resume the error of all of them")
+def _check_written(folder: Path, results: Mapping[str, WriteResult]) -> None:
+    """Make sure that the workers have written to this disk, and not each to its own."""
+    for label, result in results.items():
+        if not all((folder / "orders" / part.name).exists() for part in result.parts):
+            raise SnapshotError(
+                f"a worker has written the orders of {label!r} to {folder.parent}, and they are "
+                f"not there on this machine; choose a folder that all of them see"
+            )
+
+
+def _describe(error: TrackstarError) -> str:
+    """Return what an error was, without the words of a server: those may hold anything."""
+    status = "" if error.status is None else f" ({error.status})"
+    return type(error).__name__ + status

@@ -263,7 +263,7 @@ class _Filter:
         if len(texts) > MAX_LIST and self.operator.partition("-")[0] != "in":
             raise FilterError(
                 f"{self.name} holds {len(texts)} values; the API takes {MAX_LIST} at most, and "
-                f"{self.operator!r} cannot be asked in parts; filter the frame instead"
+                f"{self.operator!r} cannot be split over several requests; filter the frame instead"
             )
         return texts
 
@@ -316,7 +316,7 @@ def _combined(name: str, one: _Parameter | None, other: _Parameter) -> _Paramete
     if one is None:
         return other
     if {one.operator, other.operator} not in ({"gt", "gte"}, {"lt", "lte"}):
-        raise FilterError(f"{name} asks for {other.name} a second time; give it once")
+        raise FilterError(f"{name} gives {other.name} a second time; give it once")
     stricter = max if other.operator.startswith("g") else min
     return stricter(one, other, key=lambda each: each.values[0])
 
@@ -366,8 +366,8 @@ def _fitted(
     if not candidates:
         raise FilterError(
             f"{max(query, key=size)} is too long: servers refuse a URL of more than {_MAX_URL:,} "
-            f"bytes, and what is asked here cannot be cut into parts; ask for less, and filter "
-            f"the frame"
+            f"bytes, and these filters cannot be split over several requests; give fewer values, "
+            f"and filter the frame"
         )
     name = max(candidates, key=size)
     half = len(lists[name]) // 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping
 from functools import cached_property, partial
@@ -11,27 +10,20 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames._text import (
-    card,
-    in_brief,
-    lines,
-    megabytes,
-    summary,
-    table,
-    told,
-    warn_of_failed,
-)
+from trackstar_frames._text import card, lines, megabytes, table
 from trackstar_frames.flatten import Batch, Flattener
 from trackstar_frames.flatten.sources import JsonSource
+from trackstar_frames.info import FetchInfo, join_infos
 from trackstar_frames.schema import TABLES, table_for
 from trackstar_frames.settings import pii_key
-from trackstar_frames.snapshots import parquet
+from trackstar_frames.snapshots.reader import read_folder
+from trackstar_frames.snapshots.writer import write_folder
 from trackstar_frames.tables.assemble import assemble
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.tables.connections import concat
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
 from trackstar_frames.tables.pii import redact
 
-__all__ = ["OrderFrames", "make_info"]
+__all__ = ["OrderFrames"]
 
 
 class OrderFrames:
@@ -70,9 +62,9 @@ class OrderFrames:
         One row per value that could not be kept as its column's type, and per unknown key:
         ``table``, ``order_id`` (null for an order without an id), ``path`` in the order's JSON,
         ``value`` (the raw JSON) and ``message``.
-    info : dict
-        JSON values: filters, connection, fetched_at, pages, requests, from_cache, stale,
-        duplicates, pii and more.
+    info : FetchInfo
+        Filters, connection, fetched_at, pages, requests, from_cache, stale, duplicates, pii and
+        more: JSON values.
     dtype_backend : None or "pyarrow"
         The types of the frames.
 
@@ -118,7 +110,7 @@ class OrderFrames:
     ) -> None:
         self.dtype_backend = check_backend(dtype_backend)
         self._tables = dict(tables)
-        self.info = copy.deepcopy(dict(info))
+        self.info = FetchInfo(info)
 
     @classmethod
     def from_json(
@@ -197,10 +189,10 @@ class OrderFrames:
         known = {"pii": pii, "complete": orders.complete}
         if not orders.has_events:
             tables, duplicates = assemble(batches.get(None, []))
-            info = make_info(duplicates=duplicates, **known)
+            info = FetchInfo(known, duplicates=duplicates)
             return cls(tables, info, dtype_backend=dtype_backend)
         parts = {each: assemble(batches[each]) for each in sorted(filter(None, batches))}
-        infos = {each: make_info(duplicates=n, **known) for each, (_, n) in parts.items()}
+        infos = {each: FetchInfo(known, duplicates=n) for each, (_, n) in parts.items()}
         tables = concat({each: tables for each, (tables, _) in parts.items()})
         return cls(tables, join_infos(infos), dtype_backend=dtype_backend)
 
@@ -243,8 +235,8 @@ class OrderFrames:
         ['a1']
         """
         check_backend(dtype_backend)
-        tables, info = parquet.read(path)
-        warn_of_failed(info)
+        tables, info = read_folder(path)
+        info.warn_of_failed()
         return cls(tables, info, dtype_backend=dtype_backend)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
@@ -275,7 +267,7 @@ class OrderFrames:
         ...     pd.read_parquet(f"{folder}/orders")["id"].tolist()
         ['a1']
         """
-        parquet.write(path, self._tables, self.info)
+        write_folder(path, self._tables, self.info)
 
     def to_arrow(self) -> dict[str, pa.Table]:
         """Return the Arrow tables by name, without a copy.
@@ -294,7 +286,7 @@ class OrderFrames:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(table):,} {name}" for name, table in self._tables.items())
-        return f"OrderFrames({counts}; {summary(self.info)})"
+        return f"OrderFrames({counts}; {self.info.summary()})"
 
     def _repr_html_(self) -> str:
         heads = ("table", "one row is", "rows", "columns", "MB")
@@ -302,12 +294,12 @@ class OrderFrames:
             (name, TABLES[name].grain, len(each), each.num_columns, megabytes(each.nbytes))
             for name, each in self._tables.items()
         )
-        return card("OrderFrames", table(heads, rows), lines(told(self.info)))
+        return card("OrderFrames", table(heads, rows), lines(self.info.lines()))
 
     def _frame(self, name: str) -> pd.DataFrame:
         table = self._tables[name]
         frame = to_frame(table, table_for(name, table.column_names), self.dtype_backend)
-        frame.attrs["trackstar"] = in_brief(self.info)
+        frame.attrs["trackstar"] = self.info.brief()
         return frame
 
 
@@ -321,26 +313,3 @@ def _add_table_attributes() -> None:
 
 
 _add_table_attributes()
-
-
-def make_info(**known: Any) -> dict[str, Any]:
-    """Compose the provenance of a fetch; all values are JSON, and small."""
-    return {
-        "filters": {},
-        "extra_params": {},
-        "limit": None,
-        "question": None,
-        "connection": None,
-        "began": None,
-        "fetched_at": None,
-        "server_time": None,
-        "pages": 0,
-        "requests": 0,
-        "from_cache": 0,
-        "stale": 0,
-        "duplicates": 0,
-        "pii": "keep",
-        "complete": True,
-        "verified": False,
-        **known,
-    }

@@ -1,4 +1,4 @@
-"""A call of a fetch function, checked before any work: what to ask, and how to read it."""
+"""`FetchRequest`: a call of a fetch function, checked before any work."""
 
 from __future__ import annotations
 
@@ -26,27 +26,37 @@ MAX_WORKERS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class FetchRequest:
-    """What is asked, and how it is read.
+    """What to fetch from a connection, and how.
 
     Attributes
     ----------
     queries : list of dict
-        The parameters of each listing.
-    asked : list of dict
-        The parameters that the caller's filters are; a sync makes several listings of each.
+        The caller's filters as query parameters; long lists need several.
+    listings : list of dict
+        The query parameters of each listing that is read. A sync reads several for each of
+        `queries`, one after the other; all others read the queries themselves.
     expected : dict
         The filters as parameters, which the orders have to match.
-    told : dict
-        What the frames tell of it: filters, extra_params, limit, pii, question (a hash of
-        all that decides which orders come, and how they look).
+    filters, extra_params : dict
+        What the caller wrote, as JSON values; see `FetchInfo`.
+    limit : int or None
+        At most so many orders: the server's first ones.
+    pii : str
+        What becomes of personal data: ``"keep"``, ``"drop"`` or ``"hash"``.
+    hash : str
+        Hash of all that decides which orders come, and how they look.
     page_size, max_workers, refresh, offline, verify, progress
         As for `fetch_orders`.
     """
 
     queries: list[dict[str, str]]
-    asked: list[dict[str, str]]
+    listings: list[dict[str, str]]
     expected: dict[str, list[str]]
-    told: dict[str, Any]
+    filters: dict[str, Any]
+    extra_params: dict[str, Any]
+    limit: int | None
+    pii: str
+    hash: str
     page_size: int = MAX_PAGE
     max_workers: int = 8
     refresh: bool = False
@@ -71,18 +81,12 @@ class FetchRequest:
         pii: str,
         extra_params: Mapping[str, Any] | None,
     ) -> FetchRequest:
-        """Check a call.
-
-        Raises
-        ------
-        FilterError, SettingsError
-            If it cannot be meant.
-        """
+        """Check a call; raise FilterError or SettingsError if it is invalid."""
         page_size = whole("page_size", page_size, low=1, high=MAX_PAGE)
         limit = None if limit is None else whole("limit", limit, low=1)
         max_workers = whole("max_workers", max_workers, low=1, high=MAX_WORKERS)
         if client is not None and not isinstance(client, TrackstarClient):
-            # Never what it is: it may hold a key.
+            # Only its type: its repr may hold a key.
             raise SettingsError(
                 f"client is a {type(client).__name__}; pass a TrackstarClient, or None for one "
                 f"with the credentials of the environment"
@@ -101,15 +105,24 @@ class FetchRequest:
         )
         _check_verify(flag("verify", verify), limit=limit, offline=offline)
         key = pii_key(pii)
-        asked = {name: list(each) if is_list(each) else each for name, each in filters.items()}
-        queries = encode(asked, extra_params)
-        told = _told(asked, extra_params or {}, pii)
-        told |= {"limit": limit, "question": _hash([queries, limit, pii], key)}
+        listed = {name: list(each) if is_list(each) else each for name, each in filters.items()}
+        queries = encode(listed, extra_params)
+        redacts = pii != "keep"  # tags and unknown parameters are free-form
         return cls(
             queries=queries,
-            asked=queries,
+            listings=queries,
             expected=combine_queries(queries),
-            told=told,
+            filters={
+                name: "*" if redacts and name.startswith("trackstar_tags") else _as_json(value)
+                for name, value in listed.items()
+            },
+            extra_params={
+                name: "*" if redacts else _as_json(value)
+                for name, value in (extra_params or {}).items()
+            },
+            limit=limit,
+            pii=pii,
+            hash=_hash([queries, limit, pii], key),
             page_size=page_size,
             max_workers=max_workers,
             refresh=refresh,
@@ -118,39 +131,29 @@ class FetchRequest:
             progress=progress,
         )
 
-    def within(self, queries: list[dict[str, str]]) -> FetchRequest:
-        """Ask for a part of it alone: also for what changes meanwhile, and for what must match."""
-        return replace(self, queries=queries, asked=queries, expected=combine_queries(queries))
+    def with_queries(self, queries: list[dict[str, str]]) -> FetchRequest:
+        """Request only a part of the orders: these are the caller's queries then."""
+        return replace(self, queries=queries, listings=queries, expected=combine_queries(queries))
 
     def after(self, orders: int) -> FetchRequest:
-        """Ask for what is left of the limit once so many orders are there."""
-        if self.limit is None:
-            return self
-        return replace(self, told={**self.told, "limit": self.limit - orders})
+        """Request what is left of the limit once so many orders are there."""
+        return self if self.limit is None else replace(self, limit=self.limit - orders)
 
-    @property
-    def limit(self) -> int | None:
-        """At most this many orders in all."""
-        limit: int | None = self.told["limit"]
-        return limit
-
-    @property
-    def pii(self) -> str:
-        """What becomes of personal data."""
-        pii: str = self.told["pii"]
-        return pii
+    def metadata(self) -> dict[str, Any]:
+        """Return what `FetchInfo` shows of the request."""
+        return {name: getattr(self, name) for name in ("filters", "extra_params", "limit", "pii")}
 
     @property
     def redacts(self) -> bool:
-        """Whether personal data are hidden, so that no answer may be kept on disk."""
+        """Whether personal data are removed, so that no response may be kept on disk."""
         return self.pii != "keep"
 
 
 def _check_verify(verify: bool, *, limit: int | None, offline: bool) -> None:  # noqa: FBT001
     if verify and offline:
         raise SettingsError(
-            "verify=True reads from the server until two readings agree, and offline=True asks the "
-            "disk only; leave one out"
+            "verify=True reads from the server until two readings agree, and offline=True reads "
+            "from disk only; leave one out"
         )
     if verify and limit is not None:
         raise SettingsError(
@@ -159,29 +162,19 @@ def _check_verify(verify: bool, *, limit: int | None, offline: bool) -> None:  #
         )
 
 
-def _hash(asked: list[Any], key: Masked | None) -> str:
-    """Name a question: under another key, hashed texts are others."""
-    text = json.dumps(asked, sort_keys=True).encode()
+def _hash(values: list[Any], key: Masked | None) -> str:
+    """Hash a request: under another key, hashed texts are others."""
+    text = json.dumps(values, sort_keys=True).encode()
     secret = b"trackstar_frames" if key is None else key.encode()
     return hmac.new(secret, text, hashlib.sha256).hexdigest()
 
 
-def _told(filters: dict[str, Any], extra: Mapping[str, Any], pii: str) -> dict[str, Any]:
-    """Tell what was asked; tags and unknown parameters are free-form, and hidden as those are."""
-    told = {name: _as_json(value) for name, value in filters.items()}
-    more = {name: _as_json(value) for name, value in extra.items()}
-    if pii != "keep":
-        told |= dict.fromkeys((name for name in told if name.startswith("trackstar_tags")), "*")
-        more = dict.fromkeys(more, "*")
-    return {"filters": told, "extra_params": more, "pii": pii}
-
-
 def _as_json(value: Any) -> Any:
-    """Write a filter's value as JSON, and small: it travels with every frame."""
+    """Return a filter's value as JSON, and small: it travels with every frame."""
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
     if not isinstance(value, list):
         return str(value)
-    told = [_as_json(each) for each in value[:MAX_LIST]]
-    left = len(value) - len(told)
-    return [*told, f"... and {left:,} more"] if left else told
+    first = [_as_json(each) for each in value[:MAX_LIST]]
+    more = len(value) - len(first)
+    return [*first, f"... and {more:,} more"] if more else first

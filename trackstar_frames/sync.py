@@ -1,51 +1,64 @@
-"""`sync_orders`: ask only for what has changed, and write the whole as it is now."""
+"""`sync_orders`: request only what has changed, and write all orders as they are now."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
+from trackstar_frames import storage
 from trackstar_frames._text import counted
 from trackstar_frames.client import TrackstarClient, identify
-from trackstar_frames.connections import Connections, Source, check_connections
+from trackstar_frames.connections import Connections, check_connections
 from trackstar_frames.dates import api_time, duration
 from trackstar_frames.errors import FilterError, TrackstarError
-from trackstar_frames.export import Again, Job, MultiExport, check_dask_client, export, spilling
+from trackstar_frames.export import (
+    Exporter,
+    ExportJob,
+    MultiExport,
+    SpilledOrders,
+    check_dask_client,
+    fetch_to_disk,
+)
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import parse_name
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.request import FetchRequest
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.parquet import WriteResult
-from trackstar_frames.snapshots.snapshot import Place, Snapshot, T, place_one
+from trackstar_frames.snapshots.snapshot import Snapshot
 from trackstar_frames.snapshots.upsert import (
     CREATED,
-    OURS,
-    THEIRS,
+    TRACKSTAR_UPDATED,
+    UPDATED,
     Base,
     Stamps,
     Upsert,
     find_base,
     find_bases,
 )
+from trackstar_frames.snapshots.writer import PartWriter, WriteResult
 
 __all__ = ["sync_orders"]
 
 
-#: What an order keeps for life, so that an order never leaves the question.
-LASTING = ("created_date", "warehouse_customer_id", "type", "order_number", "reference_id")
+#: Fields that an order keeps for life, so that it never stops matching the filters.
+CONSTANT_FIELDS = (
+    "created_date",
+    "warehouse_customer_id",
+    "type",
+    "order_number",
+    "reference_id",
+)
 
-_INVALID = 422
+_UNPROCESSABLE = 422
 
 #: Before all stamps but those that stand for none.
-_ALL = "1970-01-01T00:00:00Z"
+_EARLIEST = "1970-01-01T00:00:00Z"
 
 
 def sync_orders(
@@ -66,73 +79,103 @@ def sync_orders(
     extra_params: Mapping[str, Any] | None = None,
     **filters: Unpack[OrderFilters],
 ) -> Snapshot:
-    """Ask for the orders that changed since the last sync, and write the whole as it is now.
+    """Fetch the orders that changed since the last sync, and write all as they are now.
 
-    The first call is an export. Each later one goes on from the newest snapshot under `root`
-    that has the same connection and the same question, whether an export, a fetch or a sync
-    has made it: it asks for what has changed since that one was begun, puts it in the place
-    of what was there by `id`, with all line items, shipments and packages, and writes one
-    more snapshot. Parts without a change are shared with the earlier one, not written again.
+    The first call is an export. Each later one goes on from the newest snapshot under `root` that
+    has the same connection and the same filters, whether an export, a fetch or a sync wrote it: it
+    requests what has changed since that one was started, replaces orders by `id`, with all line
+    items, shipments and packages, and writes one more snapshot. Parts without a change are shared
+    with the earlier one, not written again.
 
-    What has changed is told by ``trackstar_updated_date``, which an order that arrives late,
-    with an old stamp of its source, has of now; by ``updated_date``, as an order may have that
-    one alone; and by ``created_date``, as a new order may have neither: one request each, where
-    nothing has changed. A stamp that the server cannot be asked for is left out. Where that
-    would miss orders, or some of the snapshot have neither stamp of their changes, or it has no
-    orders at all, all orders are asked for. What no stamp shows is seen by the next of those,
-    see `full_every`: an order that was there already and changes without a new stamp, or loses
-    its stamps, or gets one of the past.
+    Changes are recognised by ``trackstar_updated_date``, which is now for an order that arrives
+    late, with an old stamp of its source; by ``updated_date``, as an order may have only that one;
+    and by ``created_date``, as a new order may have neither: one request each, where nothing has
+    changed. A stamp that the server knows no filter for is left out. Where that would miss orders,
+    or some of the snapshot have neither stamp of their changes, or it has no orders at all, all
+    orders are requested. What no stamp shows is seen the next time that all are requested, see
+    `full_every`: an order that was there already and changes without a new stamp, or loses its
+    stamps, or gets one of the past.
 
-    No clock has to be right: it goes on from the newest stamp that the server gave, but for
-    those that are later than the last fetch began, and for that of one order alone.
+    No clock has to be right: a sync goes on from the newest stamp that the server gave, except
+    those that are later than the start of the last fetch, and one that a single order has.
 
     Parameters
     ----------
     root
-        The folder of all snapshots; made if it is missing.
+        The folder of all snapshots; created if it is missing.
     overlap
-        How far to look back beyond the last sync: seconds, a timedelta or text as pandas
-        reads it. Trackstar's copy is hourly, so it should be longer than an hour; where only
+        How far to look back beyond the last sync: seconds, a timedelta or text as pandas reads it.
+        Trackstar's copy is hourly, so it should be longer than an hour; where only
         ``updated_date`` is known, an order that arrives later than that is missed.
     full_every
-        Ask for all orders if they were last asked for at once so long ago, seconds, a timedelta
-        or text as pandas reads it, such as ``"7D"``; and leave out those that are gone. None:
-        only where it must be, and what was deleted at the source stays.
+        Request all orders if they were last requested so long ago (seconds, a timedelta or text as
+        pandas reads it, such as ``"7D"``), and leave out those that are gone. None: only where it
+        is necessary, and what was deleted at the source stays.
     client
-        Whom to ask, as for `export_orders`.
-    connections, dask_client
-        As for `export_orders`. Each connection goes on from the newest snapshot of several that
-        has it; one that is new is loaded whole, and one that is not named any more is not in
-        the new snapshot.
-    page_size, max_workers
-        As for `export_orders`.
+        Client to use; by default one with the credentials of the environment.
+    connections
+        Several connections instead of `client`: for each label, the name of the environment
+        variable that holds its token, or a function that returns the token. API key, base URL and
+        cache are those of the environment; each token has its own rate limit; eight are fetched
+        at a time. They write one snapshot, whose every part is of one of them. Each goes on
+        from the newest snapshot of several connections that has it; one that is new is fetched
+        whole, and one that is not named any more is not in the new snapshot.
+    dask_client
+        A `distributed.Client`: its workers write the parts of the `connections`, each token used by
+        one worker at a time. All of them must see `root` at the same path. A token is named by a
+        variable of the workers' environment, or by a function that they can import; API key, base
+        URL and cache are those of the workers. The parts of a worker that is lost are written
+        again by another.
+    page_size
+        Orders of one request, 1 to 1000.
+    max_workers
+        Chains of pages that are read in parallel, 1 to 32; together they keep to the client's rate
+        limit. If the filters bound ``created_date``, the time is divided into windows, each a chain
+        of its own. Which requests are made does not depend on it.
     refresh
-        Begin anew, though a sync that broke could be resumed.
-    offline, verify, progress, pii, extra_params
-        As for `export_orders`; `pii` and `extra_params` the same on every call.
+        Start again, though a sync that broke could be resumed.
+    offline
+        Read from disk only.
+    verify
+        Read every chain of several pages until two readings in a row agree, page by page, or raise.
+        This is for servers whose cursors are positions, where what comes or goes during the fetch
+        shifts what follows; see `fetch_orders_df`.
+    progress
+        Show a progress bar; None shows it in terminals and notebooks only.
+    pii
+        What becomes of personal data. ``"keep"``: nothing. ``"drop"``: null in the columns that
+        `data_dictionary` marks as personal or free-form, and in the values of `problems`; unknown
+        keys are not named. ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under
+        the key in ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay.
+        Only with ``"keep"`` are responses cached on disk. The same on every call.
+    extra_params
+        Query parameters that the filters do not know; passed on as they are. The same on
+        every call.
     **filters
-        Only on what never changes: created_date, warehouse_customer_id, type, order_number,
-        reference_id; the same on every call. A window that moves is another question.
+        ``field=value``, ``field__operator=value``, or ``**{"field[operator]": value}``; the same on
+        every call. Only on what never changes: created_date, warehouse_customer_id, type,
+        order_number, reference_id. Operators as for `fetch_orders_df`. A window that moves makes
+        another request, which needs another root.
 
     Returns
     -------
     Snapshot
-        The whole. ``info["sync"]`` tells what was done: by which stamps (none: all orders were
-        asked for, and `full` says why), since when, from which snapshot (`base`), when all orders
-        were last asked for (`full_at`), how many of the orders that the server gave were `new`,
-        `changed` and `unchanged`, and how many are `gone`; ``info["requests"]`` how many
-        requests that took. Of several connections, ``info["connections"]`` tells that of each.
-        Without `full_every`, orders deleted at the source stay; an export shows them gone.
+        All orders. ``info.sync`` says what was done: by which stamps (none: all orders were
+        requested, and `full` says why), since when, from which snapshot (`base`), when all orders
+        were last requested (`full_at`), how many of the orders that the server gave were `new`,
+        `changed` and `unchanged`, and how many are `gone`; ``info.requests`` how many requests
+        that took. With several connections, ``info.connections`` has that of each. Without
+        `full_every`, orders deleted at the source stay; an export shows them gone.
 
     Raises
     ------
     FilterError
         Before any request, for a filter on what may change.
     SnapshotError
-        If the snapshots under `root` answer another question, or are damaged, or the disk
-        refuses; what was there before is untouched.
+        If the snapshots under `root` are of other filters, or are damaged, or the disk fails; what
+        was there before is untouched.
     TrackstarError
-        Whatever `export_orders` raises; nothing has moved then, and the same call goes on. Of
+        Whatever `export_orders` raises; then nothing has changed, and the same call goes on. Of
         several connections, those that fail stay in the snapshot as they were before.
 
     Examples
@@ -142,13 +185,13 @@ def sync_orders(
     >>> with Sandbox(orders=50) as sandbox, tempfile.TemporaryDirectory() as root:
     ...     client = sandbox.client()
     ...     first = sync_orders(root, client=client)
-    ...     again = sync_orders(root, client=client)
-    >>> first.info["sync"]["new"], again.info["sync"]["new"], again.info["sync"]["changed"]
+    ...     second = sync_orders(root, client=client)
+    >>> first.info.sync["new"], second.info.sync["new"], second.info.sync["changed"]
     (50, 0, 0)
     """
     for name in filters:
         _check_filter(name)
-    question = FetchRequest.of(
+    request = FetchRequest.of(
         filters,
         client=client,
         connections=connections,
@@ -162,166 +205,184 @@ def sync_orders(
         pii=pii,
         extra_params=extra_params,
     )
-    pace = _Pace(
-        _seconds("overlap", overlap),
-        None if full_every is None else _seconds("full_every", full_every),
-    )
+    back = _timedelta("overlap", overlap)
+    interval = None if full_every is None else _timedelta("full_every", full_every)
     check_dask_client(dask_client, connections)
-    folder = parquet.locate(root)
+    exporter = _SyncExporter(storage.locate(root), back, interval)
     if connections is not None:
-        return _sync_several(folder, question, pace, check_connections(connections), dask_client)
+        named = check_connections(connections)
+        hashes = {label: identify(label, request.hash) for label in named}
+        bases = find_bases(exporter.root, request, hashes)
+        return MultiExport(exporter, request, named, bases, dask_client).run()
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        return _sync(folder, question, pace, chosen)
+        return ExportJob(exporter, request, chosen).run()
 
 
 def _check_filter(name: str) -> None:
     field, _ = parse_name(name)
-    if field not in LASTING:
+    if field not in CONSTANT_FIELDS:
         raise FilterError(
             f"{name} cannot be kept in sync: an order's {field} may change, and then the order "
-            f"would be missing or stale; sync by {', '.join(LASTING)}, and filter the frame"
+            f"would be missing or stale; sync by {', '.join(CONSTANT_FIELDS)}, and filter the frame"
         )
 
 
-class _Pace(NamedTuple):
-    """How far a sync looks back, and how often it asks for everything, in seconds."""
-
-    overlap: float
-    full_every: float | None
+def _timedelta(name: str, value: object) -> timedelta:
+    return duration(name, value, allow_seconds=True).to_pytimedelta()
 
 
-def _sync(root: Path, question: FetchRequest, pace: _Pace, client: TrackstarClient) -> Snapshot:
-    identity = client.identify(question.told["question"])
-    base = find_base(root, question, client.connection, identity)
-    again = Again(partial(_sync, root, replace(question, refresh=False), pace), client)
-    return _sync_one(Job(root, question, again, partial(place_one, root)), pace, base)
+@dataclass(frozen=True)
+class _SyncExporter(Exporter):
+    """Fetches what has changed since a snapshot, or all orders where that is not enough."""
 
+    overlap: timedelta
+    full_every: timedelta | None
 
-def _sync_several(
-    root: Path,
-    question: FetchRequest,
-    pace: _Pace,
-    connections: dict[str, Source],
-    dask_client: Any,
-) -> Snapshot:
-    asked = question.told["question"]
-    bases = find_bases(root, question, {label: identify(label, asked) for label in connections})
-    work = partial(_share, root, pace=pace)
-    return MultiExport(root, question, connections, work, bases).run(dask_client=dask_client)
+    def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:
+        """Return the newest snapshot of the same connection and request."""
+        return find_base(self.root, request, client.connection, client.identify(request.hash))
 
+    @contextmanager
+    def fetch(
+        self,
+        request: FetchRequest,
+        client: TrackstarClient,
+        base: Base | None = None,
+        *,
+        resume: Callable[..., Snapshot] | None = None,
+    ) -> Iterator[SpilledOrders]:
+        """Fetch changes to disk, by the first choice of stamps that the server takes."""
+        if base is None:
+            with super().fetch(request, client, resume=resume) as orders:
+                yield replace(orders, info=self._first_info(orders))
+            return
+        with ExitStack() as contexts:
+            for plan in self._plans(base):
+                fetching = self._fetch_changes(request, client, base, plan, resume)
+                try:
+                    changed = contexts.enter_context(fetching)
+                    break
+                except TrackstarError as error:
+                    if plan.full or error.status != _UNPROCESSABLE:
+                        raise
+            yield changed
 
-def _share(
-    root: Path,
-    question: FetchRequest,
-    base: Base | None,
-    place: Place[WriteResult],
-    client: TrackstarClient,
-    *,
-    pace: _Pace,
-) -> WriteResult:
-    return _sync_one(Job(root, question, Again.together(client), place), pace, base)
+    def _first_info(self, orders: SpilledOrders) -> FetchInfo:
+        sync = {
+            **self._metadata({}, None, "it is the first of these orders"),
+            "full_at": orders.info.started_at,
+            "new": orders.spill.orders,
+            **dict.fromkeys(("changed", "unchanged", "gone"), 0),
+        }
+        return orders.info.replace(sync=sync)
 
+    def _plans(self, base: Base) -> Iterator[_Plan]:
+        """Return by which stamps to request changes, the best first; at last, all orders."""
+        now = datetime.fromtimestamp(time.time(), UTC)
+        if reason := self._full_is_due(base, now):
+            yield _Plan({}, reason)
+            return
+        stamps = base.stamps(now)
+        if stamps.lacking:
+            orders = counted(stamps.lacking, "order")
+            yield _Plan({}, f"{orders} had neither {TRACKSTAR_UPDATED} nor {UPDATED}")
+            return
+        # All orders must have a stamp that is requested, or their changes would be missed.
+        choices: list[tuple[str, ...]] = [(TRACKSTAR_UPDATED, UPDATED, CREATED)]
+        if not stamps.missing[UPDATED]:
+            choices.append((UPDATED, CREATED))
+        if not stamps.missing[TRACKSTAR_UPDATED]:
+            choices.append((TRACKSTAR_UPDATED, CREATED))
+        for choice in choices:
+            yield _Plan({stamp: self._lower_bound(stamps, stamp) for stamp in choice})
+        yield _Plan({}, "changes cannot be requested by stamps that all orders have")
 
-def _sync_one(job: Job[T], pace: _Pace, base: Base | None) -> T:
-    """Do what `sync_orders` does, of one connection, once the call is checked."""
-    if base is None:
-        return export(job, begins=_told({}, pace, None, "it is the first of these orders"))
-    now = datetime.fromtimestamp(time.time(), UTC)
-    if reason := _full_is_due(base, pace, now):
-        return _go_on(job, pace, base, {}, reason)
-    stamps = base.stamps(now)
-    if stamps.lacking:
-        return _go_on(job, pace, base, {}, _lack(stamps.lacking))
-    for way in _ways(stamps):
-        since = {stamp: stamps.until.get(stamp) for stamp in way}
-        try:
-            return _go_on(job, pace, base, since)
-        except TrackstarError as error:
-            if error.status != _INVALID:
-                raise
-    return _go_on(job, pace, base, {}, "the server cannot be asked for the stamps of all orders")
-
-
-def _lack(orders: int) -> str:
-    return f"{counted(orders, 'order')} had neither {OURS} nor {THEIRS}"
-
-
-def _full_is_due(base: Base, pace: _Pace, now: datetime) -> str | None:
-    """Say why all orders must be asked for, whatever stamps they have; None if they need not."""
-    if not base.orders:
-        return "there were no orders"
-    if pace.full_every is None:
+    def _full_is_due(self, base: Base, now: datetime) -> str | None:
+        """Return why all orders must be requested, whatever stamps they have, if they must."""
+        if not base.orders:
+            return "there were no orders"
+        if self.full_every is None:
+            return None
+        if base.full_at is None or base.full_at > now:
+            return "it is not known when all orders were last requested"
+        if now - base.full_at >= self.full_every:
+            return f"all orders were last requested at {base.full_at.isoformat()}"
         return None
-    if base.full_at is None or base.full_at > now:
-        return "it is not known when all orders were last asked for"
-    if (now - base.full_at).total_seconds() >= pace.full_every:
-        return f"all orders were last asked for at {base.full_at.isoformat()}"
-    return None
+
+    def _lower_bound(self, stamps: Stamps, stamp: str) -> datetime | None:
+        """Return since when to request changes; None of a stamp that no order was seen with."""
+        if stamp not in stamps.until:
+            return None
+        # Some systems put the first moment that there is where they have none.
+        first = datetime.min.replace(tzinfo=UTC)
+        length = stamps.until[stamp] - first - self.overlap
+        return first + max(length, timedelta(0))
+
+    @contextmanager
+    def _fetch_changes(
+        self,
+        request: FetchRequest,
+        client: TrackstarClient,
+        base: Base,
+        plan: _Plan,
+        resume: Callable[..., Snapshot] | None,
+    ) -> Iterator[_ChangedOrders]:
+        listings = [
+            _bounded(query, f"{stamp}[gte]", moment)
+            for query in request.queries
+            for stamp, moment in plan.since.items()
+        ]
+        changes = replace(request, listings=listings or request.queries)
+        task = f"sync of {base.name}"
+        with fetch_to_disk(self.root, task, changes, client, resume) as orders:
+            full_at = base.full_at and base.full_at.isoformat()
+            sync = {
+                **self._metadata(plan.since, base.name, plan.full),
+                "full_at": orders.info.started_at if plan.full else full_at,
+            }
+            removes = plan.full is not None and self.full_every is not None
+            several = len(plan.since) > 1
+            upsert = Upsert(base, orders.spill, several_listings=several, removes=removes)
+            yield _ChangedOrders(orders.spill, orders.info, upsert, sync)
+
+    def _metadata(
+        self, since: dict[str, datetime | None], base: str | None, full: str | None
+    ) -> dict[str, Any]:
+        moments = [since[stamp] for stamp in (TRACKSTAR_UPDATED, UPDATED) if stamp in since]
+        earliest = min(filter(None, moments), default=None)
+        return {
+            "by": list(since),
+            "since": earliest and earliest.isoformat(),
+            "overlap": self.overlap.total_seconds(),
+            "base": base,
+            "full": full,
+        }
 
 
-def _ways(stamps: Stamps) -> Iterator[tuple[str, ...]]:
-    """Give by which stamps to ask, the best first; the server may refuse any of them.
+class _Plan(NamedTuple):
+    """What to request: changes since a moment by each stamp; none, and why, for all orders."""
 
-    All orders must have one that is asked for, or their changes would be missed.
-    """
-    yield OURS, THEIRS, CREATED
-    if not stamps.missing[THEIRS]:
-        yield THEIRS, CREATED
-    if not stamps.missing[OURS]:
-        yield OURS, CREATED
+    since: dict[str, datetime | None]
+    full: str | None = None
 
 
-def _go_on(
-    job: Job[T],
-    pace: _Pace,
-    base: Base,
-    since: dict[str, datetime | None],
-    full: str | None = None,
-) -> T:
-    """Ask for what has changed by some stamps (by none, for all), and write the whole."""
-    since = {stamp: moment and _before(moment, pace.overlap) for stamp, moment in since.items()}
-    queries = [
-        _bounded(query, f"{stamp}[gte]", moment)
-        for query in job.question.queries
-        for stamp, moment in since.items()
-    ]
-    changes = replace(job.question, queries=queries or job.question.queries)
-    with spilling(replace(job, question=changes), f"sync of {base.name}") as (reading, spill):
-        info = reading.info(duplicates=reading.settle())
-        told = _told(since, pace, base, full)
-        told["full_at"] = info["began"] if full else base.full_at and base.full_at.isoformat()
-        removes = full is not None and pace.full_every is not None
-        return job.place(info, Upsert(base, spill, told, removes=removes).fill)
+@dataclass(frozen=True)
+class _ChangedOrders(SpilledOrders):
+    """Orders that may have changed since a snapshot."""
+
+    upsert: Upsert
+    sync: dict[str, Any]
+
+    def write(self, folder: Path, connection: str | None = None) -> WriteResult:
+        """Write the parts of a snapshot of all orders as they are now."""
+        writer = PartWriter(folder, self.info, connection=connection)
+        return writer.result(sync={**self.sync, **self.upsert.write(writer)})
 
 
 def _bounded(query: dict[str, str], name: str, moment: datetime | None) -> dict[str, str]:
-    """Ask for what is not before a moment, nor before what the caller asked for.
+    """Narrow a query to what is not before a moment, nor before the caller's own bound.
 
-    Of a stamp that no order was seen with, all that have one now are asked for.
+    Of a stamp that no order was seen with, all that have one now are requested.
     """
-    since = _ALL if moment is None else api_time(moment)
+    since = _EARLIEST if moment is None else api_time(moment)
     return query | {name: max(since, query.get(name, since))}
-
-
-def _seconds(name: str, value: object) -> float:
-    return duration(name, value, allow_seconds=True).total_seconds()
-
-
-def _before(moment: datetime, seconds: float) -> datetime:
-    """Go back, as far as there are dates: some systems put the first one where they have none."""
-    first = datetime.min.replace(tzinfo=UTC)
-    return first + max(moment - first - timedelta(seconds=seconds), timedelta(0))
-
-
-def _told(
-    since: dict[str, datetime | None], pace: _Pace, base: Base | None, full: str | None
-) -> dict[str, Any]:
-    moments = [since[stamp] for stamp in (OURS, THEIRS) if stamp in since]
-    earliest = min(filter(None, moments), default=None)
-    return {
-        "by": list(since),
-        "since": earliest and earliest.isoformat(),
-        "overlap": pace.overlap,
-        "base": base and base.name,
-        "full": full,
-    }

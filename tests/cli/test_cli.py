@@ -368,7 +368,7 @@ def test_export_and_sync_write_snapshots_and_tell_what_they_did(tmp_path, capsys
     assert main(["sync", root, "status=open"]) == 2
     assert "cannot be kept in sync" in capsys.readouterr().err
     assert main(["sync", root]) == 1
-    assert "answer another question" in capsys.readouterr().err
+    assert "are of another request" in capsys.readouterr().err
 
 
 def test_several_connections_are_named_by_variables(serve_connections, tmp_path, capsys):

@@ -30,7 +30,7 @@ import time
 from distributed import Semaphore
 
 from trackstar_frames.connections import open_client
-from trackstar_frames.distributed import turn
+from trackstar_frames.distributed import token_lock
 
 def set_environment(variables):
     os.environ.update(variables)
@@ -39,7 +39,7 @@ def beta():
     return os.environ["BETA_SECRET"]
 
 def hold(seconds, requests, rest=0):
-    with open_client("acme", "ACME_TOKEN") as client, turn(client):
+    with open_client("acme", "ACME_TOKEN") as client, token_lock(client):
         if rest:
             client.session._limiter.pause(rest)
         began = time.time()
@@ -53,7 +53,7 @@ def semaphores():
     return sum(isinstance(each, Semaphore) for each in gc.get_objects())
 
 def fail():
-    with open_client("acme", "ACME_TOKEN") as client, turn(client):
+    with open_client("acme", "ACME_TOKEN") as client, token_lock(client):
         raise KeyError("in its turn")
 """
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
-from trackstar_frames.distributed.fetching import cut
+from trackstar_frames.distributed import divide
 from trackstar_frames.pagination.windows import Window
 from trackstar_frames.request import FetchRequest
 
@@ -30,34 +30,34 @@ def ask(**filters):
     return FetchRequest.of(filters, **options)
 
 
-def bounds(pieces):
+def bounds(partitions):
     return [
-        (piece.label, *(query.get(f"created_date[{each}]") for each in ("gte", "lt")))
-        for piece in pieces
-        for query in piece.question.queries
+        (partition.label, *(query.get(f"created_date[{each}]") for each in ("gte", "lt")))
+        for partition in partitions
+        for query in partition.request.queries
     ]
 
 
 def test_windows_are_those_of_the_calendar_and_neighbours_have_different_tokens():
-    pieces = cut(ask(**BOUNDED), {"acme": "A", "beta": "B"}, "MS")
+    partitions = divide(ask(**BOUNDED), {"acme": "A", "beta": "B"}, "MS")
     january = ("2026-01-15T00:00:00Z", "2026-02-01T00:00:00Z")
     february = ("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z")
     march = ("2026-03-01T00:00:00Z", "2026-03-10T00:00:00Z")
     expected = [(label, *each) for each in (january, february, march) for label in ("acme", "beta")]
-    assert bounds(pieces) == expected
+    assert bounds(partitions) == expected
 
 
 def test_the_last_window_is_open_as_the_filters_are():
     start = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0) - timedelta(days=1)
-    found = bounds(cut(ask(created_date__gte=start), {"acme": "A"}, "MS"))
+    found = bounds(divide(ask(created_date__gte=start), {"acme": "A"}, "MS"))
     assert len(found) == 2
     assert found[-1] == ("acme", found[0][2], None)
 
 
 def test_what_is_to_come_is_one_window():
     soon = datetime.now(UTC) + timedelta(days=400)
-    question = ask(created_date__gte=soon, created_date__lt=soon + timedelta(days=90))
-    assert len(cut(question, {"acme": "A"}, "D")) == 1
+    request = ask(created_date__gte=soon, created_date__lt=soon + timedelta(days=90))
+    assert len(divide(request, {"acme": "A"}, "D")) == 1
 
 
 @pytest.mark.parametrize(
@@ -71,17 +71,17 @@ def test_what_is_to_come_is_one_window():
     ],
 )
 def test_without_a_lower_bound_a_connection_is_one_partition(filters):
-    pieces = cut(ask(**filters), {"acme": "A", "beta": "B"}, "D")
-    assert [piece.label for piece in pieces] == ["acme", "beta"]
-    assert pieces[0].question.queries == ask(**filters).queries
+    partitions = divide(ask(**filters), {"acme": "A", "beta": "B"}, "D")
+    assert [partition.label for partition in partitions] == ["acme", "beta"]
+    assert partitions[0].request.queries == ask(**filters).queries
 
 
 def test_every_part_of_a_long_list_is_cut_alike():
     numbers = [f"n{number}" for number in range(150)]
-    pieces = cut(ask(**BOUNDED, order_number__in=numbers), {"acme": "A"}, "MS")
-    assert [len(piece.question.queries) for piece in pieces] == [2, 2, 2]
-    for piece in pieces:
-        one, two = piece.question.queries
+    partitions = divide(ask(**BOUNDED, order_number__in=numbers), {"acme": "A"}, "MS")
+    assert [len(partition.request.queries) for partition in partitions] == [2, 2, 2]
+    for partition in partitions:
+        one, two = partition.request.queries
         assert one["order_number[in]"] != two["order_number[in]"]
         assert {**one, "order_number[in]": ""} == {**two, "order_number[in]": ""}
 
@@ -94,10 +94,10 @@ def test_every_part_of_a_long_list_is_cut_alike():
 def test_windows_tile_the_time(start, days, freq):
     if start.year < 2000:
         freq = "YS"
-    question = ask(created_date__gte=start, created_date__lt=start + timedelta(days=days))
-    pieces = cut(question, {"acme": "A"}, freq)
-    windows = [Window.of(piece.question.queries[0]) for piece in pieces]
-    whole = Window.of(question.queries[0])
+    request = ask(created_date__gte=start, created_date__lt=start + timedelta(days=days))
+    partitions = divide(request, {"acme": "A"}, freq)
+    windows = [Window.of(partition.request.queries[0]) for partition in partitions]
+    whole = Window.of(request.queries[0])
     edges = [windows[0].start, *(window.end for window in windows)]
     assert (edges[0], edges[-1]) == (whole.start, whole.end)
     assert edges[:-1] == [window.start for window in windows]

@@ -8,7 +8,7 @@ from helpers.traffic import most_within
 from helpers.waiting import wait_until
 
 import trackstar_frames as tf
-from trackstar_frames.distributed import turn
+from trackstar_frames.distributed import token_lock
 from trackstar_frames.sandbox import Sandbox
 
 TWO = {"acme": "ACME_TOKEN", "beta": "BETA_SECRET"}
@@ -100,5 +100,5 @@ def test_nothing_of_a_turn_stays_on_the_worker(running, vault):
 
 
 def test_outside_of_a_cluster_there_is_nothing_to_do(serve):
-    with serve().client() as client, turn(client):
+    with serve().client() as client, token_lock(client):
         assert len(tf.fetch_orders_df(client=client)) == 60

@@ -14,11 +14,13 @@ from pandas.testing import assert_frame_equal
 
 import trackstar_frames as tf
 from trackstar_frames.distributed import DaskFrames
+from trackstar_frames.info import join_infos
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE, TABLES
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.manifest import FILE
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.snapshots import writer
+from trackstar_frames.snapshots.manifest import MANIFEST_NAME, read_manifest
+from trackstar_frames.storage import locate
+from trackstar_frames.tables.connections import concat
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +55,7 @@ def written(frames, tmp_path_factory):
     """A snapshot of several parts."""
     folder = tmp_path_factory.mktemp("written")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parquet, "PART", 25)
+        patch.setattr(writer, "PART_SIZE", 25)
         tf.write_snapshot(frames, folder)
     return folder
 
@@ -192,13 +194,13 @@ def test_a_part_without_a_row_in_a_table_keeps_its_types(tmp_path):
 
 
 def test_damage_is_named_when_it_is_read_and_not_before(root):
-    (snapshot,) = (parquet.locate(path) for path in tf.list_snapshots(root)["path"])
+    (snapshot,) = (locate(path) for path in tf.list_snapshots(root)["path"])
     path = snapshot / "packages" / "part-00001.parquet"
     body = bytearray(path.read_bytes())
     body[len(body) // 2] ^= 1
     path.write_bytes(body)
     lazy = tf.read_snapshot_dask(root)
-    assert len(lazy.orders.compute()) == parquet.read_manifest(snapshot).rows("orders")
+    assert len(lazy.orders.compute()) == read_manifest(snapshot).rows("orders")
     with pytest.raises(tf.SnapshotError, match=r"packages/part-00001.parquet is damaged"):
         lazy.packages["package_id"].compute()
 
@@ -213,9 +215,9 @@ def test_a_snapshot_that_is_gone_is_named(root):
 def test_a_column_that_an_older_schema_did_not_have_is_null(fetched, tmp_path):
     snapshot = tf.write_snapshot(fetched["acme"], tmp_path)
     (file,) = snapshot.files["orders"]
-    said = parquet.read_manifest(snapshot.path)
+    said = read_manifest(snapshot.path)
     pq.write_table(pq.ParquetFile(file).read().drop_columns("trackstar_updated_date"), file)
-    told = snapshot.path / FILE
+    told = snapshot.path / MANIFEST_NAME
     known = said.parts[0].files["orders"].sha256
     told.write_text(told.read_text().replace(known, sha256(file.read_bytes()).hexdigest()))
     orders = tf.read_snapshot_dask(tmp_path).orders

@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 from helpers import reference
+from helpers.clock import Clock
 from helpers.marks import slow
 from helpers.traffic import count_requests, split_requests
 
@@ -101,9 +102,10 @@ def test_refresh_asks_again(serve):
     assert "changed" in set(fresh.orders["raw_status"]) & set(kept.orders["raw_status"])
 
 
-def test_after_expiry_it_asks_again(serve, clock):
+def test_after_expiry_it_asks_again(serve):
+    clock = Clock()
     sandbox = serve()
-    client = clock.rules(sandbox.client(expire_after=60))
+    client = clock.set_for(sandbox.client(expire_after=60))
     tf.fetch_orders(client=client, page_size=20)
     assert tf.fetch_orders(client=client, page_size=20).info["requests"] == 0
     clock.ahead = 61
@@ -113,11 +115,12 @@ def test_after_expiry_it_asks_again(serve, clock):
         tf.fetch_orders(client=client, page_size=20, offline=True)
 
 
-def test_a_shorter_expiry_does_not_take_what_a_longer_one_kept(serve, clock):
+def test_a_shorter_expiry_does_not_take_what_a_longer_one_kept(serve):
+    clock = Clock()
     sandbox = serve()
     tf.fetch_orders(client=sandbox.client(), page_size=20)
     clock.ahead = 61
-    client = clock.rules(sandbox.client(expire_after=60))
+    client = clock.set_for(sandbox.client(expire_after=60))
     frames = tf.fetch_orders(client=client, page_size=20)
     assert frames.info["from_cache"] == 0
 
@@ -199,9 +202,10 @@ def test_only_its_user_can_read_it(serve, folder):
 
 
 @pytest.mark.parametrize("by", ["the next client", "the next page"])
-def test_what_has_expired_is_wiped_from_the_files(serve, clock, folder, file, by):
+def test_what_has_expired_is_wiped_from_the_files(serve, folder, file, by):
+    clock = Clock()
     sandbox = serve()
-    client = clock.rules(sandbox.client(expire_after=60))
+    client = clock.set_for(sandbox.client(expire_after=60))
     tf.fetch_orders(client=client, page_size=20)
     pieces = [value[at : at + 48] for _, value, _ in rows(file) for at in range(0, 2000, 400)]
     pieces = [piece for piece in pieces if len(piece) == 48]  # an empty page is short
@@ -210,7 +214,7 @@ def test_what_has_expired_is_wiped_from_the_files(serve, clock, folder, file, by
     assert all(piece in raw for piece in pieces)
     clock.ahead = 61
     if by == "the next client":
-        client = clock.rules(sandbox.client())
+        client = clock.set_for(sandbox.client())
     tf.fetch_orders(client=client, order_number="there is none")
     raw = b"".join(path.read_bytes() for path in folder.iterdir())
     assert len(rows(file)) == 1

@@ -10,10 +10,11 @@ from pandas.testing import assert_frame_equal
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
+from trackstar_frames.info import join_infos
 from trackstar_frames.measures import redated, transitions
 from trackstar_frames.measures._grouping import key
 from trackstar_frames.measures.backlog import AGES
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.tables.connections import concat
 
 LABELS = ["acme", "be/ta"]
 TABLES = ["orders", "line_items", "shipments", "shipment_line_items", "problems"]

@@ -19,10 +19,11 @@ from pandas.testing import assert_frame_equal
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
+from trackstar_frames.info import join_infos
 from trackstar_frames.measures._partitions import stacked
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.tables.connections import concat
 
 TABLES = ["orders", "line_items", "shipments", "shipment_line_items"]
 BY = [None, "channel", "status", "saturday_delivery", "total_price", ["type", "units_ordered"]]

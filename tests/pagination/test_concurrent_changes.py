@@ -117,7 +117,7 @@ def test_orders_that_have_no_stamp_before_their_first_change_are_asked_for(open_
 def test_orders_that_stay_without_a_stamp_show_that_a_filter_is_passed_over(open_client):
     made = days(40, stamps=(), **dict.fromkeys(changing_server.STAMPS))
     listed = changing_server.Shop(made, ignored=changing_server.STAMPS)
-    with open_client(listed) as client, pytest.warns(UserWarning, match="cannot be asked"):
+    with open_client(listed) as client, pytest.warns(UserWarning, match="cannot be requested"):
         assert len(tf.fetch_orders(client=client, page_size=10).orders) == 40
     assert len(listed.asked) == 4 + len(changing_server.STAMPS)
 
@@ -147,7 +147,7 @@ def test_changes_that_broke_off_are_read_to_their_end(open_client, number):
 
 def test_a_server_may_pass_over_the_filter(open_client):
     shop = changing_server.Shop(days(40), ignored=["trackstar_updated_date", "updated_date"])
-    with open_client(shop) as client, pytest.warns(UserWarning, match="cannot be asked"):
+    with open_client(shop) as client, pytest.warns(UserWarning, match="cannot be requested"):
         assert len(tf.fetch_orders(client=client, page_size=10).orders) == 40
     assert len(shop.asked) == 6
 

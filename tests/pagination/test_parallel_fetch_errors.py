@@ -1,6 +1,5 @@
 """Fetches in parts that break: what was read is kept, and not asked for again."""
 
-import pickle
 from collections import Counter
 from functools import partial
 
@@ -82,12 +81,11 @@ FAULTS = st.lists(
     faults=FAULTS,
     max_workers=st.sampled_from([1, 3, 8]),
     cache=st.booleans(),
-    pickles=st.booleans(),
 )
 def test_every_page_is_asked_for_until_it_comes_and_never_again(
     orders, good, clean, tmp_path_factory, **drawn
 ):
-    pickles, faults = drawn["cache"] and drawn["pickles"], drawn["faults"]
+    faults = drawn["faults"]
     with Sandbox(orders=orders, rate_limit=None, faults=faults) as sandbox:
         settings = {"cache": drawn["cache"], "cache_dir": tmp_path_factory.mktemp("cache")}
         client = sandbox.client(rate_limit=None, retries=0, **settings)
@@ -100,8 +98,6 @@ def test_every_page_is_asked_for_until_it_comes_and_never_again(
             except tf.IncompleteFetchError as error:
                 reference.assert_frames_are_part(error.frames, orders)
                 again = error.resume
-                if pickles:
-                    again = partial(pickle.loads(pickle.dumps(error)).resume, client=client)
             except tf.TrackstarError:
                 assert not good(sandbox)
             else:

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trackstar_frames.pagination.listing import Listing
-from trackstar_frames.pagination.listing import Reader as Means
 from trackstar_frames.pagination.pages import Page
 from trackstar_frames.pagination.threads import ThreadGroup
 
@@ -29,20 +28,21 @@ class Reader:
 
     def __init__(self, server, queries, size, *, fails=(), threads=1):
         self.server, self.size, self.fails = server, size, set(fails)
-        self.listing = Listing(queries, divides=True, page_size=size)
-        self.taken, self.told, self.broke, self._numbers = [], [], 0, 0
+        self.listing = Listing(queries, page_size=size)
+        self.listing.open(self, ThreadGroup(threads), self)
+        self.taken, self.expected, self.broke, self._numbers = [], [], 0, 0
         while True:
             try:
-                self.listing.read(Means(self.walk, self.take, ThreadGroup(threads)), self.tell)
+                self.listing.read()
             except OSError:
                 self.broke += 1
             else:
                 break
 
-    def walk(self, params, *, page_token, before, chain, anew):
-        assert not anew
-        assert (before > 0) == (page_token is not None)
-        assert chain == (1.0 if self.taken else None)
+    def read(self, params, *, page_token, orders_before, expires, refresh):
+        assert not refresh
+        assert (orders_before > 0) == (page_token is not None)
+        assert expires == (1.0 if self.taken else None)
         while True:
             cursor = {} if page_token is None else {"page_token": page_token}
             query = params | {"limit": str(self.size)} | cursor
@@ -55,17 +55,16 @@ class Reader:
             if page_token is None:
                 return
 
-    def tell(self, pages):
-        self.told.append((len(self.taken), pages))
+    def expect(self, pages):
+        self.expected.append((len(self.taken), pages))
 
-    def take(self, place, page):
-        self.taken.append((place, [msgspec.json.decode(order)["id"] for order in page.raw_orders]))
-        return True
+    def on_page(self, key, page):
+        self.taken.append((key, [msgspec.json.decode(order)["id"] for order in page.raw_orders]))
 
     @property
     def kept(self):
-        again = self.listing.comes_again
-        return Counter(each for place, ids in self.taken if not again(place) for each in ids)
+        is_repeat = self.listing.is_repeat
+        return Counter(each for key, ids in self.taken if not is_repeat(key) for each in ids)
 
 
 def ids(orders):
@@ -215,7 +214,7 @@ def test_without_a_bound_it_is_one_chain():
 def test_about_how_many_pages_come_is_told_once_that_is_known(order):
     server = dated_orders.Made(dated_orders.spread(3000, "2023-06-01", "2026-06-01"), order)
     reader = Reader(server, [BOTH], 50)
-    ((read, told),) = reader.told
+    ((read, told),) = reader.expected
     assert read < 0.5 * len(reader.taken)
     assert told == pytest.approx(len(reader.taken) - read, rel=0.5)
 
@@ -223,10 +222,10 @@ def test_about_how_many_pages_come_is_told_once_that_is_known(order):
 def test_the_listings_of_a_long_list_are_told_before_the_first():
     server = dated_orders.Made(dated_orders.spread(50, "2023-06-01", "2026-06-01"))
     reader = Reader(server, [{"page": str(number)} for number in range(30)], 50)
-    assert reader.told[0] == (0, 30)
+    assert reader.expected[0] == (0, 30)
 
 
 @pytest.mark.parametrize(("bounds", "order"), [({}, "created_date"), (BOTH, "inserted")])
 def test_what_is_not_known_is_not_told(bounds, order):
     server = dated_orders.Made(dated_orders.spread(500, "2023-06-01", "2026-06-01"), order)
-    assert Reader(server, [bounds], 50).told == []
+    assert Reader(server, [bounds], 50).expected == []

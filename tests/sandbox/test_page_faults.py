@@ -1,4 +1,4 @@
-"""Faults of the orders on a page: which they are, and what changes while a listing is read."""
+"""Faults of the orders on a page, and of orders that change while a listing is read."""
 
 import pytest
 
@@ -133,7 +133,7 @@ def test_new_orders_all_have_ids_of_their_own(start_faulty, pages):
     assert len({order["id"] for order in sandbox.orders}) == 4
 
 
-def test_new_orders_are_like_those_asked_for(start_faulty, get):
+def test_new_orders_are_like_those_requested(start_faulty, get):
     sandbox = start_faulty(Fault("new_order"))
     number = sandbox.orders[5]["order_number"]
     assert len(get(sandbox, {"order_number": number}).json()["data"]) == 2
@@ -180,7 +180,7 @@ def test_gone_order(start_faulty, pages, ids):
     assert sandbox.orders == [*orders[:2], orders[3]]
 
 
-def test_the_last_order_may_go(start_faulty, pages):
+def test_the_last_order_may_be_deleted(start_faulty, pages):
     sandbox = start_faulty(Fault("gone_order", first_page=False), orders=3)
     bodies = pages(sandbox, 2)
     assert [len(body["data"]) for body in bodies] == [2, 0]
@@ -188,7 +188,7 @@ def test_the_last_order_may_go(start_faulty, pages):
 
 
 @pytest.mark.parametrize("kind", ["changed_order", "gone_order"])
-def test_what_has_no_id_neither_changes_nor_goes(start_faulty, pages, kind):
+def test_orders_without_an_id_are_neither_changed_nor_deleted(start_faulty, pages, kind):
     orders = [{"order_number": str(number)} for number in range(5)]
     sandbox = start_faulty(Fault(kind), orders=orders)
     assert orders_of(pages(sandbox, 2)) == sandbox.orders == orders

@@ -76,21 +76,21 @@ def test_changes_are_of_one_token():
         assert len(sandbox.orders_of(1)) == 3
 
 
-def test_requests_are_noted_in_order(get, http):
+def test_requests_are_logged_in_order(get, http):
     with Sandbox(1, rate_limit=2) as sandbox:
         get(sandbox, {"limit": "1"})
         get(sandbox, {"limit": "?"})
         get(sandbox)
         http.get(sandbox.base_url + "/other", timeout=5)
-        noted = sandbox.requests
-        assert [request[1:] for request in noted] == [
+        logged = sandbox.requests
+        assert [request[1:] for request in logged] == [
             (sandbox.access_token, "/wms/orders?limit=1", 200),
             (sandbox.access_token, "/wms/orders?limit=%3F", 422),
             (sandbox.access_token, "/wms/orders", 429),
             (None, "/other", 404),
         ]
-        assert [request.time for request in noted] == sorted(request.time for request in noted)
-    assert sandbox.requests == noted
+        assert [request.time for request in logged] == sorted(request.time for request in logged)
+    assert sandbox.requests == logged
 
 
 def test_it_starts_and_stops_and_starts(get):
@@ -102,7 +102,7 @@ def test_it_starts_and_stops_and_starts(get):
     sandbox.start()
     assert sandbox.orders == before
     assert sandbox.requests == []
-    with pytest.raises(RuntimeError, match="runs already"):
+    with pytest.raises(RuntimeError, match="is running already"):
         sandbox.start()
     sandbox.stop()
     sandbox.stop()
@@ -127,12 +127,12 @@ def test_it_leaves_nothing_behind():
 
 
 def test_a_client_in_the_middle_of_a_request_does_not_keep_it_from_stopping(get):
-    def ask_and_bear():
+    def get_in_vain():
         with suppress(requests.ConnectionError):
             get(sandbox)
 
     with Sandbox(1, latency=60) as sandbox:
-        thread = threading.Thread(target=ask_and_bear)
+        thread = threading.Thread(target=get_in_vain)
         thread.start()
         while not sandbox.requests:
             pass

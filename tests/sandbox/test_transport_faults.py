@@ -1,4 +1,4 @@
-"""Faults on the way: an answer that comes late, in part, or not at all."""
+"""Faults in transport: a response that is sent late, in part, or not at all."""
 
 import gzip
 import socket
@@ -90,10 +90,10 @@ def test_reset_mid(start_faulty, get):
     assert [request.status for request in sandbox.requests] == [200, 200]
 
 
-@pytest.mark.parametrize("squeezed", [False, True])
+@pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("kind", ["bad_gzip", "cut_gzip"])
-def test_damaged_gzip(start_faulty, get, kind, squeezed):
-    sandbox = start_faulty(Fault(kind, nth=1), gzip=squeezed)
+def test_damaged_gzip(start_faulty, get, kind, compressed):
+    sandbox = start_faulty(Fault(kind, nth=1), gzip=compressed)
     response = get(sandbox, stream=True)
     body = response.raw.read(decode_content=False)
     assert response.headers["Content-Encoding"] == "gzip"
@@ -114,7 +114,7 @@ def test_bad_gzip_cannot_be_decoded(start_faulty, get):
 
 
 @pytest.mark.parametrize("kind", ["reset_mid", "bad_gzip", "cut_gzip"])
-def test_a_server_goes_on_after_any_of_them(start_faulty, get, kind):
+def test_the_server_continues_after_any_fault(start_faulty, get, kind):
     sandbox = start_faulty(Fault(kind, times=30))
     for _ in range(30):
         get(sandbox, stream=True).close()

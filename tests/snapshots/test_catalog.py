@@ -11,8 +11,7 @@ from helpers.marks import slow
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots.manifest import MANIFEST_NAME, read_manifest
 
 ONE = {"keep_last": 1, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0}
 STATUSES = ["open", "confirmed", "picked", "packed", "fulfilled"]
@@ -33,15 +32,15 @@ def write(root, status, connection=None):
     """Write a snapshot as of now, by the clock there is."""
     now = datetime.fromtimestamp(time.time(), UTC).isoformat()
     frames = OrderFrames.from_json({"id": "a", "status": status})
-    told = {**frames.info, "began": now, "fetched_at": now, "connection": connection}
-    return tf.write_snapshot(OrderFrames(frames.to_arrow(), told), root)
+    info = {**frames.info, "started_at": now, "fetched_at": now, "connection": connection}
+    return tf.write_snapshot(OrderFrames(frames.to_arrow(), info), root)
 
 
 def without_sequence(snapshot):
     """Make a snapshot one of an older version."""
-    said = json.loads((snapshot.path / FILE).read_text())
-    del said["sequence"]
-    (snapshot.path / FILE).write_text(json.dumps(said))
+    manifest = json.loads((snapshot.path / MANIFEST_NAME).read_text())
+    del manifest["sequence"]
+    (snapshot.path / MANIFEST_NAME).write_text(json.dumps(manifest))
 
 
 def latest(root):
@@ -101,18 +100,18 @@ def test_numbers_rise_and_are_not_given_twice(tmp_path):
         for each in [threads.submit(tf.write_snapshot, frames, tmp_path) for _ in range(12)]:
             each.result()
     folders = [each for each in tmp_path.iterdir() if not each.name.startswith(".")]
-    assert sorted(parquet.read_manifest(each).sequence for each in folders) == list(range(1, 13))
+    assert sorted(read_manifest(each).sequence for each in folders) == list(range(1, 13))
     assert len(folders) == len(list(tmp_path.iterdir()))
 
 
 def test_a_folder_of_its_own_has_no_number(tmp_path):
     OrderFrames.from_json({"id": "a"}).to_parquet(tmp_path / "out")
-    assert parquet.read_manifest(tmp_path / "out").sequence is None
+    assert read_manifest(tmp_path / "out").sequence is None
 
 
 def test_a_damaged_latest_does_not_stop_the_next(tmp_path):
     write(tmp_path, "open")
-    (write(tmp_path, "picked").path / FILE).write_text("{}")
+    (write(tmp_path, "picked").path / MANIFEST_NAME).write_text("{}")
     write(tmp_path, "packed")
     assert latest(tmp_path) == "packed"
 

@@ -21,9 +21,9 @@ SHIPPED_DATES = [f"{which}_shipped_date" for which in ("first", "last", "complet
 
 def moved(order, number):
     """Change an order in one of several ways, by its number."""
-    place = LIFECYCLE.index(order["status"])
-    ways = [
-        {"status": LIFECYCLE[(place + 1 + number) % 11]},
+    position = LIFECYCLE.index(order["status"])
+    changes = [
+        {"status": LIFECYCLE[(position + 1 + number) % 11]},
         {"status": "awaiting_customs"},
         {"status": None},
         {"tags": [*(order["tags"] or []), "ä,b"], "total_price": 12.5 + number},
@@ -31,7 +31,7 @@ def moved(order, number):
         {"required_ship_date": shifted(order["required_ship_date"], number)},
         {"saturday_delivery": not order["saturday_delivery"], "trading_partner": f"T{number}"},
     ]
-    return {**order, **ways[number % len(ways)]}
+    return {**order, **changes[number % len(changes)]}
 
 
 def shifted(text, number):
@@ -86,8 +86,8 @@ def test_the_diff_tells_what_was_done_and_nothing_else(sides):
     assert kinds["changed"] == {key for key in before if key in after and before[key] != after[key]}
     by_table = changed_orders(old.read().to_arrow(), new.read().to_arrow())
     assert kinds["changed"] == set().union(*by_table.values())
-    alone = diff[diff["kind"] != "changed"]
-    assert alone[["column", "old", "new"]].isna().all(axis=None)
+    on_one_side = diff[diff["kind"] != "changed"]
+    assert on_one_side[["column", "old", "new"]].isna().all(axis=None)
     assert not diff.duplicated(["order_id", "column"]).any()
 
 
@@ -232,10 +232,10 @@ def test_due_dates_that_moved_are_those_of_sql(sides):
     assert rows == expected
 
 
-@pytest.mark.parametrize("ask", [tf.diff_snapshots, tf.status_transitions, tf.due_date_changes])
-def test_every_kind_of_side_gives_the_same(sides, ask):
+@pytest.mark.parametrize("compare", [tf.diff_snapshots, tf.status_transitions, tf.due_date_changes])
+def test_every_kind_of_side_gives_the_same(sides, compare):
     old, new, *_ = sides
-    expected = ask(old, new)
+    expected = compare(old, new)
     assert expected.attrs["trackstar"] == {
         f"{name}_as_of": side.info["fetched_at"] for name, side in [("old", old), ("new", new)]
     }
@@ -244,25 +244,25 @@ def test_every_kind_of_side_gives_the_same(sides, ask):
         (str(old.path), new.path),
         (old.path, new),
     ]:
-        found = ask(was, now)
+        found = compare(was, now)
         pd.testing.assert_frame_equal(found, expected)
         assert found.attrs == expected.attrs
 
 
 @pytest.mark.parametrize("backend", [None, "pyarrow"])
-@pytest.mark.parametrize("ask", [tf.status_transitions, tf.due_date_changes])
-def test_plain_frames_of_orders_do_as_well(sides, ask, backend):
+@pytest.mark.parametrize("compare", [tf.status_transitions, tf.due_date_changes])
+def test_plain_frames_of_orders_do_as_well(sides, compare, backend):
     old, new, *_ = sides
     frames = [side.read(dtype_backend=backend).orders for side in (old, new)]
-    pd.testing.assert_frame_equal(ask(*frames), ask(old, new))
+    pd.testing.assert_frame_equal(compare(*frames), compare(old, new))
 
 
-@pytest.mark.parametrize("ask", [tf.diff_snapshots, tf.status_transitions, tf.due_date_changes])
-def test_nothing_is_an_empty_frame_of_the_same_types(sides, ask):
+@pytest.mark.parametrize("compare", [tf.diff_snapshots, tf.status_transitions, tf.due_date_changes])
+def test_nothing_is_an_empty_frame_of_the_same_types(sides, compare):
     old, new, *_ = sides
-    full = ask(old, new)
+    full = compare(old, new)
     nothing = OrderFrames.from_json([])
-    empty = ask(nothing, nothing)
+    empty = compare(nothing, nothing)
     assert len(full)
     assert len(empty) == 0
     for name in empty.columns:
@@ -270,20 +270,20 @@ def test_nothing_is_an_empty_frame_of_the_same_types(sides, ask):
             assert empty[name].dtype == full[name].dtype
     assert empty.columns.tolist() == full.columns.tolist()
     assert isinstance(empty.index, pd.RangeIndex)
-    assert ask is tf.status_transitions or ask(old, old).empty
+    assert compare is tf.status_transitions or compare(old, old).empty
 
 
-@pytest.mark.parametrize("ask", [tf.diff_snapshots, tf.status_transitions, tf.due_date_changes])
-def test_sides_that_cannot_be_meant_are_refused(sides, ask):
+@pytest.mark.parametrize("compare", [tf.diff_snapshots, tf.status_transitions, tf.due_date_changes])
+def test_sides_that_cannot_be_meant_are_refused(sides, compare):
     old, new, *_ = sides
     with pytest.raises(ValueError, match="pass the older one first"):
-        ask(new, old)
+        compare(new, old)
     with pytest.raises(TypeError, match="new is a int; pass a Snapshot"):
-        ask(old, 7)
+        compare(old, 7)
     with pytest.raises(SnapshotError, match="no snapshot at"):
-        ask(old.path / "nowhere", new)
+        compare(old.path / "nowhere", new)
     with pytest.raises(SnapshotError, match=f"a folder of snapshots.*{new.name}"):
-        ask(old, new.path.parent)
+        compare(old, new.path.parent)
 
 
 def test_a_snapshot_of_which_the_file_is_damaged_or_gone_is_told(sides, tmp_path):

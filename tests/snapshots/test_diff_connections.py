@@ -6,8 +6,9 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.snapshots.diff import _orders
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.info import join_infos
+from trackstar_frames.snapshots.diff import _read_orders
+from trackstar_frames.tables.connections import concat
 
 OLD, NEW = "2026-03-01T06:00:00+00:00", "2026-03-02T06:00:00+00:00"
 
@@ -45,13 +46,13 @@ def sides(listings, tmp_path_factory):
 
 def test_each_connection_is_compared_with_itself(sides, listings):
     was, now = listings
-    alone = []
+    each_one = []
     for label in ("acme", "beta"):
         diff = tf.diff_snapshots(*(OrderFrames.from_json(side[label]) for side in (was, now)))
         diff.insert(0, "connection", label)
-        alone.append(diff)
+        each_one.append(diff)
     found = tf.diff_snapshots(*sides)
-    pd.testing.assert_frame_equal(found, pd.concat(alone, ignore_index=True))
+    pd.testing.assert_frame_equal(found, pd.concat(each_one, ignore_index=True))
     assert found.attrs["trackstar"] == {"old_as_of": OLD, "new_as_of": NEW}
     assert not found.duplicated(["connection", "order_id", "column"]).any()
     assert found.duplicated(["order_id", "column"]).any()
@@ -109,8 +110,8 @@ def test_types_do_not_depend_on_the_connections(sides):
         assert len(empty) == 0
         assert empty.dtypes.equals(full.dtypes)
         assert isinstance(empty.index, pd.RangeIndex)
-    alone = tf.diff_snapshots(OrderFrames.from_json([]), OrderFrames.from_json([]))
-    assert ["connection", *alone.columns] == list(full.columns)
+    each_one = tf.diff_snapshots(OrderFrames.from_json([]), OrderFrames.from_json([]))
+    assert ["connection", *each_one.columns] == list(full.columns)
 
 
 def test_several_connections_beside_one_are_refused(sides):
@@ -128,7 +129,7 @@ def test_the_label_comes_with_the_columns_of_a_side(sides, kind):
     snapshot, _ = sides
     side = {"snapshot": snapshot, "frames": snapshot.read(), "path": snapshot.path}[kind]
     columns = ["id", "created_date", "status"]
-    found = _orders("old", side, columns)
+    found = _read_orders("old", side, columns)
     expected = snapshot.read().orders[["connection", *columns]]
     pd.testing.assert_frame_equal(found, expected)
     assert found.groupby("connection").size().to_dict() == {"acme": 60, "beta": 40}
@@ -136,5 +137,5 @@ def test_the_label_comes_with_the_columns_of_a_side(sides, kind):
 
 
 def test_a_side_of_one_connection_has_no_label():
-    found = _orders("old", OrderFrames.from_json({"id": "a"}), ["id", "status"])
+    found = _read_orders("old", OrderFrames.from_json({"id": "a"}), ["id", "status"])
     assert list(found.columns) == ["id", "status"]

@@ -21,27 +21,29 @@ def forge():
         (snapshot.path / table / "part-00000.parquet").write_bytes(body)
         rows = pq.read_metadata(pa.BufferReader(body)).num_rows
         known = {"rows": rows, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
-        edit_manifest(snapshot, lambda said: said["parts"][0]["files"].update({table: known}))
+        edit_manifest(
+            snapshot, lambda manifest: manifest["parts"][0]["files"].update({table: known})
+        )
 
     return forge
 
 
 ODD = {
-    "no info": lambda said: said["info"].clear(),
-    "an info without filters": lambda said: said["info"].pop("filters"),
-    "no moment": lambda said: said["info"].update(fetched_at="\x1b[2J"),
-    "a number for a moment": lambda said: said["info"].update(fetched_at=5),
-    "never written": lambda said: said.update(written_at="never"),
-    "a list of labels": lambda said: said["info"].update(connections=["acme"]),
-    "a list for a label": lambda said: said["info"].update(connection=["acme"]),
-    "labels that tell nothing": lambda said: said["info"].update(connections={"acme": {}}),
-    "failures without a reason": lambda said: said["info"].update(failed=["acme"]),
-    "parts of others": lambda said: said["parts"][0].update(connection="acme"),
-    "no parts": lambda said: said["parts"].clear(),
-    "no packages": lambda said: said["parts"][0]["files"].pop("packages"),
-    "fewer than no rows": lambda said: said["parts"][0]["files"]["orders"].update(rows=-1),
+    "no info": lambda manifest: manifest["info"].clear(),
+    "an info without filters": lambda manifest: manifest["info"].pop("filters"),
+    "no moment": lambda manifest: manifest["info"].update(fetched_at="\x1b[2J"),
+    "a number for a moment": lambda manifest: manifest["info"].update(fetched_at=5),
+    "never written": lambda manifest: manifest.update(written_at="never"),
+    "a list of labels": lambda manifest: manifest["info"].update(connections=["acme"]),
+    "a list for a label": lambda manifest: manifest["info"].update(connection=["acme"]),
+    "labels that tell nothing": lambda manifest: manifest["info"].update(connections={"acme": {}}),
+    "failures without a reason": lambda manifest: manifest["info"].update(failed=["acme"]),
+    "parts of others": lambda manifest: manifest["parts"][0].update(connection="acme"),
+    "no parts": lambda manifest: manifest["parts"].clear(),
+    "no orders": lambda manifest: manifest["parts"][0]["files"].pop("orders"),
+    "fewer than no rows": lambda manifest: manifest["parts"][0]["files"]["orders"].update(rows=-1),
     "more rows than there can be": lambda s: s["parts"][0]["files"]["orders"].update(rows=2**70),
-    "a schema before the first": lambda said: said.update(schema_version=-1),
+    "a schema before the first": lambda manifest: manifest.update(schema_version=-1),
 }
 
 
@@ -57,10 +59,10 @@ def test_an_odd_manifest_is_an_error_and_spoils_no_other(snapshot, odd):
 
 def test_a_manifest_that_is_nested_too_deeply_is_an_error(snapshot):
     deep = "[" * 100_000 + "]" * 100_000
-    said = (
+    nested = (
         f'{{"schema_version": 2, "written_at": "2026-01-01", "parts": [], "info": {{"a": {deep}}}}}'
     )
-    (snapshot.path / MANIFEST).write_text(said)
+    (snapshot.path / MANIFEST).write_text(nested)
     with pytest.raises(tf.SnapshotError):
         snapshot.read()
     assert tf.list_snapshots(snapshot.path.parent).empty
@@ -72,7 +74,7 @@ def test_a_manifest_names_no_file_elsewhere(snapshot, tmp_path):
     stranger.write_bytes(b"no Parquet")
     known = {"rows": 1, "bytes": 10, "sha256": ""}
     names = {"../../stranger": known, str(stranger.parent): known}
-    edit_manifest(snapshot, lambda said: said["parts"][0]["files"].update(names))
+    edit_manifest(snapshot, lambda manifest: manifest["parts"][0]["files"].update(names))
     assert len(snapshot.read().orders) == 2
 
 
@@ -99,19 +101,19 @@ def packed(table):
 @pytest.mark.filterwarnings("ignore:pickle-based deserialization")  # older Arrow says so
 def test_a_forged_file_runs_no_code(snapshot, forge):
     orders = pq.read_table(snapshot.files["orders"])
-    place = orders.schema.get_field_index("order_number")
+    index = orders.schema.get_field_index("order_number")
     hostile = pa.ExtensionArray.from_storage(Pickled(), pa.array(["#1", "#2"]))
-    forge(snapshot, "orders", packed(orders.set_column(place, "order_number", hostile)))
+    forge(snapshot, "orders", packed(orders.set_column(index, "order_number", hostile)))
     assert snapshot.read().orders["order_number"].tolist() == ["#1", "#2"]
 
 
 @pytest.mark.parametrize("trick", ["struct", "text", "twice", "not Parquet", "another length"])
 def test_a_forged_file_of_another_shape_is_an_error(snapshot, forge, trick):
     orders = pq.read_table(snapshot.files["orders"])
-    place = orders.schema.get_field_index("created_date")
+    index = orders.schema.get_field_index("created_date")
     forged = {
-        "struct": orders.set_column(place, "created_date", pa.array([{"a": 1}, None])),
-        "text": orders.set_column(place, "created_date", pa.array(["soon", "later"])),
+        "struct": orders.set_column(index, "created_date", pa.array([{"a": 1}, None])),
+        "text": orders.set_column(index, "created_date", pa.array(["soon", "later"])),
         "twice": orders.append_column("id", pa.array(["b1", "b2"])),
     }
     if trick in forged:
@@ -120,7 +122,7 @@ def test_a_forged_file_of_another_shape_is_an_error(snapshot, forge, trick):
         body = b"PAR1 and so on" if trick == "not Parquet" else packed(orders.slice(1))
         known = {"rows": 2, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         (snapshot.path / "orders" / "part-00000.parquet").write_bytes(body)
-        edit_manifest(snapshot, lambda said: said["parts"][0]["files"].update(orders=known))
+        edit_manifest(snapshot, lambda manifest: manifest["parts"][0]["files"].update(orders=known))
     with pytest.raises(tf.SnapshotError, match="damaged"):
         snapshot.read()
 

@@ -12,7 +12,7 @@ import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots.diff import scan
+from trackstar_frames.snapshots.reader import scan
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -30,7 +30,7 @@ def written(root, *listings, connection=None, first=1):
     ]
 
 
-def told(story):
+def events(story):
     columns = ["kind", "column", "old", "new"]
     held = story[columns].astype(object)
     return list(held.where(held.notna(), None).itertuples(index=False, name=None))
@@ -56,7 +56,9 @@ def test_the_story_of_an_order_is_what_was_done_to_it(tmp_path):
                 sandbox.delete([order["id"]])
             snapshots.append(tf.write_snapshot(tf.fetch_orders(client=client), tmp_path))
     story = tf.order_history(tmp_path, order["id"])
-    assert told(story[story["column"].isin(["status", "total_tax"]) | story["column"].isna()]) == [
+    assert events(
+        story[story["column"].isin(["status", "total_tax"]) | story["column"].isna()]
+    ) == [
         ("first_seen", None, None, None),
         ("changed", "status", "open", "picked"),
         ("changed", "total_tax", told_tax(order), "1.25"),
@@ -95,7 +97,7 @@ def test_each_step_is_the_diff_of_the_two_snapshots(shared_sandbox, tmp_path):
 def test_other_connections_do_not_make_an_order_vanish(tmp_path):
     written(tmp_path, {"id": "a"}, {"id": "a"}, connection="acme")
     written(tmp_path, {"id": "b"}, {"id": "b"}, connection="bolt", first=2)
-    assert told(tf.order_history(tmp_path, "a")) == [("first_seen", None, None, None)]
+    assert events(tf.order_history(tmp_path, "a")) == [("first_seen", None, None, None)]
     assert len(tf.order_history(tmp_path, "b", connection="bolt")) == 1
     with pytest.raises(SnapshotError, match="'a' is in none of the 2 snapshots"):
         tf.order_history(tmp_path, "a", connection="bolt")
@@ -106,14 +108,14 @@ def test_other_connections_do_not_make_an_order_vanish(tmp_path):
 def test_a_connection_that_got_its_label_later_is_one_story(tmp_path):
     written(tmp_path, {"id": "a", "status": "open"}, [])
     written(tmp_path, {"id": "a", "status": "odd"}, connection="acme", first=3)
-    kinds = [kind for kind, *_ in told(tf.order_history(tmp_path, "a"))]
+    kinds = [kind for kind, *_ in events(tf.order_history(tmp_path, "a"))]
     assert kinds == ["first_seen", "vanished", "seen_again", "changed"]
 
 
 def test_an_order_that_comes_late_or_stays_away_is_told_once(tmp_path):
     written(tmp_path, [], {"id": "a"}, [], [], {"id": "a"})
     story = tf.order_history(tmp_path, "a")
-    assert [kind for kind, *_ in told(story)] == ["first_seen", "vanished", "seen_again"]
+    assert [kind for kind, *_ in events(story)] == ["first_seen", "vanished", "seen_again"]
     assert story["as_of"].dt.day.tolist() == [2, 3, 5]
 
 
@@ -189,9 +191,10 @@ def test_a_column_that_older_files_lack_is_null(parts, tmp_path):
     assert read.schema == TABLES["orders"].schema
 
 
-def test_a_scan_of_nothing_is_damage():
-    with pytest.raises(SnapshotError, match="no files of packages"):
-        scan([], "packages")
+def test_a_scan_of_no_files_is_an_empty_table():
+    assert scan([], "packages").schema == TABLES["packages"].schema
+    labelled = TABLES["packages"].labelled.schema
+    assert scan([], "packages", columns=labelled.names).schema == labelled
 
 
 def test_synced_snapshots_tell_it_too(tmp_path):
@@ -203,7 +206,7 @@ def test_synced_snapshots_tell_it_too(tmp_path):
         stamps = dict.fromkeys(["updated_date", "trackstar_updated_date"], now)
         sandbox.upsert([{**order, **stamps, "status": "awaiting_customs"}])
         tf.sync_orders(tmp_path, client=client)
-    story = told(tf.order_history(tmp_path, order["id"]))
+    story = events(tf.order_history(tmp_path, order["id"]))
     assert story[0] == ("first_seen", None, None, None)
     assert ("changed", "status", order["status"], "awaiting_customs") in story
     assert {column for _, column, *_ in story[1:]} == {"status", *stamps}

@@ -7,9 +7,10 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
+from trackstar_frames.info import FetchInfo, join_infos
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots.diff import scan
-from trackstar_frames.tables.connections import as_of_each, concat, join_infos
+from trackstar_frames.snapshots.reader import scan
+from trackstar_frames.tables.connections import concat
 
 OPEN, PICKED, PACKED = ({"id": "a", "status": each} for each in ("open", "picked", "packed"))
 
@@ -34,7 +35,7 @@ def several(root, day, older=(), **listings):
     return tf.write_snapshot(OrderFrames(concat(tables), join_infos(infos)), root)
 
 
-def told(story):
+def events(story):
     held = story[["connection", "kind", "old", "new"]].astype(object)
     return list(held.where(held.notna(), None).itertuples(index=False, name=None))
 
@@ -44,15 +45,15 @@ def test_each_connection_has_its_own_story(tmp_path):
     several(tmp_path, 2, acme=PICKED, beta=PACKED, zen={"id": "z"})
     several(tmp_path, 3, acme=PACKED, beta=[], zen={"id": "z"})
     story = tf.order_history(tmp_path, "a")
-    assert told(story) == [
+    assert events(story) == [
         ("acme", "first_seen", None, None),
         ("acme", "changed", "open", "picked"),
         ("acme", "changed", "picked", "packed"),
         ("beta", "first_seen", None, None),
         ("beta", "vanished", None, None),
     ]
-    alone = [tf.order_history(tmp_path, "a", connection=label) for label in ("acme", "beta")]
-    pd.testing.assert_frame_equal(story, pd.concat(alone, ignore_index=True))
+    single = [tf.order_history(tmp_path, "a", connection=label) for label in ("acme", "beta")]
+    pd.testing.assert_frame_equal(story, pd.concat(single, ignore_index=True))
     assert story["as_of"].dt.day.tolist() == [1, 2, 3, 1, 3]
 
 
@@ -62,7 +63,7 @@ def test_a_connection_is_followed_from_its_own_snapshots_into_those_of_several(t
     both = several(tmp_path, 3, acme=PICKED, beta=OPEN)
     last = one(tmp_path, 4, PACKED, "acme")
     story = tf.order_history(tmp_path, "a", connection="acme")
-    assert [row[1:] for row in told(story)] == [
+    assert [row[1:] for row in events(story)] == [
         ("first_seen", None, None),
         ("changed", "open", "picked"),
         ("changed", "picked", "packed"),
@@ -89,7 +90,7 @@ def test_fields_and_child_rows_are_those_of_the_diff(shared_sandbox, tmp_path):
 def test_a_label_that_came_later_goes_on_the_story(tmp_path):
     one(tmp_path, 1, OPEN)
     several(tmp_path, 2, acme=PICKED, beta=[])
-    assert told(tf.order_history(tmp_path, "a")) == [
+    assert events(tf.order_history(tmp_path, "a")) == [
         ("acme", "first_seen", None, None),
         ("acme", "changed", "open", "picked"),
     ]
@@ -98,7 +99,7 @@ def test_a_label_that_came_later_goes_on_the_story(tmp_path):
 def test_what_has_no_label_is_nobodys_where_two_could_be_meant(tmp_path):
     one(tmp_path, 1, OPEN)
     several(tmp_path, 2, acme=PICKED, beta=PACKED)
-    firsts = told(tf.order_history(tmp_path, "a"))
+    firsts = events(tf.order_history(tmp_path, "a"))
     assert [row[:2] for row in firsts] == [
         ("acme", "first_seen"),
         ("beta", "first_seen"),
@@ -110,7 +111,7 @@ def test_a_connection_that_failed_does_not_make_its_orders_vanish(tmp_path):
     several(tmp_path, 1, acme=[], beta=OPEN)
     several(tmp_path, 2, acme=[])
     several(tmp_path, 3, acme=[], beta=PICKED)
-    kinds = [row[1] for row in told(tf.order_history(tmp_path, "a"))]
+    kinds = [row[1] for row in events(tf.order_history(tmp_path, "a"))]
     assert kinds == ["first_seen", "changed"]
 
 
@@ -136,7 +137,7 @@ def test_moments_without_a_zone_are_utc_and_of_any_other_become_it(text):
         "acme": datetime(2026, 3, 1, 6, tzinfo=UTC),
         "beta": datetime(2026, 3, 2, tzinfo=UTC),
     }
-    found = as_of_each({"connections": each}, "2026-03-02T00:00:00Z")
+    found = FetchInfo(connections=each).as_of_each("2026-03-02T00:00:00Z")
     assert found == expected
     assert {moment.tzinfo for moment in found.values()} == {UTC}
 
@@ -155,9 +156,9 @@ def test_only_what_is_of_the_connection_is_read(tmp_path):
 def test_types_are_those_of_one_connection(tmp_path):
     one(tmp_path / "one", 1, OPEN)
     several(tmp_path / "several", 1, acme=OPEN, beta=OPEN)
-    alone, story = (tf.order_history(tmp_path / name, "a") for name in ("one", "several"))
-    assert story.dtypes.equals(alone.dtypes)
-    assert alone["connection"].isna().all()
+    single, story = (tf.order_history(tmp_path / name, "a") for name in ("one", "several"))
+    assert story.dtypes.equals(single.dtypes)
+    assert single["connection"].isna().all()
 
 
 def test_an_unknown_connection_is_told_with_those_there_are(tmp_path):

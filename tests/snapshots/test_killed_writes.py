@@ -25,12 +25,11 @@ THEN = datetime(2020, 1, 1, tzinfo=UTC)
 WORK = """
 import sys
 import trackstar_frames as tf
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots import spill as runs
+from trackstar_frames.snapshots import writer
 from trackstar_frames.snapshots import spill
 
 work, root, key, token, url, cache, page = sys.argv[1:]
-parquet.PART, spill._RUN, runs._BLOCK = 40, 60, 16
+writer.PART_SIZE, spill._RUN_SIZE, spill._BLOCK_SIZE = 40, 60, 16
 client = tf.TrackstarClient(key, token, base_url=url, cache_dir=cache, rate_limit=None)
 frames = tf.fetch_orders(client=client) if work == "write" else None
 print("ready", flush=True)
@@ -117,7 +116,7 @@ class Scene:
         return took
 
     def do_again(self, client, was_finished):
-        began, of_before = len(self.server.requests), self.names()
+        started, of_before = len(self.server.requests), self.names()
         if self.work == "write":
             return tf.write_snapshot(tf.fetch_orders(client=client), self.root)
         if self.work == "sync":
@@ -125,7 +124,7 @@ class Scene:
         paths = self.paths()
         on_disk = {path for path in paths if is_stored(path, client)}
         snapshot = tf.export_orders(self.root, client=client, page_size=PAGE)
-        asked, _ = split_requests(self.server.requests[began:])
+        asked, _ = split_requests(self.server.requests[started:])
         assert snapshot.name not in of_before
         assert snapshot.info["from_cache"] in ({len(on_disk)} | ({0} if was_finished else set()))
         assert paths - on_disk <= set(asked)
@@ -134,23 +133,23 @@ class Scene:
     def paths(self):
         """List the requests of a whole export, but for those that close it."""
         if not hasattr(self, "_paths"):
-            began = len(self.server.requests)
+            started = len(self.server.requests)
             with self.client("paths") as client:
                 tf.fetch_orders(client=client, page_size=PAGE)
-            listing, _ = split_requests(self.server.requests[began:])
+            listing, _ = split_requests(self.server.requests[started:])
             self._paths = set(listing)
         return self._paths
 
 
 def kill(process, seconds):
     """Let it work so long at most; tell how long it did."""
-    began = time.monotonic()
+    started = time.monotonic()
     try:
         process.stdin.write("\n")
         process.stdin.flush()
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
-        took = time.monotonic() - began
+        took = time.monotonic() - started
     finally:
         process.kill()
         process.communicate(timeout=60)

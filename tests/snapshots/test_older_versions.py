@@ -5,14 +5,20 @@ import shutil
 from pathlib import Path
 
 import msgspec
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
+from trackstar_frames.snapshots import writer
+from trackstar_frames.snapshots.manifest import MANIFEST_NAME
 
-SCHEMA_1 = Path(__file__).parent.parent / "data" / "schema1"
+STAMPS = ("updated_date", "trackstar_updated_date", "created_date")
+
+DATA = Path(__file__).parent.parent / "data"
+SCHEMA_1 = DATA / "schema1"
 
 
 @pytest.fixture
@@ -67,3 +73,197 @@ def test_a_snapshot_of_the_first_schema_is_replaced_by_one_of_this(older):
     frames.to_parquet(path)
     assert OrderFrames.from_parquet(path).orders["id"].tolist() == ["a"]
     assert tf.list_snapshots(older)["schema_version"].tolist() == [SCHEMA_VERSION]
+
+
+# --- Snapshots of the version before keys of the info were renamed
+
+
+@pytest.fixture
+def former(tmp_path):
+    """A copy of the roots that the former version wrote."""
+    return shutil.copytree(DATA / "former", tmp_path / "former")
+
+
+def tables_of(orders):
+    return OrderFrames.from_json(msgspec.json.encode({"data": orders})).to_arrow()
+
+
+def test_snapshots_of_the_former_version_are_listed(former):
+    one = tf.list_snapshots(former / "one")
+    assert one["name"].tolist() == sorted(each.name for each in (former / "one").iterdir())
+    assert one["connection"].tolist() == ["acme", "acme"]
+    assert one["orders"].tolist() == [40, 40]
+    two = tf.list_snapshots(former / "two")
+    assert two["connection"].tolist() == ["customer-0, customer-1"]
+    assert two["orders"].tolist() == [20]
+
+
+def test_a_snapshot_of_the_former_version_is_read(former):
+    expected = tables_of(json.loads((former / "one.json").read_text()))
+    frames = tf.read_snapshot(former / "one")
+    for name, table in frames.to_arrow().items():
+        assert table.equals(expected[name]), name
+    assert frames.info["sync"]["changed"] == 2
+    assert frames.info["filters"] == {"created_date__gte": "2020-01-01"}
+    assert tf.read_snapshot_dask(former / "one").orders.compute().shape == frames.orders.shape
+
+
+def test_a_snapshot_of_the_former_version_is_read_with_several_connections(former):
+    frames = tf.read_snapshot(former / "two")
+    assert set(frames.orders["connection"]) <= {"customer-0", "customer-1"}
+    assert sorted(frames.info["connections"]) == ["customer-0", "customer-1"]
+    assert frames.info["limit"] == len(frames.orders) == 20
+    order = frames.orders["id"][0]
+    assert tf.order_history(former / "two", order)["kind"].tolist() == ["first_seen"]
+
+
+def test_snapshots_of_the_former_version_are_compared(former):
+    first, second = (Path(each) for each in tf.list_snapshots(former / "one")["path"])
+    assert tf.diff_snapshots(first, second)["order_id"].nunique() == 2
+    assert tf.status_transitions(first, second)["orders"].sum() == 40
+
+
+def test_a_sync_goes_on_from_a_snapshot_of_the_former_version(former, serve):
+    orders = json.loads((former / "one.json").read_text())
+    now = pd.Timestamp.now("UTC").isoformat()
+    stamps = dict.fromkeys(STAMPS[:2], now)
+    orders[3] |= {**stamps, "status": "cancelled"}
+    sandbox = serve(orders=orders)
+    base = tf.list_snapshots(former / "one")["name"].iloc[-1]
+    snapshot = tf.sync_orders(
+        former / "one",
+        client=sandbox.client(rate_limit=None, cache=False, connection="acme"),
+        created_date__gte="2020-01-01",
+    )
+    sync = snapshot.info["sync"]
+    assert (sync["base"], sync["full"]) == (base, None)
+    assert (sync["new"], sync["changed"], sync["gone"]) == (0, 1, 0)
+    assert snapshot.info["requests"] == 3
+    expected = tables_of(sandbox.orders)
+    for name, table in snapshot.read().to_arrow().items():
+        assert table.equals(expected[name]), name
+
+
+# --- Snapshots of a schema with one table fewer
+
+
+def remove_table(path, name):
+    """Make a snapshot one of a schema that did not have a table."""
+    manifest = json.loads((path / MANIFEST_NAME).read_text())
+    for part in manifest["parts"]:
+        del part["files"][name]
+    (path / MANIFEST_NAME).write_text(json.dumps(manifest))
+    shutil.rmtree(path / name)
+
+
+NEW_TABLES = [name for name in TABLES if name != "orders"]
+
+
+@pytest.mark.parametrize("name", NEW_TABLES)
+def test_a_table_that_a_snapshot_lacks_is_empty(some_orders, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(writer, "PART_SIZE", 20)
+    whole = OrderFrames.from_json(some_orders[:60])
+    snapshot = tf.write_snapshot(whole, tmp_path)
+    remove_table(snapshot.path, name)
+    found = tf.list_snapshots(tmp_path)
+    assert found["orders"].tolist() == [60]
+    assert found["bytes"][0] == sum(file.stat().st_size for file in tmp_path.rglob("*.parquet"))
+    tables = snapshot.read().to_arrow()
+    assert tables.pop(name).equals(TABLES[name].schema.empty_table())
+    for other, table in tables.items():
+        assert table.equals(whole.to_arrow()[other]), other
+    lazy = getattr(tf.read_snapshot_dask(tmp_path), name)
+    assert lazy.npartitions == 3
+    pd.testing.assert_frame_equal(lazy.compute(), getattr(snapshot.read(), name))
+    assert snapshot.files[name] == []
+    assert f">{name}</th><td style='text-align:left'>" in snapshot._repr_html_()
+
+
+@pytest.mark.parametrize("name", NEW_TABLES)
+def test_a_table_that_only_the_newer_snapshot_has_is_compared(tmp_path, name):
+    shipped = {"id": "a", "odd": 1, "line_items": [{"sku": "X"}]}
+    shipped["shipments"] = [
+        {
+            "line_items": [{"sku": "X", "quantity": 1}],
+            "packages": [{"tracking_number": "1", "line_items": [{"sku": "X", "quantity": 1}]}],
+        }
+    ]
+    frames = OrderFrames.from_json(shipped)
+    old, new = (tf.write_snapshot(frames, tmp_path) for _ in range(2))
+    remove_table(old.path, name)
+    expected = [] if name == "problems" else [name]
+    assert tf.diff_snapshots(old, new)["column"].tolist() == expected
+    history = tf.order_history(tmp_path, "a")
+    assert history["kind"].tolist() == ["first_seen", *["changed"] * len(expected)]
+
+
+@pytest.mark.parametrize("name", NEW_TABLES)
+@pytest.mark.parametrize("connections", [None, ("acme", "beta")])
+def test_a_sync_shares_the_parts_of_a_snapshot_that_lacks_a_table(
+    serve_connections, tmp_path, monkeypatch, name, connections
+):
+    monkeypatch.setattr(writer, "PART_SIZE", 20)
+    sandbox = serve_connections(tokens=1 if connections is None else 2, orders=60)
+    given = (
+        {"client": sandbox.client(rate_limit=None, cache=False)}
+        if connections is None
+        else {"connections": sandbox.connections}
+    ) | {"overlap": 0}
+    base = tf.sync_orders(tmp_path, **given)
+    expected = base.read().to_arrow()
+    remove_table(base.path, name)
+    snapshot = tf.sync_orders(tmp_path, **given)
+    infos = snapshot.info.get("connections", {None: snapshot.info}).values()
+    assert {(info["sync"]["base"], info["sync"]["full"]) for info in infos} == {(base.name, None)}
+    assert snapshot.info["sync"]["new"] == 0
+    for other, files in base.files.items():
+        assert len(snapshot.files[other]) == len(snapshot.files["orders"]) > 2
+        if other != name:
+            for old, new in zip(files, snapshot.files[other], strict=True):
+                assert old.samefile(new)
+    tables = snapshot.read().to_arrow()
+    # Only of the newest orders, which a sync fetches again.
+    assert len(tables.pop(name)) <= len(expected[name]) / 4
+    assert all(table.equals(expected[other]) for other, table in tables.items())
+    assert len(pd.read_parquet(snapshot.path / name)) <= len(expected[name]) / 4
+
+
+def test_what_changes_after_a_table_was_added_has_its_rows(serve, tmp_path):
+    orders = [
+        {
+            "id": f"{day:02}",
+            "line_items": [{"sku": "X"}],
+            **dict.fromkeys(STAMPS, f"2026-06-{day:02}T00:00:00Z"),
+        }
+        for day in range(1, 30)
+    ]
+    sandbox = serve(orders=orders)
+    client = sandbox.client(rate_limit=None, cache=False)
+    remove_table(tf.sync_orders(tmp_path, client=client).path, "line_items")
+    now = pd.Timestamp.now("UTC").isoformat()
+    sandbox.upsert([orders[4] | dict.fromkeys(STAMPS[:2], now)])
+    snapshot = tf.sync_orders(tmp_path, client=client)
+    # The second newest of each stamp, and what came after it, is fetched again.
+    assert snapshot.read().line_items["order_id"].tolist() == ["05", "28", "29"]
+    assert snapshot.info["sync"]["changed"] == 3
+
+
+def test_a_table_that_only_some_parts_lack_is_damage(some_orders, tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "PART_SIZE", 20)
+    snapshot = tf.write_snapshot(OrderFrames.from_json(some_orders[:60]), tmp_path)
+    manifest = json.loads((snapshot.path / MANIFEST_NAME).read_text())
+    del manifest["parts"][1]["files"]["packages"]
+    (snapshot.path / MANIFEST_NAME).write_text(json.dumps(manifest))
+    with pytest.raises(SnapshotError, match="a part lacks a table"):
+        snapshot.read()
+
+
+def test_a_snapshot_of_the_first_schema_may_lack_a_table(older):
+    (file,) = older.glob("*/packages/*.parquet")
+    shutil.rmtree(file.parent)
+    (orders,) = older.glob("*/orders/*.parquet")
+    table = pq.read_table(orders)
+    footer = json.loads(table.schema.metadata[b"trackstar_frames"])
+    del footer["rows"]["packages"]
+    pq.write_table(table.replace_schema_metadata({"trackstar_frames": json.dumps(footer)}), orders)
+    assert len(tf.read_snapshot(older).packages) == 0

@@ -5,31 +5,31 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.frames import make_info
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.info import FetchInfo, join_infos
+from trackstar_frames.tables.connections import concat
 
 ONE = {"keep_last": 1, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0}
 
 
 def write(root, moment, connection=None):
     tables = OrderFrames.from_json({"id": "a1"}).to_arrow()
-    told = make_info(fetched_at=pd.Timestamp(moment, tz="UTC").isoformat(), connection=connection)
-    return tf.write_snapshot(OrderFrames(tables, told), root).name
+    info = FetchInfo(fetched_at=pd.Timestamp(moment, tz="UTC").isoformat(), connection=connection)
+    return tf.write_snapshot(OrderFrames(tables, info), root).name
 
 
 def write_several(root, day, **days):
     """Write a snapshot of several connections, each as of its own day, or the same one."""
     tables = OrderFrames.from_json({"id": "a1"}).to_arrow()
     infos = {
-        label: make_info(fetched_at=f"2026-01-0{own or day}T06:00:00+00:00")
+        label: FetchInfo(fetched_at=f"2026-01-0{own or day}T06:00:00+00:00")
         for label, own in days.items()
     }
     frames = OrderFrames(concat(dict.fromkeys(infos, tables)), join_infos(infos))
     return tf.write_snapshot(frames, root).name
 
 
-def kept(told):
-    return told.set_index("name")["kept_by"].dropna().to_dict()
+def kept(table):
+    return table.set_index("name")["kept_by"].dropna().to_dict()
 
 
 def test_the_last_of_each_period_is_kept(tmp_path):
@@ -37,8 +37,8 @@ def test_the_last_of_each_period_is_kept(tmp_path):
         moment: write(tmp_path, moment)
         for moment in pd.date_range("2026-02-27 06:00", "2026-03-20 18:00", freq="12h")
     }
-    told = tf.prune_snapshots(tmp_path, keep_last=2, keep_daily=3, keep_weekly=2, keep_monthly=2)
-    assert len(told) == len(names)
+    table = tf.prune_snapshots(tmp_path, keep_last=2, keep_daily=3, keep_weekly=2, keep_monthly=2)
+    assert len(table) == len(names)
     expected = {
         "2026-03-20 18:00": "last",
         "2026-03-20 06:00": "last",
@@ -48,7 +48,7 @@ def test_the_last_of_each_period_is_kept(tmp_path):
         "2026-02-28 18:00": "monthly",
     }
     by_name = {names[pd.Timestamp(moment)]: reason for moment, reason in expected.items()}
-    assert kept(told) == by_name
+    assert kept(table) == by_name
     assert set(tf.list_snapshots(tmp_path)["name"]) == set(by_name)
     assert {each.name for each in tmp_path.iterdir()} == set(by_name)
     assert all(len(tf.read_snapshot(tmp_path, name).orders) == 1 for name in by_name)
@@ -58,9 +58,9 @@ def test_a_dry_run_tells_the_same_and_removes_nothing(tmp_path):
     for day in range(1, 6):
         write(tmp_path, f"2026-01-0{day}")
     rule = {"keep_last": 1, "keep_daily": 2, "keep_weekly": 0, "keep_monthly": 0}
-    told = tf.prune_snapshots(tmp_path, **rule, dry_run=True)
+    table = tf.prune_snapshots(tmp_path, **rule, dry_run=True)
     assert len(tf.list_snapshots(tmp_path)) == 5
-    pd.testing.assert_frame_equal(tf.prune_snapshots(tmp_path, **rule), told)
+    pd.testing.assert_frame_equal(tf.prune_snapshots(tmp_path, **rule), table)
     assert len(tf.list_snapshots(tmp_path)) == 2
 
 
@@ -76,8 +76,8 @@ def test_each_connection_is_thinned_apart(tmp_path):
 
 def test_snapshots_of_the_same_connections_are_thinned_as_one(tmp_path):
     names = [write_several(tmp_path, day, acme=None, beta=None) for day in (1, 2, 3)]
-    told = tf.prune_snapshots(tmp_path, **ONE | {"keep_daily": 2})
-    assert kept(told) == {names[1]: "daily", names[2]: "last"}
+    table = tf.prune_snapshots(tmp_path, **ONE | {"keep_daily": 2})
+    assert kept(table) == {names[1]: "daily", names[2]: "last"}
     assert tf.list_snapshots(tmp_path)["name"].tolist() == names[1:]
     assert len(tf.read_snapshot(tmp_path).orders) == 2
 
@@ -101,8 +101,8 @@ def test_a_connection_that_stays_behind_does_not_thin_the_others(tmp_path):
     # beta is as of the first day in all of them, and so is each as a whole
     names = [write_several(tmp_path, day, acme=None, beta=1) for day in (1, 2, 3)]
     assert tf.list_snapshots(tmp_path)["as_of"].dt.day.tolist() == [1, 1, 1]
-    told = tf.prune_snapshots(tmp_path, **ONE | {"keep_daily": 2})
-    assert kept(told) == {names[1]: "daily", names[2]: "last"}
+    table = tf.prune_snapshots(tmp_path, **ONE | {"keep_daily": 2})
+    assert kept(table) == {names[1]: "daily", names[2]: "last"}
 
 
 def test_a_connection_alone_and_among_several_is_one(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -20,8 +21,8 @@ import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.manifest import FILE
+from trackstar_frames.snapshots import writer
+from trackstar_frames.snapshots.manifest import MANIFEST_NAME
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +68,14 @@ def test_every_footer_tells_where_the_rows_come_from(frames, tmp_path):
 
 
 def test_the_manifest_tells_what_the_folder_holds(frames, tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "PART", 70)
+    monkeypatch.setattr(writer, "PART_SIZE", 70)
     snapshot = tf.write_snapshot(frames, tmp_path)
-    said = json.loads((snapshot.path / FILE).read_text())
-    assert said["schema_version"] == SCHEMA_VERSION
-    assert said["info"] == frames.info
-    assert len(said["parts"]) == len(snapshot.files["orders"]) == -(-len(frames.orders) // 70)
+    manifest = json.loads((snapshot.path / MANIFEST_NAME).read_text())
+    assert manifest["schema_version"] == SCHEMA_VERSION
+    assert manifest["info"] == frames.info
+    assert len(manifest["parts"]) == len(snapshot.files["orders"]) == -(-len(frames.orders) // 70)
     for name, files in snapshot.files.items():
-        for part, file in zip(said["parts"], files, strict=True):
+        for part, file in zip(manifest["parts"], files, strict=True):
             assert part["files"][name]["rows"] == pq.read_metadata(file).num_rows
             assert part["files"][name]["bytes"] == file.stat().st_size
             assert part["files"][name]["sha256"] == sha256(file.read_bytes()).hexdigest()
@@ -85,7 +86,7 @@ def test_the_manifest_tells_what_the_folder_holds(frames, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("fewer", [-1, 0, 1, 250])
 def test_parts_of_any_size_are_read_as_one(frames, tmp_path, monkeypatch, fewer):
-    monkeypatch.setattr(parquet, "PART", len(frames.orders) - fewer)
+    monkeypatch.setattr(writer, "PART_SIZE", len(frames.orders) - fewer)
     assert_same(frames, tf.write_snapshot(frames, tmp_path).read())
 
 
@@ -140,7 +141,7 @@ def test_no_snapshots_are_an_empty_list_with_its_types(frames, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("which", "month"),
+    ("version", "month"),
     [
         ("latest", 3),
         ("2026-02-01T235959.500000Z", 2),
@@ -155,12 +156,31 @@ def test_no_snapshots_are_an_empty_list_with_its_types(frames, tmp_path):
         (pd.Timestamp("2030-01-01", tz="Asia/Tokyo"), 3),
     ],
 )
-def test_a_snapshot_is_found_by_name_or_time(frames, tmp_path, which, month):
+def test_a_snapshot_is_found_by_name_or_time(frames, tmp_path, version, month):
     for number in (1, 2, 3):
         moment = f"2026-0{number}-01T23:59:59.500000+00:00"
         tf.write_snapshot(at(frames, moment, connection=None), tmp_path)
-    found = tf.read_snapshot(tmp_path, which).info["fetched_at"]
+    found = tf.read_snapshot(tmp_path, version).info["fetched_at"]
     assert found == f"2026-0{month}-01T23:59:59.500000+00:00"
+
+
+@pytest.mark.parametrize(("version", "month"), [(-1, 1), (-2, 3), (np.int64(-3), 2)])
+def test_a_snapshot_is_found_by_its_number_from_the_newest(frames, tmp_path, version, month):
+    for number in (2, 3, 1):  # the one that was written last is the newest
+        tf.write_snapshot(at(frames, f"2026-0{number}-01T00:00:00+00:00"), tmp_path)
+    found = tf.read_snapshot(tmp_path, version)
+    assert found.info["fetched_at"] == f"2026-0{month}-01T00:00:00+00:00"
+    assert tf.read_snapshot_dask(tmp_path, version).info == found.info
+
+
+@pytest.mark.parametrize("version", [0, 1, 2, -3, 10**30, -(10**30), np.int64(0)])
+def test_a_number_that_is_not_there_is_an_error(frames, tmp_path, version):
+    for _ in range(2):
+        snapshot = tf.write_snapshot(frames, tmp_path)
+    message = rf"version={version}: .*-1 is {re.escape(snapshot.name)}, and -2 the oldest of the 2"
+    for read in (tf.read_snapshot, tf.read_snapshot_dask):
+        with pytest.raises(SnapshotError, match=message):
+            read(tmp_path, version)
 
 
 def test_two_snapshots_of_one_moment_have_two_names(frames, tmp_path):
@@ -175,12 +195,19 @@ def test_frames_without_a_moment_are_named_after_now(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "which", [*("2025-01-01", "no-such-name", None, 5.5, []), pd.NaT, "03/04/2026", "10:00", "2026"]
+    "version",
+    [
+        *("2025-01-01", "no-such-name", None, True, -1.0, 5.5, []),
+        pd.NaT,
+        "03/04/2026",
+        "10:00",
+        "2026",
+    ],
 )
-def test_a_snapshot_that_is_not_there_is_an_error(frames, tmp_path, which):
+def test_a_snapshot_that_is_not_there_is_an_error(frames, tmp_path, version):
     tf.write_snapshot(at(frames, "2026-01-01T00:00:00+00:00"), tmp_path)
     with pytest.raises(SnapshotError, match="2026-01-01"):
-        tf.read_snapshot(tmp_path, which)
+        tf.read_snapshot(tmp_path, version)
 
 
 def test_the_users_home_can_be_written_as_a_tilde(frames, tmp_path, monkeypatch):
@@ -230,14 +257,14 @@ def test_a_missing_table_and_a_missing_row_are_damage(frames, tmp_path):
 
 def change_manifest(folder, change):
     """Change what a folder says of the files of its first part."""
-    said = json.loads((folder / FILE).read_text())
-    change(said["parts"][0]["files"])
-    (folder / FILE).write_text(json.dumps(said))
+    manifest = json.loads((folder / MANIFEST_NAME).read_text())
+    change(manifest["parts"][0]["files"])
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
 
 
 def test_a_missing_or_cut_manifest_is_damage(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
-    read_manifest = snapshot.path / FILE
+    read_manifest = snapshot.path / MANIFEST_NAME
     body = read_manifest.read_bytes()
     for left in (b"", b"{}", b"null", body[: len(body) // 2], body[:-3], b"\xff" + body):
         read_manifest.write_bytes(left)
@@ -254,14 +281,14 @@ def test_a_missing_or_cut_manifest_is_damage(frames, tmp_path):
 def test_a_newer_schema_is_told(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
     newer = {"schema_version": SCHEMA_VERSION + 1, "layout": "another"}
-    (snapshot.path / FILE).write_text(json.dumps(newer))
+    (snapshot.path / MANIFEST_NAME).write_text(json.dumps(newer))
     with pytest.raises(SnapshotError, match="update trackstar_frames"):
         snapshot.read()
 
 
 def test_a_newer_schema_is_told_by_a_footer_too(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
-    (snapshot.path / FILE).unlink()
+    (snapshot.path / MANIFEST_NAME).unlink()
     file = snapshot.files["orders"][0]
     footer = json.dumps({"schema_version": SCHEMA_VERSION + 1})
     pq.write_table(pq.read_table(file).replace_schema_metadata({"trackstar_frames": footer}), file)

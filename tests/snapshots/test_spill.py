@@ -53,7 +53,7 @@ def expected(batches, ranks, repeats):
 
 
 def parts_of(spilled, size):
-    return [assemble(batches, kept)[0] for batches, kept in spilled.between(spilled.firsts(size))]
+    return [assemble(batches, kept)[0] for batches, kept in spilled.spans(spilled.cuts(size))]
 
 
 def assert_same(parts, tables):
@@ -74,7 +74,7 @@ def listings(draw):
     pages = [[order(next(numbers), *each) for each in page] for page in pages]
     again = draw(st.sets(st.sampled_from(range(6)), max_size=3))
     ranks = draw(st.permutations(range(len(pages))))
-    return pages, list(ranks), [place in again for place in range(len(pages))]
+    return pages, list(ranks), [position in again for position in range(len(pages))]
 
 
 #: Orders of a piece, of a run, of a block and of a part; and on how many threads they come.
@@ -98,11 +98,11 @@ def test_its_parts_are_what_memory_makes_of_the_same_pages(tmp_path_factory, lis
     batches = flatten(pages, piece)
     tables, dropped = expected(batches, *marks)
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(threads) as pool:
-        patch.setattr(spill, "_RUN", run)
-        patch.setattr(spill, "_BLOCK", block)
+        patch.setattr(spill, "_RUN_SIZE", run)
+        patch.setattr(spill, "_BLOCK_SIZE", block)
         spilled = Spill(tmp_path_factory.mktemp("spill"))
         list(pool.map(lambda page: add(spilled, batches[page], page), range(len(pages))))
-        assert spilled.settle(*marks) == dropped
+        assert spilled.deduplicate(*marks) == dropped
         parts = parts_of(spilled, size)
     assert_same(parts, tables)
     assert spilled.orders == len(tables["orders"])
@@ -126,8 +126,8 @@ def test_it_is_cut_at_any_keys(tmp_path_factory, listing, firsts):
     batches = flatten(pages, 5)
     for page, each in enumerate(batches):
         add(spilled, each, page)
-    spilled.settle(*marks)
-    parts = [assemble(*each)[0] for each in spilled.between(keys)]
+    spilled.deduplicate(*marks)
+    parts = [assemble(*each)[0] for each in spilled.spans(keys)]
     assert_same(parts, expected(batches, *marks)[0])
     for part, first, end in zip(parts, [None, *keys], [*keys, None], strict=True):
         orders = part["orders"].select(["created_date", "id"]).to_pylist()

@@ -13,7 +13,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.storage import local
-from trackstar_frames.storage.local import commit, remove, replace, sweep
+from trackstar_frames.storage.local import commit, delete, replace, sweep
 
 WRITER = """
 import sys, time
@@ -197,7 +197,7 @@ def test_a_rename_that_the_disk_refuses_is_no_name_that_is_taken(tmp_path):
 
 def test_what_is_removed_is_gone_whole(tmp_path):
     some().to_parquet(tmp_path / "out")
-    remove(tmp_path / "out")
+    delete(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 

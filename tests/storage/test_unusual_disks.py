@@ -9,7 +9,7 @@ from helpers.marks import sample
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.snapshots import diff
+from trackstar_frames.snapshots import reader
 from trackstar_frames.storage import local
 
 fcntl = pytest.importorskip("fcntl", reason="POSIX locks")
@@ -105,9 +105,9 @@ def test_a_disk_that_is_broken_is_an_error(tmp_path, monkeypatch, what, code):
 
 
 def test_a_lock_that_is_never_given_back_ends_in_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "_PATIENCE", 0.05)
+    monkeypatch.setattr(local, "_LOCK_TIMEOUT", 0.05)
     with (
-        local.locked(tmp_path / "snapshot"),
+        local.lock(tmp_path / "snapshot"),
         pytest.raises(tf.SnapshotError, match=r"cannot write.*snapshot\.lock"),
     ):
         tf.write_snapshot(OrderFrames.from_json(ORDERS), tmp_path)
@@ -126,7 +126,7 @@ def test_what_somebody_else_has_removed_is_removed(tmp_path, monkeypatch):
         write(tmp_path)
     listed = tf.list_snapshots(tmp_path)["name"].tolist()
     real, rule = (
-        local.remove,
+        local.delete,
         {"keep_last": 1, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0},
     )
 
@@ -134,7 +134,7 @@ def test_what_somebody_else_has_removed_is_removed(tmp_path, monkeypatch):
         real(target)
         real(target)
 
-    monkeypatch.setattr("trackstar_frames.snapshots.prune.remove", after_another)
+    monkeypatch.setattr("trackstar_frames.storage.delete", after_another)
     assert tf.prune_snapshots(tmp_path, **rule)["kept_by"].isna().sum() == 2
     assert tf.list_snapshots(tmp_path)["name"].tolist() == listed[-1:]
     assert hidden(tmp_path) == []
@@ -144,7 +144,7 @@ def test_what_cannot_go_at_once_goes_later(tmp_path, monkeypatch):
     snapshot = write(tmp_path)
     with monkeypatch.context() as busy:  # as NFS does while a reader has a file of it open
         busy.setattr("shutil.rmtree", lambda *_, **__: None)
-        local.remove(snapshot.path)
+        local.delete(snapshot.path)
     assert len(hidden(tmp_path)) == 1
     last = write(tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == [last.name]
@@ -163,18 +163,18 @@ READS = {
 @pytest.mark.parametrize("read", READS)
 def test_a_reader_is_told_that_it_was_removed(tmp_path, monkeypatch, read):
     snapshot = write(tmp_path)
-    real_read, real_open = Path.read_bytes, diff.table_for
+    real_read, real_open = Path.read_bytes, reader.table_for
 
     def goes(work):
         def done(*given, **options):
             if snapshot.path.is_dir() and given[0] != snapshot.path / "_trackstar_frames.json":
-                local.remove(snapshot.path)
+                local.delete(snapshot.path)
             return work(*given, **options)
 
         return done
 
     monkeypatch.setattr(Path, "read_bytes", goes(real_read))
-    monkeypatch.setattr(diff, "table_for", goes(real_open))
+    monkeypatch.setattr(reader, "table_for", goes(real_open))
     with pytest.raises(tf.SnapshotError, match="was removed") as caught:
         READS[read](tmp_path, snapshot)
     assert "damaged" not in str(caught.value)
@@ -184,21 +184,21 @@ def test_a_reader_is_told_that_it_was_removed(tmp_path, monkeypatch, read):
 def test_one_that_was_removed_before_is_told_too(tmp_path, read):
     snapshot = write(tmp_path)
     write(tmp_path)
-    local.remove(snapshot.path)
+    local.delete(snapshot.path)
     with pytest.raises(tf.SnapshotError, match="was removed"):
         READS[read](tmp_path, snapshot)
 
 
 def test_a_sync_whose_base_was_removed_is_told_so_and_goes_on(shop, tmp_path, monkeypatch):
     base = tf.sync_orders(tmp_path, client=shop)
-    real = tf.sync.Upsert.fill
+    real = tf.sync.Upsert.write
 
     def after_a_prune(upsert, writer):
-        local.remove(base.path)
+        local.delete(base.path)
         return real(upsert, writer)
 
     with monkeypatch.context() as pruned:
-        pruned.setattr(tf.sync.Upsert, "fill", after_a_prune)
+        pruned.setattr(tf.sync.Upsert, "write", after_a_prune)
         with pytest.raises(tf.SnapshotError, match="was removed while it was read"):
             tf.sync_orders(tmp_path, client=shop)
     assert len(tf.sync_orders(tmp_path, client=shop).read().orders) == 30

@@ -6,7 +6,8 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.tables.connections import concat, join_infos
+from trackstar_frames.info import join_infos
+from trackstar_frames.tables.connections import concat
 
 FAILED = {"beta": "AuthError: 401"}
 
@@ -17,7 +18,7 @@ def several(*labels, **told):
     known = {"fetched_at": "2026-03-01T06:00:00+00:00", "pages": 2, "requests": 2}
     infos = {label: frames.info | known for label, frames in each.items()}
     tables = concat({label: frames.to_arrow() for label, frames in each.items()})
-    return OrderFrames(tables, join_infos(infos) | told)
+    return OrderFrames(tables, join_infos(infos).replace(**told))
 
 
 def text(frames):
@@ -70,7 +71,7 @@ def test_every_way_of_reading_warns_of_connections_that_failed(holed):
     root = holed.path.parent
     words = (
         r"1 of 3 connections failed when this was written, and is missing or older: "
-        r"'beta' \(AuthError: 401\); the same export or sync asks for them again$"
+        r"'beta' \(AuthError: 401\); the same export or sync requests them again$"
     )
     for read in [
         lambda: OrderFrames.from_parquet(holed.path),

@@ -17,7 +17,8 @@ from trackstar_frames.errors import FilterError
 from trackstar_frames.filters import FIELDS, encode, parse_name
 from trackstar_frames.http.cache import PageCache
 from trackstar_frames.settings import cache_dir
-from trackstar_frames.snapshots.parquet import check_target, locate
+from trackstar_frames.snapshots.writer import check_target
+from trackstar_frames.storage import locate
 
 if TYPE_CHECKING:
     from trackstar_frames.sandbox import Sandbox

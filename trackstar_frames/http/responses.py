@@ -1,6 +1,7 @@
-"""The body of a 200: ``{"data": [...], "next_token": ..., "total_count": ...}``.
+"""Bodies of responses: pages of orders, and the errors that other responses stand for.
 
-One pass that checks the shape and cuts the orders apart, without building them.
+A page is ``{"data": [...], "next_token": ..., "total_count": ...}``. One pass checks its shape and
+cuts the orders apart, without building them.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ class Envelope(msgspec.Struct, frozen=True):
     data : list of msgspec.Raw
         The JSON text of each order.
     next_token : str or None or UNSET
-        The cursor of the next page; None ends the listing, UNSET is an absent token.
+        The cursor of the next page; None ends the listing, UNSET is an absent cursor.
     total_count : int or None
-        How many orders there are, on this page or in the listing; None if it does not say.
+        How many orders there are, on this page or in the listing; None if not given.
     has_more : bool or None
-        Whether the server says that more orders follow; None if it does not say.
+        Whether more orders follow; None if not given.
     beside : dict of str to str
         Every other member of the body that is not null, ``""``, ``[]`` or ``{}``: JSON text
         by name.
@@ -74,31 +75,24 @@ class _Body(msgspec.Struct):
 _BRACE = ord("{")
 _DECODER = msgspec.json.Decoder(_Body)
 
-#: Members by which APIs tell that more orders follow, as `_plain_name` spells them.
+# Names of members, as `_normalized` spells them, that other APIs use. Those of `_HAS_MORE` say
+# that more orders follow, those of `_IS_LAST` if they are false; a cursor says the same.
 _HAS_MORE = ("hasmore", "hasnext", "hasnextpage", "more", "moreresults")
-
-#: Members that, if they are false, tell the same.
 _IS_LAST = ("islast", "islastpage", "done", "finished")
-
-#: Members that are cursors, as other APIs name them: where there is one, more orders follow.
 _CURSORS = (
     *("next", "nexttoken", "nextcursor", "nextpage", "nextpagetoken", "nextpageurl"),
     *("nexturl", "nextlink"),
 )
-
-#: Members that, unless they are empty or false, tell that an answer is not whole.
+# Those of `_FAILED` say that a response is not whole, unless they are empty or false; those of
+# `_WHOLE` if they are false.
 _FAILED = (
     *("error", "errors", "failures", "partial", "ispartial", "partialdata", "partialresults"),
     *("incomplete", "truncated", "datatruncated", "timedout"),
 )
-
-#: Members that, if they are false, tell the same.
 _WHOLE = ("success", "ok", "complete", "iscomplete")
-
 _NOT_ALL = (*_HAS_MORE, *_CURSORS, *_FAILED)
-
-#: Members that name what the server passed over, as `_plain_name` ends them.
-_PASSED_OVER = re.compile(
+# Names of what the server has ignored.
+_IGNORED = re.compile(
     "(unused|ignored|unknown|invalid|unsupported|unrecognized)"
     "(filters?|param(eter)?s?|quer(y|ies)|fields?|arguments?)?"
 )
@@ -106,66 +100,53 @@ _QUOTED = 200  # characters
 
 
 def read_envelope(body: bytes, scrub: Callable[[str], str] | None = None) -> Envelope:
-    """Check a body and cut it into orders.
+    """Check the body of a 200 and cut it into orders.
 
-    Parameters
-    ----------
-    body
-        The bytes of a 200.
-    scrub
-        Takes what must not be shown out of the words that an error quotes; without it, an error
-        quotes none.
-
-    Returns
-    -------
-    Envelope
-        The orders' own JSON texts, and the cursor.
-
-    Raises
-    ------
-    ResponseError
-        If the body is not JSON (it may have been cut short, so this is retryable), or not
-        the documented object.
+    Raises ResponseError if it is not JSON (then retryable: it may have been cut short), or not the
+    documented object. `scrub` takes what must not be shown out of the words that an error quotes;
+    without it, an error quotes none.
     """
     try:
         _as_text(body).validate(full=True)
         envelope = _decode(body, scrub)
     except msgspec.ValidationError as error:
-        raise ResponseError(f"the answer is not as documented: {error}") from None
+        raise ResponseError(f"the response is not as documented: {error}") from None
     except RecursionError:
         raise ResponseError(
-            f"the answer ({len(body):,} bytes) is nested too deeply to be read"
+            f"the response ({len(body):,} bytes) is nested too deeply to be read"
         ) from None
     except ValueError as error:
         raise ResponseError(
-            f"the answer ({len(body):,} bytes) is not JSON: {error}", retryable=True
+            f"the response ({len(body):,} bytes) is not JSON: {error}", retryable=True
         ) from None
-    for place, order in enumerate(envelope.data):
+    for index, order in enumerate(envelope.data):
         if memoryview(order)[0] != _BRACE:
-            raise ResponseError(f"the answer is not as documented: data[{place}] is not an object")
+            raise ResponseError(
+                f"the response is not as documented: data[{index}] is not an object"
+            )
     if envelope.next_token == "":
-        raise ResponseError("the answer is not as documented: next_token is an empty string")
+        raise ResponseError("the response is not as documented: next_token is an empty string")
     return envelope
 
 
 def _as_text(body: bytes) -> pa.LargeStringArray:
-    """Let Arrow see a body as text: it checks UTF-8 without decoding it."""
+    """Wrap a body as Arrow text: Arrow checks UTF-8 without decoding it."""
     ends = pa.py_buffer(np.array([0, len(body)], np.int64))
     return pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(body))
 
 
 def _decode(body: bytes, scrub: Callable[[str], str] | None) -> Envelope:
     try:
-        read = _DECODER.decode(body)
+        decoded = _DECODER.decode(body)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
         body = strict_json(body)
-        read = _DECODER.decode(body)
-    return _with_members(read, _frame(body, read.data), scrub)
+        decoded = _DECODER.decode(body)
+    return _envelope(decoded, _without_orders(body, decoded.data), scrub)
 
 
-def _frame(body: bytes, orders: list[msgspec.Raw]) -> bytes:
+def _without_orders(body: bytes, orders: list[msgspec.Raw]) -> bytes:
     """Cut the orders out of their body."""
     if not orders:
         return body
@@ -174,29 +155,28 @@ def _frame(body: bytes, orders: list[msgspec.Raw]) -> bytes:
     return body[: first.address - base] + body[last.address - base + last.size :]
 
 
-def _with_members(read: _Body, frame: bytes, scrub: Callable[[str], str] | None) -> Envelope:
-    """Take what else the body says, from what is left of it without its orders."""
-    members = msgspec.json.decode(frame, type=dict[str, msgspec.Raw])
+def _envelope(decoded: _Body, frame: bytes, scrub: Callable[[str], str] | None) -> Envelope:
+    """Read the other members of a body from what is left of it without its orders."""
     _refuse_repeated(frame)
-    kept = {
+    other = {
         name: bytes(value)
-        for name, value in members.items()
+        for name, value in msgspec.json.decode(frame, type=dict[str, msgspec.Raw]).items()
         if name not in _Body.__struct_fields__ and bytes(value) not in _EMPTY
     }
-    said = _with_inner(kept)
-    beside = {name: as_received(value).decode() for name, value in kept.items()}
-    has_more = _has_more(said)
-    is_last = isinstance(read.next_token, msgspec.UnsetType) or read.next_token is None
-    if is_last and (has_more or _has_cursor(said)):
+    members = _with_inner(other)
+    has_more = _has_more(members)
+    is_last = isinstance(decoded.next_token, msgspec.UnsetType) or decoded.next_token is None
+    if is_last and (has_more or _has_cursor(members)):
         raise ResponseError(
-            "the answer says that more orders follow, and gives no next_token", retryable=True
+            "the response says that more orders follow, and has no next_token", retryable=True
         )
-    _refuse_partial(said, scrub)
+    _refuse_partial(members, scrub)
+    beside = {name: as_received(value).decode() for name, value in other.items()}
     total_count = read_count(beside.get("total_count", ""))
     if total_count is not None:
         del beside["total_count"]
     unknown = {name: value for name, value in beside.items() if not _is_known(name)}
-    return Envelope(read.data, read.next_token, total_count, has_more, unknown)
+    return Envelope(decoded.data, decoded.next_token, total_count, has_more, unknown)
 
 
 _EMPTY = (b"null", b'""', b"[]", b"{}")
@@ -204,12 +184,12 @@ _FALSE = ("false", "0", "no")
 
 
 def _is_false(value: str) -> bool:
-    """Tell whether a JSON text says no; some systems write all values as texts."""
+    """Return whether a JSON text means false; some systems write all values as texts."""
     return value.strip('"').lower() in _FALSE
 
 
 def _with_inner(members: Mapping[str, bytes]) -> dict[str, str]:
-    """Give members, and those of objects: some APIs tell of a listing in one, such as ``meta``."""
+    """Add the members of objects: some APIs describe a listing in one, such as ``meta``."""
     inner = {
         f"{outer}.{name}": bytes(value)
         for outer, text in members.items()
@@ -220,25 +200,20 @@ def _with_inner(members: Mapping[str, bytes]) -> dict[str, str]:
     return {name: text.decode() for name, text in (*members.items(), *inner.items())}
 
 
-def _plain_name(name: str) -> str:
+def _normalized(name: str) -> str:
     return re.sub("[^a-z]", "", name.rpartition(".")[2].lower())
 
 
 def _is_known(name: str) -> bool:
-    """Tell whether a member that is no failure says that all is well."""
+    """Return whether a member that is not a failure only says that all is well."""
     return bool(
-        _plain_name(name) in {*_HAS_MORE, *_IS_LAST, *_FAILED, *_WHOLE}
-        or _PASSED_OVER.fullmatch(_plain_name(name))
+        _normalized(name) in {*_HAS_MORE, *_IS_LAST, *_FAILED, *_WHOLE}
+        or _IGNORED.fullmatch(_normalized(name))
     )
 
 
 def is_partial(name: str, value: bytes) -> bool:
-    """Tell whether a member of a body says that its orders are not all.
-
-    Parameters
-    ----------
-    name, value
-        Its name, and its JSON text; of an object, its own members too.
+    """Return whether a member of a body, or of an object in it, says that orders are missing.
 
     Examples
     --------
@@ -248,13 +223,13 @@ def is_partial(name: str, value: bytes) -> bool:
     True
     """
     return any(
-        _plain_name(name) in ((*_WHOLE, *_IS_LAST) if _is_false(text) else _NOT_ALL)
+        _normalized(name) in ((*_WHOLE, *_IS_LAST) if _is_false(text) else _NOT_ALL)
         for name, text in _with_inner({name: value}).items()
     )
 
 
 def read_count(text: str) -> int | None:
-    """Read a count, also one that is a text or has a fraction of nothing.
+    """Read a count, even as a text, or with a fraction that is zero.
 
     Examples
     --------
@@ -265,46 +240,43 @@ def read_count(text: str) -> int | None:
     return int(whole[1]) if whole else None
 
 
-def _has_more(said: dict[str, str]) -> bool | None:
-    told = [
-        _is_false(value) == (_plain_name(name) in _IS_LAST)
-        for name, value in said.items()
-        if _plain_name(name) in {*_HAS_MORE, *_IS_LAST}
+def _has_more(members: dict[str, str]) -> bool | None:
+    found = [
+        _is_false(value) == (_normalized(name) in _IS_LAST)
+        for name, value in members.items()
+        if _normalized(name) in {*_HAS_MORE, *_IS_LAST}
     ]
-    return any(told) if told else None
+    return any(found) if found else None
 
 
-def _has_cursor(said: dict[str, str]) -> bool:
+def _has_cursor(members: dict[str, str]) -> bool:
     return any(
-        _plain_name(name) in _CURSORS and not _is_false(value) for name, value in said.items()
+        _normalized(name) in _CURSORS and not _is_false(value) for name, value in members.items()
     )
 
 
-def _refuse_partial(said: dict[str, str], scrub: Callable[[str], str] | None) -> None:
-    """Refuse an answer that says of itself that it is not whole, or not what was asked for.
+def _refuse_partial(members: dict[str, str], scrub: Callable[[str], str] | None) -> None:
+    """Refuse a response that says that it is not whole, or not what was requested.
 
-    Raises
-    ------
-    ResponseError
-        Retryable, unless the server would pass over the same parameters again.
+    Retryable, unless the server would ignore the same parameters again.
     """
-    for name, value in said.items():
-        plain_name, is_false = _plain_name(name), _is_false(value)
-        has_failed = plain_name in (_WHOLE if is_false else _FAILED)
-        is_passed_over = _PASSED_OVER.fullmatch(plain_name) and not is_false
-        if not (has_failed or is_passed_over):
+    for name, value in members.items():
+        normalized, is_false = _normalized(name), _is_false(value)
+        has_failed = normalized in (_WHOLE if is_false else _FAILED)
+        has_ignored = _IGNORED.fullmatch(normalized) and not is_false
+        if not (has_failed or has_ignored):
             continue
-        given = f"`{name}`" + (f" is {scrub(value)[:_QUOTED]}" if scrub else "")
+        shown = f"`{name}`" + (f" is {scrub(value)[:_QUOTED]}" if scrub else "")
         if has_failed:
-            raise ResponseError(f"the answer says that it is not whole: {given}", retryable=True)
+            raise ResponseError(f"the response says that it is not whole: {shown}", retryable=True)
         raise ResponseError(
-            f"the server has passed over a part of what was asked for: {given}; so its orders "
-            f"may be others than those"
+            f"the server has ignored a part of the request: {shown}; so its orders may be others "
+            f"than those that were requested"
         )
 
 
 def _refuse_repeated(frame: bytes) -> None:
-    """Refuse a body that gives its orders or its cursor twice: all but the last are lost."""
+    """Refuse a body with two members of orders or cursors: all but the last would be lost."""
     members = json.loads(frame, object_pairs_hook=list, parse_int=str)
     times = Counter(key for key, _ in members)
     for key in _Body.__struct_fields__:
@@ -313,11 +285,11 @@ def _refuse_repeated(frame: bytes) -> None:
 
 
 def strict_json(body: bytes) -> bytes:
-    r"""Rewrite what only lenient parsers take, so that nothing of it is lost.
+    r"""Rewrite what only lenient parsers accept, so that nothing of it is lost.
 
-    ``NaN`` and ``Infinity`` become marks (see `net.constants`); a lone surrogate becomes its own
-    escape, spelt out (``\ud800`` as six characters); a mark of the byte order goes. All else
-    keeps its spelling.
+    ``NaN`` and ``Infinity`` become marks (see `mark`); a lone surrogate becomes the text of its
+    escape (``\ud800`` as six characters); a byte order mark is removed. All else keeps its
+    spelling.
     """
     return _ESCAPE.sub(_spelt_out, mark(body.removeprefix(codecs.BOM_UTF8)))
 
@@ -341,11 +313,11 @@ _CLASSES: dict[int, type[ApiError]] = {
     501: NotSupportedError,
 }
 
-#: Refusals that may pass: too late, too early, too often.
-_PASSING = (408, 425, 429)
+#: Statuses below 500 after which a retry may succeed: too late, too early, too often.
+_RETRYABLE = (408, 425, 429)
 _ORIGINS = ("trackstar", "integration")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
-_LONG = 500  # characters of the server's words in a message
+_MAX_QUOTED = 500  # characters of the server's words in a message
 
 _ADVICE = {
     401: "check the API key and the access token",
@@ -367,25 +339,17 @@ def error_for(
     quote: bool = True,
     not_followed: str = "",
 ) -> ApiError:
-    """Build the error that an HTTP answer stands for.
+    """Build the error that a response with another status than 200 stands for.
 
-    Parameters
-    ----------
-    status, body, request_id, retry_after
-        What the answer was.
-    scrub
-        Goes over the server's words.
-    quote
-        Whether they are shown: they may hold what orders hold.
-    not_followed
-        Why the redirect that it is was not followed.
+    `scrub` goes over the server's words, which are shown only if `quote`: they may hold what
+    orders hold. `not_followed` is why a redirect was not followed.
     """
-    said = _parse(body)
-    error, origin = (_quoted(said.get(name), scrub) for name in ("error", "origin"))
+    members = _parse(body)
+    error, origin = (_quoted(members.get(name), scrub) for name in ("error", "origin"))
     request_id = _quoted(request_id, scrub) or None
     if not quote:
         error, origin = None, origin if origin in _ORIGINS else None
-        said = {}
+        members = {}
         request_id = request_id if _IDENTIFIER.fullmatch(request_id or "") else None
     cls = _CLASSES.get(status, ServerError if status >= 500 else ApiError)  # noqa: PLR2004
     parts = [f"the API answered {status}"]
@@ -394,9 +358,9 @@ def error_for(
             f", a redirect that {not_followed}, so it was not followed; check the base URL"
         )
     if error:
-        parts.append(f": {error[:_LONG]}")
-    if isinstance(said.get("detail"), dict):
-        parts.append(f" {scrub(json.dumps(said['detail'], ensure_ascii=False))[:_LONG]}")
+        parts.append(f": {error[:_MAX_QUOTED]}")
+    if isinstance(members.get("detail"), dict):
+        parts.append(f" {scrub(json.dumps(members['detail'], ensure_ascii=False))[:_MAX_QUOTED]}")
     if body and not quote:
         parts.append("; its words are not shown, as they may hold personal data")
     if status in _ADVICE:
@@ -409,30 +373,32 @@ def error_for(
         origin=origin,
         status=status,
         request_id=request_id,
-        retryable=status in _PASSING or (status >= 500 and status != 501),  # noqa: PLR2004
+        retryable=status in _RETRYABLE or (status >= 500 and status != 501),  # noqa: PLR2004
         retry_after=retry_after,
     )
 
 
-def _quoted(words: object, scrub: Callable[[str], str]) -> str | None:
-    return plain(scrub(words)) if isinstance(words, str) else None
+def _quoted(text: object, scrub: Callable[[str], str]) -> str | None:
+    return plain(scrub(text)) if isinstance(text, str) else None
 
 
 def _parse(body: bytes) -> dict[str, Any]:
     try:
-        said = json.loads(body)
+        parsed = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
+# JSON has no NaN and no Infinity. While a text is read, a mark stands for each: an object with a
+# key that no API has.
 _MARKED = re.compile(rb'\{"\\u0000":"(NaN|-?Infinity)"\}')
 _BEGIN = b'{"\\u0000":"'
 _STRING_OR_CONSTANT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity', re.DOTALL)
 
 
 def mark(text: bytes) -> bytes:
-    """Put marks in the place of constants, and leave texts as they are.
+    """Replace NaN and Infinity by marks, but not in strings.
 
     Examples
     --------
@@ -445,17 +411,17 @@ def mark(text: bytes) -> bytes:
 
 
 def has_constant(text: bytes) -> bool:
-    """Tell whether a mark is in a text."""
+    """Return whether a text has a mark in it."""
     return _BEGIN in text and _MARKED.search(text) is not None
 
 
 def is_constant(text: bytes) -> bool:
-    """Tell whether a text is a mark, and nothing else."""
+    """Return whether a text is a mark and nothing else."""
     return text.startswith(_BEGIN) and _MARKED.fullmatch(text) is not None
 
 
 def with_nulls(text: bytes) -> bytes:
-    """Put null in the place of marks: what JSON has for a number that is none.
+    """Replace marks by null.
 
     Examples
     --------
@@ -466,7 +432,7 @@ def with_nulls(text: bytes) -> bytes:
 
 
 def as_received(text: bytes) -> bytes:
-    """Put the constants back in the place of their marks.
+    """Replace marks by the NaN or Infinity that they stand for.
 
     Examples
     --------

@@ -121,34 +121,16 @@ class Session:
         check: Check | None = None,
         observer: Observer = _SILENT,
     ) -> PageResponse:
-        """Return one page, from disk or from the server.
+        """Return one page, from disk or, unless `offline`, from the server.
 
-        Parameters
-        ----------
-        path, params
-            What to request.
-        since
-            A page on disk that was fetched before this time (Unix seconds) is requested again.
-        offline
-            Read from disk only.
-        expires
-            The expiry of the listing that this page continues. All pages of a listing expire
-            together, and a page on disk with another expiry belongs to another one: so the head
-            of one day is never joined to the tail of the next.
-        store
-            Whether the response may be stored, and its words be quoted in errors.
-        check
-            Called before a response is stored; a page on disk that does not pass is requested
-            again.
-        observer
-            Observes requests and waits.
+        A page on disk is requested again if it was fetched before `since` (Unix seconds), or does
+        not pass `check`. `expires` is the expiry of the listing that the page continues: all
+        pages of a listing expire together, and a page on disk with another expiry belongs to
+        another listing, so that the head of one day is never joined to the tail of the next.
+        `store` is whether the response may be stored, and its words be quoted in errors.
 
-        Raises
-        ------
-        OfflineMissError
-            If `offline`, and the page is not on disk.
-        ApiError, NetworkError, ResponseError
-            If no attempt brings a whole response.
+        Raises OfflineMissError if the page is not on disk, and ApiError, NetworkError or
+        ResponseError if no attempt brings a whole response that passes `check`.
         """
         key = self._key(path, params)
         cached = self._cached(key, expires, since, check, offline=offline)

@@ -1,10 +1,10 @@
-"""Cursor chains: from the first page of a listing to its last, or a loud error."""
+"""Pages of one listing, from cursor to cursor: complete, or an error."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,12 +15,12 @@ from trackstar_frames.errors import ResponseError
 from trackstar_frames.http.responses import Envelope
 from trackstar_frames.http.session import Check, Observer, PageResponse, Session
 
-__all__ = ["MAX_PAGE", "PATH", "Page", "order_id", "walk"]
+__all__ = ["MAX_PAGE", "PATH", "Page", "PageReader", "order_id"]
 
 
 PATH = "/wms/orders"
 
-#: How many orders the API gives in one answer at most.
+#: The most orders that the API gives in one response.
 MAX_PAGE = 1000
 
 
@@ -31,23 +31,23 @@ class Page:
     Attributes
     ----------
     body : bytes
-        The answer as the server gave it.
+        The response as the server sent it.
     next_token : str or None
         The cursor of the next page; None on the last.
     from_cache : bool
         Whether it came from disk.
     fetched_at : datetime.datetime
-        When the server answered, UTC.
+        When the server sent it, UTC.
     expires : float
-        When it expires in the cache, in Unix seconds; the same for all pages of a listing.
+        Cache expiry, in Unix seconds; the same for all pages of a listing.
     raw_orders : list of msgspec.Raw
         The JSON text of each order.
     server_time : datetime.datetime or None
-        When the server answered by its own clock, UTC; None if it did not say.
+        When the server sent it by its own clock, UTC; None if it did not say.
     total_count : int or None
         How many orders there are by the server's count, on this page or in the whole listing.
     beside : dict of str to str
-        What else the server said in the body: JSON text by name.
+        Other members of the body: JSON text by name.
 
     Examples
     --------
@@ -77,117 +77,199 @@ class Page:
         return f"Page({len(self.raw_orders)} orders, from_cache={self.from_cache})"
 
 
-def walk(
-    session: Session,
-    params: dict[str, str],
-    *,
-    page_size: int = MAX_PAGE,
-    page_token: str | None = None,
-    before: int | None = 0,
-    since: float = 0.0,
-    offline: bool = False,
-    chain: float | None = None,
-    anew: bool = False,
-    store: bool = True,
-    observer: Observer | None = None,
-) -> Iterator[Page]:
-    """Read one listing page by page.
+@dataclass(frozen=True)
+class PageReader:
+    """Reads listings page by page.
 
-    Every filter goes with every page: a token does not remember them. The end is a null
-    token, or an absent one on a page that is not full. A token that is absent beside a full page
-    is the end if the listing has as many orders as the server's total, or if a request for the
-    same page by another size shows that nothing follows; nothing else is.
-
-    Parameters
+    Attributes
     ----------
-    session
-        Client's session to use.
-    params
-        The encoded filters.
-    page_size
+    session : Session
+        Session of the client.
+    page_size : int
         Orders of one page.
-    page_token
-        Where to start; the first page by default.
-    before
-        How many orders come before that page; None if that is not known.
-    since, offline, chain, store, watch
-        As for `Session.get`; with a `chain`, its age decides, not `since`.
-    anew
-        Ask the server for every page, whatever is on disk, though a `chain` is given.
-
-    Yields
-    ------
-    Page
-        In the server's order.
-
-    Raises
-    ------
-    ResponseError
-        If the listing has no end (a token or the same pages come back, or empty pages go on
-        and on), if an answer says that it is not whole, or if a token is absent beside a full
-        page and nothing proves that it is the last one.
-    TrackstarError
-        Whatever `Session.get` raises.
+    since, offline, store, observer
+        As for `Session.get`.
     """
-    if "ids" in params:
-        page_size = MAX_PAGE  # beside ids, the API ignores every other parameter
-    seen = {page_token}
-    repeats = _Repeats()
 
-    def check(envelope: Envelope) -> None:
-        if envelope.next_token in seen - {None}:
-            raise _endless("the same next_token twice")
-        repeats.refuse(envelope.data)
+    session: Session
+    page_size: int = MAX_PAGE
+    since: float = 0.0
+    offline: bool = False
+    store: bool = True
+    observer: Observer = field(default_factory=Observer)
 
-    def get(
+    def read(
+        self,
+        params: dict[str, str],
+        *,
+        page_token: str | None = None,
+        orders_before: int | None = 0,
+        expires: float | None = None,
+        refresh: bool = False,
+    ) -> Iterator[Page]:
+        """Read one listing, from its first page or from a cursor on.
+
+        The end is a null token, or an absent one on a page that is not full. A token that is
+        absent beside a full page is the end if the listing has as many orders as the server's
+        total, or if a request for the same page by another size shows that nothing follows.
+
+        Parameters
+        ----------
+        params
+            The encoded filters; every page is requested with all of them, as a token does not
+            remember them.
+        page_token
+            The cursor to start from.
+        orders_before
+            How many orders come before it; None if that is not known.
+        expires
+            When the listing expires that these pages continue: then only pages that expire with it
+            are taken from disk, whatever `since` says.
+        refresh
+            Request every page from the server, whatever is on disk.
+
+        Raises
+        ------
+        ResponseError
+            If the listing has no end (a token or the same pages come back, or empty pages go on
+            and on), if a response says that it is not whole, or if a token is absent beside a full
+            page and nothing proves that it is the last one.
+        TrackstarError
+            Whatever `Session.get` raises.
+        """
+        return _Cursor(
+            self,
+            params,
+            page_token,
+            orders_before=orders_before,
+            expires=expires,
+            since=math.inf if refresh else self.since if expires is None else 0.0,
+        ).pages()
+
+
+class _Cursor:
+    """The position in a listing that is being read."""
+
+    def __init__(
+        self,
+        reader: PageReader,
+        params: dict[str, str],
+        token: str | None,
+        *,
+        orders_before: int | None,
+        expires: float | None,
+        since: float,
+    ) -> None:
+        self._reader = reader
+        self._params = params
+        # With ids, the API ignores every other parameter.
+        self._size = MAX_PAGE if "ids" in params else reader.page_size
+        self._token = token
+        self._orders_before = orders_before
+        self._expires = expires
+        self._since = since
+        self._seen_tokens = {token}
+        self._repeats = _Repeats()
+
+    def pages(self) -> Iterator[Page]:
+        """Read to the end."""
+        while True:
+            page = self._read_page()
+            yield page
+            if page.next_token is None:
+                return
+
+    def _read_page(self) -> Page:
+        response, late = self._read_proven()
+        envelope = response.envelope
+        self._repeats.add(envelope.data)
+        if self._orders_before is not None:
+            self._orders_before += len(envelope.data)
+        # After other pages, an empty one that counts none may come of an expired cursor.
+        is_silent = self._token is not None and not envelope.data and not envelope.total_count
+        self._token = _token(envelope)
+        self._seen_tokens.add(self._token)
+        return Page(
+            body=response.body,
+            next_token=self._token,
+            from_cache=response.from_cache,
+            fetched_at=response.fetched_at,
+            expires=response.expires,
+            raw_orders=envelope.data + late,
+            server_time=response.server_time,
+            total_count=None if is_silent else envelope.total_count,
+            beside=envelope.beside,
+        )
+
+    def _read_proven(self) -> tuple[PageResponse, list[msgspec.Raw]]:
+        """Read a page; if it does not tell whether it is the last one, prove that it is.
+
+        Returns the response, and orders that have come to the listing meanwhile.
+        """
+        response = self._get(self._token, self._size, self._check)
+        try:
+            return response, self._prove_end(response.envelope)
+        except ResponseError:
+            if self._reader.offline or not response.from_cache:
+                raise
+        # The listing may have grown since the page came to the disk.
+        response = self._get(self._token, self._size, self._check, since=math.inf)
+        return response, self._prove_end(response.envelope)
+
+    def _get(
+        self,
         token: str | None,
         size: int,
         check: Check | None = None,
-        since: float = math.inf if anew else since if chain is None else 0.0,
+        since: float | None = None,
     ) -> PageResponse:
-        nonlocal chain
-        answer = session.get(
+        reader = self._reader
+        response = reader.session.get(
             PATH,
-            {**params, "limit": str(size), **({} if token is None else {"page_token": token})},
-            since=since,
-            offline=offline,
-            expires=chain,
-            store=store,
+            {
+                **self._params,
+                "limit": str(size),
+                **({} if token is None else {"page_token": token}),
+            },
+            since=self._since if since is None else since,
+            offline=reader.offline,
+            expires=self._expires,
+            store=reader.store,
             check=check,
-            observer=observer or Observer(),
+            observer=reader.observer,
         )
-        chain = answer.expires
-        return answer
+        self._expires = response.expires
+        return response
 
-    while True:
-        answer = get(page_token, page_size, check)
-        if answer.from_cache and not offline and _is_open(answer.envelope, page_size, before):
-            try:
-                _prove_end(get, answer.envelope, page_token, page_size)
-            except ResponseError:
-                answer = get(page_token, page_size, check, math.inf)
-        envelope, orders = answer.envelope, answer.envelope.data
-        repeats.add(orders)
-        if _is_open(envelope, page_size, before):
-            orders = orders + _prove_end(get, envelope, page_token, page_size)
-        before = None if before is None else before + len(envelope.data)
-        # After other pages, an empty one that counts none may come of a cursor that has died.
-        says_nothing = page_token is not None and not envelope.data and not envelope.total_count
-        page_token = _token(envelope)
-        yield Page(
-            body=answer.body,
-            next_token=page_token,
-            from_cache=answer.from_cache,
-            fetched_at=answer.fetched_at,
-            expires=answer.expires,
-            raw_orders=orders,
-            server_time=answer.server_time,
-            total_count=None if says_nothing else envelope.total_count,
-            beside=envelope.beside,
-        )
-        if page_token is None:
-            return
-        seen.add(page_token)
+    def _check(self, envelope: Envelope) -> None:
+        """Refuse a page that shows that the listing has no end."""
+        if envelope.next_token in self._seen_tokens - {None}:
+            raise _endless("the same next_token twice")
+        self._repeats.refuse(envelope.data)
+
+    def _prove_end(self, last: Envelope) -> list[msgspec.Raw]:
+        """Prove that an open page is the last one, by requesting other sizes of it.
+
+        A larger page that is not full ends the listing. Where the page has the largest size
+        already, a smaller one must give a token, and what this leads to must end. Returns orders
+        that have come to it meanwhile.
+        """
+        size = self._size
+        if not _is_open(last, size, self._orders_before or 0):
+            return []
+        other = size + 1 if size < MAX_PAGE else size - 1
+        found = [self._get(self._token, other).envelope]
+        token = _token(found[0])
+        if other < size and token is not None:
+            found.append(self._get(token, other).envelope)
+        if _token(found[-1]) is not None or _is_open(found[-1], other):
+            raise ResponseError(
+                f"next_token is absent beside a full page of {size} orders, and nothing proves "
+                f"that no more follow: as many as the server counts in all have not come, and a "
+                f"page of {other} does not end the listing either"
+            )
+        known = set(map(bytes, last.data))
+        return [order for page in found for order in page.data if bytes(order) not in known]
 
 
 def _token(envelope: Envelope) -> str | None:
@@ -195,75 +277,42 @@ def _token(envelope: Envelope) -> str | None:
     return None if isinstance(token, msgspec.UnsetType) else token
 
 
-def _is_open(envelope: Envelope, size: int, before: int | None = 0) -> bool:
-    """Tell whether a token is absent where it is not sure that nothing follows.
+def _is_open(envelope: Envelope, size: int, before: int = 0) -> bool:
+    """Return whether a token is absent where something may follow.
 
-    It is if the page is not full, if the server says so, or if the orders up to here are as many
-    as it counts. A count of one page's orders may be that page's own.
+    Nothing does if the page is not full, if the server says so, or if the orders up to here are as
+    many as it counts. A count of one page's orders may be that page's own.
     """
     is_absent = isinstance(envelope.next_token, msgspec.UnsetType)
     is_full = len(envelope.data) >= size
-    is_all = bool(before) and envelope.total_count == (before or 0) + len(envelope.data)
+    is_all = before > 0 and envelope.total_count == before + len(envelope.data)
     return is_absent and is_full and envelope.has_more is not False and not is_all
 
 
-def _prove_end(
-    get: Callable[..., PageResponse], last: Envelope, page_token: str | None, size: int
-) -> list[msgspec.Raw]:
-    """Prove that a full page without a token is the last one, by asking for other sizes of it.
-
-    A larger page that is not full ends the listing. Where the page has the largest size already,
-    a smaller one must give a token, and what this leads to must end.
-
-    Returns
-    -------
-    list of msgspec.Raw
-        Orders that have come to it meanwhile.
-
-    Raises
-    ------
-    ResponseError
-        If that does not prove it.
-    """
-    other = size + 1 if size < MAX_PAGE else size - 1
-    found = [get(page_token, other).envelope]
-    token = _token(found[0])
-    if other < size and token is not None:
-        found.append(get(token, other).envelope)
-    if _token(found[-1]) is not None or _is_open(found[-1], other):
-        raise ResponseError(
-            f"next_token is absent beside a full page of {size} orders, and nothing proves that "
-            f"no more follow: as many as the server counts in all have not come, and a page of "
-            f"{other} does not end the listing either"
-        )
-    known = set(map(bytes, last.data))
-    return [order for page in found for order in page.data if bytes(order) not in known]
-
-
 class _Repeats:
-    """Know a listing that goes round in a circle, or on for ever, under ever new tokens.
+    """Detects a listing that goes round in a circle, or on for ever, under ever new tokens.
 
-    A page is known by the orders at its ends. One may come again where data change between
-    the pages of a listing; several in a row do not, whatever empty ones are between them. Pages
-    may be empty, but not for ever.
+    A page is identified by its first and last order. One may repeat where data change between the
+    pages of a listing; several in a row do not, whatever empty ones are between them. Pages may be
+    empty, but not for ever.
     """
 
     def __init__(self) -> None:
         self._seen: set[tuple[bytes, bytes]] = set()
-        self._again = 0
+        self._repeated = 0
         self._empty = 0
 
     def refuse(self, orders: list[msgspec.Raw]) -> None:
-        if self._again + self._is_known(orders) >= _CIRCLE:
-            raise _endless(f"{_CIRCLE} pages in a row that it had given before")
-        if self._empty + (not orders) > _DESERT:
-            raise _endless(f"more than {_DESERT} empty pages in a row")
+        if self._repeated + self._is_known(orders) >= _MAX_REPEATED:
+            raise _endless(f"{_MAX_REPEATED} pages in a row that it had given before")
+        if self._empty + (not orders) > _MAX_EMPTY:
+            raise _endless(f"more than {_MAX_EMPTY} empty pages in a row")
 
     def add(self, orders: list[msgspec.Raw]) -> None:
         if not orders:
             self._empty += 1
             return
-        self._again = self._again + 1 if self._is_known(orders) else 0
+        self._repeated = self._repeated + 1 if self._is_known(orders) else 0
         self._empty = 0
         self._seen |= _ends(orders)
 
@@ -271,13 +320,13 @@ class _Repeats:
         return bool(self._seen & _ends(orders))
 
 
-class _Identified(msgspec.Struct):
+class _WithId(msgspec.Struct):
     id: msgspec.Raw = msgspec.Raw()
 
 
-_CIRCLE = 3  # pages
-_DESERT = 1000  # pages
-_IDENTIFIED = msgspec.json.Decoder(_Identified)
+_MAX_REPEATED = 3  # pages
+_MAX_EMPTY = 1000  # pages
+_ID_DECODER = msgspec.json.Decoder(_WithId)
 
 
 def _ends(orders: list[msgspec.Raw]) -> set[tuple[bytes, bytes]]:
@@ -285,12 +334,12 @@ def _ends(orders: list[msgspec.Raw]) -> set[tuple[bytes, bytes]]:
 
 
 def order_id(order: msgspec.Raw) -> bytes:
-    """Give the JSON text of an order's id; of one without an id, its own."""
-    return bytes(_IDENTIFIED.decode(order).id or order)
+    """Return the JSON text of an order's id; of an order without an id, that of the order."""
+    return bytes(_ID_DECODER.decode(order).id or order)
 
 
 def _endless(given: str) -> ResponseError:
     return ResponseError(
-        f"the server gave {given}, so the listing has no end; if that lasts, ask with "
+        f"the server gave {given}, so the listing has no end; if that lasts, fetch with "
         f"refresh=True: one of the pages on disk may lead back"
     )

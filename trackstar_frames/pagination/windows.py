@@ -1,8 +1,8 @@
-"""A question in parts: half-open windows of `created_date` that tile it exactly. Pure.
+"""Half-open windows of `created_date` that divide a query exactly; pure, no I/O.
 
-An order's `created_date` never changes, so every order belongs to one window, in whatever
-order the server lists them. How a window is cut depends on its filters and on the answer to
-its first page alone: the same question is asked in the same parts, and is found on disk again.
+An order's `created_date` never changes, so every order belongs to one window, however the server
+sorts them. Where a window is cut depends on its filters and on its first page alone: the same
+query is divided into the same windows again, and is found on disk.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CALENDAR = (-62_135_596_800, 253_402_300_800)  # the years 1 to 9999, all that can be written
 _HISTORY = 3 * 365 * _DAY  # as much as a new connection loads
 _CROWD = (0.05, 0.95)  # quantiles
-_FEW = 8  # orders that tell too little of their window
-_ALL_OVER = 0.5
-_LEAST = 1e-6
-_SORTED = 0.9
+_MIN_ORDERS = 8  # fewer say too little about their window
+_SPREAD_OUT = 0.5  # a share of the window
+_MIN_SHARE = 1e-6
+_SORTED = 0.9  # a share of the steps from order to order
 
 
 @dataclass(frozen=True)
 class Window:
-    """One part of a question.
+    """A query within bounds of `created_date`.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Window:
 
     @classmethod
     def of(cls, params: dict[str, str]) -> Window:
-        """Take a whole question, within the caller's own bounds."""
+        """Return the window of a query within the caller's own bounds."""
         starts = [_read(params[each]) for each in _LOWER if each in params]
         ends = [
             _read(params[each]) + (each == "created_date[lte]") for each in _UPPER if each in params
@@ -66,7 +66,7 @@ class Window:
         return self.start is not None or self.end is not None
 
     def holds(self, seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Tell which moments are within."""
+        """Return which moments are within."""
         low = -math.inf if self.start is None else self.start
         high = math.inf if self.end is None else self.end
         within: npt.NDArray[np.bool_] = (seconds >= low) & (seconds < high)
@@ -96,19 +96,19 @@ class Window:
 
 
 class Sample:
-    """When the orders of a window's first page were created, and what that tells of the rest.
+    """When the orders of a window's first page were created, and where the others may be.
 
     Parameters
     ----------
     window
-        Where the page is from.
+        The window of the page.
     created
         The `created_date` of its orders, as the server wrote them.
-    answered
-        When the server answered the first page of the whole question.
+    listed_at
+        When the server sent the first page of the whole request.
     """
 
-    def __init__(self, window: Window, created: Iterable[str], answered: datetime) -> None:
+    def __init__(self, window: Window, created: Iterable[str], listed_at: datetime) -> None:
         self._window = window
         every = _seconds(created)
         times = every[window.holds(every)]
@@ -116,7 +116,7 @@ class Sample:
         self.has_others = len(times) < len(every)
         self._steps = np.sign(np.diff(times))
         self._times = np.sort(times)
-        self._low, self._high = _horizon(window, self._times, answered)
+        self._low, self._high = _horizon(window, self._times, listed_at)
 
     @property
     def is_sorted(self) -> bool:
@@ -128,25 +128,20 @@ class Sample:
     @property
     def size(self) -> float:
         """How many orders the window may hold; as many as the page, if they are all over it."""
-        return len(self._times) / max(self._share, _LEAST)
+        return len(self._times) / max(self._share, _MIN_SHARE)
 
     def divide(self, parts: int) -> list[tuple[Window, float]]:
         """Cut the window into so many parts, or a few more, of about as many orders each.
 
-        A page whose orders are all over the window shows where the others are. One whose
-        orders are close together is the head of a sorted listing, or a crowd with little
-        around it: it is cut off, and the rest is cut evenly.
-
-        Returns
-        -------
-        list of (Window, float)
-            The parts, each with its share of the orders of the page.
+        A page whose orders are all over the window shows where the others are. One whose orders
+        are close together is the head of a sorted listing, or a crowd with little around it: it is
+        cut off, and the rest is cut evenly. Returns each part with its share of the page's orders.
         """
         if not len(self._times):  # where else the orders may be is not known
             return [(self._window, 1.0)]
         steps = np.arange(1, parts) / parts
-        is_all_over = self._share >= _ALL_OVER
-        cuts = self._where_orders_are(steps) if is_all_over else self._beside_the_crowd(steps)
+        is_spread_out = self._share >= _SPREAD_OUT
+        cuts = self._cut_by_orders(steps) if is_spread_out else self._cut_around_crowd(steps)
         windows = self._window.cut(math.ceil(each) for each in cuts)
         starts = [window.start or 0 for window in windows[1:]]
         before = [0, *np.searchsorted(self._times, starts), len(self._times)]
@@ -155,8 +150,8 @@ class Sample:
 
     @property
     def _share(self) -> float:
-        """What part of the window the orders are spread over."""
-        if len(self._times) < _FEW:
+        """The share of the window over which the orders are spread."""
+        if len(self._times) < _MIN_ORDERS:
             return 1.0
         first, last = self._crowd
         spread = (last - first) / (_CROWD[1] - _CROWD[0])
@@ -164,18 +159,18 @@ class Sample:
 
     @property
     def _crowd(self) -> tuple[float, float]:
-        """Between which seconds most orders are: strays do not count."""
+        """The first and last second of most orders, without outliers."""
         first, last = np.quantile(self._times, _CROWD)
         return float(first), float(last)
 
-    def _where_orders_are(self, steps: npt.NDArray[np.float64]) -> list[float]:
-        """Cut by time and by orders in equal parts: the page may show some times too often."""
+    def _cut_by_orders(self, steps: npt.NDArray[np.float64]) -> list[float]:
+        """Cut half by time, half by orders: the page may show some times too often."""
         points = np.unique([self._low, *self._times, self._high])
         time = (points - self._low) / (self._high - self._low)
         orders = np.searchsorted(self._times, points, side="right") / len(self._times)
         return list(np.interp(steps, (time + orders) / 2, points))
 
-    def _beside_the_crowd(self, steps: npt.NDArray[np.float64]) -> list[float]:
+    def _cut_around_crowd(self, steps: npt.NDArray[np.float64]) -> list[float]:
         first, last = self._crowd
         cuts = list(np.interp(steps, [0, 1], [self._low, self._high]))
         if first - self._low > last - first:
@@ -186,20 +181,20 @@ class Sample:
 
 
 def _horizon(
-    window: Window, times: npt.NDArray[np.int64], answered: datetime
+    window: Window, times: npt.NDArray[np.int64], listed_at: datetime
 ) -> tuple[float, float]:
-    """Tell between which seconds the orders are, most likely: not before, nor to come."""
-    latest = (answered.timestamp() // _DAY + 1) * _DAY
+    """Return between which seconds the orders most likely are: not long ago, not to come."""
+    latest = (listed_at.timestamp() // _DAY + 1) * _DAY
     low = max(latest - _HISTORY, -math.inf if window.start is None else window.start)
     high = min(latest, math.inf if window.end is None else window.end)
-    if low >= high:  # asked for what is older, or to come
+    if low >= high:  # the window is of what is older, or to come
         low = math.inf if window.start is None else window.start
         high = -math.inf if window.end is None else window.end
     return min([low, *times[:1]]), max([high, *(times[-1:] + 1)])
 
 
 def _seconds(created: Iterable[str]) -> npt.NDArray[np.int64]:
-    """Read when orders were created, as far as that can be read."""
+    """Read when orders were created, as far as that is readable."""
     texts = pd.Series(list(created), dtype=object)
     read = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce").dropna()
     return np.asarray(read.dt.as_unit("s").astype("int64").to_numpy(), np.int64)

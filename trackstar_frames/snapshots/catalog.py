@@ -1,33 +1,36 @@
-"""What lies under a root: its snapshots, each with what it says of itself, and the one meant."""
+"""The snapshots under a root: list them, and find one by its name, a time or its number."""
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
+from numbers import Integral
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from trackstar_frames import storage
 from trackstar_frames.dates import end_of_day, is_day, is_iso8601, parse_time
 from trackstar_frames.errors import SnapshotError
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.manifest import Manifest, disk_faults
-from trackstar_frames.tables.connections import as_of_each
+from trackstar_frames.info import FetchInfo
+from trackstar_frames.schema import TABLES
+from trackstar_frames.snapshots.manifest import Manifest, read_manifest, snapshot_errors
 
 __all__ = [
-    "choose",
+    "Entry",
+    "by_connection",
+    "connection_label",
+    "corrected_times",
+    "find_snapshot",
     "find_snapshots",
-    "label_of",
     "list_snapshots",
     "next_sequence",
-    "of_each_connection",
     "tabulate",
-    "written_ahead",
 ]
 
 
@@ -43,6 +46,38 @@ _TYPES = {
 }
 
 
+class Entry(NamedTuple):
+    """A snapshot, and its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def at(cls, path: Path) -> Entry:
+        """Read the manifest of a snapshot."""
+        return cls(path, read_manifest(path))
+
+    @property
+    def name(self) -> str:
+        """Its name, unique under its root."""
+        return self.path.name
+
+    @property
+    def info(self) -> FetchInfo:
+        """Metadata of the fetch."""
+        return self.manifest.info
+
+    @property
+    def as_of(self) -> datetime:
+        """As of when its orders are; of several connections, the oldest."""
+        return parse_time(self.info.fetched_at or self.manifest.written_at).astimezone(UTC)
+
+    @property
+    def as_of_each(self) -> dict[str | None, datetime]:
+        """As of when the orders of each connection are."""
+        return self.info.as_of_each(self.manifest.written_at)
+
+
 def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
     """List the snapshots under a root, oldest first by what they are as of.
 
@@ -56,16 +91,16 @@ def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
     pandas.DataFrame
         One row per snapshot, keyed by name: name, path, as_of and written_at (UTC),
         connection (of several, all labels), orders (rows), bytes on disk, schema_version.
-        Folders that are not snapshots, and half-written ones, are passed over. Which one is
-        the latest is not told by the last row but by their manifests: a clock may have been
-        ahead; see `read_snapshot`.
+        Folders that are not snapshots, and half-written ones, are left out. The last row need
+        not be the snapshot that was written last, as a clock may have been ahead: see
+        `read_snapshot`.
 
     Raises
     ------
     TypeError
-        If `root` is no path.
+        If `root` is not a path.
     SettingsError
-        If it is a URL, or no folder can be named so.
+        If it is a URL, or no folder can have that name.
     SnapshotError
         If it is a file, the name of a snapshot is not UTF-8, or the disk refuses.
 
@@ -81,154 +116,146 @@ def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
     return tabulate(find_snapshots(root))
 
 
-def tabulate(found: Iterable[tuple[Path, Manifest]]) -> pd.DataFrame:
-    """Lay out what `find_snapshots` has found as `list_snapshots` gives it."""
-    rows = [_describe(*each) for each in found]
-    rows.sort(key=lambda row: (row["as_of"], row["written_at"], row["name"]))
+def tabulate(entries: Iterable[Entry]) -> pd.DataFrame:
+    """Make the table that `list_snapshots` returns."""
+    rows = [_describe(entry) for entry in entries]
+    rows.sort(key=itemgetter("as_of", "written_at", "name"))
     table = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
-    # pandas before 3 writes "None" for what is not there.
+    # pandas before 3 makes "None" of None.
     table.loc[[row["connection"] is None for row in rows], "connection"] = None
     return table
 
 
-def find_snapshots(root: str | os.PathLike[str]) -> list[tuple[Path, Manifest]]:
-    """Find the snapshots under a root, each with what it says of itself.
+def find_snapshots(root: str | os.PathLike[str]) -> list[Entry]:
+    """Find the snapshots under a root, in the order in which they were written.
 
-    They come in the sequence in which they were put there, the latest last; those of older
-    versions, which do not tell, come first, by what they are as of.
+    Those of older versions, which have no sequence number, come first, by what they are as of.
     """
-    folder = parquet.locate(root)
-    found = []
-    with disk_faults(f"cannot list {folder}"):
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if path.is_dir() and not path.name.startswith("."):
+    folder = storage.locate(root)
+    entries = []
+    with snapshot_errors(f"cannot list {folder}"):
+        for path in storage.list_folder(folder):
+            if storage.is_folder(path) and not path.name.startswith("."):
                 with suppress(SnapshotError):
-                    found.append((path, parquet.read_manifest(path)))
-    for path, _ in found:
-        _check_name(path)
-    return sorted(found, key=_place)
+                    entries.append(Entry.at(path))
+    for entry in entries:
+        _check_name(entry.path)
+    return sorted(entries, key=_sort_key)
+
+
+def find_snapshot(root: str | os.PathLike[str], version: str | datetime | int) -> Path:
+    """Find a snapshot by its name, a time, its number from the newest, or as the latest.
+
+    Raises SnapshotError if there is no such snapshot, with the names of those there are.
+    """
+    entries = find_snapshots(root)
+    if not entries:
+        raise SnapshotError(_explain_nothing(storage.locate(root)))
+    if isinstance(version, Integral) and not isinstance(version, bool):
+        return _counted_back(int(version), entries)
+    named = [entry.path for entry in entries if entry.name == version]
+    if not named and version != "latest":
+        return _not_after(_parse_time(version, entries), entries, root)
+    return named[0] if named else entries[-1].path
 
 
 def next_sequence(root: Path) -> int:
-    """Give the sequence number of the next snapshot under a root; to be asked `alone`."""
-    return 1 + max((said.sequence or 0 for _, said in find_snapshots(root)), default=0)
+    """Return the sequence number of the next snapshot under a root, which must be locked."""
+    return 1 + max((entry.manifest.sequence or 0 for entry in find_snapshots(root)), default=0)
 
 
-def written_ahead(found: Sequence[tuple[Path, Manifest]]) -> Iterator[Path]:
-    """Give the snapshots that by their clock were written after one that came after them."""
-    least: datetime | None = None
-    for path, said in reversed(found):
-        written = parse_time(said.written_at)
-        if said.sequence is not None:
-            if least is not None and written > least:
-                yield path
-            least = written if least is None else min(least, written)
+def corrected_times(entries: Sequence[Entry]) -> dict[str, datetime]:
+    """Return, by name, as of when the snapshots of a clock that was ahead can be at the latest.
 
-
-def of_each_connection(
-    found: Iterable[tuple[Path, Manifest]],
-) -> dict[str | None, list[tuple[Path, datetime]]]:
-    """Tell of each connection which snapshots have it, and as of when, in their sequence.
-
-    What a snapshot has of a connection that had failed is that of an earlier one, and stands
-    where that one does.
+    A clock was ahead if a snapshot says that it was written after one that came after it.
     """
-    held: dict[str | None, list[tuple[int, Path, datetime]]] = defaultdict(list)
-    firsts: dict[tuple[str | None, datetime], int] = {}
-    for place, (path, said) in enumerate(found):
-        for connection, as_of in as_of_each(said.info, said.written_at).items():
-            first = firsts.setdefault((connection, as_of), place)
-            failed = connection in said.info.get("failed", ())
-            held[connection].append((first if failed else place, path, as_of))
+    corrected = {}
+    earliest_written: datetime | None = None
+    following: datetime | None = None
+    for entry in reversed(entries):
+        as_of = entry.as_of
+        if entry.manifest.sequence is not None:
+            written_at = parse_time(entry.manifest.written_at)
+            if earliest_written is not None and written_at > earliest_written:
+                as_of = corrected[entry.name] = min(filter(None, (as_of, following)))
+            earliest_written = min(filter(None, (written_at, earliest_written)))
+        following = as_of
+    return corrected
+
+
+def by_connection(
+    entries: Iterable[Entry],
+) -> dict[str | None, list[tuple[Path, datetime]]]:
+    """Return, for each connection, the snapshots that have it, and as of when, in sequence.
+
+    What a snapshot has of a connection that had failed is from an earlier one, and sorted as that.
+    """
+    found: dict[str | None, list[tuple[int, Path, datetime]]] = defaultdict(list)
+    first_positions: dict[tuple[str | None, datetime], int] = {}
+    for position, entry in enumerate(entries):
+        for connection, as_of in entry.as_of_each.items():
+            first = first_positions.setdefault((connection, as_of), position)
+            failed = connection in entry.info.failed
+            found[connection].append((first if failed else position, entry.path, as_of))
     return {
         connection: [each[1:] for each in sorted(own, key=itemgetter(0))]
-        for connection, own in held.items()
+        for connection, own in found.items()
     }
 
 
-def choose(root: str | os.PathLike[str], version: str | datetime) -> Path:
-    """Find the folder of a snapshot by its name, a time, or as the latest.
+def connection_label(info: FetchInfo) -> str | None:
+    """Return the label of the connection; of several, their labels with commas between them."""
+    return ", ".join(info.connections) if info.connections else info.connection
 
-    Raises
-    ------
-    SnapshotError
-        If there is no such snapshot, naming those there are.
-    """
-    found = find_snapshots(root)
-    if not found:
-        raise SnapshotError(_nothing(parquet.locate(root)))
-    named = [path for path, _ in found if path.name == version]
-    if not named and version != "latest":
-        return _not_after(_moment(version, found), found, root)
-    return named[0] if named else found[-1][0]
+
+def _counted_back(version: int, entries: Sequence[Entry]) -> Path:
+    if not -len(entries) <= version < 0:
+        raise SnapshotError(
+            f"version={version}: an integer counts back from the newest snapshot: -1 is "
+            f"{entries[-1].name}, and {-len(entries)} the oldest of the {len(entries):,} there are"
+        )
+    return entries[version].path
 
 
 def _not_after(
-    moment: pd.Timestamp, found: list[tuple[Path, Manifest]], root: str | os.PathLike[str]
+    moment: pd.Timestamp, entries: Sequence[Entry], root: str | os.PathLike[str]
 ) -> Path:
     """Find the newest snapshot that is not as of later than a moment."""
-    old_enough = [(as_of, n) for n, as_of in enumerate(_in_time(found)) if as_of <= moment]
+    corrected = corrected_times(entries)
+    times = [corrected.get(entry.name, entry.as_of) for entry in entries]
+    old_enough = [(as_of, position) for position, as_of in enumerate(times) if as_of <= moment]
     if not old_enough:
         raise SnapshotError(
-            f"no snapshot under {root} is as old as {moment}: the first is of "
-            f"{min(_in_time(found))}; ask for a later time, or for 'latest'"
+            f"no snapshot under {root} is as old as {moment}: the first is of {min(times)}; ask "
+            f"for a later time, or for 'latest'"
         )
-    _, number = max(old_enough)
-    return found[number][0]
+    _, position = max(old_enough)
+    return entries[position].path
 
 
-def _in_time(found: Sequence[tuple[Path, Manifest]]) -> list[datetime]:
-    """Tell as of when snapshots are: of a clock that was ahead, not later than the one after."""
-    ahead = set(written_ahead(found))
-    moments: list[datetime] = []
-    for path, said in reversed(found):
-        moments.append(min([_as_of(said), *moments[-1:]]) if path in ahead else _as_of(said))
-    return moments[::-1]
-
-
-def label_of(info: Mapping[str, Any]) -> str | None:
-    """Tell whose orders they are: one label, or several with a comma between them."""
-    several = info.get("connections")
-    label: str | None = ", ".join(several) if several else info["connection"]
-    return label
-
-
-def _check_name(path: Path) -> None:
-    """Refuse a snapshot that somebody has given a name that no table can hold."""
+def _parse_time(version: object, entries: Sequence[Entry]) -> pd.Timestamp:
+    """Parse the time that a snapshot must not be after; a bare day is the whole day."""
+    if is_day(version):
+        return pd.Timestamp(end_of_day(version))
+    # A float would be nanoseconds since 1970, and pandas guesses what other texts mean.
+    is_guess = isinstance(version, str) and not is_iso8601(version)
+    is_guess |= isinstance(version, (int, float))
     try:
-        path.name.encode()
-    except UnicodeEncodeError:
+        moment = pd.NaT if is_guess else pd.Timestamp(version)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        moment = pd.NaT
+    if pd.isna(moment):
+        names = ", ".join(entry.name for entry in entries[-5:])
         raise SnapshotError(
-            f"the name of the snapshot {path.name!r} under {path.parent} is not UTF-8; rename it"
-        ) from None
+            f"version={version!r} is neither a snapshot's name, 'latest', a time, nor an integer; "
+            f"the newest are {names}"
+        )
+    return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
 
 
-def _place(found: tuple[Path, Manifest]) -> tuple[int, datetime, str, str]:
-    path, said = found
-    return said.sequence or 0, _as_of(said), said.written_at, path.name
-
-
-def _as_of(said: Manifest) -> datetime:
-    return parse_time(said.info["fetched_at"] or said.written_at)
-
-
-def _describe(path: Path, said: Manifest) -> dict[str, Any]:
-    return {
-        "name": path.name,
-        "path": str(path),
-        "as_of": _as_of(said),
-        "written_at": said.written_at,
-        "connection": label_of(said.info),
-        "orders": said.rows("orders"),
-        "bytes": said.bytes,
-        "schema_version": said.schema_version,
-    }
-
-
-def _nothing(root: Path) -> str:
-    """Say that there are no snapshots, and what to do about it."""
+def _explain_nothing(root: Path) -> str:
     with suppress(SnapshotError):
-        parquet.read_manifest(root)
+        read_manifest(root)
         return (
             f"there are no snapshots under {root}, which is one itself; pass the folder above it, "
             f"{root.parent}, or read it with OrderFrames.from_parquet"
@@ -239,21 +266,29 @@ def _nothing(root: Path) -> str:
     )
 
 
-def _moment(version: object, found: list[tuple[Path, Manifest]]) -> pd.Timestamp:
-    """Read the moment that a snapshot must not be after; a bare day is all of it."""
-    if is_day(version):
-        return pd.Timestamp(end_of_day(version))
-    # A number would be nanoseconds since 1970, and of another text pandas would make a guess.
-    is_guess = isinstance(version, str) and not is_iso8601(version)
-    is_guess |= isinstance(version, (int, float))
+def _check_name(path: Path) -> None:
+    """Refuse a snapshot whose name no table can hold, as somebody has renamed it."""
     try:
-        moment = pd.NaT if is_guess else pd.Timestamp(version)  # type: ignore[arg-type]
-    except (ValueError, TypeError):
-        moment = pd.NaT
-    if pd.isna(moment):
-        names = ", ".join(path.name for path, _ in found[-5:])
+        path.name.encode()
+    except UnicodeEncodeError:
         raise SnapshotError(
-            f"version={version!r} is neither a snapshot's name, 'latest', nor a time; the newest "
-            f"are {names}"
-        )
-    return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
+            f"the name of the snapshot {path.name!r} under {path.parent} is not UTF-8; rename it"
+        ) from None
+
+
+def _sort_key(entry: Entry) -> tuple[int, datetime, str, str]:
+    return entry.manifest.sequence or 0, entry.as_of, entry.manifest.written_at, entry.name
+
+
+def _describe(entry: Entry) -> dict[str, Any]:
+    path, manifest = entry
+    return {
+        "name": entry.name,
+        "path": str(path),
+        "as_of": entry.as_of,
+        "written_at": manifest.written_at,
+        "connection": connection_label(manifest.info),
+        "orders": manifest.rows("orders"),
+        "bytes": sum(map(manifest.size, TABLES)),
+        "schema_version": manifest.schema_version,
+    }

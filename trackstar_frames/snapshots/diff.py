@@ -1,31 +1,31 @@
-"""What happened between two snapshots."""
+"""Compare two snapshots: their fields, statuses and due dates."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames._text import in_brief, warn_of_failed
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.measures import redated, transitions
 from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures.moves import as_ofs
-from trackstar_frames.schema import CONNECTION, TABLES, table_for
+from trackstar_frames.schema import CONNECTION, table_for
 from trackstar_frames.snapshots.catalog import list_snapshots
-from trackstar_frames.snapshots.manifest import reading
+from trackstar_frames.snapshots.manifest import read_manifest
+from trackstar_frames.snapshots.reader import scan, table_files
 from trackstar_frames.snapshots.snapshot import Snapshot
 from trackstar_frames.tables.compare import KINDS, differences, differences_by_connection
 from trackstar_frames.tables.connections import are_labelled
 from trackstar_frames.tables.dtypes import to_frame
 
-__all__ = ["diff_snapshots", "due_date_changes", "scan", "status_transitions"]
+__all__ = ["diff_snapshots", "due_date_changes", "status_transitions"]
 
 
 _Side: TypeAlias = Snapshot | OrderFrames | str | os.PathLike[str]
@@ -50,13 +50,12 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
         - ``connection`` (str): only of sides of several connections, where it comes first, in
           the key and in sorting too: the same id in two connections is two orders.
         - ``order_id`` (str).
-        - ``column`` (str): a column of `orders`; or the name of a child table, where an
-          order's rows there differ in any value or in number; null if the order is new or
-          has vanished.
-        - ``old``, ``new`` (str): text as it is; moments in ISO 8601, UTC; numbers, truth values
-          and lists as JSON; null as null. Of a child table all rows of the order as a JSON
-          list of objects, by key, without the order's id and what is null in them. Both are
-          null if the order is new or has vanished.
+        - ``column`` (str): a column of `orders`; or the name of a child table, if the order's
+          rows there differ in any value or in number; null if the order is new or has vanished.
+        - ``old``, ``new`` (str): text as it is; moments in ISO 8601, UTC; numbers, booleans and
+          lists as JSON; null as null. For a child table, all rows of the order as a JSON list
+          of objects, sorted by key, without the order's id and without nulls. Both are null if
+          the order is new or has vanished.
         - ``kind`` (categorical): ``new`` (only the newer has the order), ``vanished`` (only the
           older) or ``changed``.
 
@@ -65,17 +64,16 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
     Raises
     ------
     TypeError, ValueError
-        If a side is none of these, only one is of several connections, or the older is newer
-        than the newer.
+        If a side is invalid, only one is of several connections, or `old` is newer than `new`.
     SnapshotError
         If a snapshot cannot be read.
 
     Notes
     -----
-    An order vanishes when the source deletes it, and also when it no longer meets the filters
+    An order vanishes when the source deletes it, and also when it no longer matches the filters
     of the newer fetch: compare snapshots of the same filters. A synced snapshot keeps what the
-    source deleted. Of a connection that only one side has, all orders are new or vanished; if it
-    is missing because it had failed, reading the snapshot warns of it.
+    source deleted. If only one side has a connection, all its orders are new or vanished; if the
+    connection is missing because it had failed, reading the snapshot warns about it.
 
     Examples
     --------
@@ -91,21 +89,19 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
         old     new
     0  open  packed
     """
-    was, now = _open("old", old), _open("new", new)
-    told = as_ofs(was.info["fetched_at"], now.info["fetched_at"])
-    table = _differences(was, now)
-    frame: pd.DataFrame = table.to_pandas()
+    older, newer = _read_whole("old", old), _read_whole("new", new)
+    times = as_ofs(older.info.fetched_at, newer.info.fetched_at)
+    frame: pd.DataFrame = _differences(older, newer).to_pandas()
     frame["kind"] = pd.Categorical(frame["kind"], categories=list(KINDS))
-    frame.attrs["trackstar"] = told
+    frame.attrs["trackstar"] = times
     return frame
 
 
 def status_transitions(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd.DataFrame:
-    """Count orders by the status they had in one snapshot, and the one they have in a later.
+    """Count orders by their status in an older snapshot and in a newer one.
 
-    States that an order passed through between the two snapshots are unobservable: open in the
-    one and fulfilled in the other is one row, ``forward``, whatever lies between. Take snapshots
-    as often as the answer must be fine.
+    The statuses that an order had between the two snapshots are unknown: from open to fulfilled
+    is one row, ``forward``. For more detail, write snapshots more often.
 
     Parameters
     ----------
@@ -116,12 +112,12 @@ def status_transitions(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> 
     Returns
     -------
     pandas.DataFrame
-        One row per pair of statuses that any order has, keyed by (from_status, to_status); in
-        lifecycle order, nulls last.
+        One row per pair of statuses that any order has, keyed by (from_status, to_status);
+        sorted by lifecycle, nulls last.
 
         - ``from_status``, ``to_status`` (ordered categorical): statuses unknown to this
-          package stand behind the others, ``(none)`` for orders without a status last. Null
-          where the order was not yet, or is no longer, in the snapshot.
+          package come after the others, ``(none)`` for orders without a status last. Null
+          if the snapshot does not have the order.
         - ``kind`` (categorical): ``forward`` and ``backward`` among the seven states from open
           to fulfilled; ``stuck`` in the same state; ``settled``, which is that for fulfilled
           and cancelled; ``left_path``, from one of the seven to another state (backordered,
@@ -138,8 +134,7 @@ def status_transitions(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> 
     Raises
     ------
     TypeError, ValueError
-        If a side is none of these, lacks a column, has an order twice, or the older is newer
-        than the newer.
+        If a side is invalid, lacks a column or has an order twice, or `old` is newer than `new`.
     SnapshotError
         If a snapshot cannot be read.
 
@@ -154,11 +149,11 @@ def status_transitions(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> 
     2         NaN    (none)       new       1    NaN
     """
     columns = ["id", "status", "created_date"]
-    return transitions(_orders("old", old, columns), _orders("new", new, columns))
+    return transitions(_read_orders("old", old, columns), _read_orders("new", new, columns))
 
 
 def due_date_changes(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd.DataFrame:
-    """List the orders of which the required ship date moved between two snapshots.
+    """List the orders whose required ship date differs between two snapshots.
 
     Parameters
     ----------
@@ -183,8 +178,7 @@ def due_date_changes(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd
     Raises
     ------
     TypeError, ValueError
-        If a side is none of these, lacks a column, has an order twice, or the older is newer
-        than the newer.
+        If a side is invalid, lacks a column or has an order twice, or `old` is newer than `new`.
     SnapshotError
         If a snapshot cannot be read.
 
@@ -199,39 +193,38 @@ def due_date_changes(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd
     0       a1 3 days  later
     """
     columns = ["id", "status", "required_ship_date"]
-    return redated(_orders("old", old, columns), _orders("new", new, columns))
+    return redated(_read_orders("old", old, columns), _read_orders("new", new, columns))
 
 
-def _differences(was: OrderFrames, now: OrderFrames) -> pa.Table:
-    """Compare two sides of one connection, or two of several."""
-    old, new = was.to_arrow(), now.to_arrow()
-    several = {name: are_labelled(side) for name, side in (("old", old), ("new", new))}
-    if all(several.values()):
+def _differences(older: OrderFrames, newer: OrderFrames) -> pa.Table:
+    old, new = older.to_arrow(), newer.to_arrow()
+    is_labelled = {"old": are_labelled(old), "new": are_labelled(new)}
+    if all(is_labelled.values()):
         return differences_by_connection(old, new)
-    if not any(several.values()):
+    if not any(is_labelled.values()):
         return differences(old, new)
-    labelled, other = sorted(several, key=lambda name: not several[name])
+    labelled, other = sorted(is_labelled, key=lambda name: not is_labelled[name])
     raise ValueError(
         f"{labelled} is of several connections, and {other} of one: an id means an order of its "
         f"connection only; pass two snapshots of several connections, or two of one"
     )
 
 
-def _open(name: str, side: object) -> OrderFrames:
-    """Read a side as a whole."""
+def _read_whole(name: str, side: object) -> OrderFrames:
+    """Return a side, named `name` in the call, as frames."""
     if isinstance(side, OrderFrames):
         return side
     if isinstance(side, Snapshot):
         return side.read()
     if isinstance(side, str | os.PathLike):
-        return _read(name, side)
+        return _read_path(name, side)
     raise TypeError(
         f"{name} is a {type(side).__name__}; pass a Snapshot, OrderFrames, or the path of a "
         f"snapshot"
     )
 
 
-def _read(name: str, path: str | os.PathLike[str]) -> OrderFrames:
+def _read_path(name: str, path: str | os.PathLike[str]) -> OrderFrames:
     below = list_snapshots(path)
     if below.empty:
         return OrderFrames.from_parquet(path)
@@ -241,74 +234,30 @@ def _read(name: str, path: str | os.PathLike[str]) -> OrderFrames:
     )
 
 
-def _orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFrame:
+def _read_orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFrame:
     """Read some columns of a side's orders; of a snapshot, no others are read from disk."""
     if isinstance(side, pd.DataFrame) or is_partitioned(side):
-        return cast("pd.DataFrame", side)  # of Dask, the measure refuses it, and says what to do
+        return cast("pd.DataFrame", side)  # the measure refuses Dask's, and says what to do
     if isinstance(side, Snapshot):
-        warn_of_failed(side.info)
-        read = [*_label(side.info), *columns]
-        with reading(side.path, f"{side.path} is damaged"):
-            return _frame(scan(side.files["orders"], "orders", columns=read), side.info)
-    frames = _open(name, side)
-    read = [*_label(frames.info), *columns]
-    return _frame(frames.to_arrow()["orders"].select(read), frames.info)
+        side.info.warn_of_failed()
+        manifest = read_manifest(side.path)
+        files = table_files(side.path, manifest, "orders")
+        orders = scan(files, "orders", columns=_with_label(side.info, columns))
+        return _to_frame(orders, side.info)
+    frames = _read_whole(name, side)
+    orders = frames.to_arrow()["orders"].select(_with_label(frames.info, columns))
+    return _to_frame(orders, frames.info)
 
 
-def _label(info: Mapping[str, Any]) -> list[str]:
-    """Name the column that tells of which connection orders are, if they are of several."""
-    return [CONNECTION.name] if "connections" in info else []
+def _with_label(info: FetchInfo, columns: Sequence[str]) -> list[str]:
+    """Add the column of the connection, where orders are of several."""
+    return [CONNECTION.name, *columns] if info.connections else [*columns]
 
 
-def _frame(orders: pa.Table, info: dict[str, Any]) -> pd.DataFrame:
+def _to_frame(orders: pa.Table, info: FetchInfo) -> pd.DataFrame:
     table = table_for("orders", orders.column_names)
-    read = tuple(column for column in table.columns if column.name in orders.column_names)
-    frame = to_frame(orders.select([column.name for column in read]), replace(table, columns=read))
-    frame.attrs["trackstar"] = in_brief(info)
+    columns = tuple(column for column in table.columns if column.name in orders.column_names)
+    ordered = orders.select([column.name for column in columns])
+    frame = to_frame(ordered, replace(table, columns=columns))
+    frame.attrs["trackstar"] = info.brief()
     return frame
-
-
-def scan(
-    files: Sequence[Path],
-    name: str,
-    *,
-    columns: Sequence[str] | None = None,
-    order_id: str | None = None,
-) -> pa.Table:
-    """Read a table, or a part of it.
-
-    Parameters
-    ----------
-    files
-        Its Parquet files, in the order of their rows.
-    name
-        What the schema calls it.
-    columns
-        Only these, the label of the connection among them if the files are of several; None
-        for all but the label.
-    order_id
-        Only this order's rows; None for all. Parts of files whose statistics exclude it are
-        not read.
-
-    Returns
-    -------
-    pyarrow.Table
-        With the types of the schema; a column that the files do not have is null.
-
-    Raises
-    ------
-    SnapshotError
-        If a file is missing or damaged, or the snapshot was removed meanwhile.
-    """
-    import pyarrow.dataset as ds  # noqa: PLC0415  (slow, and only few calls read so)
-
-    mine = None if order_id is None else ds.field(TABLES[name].key[0]) == order_id
-    if not files:
-        raise SnapshotError(f"the snapshot is damaged: it has no files of {name}")
-    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-    parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
-    where = files[0].parent
-    with reading(where.parent, f"{where} is damaged"):
-        schema = table_for(name, columns or ()).schema
-        dataset = ds.dataset([str(file) for file in files], schema=schema, format=parquet)
-        return dataset.to_table(columns=None if columns is None else list(columns), filter=mine)

@@ -1,12 +1,11 @@
-"""The story of one order, over all snapshots under a root."""
+"""What happened to one order, over all snapshots under a root."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -14,11 +13,10 @@ import pyarrow as pa
 
 from trackstar_frames.errors import SnapshotError, one_of
 from trackstar_frames.schema import CONNECTION, TABLES
-from trackstar_frames.snapshots.catalog import find_snapshots, written_ahead
-from trackstar_frames.snapshots.diff import scan
-from trackstar_frames.snapshots.manifest import Manifest, file_name
+from trackstar_frames.snapshots.catalog import Entry, corrected_times, find_snapshots
+from trackstar_frames.snapshots.reader import scan, table_files
 from trackstar_frames.tables.compare import COMPARED, differences
-from trackstar_frames.tables.connections import as_of_each, split_by_connection
+from trackstar_frames.tables.connections import split_by_connection
 
 __all__ = ["order_history"]
 
@@ -36,9 +34,9 @@ _SCHEMA = pa.schema(
 def order_history(
     root: str | os.PathLike[str], order_id: str, *, connection: str | None = None
 ) -> pd.DataFrame:
-    """Tell what became of one order, from snapshot to snapshot.
+    """List what happened to one order, from snapshot to snapshot.
 
-    Only this order's rows are read, and only those parts of the Parquet files that may hold
+    Only this order's rows are read, and only those row groups of the Parquet files that may have
     them.
 
     Parameters
@@ -48,36 +46,36 @@ def order_history(
     order_id
         Trackstar's id of the order: ``orders.id``.
     connection
-        Only what is of this connection, alone in a snapshot or among several. By default every
-        connection that has an order of this id; in others, it does not vanish.
+        Only this connection, whether a snapshot is of it alone or of several. By default every
+        connection that has an order of this id; the order does not vanish in the others.
 
     Returns
     -------
     pandas.DataFrame
-        One row per event: the story of each connection that has the order, one after the other
-        by label, each in the order of time; fields as `diff_snapshots` sorts them.
+        One row per event: the events of each connection that has the order, one connection after
+        the other by label, each in the order of time; fields as `diff_snapshots` sorts them.
 
-        - ``connection`` (str): whose order it is. Null if its snapshots have no label; if those
-          with one are all of one connection, they go on the story of those without.
-        - ``as_of`` (datetime64[us, UTC]), ``snapshot`` (str): where it shows, and as of when
-          the connection is there; it happened between that and the snapshot before.
+        - ``connection`` (str): the connection that has the order. Null if its snapshots have no
+          label; if those with a label are all of one connection, they continue the events of
+          those without.
+        - ``as_of`` (datetime64[us, UTC]), ``snapshot`` (str): the snapshot that shows the event,
+          and as of when it has the connection; it happened between that and the snapshot before.
         - ``kind`` (categorical): ``first_seen``; ``changed``, for each field that differs from
-          the last snapshot that had the order; ``vanished``, where one does not have it, and
-          the one before it has; ``seen_again``, where it is back, followed by its changes.
+          the last snapshot that had the order; ``vanished``, in a snapshot without the order
+          after one that has it; ``seen_again``, where it is back, followed by its changes.
         - ``column``, ``old``, ``new`` (str): as in `diff_snapshots`; null unless changed.
 
     Raises
     ------
     SnapshotError
-        If there are no snapshots, the order is in none of them, none has the connection, or
-        one is damaged.
+        If there are no snapshots, none has the order or the connection, or one is damaged.
     TypeError
         If `order_id` is not a string.
 
     Notes
     -----
-    An order is also not in a snapshot whose filters it does not meet. A snapshot that lacks a
-    connection, as one that had failed, tells nothing of its orders.
+    An order is also missing in a snapshot whose filters it does not match. A snapshot without a
+    connection, such as one that had failed, says nothing about its orders.
 
     Examples
     --------
@@ -96,8 +94,8 @@ def order_history(
     """
     if not isinstance(order_id, str):
         raise TypeError(f"order_id={order_id!r} is a {type(order_id).__name__}; pass a string")
-    seen = _sights(root, order_id, connection)
-    if not any(sight.there for sight in seen):
+    seen = _sightings(root, order_id, connection)
+    if not any(each.has_order for each in seen):
         raise SnapshotError(
             f"the order {order_id!r} is in none of the {len({each.snapshot for each in seen}):,} "
             f"snapshots under {root}; pass Trackstar's id, as in orders.id: neither order_number "
@@ -105,8 +103,8 @@ def order_history(
         )
     events = [
         {**event, CONNECTION.name: label}
-        for label, story in _stories(seen)
-        for event in _events(story)
+        for label, sightings in _by_label(seen)
+        for event in _events(sightings)
     ]
     frame: pd.DataFrame = pa.Table.from_pylist(events, schema=_SCHEMA).to_pandas()
     frame["kind"] = pd.Categorical(frame["kind"], categories=list(_KINDS))
@@ -114,8 +112,8 @@ def order_history(
 
 
 @dataclass(frozen=True, slots=True)
-class _Sight:
-    """One snapshot's word on the order, as one connection has it."""
+class _Sighting:
+    """The rows of the order in one snapshot, of one connection; none if it is not there."""
 
     as_of: datetime
     snapshot: str
@@ -123,39 +121,31 @@ class _Sight:
     tables: dict[str, pa.Table]
 
     @property
-    def there(self) -> bool:
+    def has_order(self) -> bool:
         """Whether the snapshot has the order."""
         return len(self.tables["orders"]) > 0
 
-    def event(self, kind: str, **told: str) -> dict[str, Any]:
-        """Write one row of the story."""
-        return {"as_of": self.as_of, "snapshot": self.snapshot, "kind": kind, **told}
+    def event(self, kind: str, **more: str) -> dict[str, Any]:
+        """Return one row of the result."""
+        return {"as_of": self.as_of, "snapshot": self.snapshot, "kind": kind, **more}
 
 
-def _sights(root: str | os.PathLike[str], order_id: str, connection: str | None) -> list[_Sight]:
-    """Look for the order in the snapshots, in time: in each connection there, or in one."""
-    found = find_snapshots(root)
-    if not found:
+def _sightings(
+    root: str | os.PathLike[str], order_id: str, connection: str | None
+) -> list[_Sighting]:
+    """Look for the order in all snapshots that have the connection, in the order of time."""
+    entries = find_snapshots(root)
+    if not entries:
         raise SnapshotError(f"there are no snapshots under {root}")
-    seen = [each for path, said in found for each in _look(path, said, order_id, connection)]
+    seen = [each for entry in entries for each in _look(entry, order_id, connection)]
     if not seen:
-        labels = {each for _, said in found for each in as_of_each(said.info, said.written_at)}
-        raise SnapshotError(_unknown(connection, sorted(filter(None, labels)), root))
-    return _in_time(seen, {path.name for path in written_ahead(found)})
+        labels = {label for entry in entries for label in entry.as_of_each if label}
+        raise SnapshotError(_explain_unknown(connection, sorted(labels), root))
+    corrected = corrected_times(entries)
+    return sorted(seen, key=lambda each: corrected.get(each.snapshot, each.as_of))
 
 
-def _in_time(seen: Sequence[_Sight], ahead: Container[str]) -> list[_Sight]:
-    """Sort by as of when they are; where a clock was ahead, what was there before tells it."""
-    last: dict[str | None, datetime] = {}
-    moments = []
-    for sight in seen:
-        known = last.get(sight.connection, datetime.min.replace(tzinfo=UTC))
-        last[sight.connection] = known if sight.snapshot in ahead else sight.as_of
-        moments.append(last[sight.connection])
-    return [seen[n] for n in sorted(range(len(seen)), key=moments.__getitem__)]
-
-
-def _unknown(connection: str | None, labels: Sequence[str], root: object) -> str:
+def _explain_unknown(connection: str | None, labels: Sequence[str], root: object) -> str:
     if labels:
         return f"{one_of('connection', connection, labels)} under {root}"
     return (
@@ -164,71 +154,58 @@ def _unknown(connection: str | None, labels: Sequence[str], root: object) -> str
     )
 
 
-def _look(path: Path, said: Manifest, order_id: str, connection: str | None) -> Iterator[_Sight]:
-    """Read the order's rows from one snapshot, as each of its connections has them."""
-    as_of = as_of_each(said.info, said.written_at)
+def _look(entry: Entry, order_id: str, connection: str | None) -> Iterator[_Sighting]:
+    """Read the order's rows from one snapshot, of each of its connections."""
+    as_of = entry.as_of_each
     labels = [label for label in as_of if connection in (None, label)]
-    for label, tables in _orders(path, said, order_id, labels):
+    for label, tables in _find_orders(entry, order_id, labels):
         if len(tables["orders"]):
             for name in COMPARED[1:]:
-                tables[name] = scan(_files(path, said, name, [label]), name, order_id=order_id)
-        yield _Sight(as_of[label], path.name, label, tables)
+                files = table_files(*entry, name, [label])
+                tables[name] = scan(files, name, order_id=order_id)
+        yield _Sighting(as_of[label], entry.name, label, tables)
 
 
-def _orders(
-    path: Path, said: Manifest, order_id: str, labels: Sequence[str | None]
+def _find_orders(
+    entry: Entry, order_id: str, labels: Sequence[str | None]
 ) -> Iterable[tuple[str | None, dict[str, pa.Table]]]:
     """Look for the order in all these connections at once, as most do not have it."""
     if not labels:
         return []
-    files = _files(path, said, "orders", labels)
-    if "connections" not in said.info:
+    files = table_files(*entry, "orders", labels)
+    if not entry.info.connections:
         return [(labels[0], {"orders": scan(files, "orders", order_id=order_id)})]
     columns = TABLES["orders"].labelled.schema.names
     rows = scan(files, "orders", columns=columns, order_id=order_id)
     return split_by_connection({"orders": rows}, filter(None, labels)).items()
 
 
-def _files(path: Path, said: Manifest, name: str, labels: Container[str | None]) -> list[Path]:
-    """List a table's files of some connections; in a snapshot of one, no part has a label."""
-    return [
-        path / name / file_name(place)
-        for place, part in enumerate(said.parts)
-        if part.connection is None or part.connection in labels
-    ]
-
-
-def _stories(seen: Sequence[_Sight]) -> Iterator[tuple[str | None, list[_Sight]]]:
-    """Gather what was seen of each connection that has the order; without a label, last."""
-    mine = {sight.connection for sight in seen if sight.there}
-    labels = sorted(filter(None, mine))
+def _by_label(seen: Sequence[_Sighting]) -> Iterator[tuple[str | None, list[_Sighting]]]:
+    """Group by the connections that have the order; the one without a label is last."""
+    with_order = {each.connection for each in seen if each.has_order}
+    labels = sorted(filter(None, with_order))
     if len(labels) == 1:
-        # A connection that got its label later: its story goes on.
-        yield labels[0], [sight for sight in seen if sight.connection in mine]
+        # The connection may have got its label later.
+        yield labels[0], [each for each in seen if each.connection in with_order]
         return
-    for label in (*labels, *({None} & mine)):
-        yield label, [sight for sight in seen if sight.connection == label]
+    for label in (*labels, *({None} & with_order)):
+        yield label, [each for each in seen if each.connection == label]
 
 
-def _events(seen: Sequence[_Sight]) -> Iterator[dict[str, Any]]:
-    """Tell the story of what snapshots saw, oldest first."""
-    last: _Sight | None = None  # that had the order
-    gone = False
-    for sight in seen:
-        if not sight.there:
-            if last and not gone:
-                yield sight.event("vanished")
-            gone = True
+def _events(sightings: Sequence[_Sighting]) -> Iterator[dict[str, Any]]:
+    last: _Sighting | None = None  # that had the order
+    is_gone = False
+    for each in sightings:
+        if not each.has_order:
+            if last and not is_gone:
+                yield each.event("vanished")
+            is_gone = True
             continue
         if last is None:
-            yield sight.event("first_seen")
+            yield each.event("first_seen")
         else:
-            if gone:
-                yield sight.event("seen_again")
-            yield from _changes(last, sight)
-        last, gone = sight, False
-
-
-def _changes(last: _Sight, sight: _Sight) -> Iterator[dict[str, Any]]:
-    for row in differences(last.tables, sight.tables).to_pylist():
-        yield sight.event("changed", column=row["column"], old=row["old"], new=row["new"])
+            if is_gone:
+                yield each.event("seen_again")
+            for row in differences(last.tables, each.tables).to_pylist():
+                yield each.event("changed", column=row["column"], old=row["old"], new=row["new"])
+        last, is_gone = each, False

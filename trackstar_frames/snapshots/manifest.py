@@ -1,4 +1,4 @@
-"""What a folder of tables says of itself: its parts, their files, and where it comes from."""
+"""The manifest of a snapshot: its parts, their files, and the info of the fetch."""
 
 from __future__ import annotations
 
@@ -14,41 +14,45 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trackstar_frames import storage
 from trackstar_frames.errors import SnapshotError, TrackstarError
+from trackstar_frames.info import FetchInfo, rename_keys
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
-from trackstar_frames.storage.local import create
 
 __all__ = [
-    "FILE",
+    "FOOTER_KEY",
+    "MANIFEST_NAME",
     "File",
     "Key",
     "Manifest",
     "Part",
-    "disk_faults",
     "file_name",
-    "for_each",
-    "read_older",
+    "for_each_table",
+    "read_manifest",
     "reading",
-    "refuse_newer",
+    "snapshot_errors",
 ]
 
 
-#: Engines pass over names that begin so.
-FILE = "_trackstar_frames.json"
+#: Engines ignore files whose names begin with an underscore.
+MANIFEST_NAME = "_trackstar_frames.json"
 
-#: Where an order stands among others: its created_date in microseconds (None: it has none,
-#: and comes last), and its id.
+#: Where the footer of each Parquet file has the schema version and the info.
+FOOTER_KEY = b"trackstar_frames"
+
+#: The place of an order in the sort order: its created_date in microseconds (None, if it has none,
+#: is last) and its id.
 Key = tuple[int | None, str]
 
 _T = TypeVar("_T")
 
-# Sums of them are whole numbers of every engine.
+# Limited, so that every engine can hold sums of them.
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 
 
 class File(msgspec.Struct, frozen=True):
-    """One Parquet file: what it must hold to be whole."""
+    """One Parquet file, and what a whole one has; an empty checksum is unknown."""
 
     rows: _Count
     bytes: _Count
@@ -56,116 +60,120 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A run of orders that follow one another, with all that is below them.
+    """Some consecutive orders, with all their rows in the other tables.
 
     Attributes
     ----------
     first : tuple or None
-        The key of its first order; None if it has none.
+        The key of its first order; None if it has no orders.
     files : dict of str to File
-        One for each table, named after the part's place; see `file_name`.
+        One for each table that the schema had when it was written.
     connection : str or None
-        The label of all its rows; None in a folder of one connection.
+        The label of all its rows; None in a snapshot of one connection.
     """
 
     first: Key | None
     files: dict[str, File]
     connection: str | None = None
 
+    def rows(self, table: str) -> int:
+        """Count the rows of a table; a table that the part does not have is empty."""
+        return self.files[table].rows if table in self.files else 0
+
+    def size(self, table: str) -> int:
+        """Return the length of a table's file in bytes."""
+        return self.files[table].bytes if table in self.files else 0
+
 
 class Manifest(msgspec.Struct, frozen=True):
-    """A whole folder of tables.
+    """What a snapshot, or another folder of tables, has in it.
 
     Attributes
     ----------
     schema_version : int
         Of the newest of its files.
     written_at : str
-        When, ISO 8601, UTC.
-    info : dict
-        What the fetch told: filters, connection, fetched_at and more.
+        ISO 8601, UTC.
+    info : FetchInfo
+        Metadata of the fetch: filters, connection, fetched_at and more.
     parts : list of Part
-        In the sequence of their orders; of several connections, one after the other.
+        In the sort order of their orders; of several connections, one connection after the other.
     sequence : int or None
-        Which one it is of the snapshots under its root, in the order in which they were put
-        there: clocks may be wrong. None outside of a root, and in those of older versions,
-        which are before all others.
+        Its number among the snapshots under its root in the order in which they were written, as
+        clocks may be wrong. None outside of a root, and in the snapshots of older versions, which
+        come before all others.
     """
 
     schema_version: Annotated[int, msgspec.Meta(ge=1)]
     written_at: str
-    info: dict[str, Any]
+    info: FetchInfo
     parts: list[Part]
     sequence: _Count | None = None
 
     def __post_init__(self) -> None:
-        """Make sure that others find what they look for: anybody may have written it."""
+        """Check what other code relies on, as anybody may have written the file."""
         datetime.fromisoformat(self.written_at)
-        labels = msgspec.convert(self.info, _Told).connections.keys() or {None}
+        labels = self.info.connections.keys() or {None}
         if not self.parts:
             raise ValueError("it has no parts")
+        tables = self.parts[0].files.keys()
         for part in self.parts:
-            if part.connection not in labels or not TABLES.keys() <= part.files.keys():
-                raise ValueError("a part is of another connection, or lacks a table")
+            if part.connection not in labels:
+                raise ValueError("a part is of another connection")
+            if "orders" not in tables or part.files.keys() != tables:
+                raise ValueError("a part lacks a table")
 
     @classmethod
-    def of(cls, parts: list[Part], info: dict[str, Any], sequence: int | None = None) -> Manifest:
-        """Describe what is being written now."""
+    def new(cls, parts: list[Part], info: FetchInfo, sequence: int | None = None) -> Manifest:
+        """Make the manifest of a folder that is being written."""
         now = datetime.fromtimestamp(time.time(), UTC)
         return cls(SCHEMA_VERSION, now.isoformat(), info, parts, sequence)
 
-    @classmethod
-    def read(cls, folder: Path) -> Manifest:
-        """Read what a folder says of itself.
-
-        Raises
-        ------
-        OSError, msgspec.DecodeError, RecursionError
-            If it does not say so.
-        SnapshotError
-            If it speaks of a newer schema.
-        """
-        said = (folder / FILE).read_bytes()
-        refuse_newer(folder, msgspec.json.decode(said, type=_Version).schema_version)
-        return msgspec.json.decode(said, type=cls)
-
-    def write(self, folder: Path) -> Path:
-        """Write it into its folder."""
-        path = folder / FILE
-        with create(path) as file:
-            file.write(msgspec.json.format(msgspec.json.encode(self)))
-        return path
-
     def rows(self, table: str) -> int:
         """Count the rows of a table."""
-        return sum(part.files[table].rows for part in self.parts)
+        return sum(part.rows(table) for part in self.parts)
 
-    @property
-    def bytes(self) -> int:
-        """How long its Parquet files are, those shared with other folders included."""
-        return sum(file.bytes for part in self.parts for file in part.files.values())
+    def size(self, table: str) -> int:
+        """Return the bytes of a table's files, those shared with other snapshots included."""
+        return sum(part.size(table) for part in self.parts)
 
-
-def file_name(place: int) -> str:
-    """Name the files of a part, so that they sort by their orders."""
-    return f"part-{place:05}.parquet"
+    def write(self, folder: Path) -> None:
+        """Write it to its folder."""
+        storage.write(folder / MANIFEST_NAME, msgspec.json.format(msgspec.json.encode(self)))
 
 
-def refuse_newer(folder: Path, version: int) -> None:
-    """Refuse a folder that a newer package has written."""
-    if version > SCHEMA_VERSION:
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a folder; SnapshotError if it has none, or one of a newer schema."""
+    if not storage.is_folder(folder):
         raise SnapshotError(
-            f"{folder} has schema {version}, and this package knows up to {SCHEMA_VERSION}; "
-            f"update trackstar_frames"
+            f"there is no snapshot at {folder}: it was removed, or never there; "
+            f"list_snapshots(root) lists all"
+        )
+    path = folder / MANIFEST_NAME
+    with reading(folder, f"{folder} is not a snapshot of this package, or is damaged"):
+        if storage.exists(path):
+            body = storage.read(path)
+            _refuse_newer(folder, msgspec.json.decode(body, type=_Version).schema_version)
+            return msgspec.json.decode(body, type=Manifest, dec_hook=_check_info)
+        if storage.is_folder(folder / "orders"):
+            return _read_schema_1(folder)
+        raise SnapshotError(
+            f"{folder} is not a snapshot of this package: it has no tables in it; the snapshots "
+            f"under a folder are read with read_snapshot"
         )
 
 
+def file_name(position: int) -> str:
+    """Return the name of the files of a part, so that names sort as parts do."""
+    return f"part-{position:05}.parquet"
+
+
 @contextmanager
-def disk_faults(what: str) -> Iterator[None]:
-    """Make what disks and files may raise a SnapshotError."""
+def snapshot_errors(what: str) -> Iterator[None]:
+    """Turn the errors of disks and damaged files into a SnapshotError."""
     try:
         yield
-    except _FAULTS as error:
+    except _ERRORS as error:
         if isinstance(error, TrackstarError):
             raise
         raise SnapshotError(f"{what}: {type(error).__name__}: {error}") from error
@@ -173,29 +181,26 @@ def disk_faults(what: str) -> Iterator[None]:
 
 @contextmanager
 def reading(folder: Path, what: str) -> Iterator[None]:
-    """Make what may go wrong in a folder a SnapshotError, and tell if it was removed meanwhile.
-
-    Somebody may prune it while it is read; that is no damage.
-    """
+    """Turn errors into a SnapshotError, which says so if the folder was removed meanwhile."""
     try:
-        with disk_faults(what):
+        with snapshot_errors(what):
             yield
     except SnapshotError as error:
-        if folder.exists():
+        if storage.exists(folder):
             raise
         raise SnapshotError(
             f"{folder} was removed while it was read, as prune_snapshots does with those that no "
-            f"rule keeps; read another: list_snapshots(root) tells of those that are left"
+            f"rule keeps; read another: list_snapshots(root) lists those that are left"
         ) from error
 
 
-def for_each(tables: Iterable[str], work: Callable[[str], _T]) -> dict[str, _T]:
-    """Do some work for each table, on as many threads as Arrow has."""
+def for_each_table(tables: Iterable[str], work: Callable[[str], _T]) -> dict[str, _T]:
+    """Call a function for each table, on as many threads as Arrow has."""
     with ThreadPool(pa.cpu_count()) as threads:
         return dict(zip(tables, threads.map(work, tables), strict=True))
 
 
-_FAULTS = (
+_ERRORS = (
     *(OSError, ValueError, KeyError, RecursionError),
     *(pa.ArrowException, msgspec.MsgspecError),
 )
@@ -205,8 +210,8 @@ class _Version(msgspec.Struct):
     schema_version: int
 
 
-class _Each(msgspec.Struct, frozen=True):
-    """What an info tells of each fetch; there may be more."""
+class _OneFetch(msgspec.Struct, frozen=True):
+    """What every info has of one fetch; there may be more."""
 
     fetched_at: datetime | None
     pages: int
@@ -214,35 +219,47 @@ class _Each(msgspec.Struct, frozen=True):
     from_cache: int
     duplicates: int
     complete: bool
-    began: datetime | None = None
+    started_at: datetime | None = None
 
 
-class _Told(_Each, frozen=True, kw_only=True):
-    """What an info tells of one fetch, or of those of several connections."""
+class _Info(_OneFetch, frozen=True, kw_only=True):
+    """What every info has of a fetch of one connection, or of several."""
 
     filters: dict[str, Any]
     limit: int | None
     connection: str | None
-    connections: dict[str, _Each] = {}
+    connections: dict[str, _OneFetch] = {}
     failed: dict[str, str] = {}
 
 
-def read_older(folder: Path, key: bytes) -> Manifest:
-    """Read a folder of schema 1: one part, and no manifest; each footer tells the whole.
+class _Connections(msgspec.Struct, frozen=True):
+    connections: dict[str, dict[str, Any]] = {}
 
-    Raises
-    ------
-    OSError, ValueError, KeyError
-        If it is none.
-    SnapshotError
-        If a footer speaks of a newer schema.
-    """
-    paths = {name: folder / name / file_name(0) for name in TABLES}
-    footer = json.loads((pq.read_schema(paths["orders"]).metadata or {})[key])
-    refuse_newer(folder, footer["schema_version"])
+
+def _check_info(_: type, value: Any) -> FetchInfo:
+    """Check the info of a manifest, and give keys of earlier versions their names of today."""
+    msgspec.convert(value, _Connections)  # as the next call relies on it
+    values = rename_keys(value)
+    msgspec.convert(values, _Info)
+    return FetchInfo(values)
+
+
+def _refuse_newer(folder: Path, version: int) -> None:
+    if version > SCHEMA_VERSION:
+        raise SnapshotError(
+            f"{folder} has schema {version}, and this package knows up to {SCHEMA_VERSION}; "
+            f"update trackstar_frames"
+        )
+
+
+def _read_schema_1(folder: Path) -> Manifest:
+    """Make the manifest of a folder of schema 1: one part, described by the footers."""
+    with storage.open_file(folder / "orders" / file_name(0)) as file:
+        footer = json.loads((pq.read_schema(file).metadata or {})[FOOTER_KEY])
+    _refuse_newer(folder, footer["schema_version"])
     files = {
-        name: File(footer["rows"][name], path.stat().st_size, "") for name, path in paths.items()
+        table: File(footer["rows"][table], storage.size(folder / table / file_name(0)), "")
+        for table in TABLES.keys() & footer["rows"].keys()
     }
-    return Manifest(
-        footer["schema_version"], footer["written_at"], footer["info"], [Part(None, files)]
-    )
+    info = _check_info(FetchInfo, footer["info"])
+    return Manifest(footer["schema_version"], footer["written_at"], info, [Part(None, files)])

@@ -1,4 +1,4 @@
-"""`prune_snapshots`: keep the snapshots that a rule asks for, and remove the others."""
+"""Remove old snapshots."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from trackstar_frames import storage
 from trackstar_frames.settings import flag, whole
-from trackstar_frames.snapshots.catalog import find_snapshots, of_each_connection, tabulate
-from trackstar_frames.snapshots.manifest import Manifest, disk_faults
-from trackstar_frames.storage.local import remove
+from trackstar_frames.snapshots.catalog import by_connection, find_snapshots, tabulate
+from trackstar_frames.snapshots.manifest import snapshot_errors
 
 __all__ = ["prune_snapshots"]
 
@@ -25,14 +25,15 @@ def prune_snapshots(
     keep_monthly: int = 24,
     dry_run: bool = False,
 ) -> pd.DataFrame:
-    """Remove old snapshots, but for those that a rule keeps, of each connection apart.
+    """Remove the snapshots that no rule keeps.
 
-    A snapshot of several connections stays while a rule keeps it for one of them: the last that
-    had a connection is not removed for newer ones that came to be without it.
+    Rules apply to each connection by itself. A snapshot of several connections stays while a rule
+    keeps it for one of them: the last one that has a connection is not removed for newer ones
+    without it.
 
-    No snapshot needs another: what two of them share is there until the last one is removed.
+    No snapshot needs another: files that several share stay until the last one is removed.
     Periods are of UTC, weeks begin on Monday; a period without a snapshot does not count. Which
-    snapshots are the newest is told by the sequence in which they were written, not by a clock.
+    snapshots are the newest depends on the sequence in which they were written, not on a clock.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def prune_snapshots(
     keep_daily, keep_weekly, keep_monthly
         Keep the last one of each of the newest so many days, weeks and months.
     dry_run
-        Tell what would be done, and do nothing.
+        Return what would be done, and do nothing.
 
     Returns
     -------
@@ -55,7 +56,7 @@ def prune_snapshots(
     Raises
     ------
     SettingsError
-        If a number is none, before anything is removed.
+        If a number is invalid, before anything is removed.
     SnapshotError
         If the disk refuses.
 
@@ -69,37 +70,32 @@ def prune_snapshots(
     ...     prune_snapshots(root, keep_last=1)["kept_by"].fillna("removed").tolist()
     ['removed', 'removed', 'last']
     """
-    rule = {
+    rules = {
         "last": whole("keep_last", keep_last, low=1),
         "daily": whole("keep_daily", keep_daily, low=0),
         "weekly": whole("keep_weekly", keep_weekly, low=0),
         "monthly": whole("keep_monthly", keep_monthly, low=0),
     }
     flag("dry_run", dry_run)
-    there = find_snapshots(root)
-    found = tabulate(there)
-    found["kept_by"] = pd.Series(None, found.index, dtype="str")
-    held = _held(there)
-    for reason, number in rule.items():
-        kept = {path for as_of in held for path in _kept(as_of, reason, number)}
-        found.loc[found["path"].isin(kept) & found["kept_by"].isna(), "kept_by"] = reason
-    if not dry_run:
-        for path in found.loc[found["kept_by"].isna(), "path"]:
-            with disk_faults(f"cannot remove {path}"):
-                remove(Path(path))
-    return found
-
-
-def _held(found: list[tuple[Path, Manifest]]) -> list[pd.Series[pd.Timestamp]]:
-    """Tell of each connection as of when the snapshots have it, by path; the newest is last."""
-    return [
+    entries = find_snapshots(root)
+    table = tabulate(entries)
+    table["kept_by"] = pd.Series(None, table.index, dtype="str")
+    connections = [
         pd.Series({str(path): pd.Timestamp(as_of) for path, as_of in own})
-        for own in of_each_connection(found).values()
+        for own in by_connection(entries).values()
     ]
+    for reason, number in rules.items():
+        kept = {path for as_of in connections for path in _kept(as_of, reason, number)}
+        table.loc[table["path"].isin(kept) & table["kept_by"].isna(), "kept_by"] = reason
+    if not dry_run:
+        for path in table.loc[table["kept_by"].isna(), "path"]:
+            with snapshot_errors(f"cannot remove {path}"):
+                storage.delete(Path(path))
+    return table
 
 
 def _kept(as_of: pd.Series[pd.Timestamp], reason: str, number: int) -> Iterator[str]:
-    """Give the snapshots that one rule keeps; the newest is last."""
+    """Return the paths that a rule keeps, of as-ofs by path; the newest is last."""
     period = {"last": None, "daily": "D", "weekly": "W-SUN", "monthly": "M"}[reason]
     last = as_of
     if period is not None:

@@ -1,4 +1,4 @@
-"""Snapshots: what the orders were at one moment, kept under a root folder."""
+"""Write, read and show one snapshot."""
 
 from __future__ import annotations
 
@@ -6,54 +6,47 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
-from trackstar_frames._text import card, counted, lines, megabytes, table, told
+from trackstar_frames import storage
+from trackstar_frames._text import card, counted, lines, megabytes, table
+from trackstar_frames.dates import parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.catalog import choose, label_of, next_sequence
-from trackstar_frames.snapshots.manifest import Manifest, disk_faults
-from trackstar_frames.snapshots.parquet import Fill, WriteResult, finish, write_file
-from trackstar_frames.storage.local import commit, locked
+from trackstar_frames.snapshots.catalog import Entry, connection_label, find_snapshot, next_sequence
+from trackstar_frames.snapshots.manifest import Manifest, snapshot_errors
+from trackstar_frames.snapshots.writer import WriteResult, finish, partial_folder, write_tables
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
 
 __all__ = [
-    "Place",
+    "NewSnapshot",
     "Snapshot",
-    "T",
-    "place_one",
-    "place_snapshot",
+    "new_snapshot",
     "read_snapshot",
-    "snapshot_card",
     "write_snapshot",
 ]
 
 
-T = TypeVar("T")
-
-#: Takes an info, and what writes the parts that it tells of; has them written somewhere.
-Place: TypeAlias = Callable[[Mapping[str, Any], Fill], T]
-
-
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One snapshot on disk.
+    """A snapshot on disk.
 
     Attributes
     ----------
     name : str
-        Its as-of in UTC and its connection, if it has one (of many, their number); unique under
-        its root.
+        As of when it is, in UTC, and the label of its connection (of many, their number); unique
+        under its root.
     path : pathlib.Path
         Its folder, with a folder of Parquet files for each table.
-    info : dict
-        What the fetch told: filters, connection, fetched_at and more.
+    info : FetchInfo
+        Metadata of the fetch: filters, connection, fetched_at and more.
 
     Examples
     --------
@@ -67,15 +60,18 @@ class Snapshot:
 
     name: str
     path: Path
-    info: dict[str, Any]
+    info: FetchInfo
 
     @property
     def files(self) -> dict[str, list[Path]]:
         """The Parquet files of each table, for any reader."""
-        return {name: parquet.files(self.path / name) for name in TABLES}
+        return {
+            name: [each for each in storage.list_folder(self.path / name) if each.suffix == _SUFFIX]
+            for name in TABLES
+        }
 
     def read(self, *, dtype_backend: DtypeBackend = None) -> OrderFrames:
-        """Read all its tables.
+        """Read all tables.
 
         Parameters
         ----------
@@ -105,7 +101,15 @@ class Snapshot:
         return OrderFrames.from_parquet(self.path, dtype_backend=dtype_backend)
 
     def _repr_html_(self) -> str:
-        return snapshot_card(self.name, self.path)
+        """Describe it by its manifest alone, or say that it is gone or damaged."""
+        title = f"Snapshot {self.name}"
+        heads = ("table", "one row is", "rows", "files", "MB")
+        try:
+            entry = Entry.at(self.path)
+            with snapshot_errors(f"{self.path} is damaged"):
+                return card(title, table(heads, _table_rows(entry.manifest)), lines(_facts(entry)))
+        except SnapshotError as error:
+            return card(title, lines([str(error)]))
 
 
 def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapshot:
@@ -114,7 +118,7 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
     Parameters
     ----------
     frames
-        What to keep.
+        The orders to write.
     root
         The folder of all snapshots; made if it is missing.
 
@@ -144,43 +148,50 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
             f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders (a "
             f"DataFrame alone is written by its own to_parquet), and root after it"
         )
-    if not frames.info["complete"]:
+    if not frames.info.complete:
         raise SnapshotError(
-            "these frames are the part of a fetch that broke; resume it, and write the whole"
+            "these frames are incomplete, as their fetch broke; resume it, and write the whole"
         )
-    tables, info = frames.to_arrow(), frames.info
-    return place_snapshot(root, lambda folder: parquet.write_parts(folder, tables, dict(info)))
+    with new_snapshot(root) as new:
+        return new.commit(write_tables(new.folder, frames.to_arrow(), frames.info))
 
 
-def place_snapshot(root: str | os.PathLike[str], work: Callable[[Path], WriteResult]) -> Snapshot:
-    """Have somebody write the parts of one more snapshot, and put it in place when it is whole.
+@dataclass(frozen=True, slots=True)
+class NewSnapshot:
+    """A snapshot that is being written; nobody sees anything of it before `commit`.
 
-    Parameters
+    Attributes
     ----------
-    root
-        The folder of all snapshots; made if it is missing.
-    work
-        Writes them into a folder.
+    root : pathlib.Path
+        The folder of all snapshots.
+    folder : pathlib.Path
+        The private folder to write parts in.
     """
-    folder = parquet.locate(root)
-    with parquet.writing(folder / "snapshot") as hidden:
-        written = work(hidden)
-        stem = _stem(written.info)
-        names = (stem if tail == 1 else f"{stem}_{tail}" for tail in itertools.count(1))
-        with locked(folder / "snapshot"):
-            finish(hidden, written, sequence=next_sequence(folder))
-            path = commit(hidden, (folder / name for name in names))
-    return Snapshot(path.name, path, written.info)
+
+    root: Path
+    folder: Path
+
+    def commit(self, result: WriteResult) -> Snapshot:
+        """Put the snapshot in place, named after its info."""
+        stem = _stem(result.info)
+        names = (stem if number == 1 else f"{stem}_{number}" for number in itertools.count(1))
+        with storage.lock(self.root / "snapshot"):
+            finish(self.folder, result, sequence=next_sequence(self.root))
+            path = storage.commit(self.folder, (self.root / name for name in names))
+        return Snapshot(path.name, path, result.info)
 
 
-def place_one(root: Path, info: Mapping[str, Any], fill: Fill) -> Snapshot:
-    """Place a snapshot of one connection."""
-    return place_snapshot(root, lambda folder: write_file(folder, info, fill))
+@contextmanager
+def new_snapshot(root: str | os.PathLike[str]) -> Iterator[NewSnapshot]:
+    """Begin one more snapshot under a root; what was written is deleted if it is not committed."""
+    folder = storage.locate(root)
+    with partial_folder(folder / "snapshot") as partial:
+        yield NewSnapshot(folder, partial)
 
 
 def read_snapshot(
     root: str | os.PathLike[str],
-    version: str | datetime = "latest",
+    version: str | datetime | int = "latest",
     *,
     dtype_backend: DtypeBackend = None,
 ) -> OrderFrames:
@@ -191,8 +202,9 @@ def read_snapshot(
     root
         The folder of all snapshots.
     version
-        A name, ``"latest"`` (the one that was written last, whatever the clocks were), or a time
-        (naive means UTC, a bare day all of it): the newest that is not as of later.
+        A name; ``"latest"``, the one that was written last, whatever the clocks were; a time
+        (naive means UTC, a bare day all of it): the newest that is not as of later; or an
+        integer: -1 the one that was written last, -2 the one before it.
     dtype_backend
         None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
@@ -204,7 +216,7 @@ def read_snapshot(
     Raises
     ------
     SnapshotError
-        If there is no such snapshot, naming those there are, or it is damaged.
+        If there is no such snapshot, with the names of those there are, or it is damaged.
     SettingsError
         If `dtype_backend` is neither.
 
@@ -213,67 +225,52 @@ def read_snapshot(
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as root:
     ...     snapshot = write_snapshot(OrderFrames.from_json({"id": "a1"}), root)
-    ...     [len(read_snapshot(root, which).orders) for which in ("latest", snapshot.name)]
+    ...     [len(read_snapshot(root, version).orders) for version in (-1, snapshot.name)]
     [1, 1]
     """
     check_backend(dtype_backend)
-    return OrderFrames.from_parquet(choose(root, version), dtype_backend=dtype_backend)
+    return OrderFrames.from_parquet(find_snapshot(root, version), dtype_backend=dtype_backend)
 
 
-_LABEL = 120  # bytes of a label in a name
-_NAMED = 3  # labels in a name; more are counted
+_SUFFIX = ".parquet"
+_TIME_FORMAT = "%Y-%m-%d %H:%M:%S UTC"
+_MAX_LABEL = 120  # bytes of a label in a name
+_MAX_LABELS = 3  # in a name; more are counted
 
 
-def _stem(info: Mapping[str, Any]) -> str:
-    """Compose a name that sorts by time, and is good on every file system."""
-    as_of = info["fetched_at"] or datetime.fromtimestamp(time.time(), UTC).isoformat()
-    stem = datetime.fromisoformat(as_of).astimezone(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
-    labels = info.get("connections", ())
-    label = counted(len(labels), "connection") if len(labels) > _NAMED else label_of(info)
+def _stem(info: FetchInfo) -> str:
+    """Compose a name that sorts by time, and is valid on every file system."""
+    as_of = info.fetched_at or datetime.fromtimestamp(time.time(), UTC).isoformat()
+    stem = parse_time(as_of).astimezone(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
+    labels = info.connections
+    label = (
+        counted(len(labels), "connection") if len(labels) > _MAX_LABELS else connection_label(info)
+    )
     if label:
-        # In bytes: file systems count those, and a hidden name is longer by fifty.
-        named = re.sub(r"[^\w-]+", "-", label).encode()[:_LABEL].decode(errors="ignore")
-        stem += "_" + named.rstrip("-")
+        # In bytes, as file systems count them; a hidden name is longer by fifty.
+        short = re.sub(r"[^\w-]+", "-", label).encode()[:_MAX_LABEL].decode(errors="ignore")
+        stem += "_" + short.rstrip("-")
     return stem
 
 
-_MOMENT = "%Y-%m-%d %H:%M:%S UTC"
-
-
-def snapshot_card(name: str, path: Path) -> str:
-    """Describe a snapshot by its manifest alone; one that is gone or damaged says so."""
-    title = f"Snapshot {name}"
-    heads = ("table", "one row is", "rows", "files", "MB")
-    try:
-        said = parquet.read_manifest(path)
-        with disk_faults(f"{path} is damaged"):
-            return card(title, table(heads, _rows(said)), lines(_words(path, said)))
-    except SnapshotError as error:
-        return card(title, lines([str(error)]))
-
-
-def _rows(said: Manifest) -> Iterator[tuple[str, str, int, int, float]]:
+def _table_rows(manifest: Manifest) -> Iterator[tuple[str, str, int, int, float]]:
     for name, described in TABLES.items():
-        size = sum(part.files[name].bytes for part in said.parts)
-        yield name, described.grain, said.rows(name), len(said.parts), megabytes(size)
+        files = sum(name in part.files for part in manifest.parts)
+        size = megabytes(manifest.size(name))
+        yield name, described.grain, manifest.rows(name), files, size
 
 
-def _words(path: Path, said: Manifest) -> Iterator[str]:
-    yield f"in {path}"
-    as_of = said.info["fetched_at"] or said.written_at
-    yield f"as of {_moment(as_of)}, written {_moment(said.written_at)}"
-    yield from told(said.info)
-    if "sync" in said.info:
-        yield _synced(said.info["sync"])
+def _facts(entry: Entry) -> Iterator[str]:
+    info = entry.info
+    yield f"in {entry.path}"
+    written_at = parse_time(entry.manifest.written_at).astimezone(UTC)
+    yield f"as of {entry.as_of:{_TIME_FORMAT}}, written {written_at:{_TIME_FORMAT}}"
+    yield from info.lines()
+    if info.sync is not None:
+        yield _describe_sync(info.sync)
 
 
-def _moment(text: str) -> str:
-    """Spell a moment as people read it."""
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo is None else moment.astimezone(UTC)).strftime(_MOMENT)
-
-
-def _synced(sync: dict[str, Any]) -> str:
+def _describe_sync(sync: dict[str, Any]) -> str:
     counts = ", ".join(f"{sync[name]:,} {name}" for name in ("new", "changed", "unchanged"))
     if sync.get("gone"):
         counts += f", {sync['gone']:,} gone"

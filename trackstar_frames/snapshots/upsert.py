@@ -1,18 +1,17 @@
-"""The snapshots that syncs go on from."""
+"""The snapshot that a sync goes on from, and the changes that it makes."""
 
 from __future__ import annotations
 
 import sys
-from collections import defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import nlargest
 from math import ceil
-from operator import add
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +20,15 @@ import pyarrow.compute as pc
 
 from trackstar_frames.dates import parse_time
 from trackstar_frames.errors import SnapshotError
+from trackstar_frames.info import FetchInfo
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.schema import TABLES
-from trackstar_frames.snapshots import parquet
-from trackstar_frames.snapshots.catalog import find_snapshots
-from trackstar_frames.snapshots.manifest import Key, Manifest
-from trackstar_frames.snapshots.parquet import SharedPart, Writer, WriteResult, write_file
+from trackstar_frames.snapshots.catalog import Entry, find_snapshots
+from trackstar_frames.snapshots.manifest import Key
+from trackstar_frames.snapshots.reader import read_column, read_table
 from trackstar_frames.snapshots.spill import Spill
+from trackstar_frames.snapshots.writer import PartWriter, SharedPart, WriteResult
 from trackstar_frames.tables.assemble import as_batch, assemble, keep_freed_memory, split, take
 from trackstar_frames.tables.compare import (
     COMPARED,
@@ -37,43 +37,46 @@ from trackstar_frames.tables.compare import (
     rows_of_orders,
     unequal,
 )
-from trackstar_frames.tables.connections import info_of, unlabel
+from trackstar_frames.tables.connections import unlabel
 
 __all__ = [
     "CREATED",
-    "OURS",
     "STAMPS",
-    "THEIRS",
+    "TRACKSTAR_UPDATED",
+    "UPDATED",
     "Base",
     "Stamps",
     "Upsert",
-    "bases_of",
+    "bases_in",
     "find_base",
     "find_bases",
 ]
 
 
-#: The stamp of Trackstar's copy, that of the source, and the one that an order keeps for life.
-OURS, THEIRS, CREATED = STAMPS = ("trackstar_updated_date", "updated_date", "created_date")
+#: The stamp of Trackstar's copy, that of the source, and the one that never changes.
+TRACKSTAR_UPDATED, UPDATED, CREATED = STAMPS = (
+    "trackstar_updated_date",
+    "updated_date",
+    "created_date",
+)
 
-
-#: How many orders must have a stamp so late before changes up to it are believed to be there.
-_BELIEVED = 2
+#: How many orders must have so late a stamp before the snapshot counts as complete up to it.
+_WITNESSES = 2
 
 
 class Stamps(NamedTuple):
-    """What a snapshot has of the stamps that tell of changes.
+    """The stamps of a snapshot's orders.
 
     Attributes
     ----------
     missing : dict of str to int
-        How many of its orders do not have each of them.
+        How many of its orders lack each stamp.
     lacking : int
-        How many have neither stamp of their changes.
+        How many lack both stamps of their changes.
     until : dict of str to datetime
-        Up to when it has all changes, by the clock of each stamp: the second greatest that was
-        seen, as one alone may be anything, but for those that are later than its fetch has
-        begun. Without two that can be believed, a stamp is not here.
+        Up to when it has all changes, by the clock of each stamp: the second greatest, as one
+        order alone may have any stamp, of those that are not later than its fetch started.
+        Stamps that fewer orders have are left out.
     """
 
     missing: dict[str, int]
@@ -83,26 +86,21 @@ class Stamps(NamedTuple):
 
 @dataclass(frozen=True)
 class Base:
-    """What a snapshot has of one connection.
+    """The orders of one connection in a snapshot, from which a sync goes on.
 
     Attributes
     ----------
     path : pathlib.Path
         The snapshot.
-    info : dict
-        What it tells of the connection's fetch.
-    parts : list of Like
-        The connection's parts, in the sequence of their orders.
+    info : FetchInfo
+        Metadata of the connection's fetch.
+    parts : list of SharedPart
+        The connection's parts, in the sort order of their orders.
     """
 
     path: Path
-    info: Mapping[str, Any]
+    info: FetchInfo
     parts: list[SharedPart]
-
-    @property
-    def root(self) -> Path:
-        """The folder of all snapshots."""
-        return self.path.parent
 
     @property
     def name(self) -> str:
@@ -112,153 +110,121 @@ class Base:
     @property
     def orders(self) -> int:
         """How many orders it has."""
-        return sum(each.part.files["orders"].rows for each in self.parts)
+        return sum(each.part.rows("orders") for each in self.parts)
 
     @property
     def full_at(self) -> datetime | None:
-        """Since when all orders that it has were asked for at once; None if that is not known."""
-        if "sync" in self.info:
-            known = self.info["sync"].get("full_at")
+        """When all orders were last requested at once; None if that is not known."""
+        if self.info.sync is not None:
+            known = self.info.sync.get("full_at")
             return known and datetime.fromisoformat(known)
-        return min(self._began(), default=None)
+        return min(self._starts(), default=None)
 
     def stamps(self, now: datetime) -> Stamps:
-        """Tell what it has of each stamp.
-
-        Parameters
-        ----------
-        now
-            By our clock.
-        """
-        # All of these are clocks, and any of them may be wrong: the earliest is believed.
-        latest = min(now, *self._began())
+        """Read the stamps of all its orders; `now` is by this machine's clock."""
+        # Any of these clocks may be wrong: the earliest counts.
+        latest = min(now, *self._starts())
         missing, lacking = dict.fromkeys(STAMPS, 0), 0
         seen: dict[str, list[datetime]] = {stamp: [] for stamp in STAMPS}
         for each in self.parts:
-            columns = {stamp: parquet.read_column(self.path, each.place, stamp) for stamp in STAMPS}
+            columns = {stamp: read_column(self.path, each.position, stamp) for stamp in STAMPS}
             for stamp, column in columns.items():
                 missing[stamp] += column.null_count
-                believed = column.filter(pc.less_equal(column, latest))
-                if len(believed):  # of none, older versions of Arrow know no greatest
-                    greatest = believed.take(pc.top_k_unstable(believed, _BELIEVED)).to_pylist()
-                    seen[stamp] = nlargest(_BELIEVED, seen[stamp] + greatest)
-            lacking += _count_nulls(columns[OURS], columns[THEIRS])
+                in_time = column.filter(pc.less_equal(column, latest))
+                if len(in_time):  # older versions of Arrow fail on none
+                    greatest = in_time.take(pc.top_k_unstable(in_time, _WITNESSES)).to_pylist()
+                    seen[stamp] = nlargest(_WITNESSES, seen[stamp] + greatest)
+            lacks = (pc.is_null(columns[stamp]) for stamp in (TRACKSTAR_UPDATED, UPDATED))
+            lacking += _count(pc.and_(*lacks))
         until = {
             stamp: moments[-1].astimezone(UTC)
             for stamp, moments in seen.items()
-            if len(moments) == _BELIEVED
+            if len(moments) == _WITNESSES
         }
         return Stamps(missing, lacking, until)
 
-    def _began(self) -> list[datetime]:
-        """Tell when its fetch had begun at the latest, by each clock that has told it.
-
-        What was read first may have changed before the end, and a page from disk is older than
-        the begin.
-        """
-        told = [self.info.get(name) for name in ("began", "fetched_at", "server_time")]
-        return [parse_time(each) for each in told if each]
-
-    def take_over(self, folder: Path) -> WriteResult:
-        """Have all its parts in another folder too, as they are."""
-        return write_file(folder, self.info, self._share, connection=self.info["connection"])
-
-    def _share(self, writer: Writer) -> dict[str, Any]:
+    def share(self, folder: Path) -> WriteResult:
+        """Write all its parts to another folder as they are."""
+        writer = PartWriter(folder, self.info, connection=self.info.connection)
         for part in self.parts:
             writer.add({}, part)
-        return {}
+        return writer.result()
+
+    def _starts(self) -> list[datetime]:
+        """Return when its fetch had started at the latest, by each clock that was read.
+
+        What was read first may have changed before the end, and a cached page is older than the
+        start.
+        """
+        texts = (self.info.started_at, self.info.fetched_at, self.info.server_time)
+        return [parse_time(text) for text in texts if text]
 
 
 def find_base(
-    root: Path, question: FetchRequest, connection: str | None, identity: str
+    root: Path, request: FetchRequest, connection: str | None, identity: str
 ) -> Base | None:
-    """Choose the newest snapshot of one connection and question; None if there is none at all.
+    """Find the newest snapshot of one connection and request; None if the connection has none.
 
-    Parameters
-    ----------
-    root, question, connection
-        Of the sync.
-    identity
-        What the question is called where it is asked of this connection.
-
-    Raises
-    ------
-    SnapshotError
-        If those of this connection answer other questions.
+    `identity` is the hash of the request to this connection. Raises SnapshotError if the
+    snapshots of this connection are of other requests.
     """
-    ours = [
-        Base(
-            path,
-            said.info,
-            [SharedPart(path, place, part) for place, part in enumerate(said.parts)],
-        )
-        for path, said in find_snapshots(root)
-        if "connections" not in said.info and said.info["connection"] == connection
+    bases = [
+        Base(entry.path, entry.info, _shared_parts(entry)[None])
+        for entry in reversed(find_snapshots(root))
+        if not entry.info.connections and entry.info.connection == connection
     ]
-    return _newest(ours[::-1], root, question, identity)
+    return _newest(bases, root, request, identity)
 
 
-def find_bases(
-    root: Path, question: FetchRequest, identities: Mapping[str, str]
-) -> dict[str, Base]:
-    """Choose the newest of the snapshots of several for each connection that is in any of them.
+def find_bases(root: Path, request: FetchRequest, identities: Mapping[str, str]) -> dict[str, Base]:
+    """Find the newest snapshot of several connections for each one that is in any of them.
 
-    Parameters
-    ----------
-    root, question
-        Of the sync.
-    identities
-        For each connection, what the question is called where it is asked of it.
-
-    Raises
-    ------
-    SnapshotError
-        If those of a connection answer other questions.
+    `identities` has the hash of the request to each connection. Raises SnapshotError if the
+    snapshots of a connection are of other requests.
     """
-    newest_first = [bases_of(path, said) for path, said in reversed(find_snapshots(root))]
+    newest_first = [bases_in(entry) for entry in reversed(find_snapshots(root))]
     found = {}
     for connection, identity in identities.items():
-        ours = [bases[connection] for bases in newest_first if connection in bases]
-        base = _newest(ours, root, question, identity)
+        bases = [each[connection] for each in newest_first if connection in each]
+        base = _newest(bases, root, request, identity)
         if base is not None:
             found[connection] = base
     return found
 
 
-def bases_of(path: Path, said: Manifest) -> dict[str, Base]:
-    """Give what a snapshot of several connections has of each; nothing if it is of one."""
-    parts = defaultdict(list)
-    for place, part in enumerate(said.parts):
-        parts[part.connection].append(SharedPart(path, place, part))
+def bases_in(entry: Entry) -> dict[str, Base]:
+    """Return the bases of a snapshot of several connections; none if it is of one."""
+    parts = _shared_parts(entry)
     return {
-        connection: Base(path, info_of(said.info, connection), parts[connection])
-        for connection in said.info.get("connections", ())
+        connection: Base(entry.path, entry.info.of_connection(connection), parts[connection])
+        for connection in entry.info.connections
     }
 
 
-def _count_nulls(left: pa.ChunkedArray, right: pa.ChunkedArray) -> int:
-    """Count the rows in which both are null."""
-    both = pc.and_(pc.is_null(left), pc.is_null(right))
-    return int(pc.sum(both, min_count=0).as_py())
+def _shared_parts(entry: Entry) -> dict[str | None, list[SharedPart]]:
+    parts = defaultdict(list)
+    for position, part in enumerate(entry.manifest.parts):
+        parts[part.connection].append(SharedPart(entry.path, position, part))
+    return parts
 
 
-def _newest(ours: list[Base], root: Path, question: FetchRequest, identity: str) -> Base | None:
-    same = [base for base in ours if base.info.get("question") == identity]
-    if ours and not same:
-        raise SnapshotError(_mismatch(root, ours[0], question))
+def _newest(bases: list[Base], root: Path, request: FetchRequest, identity: str) -> Base | None:
+    same = [base for base in bases if base.info.request_hash == identity]
+    if bases and not same:
+        raise SnapshotError(_explain_mismatch(root, bases[0], request))
     return same[0] if same else None
 
 
-def _mismatch(root: Path, newest: Base, question: FetchRequest) -> str:
+def _explain_mismatch(root: Path, newest: Base, request: FetchRequest) -> str:
     info = newest.info
-    if info.get("question") is None:
+    if info.request_hash is None:
         return (
-            f"{newest.path} does not tell which question it answers (an older version of this "
+            f"{newest.path} does not say which request it is of (an older version of this "
             f"package wrote it, or its frames were not fetched); sync under another root"
         )
     was, now = (
-        {name: told.get(name) for name in ("filters", "extra_params", "limit", "pii")}
-        for told in (info, question.told)
+        {name: each.get(name) for name in ("filters", "extra_params", "limit", "pii")}
+        for each in (info, request.metadata())
     )
     if was == now:
         return (
@@ -267,8 +233,8 @@ def _mismatch(root: Path, newest: Base, question: FetchRequest) -> str:
             f"connection label, which outlives its token"
         )
     return (
-        f"the snapshots of this connection under {root} answer another question: the newest "
-        f"{was}, and not {now}; ask the same on every call, or sync under another root"
+        f"the snapshots of this connection under {root} are of another request: the newest of "
+        f"{was}, and not {now}; pass the same on every call, or sync under another root"
     )
 
 
@@ -276,91 +242,93 @@ _Tables = Mapping[str, pa.Table]
 
 _END: Key = (None, chr(sys.maxunicode))  # after all orders
 
-_AT_ONCE = 1  # parts
-
 #: How much longer than usual a part may grow before it is divided.
-_ROOM = 1.2
+_GROWTH = 1.2
 
 
 class Upsert:
-    """One sync's changes over its base.
+    """The parts of a base with the orders that a sync fetched; those without a change are shared.
 
     Parameters
     ----------
     base
-        What was there.
+        What there was.
     spill
-        What the server gave; settled.
-    told
-        What the snapshot tells of the sync, beside its counts.
+        What the server gave, deduplicated.
+    several_listings
+        Whether orders without an id may be in the spill twice, as several listings had them.
     removes
-        Whether what the server did not give is gone; it was asked for everything then.
+        Whether what the server did not give is gone, as all orders were requested.
     """
 
     def __init__(
-        self, base: Base, spill: Spill, told: Mapping[str, Any], *, removes: bool = False
+        self, base: Base, spill: Spill, *, several_listings: bool, removes: bool = False
     ) -> None:
         self._base = base
         self._spill = spill
-        self._told = told
+        self._several_listings = several_listings
         self._removes = removes
         self._ids = spill.ids()
 
-    def fill(self, writer: Writer) -> dict[str, Any]:
-        """Write all parts: those without a change are taken over as they are."""
-        counts = sum(self._write_all(writer), _Counts())
-        new = self._spill.orders - counts.met
-        counted = {"new": new, "changed": counts.changed, "unchanged": counts.unchanged}
-        return {"sync": {**self._told, **counted, "gone": counts.gone}}
+    def write(self, writer: PartWriter) -> dict[str, int]:
+        """Write all parts, and return how many orders are new, changed, unchanged and gone."""
+        counts = sum(self._write_parts(writer), Counter())
+        counts["new"] = self._spill.orders - counts["given"]
+        return {name: counts[name] for name in ("new", "changed", "unchanged", "gone")}
 
-    def _write_all(self, writer: Writer) -> Iterator[_Counts]:
-        """Write some parts at a time: each, and what becomes of it, is in memory meanwhile."""
+    def _write_parts(self, writer: PartWriter) -> Iterator[Counter[str]]:
+        """Write one part while the orders for the next one are read, so that memory stays small."""
         parts = self._base.parts
-        spans = self._spill.between([each.part.first or _END for each in parts[1:]])
-        begun: deque[Future[_Counts]] = deque()
-        with keep_freed_memory(), ThreadPool(_AT_ONCE) as threads:
-            for number, (like, (batches, kept)) in enumerate(zip(parts, spans, strict=True)):
-                if len(begun) == _AT_ONCE:
-                    yield begun.popleft().result()
+        spans = self._spill.spans([each.part.first or _END for each in parts[1:]])
+        writing: Future[Counter[str]] | None = None
+        with keep_freed_memory(), ThreadPool(1) as thread:
+            for number, (base, (batches, kept)) in enumerate(zip(parts, spans, strict=True)):
+                if writing is not None:
+                    yield writing.result()
                 fresh = assemble(batches, kept)[0]
-                begun.append(threads.submit(self._write, writer, number, like, fresh))
-            yield from (each.result() for each in begun)
+                writing = thread.submit(self._write_part, writer, number, base, fresh)
+            if writing is not None:
+                yield writing.result()
 
-    def _write(
-        self, writer: Writer, number: int, like: SharedPart, fresh: dict[str, pa.Table]
-    ) -> _Counts:
-        """Write one part with what has come for it, or as much of it as that changes.
+    def _write_part(
+        self, writer: PartWriter, number: int, base: SharedPart, fresh: dict[str, pa.Table]
+    ) -> Counter[str]:
+        """Write one part with the orders that were fetched for it, or only what they change.
 
-        What has come is emptied: its memory is given back as it is written.
+        `fresh` is emptied, so that its memory is freed as it is written. Returns how many orders
+        of the base the server gave, how many of those have changed (or moved to another part) and
+        have not, and how many are gone.
         """
-        given = pc.is_in(parquet.read_column(like.folder, like.place, "id"), value_set=self._ids)
-        met = _count(given)
-        gone = len(given) - met if self._removes else 0
-        had_problems = like.part.files["problems"].rows > 0
-        comes = met or len(fresh["orders"]) or len(fresh["problems"])
-        if not (comes or gone or (self._removes and had_problems)):
-            writer.add({}, like, (number,))
-            return _Counts()
-        old = {name: _read(like, name) for name in ("orders", "problems")}
+        is_given = pc.is_in(read_column(base.folder, base.position, "id"), value_set=self._ids)
+        given = _count(is_given)
+        gone = len(is_given) - given if self._removes else 0
+        had_problems = base.part.rows("problems") > 0
+        has_changes = given or len(fresh["orders"]) or len(fresh["problems"])
+        if not (has_changes or gone or (self._removes and had_problems)):
+            writer.add({}, base, (number,))
+            return Counter()
+        old = {name: _read(base, name) for name in ("orders", "problems")}
         has_strays = self._settle_strays(old, fresh)
         ids = common_ids(old["orders"], fresh["orders"])
         known = len(ids)
-        all_known = known == met == len(fresh["orders"]) and not gone and not has_strays
-        if all_known and _keep_their_places(old, fresh):
-            tables, changed = _replace(like, old, fresh, ids)
-            writer.add(tables, like, (number,))
+        all_known = known == given == len(fresh["orders"]) and not gone and not has_strays
+        if all_known and _in_same_places(old, fresh):
+            tables, changed = _replace(base, old, fresh, ids)
+            writer.add(tables, base, (number,))
         else:
-            old |= {name: _read(like, name) for name in COMPARED[1:]}
-            changed = len(set().union(*(_differ(name, old, fresh, ids) for name in TABLES)))
-            merged = fresh if self._removes else _merge(old, fresh, given)
-            for piece_number, piece in enumerate(_divide(merged)):
-                writer.add(piece, place=(number, piece_number))
-        return _Counts(met, changed + met - known, known - changed, gone)
+            old |= {name: _read(base, name) for name in COMPARED[1:]}
+            changed = len(set().union(*(_differing(name, old, fresh, ids) for name in TABLES)))
+            merged = fresh if self._removes else _merge(old, fresh, is_given)
+            for piece_number, piece in enumerate(_divide(merged, writer.part_size)):
+                writer.add(piece, sort_key=(number, piece_number))
+        return Counter(
+            given=given, changed=changed + given - known, unchanged=known - changed, gone=gone
+        )
 
     def _settle_strays(self, old: dict[str, pa.Table], fresh: dict[str, pa.Table]) -> bool:
-        """Leave out the orders without an id that have come before, or are gone; tell if any."""
-        if len(self._told["by"]) > 1:
-            fresh["problems"] = _without_twins(fresh["problems"])
+        """Drop orders without an id that are known, or gone; return whether that changes any."""
+        if self._several_listings:
+            fresh["problems"] = _without_repeats(fresh["problems"])
         is_stray = pc.is_null(old["problems"]["order_id"])
         if self._removes:
             old["problems"] = old["problems"].filter(pc.invert(is_stray))
@@ -371,83 +339,52 @@ class Upsert:
         return had or bool(pc.any(pc.is_null(fresh["problems"]["order_id"])).as_py())
 
 
-class _Counts(NamedTuple):
-    """What has become of the orders of a part, or of several.
-
-    Attributes
-    ----------
-    met : int
-        How many of them the server gave.
-    changed : int
-        How many of those have changed; those that have moved to another part too.
-    unchanged : int
-        How many have not.
-    gone : int
-        How many were removed.
-    """
-
-    met: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    gone: int = 0
-
-    # Of counts, and not of tuples that follow one another.
-    def __add__(self, other: tuple[Any, ...]) -> _Counts:
-        return _Counts(*map(add, self, other))
-
-
 def _merge(
-    old: dict[str, pa.Table], fresh: dict[str, pa.Table], given: pa.ChunkedArray
+    old: dict[str, pa.Table], fresh: dict[str, pa.Table], is_given: pa.ChunkedArray
 ) -> dict[str, pa.Table]:
-    """Put together what stays of a part and what has come; both are emptied."""
-    stays = np.flatnonzero(~np.asarray(given))
-    comes = np.arange(len(fresh["orders"])) + len(given)
+    """Join what stays of a part and what was fetched; both are emptied."""
+    stays = np.flatnonzero(~np.asarray(is_given))
+    comes = np.arange(len(fresh["orders"])) + len(is_given)
     batches = [as_batch(old), as_batch(fresh)]
     old.clear()
     fresh.clear()
     return assemble(batches, np.concatenate([stays, comes]))[0]
 
 
-def _keep_their_places(old: _Tables, fresh: _Tables) -> bool:
-    """Tell whether orders that are all known stand where they stood."""
+def _in_same_places(old: _Tables, fresh: _Tables) -> bool:
+    """Return whether orders that are all known keep their places in the sort order."""
     was, now = old["orders"], fresh["orders"]
     rows = pc.index_in(now["id"], value_set=was["id"].combine_chunks())
     return not unequal(was["created_date"].take(rows), now["created_date"]).any()
 
 
 def _replace(
-    like: SharedPart, old: dict[str, pa.Table], fresh: dict[str, pa.Table], ids: pa.ChunkedArray
+    base: SharedPart, old: dict[str, pa.Table], fresh: dict[str, pa.Table], ids: pa.ChunkedArray
 ) -> tuple[dict[str, pa.Table], int]:
-    """Put what orders are now in the place of what they were, in the tables where they differ.
+    """Replace known orders; return the tables in which any differ, and how many orders differ.
 
-    Both sides are emptied, and read where they were not, one table after the other: a part is
-    in memory about twice, and not three times.
-
-    Returns
-    -------
-    dict of str to pyarrow.Table, int
-        These tables, and how many orders differ.
+    Both sides are emptied, and tables of the base are read one after the other: a part is in
+    memory about twice, and not three times.
     """
     orders = old["orders"]["id"].combine_chunks()
     tables, changed = {}, set()
     for name in TABLES:
         if name not in old:
-            old[name] = _read(like, name)
-        differ = _differ(name, old, fresh, ids)
-        changed |= differ
+            old[name] = _read(base, name)
+        differing = _differing(name, old, fresh, ids)
+        changed |= differing
         was, now = old.pop(name), fresh.pop(name)
-        if differ:
-            tables[name] = _replace_rows(was, now, orders, differ)
+        if differing:
+            tables[name] = _replace_rows(was, now, orders, differing)
     return tables, len(changed)
 
 
-def _read(like: SharedPart, name: str) -> pa.Table:
-    table = parquet.read_table(like.folder, like.place, name, like.part.files[name])
-    return unlabel({name: table})[name]
+def _read(base: SharedPart, name: str) -> pa.Table:
+    return unlabel({name: read_table(base.folder, base.position, base.part, name)})[name]
 
 
-def _differ(name: str, old: _Tables, fresh: _Tables, ids: pa.ChunkedArray) -> set[str]:
-    """Tell which of the orders on both sides differ in a table."""
+def _differing(name: str, old: _Tables, fresh: _Tables, ids: pa.ChunkedArray) -> set[str]:
+    """Return which of the orders on both sides differ in a table."""
     if name == "problems":
         return _with_other_problems(old[name], fresh[name], ids)
     return changed_in(name, old[name], fresh[name], ids)
@@ -455,58 +392,58 @@ def _differ(name: str, old: _Tables, fresh: _Tables, ids: pa.ChunkedArray) -> se
 
 def _replace_rows(was: pa.Table, now: pa.Table, orders: pa.Array, ids: set[str]) -> pa.Table:
     key = "id" if "id" in was.column_names else "order_id"
-    there, here = _places(was[key], orders), _places(now[key], orders)
-    changes = np.zeros(len(orders) + 1, bool)  # the last one is of no order
-    changes[pc.index_in(pa.array(sorted(ids)), value_set=orders).to_numpy()] = True
-    stays, comes = np.flatnonzero(~changes[there]), np.flatnonzero(changes[here])
-    sequence = np.argsort(np.concatenate([there[stays], here[comes]]), kind="stable")
+    old, new = _order_of_rows(was[key], orders), _order_of_rows(now[key], orders)
+    is_changed = np.zeros(len(orders) + 1, bool)  # the last one is of no order
+    is_changed[pc.index_in(pa.array(sorted(ids)), value_set=orders).to_numpy()] = True
+    stays, comes = np.flatnonzero(~is_changed[old]), np.flatnonzero(is_changed[new])
+    sequence = np.argsort(np.concatenate([old[stays], new[comes]]), kind="stable")
     rows = np.concatenate([stays, comes + len(was)])[sequence]
     return take(pa.concat_tables([was, now]), rows)
 
 
-def _places(rows: pa.ChunkedArray, orders: pa.Array) -> npt.NDArray[np.int64]:
-    """Tell of the order that each row names its place; rows of none come last."""
-    places: npt.NDArray[np.int64] = (
+def _order_of_rows(rows: pa.ChunkedArray, orders: pa.Array) -> npt.NDArray[np.int64]:
+    """Return the number of the order that each row names; rows of none come last."""
+    numbers: npt.NDArray[np.int64] = (
         pc.index_in(rows, value_set=orders).fill_null(len(orders)).to_numpy()
     )
-    return places
+    return numbers
 
 
-def _divide(tables: _Tables) -> Iterator[_Tables]:
-    """Divide what has become too long, evenly; what has become empty is left out."""
+def _divide(tables: _Tables, part_size: int) -> Iterator[_Tables]:
+    """Divide a part that has become too long, evenly; leave out one that has become empty."""
     orders = len(tables["orders"])
     if orders or len(tables["problems"]):
-        pieces = max(1, ceil(orders / (parquet.PART * _ROOM)))
+        pieces = max(1, ceil(orders / (part_size * _GROWTH)))
         yield from split(tables, max(1, ceil(orders / pieces)))
 
 
 def _with_other_problems(old: pa.Table, fresh: pa.Table, ids: pa.ChunkedArray) -> set[str]:
-    """Tell which of the orders on both sides were read with other problems: other raw values."""
+    """Return which of the orders on both sides have other problems, as other raw values had."""
     sides = []
     for number, side in enumerate((old, fresh)):
         known = rows_of_orders(ids, side, "order_id")
         sides.append(known.append_column("side", pa.repeat(number, len(known))))
     columns = TABLES["problems"].schema.names
     rows = pa.concat_tables(sides).group_by(columns).aggregate([("side", "count_distinct")])
-    alone = rows.filter(pc.equal(rows["side_count_distinct"], 1))
-    return set(alone["order_id"].to_pylist())
+    on_one_side = rows.filter(pc.equal(rows["side_count_distinct"], 1))
+    return set(on_one_side["order_id"].to_pylist())
 
 
-def _without_known(problems: pa.Table, there: pa.Table) -> pa.Table:
-    """Leave out the orders without an id that were there before: nothing else tells them."""
-    there = there.filter(pc.is_null(there["order_id"]))
-    again = pc.and_(
-        pc.is_null(problems["order_id"]), pc.is_in(problems["value"], value_set=there["value"])
+def _without_known(problems: pa.Table, known: pa.Table) -> pa.Table:
+    """Leave out the orders without an id that are known, by their text, as they have no key."""
+    known = known.filter(pc.is_null(known["order_id"]))
+    is_known = pc.and_(
+        pc.is_null(problems["order_id"]), pc.is_in(problems["value"], value_set=known["value"])
     )
-    return problems.filter(pc.invert(again))
+    return problems.filter(pc.invert(is_known))
 
 
-def _without_twins(problems: pa.Table) -> pa.Table:
-    """Leave out what two listings have both given of orders without an id, by their text."""
-    told = pc.and_(pc.is_null(problems["order_id"]), pc.is_valid(problems["value"]))
-    strays = problems.filter(told)
+def _without_repeats(problems: pa.Table) -> pa.Table:
+    """Leave out orders without an id, by their text, that another listing has given too."""
+    has_text = pc.and_(pc.is_null(problems["order_id"]), pc.is_valid(problems["value"]))
+    strays = problems.filter(has_text)
     firsts = pa.array(~strays["value"].to_pandas().duplicated())
-    return pa.concat_tables([problems.filter(pc.invert(told)), strays.filter(firsts)])
+    return pa.concat_tables([problems.filter(pc.invert(has_text)), strays.filter(firsts)])
 
 
 def _count(mask: pa.ChunkedArray) -> int:

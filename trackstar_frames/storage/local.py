@@ -1,11 +1,12 @@
-"""Folders that appear whole or not at all: written aside, then put in place by a rename.
+"""Snapshots on a file system: folders that appear whole or not at all.
 
-What a writer that was killed has left is swept up by the next one. A writer holds a lock
-beside its folder while it lives, so that nobody takes it for dead.
+A folder is written under a hidden name beside its target, and put in place by a rename. Its
+writer holds a lock beside it while it lives; the folder of a writer that was killed is removed
+by the next one.
 
-Some disks (FAT, FUSE mounts as Colab's, NFS without its lock service) know no modes, no locks,
-or no flushing of folders. That does not end a write. Without locks, nobody can tell a dead
-writer from a live one, and what is left behind stays until it is removed by hand.
+Some disks (FAT, FUSE mounts such as Colab's, NFS without its lock service) have no modes, no
+locks, or cannot flush folders. Writing works there too. Without locks, a dead writer cannot be
+told from a live one, so what it leaves behind stays until somebody removes it by hand.
 """
 
 from __future__ import annotations
@@ -16,43 +17,160 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-__all__ = ["commit", "create", "fsync", "locked", "partial_folder", "remove", "replace", "sweep"]
+import pyarrow as pa
+
+from trackstar_frames.errors import SnapshotError
+from trackstar_frames.settings import local_folder
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+__all__ = [
+    "commit",
+    "copy",
+    "delete",
+    "exists",
+    "filesystem",
+    "is_folder",
+    "list_folder",
+    "locate",
+    "lock",
+    "make_folder",
+    "open_file",
+    "partial_folder",
+    "read",
+    "rename_files",
+    "replace",
+    "size",
+    "write",
+]
 
 
-#: What a disk answers that does not know what it is asked for; that it is full or broken is
-#: none of these.
-_UNKNOWN = {
+#: Errors of a disk that does not support an operation; that it is full or broken is none of these.
+_UNSUPPORTED = {
     *(errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK),
     *(errno.EINVAL, errno.ENOTTY, errno.EPERM),
 }
-_UNKNOWN_TO_FOLDERS = _UNKNOWN | {errno.EACCES, errno.EBADF, errno.EISDIR}
+_UNSUPPORTED_BY_FOLDERS = _UNSUPPORTED | {errno.EACCES, errno.EBADF, errno.EISDIR}
 
-#: What a disk answers where a file is open that it cannot remove before it is closed, or where
-#: somebody else removes the same.
+#: Errors of a disk that cannot remove a file before it is closed, or where somebody else removes
+#: the same file.
 _IN_USE = {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.ETXTBSY}
 
-#: Seconds to wait for others that hold a lock, each for as long as a rename takes.
-_PATIENCE = 600
+#: Seconds to wait for a lock; others hold one for as long as a rename takes.
+_LOCK_TIMEOUT = 600
 
-_PARTIAL = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{32}\.(?P<kind>partial|earlier)(?P<lock>\.lock)?")
+_HIDDEN = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{32}\.(?P<kind>partial|earlier)(?P<lock>\.lock)?")
+
+
+def locate(path: str | os.PathLike[str], name: str = "root") -> Path:
+    """Make the path of a folder absolute, and ``~`` the user's home; the folder need not exist.
+
+    `name` is what the user calls it. Raises TypeError if it is no path, SettingsError if it is a
+    URL or no folder can have that name, and SnapshotError if it is a file, or below one.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{path!r} is not the path of a folder; pass a string or a Path")
+    folder = local_folder(path, name)
+    try:
+        paths = (folder, *folder.parents)
+        existing = next((each for each in paths if each.exists() or each.is_symlink()), None)
+        is_file = existing is not None and not existing.is_dir()  # a whole drive may be missing
+        is_broken = existing is not None and not existing.exists()
+    except (OSError, ValueError) as error:
+        raise SnapshotError(f"cannot look for {folder}: {type(error).__name__}: {error}") from error
+    if is_file:
+        raise SnapshotError(
+            f"cannot write under {name}={str(folder)!r}, or read from it: {existing} is a "
+            f"{'link that leads nowhere' if is_broken else 'file'}"
+        )
+    return folder
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is anything at a path."""
+    return path.exists()
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder at a path."""
+    return path.is_dir()
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """List the paths in a folder, sorted; none if there is no such folder."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def size(path: Path) -> int:
+    """Return the length of a file in bytes."""
+    return path.stat().st_size
+
+
+def read(path: Path) -> bytes:
+    """Read a whole file."""
+    return path.read_bytes()
+
+
+def open_file(path: Path) -> pa.NativeFile:
+    """Open a file to read parts of it."""
+    return pa.OSFile(str(path))
+
+
+def filesystem(path: Path) -> FileSystem:  # noqa: ARG001  (another storage has one for each root)
+    """Return what `pyarrow.dataset` reads the files below a path with."""
+    from pyarrow.fs import LocalFileSystem  # noqa: PLC0415  (slow, and only few calls read so)
+
+    return LocalFileSystem()
+
+
+def write(path: Path, body: bytes | pa.Buffer) -> None:
+    """Create a file that only its owner may read, and flush it to the disk."""
+    with _create(path) as file:
+        file.write(body)
+    _flush(path)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Have a file under a second name too, without a second copy on the disk where it can."""
+    try:
+        os.link(source, target)
+    except (OSError, NotImplementedError):  # another disk, or one without hard links
+        with source.open("rb") as original, _create(target) as duplicate:
+            shutil.copyfileobj(original, duplicate)
+        _flush(target)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder that only its owner may read, unless it exists."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def rename_files(folder: Path, names: Mapping[str, str]) -> None:
+    """Rename these files of a folder, and delete its hidden ones that are left."""
+    for old, new in names.items():
+        (folder / old).rename(folder / new)
+    for left in folder.glob(".*"):
+        left.unlink()
+    _flush(folder)
 
 
 @contextmanager
 def partial_folder(target: Path) -> Iterator[Path]:
-    """Give a private folder beside `target` to write in; it is gone afterwards if unused.
+    """Yield a private folder beside `target` to write in; delete it afterwards if it is unused.
 
-    First, what dead writers have left beside `target` is removed.
+    The folders of dead writers beside `target` are removed first.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(target.parent)
-    folder = _hidden(target, "partial")
-    with _alive(folder):
+    folder = _hidden_name(target, "partial")
+    with _hold_lock(folder):
         folder.mkdir(mode=0o700)
         try:
             yield folder
@@ -60,29 +178,14 @@ def partial_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def locked(target: Path) -> AbstractContextManager[bool]:
-    """Keep others from replacing a folder meanwhile; shortly, as they wait."""
-    return _alive(target.with_name(f".{target.name}"))
-
-
-def replace(folder: Path, target: Path) -> None:
-    """Rename a finished folder into place, over an earlier one; to be done `locked`."""
-    if not target.exists():
-        commit(folder, [target])
-        return
-    with _alive(earlier := _hidden(target, "earlier")):
-        target.rename(earlier)
-        try:
-            folder.rename(target)
-        except OSError:
-            earlier.rename(target)
-            raise
-        fsync(target.parent)
-        shutil.rmtree(earlier, ignore_errors=True)
+def lock(target: Path) -> AbstractContextManager[bool]:
+    """Lock a path against other writers; for a short time, as they wait."""
+    return _hold_lock(target.with_name(f".{target.name}"))
 
 
 def commit(folder: Path, targets: Iterable[Path]) -> Path:
-    """Rename a finished folder to the first of these names that nobody has, and tell which."""
+    """Rename a finished folder to the first of these paths that is free, and return that."""
+    _flush(folder)
     for target in targets:
         if not target.exists():
             try:
@@ -91,28 +194,45 @@ def commit(folder: Path, targets: Iterable[Path]) -> Path:
                 if not target.exists():
                     raise
             else:
-                fsync(target.parent)
+                _flush(target.parent)
                 return target
     raise FileExistsError(f"there is something else at {target}")
 
 
-def remove(target: Path) -> None:
-    """Remove a folder, so that nobody ever finds a part of it in its place.
+def replace(folder: Path, target: Path) -> None:
+    """Rename a finished folder to `target`, in place of an earlier one; `target` must be locked."""
+    if not target.exists():
+        commit(folder, [target])
+        return
+    _flush(folder)
+    with _hold_lock(earlier := _hidden_name(target, "earlier")):
+        target.rename(earlier)
+        try:
+            folder.rename(target)
+        except OSError:
+            earlier.rename(target)
+            raise
+        _flush(target.parent)
+        shutil.rmtree(earlier, ignore_errors=True)
 
-    One that somebody else has just removed is as good as removed. What a reader still has open
-    stays on some disks (NFS, Windows) until it is closed, hidden, and goes with the next sweep.
-    Whatever else stays is an error: orders hold names and addresses. A link is none of ours.
+
+def delete(target: Path) -> None:
+    """Delete a folder, so that nobody ever finds a part of it in its place.
+
+    It is no error if somebody else has just deleted it. What a reader still has open stays on
+    some disks (NFS, Windows) until it is closed, hidden, and goes with the next sweep. Whatever
+    else stays is an error, as orders hold names and addresses. So is a symbolic link.
     """
     if target.is_symlink():
         raise OSError(errno.ELOOP, "it is a symbolic link")
-    with _alive(folder := _hidden(target, "partial")):
+    with _hold_lock(folder := _hidden_name(target, "partial")):
         try:
             target.rename(folder)
         except FileNotFoundError:
             if target.parent.is_dir():
                 return
             raise
-        fsync(target.parent)
+        _flush(target.parent)
         shutil.rmtree(folder, ignore_errors=True)  # as much as can be
         if folder.exists():
             try:
@@ -123,29 +243,36 @@ def remove(target: Path) -> None:
 
 
 def sweep(parent: Path) -> None:
-    """Remove the hidden folders of writers that are dead, and finish what they had begun."""
+    """Remove the hidden folders of dead writers, and undo replacements that they did not finish."""
     for name in {each.name.removesuffix(".lock") for each in parent.iterdir()}:
-        if match := _PARTIAL.fullmatch(name):
-            # Of another user, or just swept by another process: then it is theirs to remove.
+        if match := _HIDDEN.fullmatch(name):
+            # One of another user, or that another process just removes, is left to them.
             target = parent / match["target"]
-            with suppress(OSError), _alive(parent / name, wait=0) as is_dead:
+            with suppress(OSError), _hold_lock(parent / name, timeout=0) as is_dead:
                 if is_dead:
-                    with locked(target):
-                        _finish(parent / name, target)
+                    with lock(target):
+                        _clean_up(parent / name, target)
 
 
-def create(path: Path) -> IO[bytes]:
-    """Open a new file that only its owner may read, where the disk knows of owners."""
-    # Made so, and not changed afterwards: some disks refuse every change of a mode.
-    return open(path, "xb", opener=_private)
+def _clean_up(folder: Path, target: Path) -> None:
+    if folder.suffix == ".earlier" and not target.exists():
+        folder.rename(target)  # its writer died between the two renames
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags, 0o600)
+def _hidden_name(target: Path, kind: str) -> Path:
+    return target.parent / f".{target.name}.{uuid.uuid4().hex}.{kind}"
 
 
-def fsync(path: Path) -> None:
-    """Have the disk hold it before it is named, if it knows how; Windows does not for folders."""
+def _create(path: Path) -> IO[bytes]:
+    """Open a new file that only its owner may read, where the disk has owners."""
+    # Created with this mode, as some disks refuse to change a mode.
+    return open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def _flush(path: Path) -> None:
+    """Flush a file or a folder to the disk, if the disk can; Windows cannot flush folders."""
     is_folder = path.is_dir()
     if is_folder and os.name == "nt":
         return
@@ -157,61 +284,44 @@ def fsync(path: Path) -> None:
         finally:
             os.close(handle)
     except OSError as error:
-        if error.errno not in (_UNKNOWN_TO_FOLDERS if is_folder else _UNKNOWN):
+        if error.errno not in (_UNSUPPORTED_BY_FOLDERS if is_folder else _UNSUPPORTED):
             raise
 
 
-def _finish(folder: Path, target: Path) -> None:
-    if folder.suffix == ".earlier" and not target.exists():
-        folder.rename(target)  # its writer died between the two renames
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @contextmanager
-def _alive(folder: Path, wait: float | None = None) -> Iterator[bool]:
-    """Hold the lock that tells that somebody works on a folder; it goes with its holder.
+def _hold_lock(folder: Path, timeout: float | None = None) -> Iterator[bool]:
+    """Hold the lock of a folder, which ends with its process; yield False if there are no locks."""
+    import filelock  # noqa: PLC0415  (it imports asyncio, and only writers need it)
 
-    Yields
-    ------
-    bool
-        Whether it is held; False on a disk that knows no locks.
-    """
-    import filelock  # noqa: PLC0415  (it brings asyncio, and only who writes a snapshot needs it)
-
-    patience = _PATIENCE if wait is None else wait
+    timeout = _LOCK_TIMEOUT if timeout is None else timeout
     with suppress(OSError):  # FileLock would change its mode afterwards, if at all
-        create(Path(f"{folder}.lock")).close()
-    lock = filelock.FileLock(f"{folder}.lock", timeout=patience, **_natively())
-    with ExitStack() as held:
+        _create(Path(f"{folder}.lock")).close()
+    file_lock = filelock.FileLock(f"{folder}.lock", timeout=timeout, **_lock_options())
+    with ExitStack() as stack:
         try:
-            held.enter_context(lock)
+            stack.enter_context(file_lock)
             is_held = True
         except filelock.Timeout:
             raise
         except (OSError, NotImplementedError) as error:
-            if isinstance(error, OSError) and error.errno not in _UNKNOWN:
+            if isinstance(error, OSError) and error.errno not in _UNSUPPORTED:
                 raise
             is_held = False
         try:
             yield is_held
         finally:
-            # While it is held: who waits for it would hold a file that is no longer there.
+            # While it is held: whoever waits for it would lock a file that is no longer there.
             with suppress(OSError):
-                Path(lock.lock_file).unlink()
+                Path(file_lock.lock_file).unlink()
 
 
 @cache
-def _natively() -> dict[str, Any]:
-    """Have no lock be made of a mere file where there are none: it outlives its holder.
+def _lock_options() -> dict[str, Any]:
+    """Return options such that a disk without locks is an error, and not a mere file as a lock.
 
-    Older versions of filelock know no such lock, and open its file to others unless told.
+    A file outlives its holder. Older versions of filelock make none, but let others open theirs.
     """
     import filelock  # noqa: PLC0415  (as above)
 
     known = inspect.signature(filelock.BaseFileLock.__init__).parameters
     return {"fallback_to_soft": False} if "fallback_to_soft" in known else {"mode": 0o600}
-
-
-def _hidden(target: Path, kind: str) -> Path:
-    return target.parent / f".{target.name}.{uuid.uuid4().hex}.{kind}"

@@ -1,412 +1,68 @@
-"""What lies ahead of orders that are under way.
+"""What happens to made-up orders as time passes.
 
-An order's fate is drawn as the generator draws it, from a stream of chance of the order's own,
-until a draw agrees with what has happened so far. So it is the same whether a day passes at once or
-hour by hour, and orders leave as punctually as those that were made in one go.
+The future of an order is drawn as `make_orders` draws it, from a random stream of its own, until a
+draw agrees with what has happened so far. So it is the same whether a day passes at once or hour by
+hour, and orders leave as punctually as those that were made in one go.
 """
 
 import math
-import random
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from trackstar_frames.sandbox.generator.lifecycle import (
-    BULK,
-    SHIPMENT_STATUSES,
-    SPLIT,
-    Draft,
+    BULK_TYPES,
+    SHIPMENT_RAW_STATUSES,
+    DueDate,
     Line,
     Parcel,
     Plan,
     State,
     Timeline,
-    make_course,
-    make_move,
+    make_due_date,
     make_parcels,
     make_shipment,
-    make_state,
     make_timeline,
+    next_state,
     parcel_status,
+    state_at,
 )
 from trackstar_frames.sandbox.generator.merchant import (
     DAY,
     HOUR,
-    Customer,
     Merchant,
     Product,
+    Random,
     Service,
-    Span,
     Warehouse,
     after_workdays,
-    chance,
-    draw,
-    pick,
-    placed,
-    stamp,
+    creation_times,
+    format_time,
 )
-from trackstar_frames.sandbox.generator.orders import make_order, numbered, synced
-from trackstar_frames.sandbox.server.database import Row
-
-
-def fate(rng: random.Random, row: Row, span: Span, story: str) -> Timeline | None:
-    """Return what becomes of an order that waits; None if nothing does in `span`.
-
-    Parameters
-    ----------
-    rng
-        What chance decides.
-    row
-        The order.
-    span
-        The time that passes; what the order's timeline says lies after its beginning.
-    story
-        The same story gives the same order the same fate.
-    """
-    if row.status == "partially_fulfilled":
-        rest = _rest(rng, row, span)
-        return rest if first_event(rest) <= span.now else None
-    timeline = _ahead(random.Random(f"{story}/{row.id}"), row, span.before)
-    if timeline.stuck and span.sees(rng, 180 * DAY):
-        timeline = _freed(rng, timeline, span)
-    moves = span.sees(rng, 20 * DAY if timeline.stuck else 3 * DAY)
-    if moves and chance(rng, REGRETTED):
-        timeline = timeline._replace(cancelled=span.moment(rng))
-    return timeline if moves or first_event(timeline) <= span.now else None
-
-
-def first_event(timeline: Timeline) -> float:
-    """Return when the order first leaves or is cancelled."""
-    cancelled = math.inf if timeline.cancelled is None else timeline.cancelled
-    return min((cancelled, *timeline.shipped))
-
-
-TRIES = 40
-PUNCTUALITY = 0.95
-REGRETTED = 0.08
-
-
-def _ahead(stream: random.Random, row: Row, before: int) -> Timeline:
-    # What is this old and under way is hardly ever merely late.
-    tries = TRIES if before - row.created < 30 * DAY else 0
-    for _ in range(tries):
-        timeline = _timeline(stream, row)
-        if first_event(timeline) > before:
-            return timeline
-    return Timeline(row.created, row.due, before, (), None, stuck=True)
-
-
-def _timeline(stream: random.Random, row: Row) -> Timeline:
-    kind = row.kind if row.kind in SPLIT else "d2c"
-    if row.due is None:
-        return make_timeline(stream, row.created, kind, "none", PUNCTUALITY)
-    due_by = row.due + DAY - 1 if row.due % DAY == 0 else row.due
-    return make_course(stream, row.created, kind, (row.due, due_by), PUNCTUALITY)
-
-
-def _rest(rng: random.Random, row: Row, span: Span) -> Timeline:
-    # Waits of this kind have no memory: whatever has passed, the mean of what is left is the same.
-    leaves = span.before + 1 + int(rng.expovariate(1 / (8 * DAY)))
-    return Timeline(row.created, row.due, span.before, (leaves,), None, stuck=False)
-
-
-def _freed(rng: random.Random, timeline: Timeline, span: Span) -> Timeline:
-    moment = span.moment(rng)
-    if chance(rng, 0.4):
-        return timeline._replace(cancelled=moment, stuck=False)
-    return timeline._replace(shipped=(moment,), stuck=False)
-
-
-Order = dict[str, Any]
-
-
-class Directory:
-    """A merchant's world, found by what its orders say.
-
-    Orders that are not the merchant's own are read as well: a product, a warehouse or a carrier
-    that it does not know is taken for what the order says.
-
-    Parameters
-    ----------
-    merchant
-        Whose world it is.
-    """
-
-    def __init__(self, merchant: Merchant) -> None:
-        self.merchant = merchant
-        self._products = {product.id: product for product in merchant.products}
-        self._warehouses = {warehouse.id: warehouse for warehouse in merchant.warehouses}
-        self._customers = {customer.id: customer for customer in merchant.customers}
-
-    def plan(self, rng: random.Random, order: Order, timeline: Timeline) -> Plan:
-        """Return the plan of an order as it stands; `timeline` is what becomes of it."""
-        kind = str(order.get("type") or "d2c")
-        return Plan(
-            self._customer(order),
-            kind,
-            self._warehouse(rng, order),
-            self._service(rng, order, kind),
-            self._lines(order),
-            timeline,
-            State(order["status"], order.get("raw_status"), timeline.created, ()),
-        )
-
-    def _customer(self, order: Order) -> Customer:
-        known = self._customers.get(str(order.get("warehouse_customer_id")))
-        return known or self.merchant.customers[0]
-
-    def _warehouse(self, rng: random.Random, order: Order) -> Warehouse:
-        ids = [each.get("warehouse_id") for each in [order, *dicts(order.get("shipments"))]]
-        named = next((key for key in ids if isinstance(key, str)), None)
-        if named is None:
-            return pick(rng, self.merchant.warehouses)
-        return self._warehouses.get(named) or self.merchant.warehouses[0]._replace(id=named)
-
-    def _service(self, rng: random.Random, order: Order, kind: str) -> Service:
-        stated = {
-            name: value for name in SERVICE if isinstance(value := order.get(KEYS[name]), str)
-        }
-        usual = self.merchant.freight if kind in BULK else self.merchant.parcels
-        for service in (*usual, *self.merchant.parcels, *self.merchant.freight):
-            if all(getattr(service, name) == value for name, value in stated.items()):
-                return service if stated else pick(rng, usual)
-        # Its numbers and pages are not for a carrier that the merchant does not know.
-        return usual[0]._replace(tracking="############", url=None, **stated)
-
-    def _lines(self, order: Order) -> list[Line]:
-        lines = dicts(order.get("line_items"))
-        pairs = [(self._product(line), quantity_of(line)) for line in lines]
-        return [(product, quantity) for product, quantity in pairs if quantity > 0]
-
-    def _product(self, line: dict[str, Any]) -> Product:
-        key, sku = str(line.get("product_id") or ""), str(line.get("sku") or "")
-        return self._products.get(key) or Product(key, key, sku, 0.0, GRAMS)
-
-
-def packed(shipment: dict[str, Any], lines: list[Line]) -> list[Line]:
-    """Return which of an order's products are in a shipment, and how many of each."""
-    known = {name: product for product, _ in lines for name in _names(product)}
-    found: dict[Product, int] = {}
-    for line in dicts(shipment.get("line_items")):
-        kit, item, sku = (line.get(name) for name in ITEM)
-        product = known.get(str(kit or item)) or known.get(str(sku))
-        if product is not None:
-            # A kit is as many as each of its parts.
-            found[product] = quantity_of(line) + (0 if kit else found.get(product, 0))
-    return list(found.items())
-
-
-def contents(shipment: dict[str, Any], lines: list[Line]) -> list[Line]:
-    """Return what is in a shipment by its own account; what it weighs, by the order's products."""
-    known = {each.sku: each for product, _ in lines for each in (product, *product.parts)}
-    return [
-        (_item(line, known.get(str(line.get("sku")))), quantity_of(line))
-        for line in dicts(shipment.get("line_items"))
-    ]
-
-
-def _item(line: dict[str, Any], known: Product | None) -> Product:
-    # What a line leaves out stays out.
-    kit, item, sku = (cast(str, line.get(name)) for name in ITEM)
-    single = Product("", item, sku, 0.0, known.grams if known else GRAMS)
-    return Product(kit, "", sku, 0.0, single.grams, (single,)) if kit else single
-
-
-def _names(product: Product) -> list[str]:
-    return [name for name in (product.sku, product.item_id, product.id) if name]
-
-
-def left_of(lines: Iterable[Line], taken: Iterable[Line]) -> list[Line]:
-    """Return what is left of `lines` without those `taken`."""
-    left: dict[Product, int] = {}
-    for product, quantity in lines:
-        left[product] = left.get(product, 0) + quantity
-    for product, quantity in taken:
-        left[product] = left.get(product, 0) - quantity
-    return [(product, quantity) for product, quantity in left.items() if quantity > 0]
-
-
-def units(lines: Iterable[Line]) -> int:
-    """Return how many units there are in all."""
-    return sum(quantity for _, quantity in lines)
-
-
-def dicts(value: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list; of what is no list, none."""
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def quantity_of(line: dict[str, Any]) -> int:
-    """Return the quantity of a line, 0 if it states none."""
-    quantity = line.get("quantity")
-    return int(quantity) if isinstance(quantity, int | float) else 0
-
-
-GRAMS = 500
-# What a service says of itself, and where an order repeats it.
-KEYS = {
-    "carrier_id": "carrier_id",
-    "carrier_name": "carrier_name",
-    "method_id": "shipping_method_id",
-    "method_name": "shipping_method",
-}
-SERVICE = tuple(KEYS)
-ITEM = ("parent_product_id", "inventory_item_id", "sku")
-
-
-class Part(NamedTuple):
-    """What is to leave together, and the shipment that waits for it (None: not yet made)."""
-
-    lines: list[Line]
-    shipment: dict[str, Any] | None
-
-
-def fitted(plan: Plan, order: Order) -> Plan:
-    """Return `plan` with no more shipments ahead than there are parts of the order left."""
-    shipments = dicts(order.get("shipments"))
-    most = len(_parts(order, plan)) if shipments else units(plan.lines)
-    timeline = plan.timeline
-    shipped = timeline.shipped if most > 1 else timeline.shipped[-1:]
-    return plan._replace(timeline=timeline._replace(shipped=shipped))
-
-
-def follow(rng: random.Random, order: Order, plan: Plan, merchant: Merchant) -> None:
-    """Change `order` to what `plan` says of it."""
-    order |= {"status": plan.state.status, "raw_status": plan.state.raw_status}
-    for line in dicts(order.get("line_items")):
-        if "is_picked" in line:
-            line["is_picked"] = plan.picked
-    shipments = _shipments(rng, order, plan, merchant)
-    if shipments:
-        order["shipments"] = shipments
-
-
-SMALL = 1
-LEAVING = ("raw_status", "status", "shipped_date", "packages")
-
-
-def _parts(order: Order, plan: Plan) -> list[Part]:
-    known = [Part(packed(each, plan.lines), each) for each in dicts(order.get("shipments"))]
-    waits = [part for part in known if part.shipment and part.shipment.get("status") == "open"]
-    rest = left_of(plan.lines, [line for part in known for line in part.lines])
-    # A unit may be missing from a shipment that is otherwise whole; it does not follow alone.
-    if not rest or (waits and units(rest) <= SMALL):
-        return waits
-    return [*waits, Part(rest, None)]
-
-
-def _shipments(
-    rng: random.Random, order: Order, plan: Plan, merchant: Merchant
-) -> list[dict[str, Any]]:
-    shipments = dicts(order.get("shipments"))
-    if plan.state.status == "cancelled" and shipments:
-        return [_void(rng, each) for each in shipments]
-    if shipments:
-        return _sent(rng, order, plan)
-    ship_to = _ship_to(order)
-    draft = Draft(merchant, 0, plan.timeline.created, plan.state.updated, 0)
-    parcels = make_parcels(rng, draft, plan) if plan.lines else []
-    return [make_shipment(rng, parcel, ship_to) for parcel in parcels]
-
-
-def _void(rng: random.Random, shipment: dict[str, Any]) -> dict[str, Any]:
-    if shipment.get("status") != "open":
-        return shipment
-    return shipment | {
-        "status": "cancelled",
-        "raw_status": pick(rng, SHIPMENT_STATUSES["cancelled"]),
-    }
-
-
-def _sent(rng: random.Random, order: Order, plan: Plan) -> list[dict[str, Any]]:
-    shipments, moments = dicts(order.get("shipments")), list(plan.state.shipped)
-    parts = _parts(order, plan)
-    if plan.state.status == "fulfilled":
-        moments += moments[-1:] * len(parts)
-    for part, moment in zip(parts, moments, strict=False):
-        status = parcel_status(rng, moment)
-        goods = contents(part.shipment, plan.lines) if part.shipment else part.lines
-        parcel = Parcel(goods, plan.warehouse, plan.service, status, moment)
-        made = make_shipment(rng, parcel, _ship_to(order))
-        if part.shipment is None:
-            shipments.append(made)
-        else:
-            part.shipment.pop("boxes", None)
-            part.shipment.update({name: made[name] for name in LEAVING})
-    return shipments
-
-
-def _ship_to(order: Order) -> dict[str, Any]:
-    address = order.get("ship_to_address")
-    return address if isinstance(address, dict) else {}
-
-
-def redate(rng: random.Random, order: Order, due: int) -> None:
-    """Give `order` a few workdays more than its due date, at the same time of day."""
-    later = after_workdays(due, 1 + draw(rng, 4)) + due % DAY
-    order["required_ship_date"] = stamp(later)
-
-
-def amend(rng: random.Random, order: Order) -> None:
-    """Change `order` as may happen long after it left."""
-    if not pick(rng, AMENDMENTS)(rng, order):
-        tag(rng, order)
-
-
-def tag(rng: random.Random, order: Order) -> bool:
-    """Give `order` one more tag."""
-    tags = order.get("tags")
-    order["tags"] = [*(tags if isinstance(tags, list) else []), f"audit-{draw(rng, 10_000)}"]
-    return True
-
-
-def _trackstar_tag(rng: random.Random, order: Order) -> bool:
-    tags = order.get("trackstar_tags")
-    if not isinstance(tags, list):
-        return False
-    order["trackstar_tags"] = [*tags, {"claim": f"C-{draw(rng, 10_000)}"}]
-    return True
-
-
-def _refund(_rng: random.Random, order: Order) -> bool:
-    price, discount = order.get("total_price"), order.get("total_discount") or 0.0
-    if not (isinstance(price, float) and price > 1 and isinstance(discount, float)):
-        return False
-    refund = round(price * 0.1, 2)
-    order["total_price"] = round(price - refund, 2)
-    order["total_discount"] = round(discount + refund, 2)
-    return True
-
-
-def _return(rng: random.Random, order: Order) -> bool:
-    gone = [each for each in dicts(order.get("shipments")) if each.get("status") == "shipped"]
-    for shipment in gone[-1:]:
-        shipment |= {"status": "other", "raw_status": pick(rng, SHIPMENT_STATUSES["other"])}
-    return bool(gone)
-
-
-AMENDMENTS: tuple[Callable[[random.Random, Order], bool], ...] = (
-    tag,
-    _trackstar_tag,
-    _refund,
-    _refund,
-    _return,
+from trackstar_frames.sandbox.generator.orders import (
+    Draft,
+    Order,
+    make_order,
+    order_numbers,
+    seen_at,
 )
 
 
 class Changes(NamedTuple):
-    """What a sandbox's `advance` did: lists of ids.
+    """What `Sandbox.advance` did: lists of order ids.
 
     Attributes
     ----------
     new
         The orders that were added.
     changed
-        The old orders that changed, whatever of them did.
-    cancelled, redated
-        Those of `changed` that were cancelled, and whose required ship date was moved.
+        The older orders that changed in any way.
+    cancelled
+        Those of `changed` that were cancelled.
+    redated
+        Those of `changed` whose required ship date was moved.
     late
-        Those of `changed` and `new` that arrived late: the source's dates of them lie before the
-        time at which the orders stood until then.
+        Those of `changed` and `new` that arrived late: their ``updated_date`` (of new ones, the
+        ``created_date`` too) is before the time at which the orders stood until then.
 
     Examples
     --------
@@ -424,114 +80,354 @@ class Changes(NamedTuple):
     late: list[str]
 
 
-class Passage:
-    """The passing of time over the orders of one connection.
+class OrderRow(NamedTuple):
+    """The columns of a stored order that decide what happens to it; times since the epoch."""
 
-    Parameters
-    ----------
-    rng
-        What chance decides.
-    span
-        The time that passes.
-    directory
-        The world of the connection.
-    late
-        The share of what changes that arrives late.
-    """
+    seq: int
+    id: str
+    status: str
+    kind: str | None
+    created: int
+    updated: int
+    due: int | None
 
-    def __init__(self, rng: random.Random, span: Span, directory: Directory, late: float) -> None:
+
+class Span(NamedTuple):
+    """A span of time: after `before`, up to and including `now`."""
+
+    before: int
+    now: int
+
+    def moment(self, rng: Random) -> int:
+        """Return any second of it."""
+        return self.before + 1 + rng.draw(self.now - self.before)
+
+    def includes_event(self, rng: Random, mean: float) -> bool:
+        """Return whether an event that happens once in `mean` seconds on average falls in it."""
+        return rng.chance(-math.expm1((self.before - self.now) / mean))
+
+
+_ATTEMPTS = 40  # draws of a future, before an order counts as stuck
+_PUNCTUALITY = 0.95
+_REGRETTED = 0.08  # the share of moves that are cancellations
+_DETAILS = 0.12  # the share of moves that change a detail only
+
+
+class TimeStep:
+    """A span of time that passes; of what changes in it, a share `late` arrives late."""
+
+    def __init__(self, rng: Random, span: Span, merchant: Merchant, late: float) -> None:
+        self.changes = Changes([], [], [], [], [])
         self._rng = rng
         self._span = span
-        self._directory = directory
+        self._merchant = merchant
         self._late = late
-        self.changes = Changes([], [], [], [], [])
+        self._products = {product.id: product for product in merchant.products}
+        self._warehouses = {warehouse.id: warehouse for warehouse in merchant.warehouses}
 
-    def go_on(self, row: Row, order: Order, timeline: Timeline) -> None:
-        """Change an order that is under way to what `timeline` has come to."""
-        plan = fitted(self._directory.plan(self._rng, order, timeline), order)
+    def future(self, row: OrderRow, seed: str) -> Timeline | None:
+        """Return the timeline of an order that waits; None if it does not change in the span.
+
+        The same `seed` gives the same order the same future.
+        """
+        rng, span = self._rng, self._span
+        if row.status == "partially_fulfilled":
+            # Such waits have no memory: whatever has passed, what is left is as long on average.
+            leaves = span.before + 1 + int(rng.expovariate(1 / (8 * DAY)))
+            timeline = Timeline(row.created, row.due, (leaves,), None, stuck=False)
+            return timeline if leaves <= span.now else None
+        timeline = _timeline_after(Random(f"fate/{seed}/{row.id}"), row, span.before)
+        if timeline.stuck and span.includes_event(rng, 180 * DAY):
+            timeline = self._unstuck(timeline)
+        moves = span.includes_event(rng, 20 * DAY if timeline.stuck else 3 * DAY)
+        if moves and rng.chance(_REGRETTED):
+            timeline = timeline._replace(cancelled=span.moment(rng))
+        return timeline if moves or timeline.next_event <= span.now else None
+
+    def progress(self, row: OrderRow, order: Order, timeline: Timeline) -> None:
+        """Change an order that waits to what `timeline` says at the end of the span."""
+        plan = self._plan(order, timeline)
         late = self._late_after(row)
-        state = self._next(plan)
+        state = self._next_state(plan)
         if state is not None:
-            plan = plan._replace(state=state if late is None else _as_late(state, late))
-            follow(self._rng, order, plan, self._directory.merchant)
-            moment = plan.state.updated
+            state = state if late is None else _made_late(state, late)
+            self._apply(order, plan._replace(state=state))
+            moment = state.updated
         else:
-            self._detail(row, order)
+            self._change_detail(row, order)
             moment = self._span.moment(self._rng) if late is None else late
-        self._changed(row, order, moment)
+        self._record(row, order, moment)
 
-    def amend(self, row: Row, order: Order) -> None:
-        """Change an order that was done with."""
+    def amend(self, row: OrderRow, order: Order) -> None:
+        """Change an order that was fulfilled or cancelled before."""
         late = self._late_after(row)
-        amend(self._rng, order)
-        self._changed(row, order, self._span.moment(self._rng) if late is None else late)
+        if not self._rng.pick(_AMENDMENTS)(self._rng, order):
+            _add_tag(self._rng, order)
+        self._record(row, order, self._span.moment(self._rng) if late is None else late)
 
-    def fresh(self, count: int, number: int, odd: float) -> list[Order]:
-        """Return `count` new orders; their numbers begin with `number`."""
+    def new_orders(self, count: int, first_number: int, odd: float) -> list[Order]:
+        """Return `count` new orders, numbered from `first_number`."""
         rng, (before, now) = self._rng, self._span
-        created = placed(rng, count, before + 1, now + 1)
-        seen = [self._late_moment() if chance(rng, self._late) else now for _ in created]
+        created = creation_times(rng, count, before + 1, now + 1)
+        ends = [self._late_moment() if rng.chance(self._late) else now for _ in created]
         created = [
-            moment if until == now else until - draw(rng, 12 * HOUR)
-            for moment, until in zip(created, seen, strict=True)
+            moment if end == now else end - rng.draw(12 * HOUR)
+            for moment, end in zip(created, ends, strict=True)
         ]
-        stories = zip(numbered(created, number), created, seen, strict=True)
-        return [self._fresh(*story, odd) for story in stories]
+        numbers = order_numbers(created, first_number)
+        drafts = zip(numbers, created, ends, strict=True)
+        return [self._new_order(*draft, odd) for draft in drafts]
 
-    def _fresh(self, number: int, created: int, until: int, odd: float) -> Order:
-        draft = Draft(self._directory.merchant, number, created, until, self._span.before + 1)
-        order = make_order(self._rng, draft, odd)
-        if until <= self._span.before:
-            arrived = self._arrival(until)
-            order |= {"trackstar_created_date": arrived, "trackstar_updated_date": arrived}
-            self.changes.late.append(order["id"])
-        self.changes.new.append(order["id"])
-        return order
+    def _unstuck(self, timeline: Timeline) -> Timeline:
+        moment = self._span.moment(self._rng)
+        if self._rng.chance(0.4):
+            return timeline._replace(cancelled=moment, stuck=False)
+        return timeline._replace(shipped=(moment,), stuck=False)
 
-    def _next(self, plan: Plan) -> State | None:
+    def _plan(self, order: Order, timeline: Timeline) -> Plan:
+        kind = order["type"] or "d2c"
+        warehouse, service = self._warehouse(order), self._service(order, kind)
+        lines = [
+            (self._products[line["product_id"]], int(line["quantity"]))
+            for line in order["line_items"]
+        ]
+        parts = len(_parts_left(order, lines)) if order["shipments"] else _units(lines)
+        if parts <= 1:  # which cannot leave at two times
+            timeline = timeline._replace(shipped=timeline.shipped[-1:])
+        state = State(order["status"], order["raw_status"], timeline.created, ())
+        return Plan(kind, warehouse, service, lines, timeline, state)
+
+    def _warehouse(self, order: Order) -> Warehouse:
+        for each in (order, *(order["shipments"] or [])):
+            if each["warehouse_id"] is not None:
+                return self._warehouses[each["warehouse_id"]]
+        return self._rng.pick(self._merchant.warehouses)
+
+    def _service(self, order: Order, kind: str) -> Service:
+        merchant = self._merchant
+        usual = merchant.freight if kind in BULK_TYPES else merchant.parcels
+        stated = {
+            name: order[key] for name, key in _SERVICE_KEYS.items() if order.get(key) is not None
+        }
+        if not stated:
+            return self._rng.pick(usual)
+        return next(
+            service
+            for service in (*usual, *merchant.parcels, *merchant.freight)
+            if all(getattr(service, name) == value for name, value in stated.items())
+        )
+
+    def _next_state(self, plan: Plan) -> State | None:
         rng, now = self._rng, self._span.now
-        if first_event(plan.timeline) <= now:
-            return make_state(rng, plan.timeline, now)
-        if chance(rng, DETAILS):
+        if plan.timeline.next_event <= now:
+            return state_at(rng, plan.timeline, now)
+        if rng.chance(_DETAILS):
             return None
         left = min(plan.timeline.shipped, default=now + DAY) - now
-        return make_move(rng, plan.state.status, left, self._span.moment(rng))
+        return next_state(rng, plan.state.status, left, self._span.moment(rng))
 
-    def _detail(self, row: Row, order: Order) -> None:
-        if row.due is not None and chance(self._rng, 0.7):
-            redate(self._rng, order, row.due)
+    def _apply(self, order: Order, plan: Plan) -> None:
+        order |= {"status": plan.state.status, "raw_status": plan.state.raw_status}
+        for line in order["line_items"]:
+            line["is_picked"] = plan.state.picked
+        if not order["shipments"]:
+            parcels = make_parcels(self._rng, self._merchant, plan)
+            made = [make_shipment(self._rng, each, order["ship_to_address"]) for each in parcels]
+            order["shipments"] = made or order["shipments"]
+        elif plan.state.status == "cancelled":
+            _cancel_shipments(self._rng, order)
+        else:
+            _ship(self._rng, order, plan)
+
+    def _change_detail(self, row: OrderRow, order: Order) -> None:
+        if row.due is not None and self._rng.chance(0.7):
+            # Some workdays later, at the same time of day.
+            due = after_workdays(row.due, 1 + self._rng.draw(4)) + row.due % DAY
+            order["required_ship_date"] = format_time(due)
             self.changes.redated.append(row.id)
         else:
-            tag(self._rng, order)
+            _add_tag(self._rng, order)
 
-    def _changed(self, row: Row, order: Order, moment: int) -> None:
-        order["updated_date"] = stamp(moment)
-        order["trackstar_updated_date"] = self._arrival(moment)
+    def _record(self, row: OrderRow, order: Order, moment: int) -> None:
+        order["updated_date"] = format_time(moment)
+        order["trackstar_updated_date"] = self._seen_at(moment)
         self.changes.changed.append(row.id)
         if order["status"] == "cancelled" != row.status:
             self.changes.cancelled.append(row.id)
         if moment <= self._span.before:
             self.changes.late.append(row.id)
 
-    def _late_after(self, row: Row) -> int | None:
-        if not chance(self._rng, self._late):
+    def _new_order(self, number: int, created: int, end: int, odd: float) -> Order:
+        draft = Draft(self._merchant, number, created, end, self._span.before + 1)
+        order = make_order(self._rng, draft, odd)
+        if end <= self._span.before:
+            seen = self._seen_at(end)
+            order |= {"trackstar_created_date": seen, "trackstar_updated_date": seen}
+            self.changes.late.append(order["id"])
+        self.changes.new.append(order["id"])
+        return order
+
+    def _late_after(self, row: OrderRow) -> int | None:
+        """Return when a late change of the order was made; None if its change is not late."""
+        if not self._rng.chance(self._late):
             return None
         moment = max(self._late_moment(), row.created + 1, row.updated + 1)
         # What has just changed cannot have changed again hours ago.
         return moment if moment <= self._span.before - HOUR else None
 
     def _late_moment(self) -> int:
-        late = HOUR + int(self._rng.expovariate(1 / DAY))
-        return self._span.before - min(late, 7 * DAY)
+        delay = HOUR + int(self._rng.expovariate(1 / DAY))
+        return self._span.before - min(delay, 7 * DAY)
 
-    def _arrival(self, moment: int) -> str:
+    def _seen_at(self, moment: int) -> str:
         if moment <= self._span.before:
             moment = self._span.moment(self._rng)
-        return stamp(min(synced(self._rng, self._directory.merchant, moment), self._span.now))
+        return format_time(min(seen_at(self._rng, self._merchant, moment), self._span.now))
 
 
-DETAILS = 0.12
+# Fields of a service, and where an order repeats them.
+_SERVICE_KEYS = {
+    "carrier_id": "carrier_id",
+    "carrier_name": "carrier_name",
+    "method_id": "shipping_method_id",
+    "method_name": "shipping_method",
+}
 
 
-def _as_late(state: State, late: int) -> State:
+def _timeline_after(stream: Random, row: OrderRow, before: int) -> Timeline:
+    """Return a timeline of which nothing has happened by `before`."""
+    kind = row.kind or "d2c"
+    # An order that is this old and still waits is hardly ever merely late.
+    attempts = _ATTEMPTS if before - row.created < 30 * DAY else 0
+    for _ in range(attempts):
+        if row.due is None:
+            due = make_due_date(stream, row.created, kind, "none")
+        else:
+            due = DueDate(row.due, row.due + (DAY - 1 if row.due % DAY == 0 else 0))
+        timeline = make_timeline(stream, row.created, kind, due, _PUNCTUALITY)
+        if timeline.next_event > before:
+            return timeline
+    return Timeline(row.created, row.due, (), None, stuck=True)
+
+
+def _made_late(state: State, late: int) -> State:
     return state._replace(updated=late, shipped=tuple(min(each, late) for each in state.shipped))
+
+
+# Shipments
+
+
+class _Part(NamedTuple):
+    """What is to leave together, and the shipment that waits for it (None: not yet made)."""
+
+    lines: list[Line]
+    shipment: Order | None
+
+
+def _parts_left(order: Order, lines: list[Line]) -> list[_Part]:
+    left = dict(lines)
+    for shipment in order["shipments"]:
+        for product, quantity in _packed(shipment, lines).items():
+            left[product] -= quantity
+    rest = [(product, quantity) for product, quantity in left.items() if quantity > 0]
+    parts = [
+        _Part(_contents(shipment, lines), shipment)
+        for shipment in order["shipments"]
+        if shipment["status"] == "open"
+    ]
+    # A unit may be missing from a shipment that is otherwise whole; it does not follow alone.
+    if _units(rest) > (1 if parts else 0):
+        parts.append(_Part(rest, None))
+    return parts
+
+
+def _packed(shipment: Order, lines: list[Line]) -> dict[Product, int]:
+    """Return the products of the order that are in a shipment, kits whole, and their quantities."""
+    products = {product.item_id or product.id: product for product, _ in lines}
+    packed: dict[Product, int] = {}
+    for line in shipment["line_items"]:
+        kit = line["parent_product_id"]
+        product = products[kit or line["inventory_item_id"]]
+        # There are as many of a kit as of each of its parts.
+        packed[product] = line["quantity"] + (0 if kit else packed.get(product, 0))
+    return packed
+
+
+def _contents(shipment: Order, lines: list[Line]) -> list[Line]:
+    """Return the lines of a shipment; each part of a kit is a kit of its own."""
+    items = {item.item_id: item for product, _ in lines for item in product.parts or (product,)}
+    contents = []
+    for line in shipment["line_items"]:
+        item, kit = items[line["inventory_item_id"]], line["parent_product_id"]
+        product = Product(kit, "", "", 0.0, item.grams, (item,)) if kit else item
+        contents.append((product, line["quantity"]))
+    return contents
+
+
+def _units(lines: list[Line]) -> int:
+    return sum(quantity for _, quantity in lines)
+
+
+def _cancel_shipments(rng: Random, order: Order) -> None:
+    for shipment in order["shipments"]:
+        if shipment["status"] == "open":
+            raw_status = rng.pick(SHIPMENT_RAW_STATUSES["cancelled"])
+            shipment |= {"status": "cancelled", "raw_status": raw_status}
+
+
+def _ship(rng: Random, order: Order, plan: Plan) -> None:
+    parts, moments = _parts_left(order, plan.lines), [*plan.state.shipped]
+    if plan.state.status == "fulfilled":
+        moments += moments[-1:] * len(parts)
+    for part, moment in zip(parts, moments, strict=False):
+        status = parcel_status(rng, moment)
+        parcel = Parcel(part.lines, plan.warehouse, plan.service, status, moment)
+        made = make_shipment(rng, parcel, order["ship_to_address"])
+        if part.shipment is None:
+            order["shipments"].append(made)
+        else:
+            part.shipment.pop("boxes", None)
+            changed = ("raw_status", "status", "shipped_date", "packages")
+            part.shipment.update({name: made[name] for name in changed})
+
+
+# Amendments: what may change long after an order has left; False if it does not apply
+
+
+def _add_tag(rng: Random, order: Order) -> bool:
+    order["tags"] = [*(order["tags"] or []), f"audit-{rng.draw(10_000)}"]
+    return True
+
+
+def _add_trackstar_tag(rng: Random, order: Order) -> bool:
+    if order.get("trackstar_tags") is None:
+        return False
+    order["trackstar_tags"].append({"claim": f"C-{rng.draw(10_000)}"})
+    return True
+
+
+def _refund(_rng: Random, order: Order) -> bool:
+    price, discount = order["total_price"], order["total_discount"] or 0.0
+    if not isinstance(price, float) or price <= 1:
+        return False
+    refund = round(price * 0.1, 2)
+    order["total_price"] = round(price - refund, 2)
+    order["total_discount"] = round(discount + refund, 2)
+    return True
+
+
+def _return(rng: Random, order: Order) -> bool:
+    shipped = [each for each in order["shipments"] or [] if each["status"] == "shipped"]
+    for shipment in shipped[-1:]:
+        raw_status: Any = rng.pick(SHIPMENT_RAW_STATUSES["other"])
+        shipment |= {"status": "other", "raw_status": raw_status}
+    return bool(shipped)
+
+
+_AMENDMENTS: tuple[Callable[[Random, Order], bool], ...] = (
+    _add_tag,
+    _add_trackstar_tag,
+    _refund,
+    _refund,
+    _return,
+)

@@ -1,7 +1,6 @@
-"""What happens to an order, and what of it has happened by now."""
+"""The life of an order: when it is due, leaves or is cancelled, and what has happened by now."""
 
 import math
-import random
 from typing import Any, NamedTuple
 
 from trackstar_frames.sandbox.generator.merchant import (
@@ -12,132 +11,44 @@ from trackstar_frames.sandbox.generator.merchant import (
     Customer,
     Merchant,
     Product,
+    Random,
     Service,
     Warehouse,
     after_workdays,
-    chance,
-    draw,
-    fill,
-    make_id,
-    or_null,
-    pick,
-    slump,
-    stamp,
+    format_time,
     weekday,
 )
 
-Due = tuple[int | None, int]
+Line = tuple[Product, int]
+
+BULK_TYPES = ("b2b", "transfer")
+
+
+class DueDate(NamedTuple):
+    """The due date as an order states it (None: it does not), and the last second of it."""
+
+    stated: int | None
+    last: int
 
 
 class Timeline(NamedTuple):
     """The times of one order, in seconds since the epoch.
 
-    Attributes
-    ----------
-    created
-        When it was placed.
-    due, due_by
-        The due date as the order states it (None: it states none), and the last second of it.
-    shipped
-        When each of its shipments leaves, the first one first; empty if none ever does.
-    cancelled
-        When it is cancelled; None if it is not.
-    stuck
-        Whether it waits without end.
+    `due` is the due date as the order states it; `shipped` is when each shipment leaves, the first
+    one first; a `stuck` order waits without end.
     """
 
     created: int
     due: int | None
-    due_by: int
     shipped: tuple[int, ...]
     cancelled: int | None
     stuck: bool
 
-
-def make_timeline(
-    rng: random.Random, created: int, kind: str, due: str, punctuality: float
-) -> Timeline:
-    """Return the whole story of an order.
-
-    Parameters
-    ----------
-    rng
-        What chance decides.
-    created
-        When the order was placed.
-    kind
-        Its type; wholesale has more time.
-    due
-        How its due date is given: ``"day"``, ``"time"`` or ``"none"``.
-    punctuality
-        The chance that it leaves in time.
-    """
-    return make_course(rng, created, kind, _due(rng, created, kind, due), punctuality)
-
-
-def make_course(
-    rng: random.Random, created: int, kind: str, due: Due, punctuality: float
-) -> Timeline:
-    """Return the story of an order whose due date is known: as stated, and its last second."""
-    stated, due_by = due
-    regret = created + 120 + int(rng.expovariate(1 / (8 * HOUR)))
-    cancelled = or_null(rng, regret, 1 - CANCELLED)
-    stuck = cancelled is None and chance(rng, STUCK)
-    shipped = () if stuck else _shipped(rng, created, due_by, kind, punctuality)
-    return Timeline(created, stated, due_by, shipped, cancelled, stuck)
-
-
-CANCELLED, STUCK, NO_DUE_DATE = 0.03, 0.005, 0.03
-SPLIT = {"d2c": 0.06, "b2b": 0.12, "dropship": 0.03, "transfer": 0.1}
-WORKDAYS = {
-    "d2c": (0, 1, 1, 1, 2, 2),
-    "b2b": (3, 4, 5, 7, 10),
-    "dropship": (1, 2),
-    "transfer": (4, 7),
-}
-CLOSING = (17 * HOUR, 20 * HOUR + HOUR // 2, 22 * HOUR + 59 * 60 + 59)
-
-
-def _due(rng: random.Random, created: int, kind: str, due: str) -> Due:
-    late_in_day = created % DAY > 14 * HOUR
-    day = after_workdays(created, max(pick(rng, WORKDAYS[kind]), int(late_in_day)))
-    time = pick(rng, CLOSING)
-    if due == "time":
-        while day + time < created + 2 * HOUR:
-            day = after_workdays(day, 1)
-        stated, due_by = day + time, day + time
-    else:
-        stated, due_by = day, day + DAY - 1
-    unknown = due == "none" or rng.random() < NO_DUE_DATE
-    return None if unknown else stated, due_by
-
-
-def _shipped(
-    rng: random.Random, created: int, due_by: int, kind: str, punctuality: float
-) -> tuple[int, ...]:
-    if chance(rng, punctuality):
-        last = _in_time(rng, created, due_by)
-    else:
-        last = due_by + HOUR + int(rng.expovariate(1 / (1.5 * DAY)))
-    if not chance(rng, SPLIT[kind]):
-        return (last,)
-    if chance(rng, 0.5):
-        return (created + int((last - created) * rng.uniform(0.3, 0.9)), last)
-    return (last, last + HOUR + int(rng.expovariate(1 / (8 * DAY))))
-
-
-def _in_time(rng: random.Random, created: int, due_by: int) -> int:
-    earliest = min(created + HOUR // 2, due_by)
-    moment = earliest + int((due_by - earliest) * rng.random() ** 0.7)
-    for preferred in (_on_workday(moment), moment):
-        working = preferred // DAY * DAY + 8 * HOUR + draw(rng, 10 * HOUR)
-        if earliest <= working <= due_by:
-            return working
-    return moment
-
-
-def _on_workday(moment: int) -> int:
-    return moment if weekday(moment) < SATURDAY else after_workdays(moment, 0)
+    @property
+    def next_event(self) -> float:
+        """When the order first leaves or is cancelled; infinite if neither happens."""
+        cancelled = math.inf if self.cancelled is None else self.cancelled
+        return min((cancelled, *self.shipped))
 
 
 class State(NamedTuple):
@@ -148,48 +59,116 @@ class State(NamedTuple):
     updated: int
     shipped: tuple[int, ...]
 
-
-def make_state(rng: random.Random, timeline: Timeline, now: int) -> State:
-    """Return what `timeline` has come to by `now`."""
-    shipped = tuple(moment for moment in timeline.shipped if moment <= now)
-    cancelled = timeline.cancelled
-    if cancelled is not None and cancelled <= now and cancelled < min((*timeline.shipped, now + 1)):
-        return _state(rng, "cancelled", cancelled, ())
-    if shipped:
-        whole = len(shipped) == len(timeline.shipped)
-        updated = min(now, shipped[-1] + draw(rng, 20 * MINUTE))
-        return _state(rng, "fulfilled" if whole else "partially_fulfilled", updated, shipped)
-    return _open(rng, timeline, now)
+    @property
+    def picked(self) -> bool:
+        """Whether the goods have been taken from the shelves."""
+        return self.status in ("picked", "packed", "partially_fulfilled", "fulfilled")
 
 
-def make_move(rng: random.Random, status: str, left: int, updated: int) -> State | None:
-    """Return where an order that waits goes next, or None: as far as it can before it leaves.
+class Plan(NamedTuple):
+    """What is decided about an order before it is written as JSON."""
 
-    Parameters
-    ----------
-    rng
-        What chance decides.
-    status
-        Where it is: a stage, or a trouble.
-    left
-        The seconds until it leaves.
-    updated
-        When it goes.
-    """
-    if status in TROUBLES:
-        others = [trouble for trouble in TROUBLES if trouble != status]
-        following = _stage(rng, left) if chance(rng, 0.75) else pick(rng, others)
-    elif status in TROUBLED and chance(rng, 0.15):
-        following = pick(rng, TROUBLES)
-    elif status == LIFECYCLE[-1]:
-        return None
+    kind: str
+    warehouse: Warehouse
+    service: Service
+    lines: list[Line]
+    timeline: Timeline
+    state: State
+
+
+def make_plan(rng: Random, merchant: Merchant, customer: Customer, created: int, now: int) -> Plan:
+    """Return the plan of an order of `customer` as it stands at `now`."""
+    kind = "b2b" if customer.channel == "edi" else rng.pick(_TYPES)
+    bulk = kind in BULK_TYPES
+    warehouse = rng.pick(merchant.warehouses)
+    service = rng.pick(merchant.freight if bulk else merchant.parcels)
+    # Two weeks went badly, two months ago.
+    bad_weeks = 56 * DAY < now - created < 70 * DAY
+    punctuality = warehouse.punctuality * (0.8 if bad_weeks else 1.0)
+    due = make_due_date(rng, created, kind, customer.due)
+    timeline = make_timeline(rng, created, kind, due, punctuality)
+    lines = _lines(rng, merchant, bulk=bulk)
+    if sum(quantity for _, quantity in lines) == 1:
+        timeline = timeline._replace(shipped=timeline.shipped[-1:])
+    return Plan(kind, warehouse, service, lines, timeline, state_at(rng, timeline, now))
+
+
+_TYPES = ("d2c",) * 86 + ("b2b",) * 6 + ("dropship",) * 7 + ("transfer",)
+
+
+def _lines(rng: Random, merchant: Merchant, *, bulk: bool) -> list[Line]:
+    count = rng.pick((1, 2, 3, 4, 6) if bulk else (1, 1, 1, 1, 2, 2, 3, 4))
+    sizes = (6, 12, 12, 24, 48) if bulk else (1, 1, 1, 1, 1, 2, 2, 3)
+    products = {rng.pick(merchant.products) for _ in range(count)}
+    # The order of a set varies between processes; the orders of a seed must not.
+    return [(product, rng.pick(sizes)) for product in sorted(products)]
+
+
+# Timelines
+
+_CANCELLED, _STUCK, _NO_DUE_DATE = 0.03, 0.005, 0.03
+_SPLIT = {"d2c": 0.06, "b2b": 0.12, "dropship": 0.03, "transfer": 0.1}
+_WORKDAYS_TO_SHIP = {
+    "d2c": (0, 1, 1, 1, 2, 2),
+    "b2b": (3, 4, 5, 7, 10),
+    "dropship": (1, 2),
+    "transfer": (4, 7),
+}
+_CLOSING_TIMES = (17 * HOUR, 20 * HOUR + HOUR // 2, 22 * HOUR + 59 * 60 + 59)
+
+
+def make_due_date(rng: Random, created: int, kind: str, form: str) -> DueDate:
+    """Return the due date of an order, in a customer's form: ``"day"``, ``"time"``, ``"none"``."""
+    late_in_day = created % DAY > 14 * HOUR
+    day = after_workdays(created, max(rng.pick(_WORKDAYS_TO_SHIP[kind]), int(late_in_day)))
+    time = rng.pick(_CLOSING_TIMES)
+    if form == "time":
+        while day + time < created + 2 * HOUR:
+            day = after_workdays(day, 1)
+        due = DueDate(day + time, day + time)
     else:
-        stage = max(LIFECYCLE.index(_stage(rng, left)), LIFECYCLE.index(status) + 1)
-        following = LIFECYCLE[stage]
-    return _state(rng, following, updated, ())
+        due = DueDate(day, day + DAY - 1)
+    unknown = form == "none" or rng.chance(_NO_DUE_DATE)
+    return due._replace(stated=None) if unknown else due
 
 
-RAW_STATUSES: dict[str, tuple[str | None, ...]] = {
+def make_timeline(
+    rng: Random, created: int, kind: str, due: DueDate, punctuality: float
+) -> Timeline:
+    """Return the whole life of an order; `punctuality` is the probability that it is in time."""
+    regretted = created + 120 + int(rng.expovariate(1 / (8 * HOUR)))
+    cancelled = rng.or_null(regretted, 1 - _CANCELLED)
+    stuck = cancelled is None and rng.chance(_STUCK)
+    shipped = () if stuck else _shipped(rng, created, due.last, kind, punctuality)
+    return Timeline(created, due.stated, shipped, cancelled, stuck)
+
+
+def _shipped(rng: Random, created: int, due: int, kind: str, punctuality: float) -> tuple[int, ...]:
+    if rng.chance(punctuality):
+        last = _in_time(rng, created, due)
+    else:
+        last = due + HOUR + int(rng.expovariate(1 / (1.5 * DAY)))
+    if not rng.chance(_SPLIT[kind]):
+        return (last,)
+    if rng.chance(0.5):
+        return (created + int((last - created) * rng.uniform(0.3, 0.9)), last)
+    return (last, last + HOUR + int(rng.expovariate(1 / (8 * DAY))))
+
+
+def _in_time(rng: Random, created: int, due: int) -> int:
+    earliest = min(created + HOUR // 2, due)
+    moment = earliest + int((due - earliest) * rng.random() ** 0.7)
+    workday = moment if weekday(moment) < SATURDAY else after_workdays(moment, 0)
+    for preferred in (workday, moment):
+        working = preferred // DAY * DAY + 8 * HOUR + rng.draw(10 * HOUR)
+        if earliest <= working <= due:
+            return working
+    return moment
+
+
+# States
+
+_RAW_STATUSES: dict[str, tuple[str | None, ...]] = {
     "open": ("NEW", "Awaiting fulfillment", None),
     "confirmed": ("ACCEPTED", "Allocated"),
     "processing": ("IN_WAVE", "Picking", None),
@@ -202,44 +181,83 @@ RAW_STATUSES: dict[str, tuple[str | None, ...]] = {
     "cancelled": ("CANCELLED", "Canceled", None),
     "other": ("ON_HOLD_FRAUD", "Awaiting payment", "PENDING_PICKUP"),
 }
-# How long before it leaves an order enters each stage, give or take.
-STAGES = (
+# At most how long before it leaves an order is in each stage, roughly.
+_STAGES = (
     (2 * HOUR, "packed"),
     (4 * HOUR, "picked"),
     (9 * HOUR, "processing"),
     (20 * HOUR, "confirmed"),
     (math.inf, "open"),
 )
-LIFECYCLE = tuple(stage for _, stage in reversed(STAGES))
-TROUBLED = LIFECYCLE[:3]  # later on, the goods are at hand
-TROUBLES = ("backordered", "backordered", "exception", "other", "other")
+_STAGES_IN_ORDER = tuple(stage for _, stage in reversed(_STAGES))
+_PROBLEMS = ("backordered", "backordered", "exception", "other", "other")
+_BEFORE_PICKING = _STAGES_IN_ORDER[:3]
 
 
-def _state(rng: random.Random, status: str, updated: int, shipped: tuple[int, ...]) -> State:
-    return State(status, pick(rng, RAW_STATUSES[status]), updated, shipped)
+def state_at(rng: Random, timeline: Timeline, now: int) -> State:
+    """Return the state that an order of `timeline` has at `now`."""
+    shipped = tuple(moment for moment in timeline.shipped if moment <= now)
+    cancelled = timeline.cancelled
+    if cancelled is not None and cancelled <= now and cancelled < min((*timeline.shipped, now + 1)):
+        return _state(rng, "cancelled", cancelled)
+    if shipped:
+        status = "fulfilled" if shipped == timeline.shipped else "partially_fulfilled"
+        updated = min(now, shipped[-1] + rng.draw(20 * MINUTE))
+        return _state(rng, status, updated, shipped)
+    return _waiting_state(rng, timeline, now)
 
 
-def _open(rng: random.Random, timeline: Timeline, now: int) -> State:
+def next_state(rng: Random, status: str, left: int, updated: int) -> State | None:
+    """Return the state after `status` for an order that waits; None if it only waits to leave.
+
+    It leaves in `left` seconds, and changes to the new state at `updated`.
+    """
+    if status in _PROBLEMS:
+        others = [problem for problem in _PROBLEMS if problem != status]
+        following = _stage(rng, left) if rng.chance(0.75) else rng.pick(others)
+    elif status in _BEFORE_PICKING and rng.chance(0.15):
+        following = rng.pick(_PROBLEMS)
+    elif status == _STAGES_IN_ORDER[-1]:
+        return None
+    else:
+        stages = _STAGES_IN_ORDER
+        following = stages[max(stages.index(_stage(rng, left)), stages.index(status) + 1)]
+    return _state(rng, following, updated)
+
+
+def _state(rng: Random, status: str, updated: int, shipped: tuple[int, ...] = ()) -> State:
+    return State(status, rng.pick(_RAW_STATUSES[status]), updated, shipped)
+
+
+def _waiting_state(rng: Random, timeline: Timeline, now: int) -> State:
     end = min(now, timeline.created + 30 * HOUR) if timeline.stuck else now
     updated = timeline.created + int((end - timeline.created) * rng.random())
-    if chance(rng, 0.7 if timeline.stuck else 0.2):
-        return _state(rng, pick(rng, TROUBLES), updated, ())
-    return _state(rng, _stage(rng, min(timeline.shipped, default=now + DAY) - now), updated, ())
+    if rng.chance(0.7 if timeline.stuck else 0.2):
+        return _state(rng, rng.pick(_PROBLEMS), updated)
+    return _state(rng, _stage(rng, min(timeline.shipped, default=now + DAY) - now), updated)
 
 
-def _stage(rng: random.Random, left: int) -> str:
-    if chance(rng, 0.8):
+def _stage(rng: Random, left: int) -> str:
+    if rng.chance(0.8):
         # Waves, shifts and weekends decide more than the hours that are left.
-        return pick(rng, STAGES)[1]
+        return rng.pick(_STAGES)[1]
     about = left * rng.uniform(0.3, 1.5)
-    return next(stage for limit, stage in STAGES if about < limit)
+    return next(stage for limit, stage in _STAGES if about < limit)
 
 
-Line = tuple[Product, int]
+# Shipments
+
+SHIPMENT_RAW_STATUSES = {
+    "open": ("READY", "LABEL_PENDING", None),
+    "shipped": ("SHIPPED", "SHIPPED", "Shipped", "COMPLETE", None),
+    "cancelled": ("VOID", "CANCELLED"),
+    "other": ("RETURN_TO_SENDER", "HELD_AT_CARRIER"),
+}
+_GRAMS_PER_UNIT = {"lb": 453.592, "oz": 28.3495, "kg": 1000.0}
 
 
 class Parcel(NamedTuple):
-    """One shipment to be: what, from where, how, and when (None: not yet)."""
+    """A shipment before it is written as JSON; `shipped` is None until it has left."""
 
     lines: list[Line]
     warehouse: Warehouse
@@ -248,25 +266,49 @@ class Parcel(NamedTuple):
     shipped: int | None
 
 
-def make_shipment(rng: random.Random, parcel: Parcel, ship_to: dict[str, Any]) -> dict[str, Any]:
+def make_parcels(rng: Random, merchant: Merchant, plan: Plan) -> list[Parcel]:
+    """Return the shipments that an order of `plan` has so far."""
+    elsewhere = rng.pick(merchant.warehouses)
+    warehouse = elsewhere if rng.chance(0.05) else plan.warehouse
+    if plan.state.status == "cancelled":
+        lines = [plan.lines] if rng.chance(0.25) else []
+        return [Parcel(each, warehouse, plan.service, "cancelled", None) for each in lines]
+    split = len(plan.timeline.shipped) > 1
+    parts = _split(rng, plan.lines) if split else [_maybe_short(rng, plan.lines)]
+    moments = [*plan.state.shipped, None, None][: len(parts)]
+    return [
+        Parcel(part, warehouse, plan.service, parcel_status(rng, moment), moment)
+        for part, moment in zip(parts, moments, strict=True)
+        if moment is not None or (plan.state.picked and rng.chance(0.6))
+    ]
+
+
+def parcel_status(rng: Random, shipped: int | None) -> str:
+    """Return the status of a shipment that left at `shipped`, or has not left (None)."""
+    if shipped is None:
+        return "open"
+    return "other" if rng.chance(0.004) else "shipped"
+
+
+def make_shipment(rng: Random, parcel: Parcel, ship_to: dict[str, Any]) -> dict[str, Any]:
     """Return the shipment that `parcel` describes, as the API gives it."""
     lines = [line for line in parcel.lines if line[1]]
     return {
-        "shipment_id": make_id(rng),
+        "shipment_id": rng.make_id(),
         "warehouse_id": parcel.warehouse.id,
-        "raw_status": pick(rng, SHIPMENT_STATUSES[parcel.status]),
+        "raw_status": rng.pick(SHIPMENT_RAW_STATUSES[parcel.status]),
         "status": parcel.status,
-        "shipped_date": None if parcel.shipped is None else stamp(parcel.shipped),
+        "shipped_date": None if parcel.shipped is None else format_time(parcel.shipped),
         "shipping_method": parcel.service.method_name,
         "line_items": [_shipped_line(*item) for line in lines for item in _items(*line)],
         "ship_to_address": ship_to,
         "ship_from_address": parcel.warehouse.address,
-        "packages": _packages(rng, parcel, lines) if parcel.shipped and chance(rng, 0.95) else [],
+        "packages": _packages(rng, parcel, lines) if parcel.shipped and rng.chance(0.95) else [],
     }
 
 
-def split(rng: random.Random, lines: list[Line]) -> list[list[Line]]:
-    """Return `lines` as two shipments of at least one unit each, or as one if there is but one."""
+def _split(rng: Random, lines: list[Line]) -> list[list[Line]]:
+    """Split `lines` into two shipments of at least one unit each; one if there is only one unit."""
     units = sum(quantity for _, quantity in lines)
     if units == 1:
         return [lines]
@@ -278,12 +320,11 @@ def split(rng: random.Random, lines: list[Line]) -> list[list[Line]]:
     return [first, [(product, all_ - taken) for (product, all_), (_, taken) in pairs]]
 
 
-SHIPMENT_STATUSES = {
-    "open": ("READY", "LABEL_PENDING", None),
-    "shipped": ("SHIPPED", "SHIPPED", "Shipped", "COMPLETE", None),
-    "cancelled": ("VOID", "CANCELLED"),
-    "other": ("RETURN_TO_SENDER", "HELD_AT_CARRIER"),
-}
+def _maybe_short(rng: Random, lines: list[Line]) -> list[Line]:
+    if not rng.chance(0.012):
+        return lines
+    (product, quantity), *others = lines
+    return [(product, max(1, quantity - 1)), *others]
 
 
 def _items(product: Product, quantity: int) -> list[tuple[Product, int, str | None]]:
@@ -301,27 +342,28 @@ def _shipped_line(product: Product, quantity: int, parent: str | None) -> dict[s
     }
 
 
-def _packages(rng: random.Random, parcel: Parcel, lines: list[Line]) -> list[dict[str, Any]]:
-    boxes = _pack(lines, pick(rng, (1, 1, 1, 1, 1, 1, 2, 3)))
+def _packages(rng: Random, parcel: Parcel, lines: list[Line]) -> list[dict[str, Any]]:
+    boxes = _distribute(lines, rng.pick((1, 1, 1, 1, 1, 1, 2, 3)))
     return [_package(rng, parcel, box, number) for number, box in enumerate(boxes, 1)]
 
 
-def _pack(lines: list[Line], count: int) -> list[list[Line]]:
+def _distribute(lines: list[Line], count: int) -> list[list[Line]]:
+    """Distribute `lines` over `count` boxes; empty ones are left out."""
     boxes: list[list[Line]] = [[] for _ in range(count)]
     for number, (product, quantity) in enumerate(lines):
-        for place in range(count):
-            share = quantity // count + ((place - number) % count < quantity % count)
+        for index, box in enumerate(boxes):
+            share = quantity // count + ((index - number) % count < quantity % count)
             if share:
-                boxes[place].append((product, share))
+                box.append((product, share))
     return [box for box in boxes if box]
 
 
-def _package(rng: random.Random, parcel: Parcel, lines: list[Line], number: int) -> dict[str, Any]:
+def _package(rng: Random, parcel: Parcel, lines: list[Line], number: int) -> dict[str, Any]:
     service = parcel.service
-    tracking = or_null(rng, fill(service.tracking, rng), 0.02)
+    tracking = rng.or_null(rng.fill_pattern(service.tracking), 0.02)
     package = {
-        "package_id": make_id(rng),
-        "package_name": pick(rng, (None, "", f"Box {number}", "Poly mailer", "Carton M")),
+        "package_id": rng.make_id(),
+        "package_name": rng.pick((None, "", f"Box {number}", "Poly mailer", "Carton M")),
         "tracking_number": tracking,
         "tracking_url": service.url.format(tracking) if service.url and tracking else None,
         "shipping_method": service.method_name,
@@ -331,138 +373,39 @@ def _package(rng: random.Random, parcel: Parcel, lines: list[Line], number: int)
         "carrier_id": service.carrier_id,
         "carrier_name": service.carrier_name,
         "scac": service.scac,
-        "shipping_cost": or_null(rng, round(rng.lognormvariate(2.1, 0.5), 2), 0.08),
+        "shipping_cost": rng.or_null(round(rng.lognormvariate(2.1, 0.5), 2), 0.08),
         "measurements": _measurements(rng, lines),
-        "line_items": [_packed(rng, parcel, *item) for line in lines for item in _items(*line)],
+        "line_items": [
+            _packed_line(rng, parcel, *item) for line in lines for item in _items(*line)
+        ],
     }
-    if chance(rng, 0.05):
-        # Deprecated keys are the first to go.
+    if rng.chance(0.05):
+        # Some integrations no longer send the deprecated keys.
         del package["shipping_method"], package["carrier"]
     return package
 
 
-def _measurements(rng: random.Random, lines: list[Line]) -> dict[str, Any]:
-    if chance(rng, 0.08):
+def _measurements(rng: Random, lines: list[Line]) -> dict[str, Any]:
+    if rng.chance(0.08):
         return dict.fromkeys(("length", "width", "height", "unit", "weight", "weight_unit"))
     grams = sum(product.grams * quantity for product, quantity in lines) + 120
-    weight_unit = pick(rng, ("lb", "lb", "oz", "kg"))
+    weight_unit = rng.pick(("lb", "lb", "oz", "kg"))
     sizes = sorted((round(rng.uniform(4, 30), 1) for _ in range(3)), reverse=True)
     return {
         **dict(zip(("length", "width", "height"), sizes, strict=True)),
         "unit": "cm" if weight_unit == "kg" else "in",
-        "weight": round(grams / GRAMS[weight_unit], 2),
+        "weight": round(grams / _GRAMS_PER_UNIT[weight_unit], 2),
         "weight_unit": weight_unit,
     }
 
 
-GRAMS = {"lb": 453.592, "oz": 28.3495, "kg": 1000.0}
-
-
-def _packed(
-    rng: random.Random, parcel: Parcel, product: Product, quantity: int, parent: str | None
+def _packed_line(
+    rng: Random, parcel: Parcel, product: Product, quantity: int, parent: str | None
 ) -> dict[str, Any]:
-    lot = fill("L####@", rng) if chance(rng, 0.15) else None
-    expiry = (parcel.shipped or 0) // DAY * DAY + (90 + draw(rng, 800)) * DAY
+    lot = rng.fill_pattern("L####@") if rng.chance(0.15) else None
+    expiry = (parcel.shipped or 0) // DAY * DAY + (90 + rng.draw(800)) * DAY
     return _shipped_line(product, quantity, parent) | {
-        "sku": or_null(rng, product.sku, 0.01),
+        "sku": rng.or_null(product.sku, 0.01),
         "lot_id": lot,
-        "expiration_date": stamp(expiry) if lot else None,
+        "expiration_date": format_time(expiry) if lot else None,
     }
-
-
-class Draft(NamedTuple):
-    """What is known of an order before it is drawn: `since` is when its connection began."""
-
-    merchant: Merchant
-    number: int
-    created: int
-    now: int
-    since: int
-
-
-class Plan(NamedTuple):
-    """What is decided of an order before it is written down."""
-
-    customer: Customer
-    kind: str
-    warehouse: Warehouse
-    service: Service
-    lines: list[Line]
-    timeline: Timeline
-    state: State
-
-    @property
-    def wholesale(self) -> bool:
-        """Whether it goes to a business, in bulk."""
-        return self.kind in BULK
-
-    @property
-    def picked(self) -> bool:
-        """Whether its goods have been taken from the shelves."""
-        return self.state.status in PICKED
-
-
-def make_plan(rng: random.Random, draft: Draft) -> Plan:
-    """Return what becomes of `draft`."""
-    merchant = draft.merchant
-    customer = pick(rng, merchant.customers)
-    kind = _kind(rng, customer)
-    warehouse = pick(rng, merchant.warehouses)
-    bulk = kind in BULK
-    service = pick(rng, merchant.freight if bulk else merchant.parcels)
-    punctuality = warehouse.punctuality * slump(draft.created, draft.now)
-    timeline = make_timeline(rng, draft.created, kind, customer.due, punctuality)
-    lines = _lines(rng, merchant, bulk=bulk)
-    if sum(quantity for _, quantity in lines) == 1:
-        timeline = timeline._replace(shipped=timeline.shipped[-1:])
-    state = make_state(rng, timeline, draft.now)
-    return Plan(customer, kind, warehouse, service, lines, timeline, state)
-
-
-def make_parcels(rng: random.Random, draft: Draft, plan: Plan) -> list[Parcel]:
-    """Return the shipments that `plan` has come to."""
-    elsewhere = pick(rng, draft.merchant.warehouses)
-    warehouse = elsewhere if chance(rng, 0.05) else plan.warehouse
-    if plan.state.status == "cancelled":
-        lines = [plan.lines] if chance(rng, 0.25) else []
-        return [Parcel(each, warehouse, plan.service, "cancelled", None) for each in lines]
-    parts = split(rng, plan.lines) if len(plan.timeline.shipped) > 1 else [_short(rng, plan.lines)]
-    moments = [*plan.state.shipped, None, None][: len(parts)]
-    return [
-        Parcel(part, warehouse, plan.service, parcel_status(rng, moment), moment)
-        for part, moment in zip(parts, moments, strict=True)
-        if moment is not None or (plan.picked and chance(rng, 0.6))
-    ]
-
-
-def parcel_status(rng: random.Random, shipped: int | None) -> str:
-    """Return the status of a shipment that left then, or (None) has not left."""
-    if shipped is None:
-        return "open"
-    return "other" if chance(rng, 0.004) else "shipped"
-
-
-KINDS = ("d2c",) * 86 + ("b2b",) * 6 + ("dropship",) * 7 + ("transfer",)
-BULK = ("b2b", "transfer")
-PICKED = ("picked", "packed", "partially_fulfilled", "fulfilled")
-
-
-def _kind(rng: random.Random, customer: Customer) -> str:
-    if customer.channel == "edi":
-        return "b2b"
-    return pick(rng, KINDS)
-
-
-def _lines(rng: random.Random, merchant: Merchant, *, bulk: bool) -> list[Line]:
-    count = pick(rng, (1, 2, 3, 4, 6) if bulk else (1, 1, 1, 1, 2, 2, 3, 4))
-    sizes = (6, 12, 12, 24, 48) if bulk else (1, 1, 1, 1, 1, 2, 2, 3)
-    products = {pick(rng, merchant.products) for _ in range(count)}
-    # Sets have an order of their own; a seed must not depend on it.
-    return [(product, pick(rng, sizes)) for product in sorted(products)]
-
-
-def _short(rng: random.Random, lines: list[Line]) -> list[Line]:
-    if not chance(rng, 0.012):
-        return lines
-    (product, quantity), *others = lines
-    return [(product, max(1, quantity - 1)), *others]

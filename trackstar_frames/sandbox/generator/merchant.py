@@ -1,10 +1,9 @@
-"""What chance decides."""
+"""The merchant that made-up orders belong to, and the random values of which they consist."""
 
 import math
 import random
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from itertools import accumulate
@@ -15,194 +14,44 @@ from mimesis.locales import Locale
 
 T = TypeVar("T")
 
-
-def chance(rng: random.Random, share: float) -> bool:
-    """Return True in a `share` of all draws."""
-    return rng.random() < share
-
-
-def or_null(rng: random.Random, value: T, share: float) -> T | None:
-    """Return `value`, or None in a `share` of all draws."""
-    return None if rng.random() < share else value
-
-
-def pick(rng: random.Random, choices: Sequence[T]) -> T:
-    """Return one of `choices`; quicker than the library's, and fair enough."""
-    return choices[int(rng.random() * len(choices))]
-
-
-def draw(rng: random.Random, stop: int) -> int:
-    """Return a whole number from 0 up to and without `stop`."""
-    return int(rng.random() * stop)
-
-
 MINUTE, HOUR, DAY = 60, 3600, 86400
-
-
-class Span(NamedTuple):
-    """The time from one look at the orders to the next: after `before`, up to `now`."""
-
-    before: int
-    now: int
-
-    def moment(self, rng: random.Random) -> int:
-        """Return any second of it."""
-        return self.before + 1 + draw(rng, self.now - self.before)
-
-    def sees(self, rng: random.Random, mean: float) -> bool:
-        """Return whether it sees what happens once in `mean` seconds, as chance will have it."""
-        return rng.random() < -math.expm1((self.before - self.now) / mean)
-
-
-def stamp(seconds: int) -> str:
-    """Return seconds since the epoch as the API writes a time."""
-    day, rest = divmod(seconds, DAY)
-    return f"{_date(day)}T{rest // HOUR:02d}:{rest % HOUR // MINUTE:02d}:{rest % MINUTE:02d}Z"
-
-
-def weekday(seconds: int) -> int:
-    """Return the day of the week, Monday being 0."""
-    return (seconds // DAY + 3) % 7
-
-
-def after_workdays(seconds: int, days: int) -> int:
-    """Return the midnight that begins the workday `days` workdays later."""
-    day = seconds // DAY * DAY
-    while days > 0 or weekday(day) >= SATURDAY:
-        day += DAY
-        days -= weekday(day) < SATURDAY
-    return day
-
-
-def placed(rng: random.Random, count: int, since: int, now: int) -> list[int]:
-    """Return `count` times from `since` up to and without `now`, in no order.
-
-    Most fall in the mornings and evenings of workdays, more in the last week of November.
-    """
-    hours, weights = _hours(since, now)
-    drawn = rng.choices(hours, cum_weights=weights, k=count)
-    return [start + draw(rng, end - start) for start, end in drawn]
-
-
-@lru_cache(maxsize=16)
-def _hours(since: int, now: int) -> tuple[list[tuple[int, int]], list[float]]:
-    """Return the hours between two times, the last one first, and their cumulative weights."""
-    ends = [now - HOUR * back for back in range(math.ceil((now - since) / HOUR))]
-    hours = [(max(since, end - HOUR), end) for end in ends]
-    return hours, [*accumulate(_busy(end - HOUR) * (end - start) for start, end in hours)]
-
-
-def slump(created: int, now: int) -> float:
-    """Return by how much fewer orders left in time: two weeks went badly, two months ago."""
-    return 0.8 if 56 * DAY < now - created < 70 * DAY else 1.0
-
-
 SATURDAY = 5
-WEEK = (1.2, 1.1, 1.05, 1.0, 1.05, 0.6, 0.5)
-DAY_HOURS = (5, 4, 4, 3, 2, 1, 1, 1, 1, 1, 2, 3, 5, 7, 9, 10, 11, 10, 9, 8, 8, 9, 9, 7)
 
 
-def _busy(hour: int) -> float:
-    date = _date(hour // DAY)
-    season = 2.0 if "11-23" <= date[5:] <= "11-30" else 1.0
-    return WEEK[weekday(hour)] * DAY_HOURS[hour % DAY // HOUR] * season
+class Random(random.Random):
+    """A random stream, with what made-up orders are drawn by."""
+
+    def chance(self, share: float) -> bool:
+        """Return True in a `share` of all draws."""
+        return self.random() < share
+
+    def or_null(self, value: T, share: float) -> T | None:
+        """Return `value`, or None in a `share` of all draws."""
+        return None if self.random() < share else value
+
+    def pick(self, choices: Sequence[T]) -> T:
+        """Return one of `choices`; faster than `choice`, and even enough."""
+        return choices[int(self.random() * len(choices))]
+
+    def draw(self, stop: int) -> int:
+        """Return an integer from 0 up to, but not including, `stop`."""
+        return int(self.random() * stop)
+
+    def make_id(self) -> str:
+        """Return an id as the API has them: 24 hexadecimal digits."""
+        return f"{self.getrandbits(96):024x}"
+
+    def fill_pattern(self, pattern: str) -> str:
+        """Return `pattern` with a digit for each ``#`` and a letter for each ``@``."""
+        template, marks = _template(pattern)
+        digits = f"{self.getrandbits(64):020d}"[-len(marks) :]
+        if "@" not in marks:
+            return template % tuple(digits)
+        drawn = zip(marks, digits, strict=True)
+        return template % tuple(_LETTERS[int(d)] if mark == "@" else d for mark, d in drawn)
 
 
-@lru_cache(maxsize=4096)
-def _date(day: int) -> str:
-    return datetime.fromtimestamp(day * DAY, UTC).date().isoformat()
-
-
-POOL = 400
-
-
-class Country(NamedTuple):
-    """How addresses of one country look.
-
-    Attributes
-    ----------
-    code, locale
-        The country's code, and where its words come from.
-    share
-        How many of a thousand orders go there.
-    postal, phone
-        Patterns: ``#`` is a digit, ``@`` a letter.
-    number_first
-        Whether the house number comes before the street.
-    """
-
-    code: str
-    locale: Locale
-    share: int
-    postal: str
-    phone: str
-    number_first: bool
-
-
-@dataclass(frozen=True)
-class Words:
-    """The words of one country: as many of each as are drawn from."""
-
-    country: Country
-    given: tuple[str, ...]
-    family: tuple[str, ...]
-    streets: tuple[str, ...]
-    cities: tuple[str, ...]
-    states: tuple[str, ...]
-
-
-COUNTRIES = (
-    Country("US", Locale.EN, 720, "#####", "+1##########", number_first=True),
-    Country("CA", Locale.EN_CA, 90, "@#@ #@#", "+1 ### ### ####", number_first=True),
-    Country("GB", Locale.EN_GB, 60, "@@## #@@", "+44 #### ######", number_first=True),
-    Country("DE", Locale.DE, 45, "#####", "+49 ### #######", number_first=False),
-    Country("FR", Locale.FR, 30, "#####", "+33 # ## ## ## ##", number_first=True),
-    Country("ES", Locale.ES, 20, "#####", "+34 ### ## ## ##", number_first=False),
-    Country("PL", Locale.PL, 15, "##-###", "+48 ### ### ###", number_first=False),
-    Country("SE", Locale.SV, 10, "### ##", "+46 ## ### ## ##", number_first=False),
-    Country("JP", Locale.JA, 10, "###-####", "+81 ## #### ####", number_first=False),
-)
-
-
-@cache
-def words_of(country: Country) -> Words:
-    """Return the words of `country`, the same ones every time."""
-    person, address = Person(country.locale, seed=1), Address(country.locale, seed=1)
-    return Words(
-        country,
-        tuple(person.first_name() for _ in range(POOL)),
-        tuple(person.last_name() for _ in range(POOL)),
-        tuple(f"{address.street_name()} {address.street_suffix()}" for _ in range(POOL)),
-        tuple(address.city() for _ in range(POOL)),
-        tuple(address.state(abbr=True) for _ in range(POOL)),
-    )
-
-
-@cache
-def companies() -> tuple[str, ...]:
-    """Return names of companies, the same ones every time."""
-    finance = Finance(seed=1)
-    return tuple(finance.company() for _ in range(POOL))
-
-
-@cache
-def ascii_of(name: str) -> str:
-    """Return `name` as it may stand in an e-mail address, or ``""`` if nothing of it may."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return "".join(filter(str.isalnum, plain)).lower()
-
-
-def fill(pattern: str, rng: random.Random) -> str:
-    """Return `pattern` with a digit for each ``#`` and a letter for each ``@``."""
-    template, marks = _template(pattern)
-    digits = f"{rng.getrandbits(64):020d}"[-len(marks) :]
-    if "@" not in marks:
-        return template % tuple(digits)
-    drawn = zip(marks, digits, strict=True)
-    return template % tuple(LETTERS[int(d)] if mark == "@" else d for mark, d in drawn)
-
-
-LETTERS = "ABCEHKLMRT"
+_LETTERS = "ABCEHKLMRT"
 
 
 @cache
@@ -211,51 +60,175 @@ def _template(pattern: str) -> tuple[str, str]:
     return pattern.replace("#", "%s").replace("@", "%s"), marks
 
 
-def make_address(rng: random.Random, *, business: bool) -> dict[str, Any]:
-    """Return an address to ship to; a business has a company more often than not."""
-    words = words_of(pick(rng, EVERYWHERE))
-    given, family = pick(rng, words.given), pick(rng, words.family)
+# Times, in seconds since the epoch
+
+
+def format_time(seconds: int) -> str:
+    """Return a time as the API writes it."""
+    day, second = divmod(seconds, DAY)
+    return f"{_date(day)}T{second // HOUR:02d}:{second % HOUR // MINUTE:02d}:{second % MINUTE:02d}Z"
+
+
+def weekday(seconds: int) -> int:
+    """Return the day of the week, Monday being 0."""
+    return (seconds // DAY + 3) % 7
+
+
+def after_workdays(seconds: int, days: int) -> int:
+    """Return the midnight at which the workday `days` workdays later begins."""
+    day = seconds // DAY * DAY
+    while days > 0 or weekday(day) >= SATURDAY:
+        day += DAY
+        days -= weekday(day) < SATURDAY
+    return day
+
+
+def creation_times(rng: Random, count: int, since: int, now: int) -> list[int]:
+    """Return `count` times from `since` up to, but not including, `now`, in no order.
+
+    Most are in the mornings and evenings of workdays, more of them in the last week of November.
+    """
+    hours, weights = _hours(since, now)
+    drawn = rng.choices(hours, cum_weights=weights, k=count)
+    return [start + rng.draw(end - start) for start, end in drawn]
+
+
+@lru_cache(maxsize=16)
+def _hours(since: int, now: int) -> tuple[list[tuple[int, int]], list[float]]:
+    """Return the hours between two times, the last one first, and their cumulative weights."""
+    ends = [now - HOUR * back for back in range(math.ceil((now - since) / HOUR))]
+    hours = [(max(since, end - HOUR), end) for end in ends]
+    return hours, [*accumulate(_busyness(end - HOUR) * (end - start) for start, end in hours)]
+
+
+_BY_WEEKDAY = (1.2, 1.1, 1.05, 1.0, 1.05, 0.6, 0.5)
+_BY_HOUR = (5, 4, 4, 3, 2, 1, 1, 1, 1, 1, 2, 3, 5, 7, 9, 10, 11, 10, 9, 8, 8, 9, 9, 7)
+
+
+def _busyness(hour: int) -> float:
+    season = 2.0 if "11-23" <= _date(hour // DAY)[5:] <= "11-30" else 1.0
+    return _BY_WEEKDAY[weekday(hour)] * _BY_HOUR[hour % DAY // HOUR] * season
+
+
+@lru_cache(maxsize=4096)
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * DAY, UTC).date().isoformat()
+
+
+# Addresses
+
+
+class Country(NamedTuple):
+    """How the addresses of one country look.
+
+    Of 1000 orders, `share` go there. `postal` and `phone` are patterns of `fill_pattern`.
+    """
+
+    code: str
+    locale: Locale
+    share: int
+    postal: str
+    phone: str
+    number_before_street: bool
+
+
+_COUNTRIES = (
+    Country("US", Locale.EN, 720, "#####", "+1##########", number_before_street=True),
+    Country("CA", Locale.EN_CA, 90, "@#@ #@#", "+1 ### ### ####", number_before_street=True),
+    Country("GB", Locale.EN_GB, 60, "@@## #@@", "+44 #### ######", number_before_street=True),
+    Country("DE", Locale.DE, 45, "#####", "+49 ### #######", number_before_street=False),
+    Country("FR", Locale.FR, 30, "#####", "+33 # ## ## ## ##", number_before_street=True),
+    Country("ES", Locale.ES, 20, "#####", "+34 ### ## ## ##", number_before_street=False),
+    Country("PL", Locale.PL, 15, "##-###", "+48 ### ### ###", number_before_street=False),
+    Country("SE", Locale.SV, 10, "### ##", "+46 ## ### ## ##", number_before_street=False),
+    Country("JP", Locale.JA, 10, "###-####", "+81 ## #### ####", number_before_street=False),
+)
+_COUNTRY_OF_ORDERS = tuple(country for country in _COUNTRIES for _ in range(country.share))
+_SECOND_LINES = ("", "", "", "", "", "", "Apt {}", "Unit {}B", "Suite {}00", "Floor {}")
+# Reserved domains, so that no made-up order names a real mailbox.
+_MAIL_DOMAINS = ("mail.example", "post.example", "example.com", "example.net", "example.org")
+
+
+def make_address(rng: Random, *, business: bool) -> dict[str, Any]:
+    """Return an address to ship to; that of a business usually has a company."""
+    country = rng.pick(_COUNTRY_OF_ORDERS)
+    words = _words(country)
+    given, family = rng.pick(words.given), rng.pick(words.family)
     return {
-        "full_name": or_null(rng, f"{given} {family}", 0.01),
+        "full_name": rng.or_null(f"{given} {family}", 0.01),
         "company": _company(rng, business=business),
-        "address1": _street(rng, words),
-        "address2": pick(rng, SECOND_LINES).format(draw(rng, 40)) or pick(rng, ("", None)),
-        "address3": or_null(rng, "c/o Reception", 0.99),
-        "city": pick(rng, words.cities),
-        "state": or_null(rng, pick(rng, words.states), 0.03),
-        "postal_code": or_null(rng, fill(words.country.postal, rng), 0.005),
-        "country": words.country.code,
-        "phone_number": pick(rng, (None, "", *[fill(words.country.phone, rng)] * 8)),
+        "address1": _street(rng, country),
+        "address2": rng.pick(_SECOND_LINES).format(rng.draw(40)) or rng.pick(("", None)),
+        "address3": rng.or_null("c/o Reception", 0.99),
+        "city": rng.pick(words.cities),
+        "state": rng.or_null(rng.pick(words.states), 0.03),
+        "postal_code": rng.or_null(rng.fill_pattern(country.postal), 0.005),
+        "country": country.code,
+        "phone_number": rng.pick((None, "", *[rng.fill_pattern(country.phone)] * 8)),
         "email_address": _email(rng, given, family),
     }
 
 
-EVERYWHERE = tuple(country for country in COUNTRIES for _ in range(country.share))
-SECOND_LINES = ("", "", "", "", "", "", "Apt {}", "Unit {}B", "Suite {}00", "Floor {}")
-# Names that are reserved, so that no made-up order names a real mailbox.
-MAILS = ("mail.example", "post.example", "example.com", "example.net", "example.org")
+class _Words(NamedTuple):
+    given: tuple[str, ...]
+    family: tuple[str, ...]
+    streets: tuple[str, ...]
+    cities: tuple[str, ...]
+    states: tuple[str, ...]
 
 
-def _company(rng: random.Random, *, business: bool) -> str | None:
-    if chance(rng, 0.9 if business else 0.06):
-        return pick(rng, companies())
-    return "" if chance(rng, 0.3) else None
+_WORDS_OF_EACH_KIND = 400
 
 
-def _street(rng: random.Random, words: Words) -> str:
-    street, number = pick(rng, words.streets), draw(rng, 400) + 1
-    return f"{number} {street}" if words.country.number_first else f"{street} {number}"
+@cache
+def _words(country: Country) -> _Words:
+    """Return the words that addresses in `country` are made of, always the same ones."""
+    person, address = Person(country.locale, seed=1), Address(country.locale, seed=1)
+    numbers = range(_WORDS_OF_EACH_KIND)
+    return _Words(
+        tuple(person.first_name() for _ in numbers),
+        tuple(person.last_name() for _ in numbers),
+        tuple(f"{address.street_name()} {address.street_suffix()}" for _ in numbers),
+        tuple(address.city() for _ in numbers),
+        tuple(address.state(abbr=True) for _ in numbers),
+    )
 
 
-def _email(rng: random.Random, given: str, family: str) -> str | None:
-    if chance(rng, 0.04):
+@cache
+def _companies() -> tuple[str, ...]:
+    finance = Finance(seed=1)
+    return tuple(finance.company() for _ in range(_WORDS_OF_EACH_KIND))
+
+
+def _company(rng: Random, *, business: bool) -> str | None:
+    if rng.chance(0.9 if business else 0.06):
+        return rng.pick(_companies())
+    return "" if rng.chance(0.3) else None
+
+
+def _street(rng: Random, country: Country) -> str:
+    street, number = rng.pick(_words(country).streets), rng.draw(400) + 1
+    return f"{number} {street}" if country.number_before_street else f"{street} {number}"
+
+
+def _email(rng: Random, given: str, family: str) -> str | None:
+    if rng.chance(0.04):
         return None
-    name = ".".join(filter(None, (ascii_of(given), ascii_of(family)))) or "customer"
-    return f"{name}{draw(rng, 99)}@{pick(rng, MAILS)}"
+    name = ".".join(filter(None, (_ascii(given), _ascii(family)))) or "customer"
+    return f"{name}{rng.draw(99)}@{rng.pick(_MAIL_DOMAINS)}"
+
+
+@cache
+def _ascii(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return "".join(filter(str.isalnum, plain)).lower()
+
+
+# The merchant
 
 
 class Warehouse(NamedTuple):
-    """A warehouse: its id, its address, and the chance that it ships in time."""
+    """A warehouse, and the probability that it ships in time."""
 
     id: str
     address: dict[str, str | None]
@@ -263,10 +236,7 @@ class Warehouse(NamedTuple):
 
 
 class Customer(NamedTuple):
-    """A customer of the warehouse: who, through which channel, and how due dates are given.
-
-    `due` is ``"day"`` (a bare day), ``"time"`` or ``"none"``.
-    """
+    """A customer of the warehouse; `due` is ``"day"`` (a bare day), ``"time"`` or ``"none"``."""
 
     id: str
     name: str
@@ -278,7 +248,7 @@ class Customer(NamedTuple):
 
 
 class Service(NamedTuple):
-    """A carrier's way of shipping."""
+    """A carrier's shipping method; `tracking` is a pattern of `fill_pattern`."""
 
     carrier_id: str
     carrier_name: str
@@ -302,9 +272,9 @@ class Product(NamedTuple):
 
 
 class Merchant(NamedTuple):
-    """All that the orders of one connection have in common.
+    """What the orders of one connection have in common.
 
-    The likelier ones of a tuple stand in it more often.
+    Values that are picked more often are repeated in their tuple.
     """
 
     integration: str
@@ -316,7 +286,7 @@ class Merchant(NamedTuple):
     products: tuple[Product, ...]
 
 
-def make_merchant(rng: random.Random) -> Merchant:
+def make_merchant(rng: Random) -> Merchant:
     """Return a merchant."""
     plain = [_product(rng) for _ in range(110)]
     kits = [_kit(rng, plain) for _ in range(5)]
@@ -326,77 +296,26 @@ def make_merchant(rng: random.Random) -> Merchant:
         sync_second=rng.randrange(3600),
         warehouses=tuple(_warehouses(rng)),
         customers=tuple(_customers(rng)),
-        parcels=tuple(_services(PARCELS)),
-        freight=tuple(_services(FREIGHT)),
+        parcels=tuple(_services(_PARCELS)),
+        freight=tuple(_services(_FREIGHT)),
         products=(*plain, *popular, *kits),
     )
 
 
-def make_id(rng: random.Random) -> str:
-    """Return an id as the API gives them: 24 hexadecimal digits."""
-    return f"{rng.getrandbits(96):024x}"
-
-
-def _warehouses(rng: random.Random) -> list[Warehouse]:
-    return [
-        warehouse
-        for share, punctuality, *lines in WAREHOUSES
-        for warehouse in [Warehouse(make_id(rng), _site(rng, *lines), punctuality)] * share
-    ]
-
-
-def _site(rng: random.Random, second: str | None, third: str | None) -> dict[str, str | None]:
-    words = words_of(COUNTRIES[0])
-    return {
-        "address1": f"{rng.randrange(1, 9900)} {rng.choice(words.streets)}",
-        "address2": second,
-        "address3": third,
-        "city": rng.choice(words.cities),
-        "state": rng.choice(words.states),
-        "postal_code": fill("#####", rng),
-        "country": "US",
-    }
-
-
-def _customers(rng: random.Random) -> list[Customer]:
-    names = rng.sample(companies(), len(CUSTOMERS))
-    return [
-        customer
-        for name, (share, channel, prefix, due, currency) in zip(names, CUSTOMERS, strict=True)
-        for customer in [Customer(make_id(rng), name, channel, make_id(rng), prefix, due, currency)]
-        * share
-    ]
-
-
-def _product(rng: random.Random) -> Product:
-    sku = "-".join(rng.choice(part) for part in SKU_PARTS) + f"-{rng.randrange(100, 999)}"
-    price = rng.choice((4, 9, 12, 18, 24, 35, 49, 79, 120)) + rng.choice((0.0, 0.5, 0.95, 0.99))
-    return Product(make_id(rng), make_id(rng), sku, price, rng.randrange(40, 4000, 5))
-
-
-def _kit(rng: random.Random, products: list[Product]) -> Product:
-    parts = tuple(rng.sample(products, 2))
-    price = round(sum(part.price for part in parts) * 0.9, 2)
-    grams = sum(part.grams for part in parts)
-    return Product(make_id(rng), "", f"KIT-{rng.randrange(1000, 9999)}", price, grams, parts)
-
-
-def _services(services: tuple[tuple[str, str, str, str | None, int], ...]) -> list[Service]:
-    return [
-        Service(f"car_{scac.lower()}", name, scac, f"{scac}-{code}", method, level, number, url)
-        for scac, code, method, level, share in services
-        for name, number, url in [CARRIERS[scac]] * share
-    ]
-
-
+_SKU_PARTS = (
+    ("TEE", "MUG", "LAMP", "BAG", "SOAP", "TEA", "SOCK", "BOOK", "JAR", "CAP", "OIL", "TOY"),
+    ("BLK", "WHT", "NVY", "RED", "GRN", "OAK", "CLR"),
+    ("S", "M", "L", "XL", "250G", "1L", "A5"),
+)
 # Share, punctuality, and the second and third lines of the address.
-WAREHOUSES: tuple[tuple[int, float, str | None, str | None], ...] = (
+_WAREHOUSES: tuple[tuple[int, float, str | None, str | None], ...] = (
     (5, 0.975, "Building B", None),
     (3, 0.955, "", None),
     (1, 0.88, "Dock 4", "Gate 2"),
     (1, 0.96, None, None),
 )
-CUSTOMERS = (
+# Share, channel, prefix of order numbers, form of the due date, currency.
+_CUSTOMERS = (
     (10, "shopify", "#", "day", "USD"),
     (6, "amazon", "AMZ-", "time", "USD"),
     (4, "shopify", "WEB-", "day", "CAD"),
@@ -404,13 +323,8 @@ CUSTOMERS = (
     (2, "edi", "PO-", "day", "USD"),
     (1, None, "MAN-", "none", "GBP"),
 )
-SKU_PARTS = (
-    ("TEE", "MUG", "LAMP", "BAG", "SOAP", "TEA", "SOCK", "BOOK", "JAR", "CAP", "OIL", "TOY"),
-    ("BLK", "WHT", "NVY", "RED", "GRN", "OAK", "CLR"),
-    ("S", "M", "L", "XL", "250G", "1L", "A5"),
-)
 # Name, tracking number, tracking page.
-CARRIERS = {
+_CARRIERS = {
     "UPSN": ("UPS", "1Z@##@##0########", "https://www.ups.com/track?tracknum={}"),
     "FDEG": ("FedEx", "############", "https://www.fedex.com/fedextrack/?trknbr={}"),
     "USPS": ("USPS", "94################", "https://tools.usps.com/go/TrackConfirm?tLabels={}"),
@@ -420,7 +334,7 @@ CARRIERS = {
     "EXLA": ("Estes", "###-#######", None),
 }
 # Carrier, code, method, service level, share.
-PARCELS = (
+_PARCELS = (
     ("UPSN", "GND", "UPS Ground", "ground", 5),
     ("UPSN", "2DA", "UPS 2nd Day Air", "2-day", 2),
     ("FDEG", "HD", "FedEx Home Delivery", "ground", 4),
@@ -428,8 +342,58 @@ PARCELS = (
     ("USPS", "PM", "Priority Mail", None, 4),
     ("DHLC", "EXP", "DHL Express Worldwide", "express", 2),
 )
-FREIGHT = (
+_FREIGHT = (
     ("CNWY", "LTL", "LTL Standard", "freight", 2),
     ("ODFL", "LTL", "LTL Standard", "freight", 2),
     ("EXLA", "GTD", "Guaranteed LTL", None, 1),
 )
+
+
+def _product(rng: Random) -> Product:
+    sku = "-".join(rng.choice(part) for part in _SKU_PARTS) + f"-{rng.randrange(100, 999)}"
+    price = rng.choice((4, 9, 12, 18, 24, 35, 49, 79, 120)) + rng.choice((0.0, 0.5, 0.95, 0.99))
+    return Product(rng.make_id(), rng.make_id(), sku, price, rng.randrange(40, 4000, 5))
+
+
+def _kit(rng: Random, products: list[Product]) -> Product:
+    parts = tuple(rng.sample(products, 2))
+    price = round(sum(part.price for part in parts) * 0.9, 2)
+    grams = sum(part.grams for part in parts)
+    return Product(rng.make_id(), "", f"KIT-{rng.randrange(1000, 9999)}", price, grams, parts)
+
+
+def _warehouses(rng: Random) -> list[Warehouse]:
+    warehouses = []
+    for share, punctuality, *lines in _WAREHOUSES:
+        warehouses += [Warehouse(rng.make_id(), _site(rng, *lines), punctuality)] * share
+    return warehouses
+
+
+def _site(rng: Random, second: str | None, third: str | None) -> dict[str, str | None]:
+    words = _words(_COUNTRIES[0])
+    return {
+        "address1": f"{rng.randrange(1, 9900)} {rng.choice(words.streets)}",
+        "address2": second,
+        "address3": third,
+        "city": rng.choice(words.cities),
+        "state": rng.choice(words.states),
+        "postal_code": rng.fill_pattern("#####"),
+        "country": "US",
+    }
+
+
+def _customers(rng: Random) -> list[Customer]:
+    names = rng.sample(_companies(), len(_CUSTOMERS))
+    customers = []
+    for name, (share, channel, *others) in zip(names, _CUSTOMERS, strict=True):
+        customers += [Customer(rng.make_id(), name, channel, rng.make_id(), *others)] * share
+    return customers
+
+
+def _services(services: tuple[tuple[str, str, str, str | None, int], ...]) -> list[Service]:
+    result = []
+    for scac, code, method, level, share in services:
+        name, tracking, url = _CARRIERS[scac]
+        carrier = (f"car_{scac.lower()}", name, scac)
+        result += [Service(*carrier, f"{scac}-{code}", method, level, tracking, url)] * share
+    return result

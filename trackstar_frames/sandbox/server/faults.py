@@ -1,4 +1,4 @@
-"""The kinds of faults, and the parameters that mean something to each."""
+"""Faults: rules of what goes wrong, and what each kind does to a request and its response."""
 
 import gzip
 import json
@@ -11,159 +11,117 @@ from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any
 
-from trackstar_frames.sandbox.server.database import Database, Page, Query, encode
-
-KINDS: dict[str, tuple[str, ...]] = {
-    "status": ("status", "retry_after", "origin", "error"),
-    "html": ("status",),
-    "error_in_200": ("origin", "error"),
-    "not_json": (),
-    "not_object": (),
-    "echo_secret": ("status",),
-    "redirect": ("status", "to"),
-    "reset": (),
-    "hang": ("seconds",),
-    "slow": ("seconds", "pieces"),
-    "cut": (),
-    "reset_mid": (),
-    "bad_gzip": (),
-    "cut_gzip": (),
-    "no_data": (),
-    "null_data": (),
-    "data_not_list": (),
-    "item_not_object": (),
-    "wrong_count": (),
-    "no_token": (),
-    "absent_token_mid": (),
-    "absent_token_end": (),
-    "empty_token": (),
-    "bad_token_type": (),
-    "repeat_token": (),
-    "loop_token": (),
-    "empty_page": (),
-    "short_page": (),
-    "duplicate": ("change",),
-    "same_orders": (),
-    "ignores_dates": (),
-    "new_order": ("change",),
-    "changed_order": ("change",),
-    "gone_order": (),
-}
-REQUIRED = {"to"}
-PARAMETERS = ("status", "retry_after", "origin", "error", "seconds", "pieces", "to", "change")
-
-
-Where = Callable[[Mapping[str, str]], bool]
+from trackstar_frames.sandbox.server.database import Database, Page, Query
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One rule of what goes wrong, and when.
+    """A rule of what goes wrong, and when.
 
-    The requests that `first_page`, `token` and `where` let through are counted from 1, for each
-    rule by itself; `nth`, `every` and `times` choose among them. Only requests with valid
-    credentials and within the rate limit are counted. Of several rules that are due, the first of
-    the list acts.
+    Each rule counts, from 1, the requests that match `first_page`, `token` and `where`; `nth`,
+    `every` and `times` choose among them. Only requests with valid credentials and within the rate
+    limit are counted. If several rules choose the same request, the first one of the list acts.
 
     Parameters
     ----------
     kind
-        What happens: a name of the table below.
+        What happens: a name of the tables below.
     nth
-        Act on the request of this number, or of these numbers.
+        Act on the request with this number, or with any of these numbers.
     every
         Act on every request whose number is a multiple of this.
     times
-        Act at most so often; None is without end.
+        Act at most this many times; None is without limit.
     first_page
         True: count only requests without a page token; False: only those with one.
     token
-        Count only requests of the access token of this index.
+        Count only requests with the access token of this index.
     where
-        Count only requests of whose query, a dict of strings, this is true.
+        Count only requests for which this function, called with the query as a dict of strings,
+        returns true.
     status, retry_after, origin, error, seconds, pieces, to, change
-        What the table says.
+        Parameters of the kind; see the tables.
 
     Raises
     ------
     ValueError
-        If the kind is unknown, or a parameter means nothing to it.
+        If the kind is unknown, or does not take a parameter that is given.
 
     Notes
     -----
-    Instead of a page:
+    Instead of a page, the response is:
 
     ============  ================================================================================
     kind          what happens
     ============  ================================================================================
     status        an error `status` (500) with the API's JSON body: `error` (the API's own words),
-                  `origin` (``"trackstar"``; ``""`` leaves it out), header ``retry-after`` if
-                  `retry_after` is given: seconds, 0 too, or any text
-    error_in_200  the same body, `error` and `origin`, in a 200
+                  `origin` (``"trackstar"``; ``""`` omits it); with a header ``retry-after`` if
+                  `retry_after` is given: seconds, 0 included, or any text
+    error_in_200  the same body, `error` and `origin`, with status 200
     html          a proxy's error page in HTML, with `status` (502)
-    not_json      200 with a body that is cut short JSON
+    not_json      200 with a body of truncated JSON
     not_object    200 with a JSON list in place of the envelope
     echo_secret   an error `status` (500) whose body repeats the credentials that were sent
     redirect      a redirect, `status` (302), to the URL `to`
-    reset         the connection is reset before a byte of the answer
+    reset         none: the connection is reset before the first byte
     ============  ================================================================================
 
-    The page comes, but late or broken:
+    The page is sent late or damaged:
 
     ============  ================================================================================
     kind          what happens
     ============  ================================================================================
-    hang          nothing for `seconds` (5), then the page
-    slow          the body drips in `pieces` (10) during `seconds` (1)
-    cut           the connection closes in the middle of the body that Content-Length announced
+    hang          nothing is sent for `seconds` (5), then the page
+    slow          the body is sent in `pieces` (10) over `seconds` (1)
+    cut           the connection is closed in the middle of the body, before ``Content-Length``
     reset_mid     the connection is reset in the middle of the body
-    bad_gzip      ``Content-Encoding: gzip``, and a body that is none
-    cut_gzip      ``Content-Encoding: gzip``, and the first half of such a body
+    bad_gzip      ``Content-Encoding: gzip``, but the body is not compressed
+    cut_gzip      ``Content-Encoding: gzip``, but only the first half of the compressed body
     ============  ================================================================================
 
-    The page comes, but is not as documented, or tests what a client assumes (an answer that is
-    no page, as a 422, stays as it is):
+    The page is not as documented, or tests an assumption of the client (a response that is no
+    page, such as a 422, is sent unchanged):
 
     =================  ===========================================================================
     kind               what happens
     =================  ===========================================================================
-    no_data            ``data`` is absent
+    no_data            ``data`` is missing
     null_data          ``data`` is null
     data_not_list      ``data`` is an object
     item_not_object    the first item of ``data`` is a string
     wrong_count        ``total_count`` is 0
-    no_token           ``next_token`` is absent, whatever the page
-    absent_token_mid   ``next_token`` is absent on a page that another follows
-    absent_token_end   ``next_token`` is absent, not null, on a last page that is not full: a
-                       legal end
+    no_token           ``next_token`` is missing, on every page
+    absent_token_mid   ``next_token`` is missing on a page that is not the last one
+    absent_token_end   ``next_token`` is missing, not null, on a last page that is not full: a
+                       valid end
     empty_token        ``next_token`` is ``""``
     bad_token_type     ``next_token`` is an integer
-    repeat_token       ``next_token`` is the token that was sent; nothing on a first page
+    repeat_token       ``next_token`` is the token that was sent; no effect on a first page
     loop_token         ``next_token`` leads back to the first page, by two tokens in turn
-    empty_page         no orders, and a token that the page itself follows
-    short_page         half the orders asked for, and a token that the others follow
-    duplicate          the page begins with the last order of the page before, with the fields of
-                       `change` (none) replaced; nothing on a first page
-    same_orders        the orders of the first page, and a token never given before: no end
-    ignores_dates      the page as though no parameter ``created_date`` had been sent
+    empty_page         no orders, and a token of the page that should have been sent
+    short_page         half of `limit` orders, and a token of the page with the others
+    duplicate          the page begins with the last order of the previous page, with the fields of
+                       `change` (none) replaced; no effect on a first page
+    same_orders        the orders of the first page, and a new token, without end
+    ignores_dates      the page as if no parameter ``created_date`` had been sent
     =================  ===========================================================================
 
-    Before the page is made, the orders themselves change, for later pages and `Sandbox.orders`
-    too (what has no id neither changes nor goes):
+    The orders themselves change before the page is read, so that later pages and `Sandbox.orders`
+    show it too (orders without an id are neither changed nor deleted):
 
     =============  ===============================================================================
     kind           what happens
     =============  ===============================================================================
-    new_order      one more order: the first of this page with a new id, and with the fields of
-                   `change` (none) replaced; nothing if the page holds none
-    changed_order  the last order of the page before changes: ``updated_date`` is a second later,
-                   and the fields of `change` (none) are replaced; nothing on a first page
+    new_order      an order is added: the first one of this page with a new id, and with the fields
+                   of `change` (none) replaced; no effect if the page is empty
+    changed_order  the last order of the previous page changes: ``updated_date`` is a second later,
+                   and the fields of `change` (none) are replaced; no effect on a first page
     gone_order     the first order of this page is deleted
     =============  ===============================================================================
 
     Examples
     --------
-    A burst of two, then all is well:
+    Two errors in a row, then a page:
 
     >>> from trackstar_frames.sandbox import Sandbox
     >>> burst = Fault("status", status=503, nth=range(2, 4))
@@ -181,7 +139,7 @@ class Fault:
     times: int | None = None
     first_page: bool | None = None
     token: int | None = None
-    where: Where | None = None
+    where: Callable[[Mapping[str, str]], bool] | None = None
     status: int | None = None
     retry_after: float | str | None = None
     origin: str | None = None
@@ -193,12 +151,18 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(_unknown(self.kind))
-        given = {name for name in PARAMETERS if getattr(self, name) is not None}
-        for name in sorted(given - {*KINDS[self.kind]}):
-            raise ValueError(f"a fault {self.kind!r} takes no {name}: {_takes(self.kind)}")
-        for name in sorted({*KINDS[self.kind]} & REQUIRED - given):
-            raise ValueError(f"a fault {self.kind!r} needs {name}")
+            nearest = get_close_matches(str(self.kind), KINDS, n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
+            kinds = ", ".join(KINDS)
+            raise ValueError(f"unknown kind of fault {self.kind!r}{hint} The kinds are: {kinds}")
+        allowed = PARAMETERS_OF.get(self.kind, ())
+        for name in sorted({name for names in PARAMETERS_OF.values() for name in names}):
+            given = getattr(self, name) is not None
+            if given and name not in allowed:
+                takes = f"it takes {', '.join(allowed) or 'nothing'} beside the choice of requests"
+                raise ValueError(f"a fault {self.kind!r} takes no {name}: {takes}")
+        if self.kind == "redirect" and self.to is None:
+            raise ValueError("a fault 'redirect' needs to")
         self._check_numbers()
 
     def _check_numbers(self) -> None:
@@ -210,88 +174,71 @@ class Fault:
             raise ValueError(f"status={self.status!r} is no HTTP status")
 
 
-class FaultPlan:
-    """The rules of one sandbox, and how often each has counted and acted.
-
-    Parameters
-    ----------
-    faults
-        The rules, the first one first.
-    """
-
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        self._faults = tuple(faults)
-        self._lock = threading.Lock()
-        self._counted = [0] * len(self._faults)
-        self._acted = [0] * len(self._faults)
-
-    def next(self, token: int, query: Mapping[str, str]) -> Fault | None:
-        """Count a request with the token of this index, and return the fault that acts on it."""
-        with self._lock:
-            due = [number for number in self._count(token, query) if self._due(number)]
-            for number in due[:1]:
-                self._acted[number] += 1
-                return self._faults[number]
-        return None
-
-    def _count(self, token: int, query: Mapping[str, str]) -> list[int]:
-        matching = [n for n, fault in enumerate(self._faults) if _matches(fault, token, query)]
-        for number in matching:
-            self._counted[number] += 1
-        return matching
-
-    def _due(self, number: int) -> bool:
-        fault, count = self._faults[number], self._counted[number]
-        if fault.times is not None and self._acted[number] >= fault.times:
-            return False
-        if fault.nth is not None and count not in _numbers(fault.nth):
-            return False
-        return fault.every is None or count % fault.every == 0
-
-
-def _matches(fault: Fault, token: int, query: Mapping[str, str]) -> bool:
-    first = "page_token" not in query
-    return (
-        fault.first_page in (None, first)
-        and fault.token in (None, token)
-        and (fault.where is None or fault.where(query))
-    )
-
-
 def _numbers(nth: int | Collection[int] | None) -> Collection[int]:
     if nth is None:
         return ()
     return (nth,) if isinstance(nth, int) else nth
 
 
-def _unknown(kind: str) -> str:
-    nearest = get_close_matches(str(kind), KINDS, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
-    return f"unknown kind of fault {kind!r}{hint} The kinds are: {', '.join(KINDS)}"
+class FaultPlan:
+    """The faults of one sandbox, and how many requests each has counted and acted on."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self._rules = [_Rule(fault) for fault in faults]
+        self._lock = threading.Lock()
+
+    def next(self, token: int, query: Mapping[str, str]) -> Fault | None:
+        """Count a request with the token of this index, and return the fault that acts on it."""
+        with self._lock:
+            matching = [rule for rule in self._rules if rule.matches(token, query)]
+            for rule in matching:
+                rule.counted += 1
+            for rule in matching:
+                if rule.is_due():
+                    rule.acted += 1
+                    return rule.fault
+        return None
 
 
-def _takes(kind: str) -> str:
-    return f"it takes {', '.join(KINDS[kind]) or 'nothing'} beside the choice of requests"
+@dataclass
+class _Rule:
+    fault: Fault
+    counted: int = 0
+    acted: int = 0
+
+    def matches(self, token: int, query: Mapping[str, str]) -> bool:
+        fault, first = self.fault, "page_token" not in query
+        return (
+            fault.first_page in (None, first)
+            and fault.token in (None, token)
+            and (fault.where is None or fault.where(query))
+        )
+
+    def is_due(self) -> bool:
+        fault = self.fault
+        return (
+            (fault.times is None or self.acted < fault.times)
+            and (fault.nth is None or self.counted in _numbers(fault.nth))
+            and (fault.every is None or self.counted % fault.every == 0)
+        )
+
+
+# Responses
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One HTTP answer.
+class Response:
+    """A response, and how it is sent.
 
     Attributes
     ----------
-    status
-        The HTTP status.
-    body
-        The bytes of the body.
-    headers
-        Headers beside those that every answer carries.
+    status, body, headers
+        As in HTTP; every response has further headers.
     delivery
-        How it is sent: ``"whole"``, ``"late"``, ``"slow"``, ``"cut"``, ``"reset"`` or
-        ``"reset_mid"``.
+        ``"whole"``, ``"late"``, ``"slow"``, ``"cut"``, ``"reset"`` or ``"reset_mid"``.
     seconds, pieces
-        For ``"late"``: how long nothing comes. For ``"slow"``: how long the body takes, and in
-        how many pieces.
+        For ``"late"``: how long nothing is sent. For ``"slow"``: how long the body takes, and in
+        how many pieces it is sent.
     """
 
     status: int
@@ -302,38 +249,29 @@ class Answer:
     pieces: int = 1
 
 
-def json_answer(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Answer:
-    """Return an answer whose body is JSON; bytes are JSON already."""
-    if not isinstance(body, bytes):
-        body = json.dumps(body).encode()
-    return Answer(status, body, {"Content-Type": "application/json"} | dict(headers or {}))
+def json_response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response with a body of JSON."""
+    return Response(status, body, {"Content-Type": "application/json"} | dict(headers or {}))
 
 
-def error_answer(
+def error_response(
     status: int,
     error: str | None = None,
     *,
-    origin: str | None = "trackstar",
+    origin: str | None = None,
     detail: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
-) -> Answer:
-    """Return an error as the API spells it: what, and whose fault it is."""
-    body: dict[str, Any] = {"error": error or default_error(status)}
-    if origin is not None:
-        body["origin"] = origin
+) -> Response:
+    """Return an error as the API words it; an `origin` of ``""`` is omitted."""
+    body: dict[str, Any] = {"error": error or _ERRORS.get(status) or HTTPStatus(status).phrase}
+    if origin != "":
+        body["origin"] = origin or "trackstar"
     if detail is not None:
         body["detail"] = detail
-    return json_answer(status, body, headers)
+    return json_response(status, json.dumps(body).encode(), headers)
 
 
-def default_error(status: int) -> str:
-    """Return what the API would say of `status`."""
-    if status == HTTPStatus.NOT_IMPLEMENTED:
-        return "Endpoint get_orders is not implemented for sandbox"
-    return ERRORS.get(status) or HTTPStatus(status).phrase
-
-
-ERRORS = {
+_ERRORS = {
     401: "Invalid API key or access token",
     403: "This connection is disabled by policy",
     404: "Resource not found",
@@ -341,290 +279,243 @@ ERRORS = {
     422: "Validation error",
     429: "Rate limit exceeded",
     500: "Internal server error",
+    501: "Endpoint get_orders is not implemented for sandbox",
 }
 
 
-Headers = Mapping[str, str]
-Envelope = dict[str, bytes]
-
-
-def status(fault: Fault, _headers: Headers) -> Answer:
-    """Answer with an error as the API would spell it."""
-    headers = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
-    return error_answer(fault.status or 500, fault.error, origin=_origin(fault), headers=headers)
-
-
-def html(fault: Fault, _headers: Headers) -> Answer:
-    """Answer with the page of a proxy in between."""
-    body = b"<html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
-    return Answer(fault.status or 502, body, {"Content-Type": "text/html; charset=utf-8"})
-
-
-def error_in_200(fault: Fault, _headers: Headers) -> Answer:
-    """Answer with an error under the status of a success."""
-    return error_answer(200, fault.error or default_error(500), origin=_origin(fault))
-
-
-def not_json(_fault: Fault, _headers: Headers) -> Answer:
-    """Answer with JSON that stops in the middle."""
-    return json_answer(200, b'{"data": [{"id": "6')
-
-
-def not_object(_fault: Fault, _headers: Headers) -> Answer:
-    """Answer with a list where the envelope should be."""
-    return json_answer(200, b"[]")
-
-
-def echo_secret(fault: Fault, headers: Headers) -> Answer:
-    """Answer with an error that repeats the credentials it was sent."""
-    secrets = [headers["x-trackstar-api-key"], headers["x-trackstar-access-token"]]
-    return error_answer(fault.status or 500, f"Cannot serve {' / '.join(secrets)}")
-
-
-def redirect(fault: Fault, _headers: Headers) -> Answer:
-    """Send the client elsewhere."""
-    return Answer(fault.status or 302, b"", {"Location": fault.to or ""})
-
-
-def reset(_fault: Fault, _headers: Headers) -> Answer:
-    """Answer nothing at all."""
-    return Answer(0, b"", delivery="reset")
-
-
-def no_data(envelope: Envelope, _query: Query) -> None:
-    """Leave the orders out."""
-    del envelope["data"]
-
-
-def null_data(envelope: Envelope, _query: Query) -> None:
-    """Give a null for the orders."""
-    envelope["data"] = b"null"
-
-
-def data_not_list(envelope: Envelope, _query: Query) -> None:
-    """Wrap the orders in an object."""
-    envelope["data"] = b'{"orders":%b}' % envelope["data"]
-
-
-def item_not_object(envelope: Envelope, _query: Query) -> None:
-    """Put a string before the orders."""
-    envelope["data"] = json.dumps(["order", *json.loads(envelope["data"])[1:]]).encode()
-
-
-def wrong_count(envelope: Envelope, _query: Query) -> None:
-    """Count nothing."""
-    envelope["total_count"] = b"0"
-
-
-def no_token(envelope: Envelope, _query: Query) -> None:
-    """Leave the token out."""
-    del envelope["next_token"]
-
-
-def absent_token_mid(envelope: Envelope, _query: Query) -> None:
-    """Leave the token out where a page follows."""
-    if envelope["next_token"] != NO_TOKEN:
-        del envelope["next_token"]
-
-
-def absent_token_end(envelope: Envelope, query: Query) -> None:
-    """Leave the token out where none follows, unless the page is full: that would be a fault."""
-    if envelope["next_token"] == NO_TOKEN and len(json.loads(envelope["data"])) < query.limit:
-        del envelope["next_token"]
-
-
-def empty_token(envelope: Envelope, _query: Query) -> None:
-    """Give a token without a character."""
-    envelope["next_token"] = b'""'
-
-
-def bad_token_type(envelope: Envelope, _query: Query) -> None:
-    """Give a number for a token."""
-    envelope["next_token"] = b"12345"
-
-
-def repeat_token(envelope: Envelope, query: Query) -> None:
-    """Give the token that was sent."""
-    if query.position is not None:
-        envelope["next_token"] = json.dumps(encode(query.position)).encode()
-
-
-def hang(fault: Fault, answer: Answer) -> Answer:
-    """Answer late."""
-    seconds = 5.0 if fault.seconds is None else fault.seconds
-    return replace(answer, delivery="late", seconds=seconds)
-
-
-def slow(fault: Fault, answer: Answer) -> Answer:
-    """Answer drop by drop."""
-    seconds = 1.0 if fault.seconds is None else fault.seconds
-    return replace(answer, delivery="slow", seconds=seconds, pieces=fault.pieces or 10)
-
-
-def cut(_fault: Fault, answer: Answer) -> Answer:
-    """Stop in the middle of the answer."""
-    return replace(answer, delivery="cut")
-
-
-def reset_mid(_fault: Fault, answer: Answer) -> Answer:
-    """Reset the connection in the middle of the answer."""
-    return replace(answer, delivery="reset_mid")
-
-
-def bad_gzip(_fault: Fault, answer: Answer) -> Answer:
-    """Call plain text compressed."""
-    return _as_gzip(answer, answer.body)
-
-
-def cut_gzip(_fault: Fault, answer: Answer) -> Answer:
-    """Compress, and lose the second half; the length is that of the first."""
-    body = gzip.compress(answer.body, compresslevel=1)
-    return _as_gzip(answer, body[: len(body) // 2])
-
-
-NO_TOKEN = b"null"
-INSTEAD: dict[str, Callable[[Fault, Headers], Answer]] = {
-    function.__name__: function
-    for function in (
-        status,
-        html,
-        error_in_200,
-        not_json,
-        not_object,
-        echo_secret,
-        redirect,
-        reset,
-    )
-}
-ON_ENVELOPE: dict[str, Callable[[Envelope, Query], None]] = {
-    function.__name__: function
-    for function in (
-        no_data,
-        null_data,
-        data_not_list,
-        item_not_object,
-        wrong_count,
-        no_token,
-        absent_token_mid,
-        absent_token_end,
-        empty_token,
-        bad_token_type,
-        repeat_token,
-    )
-}
-ON_THE_WAY: dict[str, Callable[[Fault, Answer], Answer]] = {
-    function.__name__: function for function in (hang, slow, cut, reset_mid, bad_gzip, cut_gzip)
-}
-
-
-def _origin(fault: Fault) -> str | None:
-    return "trackstar" if fault.origin is None else fault.origin or None
-
-
-def _as_gzip(answer: Answer, body: bytes) -> Answer:
-    return replace(answer, body=body, headers={**answer.headers, "Content-Encoding": "gzip"})
-
+# What a fault does at each step of a request; None is no fault
 
 Pairs = Sequence[tuple[str, str]]
+Headers = Mapping[str, str]
+Envelope = dict[str, bytes]
+# The members of an envelope that change; None removes one.
+Members = Mapping[str, bytes | None]
 
 
-def ignores_dates(pairs: Pairs) -> Pairs:
-    """Forget the parameters of the date that listings are split by."""
+def replacement_response(fault: Fault | None, headers: Headers) -> Response | None:
+    """Return the response that is sent instead of a page; None if a page is sent."""
+    if fault is None or fault.kind not in _INSTEAD:
+        return None
+    return _INSTEAD[fault.kind](fault, headers)
+
+
+def change_parameters(fault: Fault | None, pairs: Pairs) -> Pairs:
+    """Return the parameters of a request that the endpoint observes."""
+    if fault is None or fault.kind != "ignores_dates":
+        return pairs
     return [pair for pair in pairs if pair[0].partition("[")[0] != "created_date"]
 
 
-def empty_page(_fault: Fault, query: Query, database: Database) -> Page:
-    """Return no orders, and the place where the page itself begins."""
-    place = query.position or database.start
-    return Page([], place._replace(turn=place.turn + 1))
-
-
-def short_page(_fault: Fault, query: Query, database: Database) -> Page:
-    """Return half of what was asked for."""
-    return database.page(replace(query, limit=max(1, query.limit // 2)))
-
-
-def loop_token(_fault: Fault, query: Query, database: Database) -> Page:
-    """Lead back to the first page, by two tokens in turn."""
-    sent = query.position or database.start
-    return database.page(query)._replace(end=database.start._replace(turn=1 - sent.turn))
-
-
-def same_orders(_fault: Fault, query: Query, database: Database) -> Page:
-    """Return the first page, and lead back to it by a token that nobody has seen."""
-    first = database.page(replace(query, position=None))
-    return first._replace(end=database.start._replace(turn=secrets.randbits(62)))
-
-
-def duplicate(fault: Fault, query: Query, database: Database) -> Page:
-    """Return the last order of the page before, then this page's."""
-    before = _last_before(query, database)
-    if before is None or query.position is None:
+def read_page(fault: Fault | None, query: Query, database: Database) -> Page:
+    """Return the page that a query gets."""
+    if fault is None or fault.kind not in _PAGES:
         return database.page(query)
-    text = json.dumps(before | dict(fault.change or {})).encode()
+    return _PAGES[fault.kind](fault, query, database)
+
+
+def change_envelope(fault: Fault | None, envelope: Envelope, query: Query) -> Envelope:
+    """Return the members of a response's JSON object."""
+    if fault is None or fault.kind not in _ENVELOPES:
+        return envelope
+    changed = {**envelope, **_ENVELOPES[fault.kind](envelope, query)}
+    return {name: text for name, text in changed.items() if text is not None}
+
+
+def change_delivery(fault: Fault | None, response: Response) -> Response:
+    """Return a response as it is sent."""
+    if fault is None or fault.kind not in _DELIVERIES:
+        return response
+    return _DELIVERIES[fault.kind](fault, response)
+
+
+def _status(fault: Fault, _headers: Headers) -> Response:
+    headers = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
+    return error_response(fault.status or 500, fault.error, origin=fault.origin, headers=headers)
+
+
+def _error_in_200(fault: Fault, _headers: Headers) -> Response:
+    error = error_response(500, fault.error, origin=fault.origin)
+    return replace(error, status=200)
+
+
+def _html(fault: Fault, _headers: Headers) -> Response:
+    body = b"<html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
+    return Response(fault.status or 502, body, {"Content-Type": "text/html; charset=utf-8"})
+
+
+def _echo_secret(fault: Fault, headers: Headers) -> Response:
+    credentials = [headers["x-trackstar-api-key"], headers["x-trackstar-access-token"]]
+    return error_response(fault.status or 500, f"Cannot serve {' / '.join(credentials)}")
+
+
+_INSTEAD: dict[str, Callable[[Fault, Headers], Response]] = {
+    "status": _status,
+    "html": _html,
+    "error_in_200": _error_in_200,
+    "not_json": lambda _fault, _headers: json_response(200, b'{"data": [{"id": "6'),
+    "not_object": lambda _fault, _headers: json_response(200, b"[]"),
+    "echo_secret": _echo_secret,
+    "redirect": lambda fault, _headers: Response(
+        fault.status or 302, b"", {"Location": fault.to or ""}
+    ),
+    "reset": lambda _fault, _headers: Response(0, b"", delivery="reset"),
+}
+
+
+def _hang(fault: Fault, response: Response) -> Response:
+    seconds = 5.0 if fault.seconds is None else fault.seconds
+    return replace(response, delivery="late", seconds=seconds)
+
+
+def _slow(fault: Fault, response: Response) -> Response:
+    seconds = 1.0 if fault.seconds is None else fault.seconds
+    return replace(response, delivery="slow", seconds=seconds, pieces=fault.pieces or 10)
+
+
+def _bad_gzip(_fault: Fault, response: Response) -> Response:
+    return replace(response, headers={**response.headers, "Content-Encoding": "gzip"})
+
+
+def _cut_gzip(fault: Fault, response: Response) -> Response:
+    body = gzip.compress(response.body, compresslevel=1)
+    return replace(_bad_gzip(fault, response), body=body[: len(body) // 2])
+
+
+_DELIVERIES: dict[str, Callable[[Fault, Response], Response]] = {
+    "hang": _hang,
+    "slow": _slow,
+    "cut": lambda _fault, response: replace(response, delivery="cut"),
+    "reset_mid": lambda _fault, response: replace(response, delivery="reset_mid"),
+    "bad_gzip": _bad_gzip,
+    "cut_gzip": _cut_gzip,
+}
+
+
+def _first_item_not_object(envelope: Envelope, _query: Query) -> Members:
+    return {"data": json.dumps(["order", *json.loads(envelope["data"])[1:]]).encode()}
+
+
+def _absent_token_mid(envelope: Envelope, _query: Query) -> Members:
+    return {} if envelope["next_token"] == b"null" else {"next_token": None}
+
+
+def _absent_token_end(envelope: Envelope, query: Query) -> Members:
+    full = len(json.loads(envelope["data"])) >= query.limit
+    return {"next_token": None} if envelope["next_token"] == b"null" and not full else {}
+
+
+def _repeat_token(_envelope: Envelope, query: Query) -> Members:
+    if query.position is None:
+        return {}
+    return {"next_token": json.dumps(query.position.to_token()).encode()}
+
+
+_ENVELOPES: dict[str, Callable[[Envelope, Query], Members]] = {
+    "no_data": lambda _envelope, _query: {"data": None},
+    "null_data": lambda _envelope, _query: {"data": b"null"},
+    "data_not_list": lambda envelope, _query: {"data": b'{"orders":%b}' % envelope["data"]},
+    "item_not_object": _first_item_not_object,
+    "wrong_count": lambda _envelope, _query: {"total_count": b"0"},
+    "no_token": lambda _envelope, _query: {"next_token": None},
+    "absent_token_mid": _absent_token_mid,
+    "absent_token_end": _absent_token_end,
+    "empty_token": lambda _envelope, _query: {"next_token": b'""'},
+    "bad_token_type": lambda _envelope, _query: {"next_token": b"12345"},
+    "repeat_token": _repeat_token,
+}
+
+
+def _loop_token(_fault: Fault, query: Query, database: Database) -> Page:
+    sent = query.position or database.start
+    return database.page(query)._replace(end=database.start._replace(nonce=1 - sent.nonce))
+
+
+def _empty_page(_fault: Fault, query: Query, database: Database) -> Page:
+    position = query.position or database.start
+    return Page([], position._replace(nonce=position.nonce + 1))
+
+
+def _same_orders(_fault: Fault, query: Query, database: Database) -> Page:
+    first = database.page(replace(query, position=None))
+    return first._replace(end=database.start._replace(nonce=secrets.randbits(62)))
+
+
+def _duplicate(fault: Fault, query: Query, database: Database) -> Page:
+    previous = _last_of_previous_page(query, database)
+    if previous is None or query.position is None:
+        return database.page(query)
+    order = json.dumps(previous | dict(fault.change or {})).encode()
     if query.limit == 1:
-        return Page([text], query.position._replace(turn=query.position.turn + 1))
+        return Page([order], query.position._replace(nonce=query.position.nonce + 1))
     page = database.page(replace(query, limit=query.limit - 1))
-    return page._replace(orders=[text, *page.orders])
+    return page._replace(orders=[order, *page.orders])
 
 
-def new_order(fault: Fault, query: Query, database: Database) -> Page:
-    """Add an order like the first of this page."""
-    first = _first(query, database)
+def _new_order(fault: Fault, query: Query, database: Database) -> Page:
+    first = _first_of_page(query, database)
     if first is not None:
-        fresh = {"id": secrets.token_hex(12)}  # of the length that the made-up ones have
-        database.upsert([first | fresh | dict(fault.change or {})])
+        database.upsert([first | {"id": secrets.token_hex(12)} | dict(fault.change or {})])
     return database.page(query)
 
 
-def changed_order(fault: Fault, query: Query, database: Database) -> Page:
-    """Change the last order of the page before."""
-    before = _last_before(query, database)
-    if before is not None and before.get("id") is not None:
-        database.upsert([before | _later(before) | dict(fault.change or {})])
+def _changed_order(fault: Fault, query: Query, database: Database) -> Page:
+    previous = _last_of_previous_page(query, database)
+    if previous is not None and previous.get("id") is not None:
+        database.upsert([previous | _a_second_later(previous) | dict(fault.change or {})])
     return database.page(query)
 
 
-def gone_order(_fault: Fault, query: Query, database: Database) -> Page:
-    """Delete the first order of this page."""
-    first = _first(query, database)
+def _gone_order(_fault: Fault, query: Query, database: Database) -> Page:
+    first = _first_of_page(query, database)
     if first is not None and first.get("id") is not None:
         database.delete([first["id"]])
     return database.page(query)
 
 
-ON_QUERY: dict[str, Callable[[Pairs], Pairs]] = {ignores_dates.__name__: ignores_dates}
-ON_ORDERS: dict[str, Callable[[Fault, Query, Database], Page]] = {
-    function.__name__: function
-    for function in (
-        empty_page,
-        short_page,
-        loop_token,
-        duplicate,
-        same_orders,
-        new_order,
-        changed_order,
-        gone_order,
-    )
+_PAGES: dict[str, Callable[[Fault, Query, Database], Page]] = {
+    "loop_token": _loop_token,
+    "empty_page": _empty_page,
+    "short_page": lambda _fault, query, database: database.page(
+        replace(query, limit=max(1, query.limit // 2))
+    ),
+    "duplicate": _duplicate,
+    "same_orders": _same_orders,
+    "new_order": _new_order,
+    "changed_order": _changed_order,
+    "gone_order": _gone_order,
 }
 
 
-def _last_before(query: Query, database: Database) -> dict[str, Any] | None:
-    """Return the last order of the page before; None on a first page, or if it is gone."""
-    text = None if query.position is None else database.body(query.position.seq)
-    return None if text is None else dict(json.loads(text))
+def _last_of_previous_page(query: Query, database: Database) -> dict[str, Any] | None:
+    body = None if query.position is None else database.body(query.position.seq)
+    return None if body is None else dict(json.loads(body))
 
 
-def _first(query: Query, database: Database) -> dict[str, Any] | None:
-    """Return the first order of the page asked for; None if it holds none."""
-    texts = database.page(replace(query, limit=1)).orders
-    return dict(json.loads(texts[0])) if texts else None
+def _first_of_page(query: Query, database: Database) -> dict[str, Any] | None:
+    bodies = database.page(replace(query, limit=1)).orders
+    return dict(json.loads(bodies[0])) if bodies else None
 
 
-def _later(order: dict[str, Any]) -> dict[str, str]:
-    """Return a time of change one second later; none for what is no time."""
+def _a_second_later(order: dict[str, Any]) -> dict[str, str]:
+    """Return the order's time of change, one second later; nothing if it is no time."""
     try:
         moment = datetime.fromisoformat(order["updated_date"]) + timedelta(seconds=1)
     except (KeyError, TypeError, ValueError, OverflowError):
         return {}
     return {"updated_date": moment.isoformat().replace("+00:00", "Z")}
+
+
+KINDS = (*_INSTEAD, *_DELIVERIES, *_ENVELOPES, *_PAGES, "ignores_dates")
+# The parameters that a kind takes, if any.
+PARAMETERS_OF = {
+    "status": ("status", "retry_after", "origin", "error"),
+    "html": ("status",),
+    "error_in_200": ("origin", "error"),
+    "echo_secret": ("status",),
+    "redirect": ("status", "to"),
+    "hang": ("seconds",),
+    "slow": ("seconds", "pieces"),
+    "duplicate": ("change",),
+    "new_order": ("change",),
+    "changed_order": ("change",),
+}

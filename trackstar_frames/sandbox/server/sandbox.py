@@ -1,24 +1,22 @@
-"""Checks of the sandbox's options."""
+"""The sandbox: a server, its connections, and the time that passes in each."""
 
-import random
-import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
-from trackstar_frames.sandbox.generator.changes import Changes, Directory, Passage, fate
-from trackstar_frames.sandbox.generator.merchant import DAY, HOUR, Span
+from trackstar_frames.sandbox.generator.changes import Changes, OrderRow, Span, TimeStep
+from trackstar_frames.sandbox.generator.merchant import DAY, HOUR, Random
 from trackstar_frames.sandbox.generator.orders import FIRST_NUMBER, make_orders, merchant_of
-from trackstar_frames.sandbox.server.database import LISTING_ORDERS, Database, Row, settled, waiting
+from trackstar_frames.sandbox.server.database import LISTING_ORDERS, Database, Query
 from trackstar_frames.sandbox.server.endpoint import (
+    Behaviour,
     Connection,
     Endpoint,
-    Manners,
     RateLimit,
     Request,
     RequestLog,
@@ -30,187 +28,11 @@ if TYPE_CHECKING:
     from trackstar_frames.client import TrackstarClient
 
 
-def check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
-    """Raise ValueError if `value` is none of those `allowed`."""
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(str, allowed))}")
-
-
-def check_numbers(**numbers: Any) -> None:
-    """Raise ValueError if a number is out of its bounds; what is no number passes."""
-    for name, value in numbers.items():
-        low, high = BOUNDS[name]
-        if isinstance(value, int | float) and not low <= value <= high:
-            raise ValueError(f"{name}={value!r} is not between {low} and {high}")
-
-
-def check_whole(**numbers: Any) -> None:
-    """Raise ValueError if a number is not whole; None passes."""
-    for name, value in numbers.items():
-        if value is not None and type(value) is not int:
-            raise ValueError(f"{name}={value!r} is not a whole number")
-
-
-def check_index(name: str, value: int, count: int) -> None:
-    """Raise ValueError if `value` is none of the places of `count` things."""
-    if type(value) is not int or not 0 <= value < count:
-        raise ValueError(f"{name}={value!r} is not between 0 and {count - 1}")
-
-
-def check_time(now: datetime | None) -> None:
-    """Raise ValueError if a time has no time zone."""
-    if now is not None and now.tzinfo is None:
-        raise ValueError(f"now={now!r} has no time zone; say which, for instance UTC")
-
-
-BOUNDS = {
-    "orders": (0, 10**8),
-    "tokens": (1, 1000),
-    "rate_limit": (1, 10**6),
-    "latency": (0, 3600),
-    "port": (0, 65_535),
-    "days": (1, 10_000),
-    "odd": (0, 1),
-    "hours": (0.01, 10_000),
-    "new": (0, 10**6),
-    "late": (0, 1),
-}
-
-
-TRACKSTAR_DATES = ("trackstar_created_date", "trackstar_updated_date")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What orders to begin with: the options of a sandbox, which explains them."""
-
-    orders: int | Sequence[Mapping[str, Any]]
-    seed: int
-    now: datetime
-    days: int
-    odd: float
-    order: str
-    trackstar_dates: bool
-
-    @property
-    def without(self) -> tuple[str, ...]:
-        """The fields that its orders do not have."""
-        return () if self.trackstar_dates else TRACKSTAR_DATES
-
-
-class Source:
-    """The orders of one access token, which change as time passes.
-
-    Parameters
-    ----------
-    path
-        Where to keep them.
-    index
-        The place of the token; each has other orders.
-    recipe
-        What orders to begin with.
-    """
-
-    def __init__(self, path: Path, index: int, recipe: Recipe) -> None:
-        self._index = index
-        self._recipe = recipe
-        self._now = int(recipe.now.timestamp())
-        self._number = _next_number(recipe.orders)
-        self._lock = threading.Lock()
-        self.database = Database(path, recipe.order, recipe.without)
-        self.database.load(self._first_orders())
-
-    @property
-    def now(self) -> datetime:
-        """The time up to which the orders have happened."""
-        return datetime.fromtimestamp(self._now, UTC)
-
-    def advance(self, hours: float, new: int | None, late: float, seed: int | None) -> Changes:
-        """Let time pass; readers see the orders of before or those of after."""
-        check_numbers(hours=hours, new=new, late=late)
-        check_whole(new=new, seed=seed)
-        with self._lock:
-            span = Span(self._now, self._now + round(hours * HOUR))
-            story = f"{self._recipe.seed if seed is None else seed}/{self._index}"
-            rng = random.Random(f"changes/{story}/{span.before}")
-            passage = Passage(rng, span, self._directory, late)
-            usual = self._usual(span)
-            changed = self._go_on(passage, rng, span, f"fate/{story}")
-            changed |= self._amend(passage, rng, span, _whole(rng, usual * AMENDED))
-            count = _whole(rng, usual) if new is None else new
-            fresh = passage.fresh(count, self._number, self._recipe.odd)
-            self.database.rewrite(changed, fresh)
-            self._now, self._number = span.now, self._number + count
-            return passage.changes
-
-    def _go_on(
-        self, passage: Passage, rng: random.Random, span: Span, story: str
-    ) -> dict[int, dict[str, Any]]:
-        rows = waiting(self.database, span.before)
-        fates = {row: ahead for row in rows if (ahead := fate(rng, row, span, story))}
-        orders = self._orders(fates)
-        for row, order in orders:
-            passage.go_on(row, order, fates[row])
-        return {row.seq: order for row, order in orders}
-
-    def _amend(
-        self, passage: Passage, rng: random.Random, span: Span, count: int
-    ) -> dict[int, dict[str, Any]]:
-        orders = self._orders(settled(self.database, rng, count, span.before))
-        for row, order in orders:
-            passage.amend(row, order)
-        return {row.seq: order for row, order in orders}
-
-    def _orders(self, rows: Iterable[Row]) -> list[tuple[Row, dict[str, Any]]]:
-        rows = list(rows)
-        bodies = self.database.bodies(row.seq for row in rows)
-        return [(row, bodies[row.seq]) for row in rows if row.seq in bodies]
-
-    def _usual(self, span: Span) -> float:
-        """How many orders come in `span` if they come as they came so far."""
-        count, oldest = self.database.rows("SELECT count(*), min(created_date) FROM orders")[0]
-        since = self._now if oldest is None else oldest / 1_000_000
-        if isinstance(self._recipe.orders, int):
-            since = self._recipe.now.timestamp() - self._recipe.days * DAY
-        return float(count * (span.now - span.before) / max(span.before - since, DAY))
-
-    @cached_property
-    def _directory(self) -> Directory:
-        return Directory(merchant_of(self._seed))
-
-    @property
-    def _seed(self) -> str:
-        return f"{self._recipe.seed}/{self._index}"
-
-    def _first_orders(self) -> Iterable[Mapping[str, Any]]:
-        recipe = self._recipe
-        if not isinstance(recipe.orders, int):
-            return recipe.orders
-        return make_orders(recipe.orders, self._seed, recipe.now, days=recipe.days, odd=recipe.odd)
-
-
-# How many orders that are done with change, for each new one.
-AMENDED = 0.08
-
-
-def _whole(rng: random.Random, number: float) -> int:
-    """Return `number` as one of its neighbours, so that many of them add up."""
-    return int(number + rng.random())
-
-
-def _next_number(orders: int | Sequence[Mapping[str, Any]]) -> int:
-    if isinstance(orders, int):
-        return FIRST_NUMBER + orders
-    ends = [re.search(r"[0-9]+$", str(order.get("order_number"))) for order in orders]
-    return max((int(end[0]) + 1 for end in ends if end), default=FIRST_NUMBER)
-
-
 class Sandbox:
     """A server of ``GET /wms/orders`` on this machine, with made-up orders.
 
-    A context manager; or call `start` and `stop`. Every access token is a connection of its own,
-    with other orders and a budget of its own. Stopping forgets the data; starting again makes
-    them anew.
+    A context manager; or call `start` and `stop`. Every access token is a connection with orders
+    and a rate limit of its own. Stopping deletes the data; starting again makes the same orders.
 
     Parameters
     ----------
@@ -219,41 +41,114 @@ class Sandbox:
     seed
         The same seed and the same `now` give the same orders.
     tokens
-        How many access tokens.
+        How many access tokens there are.
     rate_limit
-        Requests per second and token; None is without limit.
+        Requests per second and token; None is no limit.
     latency
-        Seconds before every answer.
+        Seconds before every response.
     faults
-        What goes wrong, and when: see `Fault`.
+        What goes wrong, and when: a list of `Fault`. The kinds are listed below.
     now
-        The time up to which orders have happened, aware; the current hour by default.
+        The time up to which orders have happened, with a time zone; by default the current hour.
     days
         How many days before `now` the first orders were created.
     odd
         The share of orders with values that real integrations send and the documentation does
         not promise: numbers for strings, strings for numbers, unknown keys, older shapes.
     order
-        The order of a listing, which is undocumented: ``"inserted"`` (of no meaning),
+        The order of a listing, which is undocumented: ``"inserted"`` (without meaning),
         ``"reversed"``, ``"id"``, ``"created_date"``, ``"created_date_desc"``, ``"updated_date"``
         or ``"updated_date_desc"``.
     total_count
-        Whether ``total_count`` counts the ``"page"`` or the ``"total"``.
+        Whether ``total_count`` counts the orders of the ``"page"`` or of all pages, ``"total"``.
     gzip
         Whether bodies are compressed for clients that accept it.
     rate_headers
-        What the names of the rate headers begin with: ``"x-ratelimit"`` or ``"x-rate-limit"``.
-        None sends none of them, and over the limit a 429 without ``retry-after``.
+        The prefix of the rate limit headers: ``"x-ratelimit"`` or ``"x-rate-limit"``. None sends
+        none of them, and a 429 without ``retry-after``.
     trackstar_dates
-        Whether orders have ``trackstar_created_date`` and ``trackstar_updated_date``. False leaves
-        them out of every order, and answers filters on them with 422, as some integrations do.
+        Whether orders have ``trackstar_created_date`` and ``trackstar_updated_date``. False
+        removes them from every order, and responds to filters on them with 422, as some
+        integrations do.
     port
-        The port; 0 takes a free one.
+        The port; 0 chooses a free one.
+    clock
+        The time in seconds since the epoch, for the rate limit and `requests`.
+
+    Attributes
+    ----------
+    api_key, access_token, access_tokens
+        The credentials; `access_token` is the first one.
+    base_url
+        The address of the server.
+    connections
+        Labels of the tokens, for ``connections=`` of the fetch functions.
+    environment
+        The environment variables that a client of this server reads.
+    orders
+        The orders of the first token.
+    requests
+        The requests since `start`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its bounds.
+
+    See Also
+    --------
+    Fault : When each fault happens, and its parameters.
+
+    Notes
+    -----
+    `start` and `stop` run the server; `client` returns a client of it; `advance` lets time pass;
+    `upsert` and `delete` change orders; `orders_of` and `now_of` return the orders of any token,
+    and the time up to which they have happened.
+
+    Kinds of faults:
+
+    ================  =============================================================
+    status            an error with any status
+    html              a proxy's error page
+    error_in_200      an error with status 200
+    not_json          truncated JSON
+    not_object        a list in place of the envelope
+    echo_secret       an error that repeats the credentials
+    redirect          a redirect
+    reset             the connection is reset
+    hang              nothing is sent for a while
+    slow              the body is sent slowly
+    cut               the connection is closed in the middle of the body
+    reset_mid         the connection is reset in the middle of the body
+    bad_gzip          a body that claims to be compressed
+    cut_gzip          half of a compressed body
+    no_data           no ``data``
+    null_data         a null for ``data``
+    data_not_list     an object for ``data``
+    item_not_object   a string among the orders
+    wrong_count       a ``total_count`` of 0
+    no_token          no ``next_token``
+    absent_token_mid  no ``next_token``, though a page follows
+    absent_token_end  no ``next_token`` on the last page: valid
+    empty_token       ``""`` for ``next_token``
+    bad_token_type    a number for ``next_token``
+    repeat_token      the same ``next_token`` again
+    loop_token        tokens that lead back to the first page
+    empty_page        an empty page in the middle
+    short_page        half a page
+    duplicate         the last order of the previous page again
+    same_orders       the first page again and again
+    ignores_dates     the filters on ``created_date`` are ignored
+    new_order         an order is added while the listing is read
+    changed_order     an order changes
+    gone_order        an order is deleted
+    ================  =============================================================
 
     Examples
     --------
-    >>> with Sandbox(orders=10, seed=1) as sandbox:
-    ...     len(sandbox.orders)
+    >>> import trackstar_frames as tf
+    >>> with Sandbox(orders=10, seed=1) as sandbox, sandbox.client(cache=False) as client:
+    ...     len(tf.fetch_orders_df(client=client, progress=False))
     10
     """
 
@@ -275,24 +170,28 @@ class Sandbox:
         rate_headers: str | None = "x-ratelimit",
         trackstar_dates: bool = True,
         port: int = 0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        check_numbers(orders=orders, tokens=tokens, rate_limit=rate_limit)
-        check_numbers(latency=latency, days=days, odd=odd, port=port)
-        check_time(now)
-        check_choice("order", order, tuple(LISTING_ORDERS))
-        check_choice("total_count", total_count, ("page", "total"))
-        check_choice("rate_headers", rate_headers, ("x-ratelimit", "x-rate-limit", None))
+        _check_bounds(orders=orders, tokens=tokens, rate_limit=rate_limit, latency=latency)
+        _check_bounds(days=days, odd=odd, port=port)
+        if now is not None and now.tzinfo is None:
+            raise ValueError(f"now={now!r} has no time zone; say which, for instance UTC")
+        _check_choice("order", order, tuple(LISTING_ORDERS))
+        _check_choice("total_count", total_count, ("page", "total"))
+        _check_choice("rate_headers", rate_headers, ("x-ratelimit", "x-rate-limit", None))
         now = now or datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-        self._recipe = Recipe(orders, seed, now, days, odd, order, trackstar_dates)
+        omitted = () if trackstar_dates else ("trackstar_created_date", "trackstar_updated_date")
+        self._data = _DataOptions(orders, seed, now, days, odd, order, omitted)
+        self._behaviour = Behaviour(total_count, rate_headers, gzip, omitted)
         self._rate_limit = rate_limit
         self._latency = latency
         self._faults = tuple(faults or ())
-        self._manners = Manners(total_count, rate_headers, gzip, self._recipe.without)
         self._port = port
+        self._clock = clock
         self._log = RequestLog()
-        self._sources: list[Source] = []
+        self._simulations: list[_Simulation] = []
         self._server: Server | None = None
-        self.api_key, *self.access_tokens = _secrets(seed, tokens + 1)
+        self.api_key, *self.access_tokens = _credentials(seed, tokens + 1)
 
     @property
     def access_token(self) -> str:
@@ -301,12 +200,12 @@ class Sandbox:
 
     @property
     def base_url(self) -> str:
-        """Where the server listens."""
+        """The address of the server."""
         return f"http://127.0.0.1:{self._running().server_port}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client of this server reads from the environment; a variable for each token."""
+        """The environment variables that a client of this server reads; one for each token, too."""
         return {
             "TRACKSTAR_BASE_URL": self.base_url,
             "TRACKSTAR_API_KEY": self.api_key,
@@ -316,7 +215,7 @@ class Sandbox:
 
     @property
     def connections(self) -> dict[str, str]:
-        """A label for each token, and the variable of `environment` that holds it.
+        """A label for each token, and the variable of `environment` that contains it.
 
         Examples
         --------
@@ -329,16 +228,16 @@ class Sandbox:
 
     @property
     def orders(self) -> list[dict[str, Any]]:
-        """The orders of the first token, exactly as the API gives them, read anew each time."""
+        """The orders of the first token, exactly as the API gives them; read at each access."""
         return self.orders_of(0)
 
     @property
     def requests(self) -> list[Request]:
-        """What was asked since `start`, in the order of arrival."""
+        """The requests since `start`, in the order of arrival."""
         return self._log.all()
 
     def orders_of(self, token: int) -> list[dict[str, Any]]:
-        """Return the orders of the token of this index.
+        """Return the orders of a token.
 
         Parameters
         ----------
@@ -348,7 +247,7 @@ class Sandbox:
         Returns
         -------
         list of dict
-            Exactly as the API gives them, read anew each time.
+            The orders, exactly as the API gives them.
 
         Examples
         --------
@@ -357,10 +256,10 @@ class Sandbox:
         >>> len(first), {order["id"] for order in first} & {order["id"] for order in second}
         (10, set())
         """
-        return self._source(token).database.all()
+        return self._simulation(token).database.orders()
 
     def now_of(self, token: int = 0) -> datetime:
-        """Return the time up to which the orders of the token have happened.
+        """Return the time up to which the orders of a token have happened.
 
         Parameters
         ----------
@@ -370,7 +269,7 @@ class Sandbox:
         Returns
         -------
         datetime.datetime
-            UTC.
+            The time, in UTC.
 
         Examples
         --------
@@ -380,15 +279,17 @@ class Sandbox:
         ...     print(sandbox.now_of() - before)
         1 day, 0:00:00
         """
-        return self._source(token).now
+        return self._simulation(token).now
 
     def upsert(self, orders: Iterable[Mapping[str, Any]], token: int = 0) -> None:
-        """Change the orders whose id the token has, and add the others.
+        """Replace the orders whose ids a token has, and add the others.
+
+        `advance` does not change these orders from then on.
 
         Parameters
         ----------
         orders
-            As the API gives them.
+            The orders, as the API gives them.
         token
             The index of the access token.
 
@@ -399,15 +300,15 @@ class Sandbox:
         ...     len(sandbox.orders)
         11
         """
-        self._source(token).database.upsert(orders)
+        self._simulation(token).database.upsert(orders)
 
     def delete(self, ids: Iterable[str], token: int = 0) -> None:
-        """Remove the orders of these ids from the token's.
+        """Delete orders of a token.
 
         Parameters
         ----------
         ids
-            Of the orders; unknown ones are passed over.
+            The ids of the orders; unknown ones are ignored.
         token
             The index of the access token.
 
@@ -418,7 +319,7 @@ class Sandbox:
         ...     len(sandbox.orders)
         9
         """
-        self._source(token).database.delete(ids)
+        self._simulation(token).database.delete(ids)
 
     def advance(
         self,
@@ -429,21 +330,21 @@ class Sandbox:
         seed: int | None = None,
         token: int = 0,
     ) -> Changes:
-        """Let time pass for one token: orders come, go on, leave, and change otherwise.
+        """Let time pass for a token: orders arrive, progress, are shipped, cancelled and edited.
 
-        The same sandbox and the same calls give the same orders; given ones change as far as they
-        can be read. An answer shows the orders of before or of after, never some of both.
+        The same sandbox and the same calls give the same orders. A response shows the orders from
+        before or from after the call, never some of both.
 
         Parameters
         ----------
         hours
-            How long, from a hundredth of an hour to 10,000.
+            How much time passes, from 0.01 to 10,000 hours.
         new
-            How many orders come; by default about as many as came in such a time before.
+            How many orders are added; by default about as many as in the same time before.
         late
             The share of new and changed orders that arrive late: their ``updated_date``, and the
-            ``created_date`` of new ones, lies hours to days before these hours, though Trackstar
-            saw them within. What last changed in the hour before them is never late.
+            ``created_date`` of new ones, is hours to days before these hours, although Trackstar
+            saw them within these hours. An order that last changed in the hour before is not late.
         seed
             Another seed gives other changes; by default the sandbox's own.
         token
@@ -452,12 +353,14 @@ class Sandbox:
         Returns
         -------
         Changes
-            The ids of the orders that came, and of those that changed, and how.
+            The ids of the orders that were added, and of those that changed, and how.
 
         Raises
         ------
         ValueError
             If an argument is out of its bounds.
+        RuntimeError
+            If the sandbox is not running, or if its orders were given rather than made up.
 
         Examples
         --------
@@ -466,23 +369,22 @@ class Sandbox:
         ...     len(changes.new), len(sandbox.orders)
         (3, 1003)
         """
-        check_index("token", token, len(self.access_tokens))
-        return self._source(token).advance(hours, new, late, seed)
+        return self._simulation(token).advance(hours, new, late, seed)
 
     def client(self, token: int = 0, **kwargs: Any) -> "TrackstarClient":
-        """Return a client of this server for the token of this index.
+        """Return a client of this server for a token.
 
         Parameters
         ----------
         token
             The index of the access token.
         **kwargs
-            Passed on to `TrackstarClient`.
+            Passed to `TrackstarClient`.
 
         Returns
         -------
         TrackstarClient
-            With this server's address and credentials.
+            A client with this server's address and credentials.
 
         Examples
         --------
@@ -490,9 +392,9 @@ class Sandbox:
         ...     sandbox.client(connection="demo", cache=False).connection
         'demo'
         """
-        from trackstar_frames.client import TrackstarClient  # noqa: PLC0415 -- else no sharing
+        from trackstar_frames.client import TrackstarClient  # noqa: PLC0415 -- nothing else is shared
 
-        check_index("token", token, len(self.access_tokens))
+        _check_index("token", token, len(self.access_tokens))
         own = {
             "api_key": self.api_key,
             "access_token": self.access_tokens[token],
@@ -506,12 +408,12 @@ class Sandbox:
         Returns
         -------
         Sandbox
-            This one.
+            This sandbox.
 
         Raises
         ------
         RuntimeError
-            If it runs already.
+            If it is running already.
 
         Examples
         --------
@@ -521,10 +423,10 @@ class Sandbox:
         >>> sandbox.stop()
         """
         if self._server is not None:
-            raise RuntimeError("the sandbox runs already; stop() it first")
+            raise RuntimeError("the sandbox is running already; stop() it first")
         self._folder = TemporaryDirectory(prefix="trackstar-sandbox-")
         try:
-            self._sources = [self._make(index) for index in range(len(self.access_tokens))]
+            self._simulations = [self._simulate(n) for n in range(len(self.access_tokens))]
             self._log = RequestLog()
             self._server = Server(self._port, self._endpoint(), self._log, self._latency)
         except BaseException:
@@ -533,7 +435,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Stop serving and forget the data; on a stopped sandbox, do nothing.
+        """Stop serving and delete the data; do nothing if the sandbox is stopped.
 
         Examples
         --------
@@ -544,8 +446,8 @@ class Sandbox:
         """
         if self._server is not None:
             self._server.stop()
-            for source in self._sources:
-                source.database.close()
+            for simulation in self._simulations:
+                simulation.database.close()
             self._folder.cleanup()
             self._server = None
 
@@ -557,7 +459,7 @@ class Sandbox:
 
     def __repr__(self) -> str:
         where = "stopped" if self._server is None else self.base_url
-        given = self._recipe.orders
+        given = self._data.orders
         count = given if isinstance(given, int) else len(given)
         return f"<Sandbox {where}: {count:,} orders, tokens: {len(self.access_tokens)}>"
 
@@ -566,27 +468,158 @@ class Sandbox:
             raise RuntimeError("the sandbox is not running; start() it or use it in a with block")
         return self._server
 
-    def _source(self, token: int) -> Source:
+    def _simulation(self, token: int) -> "_Simulation":
         self._running()
-        check_index("token", token, len(self._sources))
-        return self._sources[token]
+        _check_index("token", token, len(self._simulations))
+        return self._simulations[token]
 
-    def _make(self, index: int) -> Source:
-        return Source(Path(self._folder.name) / f"{index}.sqlite", index, self._recipe)
+    def _simulate(self, index: int) -> "_Simulation":
+        return _Simulation(Path(self._folder.name) / f"{index}.sqlite", index, self._data)
 
     def _endpoint(self) -> Endpoint:
+        pairs = zip(self.access_tokens, self._simulations, strict=True)
         connections = {
-            token: Connection(index, source.database, self._rate())
-            for index, (token, source) in enumerate(
-                zip(self.access_tokens, self._sources, strict=True)
-            )
+            token: Connection(index, simulation.database, self._rate())
+            for index, (token, simulation) in enumerate(pairs)
         }
-        return Endpoint(self.api_key, connections, FaultPlan(self._faults), self._manners)
+        plan = FaultPlan(self._faults)
+        return Endpoint(self.api_key, connections, plan, self._behaviour, self._clock)
 
     def _rate(self) -> RateLimit | None:
         return None if self._rate_limit is None else RateLimit(self._rate_limit)
 
 
-def _secrets(seed: int, count: int) -> list[str]:
-    rng = random.Random(f"secrets/{seed}")
+@dataclass(frozen=True)
+class _DataOptions:
+    """The options of a sandbox that decide its orders."""
+
+    orders: int | Sequence[Mapping[str, Any]]
+    seed: int
+    now: datetime
+    days: int
+    odd: float
+    order: str
+    omitted: tuple[str, ...]
+
+
+_Orders = dict[OrderRow, dict[str, Any]]
+
+# How many orders that are fulfilled or cancelled change, for each new one.
+_AMENDED = 0.08
+
+
+class _Simulation:
+    """The orders of one access token, and the time up to which they have happened."""
+
+    def __init__(self, path: Path, index: int, options: _DataOptions) -> None:
+        self._options = options
+        self._index = index
+        self._now = int(options.now.timestamp())
+        self._lock = threading.Lock()
+        self.database = Database(path, options.order, options.omitted)
+        given = options.orders
+        if isinstance(given, int):
+            self._number = FIRST_NUMBER + given
+            self._merchant_seed = f"{options.seed}/{index}"
+            days, odd = options.days, options.odd
+            made = make_orders(given, self._merchant_seed, options.now, days=days, odd=odd)
+            self.database.load(made, made_up=True)
+        else:
+            self.database.load(given, made_up=False)
+
+    @property
+    def now(self) -> datetime:
+        """The time up to which the orders have happened."""
+        return datetime.fromtimestamp(self._now, UTC)
+
+    def advance(self, hours: float, new: int | None, late: float, seed: int | None) -> Changes:
+        """Let time pass; readers see the orders from before or those from after."""
+        _check_bounds(hours=hours, new=new, late=late)
+        _check_integers(new=new, seed=seed)
+        if not isinstance(self._options.orders, int):
+            raise RuntimeError(  # noqa: TRY004 -- it is the call that is wrong, not a type
+                "advance() changes made-up orders, and this sandbox was given its orders; "
+                "change them with upsert() and delete()"
+            )
+        with self._lock:
+            span = Span(self._now, self._now + round(hours * HOUR))
+            seed_of_changes = f"{self._options.seed if seed is None else seed}/{self._index}"
+            rng = Random(f"changes/{seed_of_changes}/{span.before}")
+            step = TimeStep(rng, span, merchant_of(self._merchant_seed), late)
+            usual = self._usual_count(span)
+            changed = self._progress(step, span, seed_of_changes)
+            changed |= self._amend(step, span, rng, _round_randomly(rng, usual * _AMENDED))
+            count = _round_randomly(rng, usual) if new is None else new
+            self.database.advance(changed, step.new_orders(count, self._number, self._options.odd))
+            self._now, self._number = span.now, self._number + count
+            return step.changes
+
+    def _usual_count(self, span: Span) -> float:
+        """Return how many orders arrive in `span` at the rate of those that have arrived."""
+        first = self._options.now.timestamp() - self._options.days * DAY
+        so_far = self.database.count(Query())
+        return so_far * (span.now - span.before) / max(span.before - first, DAY)
+
+    def _progress(self, step: TimeStep, span: Span, seed: str) -> _Orders:
+        rows = self.database.waiting(span.before)
+        futures = {row: future for row in rows if (future := step.future(row, seed))}
+        orders = self.database.orders_of(futures)
+        for row, order in orders.items():
+            step.progress(row, order, futures[row])
+        return orders
+
+    def _amend(self, step: TimeStep, span: Span, rng: Random, count: int) -> _Orders:
+        orders = self.database.orders_of(self.database.sample_done(rng, count, span.before))
+        for row, order in orders.items():
+            step.amend(row, order)
+        return orders
+
+
+def _round_randomly(rng: Random, number: float) -> int:
+    """Return an integer next to `number`, so that the sum of many is right."""
+    return int(number + rng.random())
+
+
+def _credentials(seed: int, count: int) -> list[str]:
+    rng = Random(f"secrets/{seed}")
     return [f"sandbox{rng.getrandbits(128):032x}" for _ in range(count)]
+
+
+# Checks of arguments
+
+_BOUNDS = {
+    "orders": (0, 10**8),
+    "tokens": (1, 1000),
+    "rate_limit": (1, 10**6),
+    "latency": (0, 3600),
+    "port": (0, 65_535),
+    "days": (1, 10_000),
+    "odd": (0, 1),
+    "hours": (0.01, 10_000),
+    "new": (0, 10**6),
+    "late": (0, 1),
+}
+
+
+def _check_bounds(**numbers: Any) -> None:
+    """Raise ValueError if a number is out of its bounds; values that are no numbers pass."""
+    for name, value in numbers.items():
+        low, high = _BOUNDS[name]
+        if isinstance(value, int | float) and not low <= value <= high:
+            raise ValueError(f"{name}={value!r} is not between {low} and {high}")
+
+
+def _check_integers(**numbers: Any) -> None:
+    for name, value in numbers.items():
+        if value is not None and type(value) is not int:
+            raise ValueError(f"{name}={value!r} is not a whole number")
+
+
+def _check_index(name: str, value: int, count: int) -> None:
+    if type(value) is not int or not 0 <= value < count:
+        raise ValueError(f"{name}={value!r} is not between 0 and {count - 1}")
+
+
+def _check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(str, allowed))}")

@@ -1,0 +1,151 @@
+"""Read the tables of a snapshot: all, some columns, or one order; with the types of the schema."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trackstar_frames import storage
+from trackstar_frames.errors import SnapshotError
+from trackstar_frames.info import FetchInfo
+from trackstar_frames.schema import TABLES, table_for
+from trackstar_frames.snapshots.manifest import (
+    Manifest,
+    Part,
+    file_name,
+    for_each_table,
+    read_manifest,
+    reading,
+)
+
+__all__ = ["read_column", "read_folder", "read_part", "read_table", "scan", "table_files"]
+
+
+def read_folder(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], FetchInfo]:
+    """Read all tables and the info of a snapshot, or another folder of tables."""
+    folder = storage.locate(path, "path")
+    manifest = read_manifest(folder)
+    with _noticing_replacement(folder, manifest):
+        parts = [read_part(folder, position, part) for position, part in enumerate(manifest.parts)]
+    tables = {
+        name: pa.concat_tables(part[name] for part in parts).combine_chunks() for name in TABLES
+    }
+    return tables, manifest.info
+
+
+def read_part(folder: Path, position: int, part: Part) -> dict[str, pa.Table]:
+    """Read the tables of one part, and check that they are whole."""
+    return for_each_table(TABLES, lambda name: read_table(folder, position, part, name))
+
+
+def read_table(
+    folder: Path, position: int, part: Part, name: str, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Read a table of one part, or some of its columns, and check that its file is whole.
+
+    A table that the schema did not have when the part was written is empty.
+    """
+    if name not in part.files:
+        table = TABLES[name] if part.connection is None else TABLES[name].labelled
+        return _select(table.schema.empty_table(), columns)
+    file = part.files[name]
+    path = folder / name / file_name(position)
+    with reading(folder, f"{path} is damaged"):
+        body = storage.read(path)
+        if file.sha256 and hashlib.sha256(body).hexdigest() != file.sha256:
+            raise SnapshotError(f"{path} is damaged: it is not what was written")
+        parquet = pq.ParquetFile(pa.BufferReader(body), page_checksum_verification=True)
+        table = _with_schema_of_today(parquet, name, columns)
+    if len(table) != file.rows:
+        raise SnapshotError(f"{path} is damaged: it holds {len(table):,} rows, not {file.rows:,}")
+    return table
+
+
+def read_column(folder: Path, position: int, column: str) -> pa.ChunkedArray:
+    """Read a column of the orders of one part; it is null if an older schema did not have it."""
+    path = folder / "orders" / file_name(position)
+    with (
+        reading(folder, f"{path} is damaged"),
+        storage.open_file(path) as source,
+        pq.ParquetFile(source, page_checksum_verification=True) as parquet,
+    ):
+        if column in parquet.schema_arrow.names:
+            return parquet.read([column])[column]
+        missing = pa.nulls(parquet.metadata.num_rows, TABLES["orders"].schema.field(column).type)
+        return pa.chunked_array([missing])
+
+
+def table_files(
+    folder: Path, manifest: Manifest, name: str, labels: Container[str | None] | None = None
+) -> list[Path]:
+    """List the files of a table, or of some of its connections, in the order of their rows."""
+    return [
+        folder / name / file_name(position)
+        for position, part in enumerate(manifest.parts)
+        if name in part.files
+        and (labels is None or part.connection is None or part.connection in labels)
+    ]
+
+
+def scan(
+    files: Sequence[Path],
+    name: str,
+    *,
+    columns: Sequence[str] | None = None,
+    order_id: str | None = None,
+) -> pa.Table:
+    """Read a table of some files, some of its columns, or the rows of one order.
+
+    Row groups whose statistics exclude the order are not read, so checksums of whole files are
+    not compared. All columns are those without the label of the connection. Columns that the files
+    do not have are null.
+    """
+    schema = table_for(name, columns or ()).schema
+    if not files:
+        return _select(schema.empty_table(), columns)
+    import pyarrow.dataset as ds  # noqa: PLC0415  (slow, and only few calls read so)
+
+    of_order = None if order_id is None else ds.field(TABLES[name].key[0]) == order_id
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
+    folder = files[0].parent
+    with reading(folder.parent, f"{folder} is damaged"):
+        paths, filesystem = [str(file) for file in files], storage.filesystem(folder)
+        dataset = ds.dataset(paths, schema=schema, format=parquet, filesystem=filesystem)
+        return dataset.to_table(columns=None if columns is None else list(columns), filter=of_order)
+
+
+@contextmanager
+def _noticing_replacement(folder: Path, manifest: Manifest) -> Iterator[None]:
+    """Say so if a folder was replaced while it was read, as that is no damage."""
+    try:
+        yield
+    except SnapshotError as error:
+        if not storage.is_folder(folder) or read_manifest(folder) == manifest:
+            raise
+        raise SnapshotError(f"{folder} was replaced while it was read; read it again") from error
+
+
+def _with_schema_of_today(
+    parquet: pq.ParquetFile, name: str, columns: Sequence[str] | None
+) -> pa.Table:
+    """Read the columns of today's schema; those that the file does not have are null."""
+    existing = parquet.schema_arrow.names
+    schema = table_for(name, existing).schema
+    if columns is not None:
+        schema = pa.schema([schema.field(column) for column in columns])
+    table = parquet.read([column for column in schema.names if column in existing])
+    for field in schema:
+        if field.name not in existing:
+            table = table.append_column(field, pa.nulls(parquet.metadata.num_rows, field.type))
+    return table.select(schema.names).cast(schema)
+
+
+def _select(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+    return table if columns is None else table.select(columns)

@@ -1,0 +1,279 @@
+"""Write tables as the parts of a snapshot, or of another folder."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trackstar_frames import storage
+from trackstar_frames.errors import SettingsError, SnapshotError
+from trackstar_frames.info import FetchInfo
+from trackstar_frames.schema import SCHEMA_VERSION, TABLES
+from trackstar_frames.snapshots.manifest import (
+    FOOTER_KEY,
+    File,
+    Key,
+    Manifest,
+    Part,
+    file_name,
+    for_each_table,
+    read_manifest,
+    reading,
+    snapshot_errors,
+)
+from trackstar_frames.tables.assemble import split
+from trackstar_frames.tables.connections import are_labelled, label_rows, split_by_connection
+
+__all__ = [
+    "PART_SIZE",
+    "PartFile",
+    "PartWriter",
+    "SharedPart",
+    "WriteResult",
+    "check_target",
+    "finish",
+    "partial_folder",
+    "write_folder",
+    "write_tables",
+]
+
+
+_Tables: TypeAlias = Mapping[str, pa.Table]
+
+#: Orders of one part; each of its files is one row group.
+PART_SIZE = 64_000
+
+_OTHER_FORMATS = frozenset(
+    {".csv", ".tsv", ".txt", ".xlsx", ".xls", ".json", ".jsonl", ".ndjson", ".html"}
+    | {".feather", ".arrow", ".ipc", ".pkl", ".db", ".sqlite", ".zip", ".gz"}
+)
+
+
+def write_folder(path: str | os.PathLike[str], tables: _Tables, info: FetchInfo) -> None:
+    """Write sorted tables to a folder, in place of an empty one or an earlier one of this package.
+
+    Raises SnapshotError if the disk refuses, or something else is at `path`.
+    """
+    target = check_target(path)
+    with partial_folder(target) as folder:
+        finish(folder, write_tables(folder, tables, info))
+        with storage.lock(target):
+            _refuse_foreign(target)
+            storage.replace(folder, target)
+
+
+def check_target(path: str | os.PathLike[str], name: str = "path") -> Path:
+    """Check, before any work, that a folder can be written to a path.
+
+    Raises what `storage.locate` raises, SettingsError for the name of a file of another format,
+    and SnapshotError if there is something else.
+    """
+    target = storage.locate(path, name)
+    if target.suffix.lower() in _OTHER_FORMATS:
+        raise SettingsError(
+            f"{name}={str(path)!r}: what is written is a folder of Parquet files, one folder a "
+            f"table, and no {target.suffix} file; name a folder, such as {target.stem!r}, or write "
+            f"one table with pandas, such as frames.orders.to_csv(...)"
+        )
+    if storage.exists(target):
+        with snapshot_errors(f"cannot write {target}"), storage.lock(target):
+            _refuse_foreign(target)
+    return target
+
+
+@contextmanager
+def partial_folder(target: Path) -> Iterator[Path]:
+    """Yield a private folder to write parts in; errors of the disk are a SnapshotError."""
+    with snapshot_errors(f"cannot write {target}"), storage.partial_folder(target) as folder:
+        yield folder
+
+
+def write_tables(folder: Path, tables: _Tables, info: FetchInfo) -> WriteResult:
+    """Write sorted tables in parts, each of one connection."""
+    if not are_labelled(tables):
+        return _write_connection(PartWriter(folder, info), tables)
+    parts = []
+    for connection, own in split_by_connection(tables, info.connections).items():
+        writer = PartWriter(folder, info.of_connection(connection), connection=connection)
+        parts += _write_connection(writer, own).parts
+    return WriteResult(parts, info)
+
+
+@dataclass(frozen=True)
+class SharedPart:
+    """A part of another folder, whose files a new part can share."""
+
+    folder: Path
+    position: int
+    part: Part
+
+    def share(self, table: str, target: Path) -> File:
+        """Copy one of its files to another path, and describe it."""
+        source, file = self.folder / table / file_name(self.position), self.part.files[table]
+        with reading(self.folder, f"{source} is damaged"):
+            if storage.size(source) != file.bytes:
+                raise SnapshotError(f"{source} is damaged: it is not what was written")
+        with reading(self.folder, f"cannot share {source}"):
+            storage.copy(source, target)
+        return file
+
+
+class PartFile(NamedTuple):
+    """A part that was written: its sort key among the others, and the name of its files so far."""
+
+    sort_key: tuple[str, tuple[int, ...]]
+    name: str
+    part: Part
+
+
+class WriteResult(NamedTuple):
+    """The parts that were written to a folder, and their info."""
+
+    parts: list[PartFile]
+    info: FetchInfo
+
+    @property
+    def orders(self) -> int:
+        """How many orders it has."""
+        return sum(each.part.rows("orders") for each in self.parts)
+
+
+class PartWriter:
+    """Writes parts of one connection to a folder; `add` may be called from several threads.
+
+    Other writers may write to the same folder at the same time.
+
+    Parameters
+    ----------
+    folder
+        A private one.
+    info
+        Of the fetch; in the footer of every file.
+    connection
+        The label of every row; None in a folder of one connection.
+
+    Attributes
+    ----------
+    part_size : int
+        How many orders a part is to have.
+    """
+
+    def __init__(self, folder: Path, info: FetchInfo, *, connection: str | None = None) -> None:
+        self.part_size = PART_SIZE
+        self._folder = folder
+        self._info = info
+        self._connection = connection
+        self._parts: list[PartFile] = []
+        footer = {"schema_version": SCHEMA_VERSION, "info": self._info}
+        self._metadata = {FOOTER_KEY: json.dumps(footer)}
+        # A worker that was given up may still write the same connection to this folder.
+        self._prefix = uuid.uuid4().hex
+        self._numbers = itertools.count()
+        for name in TABLES:
+            storage.make_folder(folder / name)
+
+    def add(
+        self,
+        tables: _Tables,
+        shared: SharedPart | None = None,
+        sort_key: tuple[int, ...] | None = None,
+    ) -> None:
+        """Write one more part, after those before it unless it has a `sort_key`.
+
+        `tables` are without labels: all, or those that differ from a part of another folder with
+        the same orders, which is `shared`: its files serve for the other tables.
+        """
+        number = next(self._numbers)
+        name = f".{self._prefix}-{number}"
+        tables = {**(_missing_tables(shared) if shared else {}), **tables}
+        files = for_each_table(
+            tables, lambda table: self._write_file(self._folder / table / name, tables[table])
+        )
+        if shared is None:
+            first = _first_key(tables["orders"])
+        else:
+            first = shared.part.first
+            for table in TABLES.keys() - tables.keys():
+                files[table] = shared.share(table, self._folder / table / name)
+        part = Part(first, files, self._connection)
+        self._parts.append(PartFile((self._connection or "", sort_key or (number,)), name, part))
+
+    def result(self, **more_info: Any) -> WriteResult:
+        """Return what was written, with more info; one empty part if there is none."""
+        if not self._parts:
+            self.add({name: table.schema.empty_table() for name, table in TABLES.items()})
+        return WriteResult(self._parts, self._info.replace(**more_info))
+
+    def _write_file(self, path: Path, table: pa.Table) -> File:
+        if self._connection is not None:
+            table = label_rows(table, self._connection)
+        table = table.replace_schema_metadata(self._metadata)
+        sink = pa.BufferOutputStream()
+        pq.write_table(
+            table,
+            sink,
+            compression="zstd",
+            row_group_size=max(1, len(table)),
+            write_page_checksum=True,
+            # By these an engine can skip a row group; of others, each group has all values.
+            write_statistics=[each.name for each in table.schema if _follows_sort_order(each)],
+            # Ids and addresses, nearly all different, are smaller and faster without one.
+            dictionary_pagesize_limit=128 * 1024,
+        )
+        body = sink.getvalue()
+        storage.write(path, body)
+        return File(len(table), body.size, hashlib.sha256(body).hexdigest())
+
+
+def finish(folder: Path, result: WriteResult, *, sequence: int | None = None) -> None:
+    """Give the files of all parts their final names, and write the manifest.
+
+    Files that are not of these parts are deleted: those of workers that were given up.
+    """
+    parts = sorted(result.parts, key=lambda each: each.sort_key)
+    names = {each.name: file_name(position) for position, each in enumerate(parts)}
+    for table in TABLES:
+        storage.rename_files(folder / table, names)
+    Manifest.new([each.part for each in parts], result.info, sequence).write(folder)
+
+
+def _write_connection(writer: PartWriter, tables: _Tables) -> WriteResult:
+    for part in split(tables, PART_SIZE):
+        writer.add(part)
+    return writer.result()
+
+
+def _refuse_foreign(target: Path) -> None:
+    """Refuse to replace what is there, unless it is an empty folder or one of this package."""
+    is_empty = storage.is_folder(target) and not storage.list_folder(target)
+    if storage.exists(target) and not is_empty:
+        read_manifest(target)
+
+
+def _missing_tables(shared: SharedPart) -> dict[str, pa.Table]:
+    """Make the tables, empty, that the schema did not have when a part was written."""
+    missing = TABLES.keys() - shared.part.files.keys()
+    return {name: TABLES[name].schema.empty_table() for name in missing}
+
+
+def _first_key(orders: pa.Table) -> Key | None:
+    if not len(orders):
+        return None
+    created = orders["created_date"][0].cast(pa.int64()).as_py()
+    return created, orders["id"][0].as_py()
+
+
+def _follows_sort_order(field: pa.Field) -> bool:
+    """Return whether a column sorts the rows, or follows their order as moments do."""
+    return field.name in ("id", "order_id") or pa.types.is_timestamp(field.type)
