@@ -5,7 +5,7 @@ import traceback
 
 import pytest
 from helpers import reference
-from helpers.marks import sample
+from helpers.marks import sample, slow
 from helpers.servers import reply
 from helpers.traffic import count_requests
 
@@ -198,7 +198,7 @@ def test_an_echoing_server_shows_none(a_client, raw_server, shows_none, caplog, 
     ],
     ids=lambda fault: f"{fault.kind} {fault.status or ''}",
 )
-@pytest.mark.parametrize("nth", sample([(1, 2), (2, 3)], 2))
+@pytest.mark.parametrize("nth", [(1, 2), slow((2, 3))])
 def test_a_broken_fetch_shows_none(serve_with_client, caplog, fault, nth):
     caplog.set_level(logging.DEBUG)
     fault = Fault(**{**vars(fault), "nth": nth})
