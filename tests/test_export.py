@@ -61,11 +61,11 @@ def export(root, client, **asked):
 def assert_same(snapshot, frames):
     for name, table in snapshot.read().to_arrow().items():
         assert table.equals(frames.to_arrow()[name]), name
-    told, known = (
+    reported, known = (
         {name: value for name, value in info.items() if name not in OF_THE_WAY}
         for info in (snapshot.info, frames.info)
     )
-    assert told == known
+    assert reported == known
     assert snapshot.read().info == snapshot.info
 
 
@@ -255,9 +255,9 @@ def test_what_breaks_goes_on_from_what_is_on_disk(serve_with_client, root, case)
     reference.assert_frames_are_part(found.read(), sandbox.orders)
     assert len(found.read().orders) == ASKED[name].get("limit", 60)
     # What is finished is asked for anew.
-    began = len(sandbox.requests)
+    started = len(sandbox.requests)
     assert_same(run(), found.read())
-    again, closing_again = split_requests(sandbox.requests[began:])
+    again, closing_again = split_requests(sandbox.requests[started:])
     assert sorted(again) == sorted(set(paths))
     assert len(closing_again) == len(closing)
 
@@ -284,9 +284,9 @@ def test_what_was_begun_with_another_limit_is_another_export(serve_with_client, 
     sandbox, client = serve_with_client(Fault("status", status=403, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         export(root, client, limit=37)
-    began = len(sandbox.requests)
+    started = len(sandbox.requests)
     export(root, client)
-    assert count_requests(sandbox.requests[began:]) == (9, 2)
+    assert count_requests(sandbox.requests[started:]) == (9, 2)
 
 
 def test_it_may_be_begun_anew(serve_with_client, root):

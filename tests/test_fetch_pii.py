@@ -183,8 +183,8 @@ def rendered(error):
     """All that could be shown of an error and its causes, with the locals of every frame."""
     while error is not None:
         yield from (str(error), repr(error), repr(vars(error)), repr(error.args))
-        told = traceback.TracebackException.from_exception(error, capture_locals=True)
-        frames = [frame for frame in told.stack if frame.filename != __file__]
+        reported = traceback.TracebackException.from_exception(error, capture_locals=True)
+        frames = [frame for frame in reported.stack if frame.filename != __file__]
         yield from traceback.StackSummary.from_list(frames).format()
         error = error.__cause__ or error.__context__
 

@@ -215,8 +215,8 @@ def head(*lines):
 
 def refuse(status, *, shape=None):
     def answer(handler, echo):
-        said = {"error": echo, "origin": echo, "detail": {"query": {echo: [echo]}}}
-        body = (shape or json.dumps(said)).replace("ECHO", echo).encode()
+        message = {"error": echo, "origin": echo, "detail": {"query": {echo: [echo]}}}
+        body = (shape or json.dumps(message)).replace("ECHO", echo).encode()
         reply(handler, body, status, X_Request_Id=echo, Retry_After="99", Server=echo)
 
     return answer
@@ -352,8 +352,8 @@ def tell(raw_server, caplog, capfd, monkeypatch):
             tf.fetch_orders(client=client, pii=pii, page_size=1)
         texts = [*shown(caught.value), pickle.dumps(caught.value).decode("latin-1")]
         for record in caplog.records:
-            told = logging.Formatter().format(record)
-            texts += [told, repr({k: v for k, v in vars(record).items() if k != "exc_info"})]
+            reported = logging.Formatter().format(record)
+            texts += [reported, repr({k: v for k, v in vars(record).items() if k != "exc_info"})]
         texts += capfd.readouterr()
         return server, caught.value, texts
 

@@ -73,9 +73,9 @@ def test_a_token_is_handed_over_when_its_requests_are_out_of_their_second(
     ]
     turns = sorted(running.client.gather(futures), key=lambda each: each[1])
     assert len({pid for pid, _, _ in turns}) == 2
-    for (_, began, ended), (_, after, _) in itertools.pairwise(turns):
+    for (_, started, ended), (_, after, _) in itertools.pairwise(turns):
         assert after > ended
-        assert after - began > pause
+        assert after - started > pause
 
 
 def test_a_worker_goes_on_while_its_token_rests(running, scale, vault, leases):

@@ -215,11 +215,11 @@ def test_a_snapshot_that_is_gone_is_named(root):
 def test_a_column_that_an_older_schema_did_not_have_is_null(fetched, tmp_path):
     snapshot = tf.write_snapshot(fetched["acme"], tmp_path)
     (file,) = snapshot.files["orders"]
-    said = read_manifest(snapshot.path)
+    message = read_manifest(snapshot.path)
     pq.write_table(pq.ParquetFile(file).read().drop_columns("trackstar_updated_date"), file)
-    told = snapshot.path / MANIFEST_NAME
-    known = said.parts[0].files["orders"].sha256
-    told.write_text(told.read_text().replace(known, sha256(file.read_bytes()).hexdigest()))
+    reported = snapshot.path / MANIFEST_NAME
+    known = message.parts[0].files["orders"].sha256
+    reported.write_text(reported.read_text().replace(known, sha256(file.read_bytes()).hexdigest()))
     orders = tf.read_snapshot_dask(tmp_path).orders
     assert len(orders) == len(orders["trackstar_updated_date"].compute()) > 0
     assert orders["trackstar_updated_date"].isna().all().compute()
@@ -243,12 +243,12 @@ def test_it_chooses_as_read_snapshot_does(fetched, tmp_path):
 def test_it_complains_as_read_snapshot_does(fetched, tmp_path, snapshots, which):
     for _ in range(snapshots):
         tf.write_snapshot(fetched["acme"], tmp_path)
-    said = []
+    message = []
     for read in (tf.read_snapshot, tf.read_snapshot_dask):
         with pytest.raises(tf.SnapshotError) as got:
             read(tmp_path, which)
-        said.append(str(got.value))
-    assert said[0] == said[1]
+        message.append(str(got.value))
+    assert message[0] == message[1]
 
 
 def test_a_backend_that_there_is_not_is_refused(tmp_path):

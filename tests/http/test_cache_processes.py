@@ -56,11 +56,11 @@ def start(code, *args):
 
 def end(process):
     try:
-        told, _ = process.communicate(timeout=60)
+        reported, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 0, told
-    return told.splitlines()
+    assert process.returncode == 0, reported
+    return reported.splitlines()
 
 
 def test_eight_threads_read_and_write_at_once(tmp_path):
@@ -184,8 +184,8 @@ wait(pid)
 print(holds("of the parent"), holds("of the child"))
 wait(fork(lambda: print(holds("of the parent"))))
 """
-    told = ["RuntimeWarning True"] * 2 + ["True False", "True"]
-    assert end(start(HEAD + code, tmp_path)) == told
+    reported = ["RuntimeWarning True"] * 2 + ["True False", "True"]
+    assert end(start(HEAD + code, tmp_path)) == reported
 
 
 @forks

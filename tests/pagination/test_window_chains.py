@@ -97,11 +97,11 @@ BREAKS = {
 
 @given(drawn=LISTINGS, bounds=BOUNDS, size=st.integers(1, 20), threads=st.sampled_from([1, 3]))
 def test_every_order_is_read_in_one_part(drawn, bounds, size, threads):
-    server, alone = dated_orders.Made(**drawn), dated_orders.Made(**drawn)
+    server, single = dated_orders.Made(**drawn), dated_orders.Made(**drawn)
     reader = Reader(server, [bounds], size, threads=threads)
     assert reader.kept == ids(server.within(bounds))
-    Reader(alone, [bounds], size)
-    assert Counter(server.asked) == Counter(set(alone.asked))
+    Reader(single, [bounds], size)
+    assert Counter(server.asked) == Counter(set(single.asked))
 
 
 @given(drawn=LISTINGS, bounds=BOUNDS, size=st.integers(1, 20), **BREAKS)
@@ -214,9 +214,9 @@ def test_without_a_bound_it_is_one_chain():
 def test_about_how_many_pages_come_is_told_once_that_is_known(order):
     server = dated_orders.Made(dated_orders.spread(3000, "2023-06-01", "2026-06-01"), order)
     reader = Reader(server, [BOTH], 50)
-    ((read, told),) = reader.expected
+    ((read, reported),) = reader.expected
     assert read < 0.5 * len(reader.taken)
-    assert told == pytest.approx(len(reader.taken) - read, rel=0.5)
+    assert reported == pytest.approx(len(reader.taken) - read, rel=0.5)
 
 
 def test_the_listings_of_a_long_list_are_told_before_the_first():

@@ -195,11 +195,11 @@ def test_an_answer_that_says_it_is_whole_is_one(listed, beside):
 
 
 def test_members_of_members_that_say_that_all_is_well_are_kept(listed):
-    said = {"has_more": False, "errors": [], "next_cursor": None, "is_last": True}
-    with listed({"data": [ORDER], "next_token": None, "meta": said}) as (_, client):
+    message = {"has_more": False, "errors": [], "next_cursor": None, "is_last": True}
+    with listed({"data": [ORDER], "next_token": None, "meta": message}) as (_, client):
         frames = tf.fetch_orders(client=client)
     assert len(frames.orders) == 1
-    assert json.loads(frames.problems["value"].item()) == said
+    assert json.loads(frames.problems["value"].item()) == message
 
 
 def test_what_else_stands_beside_the_orders_is_a_problem(listed, tmp_path):
