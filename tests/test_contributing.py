@@ -90,9 +90,9 @@ def run(copy, *command):
 
 
 def good(copy, *command):
-    code, message = run(copy, *command)
-    assert code == 0, message
-    return message
+    code, said = run(copy, *command)
+    assert code == 0, said
+    return said
 
 
 def try_tests(copy, *chosen):
@@ -101,10 +101,10 @@ def try_tests(copy, *chosen):
 
 @pytest.mark.slow
 def test_a_filter_is_added_as_it_says(copy):
-    message = section("How to add a filter")
+    said = section("How to add a filter")
     grammar = "tests/test_filters.py::test_the_grammar_is_that_of_the_documentation"
     typed = "tests/test_filter_types.py::test_they_are_those_of_the_grammar"
-    named = places(message)
+    named = places(said)
     assert [Path(path).name for path, _ in named] == [
         "filters.py",
         "typed.py",
@@ -112,7 +112,7 @@ def test_a_filter_is_added_as_it_says(copy):
         "query.py",
         "test_filters.py",
     ]
-    for number, ((path, name), code) in enumerate(zip(named, codes(message), strict=True)):
+    for number, ((path, name), code) in enumerate(zip(named, codes(said), strict=True)):
         if number == 1:
             assert try_tests(copy, typed)[0] == 1  # which tells whoever forgets the next step
         insert(copy / path, name, code)
@@ -158,11 +158,11 @@ print(SCHEMA_VERSION)
 
 @pytest.mark.slow
 def test_a_column_is_added_as_it_says(copy):
-    message = section("How to add a column")
-    ((path, name),) = [place for place in places(message) if place[1] == "_ORDERS"]
-    (code,) = codes(message)
+    said = section("How to add a column")
+    ((path, name),) = [place for place in places(said) if place[1] == "_ORDERS"]
+    (code,) = codes(said)
     schema = copy / path
-    above = re.search(r"above `([^`]+)`", message).group(1)
+    above = re.search(r"above `([^`]+)`", said).group(1)
     insert(schema, name, code, above=above)
     before = re.search(r"^SCHEMA_VERSION = (\d+)", schema.read_text(encoding="utf-8"), re.MULTILINE)
     raised = int(before.group(1)) + 1
@@ -185,29 +185,29 @@ def test_a_column_is_added_as_it_says(copy):
 
 @pytest.mark.slow
 def test_a_metric_is_added_as_it_says(copy):
-    message = section("How to add a metric")
-    (code,) = codes(message)
+    said = section("How to add a metric")
+    (code,) = codes(said)
     package = copy / "trackstar_frames"
     (package / "measures" / "channels.py").write_text(code, encoding="utf-8")
     for path in (package / "measures" / "__init__.py", package / "__init__.py"):
         add_beside(path, "status_mix", "channel_counts")
-    module = package / "measures" / "__init__.py"
+    room = package / "measures" / "__init__.py"
     line = "from trackstar_frames.measures.channels import channel_counts\n"
-    text = module.read_text(encoding="utf-8")
-    module.write_text(text.replace("from trackstar_frames", line + "from trackstar_frames", 1))
+    text = room.read_text(encoding="utf-8")
+    room.write_text(text.replace("from trackstar_frames", line + "from trackstar_frames", 1))
     call = "import trackstar_frames as tf; tf.channel_counts(tf.OrderFrames.from_json({'id': 'a'}))"
     code, out = run(copy, "-c", call)
     assert code == 1
     assert out.endswith("such as its .orders\n")
     with (copy / "CHANGELOG.md").open("a", encoding="utf-8") as changelog:
         changelog.write("- `channel_counts`: how many orders each channel has.\n")
-    docs, layout = "tests/test_docs.py::test_", "tests/test_architecture.py::test_"
+    docs, house = "tests/test_docs.py::test_", "tests/test_architecture.py::test_"
     code, out = try_tests(
         copy,
         f"{docs}every_public_name_is_documented_as_numpydoc_asks[trackstar_frames.channel_counts]",
         f"{docs}all_examples_run[trackstar_frames.measures.channels]",
         f"{docs}the_changelog_tells_of_every_public_name[channel_counts]",
-        f"{layout}measures_plots_and_sandbox_keep_to_themselves",
+        f"{house}measures_plots_and_sandbox_keep_to_themselves",
     )
     assert code == 0, out
 
@@ -238,15 +238,15 @@ def test_its_commands_are_there():
 
 
 def test_its_rooms_are_there():
-    modules = [
-        module
+    rooms = [
+        room
         for line in re.findall(r"^\d+\. .*", section("The house"), re.MULTILINE)
-        for module in re.findall(r"`(\w+)`", line)
+        for room in re.findall(r"`(\w+)`", line)
     ]
-    assert len(modules) > 20
-    for module in modules:
-        place = ROOT / "trackstar_frames" / module
-        assert place.is_dir() or place.with_suffix(".py").exists(), module
+    assert len(rooms) > 20
+    for room in rooms:
+        place = ROOT / "trackstar_frames" / room
+        assert place.is_dir() or place.with_suffix(".py").exists(), room
 
 
 def test_its_order_of_rooms_is_that_of_the_imports():
@@ -259,6 +259,6 @@ def test_its_order_of_rooms_is_that_of_the_imports():
     later = set()
     for line in reversed(lines[:-1]):
         own = set(re.findall(r"`(\w+)`", line)) - {"cli"}
-        for path in (path for module in own for path in architecture.files(module)):
+        for path in (path for room in own for path in architecture.files(room)):
             assert not architecture.imports(path) & later, path
         later |= own

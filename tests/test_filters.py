@@ -371,13 +371,13 @@ def quiet():
         yield sandbox
 
 
-@pytest.mark.parametrize(("call", "reported"), NOT_ASKED, ids=[str(c)[:60] for c, _ in NOT_ASKED])
-def test_what_cannot_be_asked_is_refused_before_any_request(quiet, call, reported):
+@pytest.mark.parametrize(("call", "told"), NOT_ASKED, ids=[str(c)[:60] for c, _ in NOT_ASKED])
+def test_what_cannot_be_asked_is_refused_before_any_request(quiet, call, told):
     client = quiet.client(cache=False)
-    with pytest.raises(tf.FilterError, match=reported) as caught:
+    with pytest.raises(tf.FilterError, match=told) as caught:
         tf.fetch_orders_df(client=client, **call)
     assert isinstance(caught.value, ValueError)
-    with pytest.raises(tf.FilterError, match=reported):
+    with pytest.raises(tf.FilterError, match=told):
         client.iter_pages(**call)
     assert not quiet.requests
 

@@ -97,8 +97,8 @@ def test_a_long_wait_is_told_when_it_begins(clock, logged):
         assert logged() == []
         progress.waiting("server asked to wait", 20.0)
         progress.waiting("server asked to wait", 25.0)  # another thread, right after
-        reported = "fetching: 0 pages, 0 orders, 0 orders/s, waiting 20 s (server asked to wait)"
-        assert logged() == [reported]
+        told = "fetching: 0 pages, 0 orders, 0 orders/s, waiting 20 s (server asked to wait)"
+        assert logged() == [told]
         clock.now += 10
         progress.waiting("server asked to wait", 12.0)
         assert "waiting 15 s (server asked to wait)" in logged()[1]

@@ -176,13 +176,13 @@ def test_the_files_hold_no_credential_and_no_pickle(serve, folder, file):
     sandbox = serve()
     client = sandbox.client()
     tf.fetch_orders(client=client, page_size=20)
-    reported = list(everything(folder))
+    told = list(everything(folder))
     client.close()
-    reported += everything(folder)
+    told += everything(folder)
     names = [order["ship_to_address"]["full_name"].encode() for order in sandbox.orders]
-    assert any(name in text for text in reported for name in names)  # we do look where it is
+    assert any(name in text for text in told for name in names)  # we do look where it is
     for secret in (sandbox.api_key.encode(), sandbox.access_token.encode()):
-        assert not any(secret in text or secret.hex().encode() in text for text in reported)
+        assert not any(secret in text or secret.hex().encode() in text for text in told)
     for _, value, _ in rows(file):
         assert b"\x80\x04\x95" not in value[:64]
         assert msgspec.msgpack.decode(value[32:])

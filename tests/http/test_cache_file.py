@@ -143,9 +143,9 @@ def test_to_write_to_a_read_only_file_costs_a_warning(fetched, read_only, tmp_pa
         tf.fetch_orders(client=client, page_size=20)
     read_only(tmp_path / "cache" / "http")
     wanted = sum(order["status"] == "open" for order in sandbox.orders)
-    *reported, warned = fetch("all", "open", "all", preexec_fn=drop_the_privilege)
-    assert [int(line.split()[0]) for line in reported] == [200, wanted, 200]
-    assert reported[0] == "200 0"
+    *told, warned = fetch("all", "open", "all", preexec_fn=drop_the_privilege)
+    assert [int(line.split()[0]) for line in told] == [200, wanted, 200]
+    assert told[0] == "200 0"
     assert re.match("RuntimeWarning .* switched off .*: attempt to write a readonly", warned)
 
 
@@ -157,8 +157,8 @@ def test_a_read_only_folder_without_a_cache_costs_a_warning(fetched, read_only, 
     if holds == "something else":
         (folder / "pages.sqlite").write_bytes(b"no database at all" * 1000)
     read_only(folder)
-    *reported, warned = fetch("all", "all", preexec_fn=drop_the_privilege)
-    assert [line.split()[0] for line in reported] == ["200", "200"]
+    *told, warned = fetch("all", "all", preexec_fn=drop_the_privilege)
+    assert [line.split()[0] for line in told] == ["200", "200"]
     assert re.match("RuntimeWarning .* switched off", warned)
 
 
@@ -263,8 +263,8 @@ with warnings.catch_warnings(record=True) as caught:
 print(cache, *(w.message for w in caught), sep="\\n")
 """
     small = (300_000, 300_000)
-    reported, *warned = run(
+    told, *warned = run(
         code, str(tmp_path), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, small)
     )
-    assert "switched off" in reported
+    assert "switched off" in told
     assert len(warned) == 1

@@ -56,11 +56,11 @@ def start(code, *args):
 
 def end(process):
     try:
-        reported, _ = process.communicate(timeout=60)
+        told, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 0, reported
-    return reported.splitlines()
+    assert process.returncode == 0, told
+    return told.splitlines()
 
 
 def test_eight_threads_read_and_write_at_once(tmp_path):
@@ -184,8 +184,8 @@ wait(pid)
 print(holds("of the parent"), holds("of the child"))
 wait(fork(lambda: print(holds("of the parent"))))
 """
-    reported = ["RuntimeWarning True"] * 2 + ["True False", "True"]
-    assert end(start(HEAD + code, tmp_path)) == reported
+    told = ["RuntimeWarning True"] * 2 + ["True False", "True"]
+    assert end(start(HEAD + code, tmp_path)) == told
 
 
 @forks

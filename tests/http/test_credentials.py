@@ -64,8 +64,8 @@ def rendered(error):
             continue
         done.add(id(each))
         yield from (str(each), repr(each), repr(vars(each)), repr(each.args))
-        reported = traceback.TracebackException.from_exception(each, capture_locals=True)
-        frames = [frame for frame in reported.stack if frame.filename != __file__]
+        told = traceback.TracebackException.from_exception(each, capture_locals=True)
+        frames = [frame for frame in told.stack if frame.filename != __file__]
         yield "".join(traceback.StackSummary.from_list(frames).format())
         chain += [each.__cause__, each.__context__]
         for frame, _ in traceback.walk_tb(each.__traceback__):

@@ -42,7 +42,7 @@ def frame(*orders, fetched_at=NOON):
     return table
 
 
-def reported(table):
+def told(table):
     return table.attrs["trackstar"]["backlog"]
 
 
@@ -57,7 +57,7 @@ def test_statuses_stand_in_lifecycle_order_then_unknown_ones():
     assert table.index.ordered
     assert (table["n"] == 1).all()
     assert list(table.columns) == COLUMNS
-    assert reported(table)["left_out"] == {
+    assert told(table)["left_out"] == {
         "created_after": 0,
         "cancelled": 1,
         "shipped": 0,
@@ -130,11 +130,11 @@ def test_a_past_moment_is_told_from_stamps():
     then = tf.backlog(orders, as_of="2026-03-02")
     assert then["n"][then["n"] > 0].to_dict() == {"packed": 1, "(shipped since)": 3}
     assert then.loc["(shipped since)", ["units", "units_unknown"]].tolist() == [15, 0]
-    assert reported(then)["left_out"]["created_after"] == 1
+    assert told(then)["left_out"]["created_after"] == 1
     now = tf.backlog(orders)
     assert now["n"][now["n"] > 0].to_dict() == {"open": 1, "packed": 1}
-    assert reported(now)["left_out"]["shipped"] == 2
-    assert reported(now)["left_out"]["closed_short"] == 1
+    assert told(now)["left_out"]["shipped"] == 2
+    assert told(now)["left_out"]["closed_short"] == 1
     at = tf.backlog(orders, as_of="2026-03-03")
     assert "(shipped since)" not in at.index
 
@@ -165,7 +165,7 @@ def test_days_of_work_go_by_the_pace_of_the_last_28_days():
     assert table.loc["web", "days_of_work"].sum() == pytest.approx(4 * 14)
     assert (table.loc["edi", "pace"] == 0).all()
     assert table.loc["edi", "days_of_work"].isna().all()
-    assert reported(table) == {
+    assert told(table) == {
         "as_of": NOON,
         "pace_days": 28,
         "shipped": 2,
@@ -279,7 +279,7 @@ def test_counts_are_those_of_duckdb(seeded, by, back, spoilt):
     table = tf.backlog(orders, by=by, as_of=moment)
     now = moment.tz_localize(None).to_datetime64().astype("M8[us]").astype(np.int64)
     assert_is(table, queried(odd_orders.table(orders, *by), by, int(now)))
-    assert table["n"].sum() + sum(reported(table)["left_out"].values()) == len(orders)
+    assert table["n"].sum() + sum(told(table)["left_out"].values()) == len(orders)
     assert (table[list(AGES)].sum(axis=1) == table["n"]).all()
 
 

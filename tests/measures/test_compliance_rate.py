@@ -157,8 +157,8 @@ def test_a_lost_policy_is_told():
             with pytest.warns(UserWarning, match="lost its policy") as caught:
                 counts = compliance_rate(table, freq=freq)
             assert [each.filename for each in caught] == [__file__]
-            reported = {"as_of": None, "text": None, "n": 1}
-            assert counts.attrs["trackstar"]["compliance"] == reported
+            told = {"as_of": None, "text": None, "n": 1}
+            assert counts.attrs["trackstar"]["compliance"] == told
     assert counts.index[0] == pd.Timestamp("2026-03-02")
 
 
@@ -174,11 +174,8 @@ def test_the_policy_is_carried():
     )
     compliance = ship_date_compliance(orders, as_of="2026-03-02", tz="Asia/Tokyo")
     table = compliance_rate(compliance, freq="W")
-    reported = compliance.attrs["trackstar"]
-    assert table.attrs["trackstar"] == {
-        **reported,
-        "compliance": {**reported["compliance"], "n": 0},
-    }
+    told = compliance.attrs["trackstar"]
+    assert table.attrs["trackstar"] == {**told, "compliance": {**told["compliance"], "n": 0}}
     assert json.loads(json.dumps(table.attrs)) == table.attrs
 
 

@@ -155,16 +155,16 @@ def test_a_bare_day_ends_where_the_warehouse_is():
 
 def test_orders_alone_are_not_asked_about_lines():
     frames = frames_of({"status": "other"}, sent(warehouse_id="west"))
-    whole, single = tf.data_quality(frames), tf.data_quality(frames.orders)
+    whole, alone = tf.data_quality(frames), tf.data_quality(frames.orders)
     blind = ["shipped_elsewhere", "value_not_kept", "unknown_key", *NAMES[-6:]]
-    assert single.attrs["trackstar"]["data_quality"]["not_looked_for"] == blind
-    assert single.loc[blind, ["n", "of", "share", "detail"]].isna().all(axis=None)
-    assert single.loc[blind, "examples"].tolist() == [[]] * len(blind)
+    assert alone.attrs["trackstar"]["data_quality"]["not_looked_for"] == blind
+    assert alone.loc[blind, ["n", "of", "share", "detail"]].isna().all(axis=None)
+    assert alone.loc[blind, "examples"].tolist() == [[]] * len(blind)
     pd.testing.assert_frame_equal(
-        single.drop(index=blind), whole.drop(index=blind), check_index_type=False
+        alone.drop(index=blind), whole.drop(index=blind), check_index_type=False
     )
     assert whole.attrs["trackstar"]["data_quality"]["not_looked_for"] == []
-    assert (single.dtypes == whole.dtypes).all()
+    assert (alone.dtypes == whole.dtypes).all()
 
 
 def test_frames_without_problems_and_rows_of_orders_do():
@@ -172,9 +172,9 @@ def test_frames_without_problems_and_rows_of_orders_do():
     names = ("line_items", "shipments", "shipment_line_items")
     tables = {name: getattr(frames, name) for name in names}
     report = tf.data_quality(SimpleNamespace(orders=frames.orders[:1], **tables))
-    reported = report.attrs["trackstar"]["data_quality"]
-    assert reported["not_looked_for"] == ["value_not_kept", "unknown_key"]
-    assert reported["orders_without_id"] is None
+    told = report.attrs["trackstar"]["data_quality"]
+    assert told["not_looked_for"] == ["value_not_kept", "unknown_key"]
+    assert told["orders_without_id"] is None
     assert report.loc["line_without_sku", "of"] == 1
     assert report["n"].sum() == 0
 
@@ -224,8 +224,8 @@ def test_dates_that_are_kept_in_extra_are_counted_by_order_and_told_by_path(back
             "shipments[].shipped_date (1)",
             "shipments[].shipped_date (1), updated_date (1)",
         ]
-    single = tf.data_quality(frames.orders).loc[["placeholder_date", "date_without_zone"]]
-    assert single["n"].tolist() == [0, 1]
+    alone = tf.data_quality(frames.orders).loc[["placeholder_date", "date_without_zone"]]
+    assert alone["n"].tolist() == [0, 1]
 
 
 def test_dates_in_extra_are_not_looked_for_where_it_is_hidden_or_not_there():
@@ -297,10 +297,10 @@ def test_attrs_go_through_json_and_the_report_through_parquet(tmp_path):
     frames = frames_of({}, {"status": "other"})
     report = tf.data_quality(frames, "channel", tz={"east": "Asia/Tokyo", None: "UTC"})
     assert json.loads(json.dumps(report.attrs)) == report.attrs
-    reported = report.attrs["trackstar"]
-    assert reported["connection"] == "acme"
-    assert reported["data_quality"]["as_of"] == NOON
-    assert reported["data_quality"]["tz"] == {"east": "Asia/Tokyo"}
+    told = report.attrs["trackstar"]
+    assert told["connection"] == "acme"
+    assert told["data_quality"]["as_of"] == NOON
+    assert told["data_quality"]["tz"] == {"east": "Asia/Tokyo"}
     assert "data_quality" not in frames.orders.attrs["trackstar"]
     report.reset_index().to_parquet(tmp_path / "report.parquet")
     again = pd.read_parquet(tmp_path / "report.parquet")

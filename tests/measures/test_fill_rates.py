@@ -191,8 +191,8 @@ def test_orders_that_are_left_out_are_told():
     )
     table = fill_rates(frames, as_of=AS_OF)
     assert table.loc[0, ["orders", "left_out", "units_shipped"]].tolist() == [1, 4, 0]
-    reported = table.attrs["trackstar"]["fill_rates"]
-    assert reported == {
+    told = table.attrs["trackstar"]["fill_rates"]
+    assert told == {
         "as_of": "2026-03-03T00:00:00+00:00",
         "left_out": {"created after as_of": 1, "cancelled": 1, "nothing ordered": 2},
         "lines_left_out": 0,
@@ -236,9 +236,9 @@ def test_empty_frames_keep_columns_and_types(backend, by):
 def test_as_of_is_when_the_data_were_fetched(shared_sandbox, tmp_path):
     frames = tf.fetch_orders(client=shared_sandbox.client(), limit=50)
     table = fill_rates(frames)
-    reported = table.attrs["trackstar"]
-    assert pd.Timestamp(reported["fill_rates"]["as_of"]) == pd.Timestamp(reported["fetched_at"])
-    assert reported["fetched_at"] == frames.info["fetched_at"]
+    told = table.attrs["trackstar"]
+    assert pd.Timestamp(told["fill_rates"]["as_of"]) == pd.Timestamp(told["fetched_at"])
+    assert told["fetched_at"] == frames.info["fetched_at"]
     again = fill_rates(tf.write_snapshot(frames, tmp_path).read(dtype_backend="pyarrow"))
     pd.testing.assert_frame_equal(again, table)
 

@@ -342,9 +342,9 @@ def test_a_lost_policy_is_missed(whole, parted, as_of):
         return part
 
     judged = tf.ship_date_compliance(parted.orders, POLICY, as_of=as_of)
-    with pytest.warns(UserWarning, match="compliance has lost its policy") as warned:
+    with pytest.warns(UserWarning, match="compliance has lost its policy") as met:
         found = tf.compliance_rate(judged.map_partitions(forget, meta=judged), freq="W")
-    assert warned[0].filename == __file__
+    assert met[0].filename == __file__
     again = forget(tf.ship_date_compliance(whole.orders, POLICY, as_of=as_of))
     with pytest.warns(UserWarning, match="compliance has lost its policy"):
         assert_same(found, tf.compliance_rate(again, freq="W"))

@@ -128,9 +128,9 @@ others = st.fixed_dictionaries(
 @example({"cut_off": dt.time(0), "holidays": [dt.date(99, 1, 1)]}, {})
 def test_every_policy_comes_back_from_json(some, more):
     policy = SlaPolicy(**some, **more)
-    reported = json.loads(json.dumps(policy.to_json()))
-    assert reported == policy.to_json()
-    again = SlaPolicy.from_json({"as_of": "2026-01-01", "text": policy.text, "n": 3, **reported})
+    told = json.loads(json.dumps(policy.to_json()))
+    assert told == policy.to_json()
+    again = SlaPolicy.from_json({"as_of": "2026-01-01", "text": policy.text, "n": 3, **told})
     assert again == policy
     assert hash(again) == hash(policy)
     assert replace(again) == policy

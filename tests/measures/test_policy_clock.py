@@ -204,22 +204,22 @@ def test_a_backordered_orders_clock_starts_when_the_caller_says():
     order = {"created_date": "2026-03-02T12:00:00Z", "status": "backordered"}
     assert judge(NOON, **order) == untold
     assert judge(SlaPolicy(), **order, required_ship_date="2026-03-04T00:00:00Z") == "late_open"
-    reported = replace(NOON, clock_start="stocked")
-    assert judge(reported, **order, stocked=None) == untold
-    assert judge(reported, "2026-03-04", **order, stocked="2026-03-04T12:00:00Z") == "pending"
-    assert judge(reported, "2026-03-06", **order, stocked="2026-03-04T12:00:00Z") == "late_open"
+    told = replace(NOON, clock_start="stocked")
+    assert judge(told, **order, stocked=None) == untold
+    assert judge(told, "2026-03-04", **order, stocked="2026-03-04T12:00:00Z") == "pending"
+    assert judge(told, "2026-03-06", **order, stocked="2026-03-04T12:00:00Z") == "late_open"
 
 
 def test_a_clocks_start_replaces_the_creation_of_any_order():
-    reported = replace(NOON, clock_start="stocked")
+    told = replace(NOON, clock_start="stocked")
     created = "2026-03-02T12:00:00Z"
-    assert due(created, reported, stocked=None) == day_end("2026-03-02", "America/New_York")
-    later = due(created, reported, stocked="2026-03-04T12:00:00Z")
+    assert due(created, told, stocked=None) == day_end("2026-03-02", "America/New_York")
+    later = due(created, told, stocked="2026-03-04T12:00:00Z")
     assert later == day_end("2026-03-04", "America/New_York")
-    assert due(None, reported, stocked="2026-03-04T12:00:00Z") == later
+    assert due(None, told, stocked="2026-03-04T12:00:00Z") == later
     assert judge(NOON, created_date=None) == "no created_date for a clock to start at"
     with pytest.raises(ValueError, match="orders lacks 'stocked'"):
-        judge(reported, created_date=created)
+        judge(told, created_date=created)
 
 
 def test_a_clock_needs_no_required_ship_date_at_all():

@@ -149,8 +149,8 @@ def test_the_policy_is_carried():
 
 def test_as_of_is_when_the_data_were_fetched_or_now_with_a_warning(shared_sandbox):
     fetched = tf.fetch_orders(client=shared_sandbox.client(), limit=50)
-    reported = ship_otif(fetched).attrs["trackstar"]
-    assert pd.Timestamp(reported["compliance"]["as_of"]) == pd.Timestamp(reported["fetched_at"])
+    told = ship_otif(fetched).attrs["trackstar"]
+    assert pd.Timestamp(told["compliance"]["as_of"]) == pd.Timestamp(told["fetched_at"])
     with pytest.warns(UserWarning, match="do not say when they were fetched") as caught:
         ship_otif(frames(order()))
     assert [each.filename for each in caught] == [__file__]

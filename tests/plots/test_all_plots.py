@@ -22,10 +22,10 @@ HOSTILE = ["$x^", "_private", "two\nlines\x00", "<b>", "$a$ and $b$", "", "l" * 
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("rows", [0, 1, 3, 400])
 def test_every_size_is_drawn_and_says_n_and_as_of(plot, rows):
-    message = text_of(plot(make_orders(rows)))
-    assert "as of 2026-03-04 12:00 UTC" in message
-    assert "n = " in message
-    assert ("no orders" in message) == (rows == 0)
+    said = text_of(plot(make_orders(rows)))
+    assert "as of 2026-03-04 12:00 UTC" in said
+    assert "n = " in said
+    assert ("no orders" in said) == (rows == 0)
 
 
 @pytest.mark.parametrize("plot", PLOTS)
@@ -49,25 +49,23 @@ def test_pictures_of_nothing_but_nulls_say_why_they_are_empty():
 
 @pytest.mark.parametrize("plot", [*OF_ORDERS, plot_compliance_heatmap])
 def test_hostile_names_are_printed_as_they_are(plot):
-    message = text_of(plot(make_orders(300, ["$x^"] * 9 + HOSTILE), by="warehouse_id"))
-    assert "by warehouse_id" in message
-    assert r"\$x^" in message
-    assert "\x00" not in message
-    assert "l" * 40 not in message
+    said = text_of(plot(make_orders(300, ["$x^"] * 9 + HOSTILE), by="warehouse_id"))
+    assert "by warehouse_id" in said
+    assert r"\$x^" in said
+    assert "\x00" not in said
+    assert "l" * 40 not in said
 
 
 @pytest.mark.parametrize(
-    ("plot", "reported"),
+    ("plot", "told"),
     [
         (plot_backlog, "33 other groups"),
         (plot_cycle_time, "the 6 largest of 40 groups"),
         (plot_compliance_heatmap, "the 20 largest of 40 groups"),
     ],
 )
-def test_only_the_largest_groups_are_drawn_and_the_rest_is_told(plot, reported):
-    assert reported in text_of(
-        plot(make_orders(3000, [f"w{n}" for n in range(40)]), by="warehouse_id")
-    )
+def test_only_the_largest_groups_are_drawn_and_the_rest_is_told(plot, told):
+    assert told in text_of(plot(make_orders(3000, [f"w{n}" for n in range(40)]), by="warehouse_id"))
 
 
 @pytest.mark.parametrize("plot", PLOTS)
@@ -103,9 +101,9 @@ def test_another_moment_is_told(plot):
 def test_judged_frames_keep_their_policy(plot):
     judged = ship_date_compliance(make_orders(60), tz="America/New_York", grace="2h")
     if plot is not plot_overview:
-        message = text_of(plot(judged))
-        assert "(America/New_York)" in message
-        assert "grace 2 h" in message
+        said = text_of(plot(judged))
+        assert "(America/New_York)" in said
+        assert "grace 2 h" in said
     with pytest.raises(ValueError, match="judged already, by this policy, but as of"):
         plot(judged, as_of="2026-03-01")
     with pytest.raises(ValueError, match="judged already, by another policy"):
@@ -114,8 +112,8 @@ def test_judged_frames_keep_their_policy(plot):
 
 @pytest.mark.parametrize("plot", OF_DUE_DATES)
 def test_a_policy_is_held_to_and_said(plot):
-    message = text_of(plot(make_orders(60), policy=SlaPolicy.d2c_noon_cut_off()))
-    assert "D2C noon cut-off: orders created before 12:00" in message
+    said = text_of(plot(make_orders(60), policy=SlaPolicy.d2c_noon_cut_off()))
+    assert "D2C noon cut-off: orders created before 12:00" in said
 
 
 @pytest.mark.parametrize("plot", [*PLOTS, plot_overview])

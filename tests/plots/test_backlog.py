@@ -34,20 +34,19 @@ def test_groups_are_the_largest_and_all_others():
     open_ones = n[n > 0]
     entries = legend_entries(plot_backlog(frame, by="warehouse_id"))
     assert len(entries) == 7
-    reported = [int(entry.split("(")[-1].strip(")")) for entry in entries]
-    assert reported[:6] == sorted(open_ones, reverse=True)[:6]
-    assert entries[-1] == f"{len(open_ones) - 6} other groups ({n.sum() - sum(reported[:6])})"
+    told = [int(entry.split("(")[-1].strip(")")) for entry in entries]
+    assert told[:6] == sorted(open_ones, reverse=True)[:6]
+    assert entries[-1] == f"{len(open_ones) - 6} other groups ({n.sum() - sum(told[:6])})"
 
 
 def test_work_and_as_of_are_told():
     frame = make_orders(600)
     table = backlog(frame)
-    reported = table.attrs["trackstar"]["backlog"]
-    message = text_of(plot_backlog(frame))
-    assert f"n = {table['n'].sum()} open orders" in message
+    told = table.attrs["trackstar"]["backlog"]
+    said = text_of(plot_backlog(frame))
+    assert f"n = {table['n'].sum()} open orders" in said
     assert (
-        f"{table['n'].sum() / reported['pace']:.1f} days of work at {reported['pace']:.1f} orders"
-        in message
+        f"{table['n'].sum() / told['pace']:.1f} days of work at {told['pace']:.1f} orders" in said
     )
     idle = frame[frame["complete_shipped_date"].isna()]
     assert "days of work unknown: none shipped in 28 days" in text_of(plot_backlog(idle))

@@ -62,8 +62,8 @@ def test_early_is_a_day_or_more_and_on_time_up_to_the_moment():
 def test_what_lies_far_out_is_put_together_and_told():
     days = [*np.tile([-1.5, 1.5], 200), -5000, 700.2, 900]
     axes = plot_lateness(shipped(days))
-    message = text_of(axes)
-    assert "1 earlier (up to 5,000 days) and 2 later (up to 900 days)" in message
+    said = text_of(axes)
+    assert "1 earlier (up to 5,000 days) and 2 later (up to 900 days)" in said
     low, high = axes.get_xlim()
     assert -60 < low < high < 60  # hours
     assert sum(bar.get_height() for bar in axes.patches) == len(days)
@@ -94,10 +94,10 @@ def test_a_grace_is_marked():
 
 
 @pytest.mark.parametrize(
-    ("days", "message"), [([-2, -2, 1], "early by 2.0 days"), ([1, 1.5, 3], "late by 36 h")]
+    ("days", "said"), [([-2, -2, 1], "early by 2.0 days"), ([1, 1.5, 3], "late by 36 h")]
 )
-def test_the_middle_is_told(days, message):
-    assert f"half are {message} or more" in text_of(plot_lateness(shipped(days)))
+def test_the_middle_is_told(days, said):
+    assert f"half are {said} or more" in text_of(plot_lateness(shipped(days)))
 
 
 def test_short_spans_are_hours():

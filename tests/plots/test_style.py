@@ -24,8 +24,8 @@ def seen(colour, kind):
 def test_bars_differ_in_hatch_or_in_colours_that_everybody_sees(kind, looks):
     for place, one in enumerate(looks):
         for other in looks[:place]:
-            separate = np.abs(seen(one.colour, kind) - seen(other.colour, kind)).max()
-            assert one.hatch != other.hatch or separate > 0.15
+            apart = np.abs(seen(one.colour, kind) - seen(other.colour, kind)).max()
+            assert one.hatch != other.hatch or apart > 0.15
 
 
 def test_lines_differ_without_colour():

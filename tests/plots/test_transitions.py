@@ -71,12 +71,12 @@ def test_the_cells_hold_counts_and_shares():
 def test_every_size_says_n_and_both_as_ofs(rows):
     random = np.random.default_rng(0)
     axes = plot_status_transitions(moved(*random.choice(LIFECYCLE, (2, rows))))
-    reported = words(axes)
-    assert "from 2026-03-01 06:00 UTC to 2026-03-02 06:30 UTC" in reported
-    assert f"n = {rows:,} orders, {rows:,} before and {rows:,} after" in reported
+    told = words(axes)
+    assert "from 2026-03-01 06:00 UTC to 2026-03-02 06:30 UTC" in told
+    assert f"n = {rows:,} orders, {rows:,} before and {rows:,} after" in told
     assert axes.get_ylabel() == "from (2026-03-01 06:00 UTC)"
     assert axes.get_xlabel() == "to (2026-03-02 06:30 UTC)"
-    assert ("no orders" in reported) == (rows == 0)
+    assert ("no orders" in told) == (rows == 0)
     assert bool(axes.patches) == (rows > 0)
 
 
