@@ -105,7 +105,7 @@ STORAGE_CALLS = {"rename", "renames", "replace", "link", "symlink", "unlink", "r
 STORAGE_CALLS |= {"removedirs", "fsync", "fdatasync", "open", "listdir", "scandir", "walk"}
 STORAGE_METHODS = {"rename", "unlink", "rmdir", "iterdir", "glob", "rglob", "hardlink_to", "touch"}
 STORAGE_METHODS |= {"symlink_to", "read_bytes", "write_bytes", "write_text", "chmod", "samefile"}
-STORAGE_METHODS |= {"is_dir", "is_file", "is_symlink", "stat"}
+STORAGE_METHODS |= {"exists", "is_dir", "is_file", "is_symlink", "stat"}
 
 
 def storage_calls(path):
@@ -118,13 +118,14 @@ def storage_calls(path):
             if node.module == "os":
                 yield from STORAGE_CALLS & {name.name for name in node.names}
         elif isinstance(node, ast.Attribute):
-            is_os = isinstance(node.value, ast.Name) and node.value.id == "os"
-            if node.attr in (STORAGE_CALLS if is_os else STORAGE_METHODS):
+            owner = ast.unparse(node.value)
+            names = {"os": STORAGE_CALLS, "storage": set()}.get(owner, STORAGE_METHODS)
+            if node.attr in names:
                 yield ast.unparse(node)
 
 
-#: Who works with other files than snapshots: the cache, a terminal's output, a file of JSON.
-OTHER_FILES = ("storage/", "http/", "cli/printing.py", "flatten/sources.py")
+#: Who works with other files than snapshots: the cache, the shell's output, a file of JSON.
+OTHER_FILES = ("storage/", "http/", "cli/", "flatten/sources.py")
 
 
 def test_only_a_storage_touches_the_paths_of_snapshots():

@@ -145,8 +145,8 @@ def test_a_server_that_asks_for_no_wait_is_not_stormed(serve_with_client, monkey
 @pytest.mark.parametrize("form", [pytest.param("seconds", marks=pytest.mark.slow), "date"])
 def test_the_wait_that_is_asked_for_is_kept(serve_with_client, form):
     moment = datetime.now(UTC) + timedelta(seconds=3)
-    asked = 2 if form == "seconds" else format_datetime(moment, usegmt=True)
-    sandbox, client = serve_with_client(Fault("status", status=429, retry_after=asked, nth=1))
+    wait = 2 if form == "seconds" else format_datetime(moment, usegmt=True)
+    sandbox, client = serve_with_client(Fault("status", status=429, retry_after=wait, nth=1))
     tf.fetch_orders(client=client)
     first, second = (request.time for request in sandbox.requests)
     assert second - first >= (2 if form == "seconds" else 1)
@@ -189,12 +189,12 @@ def test_any_retry_after_is_read_or_left(header):
     "date", ["Fri, 31 Dec 9999 23:59:59 -2359", "Mon, 01 Jan 0001 00:00:00 +2359"]
 )
 def test_a_server_that_tells_a_time_of_no_year_is_read_all_the_same(raw_server, date):
-    def answer(handler):
+    def respond(handler):
         body = b'{"data": [{"id": "a"}], "next_token": null}'
         head = f"HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: {len(body)}\r\n\r\n"
         handler.wfile.write(head.encode() + body)
 
-    client = tf.TrackstarClient("key", "token", base_url=raw_server(answer).base_url, cache=False)
+    client = tf.TrackstarClient("key", "token", base_url=raw_server(respond).base_url, cache=False)
     assert tf.fetch_orders_df(client=client)["id"].tolist() == ["a"]
 
 
@@ -271,25 +271,25 @@ def test_it_says_who_asks(raw_server):
 
 @pytest.mark.parametrize("interim", [[100], [102], [103], [103, 100, 102, 103, 199]], ids=str)
 def test_what_comes_before_the_answer_is_passed_over(raw_server, interim):
-    def answer(handler):
+    def respond(handler):
         for status in interim:
             hints = b"Link: </a>; rel=preload\r\nContent-Length: 7\r\n"
             handler.wfile.write(b"HTTP/1.1 %d Wait\r\n%b\r\n" % (status, hints))
         reply(handler, GOOD)
 
-    server = raw_server(answer)
+    server = raw_server(respond)
     client = tf.TrackstarClient("key", "token", base_url=server.base_url, cache=False, retries=0)
-    for asked in (1, 2):  # the connection is as good as before
+    for count in (1, 2):  # the connection is as good as before
         assert tf.fetch_orders_df(client=client, limit=1)["id"].tolist() == ["a"]
-        assert len(server.seen) == asked
+        assert len(server.seen) == count
 
 
 def test_another_protocol_is_no_answer(raw_server):
-    def answer(handler):
+    def respond(handler):
         handler.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n")
         reply(handler, GOOD)
 
-    client = tf.TrackstarClient("key", "token", base_url=raw_server(answer).base_url, retries=0)
+    client = tf.TrackstarClient("key", "token", base_url=raw_server(respond).base_url, retries=0)
     with pytest.raises(tf.ApiError, match="101"):
         tf.fetch_orders_df(client=client)
 
@@ -338,14 +338,14 @@ def test_what_comes_from_disk_costs_no_budget(serve):
 def test_retries_and_redirects_cost_budget(raw_server):
     times = []
 
-    def answer(handler):
+    def respond(handler):
         times.append(time.monotonic())
         if len(times) in (1, 2, 4):
             query = urlsplit(handler.path).query
             return reply(handler, b"", 302, Location=f"/elsewhere?{query}")
         return reply(handler, GOOD, 503 if len(times) == 3 else 200)
 
-    server = raw_server(answer)
+    server = raw_server(respond)
     client = tf.TrackstarClient("key", "token", base_url=server.base_url, rate_limit=2)
     frames = tf.fetch_orders(client=client)
     assert len(times) == frames.info["requests"] == 5
@@ -370,7 +370,7 @@ def test_no_redirect_leaves_the_origin(serve, serve_with_client, status):
 
 @pytest.mark.parametrize("kind", ["scheme", "host", "bad port", "not a url", "odd bytes"])
 def test_odd_redirects_are_an_error(raw_server, kind):
-    def answer(handler):
+    def respond(handler):
         port = handler.server.server_port
         to = {
             "scheme": f"https://127.0.0.1:{port}/wms/orders",
@@ -381,7 +381,7 @@ def test_odd_redirects_are_an_error(raw_server, kind):
         }[kind]
         reply(handler, b"", 302, Location=to)
 
-    server = raw_server(answer)
+    server = raw_server(respond)
     client = tf.TrackstarClient("key", "token", base_url=server.base_url, retries=0)
     with pytest.raises(tf.TrackstarError):
         tf.fetch_orders(client=client)
@@ -412,14 +412,14 @@ def test_a_redirect_within_the_origin_is_followed(serve_with_client):
 )
 @pytest.mark.parametrize("nth", [1, 2])
 def test_a_redirect_to_another_question_is_an_error(raw_server, to, why, nth):
-    def answer(handler):
+    def respond(handler):
         if len(server.seen) == nth:
             return reply(handler, b"", 307, Location=to)
         if len(server.seen) > nth:
             return reply(handler, GOOD)
         return reply(handler, b'{"data": [], "next_token": "next"}')
 
-    server = raw_server(answer)
+    server = raw_server(respond)
     client = tf.TrackstarClient("key-1", "secret-1", base_url=server.base_url)
     with pytest.raises(tf.TrackstarError, match=f"307, a redirect that .*{why}") as caught:
         tf.fetch_orders(client=client, status="open")
@@ -433,7 +433,7 @@ def test_a_redirect_to_another_question_is_an_error(raw_server, to, why, nth):
     ["/v2/orders?{query}", "http://127.0.0.1:{port}/v2/orders?{query}", "?{turned}", "{path}#top"],
 )
 def test_a_redirect_that_keeps_every_parameter_is_followed(raw_server, to):
-    def answer(handler):
+    def respond(handler):
         if len(server.seen) % 2 == 0:
             return reply(handler)
         query = urlsplit(handler.path).query
@@ -442,10 +442,10 @@ def test_a_redirect_that_keeps_every_parameter_is_followed(raw_server, to):
         given = {"query": query, "turned": turned, "port": port, "path": handler.path}
         return reply(handler, b"", 308, Location=to.format(**given))
 
-    server = raw_server(answer)
+    server = raw_server(respond)
     client = tf.TrackstarClient("key-1", "secret-1", base_url=server.base_url)
-    asked = {"order_number__in": ["a b", "\u00e9+&="], "created_date__gte": "2026-01-01"}
-    assert tf.fetch_orders_df(client=client, limit=1, **asked).empty
+    filters = {"order_number__in": ["a b", "\u00e9+&="], "created_date__gte": "2026-01-01"}
+    assert tf.fetch_orders_df(client=client, limit=1, **filters).empty
     first, second = (parse_qs(urlsplit(path).query) for path, _ in server.seen)
     assert first == second
     assert first["order_number[in]"] == ["a b,\u00e9+&="]
@@ -465,14 +465,14 @@ def test_netrc_and_cookies_are_left_alone(raw_server, monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     pages = iter([b'{"data": [], "next_token": "t"}', GOOD])
 
-    def answer(handler):
+    def respond(handler):
         headers = {"Set_Cookie": "session=hunter2; Path=/"}
         if len(server.seen) == 1:
             query = urlsplit(handler.path).query
             return reply(handler, b"", 307, Location=f"/moved?{query}", **headers)
         return reply(handler, next(pages), **headers)
 
-    server = raw_server(answer)
+    server = raw_server(respond)
     client = tf.TrackstarClient("key", "token", base_url=server.base_url)
     tf.fetch_orders(client=client)
     assert [path.partition("?")[0] for path, _ in server.seen] == [
@@ -559,7 +559,7 @@ def test_nobody_listens(closed_url, caplog):
 
 @pytest.mark.parametrize("way", ["closed", "no status", "chunks"])
 def test_answers_that_stop(raw_server, way):
-    def answer(handler):
+    def respond(handler):
         handler.close_connection = True
         if way == "closed":  # a body without a length ends with the connection
             handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + GOOD[:-9])
@@ -569,7 +569,7 @@ def test_answers_that_stop(raw_server, way):
             head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
             handler.wfile.write(head + b"%x\r\n%b\r\n" % (len(GOOD), GOOD))
 
-    server = raw_server(answer)
+    server = raw_server(respond)
     client = tf.TrackstarClient("key", "token", base_url=server.base_url, retries=1)
     with pytest.raises((tf.NetworkError, tf.ResponseError)) as caught:
         tf.fetch_orders_df(client=client)

@@ -1,7 +1,6 @@
-"""CONTRIBUTING.md keeps its word: what it says is done to a copy of this repository, and works."""
+"""What CONTRIBUTING.md says is done to a copy of this repository, and works."""
 
 import ast
-import importlib.util
 import os
 import re
 import shutil
@@ -12,32 +11,33 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from test_architecture import files, imports
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def section(title):
-    """Give what stands under a title."""
+    """Return the text under a title."""
     return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE).group(1)
 
 
 def codes(text):
-    """List the code of a section, as it would stand in a file."""
+    """Return the code blocks of a section, without their indentation."""
     return [
         textwrap.dedent(code)
         for code in re.findall(r" *```(?:python|text)\n(.*?) *```", text, re.DOTALL)
     ]
 
 
-def places(text):
-    """List the places that a section names: a file, and what in it."""
+def targets(text):
+    """Return the files that a section names, each with the list or class to add to."""
     return re.findall(r"`([\w/]+\.py)`,\s+in\s+`(\w+)`", text)
 
 
 @pytest.fixture
 def copy(tmp_path):
-    """Copy what the recipes touch."""
+    """Copy what the instructions change or run."""
     for name in ("trackstar_frames", "docs", "tests"):
         bulky = shutil.ignore_patterns(
             "__pycache__", "*.png", "benchmarks", "plots" if name == "tests" else ""
@@ -49,9 +49,9 @@ def copy(tmp_path):
 
 
 def insert(path, name, code, *, above=None):
-    """Write code at the end of what has this name, or above a line of it."""
+    """Insert code at the end of the list or class of this name, or above a line of it."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    (node,) = (each for each in ast.parse("\n".join(lines)).body if name in names(each))
+    (node,) = (each for each in ast.parse("\n".join(lines)).body if name in defined_names(each))
     start, end = body(node)
     if above is not None:
         end = next(n for n in range(start, end) if lines[n].strip() == f"{above},")
@@ -60,14 +60,14 @@ def insert(path, name, code, *, above=None):
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def names(node):
-    """Name what a statement of a module makes."""
-    targets = getattr(node, "targets", [getattr(node, "target", node)])
-    return {getattr(target, "id", getattr(target, "name", None)) for target in targets}
+def defined_names(node):
+    """Return the names that a statement of a module defines."""
+    assigned = getattr(node, "targets", [getattr(node, "target", node)])
+    return {getattr(target, "id", getattr(target, "name", None)) for target in assigned}
 
 
 def body(node):
-    """Tell where the lines of a class, or of the longest list that is assigned, begin and end."""
+    """Return the first and the last line of a class, or of the longest list that is assigned."""
     if isinstance(node, ast.ClassDef):
         return node.lineno, node.end_lineno
     lists = [each for each in ast.walk(node) if isinstance(each, (ast.Dict, ast.Tuple, ast.List))]
@@ -76,7 +76,7 @@ def body(node):
 
 
 def run(copy, *command):
-    """Run Python in the copy, and on it."""
+    """Run Python in the copy, with its package."""
     environment = os.environ | {"PYTHONPATH": str(copy)}
     done = subprocess.run(
         [sys.executable, *command],
@@ -89,42 +89,42 @@ def run(copy, *command):
     return done.returncode, done.stdout + done.stderr
 
 
-def good(copy, *command):
-    code, said = run(copy, *command)
-    assert code == 0, said
-    return said
+def check(copy, *command):
+    code, output = run(copy, *command)
+    assert code == 0, output
+    return output
 
 
-def try_tests(copy, *chosen):
-    return run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", *chosen)
+def run_tests(copy, *tests):
+    return run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", *tests)
 
 
 @pytest.mark.slow
 def test_a_filter_is_added_as_it_says(copy):
-    said = section("How to add a filter")
+    text = section("How to add a filter")
     grammar = "tests/test_filters.py::test_the_grammar_is_that_of_the_documentation"
-    typed = "tests/test_filter_types.py::test_they_are_those_of_the_grammar"
-    named = places(said)
-    assert [Path(path).name for path, _ in named] == [
-        "filters.py",
-        "typed.py",
-        "columns.py",
-        "query.py",
-        "test_filters.py",
+    types = "tests/test_filter_types.py::test_they_are_those_of_the_grammar"
+    found = targets(text)
+    assert [(Path(path).name, name) for path, name in found] == [
+        ("filters.py", "FIELDS"),
+        ("filter_types.py", "OrderFilters"),
+        ("database.py", "TEXTS"),
+        ("database.py", "FIELDS"),
+        ("test_filters.py", "GRAMMAR"),
     ]
-    for number, ((path, name), code) in enumerate(zip(named, codes(said), strict=True)):
+    for number, ((path, name), code) in enumerate(zip(found, codes(text), strict=True)):
         if number == 1:
-            assert try_tests(copy, typed)[0] == 1  # which tells whoever forgets the next step
+            assert run_tests(copy, types)[0] == 1  # it finds that the next step is missing
         insert(copy / path, name, code)
-    asked = (
+    encoding = (
         'from trackstar_frames.filters import encode; print(encode({"warehouse_id": ["b", "a"]}))'
     )
-    assert good(copy, "-c", asked) == "[{'warehouse_id[in]': 'a,b'}]\n"
-    good(copy, "docs/make.py")
+    assert check(copy, "-c", encoding) == "[{'warehouse_id[in]': 'a,b'}]\n"
+    check(copy, "docs/make.py")
     assert "| `warehouse_id` | text |" in (copy / "docs" / "filters.md").read_text(encoding="utf-8")
     operators = ("eq", "neq", "in", "nin", "contains", "not_contains")
     each = [f"tests/test_filters.py::test_one_filter[warehouse_id-{name}]" for name in operators]
-    code, out = try_tests(copy, typed, grammar, *each)
+    code, out = run_tests(copy, types, grammar, *each)
     assert code == 0, out
 
 
@@ -158,23 +158,23 @@ print(SCHEMA_VERSION)
 
 @pytest.mark.slow
 def test_a_column_is_added_as_it_says(copy):
-    said = section("How to add a column")
-    ((path, name),) = [place for place in places(said) if place[1] == "_ORDERS"]
-    (code,) = codes(said)
+    text = section("How to add a column")
+    ((path, name),) = targets(text)
+    (code,) = codes(text)
     schema = copy / path
-    above = re.search(r"above `([^`]+)`", said).group(1)
+    above = re.search(r"above `([^`]+)`", text).group(1)
     insert(schema, name, code, above=above)
     before = re.search(r"^SCHEMA_VERSION = (\d+)", schema.read_text(encoding="utf-8"), re.MULTILINE)
-    raised = int(before.group(1)) + 1
+    version = int(before.group(1)) + 1
     schema.write_text(
-        schema.read_text(encoding="utf-8").replace(before.group(), f"SCHEMA_VERSION = {raised}"),
+        schema.read_text(encoding="utf-8").replace(before.group(), f"SCHEMA_VERSION = {version}"),
         encoding="utf-8",
     )
-    assert good(copy, "-c", COLUMN) == f"{raised}\n"
-    good(copy, "docs/make.py")
+    assert check(copy, "-c", COLUMN) == f"{version}\n"
+    check(copy, "docs/make.py")
     page = (copy / "docs" / "data_dictionary.md").read_text(encoding="utf-8")
     assert "| `gift_message` | str | `gift.message` | What the card says. | personal |" in page
-    code, out = try_tests(
+    code, out = run_tests(
         copy,
         "tests/flatten/test_laws.py",
         "tests/flatten/test_fast_and_careful.py",
@@ -185,35 +185,34 @@ def test_a_column_is_added_as_it_says(copy):
 
 @pytest.mark.slow
 def test_a_metric_is_added_as_it_says(copy):
-    said = section("How to add a metric")
-    (code,) = codes(said)
+    (code,) = codes(section("How to add a metric"))
     package = copy / "trackstar_frames"
     (package / "measures" / "channels.py").write_text(code, encoding="utf-8")
     for path in (package / "measures" / "__init__.py", package / "__init__.py"):
         add_beside(path, "status_mix", "channel_counts")
-    room = package / "measures" / "__init__.py"
+    measures = package / "measures" / "__init__.py"
     line = "from trackstar_frames.measures.channels import channel_counts\n"
-    text = room.read_text(encoding="utf-8")
-    room.write_text(text.replace("from trackstar_frames", line + "from trackstar_frames", 1))
+    text = measures.read_text(encoding="utf-8")
+    measures.write_text(text.replace("from trackstar_frames", line + "from trackstar_frames", 1))
     call = "import trackstar_frames as tf; tf.channel_counts(tf.OrderFrames.from_json({'id': 'a'}))"
     code, out = run(copy, "-c", call)
     assert code == 1
     assert out.endswith("such as its .orders\n")
     with (copy / "CHANGELOG.md").open("a", encoding="utf-8") as changelog:
         changelog.write("- `channel_counts`: how many orders each channel has.\n")
-    docs, house = "tests/test_docs.py::test_", "tests/test_architecture.py::test_"
-    code, out = try_tests(
+    docs, architecture = "tests/test_docs.py::test_", "tests/test_architecture.py::test_"
+    code, out = run_tests(
         copy,
         f"{docs}every_public_name_is_documented_as_numpydoc_asks[trackstar_frames.channel_counts]",
         f"{docs}all_examples_run[trackstar_frames.measures.channels]",
         f"{docs}the_changelog_tells_of_every_public_name[channel_counts]",
-        f"{house}measures_plots_and_sandbox_keep_to_themselves",
+        f"{architecture}measures_plots_and_sandbox_keep_to_themselves",
     )
     assert code == 0, out
 
 
 def add_beside(path, name, other):
-    """Add a name to each list, of names or of texts, that has another."""
+    """Add a name to each list of names or strings that has another."""
     lines = path.read_text(encoding="utf-8").splitlines()
     found = [line for line in lines if line.strip() in (f"{name},", f'"{name}",')]
     assert found
@@ -226,7 +225,7 @@ def add_beside(path, name, other):
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def test_its_commands_are_there():
+def test_its_commands_exist():
     commands = [
         line.split("`")[1] for line in section("Set up").splitlines() if line.startswith("| `")
     ]
@@ -237,28 +236,30 @@ def test_its_commands_are_there():
     assert "test" in project["project"]["optional-dependencies"]
 
 
-def test_its_rooms_are_there():
-    rooms = [
-        room
-        for line in re.findall(r"^\d+\. .*", section("The house"), re.MULTILINE)
-        for room in re.findall(r"`(\w+)`", line)
-    ]
-    assert len(rooms) > 20
-    for room in rooms:
-        place = ROOT / "trackstar_frames" / room
-        assert place.is_dir() or place.with_suffix(".py").exists(), room
+def layers():
+    """Return the modules and packages of each line of the section."""
+    lines = re.findall(r"^\d+\. .*", section("Layers"), re.MULTILINE)
+    return [re.findall(r"`(\w+)`", line) for line in lines]
 
 
-def test_its_order_of_rooms_is_that_of_the_imports():
-    spec = importlib.util.spec_from_file_location(
-        "architecture", ROOT / "tests" / "test_architecture.py"
-    )
-    architecture = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(architecture)
-    lines = re.findall(r"^\d+\. (.*)", section("The house"), re.MULTILINE)
+def test_its_layers_exist():
+    found = [name for line in layers() for name in line]
+    assert len(found) > 20
+    assert all(files(name)[0].exists() for name in found)
+
+
+def test_its_order_of_layers_is_that_of_the_imports():
     later = set()
-    for line in reversed(lines[:-1]):
-        own = set(re.findall(r"`(\w+)`", line)) - {"cli"}
-        for path in (path for room in own for path in architecture.files(room)):
-            assert not architecture.imports(path) & later, path
-        later |= own
+    for line in reversed(layers()[:-1]):
+        for path in (path for name in line for path in files(name)):
+            assert not imports(path) & later, path
+        later |= {*line}
+
+
+def test_each_change_needs_at_most_three_files_which_exist():
+    rows = [line for line in section("Where to look").splitlines() if line.startswith("| ")]
+    assert len(rows) == 6
+    for row in rows[1:]:
+        paths = re.findall(r"`([\w/]+\.py)`", row)
+        assert 1 <= len(paths) <= 3, row
+        assert all((ROOT / path).exists() for path in paths), row

@@ -86,13 +86,13 @@ def test_every_public_name_is_documented_as_numpydoc_asks(name):
 
 @pytest.mark.parametrize("made", sorted(HANDED_OUT, key=lambda made: made.__name__))
 def test_what_is_handed_out_tells_its_attributes(made):
-    told = {
+    documented = {
         name.strip()
         for entry in get_doc_object(made)["Attributes"]
         for name in entry.name.split(",")
     }
     fields = getattr(made, "__dataclass_fields__", getattr(made, "_fields", (*TABLES, "info")))
-    assert set(fields) <= told
+    assert set(fields) <= documented
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -154,8 +154,8 @@ def test_the_pages_tell_every_column_and_every_filter(make):
 
 
 def test_the_docstring_of_a_fetch_names_every_filter():
-    said = inspect.getdoc(tf.fetch_orders_df).partition("**filters")[2]
-    assert {name for name in FIELDS if not re.search(rf"\b{name}\b", said)} == set()
+    text = inspect.getdoc(tf.fetch_orders_df).partition("**filters")[2]
+    assert {name for name in FIELDS if not re.search(rf"\b{name}\b", text)} == set()
 
 
 @pytest.mark.parametrize("name", [name for name in tf.__all__ if not name.endswith("Error")])

@@ -47,11 +47,11 @@ SINGLE = [(field, operator) for field, operators in GRAMMAR.items() for operator
 COMBINED = [pair for pair in itertools.combinations(SINGLE, 2) if "ids" not in (p[0] for p in pair)]
 
 
-def spelt(field, operator, turn=0):
-    """Spell a filter in one of the three ways."""
-    if turn == 0:
+def spelt(field, operator, spelling=0):
+    """Spell a filter in one of the three spellings."""
+    if spelling == 0:
         return f"{field}__{operator.replace('-', '_')}"
-    return f"{field}[{operator}]" if turn == 1 else f"{field}__{operator}"
+    return f"{field}[{operator}]" if spelling == 1 else f"{field}__{operator}"
 
 
 def a_value(orders, field, operator, rng):
@@ -70,7 +70,7 @@ def a_value(orders, field, operator, rng):
     return value
 
 
-def expected(orders, asked):
+def expected(orders, requested):
     def typed(field, value):
         if not field.endswith("_date"):
             return value
@@ -80,7 +80,7 @@ def expected(orders, asked):
     return {
         order["id"]
         for order in orders
-        if all(reference.matches(order, f, op, typed(f, value)) for f, op, value in asked)
+        if all(reference.matches(order, f, op, typed(f, value)) for f, op, value in requested)
     }
 
 
@@ -129,9 +129,9 @@ def test_one_filter(tagged, ids_of, field, operator):
 def pair(tagged, ids_of, both):
     rng = random.Random(str(both))
     orders = tagged.orders
-    asked = [(field, op, a_value(orders, field, op, rng)) for field, op in both]
-    found = ids_of(**{spelt(f, op): value for f, op, value in asked})
-    assert found == expected(orders, asked), asked
+    requested = [(field, op, a_value(orders, field, op, rng)) for field, op in both]
+    found = ids_of(**{spelt(f, op): value for f, op, value in requested})
+    assert found == expected(orders, requested), requested
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -208,10 +208,12 @@ def test_a_moment_in_any_dress(tagged, ids_of, operator):
 @pytest.mark.parametrize("fraction", ["0.25s", "-0.25s", "1ns", "-1ns", "0.999999s"])
 def test_a_fraction_keeps_the_meaning(tagged, ids_of, operator, fraction):
     orders = tagged.orders
-    asked = pd.Timestamp(orders[5]["created_date"]) + pd.Timedelta(fraction)
+    requested = pd.Timestamp(orders[5]["created_date"]) + pd.Timedelta(fraction)
     compare = {"gt": "__gt__", "gte": "__ge__", "lt": "__lt__", "lte": "__le__"}[operator]
-    matching = {o["id"] for o in orders if getattr(pd.Timestamp(o["created_date"]), compare)(asked)}
-    for value in (asked, asked.isoformat()):
+    matching = {
+        o["id"] for o in orders if getattr(pd.Timestamp(o["created_date"]), compare)(requested)
+    }
+    for value in (requested, requested.isoformat()):
         assert ids_of(**{f"created_date__{operator}": value}) == matching
 
 
@@ -232,9 +234,11 @@ def test_rounding_keeps_the_meaning_for_whole_seconds(moment, operator):
 )
 def test_any_text_is_encoded_or_refused(filters, data):
     operators = [data.draw(st.sampled_from(GRAMMAR[field])) for field in filters]
-    asked = {spelt(f, op): value for (f, value), op in zip(filters.items(), operators, strict=True)}
+    requested = {
+        spelt(f, op): value for (f, value), op in zip(filters.items(), operators, strict=True)
+    }
     try:
-        queries = encode(asked)
+        queries = encode(requested)
     except tf.FilterError:
         return
     assert all(isinstance(value, str) and value for query in queries for value in query.values())
@@ -255,7 +259,7 @@ def test_the_order_of_filters_and_lists_makes_no_difference():
     assert sorted(one[0].items()) == sorted(other[0].items())
 
 
-NOT_ASKED = [
+INVALID = [
     ({"statsu": "open"}, "did you mean 'status'"),
     ({"pagesize": 5}, "did you mean 'page_size'"),
     ({"created_at": "2026-01-01"}, "created_date"),
@@ -371,13 +375,13 @@ def quiet():
         yield sandbox
 
 
-@pytest.mark.parametrize(("call", "told"), NOT_ASKED, ids=[str(c)[:60] for c, _ in NOT_ASKED])
-def test_what_cannot_be_asked_is_refused_before_any_request(quiet, call, told):
+@pytest.mark.parametrize(("call", "message"), INVALID, ids=[str(c)[:60] for c, _ in INVALID])
+def test_what_cannot_be_asked_is_refused_before_any_request(quiet, call, message):
     client = quiet.client(cache=False)
-    with pytest.raises(tf.FilterError, match=told) as caught:
+    with pytest.raises(tf.FilterError, match=message) as caught:
         tf.fetch_orders_df(client=client, **call)
     assert isinstance(caught.value, ValueError)
-    with pytest.raises(tf.FilterError, match=told):
+    with pytest.raises(tf.FilterError, match=message):
         client.iter_pages(**call)
     assert not quiet.requests
 
@@ -420,13 +424,13 @@ def test_a_bare_day_knows_fractions_of_a_second(fractions, field, operator):
                 for order in fractions.orders
                 if reference.matches_day(order, field, operator, day)
             }
-            for turn, value in enumerate((day, day.isoformat(), np.datetime64(day))):
-                pages = client.iter_pages(**{spelt(field, operator, turn): value})
+            for spelling, value in enumerate((day, day.isoformat(), np.datetime64(day))):
+                pages = client.iter_pages(**{spelt(field, operator, spelling): value})
                 assert {o["id"] for page in pages for o in page.orders} == expected
 
 
 @pytest.mark.parametrize(
-    ("asked", "sent"),
+    ("requested", "sent"),
     [
         ({"gte": "2026-01-31"}, {"gte": "2026-01-31T00:00:00Z"}),
         ({"lte": "2026-01-31"}, {"lt": "2026-02-01T00:00:00Z"}),
@@ -455,8 +459,8 @@ def test_a_bare_day_knows_fractions_of_a_second(fractions, field, operator):
     ids=str,
 )
 @pytest.mark.parametrize("field", ["updated_date", "required_ship_date"])
-def test_a_day_is_sent_as_bounds(field, asked, sent):
-    filters = {f"{field}__{operator}": day for operator, day in asked.items()}
+def test_a_day_is_sent_as_bounds(field, requested, sent):
+    filters = {f"{field}__{operator}": day for operator, day in requested.items()}
     expected = {f"{field}[{operator}]": moment for operator, moment in sent.items()}
     assert encode(filters) == [expected]
 
@@ -504,11 +508,11 @@ def test_a_list_of_tags_is_asked_for_at_once(tagged, ids_of):
         ]
         for order in tagged.orders
     }
-    for asked in (["vip", "wave:am"], ["wave:am"], "vip"):
-        wanted = {asked} if isinstance(asked, str) else {*asked}
+    for requested in (["vip", "wave:am"], ["wave:am"], "vip"):
+        wanted = {requested} if isinstance(requested, str) else {*requested}
         expected = {each for each, held in texts.items() if wanted & {*held}}
         assert expected
-        assert ids_of(trackstar_tags__contains=asked) == expected
+        assert ids_of(trackstar_tags__contains=requested) == expected
     assert encode({"trackstar_tags__contains": ["vip", "wave:am"]}) == [
         {"trackstar_tags[contains]": "vip,wave:am"}
     ]

@@ -11,7 +11,7 @@ from trackstar_frames.progress import Progress, start_progress
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that goes when it is line to."""
 
     def __init__(self):
         self.now = 5000.0
@@ -97,8 +97,8 @@ def test_a_long_wait_is_told_when_it_begins(clock, logged):
         assert logged() == []
         progress.waiting("server asked to wait", 20.0)
         progress.waiting("server asked to wait", 25.0)  # another thread, right after
-        told = "fetching: 0 pages, 0 orders, 0 orders/s, waiting 20 s (server asked to wait)"
-        assert logged() == [told]
+        line = "fetching: 0 pages, 0 orders, 0 orders/s, waiting 20 s (server asked to wait)"
+        assert logged() == [line]
         clock.now += 10
         progress.waiting("server asked to wait", 12.0)
         assert "waiting 15 s (server asked to wait)" in logged()[1]

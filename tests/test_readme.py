@@ -43,13 +43,13 @@ def test_the_code_runs_and_prints_what_is_shown():
 
 
 def commands():
-    """List what stands in the table of the shell."""
-    section = README.partition("## The shell")[2].partition("\n## ")[0]
+    """Return the commands in the table of the command line."""
+    section = README.partition("## Command line")[2].partition("\n## ")[0]
     return re.findall(r"`(trackstar-frames [a-z][^`]*)`", section)
 
 
 @pytest.mark.usefixtures("outside")
-def test_the_lines_of_the_shell_work(serve_connections, monkeypatch):
+def test_the_command_lines_work(serve_connections, monkeypatch):
     sandbox = serve_connections(tokens=2, orders=50)
     for name, token in zip(("ACME_TOKEN", "BETA_TOKEN"), sandbox.access_tokens, strict=True):
         monkeypatch.setenv(name, token)

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 import trackstar_frames as tf
+from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.manifest import MANIFEST_NAME
 
@@ -67,12 +68,11 @@ def test_a_snapshot_tells_how_fresh_it_is_and_what_was_asked(snapshot):
     assert "FAILED" not in text
 
 
-def test_a_snapshot_tells_of_its_sync(serve, tmp_path):
-    sandbox = serve()
-    client = sandbox.client()
-    first = tf.sync_orders(tmp_path, client=client)
-    changes = sandbox.advance(hours=24, new=2)
-    second = tf.sync_orders(tmp_path, client=client)
+def test_a_snapshot_tells_of_its_sync(tmp_path):
+    with Sandbox(orders=60, rate_limit=None) as sandbox, sandbox.client() as client:
+        first = tf.sync_orders(tmp_path, client=client)
+        changes = sandbox.advance(hours=24, new=2)
+        second = tf.sync_orders(tmp_path, client=client)
     assert "synced: 60 new, 0 changed, 0 unchanged" in first._repr_html_()
     assert (
         f"synced from {first.name}: 2 new, {len(changes.changed)} changed" in second._repr_html_()

@@ -232,7 +232,7 @@ def test_arguments_go_before_the_environment(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "token", "told"),
+    ("key", "token", "message"),
     [
         ("", "t", "api_key is missing"),
         ("  ", "t", "api_key is missing"),
@@ -247,8 +247,8 @@ def test_arguments_go_before_the_environment(monkeypatch, tmp_path):
         ("k", "tökén", "character"),
     ],
 )
-def test_unusable_credentials(key, token, told):
-    with pytest.raises(tf.CredentialsError, match=told) as caught:
+def test_unusable_credentials(key, token, message):
+    with pytest.raises(tf.CredentialsError, match=message) as caught:
         tf.TrackstarClient(key, token)
     assert isinstance(caught.value, ValueError)
 

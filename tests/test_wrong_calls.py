@@ -316,7 +316,7 @@ VALUES = {
     "time in words": (
         lambda _: tf.SlaPolicy(cut_off="noon"),
         "cut_off='noon'",
-        "is no time of day",
+        "is not a time of day",
         "write it like '12:00'",
     ),
     "days without a clock": (

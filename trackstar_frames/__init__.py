@@ -47,18 +47,16 @@ if TYPE_CHECKING:
     from trackstar_frames.fetch import fetch_orders, fetch_orders_df
     from trackstar_frames.frames import OrderFrames
     from trackstar_frames.info import FetchInfo
-    from trackstar_frames.measures import (
-        SlaPolicy,
-        compliance_rate,
-        data_quality,
-        fill_rates,
-        late_orders,
-        ship_date_compliance,
-        ship_otif,
-        status_mix,
-    )
     from trackstar_frames.measures.backlog import backlog
+    from trackstar_frames.measures.compliance_rate import compliance_rate
     from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve
+    from trackstar_frames.measures.data_quality import data_quality
+    from trackstar_frames.measures.fill_rates import fill_rates
+    from trackstar_frames.measures.late_orders import late_orders
+    from trackstar_frames.measures.policy import SlaPolicy
+    from trackstar_frames.measures.ship_date_compliance import ship_date_compliance
+    from trackstar_frames.measures.ship_otif import ship_otif
+    from trackstar_frames.measures.status_mix import status_mix
     from trackstar_frames.pagination.pages import Page
     from trackstar_frames.plots import (
         plot_backlog,

@@ -187,7 +187,7 @@ class TrackstarClient:
         return (
             page
             for query in queries
-            for page in _counted_through(
+            for page in _check_total(
                 reader.read(query, page_token=page_token, orders_before=before),
                 is_whole=page_token is None,
             )
@@ -229,7 +229,7 @@ class TrackstarClient:
         return card("TrackstarClient", table(("option", "value"), _options(self.settings)))
 
 
-def _counted_through(pages: Iterator[Page], *, is_whole: bool) -> Iterator[Page]:
+def _check_total(pages: Iterator[Page], *, is_whole: bool) -> Iterator[Page]:
     """Raise at the end of a listing that has fewer orders than the server counts."""
     received, total = 0, None
     for page in pages:

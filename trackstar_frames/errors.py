@@ -155,20 +155,20 @@ class SnapshotError(TrackstarError):
 
 
 class IncompleteFetchError(TrackstarError):
-    """A fetch broke after its first page; the cause is chained.
+    """A fetch that failed after its first page; the cause is chained.
 
     Attributes
     ----------
     frames : OrderFrames or None
-        What was read before the fault (None once the error was pickled, and of an export or a
-        sync, which keep nothing in memory).
+        What was read before the failure. None once the error was pickled, and of an export or a
+        sync, which keep nothing in memory.
     pages : int
-        How many pages that was.
+        How many pages were read.
     failures : dict of str to TrackstarError
-        Of a call with several connections, what broke those that failed, by label. `frames` (of
-        an export or a sync, `snapshot`) then holds all orders of the others, and no part of these.
+        Of several connections, the errors of those that failed, by label. `frames` (of an export
+        or a sync, `snapshot`) then holds all orders of the others, and none of these.
     snapshot : Snapshot or None
-        What an export or a sync of several connections has written nonetheless.
+        The snapshot that an export or a sync of several connections has written nonetheless.
     """
 
     def __init__(
@@ -190,23 +190,22 @@ class IncompleteFetchError(TrackstarError):
         self._resume = resume
 
     def resume(self, client: TrackstarClient | None = None) -> Any:
-        """Go on from where the fetch broke, and return the whole.
+        """Continue the fetch where it failed, and return the whole result.
 
         Parameters
         ----------
         client
-            Client to use; by default the client of the broken fetch. None for several
-            connections.
+            Client to use; by default that of the failed fetch. None for several connections.
 
         Returns
         -------
         OrderFrames or Snapshot
-            What the call that broke was to return, with the pages that it had read.
+            What the failed call would have returned.
 
         Raises
         ------
         IncompleteFetchError
-            If it breaks again; this error then has more than the first.
+            If the fetch fails again; the error then has more than this one.
         SettingsError
             If the error was pickled, or is that of one of several connections.
 

@@ -466,7 +466,7 @@ class MultiExport:
 def _check_written(folder: Path, results: Mapping[str, WriteResult]) -> None:
     """Make sure that the workers have written to this disk, and not each to its own."""
     for label, result in results.items():
-        if not all((folder / "orders" / part.name).exists() for part in result.parts):
+        if not all(storage.exists(folder / "orders" / part.name) for part in result.parts):
             raise SnapshotError(
                 f"a worker has written the orders of {label!r} to {folder.parent}, and they are "
                 f"not there on this machine; choose a folder that all of them see"

@@ -24,7 +24,7 @@ from trackstar_frames.client import TrackstarClient
 from trackstar_frames.connections import Connections, Source, check_connections, open_clients
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
 from trackstar_frames.filter_types import OrderFilters
-from trackstar_frames.flatten import BATCH, Batch, Flattener, batch_schema
+from trackstar_frames.flatten import ORDER_INDEX, Batch, Flattener, batch_schema
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.http.session import Observer
 from trackstar_frames.info import FetchInfo, join_infos
@@ -505,7 +505,7 @@ class FetchJob(Generic[T]):
         self._statistics.add_batch(batch["orders"], contrary, page.server_time or page.fetched_at)
         unknown = self._statistics.unknown_members(number)
         if more := [each for each in (contrary, unknown) if len(each)]:
-            problems = pa.concat_tables([batch["problems"], *more]).sort_by(BATCH)
+            problems = pa.concat_tables([batch["problems"], *more]).sort_by(ORDER_INDEX)
             batch = {**batch, "problems": problems}
         self._sink.add(redact(batch, self.request.pii, self._key), number)
 
@@ -628,7 +628,9 @@ class _Statistics:
         named = {stamp for stamp in _STAMPS for order in first if f'"{stamp}"'.encode() in order}
         with self._lock:
             self._members |= named
-            new = {name: text for name, text in page.beside.items() if name not in self._unknown}
+            new = {
+                name: text for name, text in page.other_members.items() if name not in self._unknown
+            }
             self._unknown |= new.keys()
             self._unknown_of_page[number] = new
 

@@ -346,14 +346,12 @@ _ORDERS = Table(
         _column(
             "required_ship_date",
             "timestamp",
-            "When the order must have shipped; exactly midnight UTC stands for the whole day.",
+            "When it must have shipped; exactly midnight UTC stands for the whole day.",
         ),
         _column("saturday_delivery", "bool", "Whether Saturday delivery is requested."),
         _column("signature_required", "bool", "Whether the receiver must sign."),
         _column("international_duty_paid_by", "string", "sender, recipient or third_party."),
-        _column(
-            "external_system_url", "string", "The order's page in the source system.", "free_form"
-        ),
+        _column("external_system_url", "string", "Its page in the source system.", "free_form"),
         _column(
             "trackstar_tags",
             "json",

@@ -1,4 +1,4 @@
-"""The shell: what it prints, writes and returns."""
+"""The command line: what it prints, writes and returns."""
 
 import os
 import re
@@ -37,12 +37,12 @@ def connected(sandbox, monkeypatch):
 
 def test_the_demo_shows_and_writes_everything(tmp_path, capsys):
     assert main(["demo", "--folder", str(tmp_path / "out"), "--orders", "400"]) == 0
-    said = capsys.readouterr().out
-    assert "fetched 400 orders with 1 request; the same call again took 0" in said
-    assert re.search(r"\d+ on_time, \d+ late_shipped, \d+ late_open", said)
+    text = capsys.readouterr().out
+    assert "fetched 400 orders with 1 request; the same call again took 0" in text
+    assert re.search(r"\d+ on_time, \d+ late_shipped, \d+ late_open", text)
     (snapshot,) = (tmp_path / "out" / "snapshots").iterdir()
     for path in (snapshot, tmp_path / "out/status_mix.png"):
-        assert str(path) in said
+        assert str(path) in text
         assert path.exists()
     assert (tmp_path / "out/ship_date_compliance.png").read_bytes().startswith(b"\x89PNG")
     assert len(tf.read_snapshot(tmp_path / "out" / "snapshots").orders) == 400
@@ -61,14 +61,14 @@ def test_fetch_prints_rows_and_writes_tables(connected, tmp_path, capsys):
 
 
 def test_fetch_takes_the_cache_and_offline(connected, capsys):
-    asked = len(connected.requests)
+    count = len(connected.requests)
     assert main(["fetch", "--offline"]) == 1
     assert "not on disk" in capsys.readouterr().err
     assert main(["fetch"]) == 0
     assert main(["fetch", "--offline"]) == 0
-    assert len(connected.requests) == asked + 1
+    assert len(connected.requests) == count + 1
     assert main(["fetch", "--refresh"]) == 0
-    assert len(connected.requests) == asked + 2
+    assert len(connected.requests) == count + 2
 
 
 @pytest.mark.usefixtures("connected")
@@ -99,7 +99,7 @@ def test_no_snapshots_are_said_to_be_none(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("filters", "asked"),
+    ("filters", "query"),
     [
         (["status=open", "status=backordered"], "status[in]=backordered,open"),
         (
@@ -114,13 +114,13 @@ def test_no_snapshots_are_said_to_be_none(tmp_path, capsys):
         (["created_date__gte=2026-01-01", "created_date__lt=2026-02-01"], "[lt]=2026-02-01"),
     ],
 )
-def test_a_filter_given_again_is_a_list(connected, filters, asked, capsys):
+def test_a_filter_given_again_is_a_list(connected, filters, query, capsys):
     assert main(["fetch", "--refresh", *filters]) == 0, capsys.readouterr().err
-    assert asked in unquote(connected.requests[-1].path)
+    assert query in unquote(connected.requests[-1].path)
 
 
 @pytest.mark.parametrize(
-    ("filters", "said"),
+    ("filters", "text"),
     [
         (["created_date__gte=2026-01-01"] * 2, "created_date__gte is given twice"),
         (["created_date__gte=2026-01-01", "created_date[gte]=2026-01-02"], "twice, and takes one"),
@@ -140,20 +140,20 @@ def test_a_filter_given_again_is_a_list(connected, filters, asked, capsys):
         (["--output="], "--output='' must be the path of a folder"),
     ],
 )
-def test_what_is_given_twice_is_heard_or_refused(connected, filters, said, capsys):
-    asked = len(connected.requests)
+def test_what_is_given_twice_is_heard_or_refused(connected, filters, text, capsys):
+    count = len(connected.requests)
     try:
         code = main(["fetch", *filters])
     except SystemExit as stop:
         code = stop.code
     printed = capsys.readouterr()
     assert (code, printed.out, printed.err.count("\n")) == (2, "", 1)
-    assert said in printed.err
-    assert len(connected.requests) == asked
+    assert text in printed.err
+    assert len(connected.requests) == count
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "text"),
     [
         (["--rate-limit=-5"], "rate_limit=-5"),
         (["--port=65536"], "port=65536"),
@@ -163,17 +163,17 @@ def test_what_is_given_twice_is_heard_or_refused(connected, filters, said, capsy
         (["--orders=999999999999"], "orders=999999999999"),
     ],
 )
-def test_a_sandbox_that_cannot_be_is_one_line(options, said, capsys):
+def test_a_sandbox_that_cannot_be_is_one_line(options, text, capsys):
     assert main(["sandbox", *options]) == 2
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
-    assert f"{said} is not between" in printed
+    assert f"{text} is not between" in printed
 
 
 @pytest.mark.skipif(os.name == "nt", reason="bash")
 @pytest.mark.parametrize("unbuffered", ["", slow("1")])
 @pytest.mark.parametrize(
-    ("line", "code", "said"),
+    ("line", "code", "text"),
     [
         ("fetch | true", 141, ""),
         slow("fetch --help | true", 141, ""),
@@ -190,19 +190,19 @@ def test_a_sandbox_that_cannot_be_is_one_line(options, said, capsys):
     ],
 )
 @pytest.mark.usefixtures("connected")
-def test_an_output_that_takes_nothing_ends_it_plainly(line, code, said, unbuffered, monkeypatch):
+def test_an_output_that_takes_nothing_ends_it_plainly(line, code, text, unbuffered, monkeypatch):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     shell = f"'{sys.executable}' -m trackstar_frames {line}; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
     # Without a buffer the end of the line is written by itself, and `head` may have gone by then.
     codes = {code, 141} if unbuffered and "head" in line else {code}
     assert done.returncode in codes, done.stderr
-    assert done.stderr.count("\n") == bool(said)
-    assert said in done.stderr
+    assert done.stderr.count("\n") == bool(text)
+    assert text in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "text"),
     [
         ([], 2, "COMMAND"),
         (["fech"], 2, "'fetch'"),
@@ -222,7 +222,7 @@ def test_an_output_that_takes_nothing_ends_it_plainly(line, code, said, unbuffer
         (["fetch", "--api-key", "secret"], 2, "unrecognized"),
     ],
 )
-def test_a_wrong_call_is_one_line_and_code_2(arguments, code, said, capsys):
+def test_a_wrong_call_is_one_line_and_code_2(arguments, code, text, capsys):
     try:
         returned = main(arguments)
     except SystemExit as stop:
@@ -232,7 +232,7 @@ def test_a_wrong_call_is_one_line_and_code_2(arguments, code, said, capsys):
     assert printed.out == ""
     assert printed.err.startswith("trackstar-frames: error: ")
     assert printed.err.count("\n") == 1
-    assert said in printed.err
+    assert text in printed.err
 
 
 def test_filters_may_stand_behind_options(connected, tmp_path, capsys):
@@ -252,8 +252,8 @@ def test_a_label_that_is_not_utf8_is_refused(capsys):
     label = "caf\udce9"
     assert main(["fetch", "--connection", label]) == 2
     assert main(["fetch", "--connections", f"{label}=TRACKSTAR_ACCESS_TOKEN"]) == 2
-    told = capsys.readouterr().err
-    assert told.count("is not UTF-8; give another label") == told.count("\n") == 2
+    errors = capsys.readouterr().err
+    assert errors.count("is not UTF-8; give another label") == errors.count("\n") == 2
 
 
 def test_a_folder_may_be_named_as_a_filter_is(tmp_path, monkeypatch, capsys):
@@ -273,10 +273,10 @@ def test_a_warning_is_one_line(raw_server, monkeypatch, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert main(["fetch", "ids=b"]) == 0
-    told = capsys.readouterr().err
-    assert told.startswith("trackstar-frames: warning: the server gave 1 order outside")
-    assert told.count("\n") == 1
-    assert "\x1b" not in told
+    errors = capsys.readouterr().err
+    assert errors.startswith("trackstar-frames: warning: the server gave 1 order outside")
+    assert errors.count("\n") == 1
+    assert "\x1b" not in errors
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert main(["fetch", "ids=b"]) == 1
@@ -354,9 +354,9 @@ def test_export_and_sync_write_snapshots_and_tell_what_they_did(tmp_path, capsys
     assert main(["export", root, "created_date__gte=2020-01-01"]) == 0
     assert re.fullmatch(rf"exported to {root}/\S+ with \d+ requests?\n", capsys.readouterr().out)
     assert main(["sync", root, "created_date__gte=2020-01-01", "--overlap", "90min"]) == 0
-    said = capsys.readouterr().out
+    text = capsys.readouterr().out
     assert re.fullmatch(
-        rf"synced to {root}/\S+ with \d+ requests?: 0 new, 0 changed, \d+ unchanged\n", said
+        rf"synced to {root}/\S+ with \d+ requests?: 0 new, 0 changed, \d+ unchanged\n", text
     )
     assert tf.list_snapshots(root)["orders"].tolist() == [300, 300]
     assert main(["sync", root, "created_date__gte=2020-01-01", "--full-every", "0s"]) == 0
@@ -373,11 +373,11 @@ def test_export_and_sync_write_snapshots_and_tell_what_they_did(tmp_path, capsys
 
 def test_several_connections_are_named_by_variables(serve_connections, tmp_path, capsys):
     sandbox = serve_connections(tokens=2)
-    named = [f"--connections={label}={name}" for label, name in sandbox.connections.items()]
+    options = [f"--connections={label}={name}" for label, name in sandbox.connections.items()]
     root = str(tmp_path / "root")
-    assert main(["fetch", *named, "--limit", "70"]) == 0
-    assert main(["export", root, *named]) == 0
-    assert main(["sync", root, *named]) == 0
+    assert main(["fetch", *options, "--limit", "70"]) == 0
+    assert main(["export", root, *options]) == 0
+    assert main(["sync", root, *options]) == 0
     printed = capsys.readouterr().out
     assert "exported to" in printed
     assert "0 new, 0 changed" in printed
@@ -389,6 +389,6 @@ def test_several_connections_are_named_by_variables(serve_connections, tmp_path,
 )
 def test_connections_that_cannot_be_are_one_line(given, capsys):
     assert main(["fetch", *(f"--connections={each}" for each in given)]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "connections" in said
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    assert "connections" in text

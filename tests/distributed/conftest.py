@@ -38,10 +38,10 @@ def set_environment(variables):
 def beta():
     return os.environ["BETA_SECRET"]
 
-def hold(seconds, requests, rest=0):
+def hold(seconds, requests, cooldown=0):
     with open_client("acme", "ACME_TOKEN") as client, token_lock(client):
-        if rest:
-            client.session._limiter.pause(rest)
+        if cooldown:
+            client.session._limiter.pause(cooldown)
         began = time.time()
         for _ in range(requests):
             client.session._limiter.acquire(10, lambda _, seconds: time.sleep(seconds))

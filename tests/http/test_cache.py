@@ -176,13 +176,13 @@ def test_the_files_hold_no_credential_and_no_pickle(serve, folder, file):
     sandbox = serve()
     client = sandbox.client()
     tf.fetch_orders(client=client, page_size=20)
-    told = list(everything(folder))
+    texts = list(everything(folder))
     client.close()
-    told += everything(folder)
+    texts += everything(folder)
     names = [order["ship_to_address"]["full_name"].encode() for order in sandbox.orders]
-    assert any(name in text for text in told for name in names)  # we do look where it is
+    assert any(name in text for text in texts for name in names)  # we do look where it is
     for secret in (sandbox.api_key.encode(), sandbox.access_token.encode()):
-        assert not any(secret in text or secret.hex().encode() in text for text in told)
+        assert not any(secret in text or secret.hex().encode() in text for text in texts)
     for _, value, _ in rows(file):
         assert b"\x80\x04\x95" not in value[:64]
         assert msgspec.msgpack.decode(value[32:])
@@ -483,8 +483,8 @@ key, token, url = sys.argv[1:]
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     client = tf.TrackstarClient(key, token, base_url=url, rate_limit=None)
-    told = [len(tf.fetch_orders_df(client=client, page_size=50)) for _ in range(2)]
-print(told, [str(w.message) for w in caught])
+    counts = [len(tf.fetch_orders_df(client=client, page_size=50)) for _ in range(2)]
+print(counts, [str(w.message) for w in caught])
 """
     done = subprocess.run(
         [sys.executable, "-c", code, sandbox.api_key, sandbox.access_token, sandbox.base_url],
@@ -520,13 +520,13 @@ def test_several_threads_use_one_file(serve):
     client = sandbox.client(rate_limit=None)
     found, faults = [], []
 
-    def fetch(turn):
+    def fetch(index):
         try:
-            found.append(tf.fetch_orders(client=client, page_size=20, refresh=turn % 2 == 1))
+            found.append(tf.fetch_orders(client=client, page_size=20, refresh=index % 2 == 1))
         except BaseException as error:  # noqa: BLE001 -- shown below
             faults.append(error)
 
-    threads = [threading.Thread(target=fetch, args=(turn,)) for turn in range(8)]
+    threads = [threading.Thread(target=fetch, args=(index,)) for index in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

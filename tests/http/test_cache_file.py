@@ -131,10 +131,10 @@ def test_a_good_file_that_is_read_only_serves(fetched, read_only, tmp_path, open
     tf.fetch_orders(client=client, page_size=20)
     if not open_elsewhere:
         client.close()
-    asked = len(sandbox.requests)
+    before = len(sandbox.requests)
     read_only(tmp_path / "cache" / "http")
     assert fetch("all", "all", preexec_fn=drop_the_privilege) == ["200 0", "200 0"]
-    assert len(sandbox.requests) == asked
+    assert len(sandbox.requests) == before
 
 
 def test_to_write_to_a_read_only_file_costs_a_warning(fetched, read_only, tmp_path):
@@ -143,9 +143,9 @@ def test_to_write_to_a_read_only_file_costs_a_warning(fetched, read_only, tmp_pa
         tf.fetch_orders(client=client, page_size=20)
     read_only(tmp_path / "cache" / "http")
     wanted = sum(order["status"] == "open" for order in sandbox.orders)
-    *told, warned = fetch("all", "open", "all", preexec_fn=drop_the_privilege)
-    assert [int(line.split()[0]) for line in told] == [200, wanted, 200]
-    assert told[0] == "200 0"
+    *lines, warned = fetch("all", "open", "all", preexec_fn=drop_the_privilege)
+    assert [int(line.split()[0]) for line in lines] == [200, wanted, 200]
+    assert lines[0] == "200 0"
     assert re.match("RuntimeWarning .* switched off .*: attempt to write a readonly", warned)
 
 
@@ -157,8 +157,8 @@ def test_a_read_only_folder_without_a_cache_costs_a_warning(fetched, read_only, 
     if holds == "something else":
         (folder / "pages.sqlite").write_bytes(b"no database at all" * 1000)
     read_only(folder)
-    *told, warned = fetch("all", "all", preexec_fn=drop_the_privilege)
-    assert [line.split()[0] for line in told] == ["200", "200"]
+    *lines, warned = fetch("all", "all", preexec_fn=drop_the_privilege)
+    assert [line.split()[0] for line in lines] == ["200", "200"]
     assert re.match("RuntimeWarning .* switched off", warned)
 
 
@@ -247,15 +247,15 @@ import os, sys, threading, time, warnings
 from pathlib import Path
 from trackstar_frames.http.cache import PageCache, StoredPage
 cache, now = PageCache(Path(sys.argv[1])), time.time()
-def work(turn):
+def work(index):
     for number in range(10):
-        key, body = f"{turn} {number}", os.urandom(20_000)
+        key, body = f"{index} {number}", os.urandom(20_000)
         cache.write(StoredPage(key, body, now, now + 60))
         stored = cache.read(key)
         assert stored is None or stored.body == body
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    threads = [threading.Thread(target=work, args=(turn,)) for turn in range(8)]
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -263,8 +263,8 @@ with warnings.catch_warnings(record=True) as caught:
 print(cache, *(w.message for w in caught), sep="\\n")
 """
     small = (300_000, 300_000)
-    told, *warned = run(
+    lines, *warned = run(
         code, str(tmp_path), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, small)
     )
-    assert "switched off" in told
+    assert "switched off" in lines
     assert len(warned) == 1

@@ -56,21 +56,21 @@ def start(code, *args):
 
 def end(process):
     try:
-        told, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 0, told
-    return told.splitlines()
+    assert process.returncode == 0, output
+    return output.splitlines()
 
 
 def test_eight_threads_read_and_write_at_once(tmp_path):
     cache = PageCache(tmp_path, b"seal")
     faults, barrier = [], threading.Barrier(8)
 
-    def work(turn):
+    def work(index):
         barrier.wait()
         for number in range(12):
-            key, now = f"{turn} {number}", time.time()
+            key, now = f"{index} {number}", time.time()
             body = key.encode() * 50_000
             cache.write(StoredPage(key, body, now, now + 60))
             cache.write(StoredPage("all write this", b"the same" * 10_000, now, now + 60))
@@ -78,10 +78,10 @@ def test_eight_threads_read_and_write_at_once(tmp_path):
                 stored = cache.read(wanted)
                 if stored is None or stored.body != text:
                     faults.append(wanted)
-            if number == turn:
+            if number == index:
                 cache.close()
 
-    threads = [threading.Thread(target=work, args=(turn,)) for turn in range(8)]
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -122,29 +122,29 @@ def test_a_fork_among_busy_threads_loses_nothing(tmp_path):
 stop = threading.Event()
 caches = [cache, PageCache(folder, b"seal")]
 
-def work(turn):
+def work(index):
     number = 0
     while not stop.is_set():
-        keep(f"{turn} {number % 5}", caches[turn % 2])
-        assert holds(f"{turn} {number % 5}", caches[turn % 2])
+        keep(f"{index} {number % 5}", caches[index % 2])
+        assert holds(f"{index} {number % 5}", caches[index % 2])
         number += 1
 
-def child(turn):
-    grandchild = fork(lambda: keep(f"grandchild {turn}"))
+def child(index):
+    grandchild = fork(lambda: keep(f"grandchild {index}"))
     for each in caches:
-        keep(f"child {turn}", each)
-        assert holds(f"child {turn}", each)
+        keep(f"child {index}", each)
+        assert holds(f"child {index}", each)
     wait(grandchild)
 
-threads = [threading.Thread(target=work, args=(turn,)) for turn in range(4)]
+threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
 for thread in threads:
     thread.start()
-for pid in [fork(lambda: child(turn)) for turn in range(8)]:
+for pid in [fork(lambda: child(index)) for index in range(8)]:
     wait(pid)
 stop.set()
 for thread in threads:
     thread.join()
-print(sum(holds(f"{who} {turn}") for who in ("child", "grandchild") for turn in range(8)))
+print(sum(holds(f"{who} {index}") for who in ("child", "grandchild") for index in range(8)))
 """
     assert end(start(HEAD + code, tmp_path)) == ["16"]
 
@@ -184,8 +184,8 @@ wait(pid)
 print(holds("of the parent"), holds("of the child"))
 wait(fork(lambda: print(holds("of the parent"))))
 """
-    told = ["RuntimeWarning True"] * 2 + ["True False", "True"]
-    assert end(start(HEAD + code, tmp_path)) == told
+    output = ["RuntimeWarning True"] * 2 + ["True False", "True"]
+    assert end(start(HEAD + code, tmp_path)) == output
 
 
 @forks
@@ -193,14 +193,14 @@ def test_a_forked_pool_shares_the_cache(tmp_path):
     code = """
 import multiprocessing
 
-def work(turn):
-    keep(f"page {turn}")
-    return holds("of the parent") and holds(f"page {turn}")
+def work(index):
+    keep(f"page {index}")
+    return holds("of the parent") and holds(f"page {index}")
 
 keep("of the parent")
 with multiprocessing.get_context("fork").Pool(3) as pool:
     print(all(pool.map(work, range(30))))
-print(all(holds(f"page {turn}") for turn in range(30)))
+print(all(holds(f"page {index}") for index in range(30)))
 """
     assert end(start(HEAD + code, tmp_path)) == ["True", "True"]
 
@@ -211,8 +211,8 @@ def test_processes_that_begin_a_cache_together_do_not_get_in_each_others_way(tmp
 name, begin = sys.argv[2], float(sys.argv[3])
 while time.time() < begin:
     pass
-for turn in range(40):
-    cache = PageCache(folder / str(turn), b"seal")
+for index in range(40):
+    cache = PageCache(folder / str(index), b"seal")
     keep(name, cache)
     keep("of all", cache)
     assert holds(name, cache)
@@ -221,8 +221,8 @@ for turn in range(40):
     begin = time.time() + 2
     for process in [start(HEAD + code, tmp_path, name, begin) for name in "abc"]:
         assert end(process) == []
-    for turn in range(40):
-        assert PageCache(tmp_path / str(turn), b"seal").info()["pages"] == 4
+    for index in range(40):
+        assert PageCache(tmp_path / str(index), b"seal").info()["pages"] == 4
 
 
 def test_two_processes_fetch_through_one_cache(shared_sandbox):
@@ -233,13 +233,13 @@ import trackstar_frames as tf
 
 key, token, url, *statuses = sys.argv[1:]
 listings = [{}, {"status": "open"}, *({"status": status} for status in statuses)]
-for turn in range(6):
+for index in range(6):
     with tf.TrackstarClient(
-        key, token, base_url=url, rate_limit=None, expire_after=0.1 if turn % 3 == 2 else 60
+        key, token, base_url=url, rate_limit=None, expire_after=0.1 if index % 3 == 2 else 60
     ) as client:
         for filters in listings:
             frames = tf.fetch_orders(
-                client=client, page_size=25, refresh=turn % 3 == 1, **filters
+                client=client, page_size=25, refresh=index % 3 == 1, **filters
             )
             ids = ",".join(sorted(frames.orders["id"]))
             print(hashlib.sha256(ids.encode()).hexdigest())

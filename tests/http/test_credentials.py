@@ -64,8 +64,8 @@ def rendered(error):
             continue
         done.add(id(each))
         yield from (str(each), repr(each), repr(vars(each)), repr(each.args))
-        told = traceback.TracebackException.from_exception(each, capture_locals=True)
-        frames = [frame for frame in told.stack if frame.filename != __file__]
+        summary = traceback.TracebackException.from_exception(each, capture_locals=True)
+        frames = [frame for frame in summary.stack if frame.filename != __file__]
         yield "".join(traceback.StackSummary.from_list(frames).format())
         chain += [each.__cause__, each.__context__]
         for frame, _ in traceback.walk_tb(each.__traceback__):
@@ -166,20 +166,20 @@ def bad_gzip(handler):
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "respond",
     [refuse, fail, not_a_page, redirect, circle, no_status, bad_chunks, bad_gzip],
-    ids=lambda answer: answer.__name__,
+    ids=lambda respond: respond.__name__,
 )
-def test_an_echoing_server_shows_none(a_client, raw_server, shows_none, caplog, answer):
+def test_an_echoing_server_shows_none(a_client, raw_server, shows_none, caplog, respond):
     caplog.set_level(logging.DEBUG)
-    server = raw_server(answer)
+    server = raw_server(respond)
     with pytest.raises(tf.TrackstarError) as caught:
         tf.fetch_orders(client=a_client(server.base_url))
     assert server.seen
     for text in (*rendered(caught.value), pickle.dumps(caught.value).decode("latin-1")):
         shows_none(text)
     for record in caplog.records:
-        if answer is not circle:  # the server's own URL is logged by who asks for it
+        if respond is not circle:  # the server's own URL is logged by who asks for it
             shows_none(record.getMessage() + repr(vars(record)))
 
 
@@ -238,10 +238,10 @@ def test_an_interrupt_passes_at_once_and_shows_none(serve_with_client, interrupt
     for text in texts:
         assert sandbox.api_key not in text
         assert sandbox.access_token not in text
-    asked = len(sandbox.requests)
+    before = len(sandbox.requests)
     frames = tf.fetch_orders(client=client, page_size=20)
     reference.assert_frames_hold(frames, sandbox.orders)
-    assert (frames.info["from_cache"], count_requests(sandbox.requests[asked:])) == (2, (1, 2))
+    assert (frames.info["from_cache"], count_requests(sandbox.requests[before:])) == (2, (1, 2))
 
 
 def test_the_frames_and_their_info_hold_none(a_client, raw_server, shows_none, tmp_path):

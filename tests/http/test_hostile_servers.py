@@ -38,12 +38,12 @@ GOOD = b'{"data": [], "next_token": null}'
 def test_no_spelling_of_a_redirect_leads_to_another_server(raw_server, to):
     thief = raw_server(reply)
 
-    def answer(handler):
+    def respond(handler):
         ports = {"own": handler.server.server_port, "other": urlsplit(thief.base_url).port}
         reply(handler, b"", 302, Location=to.format(**ports))
 
     with pytest.raises(tf.TrackstarError):
-        tf.fetch_orders(client=impatient_client(raw_server(answer).base_url))
+        tf.fetch_orders(client=impatient_client(raw_server(respond).base_url))
     assert not thief.seen
 
 
@@ -52,7 +52,9 @@ def test_no_spelling_of_a_redirect_leads_to_another_server(raw_server, to):
 )
 def test_a_host_is_the_same_however_it_is_spelt(raw_server, monkeypatch, host):
     monkeypatch.setenv("HTTPS_PROXY", raw_server(reply).base_url)
-    with pytest.raises(tf.NetworkError, match="Tunnel connection failed: 501"):  # it was asked
+    with pytest.raises(
+        tf.NetworkError, match="Tunnel connection failed: 501"
+    ):  # it had the request
         tf.fetch_orders(client=impatient_client(f"https://{host}", retries=0, timeout=5))
 
 

@@ -185,9 +185,9 @@ def test_what_is_dated_after_now_is_not_taken_from_disk(serve, clock, ahead):
 def test_work_was_not_begun_after_now(serve, clock, then, anew):
     client = serve().client()
     clock(0)
-    began = client.session.mark_started("the work")
+    started_at = client.session.mark_started("the work")
     clock(then)
-    assert (client.session.mark_started("the work") != began) == anew
+    assert (client.session.mark_started("the work") != started_at) == anew
     again = client.session.mark_started("the work")
     assert again == client.session.mark_started("the work") <= time.time()
 

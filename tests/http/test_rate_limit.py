@@ -15,7 +15,7 @@ from trackstar_frames.sandbox import Fault, Sandbox
 
 
 class Clock:
-    """Notes the waits that are asked for, and lets their time pass."""
+    """Notes the requested waits, and lets their time pass."""
 
     def __init__(self):
         self.waits = []

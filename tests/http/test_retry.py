@@ -31,19 +31,19 @@ def refusal(seconds):
 
 
 @given(
-    asked=st.lists(st.none() | st.floats(0, 40), max_size=8),
+    requested=st.lists(st.none() | st.floats(0, 40), max_size=8),
     count=st.integers(0, 8),
     max_wait=st.floats(0, 60),
 )
-def test_the_tries_and_the_waiting_are_bounded(asked, count, max_wait):
+def test_the_tries_and_the_waiting_are_bounded(requested, count, max_wait):
     waits = []
 
     def wait(error, attempt, seconds):
         waits.append((error.retry_after, attempt, seconds))
 
     try:
-        assert RetryPolicy(count, max_wait).run(failing(map(refusal, asked)), wait)
-        assert len(waits) == len(asked)
+        assert RetryPolicy(count, max_wait).run(failing(map(refusal, requested)), wait)
+        assert len(waits) == len(requested)
     except tf.RateLimitError as error:
         waited = sum(seconds for *_, seconds in waits)
         needed = max(error.retry_after or 0, FIRST_PAUSE * 2 ** len(waits))

@@ -39,7 +39,7 @@ def running(handler, context=None):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Notes what it is asked, and is quiet about connections that break."""
+    """Notes its requests, and is quiet about connections that break."""
 
     def log_message(self, *_):
         pass
@@ -78,7 +78,7 @@ def secure(authority):
 
 @pytest.fixture
 def proxy():
-    """Run a proxy that tunnels; `.seen` lists what it was asked for, and the headers."""
+    """Run a proxy that tunnels; `.seen` lists the requests' targets and headers."""
     seen = []
 
     class Tunnel(Handler):
@@ -149,8 +149,8 @@ def test_a_proxy_tunnels_and_reads_nothing(secure, proxy, trusted, monkeypatch, 
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", trusted)
     monkeypatch.setenv(variable, f"http://{proxy.host}")
     assert fetch(secure)["id"].tolist() == ["a"]
-    ((asked, headers),) = proxy.seen
-    assert asked == secure.host
+    ((target, headers),) = proxy.seen
+    assert target == secure.host
     assert "the-" not in headers
     assert len(secure.seen) == 1
 
@@ -162,7 +162,7 @@ def test_https_is_https_however_it_is_spelt(secure, proxy, trusted, monkeypatch,
     monkeypatch.setenv("CURL_CA_BUNDLE", trusted)
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
     assert fetch(secure, base_url)["id"].tolist() == ["a"]
-    assert [asked for asked, _ in proxy.seen] == [secure.host]
+    assert [target for target, _ in proxy.seen] == [secure.host]
     assert len(secure.seen) == 1
 
 
@@ -173,7 +173,7 @@ def test_requests_through_a_proxy_keep_their_query(secure, proxy, trusted, monke
     with client:
         for _ in range(3):
             tf.fetch_orders_df(client=client, limit=7, page_size=7, extra_params={"new": "x"})
-    assert {asked for asked, _ in proxy.seen} == {secure.host}
+    assert {target for target, _ in proxy.seen} == {secure.host}
     assert [seen["path"] for seen in secure.seen] == ["/wms/orders?new=x&limit=7"] * 3
 
 

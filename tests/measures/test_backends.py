@@ -41,7 +41,7 @@ def rates(orders, by=None, freq=None):
     return tf.compliance_rate(tf.ship_date_compliance(orders, tz=zones(orders)), by, freq)
 
 
-#: Every public measure and picture, in the ways that read columns.
+#: Every public measure and picture, with arguments that have it read all its columns.
 CASES = {
     "ship_date_compliance": [
         lambda orders: tf.ship_date_compliance(orders)[JUDGED],
@@ -90,8 +90,8 @@ CASES = {
         for name in ("cycle_time", "cycle_time_curve")
     },
     "transitions": [lambda orders: measures.transitions(orders[:100], orders[50:])],
-    "redated": [
-        lambda orders: measures.redated(
+    "moved_due_dates": [
+        lambda orders: measures.moved_due_dates(
             orders, orders.assign(required_ship_date=orders["created_date"])
         )
     ],
@@ -121,7 +121,7 @@ CASES = {
     "plot_overview": [lambda orders: tf.plot_overview(orders, policy=clock(orders))],
 }
 
-#: Measures that read more tables than the orders.
+#: Measures that read other tables than the orders, too.
 WHOLE_CASES = {
     "data_quality": [
         *(lambda frames, by=by: tf.data_quality(frames, by) for by in [None, *BY]),

@@ -10,13 +10,13 @@ from helpers import odd_orders, sql_reference
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.measures.backlog import AGES
+from trackstar_frames.measures.backlog import AGE_BUCKETS
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE
 
 NOON = "2026-03-04T12:00:00+00:00"
 STATUSES = [each for each in LIFECYCLE if each not in ("fulfilled", "cancelled")]
-COUNTS = ["n", "units", "units_unknown", *AGES]
+COUNTS = ["n", "units", "units_unknown", *AGE_BUCKETS]
 COLUMNS = [*COUNTS, "median_age", "oldest", "pace", "days_of_work"]
 STAMPS = ("created_date", "first_shipped_date", "last_shipped_date", "complete_shipped_date")
 
@@ -42,7 +42,7 @@ def frame(*orders, fetched_at=NOON):
     return table
 
 
-def told(table):
+def info_of(table):
     return table.attrs["trackstar"]["backlog"]
 
 
@@ -57,7 +57,7 @@ def test_statuses_stand_in_lifecycle_order_then_unknown_ones():
     assert table.index.ordered
     assert (table["n"] == 1).all()
     assert list(table.columns) == COLUMNS
-    assert told(table)["left_out"] == {
+    assert info_of(table)["left_out"] == {
         "created_after": 0,
         "cancelled": 1,
         "shipped": 0,
@@ -69,7 +69,7 @@ def test_statuses_stand_in_lifecycle_order_then_unknown_ones():
 @pytest.mark.parametrize(
     ("days", "bucket"),
     [
-        *((days, bucket) for bucket in AGES[:-2] for days in map(int, bucket.split("-"))),
+        *((days, bucket) for bucket in AGE_BUCKETS[:-2] for days in map(int, bucket.split("-"))),
         (46, "46+"),
         (10_000, "46+"),
     ],
@@ -79,7 +79,9 @@ def test_ages_are_in_whole_days_passed(days, bucket):
     for spare in (pd.Timedelta(0), pd.Timedelta("1D") - pd.Timedelta("1us")):
         created = (now - pd.Timedelta(days=days) - spare).isoformat()
         row = tf.backlog(frame({"created_date": created})).loc["open"]
-        assert row[list(AGES)].to_dict() == {each: int(each == bucket) for each in AGES}
+        assert row[list(AGE_BUCKETS)].to_dict() == {
+            each: int(each == bucket) for each in AGE_BUCKETS
+        }
 
 
 def test_an_age_that_is_not_known_counts_apart():
@@ -107,7 +109,7 @@ def test_units_are_what_had_not_shipped_by_then():
         some | {"units_ordered": None},
         some | {"units_shipped": None},
     )
-    # 3 left, none below 0, all 5 as they went later, not known how many of which day, not known.
+    # 3 left; 0, never less; all 5, shipped later; unknown, shipped in part; unknown, null.
     at = tf.backlog(orders, as_of="2026-03-03").loc["partially_fulfilled"]
     assert at[["n", "units", "units_unknown"]].tolist() == [6, 3 + 0 + 5, 3]
     later = tf.backlog(orders).loc["partially_fulfilled"]
@@ -130,11 +132,11 @@ def test_a_past_moment_is_told_from_stamps():
     then = tf.backlog(orders, as_of="2026-03-02")
     assert then["n"][then["n"] > 0].to_dict() == {"packed": 1, "(shipped since)": 3}
     assert then.loc["(shipped since)", ["units", "units_unknown"]].tolist() == [15, 0]
-    assert told(then)["left_out"]["created_after"] == 1
+    assert info_of(then)["left_out"]["created_after"] == 1
     now = tf.backlog(orders)
     assert now["n"][now["n"] > 0].to_dict() == {"open": 1, "packed": 1}
-    assert told(now)["left_out"]["shipped"] == 2
-    assert told(now)["left_out"]["closed_short"] == 1
+    assert info_of(now)["left_out"]["shipped"] == 2
+    assert info_of(now)["left_out"]["closed_short"] == 1
     at = tf.backlog(orders, as_of="2026-03-03")
     assert "(shipped since)" not in at.index
 
@@ -165,7 +167,7 @@ def test_days_of_work_go_by_the_pace_of_the_last_28_days():
     assert table.loc["web", "days_of_work"].sum() == pytest.approx(4 * 14)
     assert (table.loc["edi", "pace"] == 0).all()
     assert table.loc["edi", "days_of_work"].isna().all()
-    assert told(table) == {
+    assert info_of(table) == {
         "as_of": NOON,
         "pace_days": 28,
         "shipped": 2,
@@ -243,7 +245,7 @@ from opened group by all
 
 
 def queried(data, by, now):
-    """Ask DuckDB the same; ages in microseconds."""
+    """Return the same counts by DuckDB; ages in microseconds."""
     bounds = [0, 4, 8, 15, 22, 31, 46, 10**6]
     day = 86_400_000_000
     ages = ", ".join(
@@ -257,7 +259,7 @@ def queried(data, by, now):
 
 
 def shown(table):
-    """Give the filled rows as DuckDB does."""
+    """Return the rows with orders as DuckDB does."""
     filled = table[table["n"] > 0]
     keys = [key if isinstance(key, tuple) else (key,) for key in filled.index]
     keys = [tuple(None if pd.isna(each) else each for each in key) for key in keys]
@@ -279,8 +281,8 @@ def test_counts_are_those_of_duckdb(seeded, by, back, spoilt):
     table = tf.backlog(orders, by=by, as_of=moment)
     now = moment.tz_localize(None).to_datetime64().astype("M8[us]").astype(np.int64)
     assert_is(table, queried(odd_orders.table(orders, *by), by, int(now)))
-    assert table["n"].sum() + sum(told(table)["left_out"].values()) == len(orders)
-    assert (table[list(AGES)].sum(axis=1) == table["n"]).all()
+    assert table["n"].sum() + sum(info_of(table)["left_out"].values()) == len(orders)
+    assert (table[list(AGE_BUCKETS)].sum(axis=1) == table["n"]).all()
 
 
 def assert_is(table, expected):
@@ -345,7 +347,9 @@ def test_bad_arguments_are_refused():
         tf.backlog([])
     with pytest.raises(ValueError, match="lacks 'units_shipped'"):
         tf.backlog(orders.drop(columns="units_shipped"))
-    with pytest.raises(ValueError, match=r"by='status' names 'status'.*leave it out"):
+    with pytest.raises(
+        ValueError, match=r"by='status': the result has a 'status' of its own; leave it out"
+    ):
         tf.backlog(orders, by="status")
     with pytest.raises(ValueError, match="by='chanel' is not allowed"):
         tf.backlog(orders, by="chanel")

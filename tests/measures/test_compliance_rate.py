@@ -138,14 +138,14 @@ def test_periods_are_those_of_pandas(moment, freq):
 
 
 def test_periods_follow_the_warehouses_calendars():
-    # An end of Sunday in New York is Monday in UTC; Monday morning in Tokyo is Sunday in UTC.
+    # The end of Sunday in New York is Monday in UTC; Monday morning in Tokyo is Sunday in UTC.
     due = ["2026-03-02T04:59:59.999999Z", "2026-03-01T23:00Z", "2026-03-01T23:00Z"]
     zones = {"e": "America/New_York", "t": "Asia/Tokyo"}
     table = judged(["on_time"] * 3, due, tz=zones, warehouse_id=["e", "t", None])
     by_day = compliance_rate(table, "warehouse_id", "D")
-    held = by_day[by_day["n"] > 0].reset_index()
-    assert held["period"].dt.strftime("%m-%d").tolist()[:2] == ["03-01", "03-02"]
-    assert pd.isna(held["period"][2])
+    filled = by_day[by_day["n"] > 0].reset_index()
+    assert filled["period"].dt.strftime("%m-%d").tolist()[:2] == ["03-01", "03-02"]
+    assert pd.isna(filled["period"][2])
     assert table["outcome"].size == by_day["n"].sum()
 
 
@@ -157,8 +157,8 @@ def test_a_lost_policy_is_told():
             with pytest.warns(UserWarning, match="lost its policy") as caught:
                 counts = compliance_rate(table, freq=freq)
             assert [each.filename for each in caught] == [__file__]
-            told = {"as_of": None, "text": None, "n": 1}
-            assert counts.attrs["trackstar"]["compliance"] == told
+            info = {"as_of": None, "text": None, "n": 1}
+            assert counts.attrs["trackstar"]["compliance"] == info
     assert counts.index[0] == pd.Timestamp("2026-03-02")
 
 
@@ -174,8 +174,8 @@ def test_the_policy_is_carried():
     )
     compliance = ship_date_compliance(orders, as_of="2026-03-02", tz="Asia/Tokyo")
     table = compliance_rate(compliance, freq="W")
-    told = compliance.attrs["trackstar"]
-    assert table.attrs["trackstar"] == {**told, "compliance": {**told["compliance"], "n": 0}}
+    info = compliance.attrs["trackstar"]
+    assert table.attrs["trackstar"] == {**info, "compliance": {**info["compliance"], "n": 0}}
     assert json.loads(json.dumps(table.attrs)) == table.attrs
 
 

@@ -1,4 +1,4 @@
-"""The same outcomes by hand: one order at a time, with nothing of pandas."""
+"""The same outcomes in plain Python, one order at a time, without pandas."""
 
 import datetime as dt
 import zoneinfo
@@ -53,7 +53,7 @@ def clock_end(created, zone, clock):
 
 
 def undue(order, clock):
-    """Say why an order without a due time has none."""
+    """Return why an order has no due time."""
     if clock is None:
         return "no due" if order["required_ship_date"] is None else "no time zone"
     if order["status"] == "backordered":
@@ -102,7 +102,7 @@ def reference(order, *, as_of, due_day, clock, tz, ship_event, grace, **rest):
     return due, None, "pending", None, None
 
 
-# A few days around changes of the clocks, in steps that meet often.
+# A few days around changes of the clocks, in steps that often coincide.
 moments = st.builds(
     lambda day, step, tick: (
         dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)

@@ -47,7 +47,7 @@ FIGURES = ["n", *OUTCOMES, "rate", "rate_low", "rate_high", "small"]
 
 
 def made_up(seed):
-    """Make orders, and spoil some, so that every outcome and reason is met."""
+    """Make orders, and spoil some, so that every outcome and reason occurs."""
     now = NOWS[seed % 2]
     with Sandbox(orders=450, seed=seed, now=now, days=170, rate_limit=None) as sandbox:
         orders = [dict(order) for order in sandbox.orders]
@@ -63,7 +63,7 @@ def made_up(seed):
 
 
 def judge(database, policy, as_of):
-    """Give SQL the policy in tables, and let it judge."""
+    """Judge in SQL, with the policy in tables."""
     maps = isinstance(policy.tz, dict)
     ids = [
         row[0] for row in database.execute("select distinct warehouse_id from orders").fetchall()
@@ -107,7 +107,7 @@ def figures(database, by, freq):
 
 
 def assert_equal(table, expected, keys):
-    """Rows are the same but for periods in which nothing was due, of which only we tell."""
+    """Compare rows, except those of periods in which nothing was due, which SQL does not list."""
     found = {}
     for labels, row in zip(table.index, table[FIGURES].itertuples(index=False), strict=True):
         key = () if not keys else labels if isinstance(labels, tuple) else (labels,)
@@ -147,18 +147,18 @@ def assert_sql_agrees(orders, policy, as_of):
 
 
 def by_warehouse(orders):
-    """Give each warehouse a zone, and none to orders without one."""
+    """Return a zone for each warehouse."""
     ids = sorted({order["warehouse_id"] for order in orders if order["warehouse_id"]})
     zones = ["Australia/Lord_Howe", "Europe/Berlin", "America/New_York", "Asia/Kolkata"]
-    return {key: zones[place % len(zones)] for place, key in enumerate(ids)}
+    return {key: zones[number % len(zones)] for number, key in enumerate(ids)}
 
 
 @pytest.mark.parametrize(
-    ("seed", "place"), sample([(place % 2, place) for place in range(len(PRESETS))], 2)
+    ("seed", "number"), sample([(number % 2, number) for number in range(len(PRESETS))], 2)
 )
-def test_sql_counts_the_same(seed, place):
+def test_sql_counts_the_same(seed, number):
     orders, now = made_up(seed)
-    judged = assert_sql_agrees(orders, PRESETS[place], now)
+    judged = assert_sql_agrees(orders, PRESETS[number], now)
     assert {"on_time", "not_evaluable"} < set(judged["outcome"])
 
 
@@ -174,10 +174,10 @@ def test_sql_counts_the_same_on_the_clocks_of_many_warehouses(preset):
 @pytest.mark.parametrize("seed", range(10, 18))
 def test_sql_counts_the_same_for_all_policies_and_many_orders(seed):
     orders, now = made_up(seed)
-    zones, met = by_warehouse(orders), set()
+    zones, found = by_warehouse(orders), set()
     for policy in PRESETS:
         for as_of in (now, now - dt.timedelta(days=7 * (seed - 9), seconds=1)):
             judged = assert_sql_agrees(orders, policy, as_of)
-            met |= set(judged["outcome"])
+            found |= set(judged["outcome"])
         assert_sql_agrees(orders, replace(policy, tz={**zones, None: "Australia/Sydney"}), now)
-    assert met == set(OUTCOMES)
+    assert found == set(OUTCOMES)

@@ -1,4 +1,4 @@
-"""Orders of two connections that share ids: each figure is that of the two, kept apart."""
+"""Orders of two connections that share ids: figures keep an order of each apart."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -11,9 +11,9 @@ from pandas.testing import assert_frame_equal
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.info import join_infos
-from trackstar_frames.measures import redated, transitions
-from trackstar_frames.measures._grouping import key
-from trackstar_frames.measures.backlog import AGES
+from trackstar_frames.measures import moved_due_dates, transitions
+from trackstar_frames.measures._checks import order_keys
+from trackstar_frames.measures.backlog import AGE_BUCKETS
 from trackstar_frames.tables.connections import concat
 
 LABELS = ["acme", "be/ta"]
@@ -35,7 +35,7 @@ COUNTED = {
     ),
     "backlog": (
         lambda frames, **by: tf.backlog(frames.orders, as_of=frames.now, **by),
-        ["n", "units", "units_unknown", *AGES],
+        ["n", "units", "units_unknown", *AGE_BUCKETS],
     ),
     "cycle_time": (
         lambda frames, **by: tf.cycle_time(frames.orders, as_of=frames.now, **by),
@@ -55,19 +55,19 @@ COUNTED = {
 
 @pytest.fixture(scope="module")
 def world(spoilt):
-    """Give the orders of two seeds under the same ids: each alone, both, and both a day before."""
+    """Orders of two seeds under the same ids: each alone, both, and both a day before."""
     alone = {label: renamed(spoilt(seed)) for seed, label in enumerate(LABELS, 1)}
     return SimpleNamespace(alone=alone, both=together(alone), now=spoilt(1).now)
 
 
 def renamed(fetched):
-    """Give orders the ids o0, o1, ..., in all tables."""
+    """Return the frames with the order ids o0, o1 and so on, in all tables."""
     tables = fetched.frames.to_arrow()
-    names = {each: f"o{place}" for place, each in enumerate(tables["orders"]["id"].to_pylist())}
+    names = {each: f"o{number}" for number, each in enumerate(tables["orders"]["id"].to_pylist())}
     for name, table in tables.items():
-        place = table.column_names.index("id" if name == "orders" else "order_id")
-        ids = pa.array([names.get(each) for each in table[place].to_pylist()], pa.string())
-        tables[name] = table.set_column(place, table.field(place), ids)
+        index = table.column_names.index("id" if name == "orders" else "order_id")
+        ids = pa.array([names.get(each) for each in table[index].to_pylist()], pa.string())
+        tables[name] = table.set_column(index, table.field(index), ids)
     return read(OrderFrames(tables, fetched.frames.info), fetched.now)
 
 
@@ -166,7 +166,7 @@ def test_labels_may_be_of_any_type_of_text(world):
 
 
 def sides(days):
-    """Give two connections with the same ids, of which due dates and statuses differ."""
+    """Return two connections with the same ids, with different due dates and statuses."""
     parts = {}
     for label, statuses in (("acme", ["open", "picked"]), ("beta", ["packed", "open"])):
         orders = [
@@ -196,7 +196,7 @@ def test_due_dates_that_moved_are_told_by_connection_and_order():
         ["beta", "a", "earlier"],
     ]
     assert moved[0]["moved"].tolist() == [-each for each in moved[1]["moved"]]
-    backwards = redated(old.orders[::-1], new.orders.sample(frac=1, random_state=3))
+    backwards = moved_due_dates(old.orders[::-1], new.orders.sample(frac=1, random_state=3))
     assert_frame_equal(backwards, moved[1])
 
 
@@ -234,7 +234,7 @@ def pairs(old, new):
 
 
 def without(frames, name):
-    """Give the tables, one of them without the labels."""
+    """Return the tables, one of them without the labels."""
     given = {each: getattr(frames, each) for each in TABLES}
     return SimpleNamespace(**given | {name: given[name].drop(columns="connection")})
 
@@ -253,7 +253,7 @@ def test_problems_need_their_labels_too(world):
         tf.data_quality(without(world.both, "problems"), as_of=world.now)
 
 
-@pytest.mark.parametrize("measure", [redated, transitions])
+@pytest.mark.parametrize("measure", [moved_due_dates, transitions])
 def test_sides_with_labels_and_without_cannot_be_compared(world, measure):
     orders = world.both.orders
     mine = orders[orders["connection"] == LABELS[0]].drop(columns="connection")
@@ -285,7 +285,7 @@ def test_keys_of_labels_that_hold_what_parts_them_differ():
         [("a", "b/c"), ("a/b", "c"), ("a%2Fb", "c"), ("a", "c"), ("a", None)],
         columns=["connection", "id"],
     )
-    keys = key(frame, "id")
+    keys = order_keys(frame, "id")
     assert keys.is_unique
     assert keys.tolist()[:4] == ["a/b/c", "a%2Fb/c", "a%252Fb/c", "a/c"]
     assert keys.isna().tolist() == [False] * 4 + [True]

@@ -239,15 +239,15 @@ def test_counts_are_those_of_duckdb_and_curves_those_of_statsmodels(seeded, by, 
     left = tf.backlog(orders, by=by, as_of=moment)
     assert table["open"].sum() == (left["n"] - left["unknown"]).sum()
 
-    lives = {}
+    by_group = {}
     for key, life in asked(ROWS, data, by, now):
-        lives.setdefault(key, []).append(life)
+        by_group.setdefault(key, []).append(life)
     curve = tf.cycle_time_curve(orders, by=by, as_of=moment)
-    held = keys_of(curve[by].itertuples(index=False, name=None), by) if by else [()] * len(curve)
-    for key, rows in lives.items():
-        mine = curve[[each == key for each in held]]
+    groups = keys_of(curve[by].itertuples(index=False, name=None), by) if by else [()] * len(curve)
+    for key, rows in by_group.items():
+        mine = curve[[each == key for each in groups]]
         assert_is(mine, np.array(rows))
-    assert set(held) <= lives.keys()
+    assert set(groups) <= by_group.keys()
 
 
 def shown(table, by):
@@ -323,6 +323,6 @@ def test_bad_arguments_are_refused(measure):
 
 def test_a_group_named_as_the_curve_has_it_is_refused():
     orders = frame({"days": 1}).assign(time="noon")
-    with pytest.raises(ValueError, match=r"by='time': the curve has a 'time' of its own"):
+    with pytest.raises(ValueError, match=r"by='time': the result has a 'time' of its own"):
         tf.cycle_time_curve(orders, by="time")
     assert tf.cycle_time(orders, by="time")["n"].tolist() == [1]

@@ -7,10 +7,10 @@ from helpers import marked_orders
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.measures.quality import CHECKS
+from trackstar_frames.measures.data_quality import CHECKS
 
 NOON = "2026-03-11T12:00:00+00:00"
-NAMES = [check.name for check in CHECKS]
+NAMES = [name for checks in CHECKS.values() for name in checks]
 COLUMNS = ["n", "of", "share", "table", "detail", "examples", "meaning"]
 
 LINE = {"product_id": "p", "sku": "A", "quantity": 2}
@@ -40,8 +40,8 @@ def frames_of(*changes, fetched_at=NOON, backend=None):
     """Build frames of sound orders but for some changes; ids are a0, a1 and so on."""
     named = {"order_number": "{}", "id": "a{}"}
     orders = [
-        SOUND | {key: text.format(place) for key, text in named.items()} | change
-        for place, change in enumerate(changes)
+        SOUND | {key: text.format(number) for key, text in named.items()} | change
+        for number, change in enumerate(changes)
     ]
     made = OrderFrames.from_json(orders)
     info = made.info | {"fetched_at": fetched_at, "connection": "acme"}
@@ -56,7 +56,7 @@ def sent_line(**changes):
     return sent(line_items=[SENT | changes])
 
 
-#: Each change, and all that it sets off.
+#: Each change, and all checks that find it.
 CASES = [
     ({}, []),
     ({"created_date": None}, ["no_created_date"]),
@@ -172,9 +172,9 @@ def test_frames_without_problems_and_rows_of_orders_do():
     names = ("line_items", "shipments", "shipment_line_items")
     tables = {name: getattr(frames, name) for name in names}
     report = tf.data_quality(SimpleNamespace(orders=frames.orders[:1], **tables))
-    told = report.attrs["trackstar"]["data_quality"]
-    assert told["not_looked_for"] == ["value_not_kept", "unknown_key"]
-    assert told["orders_without_id"] is None
+    info = report.attrs["trackstar"]["data_quality"]
+    assert info["not_looked_for"] == ["value_not_kept", "unknown_key"]
+    assert info["orders_without_id"] is None
     assert report.loc["line_without_sku", "of"] == 1
     assert report["n"].sum() == 0
 
@@ -297,10 +297,10 @@ def test_attrs_go_through_json_and_the_report_through_parquet(tmp_path):
     frames = frames_of({}, {"status": "other"})
     report = tf.data_quality(frames, "channel", tz={"east": "Asia/Tokyo", None: "UTC"})
     assert json.loads(json.dumps(report.attrs)) == report.attrs
-    told = report.attrs["trackstar"]
-    assert told["connection"] == "acme"
-    assert told["data_quality"]["as_of"] == NOON
-    assert told["data_quality"]["tz"] == {"east": "Asia/Tokyo"}
+    info = report.attrs["trackstar"]
+    assert info["connection"] == "acme"
+    assert info["data_quality"]["as_of"] == NOON
+    assert info["data_quality"]["tz"] == {"east": "Asia/Tokyo"}
     assert "data_quality" not in frames.orders.attrs["trackstar"]
     report.reset_index().to_parquet(tmp_path / "report.parquet")
     again = pd.read_parquet(tmp_path / "report.parquet")
@@ -338,7 +338,7 @@ def test_bad_arguments_are_refused():
         tf.data_quality(pd.concat([frames.orders, frames.orders]))
     with pytest.raises(ValueError, match="by='chanel' is not allowed"):
         tf.data_quality(frames, "chanel")
-    with pytest.raises(ValueError, match=r"by='check': the report has a 'check' of its own"):
+    with pytest.raises(ValueError, match=r"by='check': the result has a 'check' of its own"):
         tf.data_quality(frames.orders.assign(check=1), "check")
     with pytest.raises(TypeError, match="examples='3' is not a whole number"):
         tf.data_quality(frames, examples="3")
@@ -354,6 +354,6 @@ def test_bad_arguments_are_refused():
 
 def test_more_groups_than_a_table_can_hold_are_refused():
     orders = frames_of({}).orders
-    many = orders.iloc[[0] * 150_000].assign(id=[str(place) for place in range(150_000)])
+    many = orders.iloc[[0] * 150_000].assign(id=[str(number) for number in range(150_000)])
     with pytest.raises(ValueError, match="150,000 groups are more than a table can hold"):
         tf.data_quality(many, "id")

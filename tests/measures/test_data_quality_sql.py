@@ -10,14 +10,14 @@ from helpers import sql_reference
 import trackstar_frames as tf
 
 SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 15))]
-#: Zones of no summer time, by the hours that they are behind UTC.
+#: Zones without summer time, by how many hours they are behind UTC.
 ZONES = {0: "UTC", 10: "Etc/GMT+10", -9: "Etc/GMT-9"}
-#: The stamps that should not lie ahead.
+#: The stamps that should not be after as_of.
 AS_OF = (
     *("created_date", "updated_date", "trackstar_created_date", "trackstar_updated_date"),
     "last_shipped_date",
 )
-#: What is looked for in the data: the rows, those of them in which, and those affected.
+#: For each check: the table, the rows that are checked, and those that are affected.
 ORDERS = "lives"
 CHECKS = {
     "no_created_date": (ORDERS, "true", "created_date is null"),
@@ -96,7 +96,7 @@ CHECKS = {
         )
     },
 }
-#: What is listed of those affected.
+#: The words that are listed for those affected.
 DETAILS = {
     "status_other": "select {by} coalesce(raw_status, '(none)') as word from lives"
     " where status = 'other'",
@@ -118,7 +118,7 @@ DETAILS = {
 
 
 def reported(serve_with_client, connection, by, **values):
-    """Answer for each group and check: n, of, and the ids of the orders affected."""
+    """Return for each group and check: n, of, and the ids of the orders affected."""
     found = {}
     for name, (source, of, hit) in CHECKS.items():
         query = f"""select {{by}} count(*) filter ({hit}), count(*),
@@ -129,7 +129,7 @@ def reported(serve_with_client, connection, by, **values):
 
 
 def listed_words(serve_with_client, connection, by, **values):
-    """Answer for each group and check: the words listed, the most frequent first."""
+    """Return for each group and check the words listed, the most frequent first."""
     found = {}
     for name, words in DETAILS.items():
         query = f"""with met as ({words}), counted as (

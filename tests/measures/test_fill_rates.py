@@ -37,12 +37,12 @@ def order(lines, *shipments, **more):
 
 
 def rates(*orders, as_of=AS_OF):
-    named = [each | {"id": f"{place:03}"} for place, each in enumerate(orders)]
+    named = [each | {"id": f"{number:03}"} for number, each in enumerate(orders)]
     return fill_rates(OrderFrames.from_json(named), as_of=as_of).iloc[0]
 
 
 def counts(*orders, as_of=AS_OF):
-    """Give lines_filled, units_filled, unmatched_units, kit_units."""
+    """Return lines_filled, units_filled, unmatched_units, kit_units."""
     row = rates(*orders, as_of=as_of)
     return tuple(
         int(row[name]) for name in ("lines_filled", "units_filled", "unmatched_units", "kit_units")
@@ -191,8 +191,8 @@ def test_orders_that_are_left_out_are_told():
     )
     table = fill_rates(frames, as_of=AS_OF)
     assert table.loc[0, ["orders", "left_out", "units_shipped"]].tolist() == [1, 4, 0]
-    told = table.attrs["trackstar"]["fill_rates"]
-    assert told == {
+    info = table.attrs["trackstar"]["fill_rates"]
+    assert info == {
         "as_of": "2026-03-03T00:00:00+00:00",
         "left_out": {"created after as_of": 1, "cancelled": 1, "nothing ordered": 2},
         "lines_left_out": 0,
@@ -236,9 +236,9 @@ def test_empty_frames_keep_columns_and_types(backend, by):
 def test_as_of_is_when_the_data_were_fetched(shared_sandbox, tmp_path):
     frames = tf.fetch_orders(client=shared_sandbox.client(), limit=50)
     table = fill_rates(frames)
-    told = table.attrs["trackstar"]
-    assert pd.Timestamp(told["fill_rates"]["as_of"]) == pd.Timestamp(told["fetched_at"])
-    assert told["fetched_at"] == frames.info["fetched_at"]
+    info = table.attrs["trackstar"]
+    assert pd.Timestamp(info["fill_rates"]["as_of"]) == pd.Timestamp(info["fetched_at"])
+    assert info["fetched_at"] == frames.info["fetched_at"]
     again = fill_rates(tf.write_snapshot(frames, tmp_path).read(dtype_backend="pyarrow"))
     pd.testing.assert_frame_equal(again, table)
 
@@ -270,13 +270,15 @@ def test_what_is_no_frames_is_refused(tmp_path):
         fill_rates(frames.orders, as_of=AS_OF)
     with pytest.raises(TypeError, match=r"frames is a Snapshot; .*\.read\(\)"):
         fill_rates(tf.write_snapshot(frames, tmp_path), as_of=AS_OF)
-    held = {name: getattr(frames, name) for name in ("orders", "shipments", "shipment_line_items")}
+    tables = {
+        name: getattr(frames, name) for name in ("orders", "shipments", "shipment_line_items")
+    }
     lines = frames.line_items.drop(columns="sku")
     with pytest.raises(ValueError, match=r"frames\.line_items lacks 'sku'; pass"):
-        fill_rates(SimpleNamespace(**held, line_items=lines), as_of=AS_OF)
+        fill_rates(SimpleNamespace(**tables, line_items=lines), as_of=AS_OF)
     with pytest.raises(TypeError, match=r"frames\.line_items is a list"):
-        fill_rates(SimpleNamespace(**held, line_items=[]), as_of=AS_OF)
-    twice = held | {"orders": pd.concat([frames.orders] * 2)}
+        fill_rates(SimpleNamespace(**tables, line_items=[]), as_of=AS_OF)
+    twice = tables | {"orders": pd.concat([frames.orders] * 2)}
     with pytest.raises(ValueError, match="more than one row of the order 'a'"):
         fill_rates(SimpleNamespace(**twice, line_items=frames.line_items), as_of=AS_OF)
 

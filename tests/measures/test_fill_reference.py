@@ -1,4 +1,4 @@
-"""The same fill rates by hand: one order at a time, with nothing of pandas."""
+"""The same fill rates in plain Python, one order at a time, without pandas."""
 
 import datetime as dt
 import itertools
@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from helpers import fill_reference
-from helpers.traffic import count_requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,7 +93,7 @@ some_orders_of_all_kinds = st.lists(
 
 @given(some_orders_of_all_kinds, st.sampled_from([DAY, AS_OF, LATER]), st.booleans())
 def test_columns_at_once_equal_orders_one_by_one(orders, as_of, grouped):
-    named = [each | {"id": str(place)} for place, each in enumerate(orders)]
+    named = [each | {"id": str(number)} for number, each in enumerate(orders)]
     frames = OrderFrames.from_json(named)
     when = pd.Timestamp(as_of).tz_localize(None).tz_localize("UTC")
     table = fill_rates(frames, "channel" if grouped else None, as_of=as_of)
@@ -131,13 +130,13 @@ def test_what_is_in_full_is_as_in_plain_python(seed, grace, by):
         until = None if pd.isna(limit) else limit.to_pydatetime()
         counts = fill_reference.fill_order(orders[row.id], until)
         group = None if by is None or pd.isna(getattr(row, by)) else getattr(row, by)
-        held = totals.setdefault(group, Counter())
-        held[state(row, counts)] += 1
+        counter = totals.setdefault(group, Counter())
+        counter[state(row, counts)] += 1
         if state(row, counts) == "n" and row.outcome != "not_evaluable":
             full = counts["lines"] == counts["lines_filled"]
             on_time = row.outcome == "on_time"
-            held.update(in_full=full, on_time=on_time, otif=full and on_time)
-        held["short"] += state(row, counts) == "n" and row.outcome == "not_evaluable"
+            counter.update(in_full=full, on_time=on_time, otif=full and on_time)
+        counter["short"] += state(row, counts) == "n" and row.outcome == "not_evaluable"
     table = ship_otif(frames, by, as_of=as_of, grace=grace)
     assert len(table) == len(totals)
     for group, row in table.iterrows():
@@ -148,10 +147,10 @@ def test_what_is_in_full_is_as_in_plain_python(seed, grace, by):
     assert table["otif"].sum() < table["n"].sum()
 
 
-def state(row):
-    if count_requests["lines"] == 0:
+def state(row, counts):
+    if counts["lines"] == 0:
         return "not_evaluable"
     short = row.outcome == "not_evaluable" and row.reason.startswith("fulfilled short")
-    if short and not count_requests["undated"]:
+    if short and not counts["undated"]:
         return "n"
     return row.outcome if row.outcome in ("pending", "not_evaluable") else "n"

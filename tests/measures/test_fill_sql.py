@@ -12,7 +12,7 @@ import trackstar_frames as tf
 SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 15))]
 BACK = [dt.timedelta(), dt.timedelta(days=30, hours=1)]
 FREQ = {None: None, "D": "day", "W": "week", "MS": "month"}
-#: Zones of no summer time, by the hours that they are behind UTC.
+#: Zones without summer time, by how many hours they are behind UTC.
 ZONES = {0: "UTC", 5: "Etc/GMT+5", -9: "Etc/GMT-9"}
 COUNTS = {
     "fill_rates": [
@@ -126,7 +126,7 @@ select {by} {period} n, otif, t, f, s, p, o, {rate} from summed
 
 
 def assert_is(table, measure, expected):
-    """Rows that hold anything are those of SQL; any others are of n = 0."""
+    """Compare the rows with orders to those of SQL; any others have n = 0."""
     counts, rates = COUNTS[measure], RATES[measure]
     known = sql_reference.keys(table.index)
     held = table[counts].sum(axis=1).to_numpy() > 0
@@ -185,7 +185,7 @@ def test_otif_is_that_of_sql(seed, freq, spoilt):
 
 
 def query_of(freq):
-    """Ask by when orders are due; a bare day is due at its end in its zone."""
+    """Return the SQL of when orders are due; a bare day is due at its end in its zone."""
     due = """(select *, case when required_ship_date % 86400000000 = 0
         then required_ship_date + 86400000000 + $behind - 1 else required_ship_date end as due_at
         from lives)"""

@@ -68,10 +68,10 @@ def test_the_list_tells_policy_as_of_and_its_length():
     policy = SlaPolicy(grace="30h", name="Ours")
     late = late_orders(orders(*SOME), policy)
     assert late["id"].tolist() == ["old", "part"]
-    told = late.attrs["trackstar"]["compliance"]
-    assert SlaPolicy.from_json(told) == policy
-    assert (told["text"], told["n"]) == (policy.text, 2)
-    assert pd.Timestamp(told["as_of"]) == pd.Timestamp(AS_OF)
+    info = late.attrs["trackstar"]["compliance"]
+    assert SlaPolicy.from_json(info) == policy
+    assert (info["text"], info["n"]) == (policy.text, 2)
+    assert pd.Timestamp(info["as_of"]) == pd.Timestamp(AS_OF)
 
 
 def test_judged_frames_keep_their_policy_and_are_listed_alike():

@@ -1,4 +1,4 @@
-"""Measures of Dask frames: the figures that pandas gives, and no orders are brought home."""
+"""Measures of Dask frames: the figures of pandas, without collecting the orders."""
 
 import pickle
 from itertools import pairwise
@@ -20,7 +20,7 @@ from pandas.testing import assert_frame_equal
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.info import join_infos
-from trackstar_frames.measures._partitions import stacked
+from trackstar_frames.measures._partitions import concat_parts
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE
 from trackstar_frames.tables.connections import concat
@@ -50,11 +50,11 @@ def as_of(spoilt):
 
 
 def cut(frames, ends):
-    """Cut the tables after so many orders; each piece is as if it had been read alone."""
+    """Yield the tables in pieces that end after so many orders, each as if read alone."""
     tables = frames.to_arrow()
     orders = tables["orders"]
-    places = [0, *ends, len(orders)]
-    for start, end in pairwise(places):
+    bounds = [0, *ends, len(orders)]
+    for start, end in pairwise(bounds):
         piece = orders[start:end]
         mine = {
             name: table.filter(pc.is_in(table["order_id"], value_set=piece["id"]))
@@ -64,13 +64,13 @@ def cut(frames, ends):
         yield OrderFrames({"orders": piece, **mine}, frames.info)
 
 
-def lay(pieces):
-    """Give pieces as Dask frames, a partition for each, the same of all tables."""
+def to_dask(pieces):
+    """Return pieces as Dask frames, with a partition for each, the same in all tables."""
     pieces = list(pieces)
     return SimpleNamespace(
         **{
             name: dd.from_map(
-                lambda place, name=name: getattr(pieces[place], name),
+                lambda number, name=name: getattr(pieces[number], name),
                 range(len(pieces)),
                 meta=getattr(pieces[0], name).iloc[:0],
             )
@@ -80,9 +80,9 @@ def lay(pieces):
 
 
 @pytest.fixture(scope="module")
-def parted(whole):
+def partitioned(whole):
     """Seven partitions; some have statuses that others do not, the third and last are empty."""
-    frames = lay(cut(whole, [1, 90, 90, 200, 333, len(whole.orders)]))
+    frames = to_dask(cut(whole, [1, 90, 90, 200, 333, len(whole.orders)]))
     kinds = [part["status"].dtype for part in dask.compute(*frames.orders.to_delayed())]
     assert len({tuple(kind.categories) for kind in kinds}) > 1
     return frames
@@ -94,42 +94,46 @@ def assert_same(found, expected):
 
 
 @pytest.mark.parametrize(("by", "freq"), sample([(by, freq) for by in BY for freq in FREQ], 3))
-def test_status_mix(whole, parted, by, freq):
-    assert_same(tf.status_mix(parted.orders, by, freq), tf.status_mix(whole.orders, by, freq))
-    shares = [tf.status_mix(each.orders, by, freq, normalize=True) for each in (parted, whole)]
+def test_status_mix(whole, partitioned, by, freq):
+    assert_same(tf.status_mix(partitioned.orders, by, freq), tf.status_mix(whole.orders, by, freq))
+    shares = [tf.status_mix(each.orders, by, freq, normalize=True) for each in (partitioned, whole)]
     assert_same(*shares)
 
 
 @pytest.mark.parametrize(
     ("by", "freq"), sample([(by, freq) for by in [*BY, "outcome", "reason"] for freq in FREQ], 3)
 )
-def test_compliance_rate(whole, parted, as_of, by, freq):
-    judged = [tf.ship_date_compliance(each.orders, POLICY, as_of=as_of) for each in (parted, whole)]
+def test_compliance_rate(whole, partitioned, as_of, by, freq):
+    judged = [
+        tf.ship_date_compliance(each.orders, POLICY, as_of=as_of) for each in (partitioned, whole)
+    ]
     found, expected = (tf.compliance_rate(each, by, freq) for each in judged)
     assert_same(found, expected)
-    at_once = tf.compliance_rate(parted.orders, by, freq, policy=POLICY, as_of=as_of)
+    at_once = tf.compliance_rate(partitioned.orders, by, freq, policy=POLICY, as_of=as_of)
     assert_same(at_once, expected)
 
 
 @pytest.mark.parametrize("by", [each for each in BY if each != "status"])
-def test_backlog(whole, parted, as_of, by):
+def test_backlog(whole, partitioned, as_of, by):
     for moment in (as_of, whole.orders["created_date"].median()):
-        found, expected = (tf.backlog(each.orders, by=by, as_of=moment) for each in (parted, whole))
+        found, expected = (
+            tf.backlog(each.orders, by=by, as_of=moment) for each in (partitioned, whole)
+        )
         assert_same(found, expected)
         assert found.index.equals(expected.index)
 
 
 @pytest.mark.parametrize("by", sample(BY, 3))
-def test_fill_rates(whole, parted, as_of, by):
+def test_fill_rates(whole, partitioned, as_of, by):
     for moment in (as_of, whole.orders["created_date"].median()):
-        assert_same(*(tf.fill_rates(each, by, as_of=moment) for each in (parted, whole)))
+        assert_same(*(tf.fill_rates(each, by, as_of=moment) for each in (partitioned, whole)))
 
 
 @pytest.mark.parametrize("policy", [POLICY, tf.SlaPolicy.d2c_noon_cut_off(holidays=())])
-def test_orders_are_judged_partition_by_partition(whole, parted, as_of, policy):
+def test_orders_are_judged_partition_by_partition(whole, partitioned, as_of, policy):
     expected = tf.ship_date_compliance(whole.orders, policy, as_of=as_of)
-    lazy = tf.ship_date_compliance(parted.orders, policy, as_of=as_of)
-    assert lazy.npartitions == parted.orders.npartitions
+    lazy = tf.ship_date_compliance(partitioned.orders, policy, as_of=as_of)
+    assert lazy.npartitions == partitioned.orders.npartitions
     assert lazy.columns.tolist() == expected.columns.tolist()
     new = expected.columns.difference(whole.orders.columns)
     assert (lazy.dtypes[new] == expected.dtypes[new]).all()
@@ -140,13 +144,13 @@ def test_orders_are_judged_partition_by_partition(whole, parted, as_of, policy):
     assert found["id"].tolist() == expected["id"].tolist()
 
 
-# Each example makes and computes three graphs.
+# Each example builds and computes three graphs.
 @settings(max_examples=settings().max_examples // 5)
 @given(data=st.data())
 def test_wherever_the_orders_are_cut_the_figures_are_the_same(whole, as_of, data):
     count = len(whole.orders)
     ends = sorted(data.draw(st.lists(st.integers(0, count), max_size=6)))
-    frames = lay(cut(whole, ends))
+    frames = to_dask(cut(whole, ends))
     by, freq = data.draw(st.sampled_from(BY)), data.draw(st.sampled_from(["D", "W-SAT", "QS"]))
     assert_same(tf.status_mix(frames.orders, by, freq), tf.status_mix(whole.orders, by, freq))
     assert_same(*(tf.fill_rates(each, by, as_of=as_of) for each in (frames, whole)))
@@ -156,7 +160,7 @@ def test_wherever_the_orders_are_cut_the_figures_are_the_same(whole, as_of, data
 
 def test_frames_without_orders(whole, as_of):
     none = next(cut(whole, [0]))
-    empty = lay([none] * 3)
+    empty = to_dask([none] * 3)
     for by in BY:
         assert_same(tf.status_mix(empty.orders, by, "W"), tf.status_mix(none.orders, by, "W"))
         assert_same(*(tf.fill_rates(each, by, as_of=as_of) for each in (empty, none)))
@@ -190,14 +194,14 @@ def test_snapshots_that_dask_reads_itself(whole, as_of, tmp_path):
     assert_frame_equal(*(tf.fill_rates(each, "channel", as_of=as_of) for each in (read, whole)))
 
 
-def test_the_default_moment_of_pandas_is_the_fetch_and_dask_has_none(whole, parted):
+def test_the_default_moment_of_pandas_is_the_fetch_and_dask_has_none(whole, partitioned):
     judged = tf.ship_date_compliance(whole.orders)
     assert judged.attrs["trackstar"]["compliance"]["as_of"]
     calls = [
-        lambda: tf.ship_date_compliance(parted.orders),
-        lambda: tf.compliance_rate(parted.orders, policy=POLICY),
-        lambda: tf.backlog(parted.orders),
-        lambda: tf.fill_rates(parted),
+        lambda: tf.ship_date_compliance(partitioned.orders),
+        lambda: tf.compliance_rate(partitioned.orders, policy=POLICY),
+        lambda: tf.backlog(partitioned.orders),
+        lambda: tf.fill_rates(partitioned),
     ]
     for call in calls:
         with pytest.raises(ValueError, match="as_of has no default here, as a Dask frame"):
@@ -208,9 +212,9 @@ def never(*_, **__):
     raise AssertionError("something was computed")
 
 
-def test_judging_computes_nothing(parted, as_of):
+def test_judging_computes_nothing(partitioned, as_of):
     with dask.config.set(scheduler=never):
-        judged = tf.ship_date_compliance(parted.orders, POLICY, as_of=as_of)
+        judged = tf.ship_date_compliance(partitioned.orders, POLICY, as_of=as_of)
         assert "outcome" in judged.columns
         with pytest.raises(AssertionError, match="something was computed"):
             judged.compute()
@@ -225,19 +229,19 @@ def test_judging_computes_nothing(parted, as_of):
         lambda frames, as_of: tf.fill_rates(frames, as_of=as_of),
     ],
 )
-def test_no_orders_are_brought_home(whole, parted, as_of, measure):
-    home = []
+def test_no_orders_are_collected(whole, partitioned, as_of, measure):
+    results = []
 
     def watched(graph, keys, **options):
-        home.append(dask.threaded.get(graph, keys, **options))
-        return home[-1]
+        results.append(dask.threaded.get(graph, keys, **options))
+        return results[-1]
 
     with dask.config.set(scheduler=watched):
-        measure(parted, as_of)
-    (made,) = brought = list(frames_in(home))
-    assert (list(made.columns), len(made)) == (["made"], parted.orders.npartitions)
+        measure(partitioned, as_of)
+    (made,) = brought = list(frames_in(results))
+    assert (list(made.columns), len(made)) == (["result"], partitioned.orders.npartitions)
     assert len(pickle.dumps(brought)) < len(pickle.dumps(whole.orders)) / 10
-    for each in frames_in(made["made"].tolist()):
+    for each in frames_in(made["result"].tolist()):
         assert not {"id", "order_number", "ship_to_address_city"} & set(each.columns)
 
 
@@ -268,60 +272,63 @@ def frames_in(things):
         lambda frames: tf.plot_overview(frames.orders),
     ],
 )
-def test_what_needs_all_rows_says_how_to_have_them(parted, measure):
+def test_what_needs_all_rows_says_how_to_have_them(partitioned, measure):
     with pytest.raises(TypeError, match=r"is a Dask frame, .* \.compute\(\)"):
-        measure(parted)
+        measure(partitioned)
 
 
 @pytest.mark.parametrize("take", [attrgetter("id"), lambda _: dask.bag.from_sequence([1])])
-def test_other_things_of_dask_are_no_frames(parted, take):
+def test_other_things_of_dask_are_no_frames(partitioned, take):
     with pytest.raises(TypeError, match="pass the DataFrame of fetch_orders_df"):
-        tf.status_mix(take(parted.orders))
+        tf.status_mix(take(partitioned.orders))
 
 
-def test_columns_are_missed_before_any_work(parted, as_of):
+def test_columns_are_missed_before_any_work(partitioned, as_of):
     with dask.config.set(scheduler=never):
         with pytest.raises(ValueError, match="orders lacks 'status'"):
-            tf.status_mix(parted.orders[["id"]])
+            tf.status_mix(partitioned.orders[["id"]])
         with pytest.raises(ValueError, match=r"frames\.line_items lacks .* 'sku'"):
-            tf.fill_rates(changed(parted, line_items=parted.line_items[["order_id"]]))
+            tf.fill_rates(changed(partitioned, line_items=partitioned.line_items[["order_id"]]))
         with pytest.raises(ValueError, match="by='chanel' is not allowed; did you mean 'channel'"):
-            tf.backlog(parted.orders, by="chanel", as_of=as_of)
+            tf.backlog(partitioned.orders, by="chanel", as_of=as_of)
 
 
 def changed(frames, **tables):
     return SimpleNamespace(**{name: getattr(frames, name) for name in TABLES} | tables)
 
 
-def test_tables_of_dask_and_pandas_do_not_mix(whole, parted, as_of):
+def test_tables_of_dask_and_pandas_do_not_mix(whole, partitioned, as_of):
     with pytest.raises(TypeError, match=r"line_items is a Dask frame, and frames\.orders is"):
-        tf.fill_rates(changed(parted, orders=whole.orders), as_of=as_of)
+        tf.fill_rates(changed(partitioned, orders=whole.orders), as_of=as_of)
 
 
-def test_tables_need_the_same_partitions(parted, as_of):
-    fewer = changed(parted, shipments=parted.shipments.partitions[:3])
+def test_tables_need_the_same_partitions(partitioned, as_of):
+    fewer = changed(partitioned, shipments=partitioned.shipments.partitions[:3])
     with pytest.raises(ValueError, match=r"different numbers of partitions, .*shipments': 3"):
         tf.fill_rates(fewer, as_of=as_of)
 
 
-def test_an_order_twice_in_a_partition_is_an_error(parted, as_of):
-    twice = parted.orders.map_partitions(lambda part: pd.concat([part, part]), meta=parted.orders)
+def test_an_order_twice_in_a_partition_is_an_error(partitioned, as_of):
+    twice = partitioned.orders.map_partitions(
+        lambda part: pd.concat([part, part]), meta=partitioned.orders
+    )
     with pytest.raises(ValueError, match="more than one row of the order"):
-        tf.fill_rates(changed(parted, orders=twice), as_of=as_of)
+        tf.fill_rates(changed(partitioned, orders=twice), as_of=as_of)
 
 
-def test_what_only_the_values_tell_is_told_when_dask_comes_to_them(parted, as_of):
-    lazy = tf.ship_date_compliance(parted.orders, tz={"nowhere": "UTC"}, as_of=as_of)
+def test_what_only_the_values_tell_is_told_when_dask_comes_to_them(partitioned, as_of):
+    lazy = tf.ship_date_compliance(partitioned.orders, tz={"nowhere": "UTC"}, as_of=as_of)
     with pytest.raises(ValueError, match="tz has no zone for"):
         lazy.compute()
-    odd = parted.orders.assign(outcome="odd")
+    odd = partitioned.orders.assign(outcome="odd")
     with pytest.raises(ValueError, match="outcome='odd' is not allowed"):
         tf.compliance_rate(odd)
 
 
-def test_partitions_must_have_been_judged_by_one_policy(parted, as_of):
+def test_partitions_must_have_been_judged_by_one_policy(partitioned, as_of):
     two = [
-        tf.ship_date_compliance(parted.orders, tz=tz, as_of=as_of) for tz in ("UTC", "Asia/Tokyo")
+        tf.ship_date_compliance(partitioned.orders, tz=tz, as_of=as_of)
+        for tz in ("UTC", "Asia/Tokyo")
     ]
     with pytest.raises(ValueError, match="judged by different policies"):
         tf.compliance_rate(dd.concat(two))
@@ -335,16 +342,16 @@ def test_partitions_must_have_been_judged_by_one_policy(parted, as_of):
     )
 
 
-def test_a_lost_policy_is_missed(whole, parted, as_of):
+def test_a_lost_policy_is_missed(whole, partitioned, as_of):
     def forget(part):
         part = part.copy()
         part.attrs = {}
         return part
 
-    judged = tf.ship_date_compliance(parted.orders, POLICY, as_of=as_of)
-    with pytest.warns(UserWarning, match="compliance has lost its policy") as met:
+    judged = tf.ship_date_compliance(partitioned.orders, POLICY, as_of=as_of)
+    with pytest.warns(UserWarning, match="compliance has lost its policy") as caught:
         found = tf.compliance_rate(judged.map_partitions(forget, meta=judged), freq="W")
-    assert met[0].filename == __file__
+    assert caught[0].filename == __file__
     again = forget(tf.ship_date_compliance(whole.orders, POLICY, as_of=as_of))
     with pytest.warns(UserWarning, match="compliance has lost its policy"):
         assert_same(found, tf.compliance_rate(again, freq="W"))
@@ -354,7 +361,7 @@ def test_orders_of_two_connections(as_of):
     parts = {}
     for seed, label in enumerate(("acme", "beta"), 1):
         with Sandbox(orders=60, seed=seed, rate_limit=None, now=as_of) as sandbox:
-            orders = [{**each, "id": f"o{place}"} for place, each in enumerate(sandbox.orders)]
+            orders = [{**each, "id": f"o{number}"} for number, each in enumerate(sandbox.orders)]
         parts[label] = OrderFrames.from_json(orders)
     both = OrderFrames(
         concat({label: each.to_arrow() for label, each in parts.items()}),
@@ -365,7 +372,7 @@ def test_orders_of_two_connections(as_of):
         for label, each in parts.items()
         for piece in cut(each, [25])
     ]
-    frames = lay(pieces)
+    frames = to_dask(pieces)
     for by in ("connection", ["connection", "channel"], None):
         assert_same(*(tf.fill_rates(each, by, as_of=as_of) for each in (frames, both)))
         assert_same(tf.status_mix(frames.orders, by), tf.status_mix(both.orders, by))
@@ -376,12 +383,12 @@ def test_categories_stand_as_one_frame_would_have_them():
         return pd.DataFrame({"x": pd.Categorical(values, categories, ordered=ordered)})
 
     statuses = [column(["open", new], [*LIFECYCLE, new]) for new in ("zz", "aa", "mm")]
-    categories = stacked(statuses)["x"].dtype.categories.tolist()
+    categories = concat_parts(statuses)["x"].dtype.categories.tolist()
     assert categories == [*LIFECYCLE, "aa", "mm", "zz"]
     unordered = [column([end], [end, "a"], ordered=False) for end in "bc"]
-    own = stacked(unordered)["x"]
+    own = concat_parts(unordered)["x"]
     assert (own.tolist(), own.dtype.categories.tolist()) == (["b", "c"], ["b", "a", "c"])
     assert not own.dtype.ordered
-    # Of a frame without rows nothing is taken.
-    some = stacked([column(["a"], ["a"]), column([], ["z"])])["x"]
+    # A frame without rows adds no categories.
+    some = concat_parts([column(["a"], ["a"]), column([], ["z"])])["x"]
     assert some.dtype.categories.tolist() == ["a"]

@@ -1,4 +1,4 @@
-"""Due times that come from a clock, and what else a policy decides."""
+"""Due times by a clock, and the other fields of a policy."""
 
 import zoneinfo
 from dataclasses import replace
@@ -41,7 +41,7 @@ def judge(policy, as_of=AS_OF, **row):
 
 
 def day_end(day, zone):
-    """Tell when a day ends, by Python's own clocks."""
+    """Return when a day ends, by Python's own clocks."""
     after = pd.Timestamp(day) + pd.Timedelta("1D")
     return after.tz_localize(zoneinfo.ZoneInfo(zone)) - pd.Timedelta("1us")
 
@@ -129,7 +129,7 @@ def test_the_clock_on_the_wall_decides_whatever_the_season(zone, cut_off, create
         (1, "2026-03-06T12:00:00Z", "2026-03-09"),
         (4, "2026-03-04T12:00:00Z", "2026-03-10"),
         (4, "2026-03-04T17:00:00Z", "2026-03-11"),
-        # A day that is none counts as before the cut-off of the next: four days from Monday.
+        # On a Saturday it counts as received on Monday, before the cut-off: four days from then.
         (4, "2026-03-07T20:00:00Z", "2026-03-13"),
         # Thanksgiving between.
         (4, "2026-11-24T12:00:00Z", "2026-12-01"),
@@ -200,26 +200,28 @@ def test_the_business_day_lasts_to_its_end(shipped, as_of, outcome):
 
 
 def test_a_backordered_orders_clock_starts_when_the_caller_says():
-    untold = "backordered: nothing tells when its clock starts"
+    unknown = "backordered: nothing tells when its clock starts"
     order = {"created_date": "2026-03-02T12:00:00Z", "status": "backordered"}
-    assert judge(NOON, **order) == untold
+    assert judge(NOON, **order) == unknown
     assert judge(SlaPolicy(), **order, required_ship_date="2026-03-04T00:00:00Z") == "late_open"
-    told = replace(NOON, clock_start="stocked")
-    assert judge(told, **order, stocked=None) == untold
-    assert judge(told, "2026-03-04", **order, stocked="2026-03-04T12:00:00Z") == "pending"
-    assert judge(told, "2026-03-06", **order, stocked="2026-03-04T12:00:00Z") == "late_open"
+    stocked_policy = replace(NOON, clock_start="stocked")
+    assert judge(stocked_policy, **order, stocked=None) == unknown
+    assert judge(stocked_policy, "2026-03-04", **order, stocked="2026-03-04T12:00:00Z") == "pending"
+    assert (
+        judge(stocked_policy, "2026-03-06", **order, stocked="2026-03-04T12:00:00Z") == "late_open"
+    )
 
 
 def test_a_clocks_start_replaces_the_creation_of_any_order():
-    told = replace(NOON, clock_start="stocked")
+    stocked_policy = replace(NOON, clock_start="stocked")
     created = "2026-03-02T12:00:00Z"
-    assert due(created, told, stocked=None) == day_end("2026-03-02", "America/New_York")
-    later = due(created, told, stocked="2026-03-04T12:00:00Z")
+    assert due(created, stocked_policy, stocked=None) == day_end("2026-03-02", "America/New_York")
+    later = due(created, stocked_policy, stocked="2026-03-04T12:00:00Z")
     assert later == day_end("2026-03-04", "America/New_York")
-    assert due(None, told, stocked="2026-03-04T12:00:00Z") == later
+    assert due(None, stocked_policy, stocked="2026-03-04T12:00:00Z") == later
     assert judge(NOON, created_date=None) == "no created_date for a clock to start at"
     with pytest.raises(ValueError, match="orders lacks 'stocked'"):
-        judge(told, created_date=created)
+        judge(stocked_policy, created_date=created)
 
 
 def test_a_clock_needs_no_required_ship_date_at_all():

@@ -28,7 +28,7 @@ def order(*shipments, ordered=(("A", 2), ("B", 1)), **more):
 
 
 def frames(*orders, backend=None):
-    named = [{"id": f"{place:03}"} | each for place, each in enumerate(orders)]
+    named = [{"id": f"{number:03}"} | each for number, each in enumerate(orders)]
     return OrderFrames.from_json(named, dtype_backend=backend)
 
 
@@ -149,8 +149,8 @@ def test_the_policy_is_carried():
 
 def test_as_of_is_when_the_data_were_fetched_or_now_with_a_warning(shared_sandbox):
     fetched = tf.fetch_orders(client=shared_sandbox.client(), limit=50)
-    told = ship_otif(fetched).attrs["trackstar"]
-    assert pd.Timestamp(told["compliance"]["as_of"]) == pd.Timestamp(told["fetched_at"])
+    info = ship_otif(fetched).attrs["trackstar"]
+    assert pd.Timestamp(info["compliance"]["as_of"]) == pd.Timestamp(info["fetched_at"])
     with pytest.warns(UserWarning, match="do not say when they were fetched") as caught:
         ship_otif(frames(order()))
     assert [each.filename for each in caught] == [__file__]

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from statsmodels.duration.survfunc import SurvfuncRight
 
-from trackstar_frames.measures.cycle_time import log_log, percentile, product_limit, ranked
+from trackstar_frames.measures.cycle_time import (
+    curve_percentile,
+    log_log_interval,
+    nearest_rank,
+    product_limit,
+)
 
 Z = 1.959963984540054
 
@@ -28,9 +33,9 @@ def test_a_case_by_hand():
     assert curve.ended.tolist() == [1, 1, 1, 2, 1]
     shares = [7 / 8, 6 / 8, 6 / 8 * 4 / 5, 6 / 8 * 4 / 5 * 2 / 4, 0]
     assert curve.share == pytest.approx(shares, abs=1e-12)
-    assert whole(percentile(curve, 50, 1)) == [5]
-    assert whole(percentile(curve, 90, 1)) == [8]
-    low, high = log_log(curve)
+    assert whole(curve_percentile(curve, 50, 1)) == [5]
+    assert whole(curve_percentile(curve, 90, 1)) == [8]
+    low, high = log_log_interval(curve)
     spread = np.sqrt(1 / (8 * 7) + 1 / (7 * 6))
     power = np.exp(Z * spread / -np.log(6 / 8))
     assert (low[1], high[1]) == pytest.approx((0.75**power, 0.75 ** (1 / power)))
@@ -44,9 +49,9 @@ def test_the_remission_times_of_freireich():
     curve = curve_of([*ends, *goes_on], [1] * len(ends) + [0] * len(goes_on))
     assert curve.at_risk.tolist() == [21, 17, 15, 12, 11, 7, 6]
     assert curve.share.round(3).tolist() == [0.857, 0.807, 0.753, 0.690, 0.627, 0.538, 0.448]
-    assert whole(percentile(curve, 50, 1)) == [23]
-    assert whole(percentile(curve, 90, 1)) == [None]
-    low, high = log_log(curve)
+    assert whole(curve_percentile(curve, 50, 1)) == [23]
+    assert whole(curve_percentile(curve, 90, 1)) == [None]
+    low, high = log_log_interval(curve)
     # As R prints for survfit(..., conf.type = "log-log").
     assert low.round(3).tolist() == [0.620, 0.563, 0.503, 0.432, 0.368, 0.268, 0.188]
     assert high.round(3).tolist() == [0.952, 0.923, 0.889, 0.849, 0.805, 0.747, 0.680]
@@ -60,15 +65,15 @@ def test_it_is_that_of_statsmodels_in_every_group(seed):
     ended = rng.random(size) < rng.choice([0.02, 0.3, 0.9, 1])
     groups = rng.integers(0, many, size)
     curve = curve_of(times, ended, groups)
-    low, high = log_log(curve)
-    found = {percent: whole(percentile(curve, percent, many)) for percent in (50, 90)}
+    low, high = log_log_interval(curve)
+    found = {percent: whole(curve_percentile(curve, percent, many)) for percent in (50, 90)}
     for group in range(many):
-        mine, held = curve.group == group, groups == group
-        if not ended[held].any():
+        mine, of_group = curve.group == group, groups == group
+        if not ended[of_group].any():
             assert not mine.any()
             assert found[50][group] is None
             continue
-        other = SurvfuncRight(times[held], ended[held])
+        other = SurvfuncRight(times[of_group], ended[of_group])
         assert whole(curve.time[mine]) == other.surv_times.tolist()
         assert curve.at_risk[mine].tolist() == other.n_risk.tolist()
         assert curve.ended[mine].tolist() == other.n_events.tolist()
@@ -89,7 +94,7 @@ def assert_interval(low, high, other):
 
 
 def quantile(other, percent):
-    """At or below, where statsmodels' own wants below (as SAS)."""
+    """Return the quantile at or below; statsmodels' own is below (as in SAS)."""
     down = other.surv_times[other.surv_prob <= 1 - percent / 100 + 1e-9]
     return int(down[0]) if down.size else None
 
@@ -100,12 +105,12 @@ def test_without_any_that_go_on_it_is_the_ordered_list(size):
     curve, zeros = curve_of(times, [1] * size), np.zeros(size, dtype=np.int64)
     for percent in (50, 90):
         expected = [-(-size * percent // 100)]
-        assert whole(percentile(curve, percent, 1)) == expected
-        assert whole(ranked(zeros, times.astype("m8[us]"), percent, 1)) == expected
+        assert whole(curve_percentile(curve, percent, 1)) == expected
+        assert whole(nearest_rank(zeros, times.astype("m8[us]"), percent, 1)) == expected
 
 
 def test_nothing_gives_nothing():
     curve = curve_of([], [])
-    assert [len(each) for each in (*curve, *log_log(curve))] == [0] * 7
-    assert whole(percentile(curve, 50, 2)) == [None, None]
-    assert whole(ranked(curve.group, curve.time, 50, 2)) == [None, None]
+    assert [len(each) for each in (*curve, *log_log_interval(curve))] == [0] * 7
+    assert whole(curve_percentile(curve, 50, 2)) == [None, None]
+    assert whole(nearest_rank(curve.group, curve.time, 50, 2)) == [None, None]

@@ -1,4 +1,4 @@
-"""What a pair of statuses means, and due dates that move."""
+"""Kinds of status transitions, and due dates that move."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trackstar_frames.measures import TRANSITIONS, redated, transitions
+from trackstar_frames.measures import TRANSITIONS, moved_due_dates, transitions
 from trackstar_frames.schema import LIFECYCLE
 
 AS_OF = "2026-03-04T12:00:00+00:00"
@@ -39,9 +39,9 @@ def meaning(was, now):
 
 def test_every_pair_of_statuses_has_its_meaning_and_its_place():
     pairs = list(itertools.product([*PATH, *OFF], repeat=2))
-    held = [[None if each == "(none)" else each for each in pair] for pair in pairs]
-    old = orders({f"{n}": was for n, (was, _) in enumerate(held)})
-    new = orders({f"{n}": now for n, (_, now) in enumerate(held)})
+    statuses = [[None if each == "(none)" else each for each in pair] for pair in pairs]
+    old = orders({f"{n}": was for n, (was, _) in enumerate(statuses)})
+    new = orders({f"{n}": now for n, (_, now) in enumerate(statuses)})
     table = transitions(old.sample(frac=1, random_state=1), new.sample(frac=1, random_state=2))
     found = table[["from_status", "to_status", "kind"]].astype(object)
     assert [*found.itertuples(index=False, name=None)] == [
@@ -77,7 +77,7 @@ def test_ages_are_at_the_newer_as_of():
     table = transitions(old, new)
     assert table["median_age"].tolist() == [pd.Timedelta("2D"), pd.NaT]
     assert table["max_age"].tolist() == [pd.Timedelta("3D"), pd.NaT]
-    # What vanished is as old as the older frame says.
+    # A vanished order is as old as the older frame says.
     gone = transitions(old, new.iloc[:1])
     assert gone["max_age"].tolist() == [pd.Timedelta("3D"), pd.Timedelta("1D")]
     unknown = transitions(old, orders({"a": "open"}, None))
@@ -97,7 +97,7 @@ def test_any_index_does():
     assert expected["orders"].tolist() == [4]
     due = pd.date_range("2026-03-01", periods=4, tz="UTC")
     moved = [frame.assign(required_ship_date=due) for frame in odd]
-    assert redated(*moved)["moved"].dt.days.tolist() == [3, 1, -1, -3]
+    assert moved_due_dates(*moved)["moved"].dt.days.tolist() == [3, 1, -1, -3]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_due_date_moves(was, now, moved, kind):
         orders({"a": status}, required_ship_date=pd.to_datetime([due], utc=True))
         for status, due in (("open", was), ("packed", now))
     )
-    table = redated(old, new)
+    table = moved_due_dates(old, new)
     assert table["kind"].tolist() == ([kind] if kind else [])
     if kind:
         row = table.iloc[0]
@@ -132,7 +132,7 @@ def test_a_due_date_moves(was, now, moved, kind):
 
 def test_orders_of_one_side_only_have_not_moved():
     due = pd.to_datetime(["2026-03-01"], utc=True)
-    table = redated(orders({"a": "open"}, required_ship_date=due), orders({"b": "open"}))
+    table = moved_due_dates(orders({"a": "open"}, required_ship_date=due), orders({"b": "open"}))
     assert table.empty
     assert table.attrs["trackstar"] == {"old_as_of": AS_OF, "new_as_of": AS_OF}
 

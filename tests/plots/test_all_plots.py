@@ -10,6 +10,7 @@ from trackstar_frames import (
     plot_cycle_time,
     plot_lateness,
     plot_overview,
+    plot_status_transitions,
     ship_date_compliance,
 )
 
@@ -22,10 +23,10 @@ HOSTILE = ["$x^", "_private", "two\nlines\x00", "<b>", "$a$ and $b$", "", "l" * 
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("rows", [0, 1, 3, 400])
 def test_every_size_is_drawn_and_says_n_and_as_of(plot, rows):
-    said = text_of(plot(make_orders(rows)))
-    assert "as of 2026-03-04 12:00 UTC" in said
-    assert "n = " in said
-    assert ("no orders" in said) == (rows == 0)
+    text = text_of(plot(make_orders(rows)))
+    assert "as of 2026-03-04 12:00 UTC" in text
+    assert "n = " in text
+    assert ("no orders" in text) == (rows == 0)
 
 
 @pytest.mark.parametrize("plot", PLOTS)
@@ -47,25 +48,43 @@ def test_pictures_of_nothing_but_nulls_say_why_they_are_empty():
     assert "no open orders" in text_of(plot_backlog(closed))
 
 
-@pytest.mark.parametrize("plot", [*OF_ORDERS, plot_compliance_heatmap])
+@pytest.mark.parametrize("plot", PLOTS)
 def test_hostile_names_are_printed_as_they_are(plot):
-    said = text_of(plot(make_orders(300, ["$x^"] * 9 + HOSTILE), by="warehouse_id"))
-    assert "by warehouse_id" in said
-    assert r"\$x^" in said
-    assert "\x00" not in said
-    assert "l" * 40 not in said
+    text = text_of(plot(make_orders(300, ["$x^"] * 9 + HOSTILE), by="warehouse_id"))
+    assert "by warehouse_id" in text
+    assert r"\$x^" in text
+    assert "\x00" not in text
+    assert "l" * 40 not in text
 
 
 @pytest.mark.parametrize(
-    ("plot", "told"),
+    ("plot", "note"),
     [
         (plot_backlog, "33 other groups"),
         (plot_cycle_time, "the 6 largest of 40 groups"),
         (plot_compliance_heatmap, "the 20 largest of 40 groups"),
+        (plot_lateness, "the 20 largest of 40 groups"),
     ],
 )
-def test_only_the_largest_groups_are_drawn_and_the_rest_is_told(plot, told):
-    assert told in text_of(plot(make_orders(3000, [f"w{n}" for n in range(40)]), by="warehouse_id"))
+def test_only_the_largest_groups_are_drawn_and_the_rest_is_told(plot, note):
+    assert note in text_of(plot(make_orders(3000, [f"w{n}" for n in range(40)]), by="warehouse_id"))
+
+
+def test_a_picture_without_groups_refuses_by():
+    with pytest.raises(ValueError, match="draw a page of the rows of each group"):
+        plot_overview(make_orders(3), by="warehouse_id")
+    with pytest.raises(
+        ValueError, match="by='x': plot_status_transitions draws all orders together"
+    ):
+        plot_status_transitions(None, by="x")
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+@pytest.mark.parametrize("rows", [0, 1])
+def test_groups_of_few_orders_are_drawn(plot, rows):
+    text = text_of(plot(make_orders(rows), by=["warehouse_id", "channel"]))
+    assert "by warehouse_id / channel" in text
+    assert ("no orders" in text) == (rows == 0)
 
 
 @pytest.mark.parametrize("plot", PLOTS)
@@ -101,9 +120,9 @@ def test_another_moment_is_told(plot):
 def test_judged_frames_keep_their_policy(plot):
     judged = ship_date_compliance(make_orders(60), tz="America/New_York", grace="2h")
     if plot is not plot_overview:
-        said = text_of(plot(judged))
-        assert "(America/New_York)" in said
-        assert "grace 2 h" in said
+        text = text_of(plot(judged))
+        assert "(America/New_York)" in text
+        assert "grace 2 h" in text
     with pytest.raises(ValueError, match="judged already, by this policy, but as of"):
         plot(judged, as_of="2026-03-01")
     with pytest.raises(ValueError, match="judged already, by another policy"):
@@ -112,8 +131,8 @@ def test_judged_frames_keep_their_policy(plot):
 
 @pytest.mark.parametrize("plot", OF_DUE_DATES)
 def test_a_policy_is_held_to_and_said(plot):
-    said = text_of(plot(make_orders(60), policy=SlaPolicy.d2c_noon_cut_off()))
-    assert "D2C noon cut-off: orders created before 12:00" in said
+    text = text_of(plot(make_orders(60), policy=SlaPolicy.d2c_noon_cut_off()))
+    assert "D2C noon cut-off: orders created before 12:00" in text
 
 
 @pytest.mark.parametrize("plot", [*PLOTS, plot_overview])

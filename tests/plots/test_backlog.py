@@ -3,12 +3,12 @@ import pytest
 from helpers.pictures import legend_entries, make_orders, text_of
 
 from trackstar_frames import backlog, plot_backlog
-from trackstar_frames.measures.backlog import AGES
+from trackstar_frames.measures.backlog import AGE_BUCKETS
 
 
 def heights(axes):
     """Sum what is piled up over each age."""
-    found = dict.fromkeys(range(len(AGES)), 0)
+    found = dict.fromkeys(range(len(AGE_BUCKETS)), 0)
     for bar in axes.patches:
         found[round(bar.get_x() + bar.get_width() / 2)] += bar.get_height()
     return list(found.values())
@@ -18,7 +18,7 @@ def heights(axes):
 def test_piles_are_as_high_as_the_figures(by):
     frame = make_orders(600, [f"w{n}" for n in range(5)])
     axes = plot_backlog(frame, by=by)
-    assert heights(axes) == backlog(frame)[list(AGES)].sum().tolist()
+    assert heights(axes) == backlog(frame)[list(AGE_BUCKETS)].sum().tolist()
 
 
 def test_layers_are_the_statuses_in_the_order_of_their_life():
@@ -34,19 +34,19 @@ def test_groups_are_the_largest_and_all_others():
     open_ones = n[n > 0]
     entries = legend_entries(plot_backlog(frame, by="warehouse_id"))
     assert len(entries) == 7
-    told = [int(entry.split("(")[-1].strip(")")) for entry in entries]
-    assert told[:6] == sorted(open_ones, reverse=True)[:6]
-    assert entries[-1] == f"{len(open_ones) - 6} other groups ({n.sum() - sum(told[:6])})"
+    numbers = [int(entry.split("(")[-1].strip(")")) for entry in entries]
+    assert numbers[:6] == sorted(open_ones, reverse=True)[:6]
+    assert entries[-1] == f"{len(open_ones) - 6} other groups ({n.sum() - sum(numbers[:6])})"
 
 
 def test_work_and_as_of_are_told():
     frame = make_orders(600)
     table = backlog(frame)
-    told = table.attrs["trackstar"]["backlog"]
-    said = text_of(plot_backlog(frame))
-    assert f"n = {table['n'].sum()} open orders" in said
+    info = table.attrs["trackstar"]["backlog"]
+    text = text_of(plot_backlog(frame))
+    assert f"n = {table['n'].sum()} open orders" in text
     assert (
-        f"{table['n'].sum() / told['pace']:.1f} days of work at {told['pace']:.1f} orders" in said
+        f"{table['n'].sum() / info['pace']:.1f} days of work at {info['pace']:.1f} orders" in text
     )
     idle = frame[frame["complete_shipped_date"].isna()]
     assert "days of work unknown: none shipped in 28 days" in text_of(plot_backlog(idle))

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.pictures import legend_entries, make_orders, text_of
+from matplotlib.colors import same_color
 
 from trackstar_frames import cycle_time, cycle_time_curve, plot_cycle_time
 
@@ -68,7 +69,7 @@ def test_median_and_p90_are_marked_and_those_of_shipped_orders_hollow():
     assert np.isnan(found[1][0])
     assert pd.isna(row["p90"])
     assert found[2:] == [(row["shipped_median"] / DAY, 0.5), (row["shipped_p90"] / DAY, 0.1)]
-    assert [mark.get_markerfacecolor() for mark in marks[2:]] == ["white"] * 2
+    assert all(same_color(mark.get_markerfacecolor(), "white") for mark in marks[2:])
     every, shipped = legend_entries(axes)
     assert every == "all orders (n = 24)\nmedian 12.0 days, p90 not reached"
     assert shipped.startswith("shipped only (n = 19)\nmedian 10.0 days, p90 18.0 days\n")

@@ -6,7 +6,13 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
 from trackstar_frames import compliance_rate, plot_compliance_heatmap, ship_date_compliance
-from trackstar_frames.plots.heatmap import _COLOURS, _FLOORS, _NOTHING, _colour, _ink
+from trackstar_frames.plots.heatmap import (
+    _CLASS_COLOURS,
+    _LOWER_BOUNDS,
+    _NOTHING_DUE,
+    _colour,
+    _text_on,
+)
 
 
 def cells(axes):
@@ -24,8 +30,10 @@ def boxes(axes):
     middle = {
         box: (round(box.get_y() + 0.5), box.get_x() + box.get_width() / 2) for box in axes.patches
     }
-    filled = {place: to_rgb(box.get_facecolor()) for box, place in middle.items() if box.get_fill()}
-    return filled, {place for box, place in middle.items() if box.get_hatch()}
+    filled = {
+        center: to_rgb(box.get_facecolor()) for box, center in middle.items() if box.get_fill()
+    }
+    return filled, {center for box, center in middle.items() if box.get_hatch()}
 
 
 def test_the_cells_are_those_of_the_figures():
@@ -44,7 +52,7 @@ def test_the_cells_are_those_of_the_figures():
             star = "*" if week.pending else ""
             text = f"{100 * week.on_time // week.n}\n{week.n}{star}" if week.n else "·"
             assert found[row, x] == text
-            assert filled[row, x] == to_rgb(_colour(week.rate) if week.n else _NOTHING)
+            assert filled[row, x] == to_rgb(_colour(week.rate) if week.n else _NOTHING_DUE)
             assert ((row, x) in hatched) == (0 < week.n < 30)
             small += week.n < 30
     assert 0 < small < len(found)
@@ -59,7 +67,7 @@ def test_nothing_due_is_not_nought_percent():
     axes = plot_compliance_heatmap(frame)
     assert sorted(cells(axes).values()) == ["0\n1"] * 2 + ["·"] * 4
     colours = set(boxes(axes)[0].values())
-    assert colours == {to_rgb(_NOTHING), _COLOURS[0]}
+    assert colours == {to_rgb(_NOTHING_DUE), _CLASS_COLOURS[0]}
     assert legend_entries(axes) == ["below 50 %", "n below 30", "nothing due"]
 
 
@@ -105,14 +113,14 @@ def test_classes_go_from_dark_to_light_under_legible_ink():
         linear = [((c + 0.055) / 1.055) ** 2.4 if c > 0.04 else c / 12.92 for c in to_rgb(colour)]
         return np.dot(linear, (0.2126, 0.7152, 0.0722))
 
-    shades = [light(colour) for colour in _COLOURS]
+    shades = [light(colour) for colour in _CLASS_COLOURS]
     assert (np.diff(shades) > 0).all()
-    for colour in (*_COLOURS, _NOTHING):
-        pair = sorted([light(colour), light(_ink(colour))])
+    for colour in (*_CLASS_COLOURS, _NOTHING_DUE):
+        pair = sorted([light(colour), light(_text_on(colour))])
         assert (pair[1] + 0.05) / (pair[0] + 0.05) > 4.5
 
 
-@pytest.mark.parametrize(("rate", "place"), [(0, 0), (0.499, 0), (0.5, 1), (0.98, 6), (1, 6)])
-def test_a_class_begins_with_its_floor(rate, place):
-    assert len(_FLOORS) == len(_COLOURS) == 7
-    assert _colour(rate) == _COLOURS[place]
+@pytest.mark.parametrize(("rate", "index"), [(0, 0), (0.499, 0), (0.5, 1), (0.98, 6), (1, 6)])
+def test_a_class_begins_with_its_floor(rate, index):
+    assert len(_LOWER_BOUNDS) == len(_CLASS_COLOURS) == 7
+    assert _colour(rate) == _CLASS_COLOURS[index]

@@ -27,6 +27,16 @@ def test_lateness(history):
 
 
 @looks_like
+def test_lateness_by_group(history):
+    return tf.plot_lateness(history, by="warehouse_id").figure
+
+
+@looks_like
+def test_compliance_by_group(history):
+    return tf.plot_ship_date_compliance(history, by="warehouse_id").figure
+
+
+@looks_like
 def test_backlog(history):
     return tf.plot_backlog(history).figure
 

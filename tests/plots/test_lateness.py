@@ -4,7 +4,7 @@ import pytest
 from helpers.pictures import legend_entries, make_orders, text_of
 
 from trackstar_frames import plot_lateness, ship_date_compliance
-from trackstar_frames.plots.lateness import _KINDS
+from trackstar_frames.plots._style import OUTCOMES
 
 DUE = np.datetime64("2026-02-10T12:00", "us")
 
@@ -32,7 +32,7 @@ def test_each_order_is_in_one_bar_of_its_kind():
         counts["late_open"],
     ]
     assert legend_entries(axes) == [
-        f"{kind} ({n})" for kind, n in zip(_KINDS, expected, strict=True)
+        f"{kind} ({n})" for kind, n in zip(OUTCOMES, expected, strict=True)
     ]
     assert [sum(bar.get_height() for bar in pile) for pile in axes.containers] == expected
 
@@ -62,8 +62,8 @@ def test_early_is_a_day_or_more_and_on_time_up_to_the_moment():
 def test_what_lies_far_out_is_put_together_and_told():
     days = [*np.tile([-1.5, 1.5], 200), -5000, 700.2, 900]
     axes = plot_lateness(shipped(days))
-    said = text_of(axes)
-    assert "1 earlier (up to 5,000 days) and 2 later (up to 900 days)" in said
+    text = text_of(axes)
+    assert "1 earlier (up to 5,000 days) and 2 later (up to 900 days)" in text
     low, high = axes.get_xlim()
     assert -60 < low < high < 60  # hours
     assert sum(bar.get_height() for bar in axes.patches) == len(days)
@@ -94,11 +94,31 @@ def test_a_grace_is_marked():
 
 
 @pytest.mark.parametrize(
-    ("days", "said"), [([-2, -2, 1], "early by 2.0 days"), ([1, 1.5, 3], "late by 36 h")]
+    ("days", "text"), [([-2, -2, 1], "early by 2.0 days"), ([1, 1.5, 3], "late by 36 h")]
 )
-def test_the_middle_is_told(days, said):
-    assert f"half are {said} or more" in text_of(plot_lateness(shipped(days)))
+def test_the_middle_is_told(days, text):
+    assert f"half are {text} or more" in text_of(plot_lateness(shipped(days)))
 
 
 def test_short_spans_are_hours():
     assert "hours from due" in text_of(plot_lateness(shipped([0.1, 0.2, -0.3])))
+
+
+def test_of_each_group_the_quantiles_are_drawn():
+    frame = shipped([-2, -1, 0, 1, 2, 3, 4, 5, 7, 10]).assign(channel=["a"] * 4 + ["b"] * 6)
+    axes = plot_lateness(frame, by="channel")
+    (marks,) = (line for line in axes.lines if line.get_marker() == "o")
+    assert (marks.get_xdata().tolist(), marks.get_ydata().tolist()) == ([4.5, -0.5], [0, 1])
+    bars = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
+    assert bars == [(3.25, 6.5), (-1.25, 0.25)]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["b (n = 6)", "a (n = 4)"]
+    assert legend_entries(axes) == ["median", "middle half", "5 to 95 %"]
+
+
+def test_quantiles_outside_the_axis_are_drawn_at_its_ends():
+    frame = shipped([0, 1, 2, 3] * 9 + [4000])
+    frame = frame.assign(channel=np.append(np.repeat([*"abcdefghi"], 4), "z"))
+    axes = plot_lateness(frame, by="channel")
+    (marks,) = (line for line in axes.lines if line.get_marker() == "o")
+    assert marks.get_xdata()[-1] < axes.get_xlim()[1] < 100
+    assert "> " in text_of(axes)

@@ -34,17 +34,17 @@ def test_the_headline_figures_are_those_of_the_measures(page):
     rate = compliance_rate(judged).iloc[0]
     table, row = backlog(frame), cycle_time(frame).iloc[0]
     head, _ = texts(page)
-    said = "\n".join(head)
+    text = "\n".join(head)
     assert f"{rate['rate']:.1%}".replace("%", " %") in head
-    assert f"n = {rate['n']:.0f} orders due, 95 % interval {100 * rate['rate_low']:.1f} to " in said
+    assert f"n = {rate['n']:.0f} orders due, 95 % interval {100 * rate['rate_low']:.1f} to " in text
     assert str(table["n"].sum()) in head
     work = table["n"].sum() / table.attrs["trackstar"]["backlog"]["pace"]
-    assert f"{work:.1f} days of work" in said
+    assert f"{work:.1f} days of work" in text
     assert f"{rate['late_open']:.0f}" in head
     assert f"{row['median'] / pd.Timedelta(hours=1):.0f} h" in head
-    assert f"n = {row['n']}, open orders counted in" in said
-    assert "as of 2026-03-04 12:00 UTC" in said
-    assert "shipped = complete" in said
+    assert f"n = {row['n']}, open orders counted in" in text
+    assert "as of 2026-03-04 12:00 UTC" in text
+    assert "shipped = complete" in text
 
 
 def test_every_picture_is_there_with_its_n_and_says_nothing_twice(page):
@@ -81,9 +81,9 @@ def test_a_judged_frame_brings_its_policy_and_moment():
     frame = make_orders(300)
     judged = ship_date_compliance(frame, as_of="2026-02-01", tz="America/New_York")
     head, pictures = texts(plot_overview(judged))
-    said = "\n".join(head)
-    assert "as of 2026-02-01 00:00 UTC" in said
-    assert "America/New_York" in said
+    text = "\n".join(head)
+    assert "as of 2026-02-01 00:00 UTC" in text
+    assert "America/New_York" in text
     assert str(backlog(frame, as_of="2026-02-01")["n"].sum()) in head
     # The statuses are as the data have them, whatever the moment asked about.
     assert "as of 2026-03-04 12:00 UTC" in pictures["Orders by status"]

@@ -4,7 +4,7 @@ import pytest
 from helpers.marks import slow
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import same_color, to_rgb
 
 from trackstar_frames.measures import SlaPolicy, compliance_rate, ship_date_compliance, status_mix
 from trackstar_frames.plots import (
@@ -117,14 +117,14 @@ def test_bars_are_as_long_as_the_figures():
         axes = plot_status_mix(table, by="channel", normalize=normalize)
         by_size = status_mix(table, by="channel").sum(axis=1).sort_values(ascending=False).index
         drawn = {
-            (by_size[round(bar.get_y() + bar.get_height() / 2)], place): bar.get_width()
-            for place, container in enumerate(axes.containers)
+            (by_size[round(bar.get_y() + bar.get_height() / 2)], position): bar.get_width()
+            for position, container in enumerate(axes.containers)
             for bar in container
         }
         statuses = [name for name in LIFECYCLE if mix[name].sum() > 0]
         for channel in mix.index:
-            for place, status in enumerate(statuses):
-                assert drawn.get((channel, place), 0) == pytest.approx(mix.loc[channel, status])
+            for position, status in enumerate(statuses):
+                assert drawn.get((channel, position), 0) == pytest.approx(mix.loc[channel, status])
 
 
 def test_bars_over_time_are_as_high_as_the_figures():
@@ -146,7 +146,7 @@ def test_points_are_where_the_rates_are_and_open_periods_are_hollow():
     known = ~np.isnan(line.get_ydata(orig=False))
     assert line.get_ydata(orig=False)[known] == pytest.approx(rates["rate"].to_numpy())
     assert len(hollow.get_ydata(orig=False)) == 1
-    assert hollow.get_markerfacecolor() == "white"
+    assert same_color(hollow.get_markerfacecolor(), "white")
     assert "hollow" in words(axes)
     assert axes.get_ylim() == pytest.approx((-0.03, 1.03))
     behind = next(other for other in axes.figure.axes if other is not axes)

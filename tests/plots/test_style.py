@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from trackstar_frames.plots._style import GROUPS, OTHERS, look_of
-from trackstar_frames.plots.lateness import _KINDS
+from trackstar_frames.plots._style import GROUPS, OTHERS, OUTCOMES, status_look
 
 #: How people without one kind of cones see, after Viénot, Brettel and Mollon (1999), in linear RGB.
 BLIND = {
@@ -14,18 +13,18 @@ BLIND = {
 }
 
 
-def seen(colour, kind):
+def perceived(colour, kind):
     linear = np.array(to_rgb(colour)) ** 2.2
     return np.clip(BLIND[kind] @ linear, 0, 1) ** (1 / 2.2)
 
 
 @pytest.mark.parametrize("kind", BLIND)
-@pytest.mark.parametrize("looks", [[*GROUPS, OTHERS], list(_KINDS.values())])
+@pytest.mark.parametrize("looks", [[*GROUPS, OTHERS], list(OUTCOMES.values())])
 def test_bars_differ_in_hatch_or_in_colours_that_everybody_sees(kind, looks):
-    for place, one in enumerate(looks):
-        for other in looks[:place]:
-            apart = np.abs(seen(one.colour, kind) - seen(other.colour, kind)).max()
-            assert one.hatch != other.hatch or apart > 0.15
+    for index, one in enumerate(looks):
+        for other in looks[:index]:
+            difference = np.abs(perceived(one.colour, kind) - perceived(other.colour, kind)).max()
+            assert one.hatch != other.hatch or difference > 0.15
 
 
 def test_lines_differ_without_colour():
@@ -34,4 +33,4 @@ def test_lines_differ_without_colour():
 
 
 def test_an_unknown_status_has_a_look():
-    assert look_of("zz").hatch
+    assert status_look("zz").hatch

@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgb
 
 from trackstar_frames.measures import TRANSITIONS, transitions
 from trackstar_frames.plots import plot_status_transitions
-from trackstar_frames.plots.transitions import _MARKS, _SHARES
+from trackstar_frames.plots.transitions import _MARKERS, _SHARES
 from trackstar_frames.schema import LIFECYCLE
 
 OLD, NEW = "2026-03-01T06:00:00+00:00", "2026-03-02T06:30:00+00:00"
@@ -41,8 +41,8 @@ def names(axes):
 def cells(axes):
     """Read the picture: what is written where."""
     rows, columns = (
-        dict(zip(np.round(places, 6), labels, strict=True))
-        for places, labels in zip((axes.get_yticks(), axes.get_xticks()), names(axes), strict=True)
+        dict(zip(np.round(ticks, 6), labels, strict=True))
+        for ticks, labels in zip((axes.get_yticks(), axes.get_xticks()), names(axes), strict=True)
     )
     found = {}
     for text in axes.texts:
@@ -71,12 +71,12 @@ def test_the_cells_hold_counts_and_shares():
 def test_every_size_says_n_and_both_as_ofs(rows):
     random = np.random.default_rng(0)
     axes = plot_status_transitions(moved(*random.choice(LIFECYCLE, (2, rows))))
-    told = words(axes)
-    assert "from 2026-03-01 06:00 UTC to 2026-03-02 06:30 UTC" in told
-    assert f"n = {rows:,} orders, {rows:,} before and {rows:,} after" in told
+    text = words(axes)
+    assert "from 2026-03-01 06:00 UTC to 2026-03-02 06:30 UTC" in text
+    assert f"n = {rows:,} orders, {rows:,} before and {rows:,} after" in text
     assert axes.get_ylabel() == "from (2026-03-01 06:00 UTC)"
     assert axes.get_xlabel() == "to (2026-03-02 06:30 UTC)"
-    assert ("no orders" in told) == (rows == 0)
+    assert ("no orders" in text) == (rows == 0)
     assert bool(axes.patches) == (rows > 0)
 
 
@@ -112,18 +112,18 @@ def test_shares_are_colours_that_go_from_light_to_dark_under_legible_ink():
 
 
 def test_kinds_are_told_apart_by_shape():
-    assert list(_MARKS) == list(TRANSITIONS)
-    assert len(set(_MARKS.values())) == len(TRANSITIONS)
+    assert list(_MARKERS) == list(TRANSITIONS)
+    assert len(set(_MARKERS.values())) == len(TRANSITIONS)
     table = moved(["open", "packed", "open"], ["packed", "open", "other"])
     axes = plot_status_transitions(table)
     assert [line.get_marker() for line in axes.lines] == [
-        _MARKS[kind] for kind in ("forward", "left_path", "backward")
+        _MARKERS[kind] for kind in ("forward", "left_path", "backward")
     ]
     legend = axes.get_legend()
     explained = ["forward (1)", "backward (1)", "left_path (1)"]
     assert [text.get_text() for text in legend.get_texts()] == explained
     shapes = [handle.get_marker() for handle in legend.legend_handles]
-    assert shapes == [_MARKS[words.split()[0]] for words in explained]
+    assert shapes == [_MARKERS[words.split()[0]] for words in explained]
 
 
 def test_hostile_names_are_printed_as_they_are():

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 import pandas as pd
 import pytest
+from helpers.changed_orders import changed_orders
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE
-from trackstar_frames.tables.compare import changed_orders
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 GONE, ADDED, CHANGED = 7, 5, 60

@@ -1,6 +1,7 @@
 """Folders put in place by a rename, and what writers that died have left beside them."""
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames import OrderFrames
+from trackstar_frames import OrderFrames, storage
 from trackstar_frames.storage import local
 from trackstar_frames.storage.local import commit, delete, replace, sweep
 
@@ -216,3 +217,34 @@ def test_two_processes_write_under_one_root_at_once(tmp_path):
     assert sorted(found) == ["x"] * 6 + ["y"] * 6
     assert OrderFrames.from_parquet(tmp_path / "same").orders["id"][0] in "xy"
     assert hidden(tmp_path) == []
+
+
+def test_the_verbs_of_a_storage_are_those_that_are_listed():
+    _, table, _ = re.split(r"^=+  =+$", storage.__doc__, maxsplit=2, flags=re.MULTILINE)
+    verbs = [name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line[:32])]
+    assert sorted(verbs) == sorted(local.__all__)
+    assert all(getattr(storage, verb) is getattr(local, verb) for verb in verbs)
+
+
+def test_a_list_of_a_folder_is_sorted_and_of_none_is_empty(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / name).touch()
+    assert storage.list_folder(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    assert storage.list_folder(tmp_path / "nowhere") == []
+
+
+def test_files_get_their_final_names_and_hidden_ones_that_are_left_go(tmp_path):
+    for name in (".x-0", ".x-1", ".of-a-dead-worker", "kept"):
+        storage.write(tmp_path / name, name.encode())
+    storage.rename_files(tmp_path, {".x-1": "part-0", ".x-0": "part-1"})
+    assert [each.name for each in storage.list_folder(tmp_path)] == ["kept", "part-0", "part-1"]
+    assert storage.read(tmp_path / "part-0") == b".x-1"
+
+
+def test_a_copy_stays_when_its_source_is_deleted(tmp_path):
+    storage.write(tmp_path / "a", b"body")
+    storage.copy(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "a").unlink()
+    assert storage.read(tmp_path / "b") == b"body"
+    with pytest.raises(FileExistsError):
+        storage.write(tmp_path / "b", b"other")

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
+from helpers.changed_orders import COMPARED, changed_orders
 from hypothesis import given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.schema import ARROW_TYPES, TABLES
-from trackstar_frames.tables.compare import COMPARED, changed_orders, unequal, unequal_in
+from trackstar_frames.tables.compare import unequal, unequal_in
 
 WORDS = st.none() | st.sampled_from(["", "a", "b", "ä", "null"])
 VALUES = {

@@ -10,7 +10,7 @@ from helpers.marks import sample, slow
 
 import trackstar_frames as tf
 from trackstar_frames.filters import encode
-from trackstar_frames.flatten import BATCH
+from trackstar_frames.flatten import ORDER_INDEX
 from trackstar_frames.settings import Credentials
 from trackstar_frames.tables.contradictions import combine_queries, contradictions
 
@@ -68,7 +68,7 @@ CONTRARY = [
 
 def found(filters):
     frames = tf.OrderFrames.from_json([ORDER])
-    orders = frames.to_arrow()["orders"].append_column(BATCH, pa.array([0]))
+    orders = frames.to_arrow()["orders"].append_column(ORDER_INDEX, pa.array([0]))
     return contradictions(combine_queries(encode(filters)), orders).to_pylist()
 
 

@@ -1,8 +1,8 @@
-"""The shell: ``trackstar-frames demo | fetch | export | sync | snapshots | sandbox | cache``.
+"""The command line, ``trackstar-frames``.
 
-Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted, 141 if nobody reads the output any
-more. An error is one line, and so is a warning. Credentials come from the environment only; they
-are never flags, which would stay in the shell's history.
+Exit codes: 0 success, 1 failure, 2 usage error, 130 interrupted, 141 output pipe closed. Errors and
+warnings are one line each. Credentials come from the environment only; as options, they would stay
+in the shell's history.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ import sqlite3
 from collections.abc import Sequence
 
 import trackstar_frames as tf
-from trackstar_frames.cli.parser import read
+from trackstar_frames.cli.parser import parse_args
 from trackstar_frames.cli.printing import (
     ClosedPipeError,
     OutputError,
     check_output,
-    complain,
-    warning_plainly,
+    one_line_warnings,
+    print_error,
 )
 
 __all__ = ["main"]
 
-
-# As a shell tells of a program that these signals have ended: 128 and SIGINT, SIGPIPE.
+# 128 plus the number of SIGINT or SIGPIPE, as shells report a program that these have ended.
 _INTERRUPTED = 130
 _CLOSED_PIPE = 141
 
@@ -38,17 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         check_output()
-        given = read(argv)
-        with warning_plainly():
-            given.run(given)
+        args = parse_args(argv)
+        with one_line_warnings():
+            args.run(args)
     except ClosedPipeError:
         return _CLOSED_PIPE
     except (tf.FilterError, tf.SettingsError, tf.CredentialsError) as error:
-        return complain(error, 2)
+        return print_error(error, 2)
     except (tf.TrackstarError, OutputError, OSError, ImportError, sqlite3.Error) as error:
-        return complain(error, 1)
-    except Warning as warning:  # PYTHONWARNINGS=error asks for it
-        return complain(warning, 1)
+        return print_error(error, 1)
+    except Warning as warning:  # with PYTHONWARNINGS=error
+        return print_error(warning, 1)
     except KeyboardInterrupt:
-        return complain("interrupted", _INTERRUPTED)
+        return print_error("interrupted", _INTERRUPTED)
     return 0

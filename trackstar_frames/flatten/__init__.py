@@ -26,10 +26,10 @@ from trackstar_frames.errors import ResponseError
 from trackstar_frames.flatten.adaptive import SMALL_BATCH, Experience
 from trackstar_frames.flatten.careful import flatten_carefully
 from trackstar_frames.flatten.fast import REFUSALS, flatten_fast
-from trackstar_frames.flatten.layout import BATCH, Batch, batch_schema, empty_batch
+from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema, empty_batch
 from trackstar_frames.pagination.threads import ThreadPool
 
-__all__ = ["BATCH", "Batch", "Flattener", "batch_schema", "empty_batch"]
+__all__ = ["ORDER_INDEX", "Batch", "Flattener", "batch_schema", "empty_batch"]
 
 #: More threads than this would wait for Python's lock.
 _THREADS = min(4, pa.cpu_count())
@@ -46,9 +46,9 @@ class Flattener:
 
     Notes
     -----
-    A batch is a dict of tables by name: the columns that `Table.stored` names, after `BATCH`, the
-    number of the row's order. An order without an id is no row of `orders`; it is kept whole in
-    `problems`, with no number.
+    A batch is a dict of tables by name: the columns that `Table.stored` names, after `ORDER_INDEX`,
+    which numbers the row's order. An order without an id is no row of `orders`; it is kept whole in
+    `problems`, without a number.
     """
 
     def __init__(self, finish: Callable[..., Any] | None = None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -75,16 +75,24 @@ class _Node:
         return node
 
 
+class _RowSpec(NamedTuple):
+    """What the schema makes of a row: its value, the number of cells, and lists' older keys."""
+
+    root: _Node
+    width: int
+    older_keys: dict[str, str]
+
+
 @cache
-def _tree(table: str) -> _Node:
-    """Return what the schema makes of one row of a table."""
-    root = _Node()
-    for position, column in enumerate(TABLES[table].stored, start=1):
+def _row_spec(table: str) -> _RowSpec:
+    root, columns = _Node(), TABLES[table].stored
+    for position, column in enumerate(columns, start=1):
         if column.path is not None:
             root.below(column.path).column = (position, column.kind)
     for key, child in LISTS[table].items():
         root.below((key,)).table = child
-    return root
+    older = {TABLES[child].older_key: key for key, child in LISTS[table].items()}
+    return _RowSpec(root, 1 + len(columns), {each: key for each, key in older.items() if each})
 
 
 @dataclass(slots=True, frozen=True)
@@ -135,18 +143,19 @@ class _BatchRows:
         arrays = [pa.array(each, kind) for each, kind in zip(values, schema.types, strict=True)]
         return pa.Table.from_arrays(arrays, schema=schema)
 
-    def _add_row(self, table: str, key: tuple[int, ...]) -> _RowRef:
-        cells: list[Any] = [None] * len(batch_schema(table))
+    def _add_row(self, table: str, width: int, key: tuple[int, ...]) -> _RowRef:
+        cells: list[Any] = [None] * width
         cells[: len(key) + 1] = (self._number, *key)
         self._rows[table].append(cells)
         return _RowRef(table, cells, key)
 
     def _add_object(self, table: str, key: tuple[int, ...], members: _Members, path: str) -> None:
         """Add the row of an object, and those of the lists inside."""
-        for list_key, child in LISTS[table].items():
-            members = _with_current_key(members, list_key, TABLES[child].older_key)
-        row = self._add_row(table, key)
-        extra = self._fill(row, _tree(table), members, path)
+        spec = _row_spec(table)
+        for older_key, list_key in spec.older_keys.items():
+            members = _with_current_key(members, list_key, older_key)
+        row = self._add_row(table, spec.width, key)
+        extra = self._fill(row, spec.root, members, path)
         if extra:
             row.cells[-1] = msgspec.json.encode(extra).decode()
 
@@ -154,28 +163,28 @@ class _BatchRows:
         """Put the members of an object where they belong, and return what `extra` keeps."""
         extra: dict[str, Any] = {}
         for name, raw in members.items():
-            text, here, known = bytes(raw), path + name, node.members.get(name)
+            text, known = bytes(raw), node.members.get(name)
             if known is None:
                 if isinstance(name, _Overridden):
-                    self._add_problem(row, here, text, _REPEATED)
+                    self._add_problem(row, path + name, text, _REPEATED)
                 else:
                     extra[name] = msgspec.Raw(with_nulls(text))
                     self.odd[row.table, (*node.path, name)] += 1
-                    self._add_problem(row, here, None, UNKNOWN_KEY)
-                    self._check_constants(row, here, text)
+                    self._add_problem(row, path + name, None, UNKNOWN_KEY)
+                    self._check_constants(row, path + name, text)
                 continue
-            if known.column is not None and self._fill_column(row, known, text, here):
+            if known.column is not None and self._fill_column(row, known, text, path, name):
                 extra[name] = raw
             if known.table is not None:
-                self._add_list(row, known, text, here)
+                self._add_list(row, known, text, path + name)
             elif known.members:
-                inner = self._parse(row, self._read_object, text, here)
-                kept = self._fill(row, known, inner or {}, f"{here}.")
+                inner = self._parse(row, self._read_object, text, path + name)
+                kept = self._fill(row, known, inner or {}, f"{path}{name}.")
                 if kept:
                     extra[name] = kept
         return extra
 
-    def _fill_column(self, row: _RowRef, node: _Node, text: bytes, path: str) -> bool:
+    def _fill_column(self, row: _RowRef, node: _Node, text: bytes, path: str, name: str) -> bool:
         """Put a value into its column, and return whether `extra` keeps its text, too."""
         if text == b"null" or node.column is None:
             return False
@@ -184,9 +193,9 @@ class _BatchRows:
         converted = Converted() if plain == b"null" else convert(kind, plain)
         row.cells[position] = converted.value
         if converted.message is not None:
-            self._add_problem(row, path, text, converted.message)
-        else:
-            self._check_constants(row, path, text)
+            self._add_problem(row, path + name, text, converted.message)
+        elif plain is not text:  # some of it is a constant
+            self._add_problem(row, path + name, text, _CONSTANT)
         if converted.message is not None or converted.in_extra or not is_plain(kind, text):
             self.odd[row.table, node.path] += 1
         return converted.in_extra
@@ -195,14 +204,15 @@ class _BatchRows:
         """Add the rows of a list below a row."""
         if node.table is None or (node.column is not None and not text.startswith(b"[")):
             return  # the column has reported what is no list
-        root = _tree(node.table)
+        spec = _row_spec(node.table)
         for index, item in enumerate(self._parse(row, _read_list, text, path) or []):
             key, here = (*row.key, index), f"{path}[{index}]"
-            if root.column is not None:
-                self._fill_column(self._add_row(node.table, key), root, bytes(item), here)
-                continue
-            members = self._parse(row, self._read_object, bytes(item), here) or {}
-            self._add_object(node.table, key, members, f"{here}.")
+            if spec.root.column is not None:
+                value = self._add_row(node.table, spec.width, key)
+                self._fill_column(value, spec.root, bytes(item), here, "")
+            else:
+                members = self._parse(row, self._read_object, bytes(item), here)
+                self._add_object(node.table, key, members or {}, f"{here}.")
 
     def _parse(self, row: _RowRef, read: Callable[[bytes], Any], text: bytes, path: str) -> Any:
         """Read an object or a list; if it is neither, report that and return None."""
@@ -236,9 +246,9 @@ def _find_id(members: _Members) -> str | None:
     return found if 1 <= len(found) <= MAX_ID_LENGTH else None
 
 
-def _with_current_key(members: _Members, key: str, older_key: str | None) -> _Members:
+def _with_current_key(members: _Members, key: str, older_key: str) -> _Members:
     """Rename a list's older key to the current one, unless both have items."""
-    if older_key is None or older_key not in members:
+    if older_key not in members:
         return members
     has_older, has_current = (_has_items(members.get(each)) for each in (older_key, key))
     if has_older and has_current:

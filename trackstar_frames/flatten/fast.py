@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from trackstar_frames.flatten.layout import (
-    BATCH,
     MAX_ID_LENGTH,
+    ORDER_INDEX,
     UNKNOWN_KEY,
     Batch,
     Layout,
@@ -54,7 +54,7 @@ def flatten_fast(orders: Sequence[msgspec.Raw], layout: Layout) -> Batch:
     received = b"\n".join(orders)
     extraction = _Extraction(received, _as_lines(orders, received), layout)
     text = extraction.text_without_values()
-    tables = {"orders": _Rows("orders", _read(text, layout))}
+    tables = {"orders": _TableColumns("orders", _read(text, layout))}
     for parent, lists in LISTS.items():
         for key, child in lists.items():
             tables[child] = tables[parent].children(key, child)
@@ -108,16 +108,16 @@ class _Extra(NamedTuple):
     texts: list[bytes]
 
 
-class _Rows:
-    """The rows of one table, column by column.
+class _TableColumns:
+    """One table of a batch, column by column.
 
     Attributes
     ----------
     table : str
         Its name.
     numbers : dict of str to numpy.ndarray
-        The number of each row's order, by `BATCH`, and the row's position in each list below it,
-        by the column of the key.
+        Where each row is, by key column: the position of its order, by `ORDER_INDEX`, and its
+        position in each list below.
     values : dict of tuple of str to pyarrow.Array
         What Arrow read, by path.
     extra : list of _Extra
@@ -126,11 +126,11 @@ class _Rows:
 
     def __init__(self, table: str, rows: pa.Array, numbers: Mapping[str, _Numbers] = {}) -> None:
         self.table = table
-        self.numbers = dict(numbers) or {BATCH: np.arange(len(rows))}
+        self.numbers = dict(numbers) or {ORDER_INDEX: np.arange(len(rows))}
         self.values = dict(_leaves(rows))
         self.extra: list[_Extra] = []
 
-    def children(self, key: str, table: str) -> _Rows:
+    def children(self, key: str, table: str) -> _TableColumns:
         """Return the rows of a list in each of these rows."""
         lists = self.values[key,]
         if older_key := TABLES[table].older_key:
@@ -139,7 +139,7 @@ class _Rows:
         parents = np.repeat(np.arange(len(lists)), lengths)
         numbers = {name: values[parents] for name, values in self.numbers.items()}
         index = np.arange(len(parents)) - (np.cumsum(lengths) - lengths)[parents]
-        return _Rows(table, lists.flatten(), numbers | {TABLES[table].key[-1]: index})
+        return _TableColumns(table, lists.flatten(), numbers | {TABLES[table].key[-1]: index})
 
     def as_table(self) -> pa.Table:
         """Return the rows as a table of a batch."""
@@ -152,13 +152,15 @@ class _Rows:
 
     def path_prefixes(self, rows: _Numbers) -> list[str]:
         """Return how the paths in an order begin for these rows, such as ``shipments[0].``."""
-        numbers = [each[rows].tolist() for name, each in self.numbers.items() if name != BATCH]
+        numbers = [
+            each[rows].tolist() for name, each in self.numbers.items() if name != ORDER_INDEX
+        ]
         if not numbers:
             return [""] * len(rows)
         return list(map(f"{TABLES[self.table].path}.".replace("[]", "[{}]").format, *numbers))
 
     def _extra_column(self) -> pa.Array:
-        texts: list[bytes | None] = [None] * len(self.numbers[BATCH])
+        texts: list[bytes | None] = [None] * len(self.numbers[ORDER_INDEX])
         for row, text in _as_objects(self.extra):
             texts[row] = text
         return pa.array(texts, pa.string())
@@ -204,7 +206,7 @@ def _as_objects(extras: list[_Extra]) -> Iterator[tuple[int, bytes]]:
 # What Arrow reads, but not as the schema means it.
 
 
-def _read_dates(rows: _Rows) -> None:
+def _read_dates(rows: _TableColumns) -> None:
     """Read texts as timestamps; Arrow refuses those that name no time zone, but for whole days."""
     for column in TABLES[rows.table].stored:
         if column.kind == "timestamp":
@@ -225,7 +227,7 @@ def _with_midnights(texts: pa.Array) -> pa.Array:
 _DAY_LENGTH = len("2026-01-31")
 
 
-def _refuse_out_of_range(tables: Iterable[_Rows]) -> None:
+def _refuse_out_of_range(tables: Iterable[_TableColumns]) -> None:
     """Refuse floats that were perhaps larger integers, and dates that are placeholders."""
     for rows in tables:
         for values in rows.values.values():
@@ -245,7 +247,7 @@ def _refuse_beyond(values: pa.Array, lowest: int, highest: int) -> None:
 _DATES = (int(EARLIEST_DATE.timestamp()) * 1_000_000, 253_402_300_799_999_999)
 
 
-def _refuse_anonymous(orders: _Rows) -> None:
+def _refuse_anonymous(orders: _TableColumns) -> None:
     ids = orders.values["id",]
     lengths = pc.min_max(pc.binary_length(ids)).as_py()
     if ids.null_count or not 1 <= lengths["min"] <= lengths["max"] <= MAX_ID_LENGTH:
@@ -366,7 +368,7 @@ class _Extraction:
             behind = end
         return b"null".join([*pieces, text[behind:]])
 
-    def put_back(self, tables: Mapping[str, _Rows]) -> None:
+    def put_back(self, tables: Mapping[str, _TableColumns]) -> None:
         """Fill the columns of the values; what has no column goes to `extra`."""
         for (table, path), spans in self._spans.items():
             rows = tables[table]
@@ -377,17 +379,17 @@ class _Extraction:
                 values, messages = [None] * len(spans), [UNKNOWN_KEY] * len(spans)
                 self._problems.append(_Problems(table, path, spans, values, messages))
 
-    def problems(self, tables: Mapping[str, _Rows]) -> pa.Table:
+    def problems(self, tables: Mapping[str, _TableColumns]) -> pa.Table:
         """Return the problems found by `put_back`, in the order of the text."""
         schema = batch_schema("problems")
         if not self._problems:
             return schema.empty_table()
         parts = [_as_table(each, tables[each.table]) for each in self._problems]
         found = pa.concat_tables(parts).sort_by("start")
-        ids = tables["orders"].values["id",].take(found[BATCH].combine_chunks())
+        ids = tables["orders"].values["id",].take(found[ORDER_INDEX].combine_chunks())
         return found.append_column("order_id", ids).select(schema.names).cast(schema)
 
-    def _column(self, table: str, path: tuple[str, ...], rows: _Rows) -> pa.Array:
+    def _column(self, table: str, path: tuple[str, ...], rows: _TableColumns) -> pa.Array:
         kind, spans = _KINDS[table, path], self._spans[table, path]
         values: list[Any] = [None] * len(rows.values[path])
         texts = self._texts(spans)
@@ -408,7 +410,7 @@ class _Extraction:
             self._add_extra(rows, path, in_extra)
         return pa.array(values, ARROW_TYPES[kind])
 
-    def _add_extra(self, rows: _Rows, path: tuple[str, ...], spans: _Spans) -> None:
+    def _add_extra(self, rows: _TableColumns, path: tuple[str, ...], spans: _Spans) -> None:
         rows.extra.append(_Extra(path, spans, self._texts(spans)))
 
     def _texts(self, spans: _Spans) -> list[bytes]:
@@ -435,13 +437,13 @@ def _each(spans: _Spans) -> Iterator[tuple[int, int, int]]:
     return zip(*spans.T.tolist(), strict=True)
 
 
-def _as_table(problems: _Problems, rows: _Rows) -> pa.Table:
+def _as_table(problems: _Problems, rows: _TableColumns) -> pa.Table:
     starts, _, found = problems.spans.T
     last = ".".join(problems.path)
     return pa.table(
         {
             "start": pa.array(starts, pa.int64()),
-            BATCH: rows.numbers[BATCH][found],
+            ORDER_INDEX: rows.numbers[ORDER_INDEX][found],
             "table": pa.repeat(problems.table, len(found)),
             "path": [f"{prefix}{last}" for prefix in rows.path_prefixes(found)],
             "value": pa.array(problems.values, pa.string()),

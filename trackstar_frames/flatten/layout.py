@@ -1,4 +1,4 @@
-"""What one page of orders is laid out as: its tables, and what Arrow is to read of its JSON."""
+"""The tables of a batch, and what Arrow reads of the JSON of an order."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pyarrow as pa
 from trackstar_frames.schema import ARROW_TYPES, LISTS, TABLES, Column
 
 __all__ = [
-    "BATCH",
     "MAX_ID_LENGTH",
+    "ORDER_INDEX",
     "UNKNOWN_KEY",
     "Batch",
     "Layout",
@@ -26,14 +26,14 @@ __all__ = [
     "set_nested",
 ]
 
-#: The tables of a page by name, each with `BATCH` as its first column.
+#: The tables of a page by name, each with `ORDER_INDEX` as its first column.
 Batch = dict[str, pa.Table]
 
 #: A table, and the keys from the JSON object of one of its rows to a value.
 Path = tuple[str, tuple[str, ...]]
 
-#: The column with the number of each row's order in its batch; null for rows of no order.
-BATCH = "_order"
+#: The column with the position of each row's order in its batch; null for rows of no order.
+ORDER_INDEX = "_order"
 
 #: Every row below an order repeats its id, so a longer text is not taken for one.
 MAX_ID_LENGTH = 1000
@@ -50,7 +50,7 @@ _MAX_KEY_LENGTH = 200
 def batch_schema(name: str) -> pa.Schema:
     """Return the Arrow schema of a table of a batch."""
     fields = [column.field for column in TABLES[name].stored]
-    return pa.schema([pa.field(BATCH, pa.int64()), *fields])
+    return pa.schema([pa.field(ORDER_INDEX, pa.int64()), *fields])
 
 
 def empty_batch() -> Batch:

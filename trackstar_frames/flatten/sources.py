@@ -13,7 +13,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -70,11 +70,14 @@ _MORE = "the listing goes on, and the rest is not here"
 _TRUNCATED = "an event that was too large: the order is at its data_url"
 
 _BRACE, _BRACKET = b"{["
+
+
 _ABSENT = msgspec.Raw()
+_Members = Mapping[str, msgspec.Raw]
 
 
 class _Peek(msgspec.Struct, gc=False):
-    """The keys that distinguish an order from anything else in its position."""
+    """The keys by which most orders are recognised, without reading the others."""
 
     id: msgspec.Raw = _ABSENT
     data: msgspec.Raw = _ABSENT
@@ -83,20 +86,9 @@ class _Peek(msgspec.Struct, gc=False):
     errors: msgspec.Raw = _ABSENT
 
 
-_Members = Mapping[str, msgspec.Raw]
-
 _peek = msgspec.json.Decoder(_Peek).decode
 _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-class _Problem(NamedTuple):
-    """A row of `problems` that belongs to no order."""
-
-    order_id: str | None
-    path: str
-    value: str
-    message: str
 
 
 class JsonSource:
@@ -125,7 +117,7 @@ class JsonSource:
         self._names_keys = names_keys
         self._kind: str | None = None
         self._orders: dict[str | None, list[msgspec.Raw]] = {}
-        self._problems: dict[str | None, list[_Problem]] = {}
+        self._problems: dict[str | None, list[dict[str, str | None]]] = {}
         self._next_token = b""
         self._is_partial = False
         self._count, self._total = 0, 0
@@ -166,8 +158,7 @@ class JsonSource:
     def problems(self) -> Iterator[tuple[str | None, Batch]]:
         """Yield the problems of each connection that belong to no order, as a batch."""
         for connection, problems in self._problems.items():
-            rows = [{"table": "orders", **each._asdict()} for each in problems]
-            table = pa.Table.from_pylist(rows, batch_schema("problems"))
+            table = pa.Table.from_pylist(problems, batch_schema("problems"))
             yield connection, empty_batch() | {"problems": table}
 
     def _read(self, text: bytes) -> None:
@@ -199,7 +190,7 @@ class JsonSource:
     def _read_object(self, text: bytes) -> None:
         """Read an object of any shape."""
         peek = _peek(text)
-        if peek.event_type is _ABSENT and peek.data is _ABSENT:
+        if peek.data is peek.event_type is _ABSENT:
             is_plain = peek.id is not _ABSENT and peek.error is peek.errors is _ABSENT
             if not is_plain and not _is_order(text):
                 raise self._unknown_shape(_read_object(text))
@@ -243,8 +234,8 @@ class JsonSource:
             raise ResponseError(
                 "an event without a connection_id: the connection of its order is unknown"
             )
-        data = members.get("data", _ABSENT)
-        if data == _ABSENT or not _is_order(data):
+        data = members.get("data")
+        if data is None or not _is_order(data):
             raise ResponseError("an event whose `data` is no order")
         if bytes(members.get("data_truncated", b"false")) not in (b"false", b"null"):
             order_id = _text_of(_read_object(data), "id")
@@ -295,9 +286,9 @@ class JsonSource:
     def _add_problem(
         self, connection: str | None, order_id: str | None, path: str, text: bytes, message: str
     ) -> None:
-        value = as_received(bytes(text)).decode()
-        problem = _Problem(order_id, path, value, message)
-        self._problems.setdefault(connection, []).append(problem)
+        row = {"table": "orders", "order_id": order_id, "path": path, "message": message}
+        row["value"] = as_received(bytes(text)).decode()
+        self._problems.setdefault(connection, []).append(row)
 
     def _unknown_shape(self, members: Iterable[str]) -> ResponseError:
         names = sorted(members)[:_MAX_KEYS_NAMED] if self._names_keys else []
@@ -349,18 +340,18 @@ def _objects_in(data: msgspec.Raw) -> list[msgspec.Raw]:
     return [data] if start == _BRACE else []
 
 
-def _is_envelope(text: bytes) -> bool:
-    """Return whether an object is an event, or has ``data``, and is no order itself."""
-    peek = _peek(text)
-    return peek.id is _ABSENT and not peek.data is peek.event_type is _ABSENT
-
-
 def _is_order(text: bytes) -> bool:
     if memoryview(text)[0] != _BRACE:
         return False
     members = _read_object(text)
     has_error = not _ERROR_KEYS.isdisjoint(members)
     return not (_TELLTALE_KEYS - {"id"} if has_error else _TELLTALE_KEYS).isdisjoint(members)
+
+
+def _is_envelope(text: bytes) -> bool:
+    """Return whether an object is an event, or has ``data``, and is no order itself."""
+    members = _read_object(text)
+    return "id" not in members and ("data" in members or "event_type" in members)
 
 
 def _text_of(members: _Members, key: str) -> str | None:

@@ -55,7 +55,7 @@ class Envelope(msgspec.Struct, frozen=True):
         How many orders there are, on this page or in the listing; None if not given.
     has_more : bool or None
         Whether more orders follow; None if not given.
-    beside : dict of str to str
+    other_members : dict of str to str
         Every other member of the body that is not null, ``""``, ``[]`` or ``{}``: JSON text
         by name.
     """
@@ -64,7 +64,7 @@ class Envelope(msgspec.Struct, frozen=True):
     next_token: str | msgspec.UnsetType | None = msgspec.UNSET
     total_count: int | None = None
     has_more: bool | None = None
-    beside: dict[str, str] = {}
+    other_members: dict[str, str] = {}
 
 
 class _Body(msgspec.Struct):
@@ -171,11 +171,11 @@ def _envelope(decoded: _Body, frame: bytes, scrub: Callable[[str], str] | None) 
             "the response says that more orders follow, and has no next_token", retryable=True
         )
     _refuse_partial(members, scrub)
-    beside = {name: as_received(value).decode() for name, value in other.items()}
-    total_count = read_count(beside.get("total_count", ""))
+    texts = {name: as_received(value).decode() for name, value in other.items()}
+    total_count = read_count(texts.get("total_count", ""))
     if total_count is not None:
-        del beside["total_count"]
-    unknown = {name: value for name, value in beside.items() if not _is_known(name)}
+        del texts["total_count"]
+    unknown = {name: text for name, text in texts.items() if not _is_known(name)}
     return Envelope(decoded.data, decoded.next_token, total_count, has_more, unknown)
 
 

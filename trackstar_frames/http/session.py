@@ -236,9 +236,9 @@ class Session:
         self, page: StoredPage, envelope: Envelope, *, from_cache: bool
     ) -> PageResponse:
         scrub = self._credentials.scrub
-        if envelope.beside:  # it goes to `problems`, and may echo the request
-            scrubbed = {scrub(name): scrub(text) for name, text in envelope.beside.items()}
-            envelope = msgspec.structs.replace(envelope, beside=scrubbed)
+        if envelope.other_members:  # it goes to `problems`, and may echo the request
+            scrubbed = {scrub(name): scrub(text) for name, text in envelope.other_members.items()}
+            envelope = msgspec.structs.replace(envelope, other_members=scrubbed)
         token = envelope.next_token
         if isinstance(token, str) and scrub(token) != token:  # tracebacks show cursors
             envelope = msgspec.structs.replace(envelope, next_token=Masked.of(token))

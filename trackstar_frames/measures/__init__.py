@@ -1,20 +1,20 @@
-"""Measures over the frames of orders: frame in, frame out, nothing fetched, read or drawn.
+"""Measures over frames of orders: frame in, frame out; nothing is fetched, read or drawn.
 
-Every table carries in ``attrs["trackstar"]`` what it was made from: when the data was
-fetched and, for compliance, the whole policy. A rate never stands without its n.
+The ``attrs["trackstar"]`` of every table say what it was made from: when the data were fetched
+and, for compliance, the whole policy. Every rate has its n beside it.
 """
 
 from trackstar_frames.measures.backlog import backlog
-from trackstar_frames.measures.compliance import OUTCOMES, ship_date_compliance
+from trackstar_frames.measures.compliance_rate import compliance_rate
 from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve
-from trackstar_frames.measures.fills import fill_rates
-from trackstar_frames.measures.late import late_orders
-from trackstar_frames.measures.moves import TRANSITIONS, redated, transitions
-from trackstar_frames.measures.otif import ship_otif
+from trackstar_frames.measures.data_quality import data_quality
+from trackstar_frames.measures.fill_rates import fill_rates
+from trackstar_frames.measures.late_orders import late_orders
 from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.quality import data_quality
-from trackstar_frames.measures.rates import compliance_rate
-from trackstar_frames.measures.status import status_mix
+from trackstar_frames.measures.ship_date_compliance import OUTCOMES, ship_date_compliance
+from trackstar_frames.measures.ship_otif import ship_otif
+from trackstar_frames.measures.status_mix import status_mix
+from trackstar_frames.measures.transitions import TRANSITIONS, moved_due_dates, transitions
 
 __all__ = [
     "OUTCOMES",
@@ -27,7 +27,7 @@ __all__ = [
     "data_quality",
     "fill_rates",
     "late_orders",
-    "redated",
+    "moved_due_dates",
     "ship_date_compliance",
     "ship_otif",
     "status_mix",

@@ -1,34 +1,19 @@
-"""Arguments of measures, checked before any work."""
+"""Check the arguments of measures, read columns, and pass on what a frame says of its source."""
 
 from __future__ import annotations
 
-import datetime as dt
-import re
-import warnings
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from trackstar_frames.errors import one_of
-from trackstar_frames.measures._partitions import Partitioned, fetched_at, is_partitioned
+from trackstar_frames.measures._partitions import Partitioned, is_partitioned
+from trackstar_frames.schema import CONNECTION
 from trackstar_frames.tables.dtypes import to_pandas_types
-
-__all__ = [
-    "blank",
-    "by_columns",
-    "choice",
-    "column",
-    "has_status",
-    "instant",
-    "is_year_first",
-    "moment_of",
-    "own_texts",
-    "require",
-    "texts",
-]
 
 
 def require(
@@ -39,19 +24,16 @@ def require(
     name: str = "orders",
     lazy: bool = False,
 ) -> None:
-    """Raise unless `frame` is a DataFrame, of Dask too if `lazy`, with these columns."""
+    """Raise unless `frame` is a DataFrame with these columns; with `lazy`, Dask's will do too."""
     if is_partitioned(frame):
         if not lazy:
             raise TypeError(
-                f"{name} is a Dask frame, and this needs all its rows at once; pass what "
-                f".compute() makes of it, or of the rows and columns that you need"
+                f"{name} is a Dask frame, and this needs all its rows at once; pass the result of "
+                f".compute() on it, or on the rows and columns that you need"
             )
     elif not isinstance(frame, pd.DataFrame):
-        hint = (
-            ", such as its .orders"
-            if isinstance(getattr(frame, "orders", None), pd.DataFrame)
-            else ""
-        )
+        has_orders = isinstance(getattr(frame, "orders", None), pd.DataFrame)
+        hint = ", such as its .orders" if has_orders else ""
         raise TypeError(f"{name} is a {type(frame).__name__}; pass the DataFrame of {source}{hint}")
     missing = [each for each in dict.fromkeys(columns) if each not in frame.columns]
     if missing:
@@ -59,37 +41,8 @@ def require(
         raise ValueError(f"{name} lacks {listed}; pass the frame of {source} with these columns")
 
 
-def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
-    """Read a column in pandas' own types, whatever the types of the frame."""
-    return to_pandas_types(frame[name])
-
-
-def blank(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
-    """Tell where there is nothing: null or an empty text."""
-    missing = values.isna()
-    # pandas before 3 takes texts among moments for moments.
-    nothing = missing if values.dtype.kind == "M" else missing | values.isin([""])
-    return nothing.to_numpy(dtype=bool)
-
-
-def has_status(orders: pd.DataFrame, *statuses: str) -> npt.NDArray[np.bool_]:
-    """Tell which orders have one of these statuses."""
-    return column(orders, "status").isin(statuses).to_numpy(dtype=bool)
-
-
-def texts(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
-    """Read a column of texts; an empty one is as good as none."""
-    values = column(frame, name)
-    return values.mask(blank(values))
-
-
-def own_texts(cells: object) -> pd.Series[str]:
-    """Make a column of this pandas' own type of strings: str, or object before pandas 3."""
-    return pd.Series(cells, dtype=object).astype(pd.Series(["x"]).dtype)
-
-
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:
-    """Return `value` if it is one of a closed list of words."""
+    """Return `value` if it is one of the allowed words."""
     if not isinstance(value, str):
         raise TypeError(f"{name}={value!r} is a {type(value).__name__}; pass a string")
     if value not in (words := list(allowed)):
@@ -97,8 +50,13 @@ def choice(name: str, value: object, allowed: Iterable[str]) -> str:
     return value
 
 
-def by_columns(frame: pd.DataFrame | Partitioned, by: str | Sequence[str] | None) -> list[str]:
-    """Return the columns to group by as a list; all of them are in `frame`."""
+def by_columns(
+    frame: pd.DataFrame | Partitioned,
+    by: str | Sequence[str] | None,
+    *,
+    reserved: Sequence[str] = (),
+) -> list[str]:
+    """Return the columns to group by as a list; all are in `frame`, and none is reserved."""
     if by is None:
         return []
     names = [by] if isinstance(by, str) else by
@@ -107,57 +65,118 @@ def by_columns(frame: pd.DataFrame | Partitioned, by: str | Sequence[str] | None
     for name in names:
         if name not in frame.columns:
             raise ValueError(one_of("by", name, map(str, frame.columns)))
+        if name in reserved:
+            raise ValueError(
+                f"by={by!r}: the result has a {name!r} of its own; leave it out, or rename the "
+                f"column"
+            )
     if len(set(names)) < len(names):
         raise ValueError(f"by={by!r} names a column twice; name each once")
     return list(names)
 
 
-def is_year_first(text: str) -> bool:
-    """Tell whether a text begins as dates without two readings do.
-
-    Of others pandas makes a guess: of 03/04/2026 the fourth of March, of 10:00 an hour of today.
-
-    Examples
-    --------
-    >>> is_year_first("2026-03-04 12:00"), is_year_first("03/04/2026"), is_year_first("10:00")
-    (True, False, False)
-    """
-    return re.fullmatch(r"(\d{4}-\d\d-\d\d|\d{8})([T ]\d.*)?", text, re.ASCII) is not None
-
-
-def instant(name: str, value: object) -> pd.Timestamp:
-    """Read one moment; naive means UTC."""
-    if not isinstance(value, str | dt.date | np.datetime64):
-        raise TypeError(f"{name}={value!r} is not a moment; pass a string, datetime or Timestamp")
-    stamp: pd.Timestamp | None
-    is_doubtful = isinstance(value, str) and not is_year_first(value)
-    try:
-        stamp = None if is_doubtful else pd.Timestamp(value)
-    except ValueError:
-        stamp = None
-    if stamp is None or pd.isna(stamp):
-        raise ValueError(f"{name}={value!r} is not a moment; write it like 2026-01-31T12:00:00Z")
-    stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
-    return stamp.as_unit("us")
-
-
-def moment_of(
-    orders: pd.DataFrame | Partitioned, as_of: object, *, stacklevel: int = 3
-) -> pd.Timestamp:
-    """Read `as_of`, by default when the orders were fetched; unknown: now, with a warning."""
-    if as_of is not None:
-        return instant("as_of", as_of)
-    if is_partitioned(orders):
+def require_unique_orders(frame: pd.DataFrame, name: str) -> None:
+    """Raise unless `frame` has one row per order."""
+    keys = order_keys(frame, "id")
+    if not keys.is_unique:
         raise ValueError(
-            "as_of has no default here, as a Dask frame does not say when it was fetched; pass "
-            "as_of, such as the fetched_at of the snapshot's info"
+            f"{name} has more than one row of the order {keys[keys.duplicated()][0]!r}; pass one "
+            f"row per order, and of several connections the column {CONNECTION.name!r} too"
         )
-    known = fetched_at(cast("pd.DataFrame", orders))
-    if known is not None:
-        return instant("fetched_at", known)
-    warnings.warn(
-        "orders do not say when they were fetched (attrs['trackstar']['fetched_at']), so they "
-        "are judged as of now; pass as_of",
-        stacklevel=stacklevel,
-    )
-    return pd.Timestamp.now(tz="UTC").as_unit("us")
+
+
+def require_connections_alike(frames: Mapping[str, pd.DataFrame]) -> None:
+    """Raise if some of the frames, given by name, have a column of connections and others not."""
+    labelled = [name for name, frame in frames.items() if connection_columns(frame)]
+    others = [name for name in frames if name not in labelled]
+    if labelled and others:
+        raise ValueError(
+            f"{labelled[0]} has the column {CONNECTION.name!r}, and {others[0]} has not, but the "
+            f"same order id may be in two connections; give it to all of them, or to none"
+        )
+
+
+def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """Return a column in pandas' own types, whatever the types of the frame."""
+    return to_pandas_types(frame[name])
+
+
+def is_blank(values: pd.Series[Any]) -> npt.NDArray[np.bool_]:
+    """Return where values are null or an empty text."""
+    missing = values.isna()
+    # pandas before 3 would read the "" as a moment where the values are moments.
+    blank = missing if values.dtype.kind == "M" else missing | values.isin([""])
+    return blank.to_numpy(dtype=bool)
+
+
+def text_column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """Return a column of texts, with null for an empty one."""
+    values = column(frame, name)
+    return values.mask(is_blank(values))
+
+
+def number_column(frame: pd.DataFrame, name: str) -> npt.NDArray[Any]:
+    """Return a column of numbers as float64, with NaN for null."""
+    values = column(frame, name)
+    if values.isna().all():
+        return np.full(len(values), np.nan)
+    if values.dtype.kind not in "iuf":
+        raise TypeError(f"column {name!r} is {frame[name].dtype}, not numbers; convert it first")
+    return values.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def has_status(orders: pd.DataFrame, *statuses: str) -> npt.NDArray[np.bool_]:
+    """Return which orders have one of these statuses."""
+    return column(orders, "status").isin(statuses).to_numpy(dtype=bool)
+
+
+def string_series(cells: object) -> pd.Series[str]:
+    """Return a series of this pandas' type of strings: str, or object before pandas 3."""
+    return pd.Series(cells, dtype=object).astype(pd.Series(["x"]).dtype)
+
+
+def connection_columns(frame: pd.DataFrame | Partitioned) -> list[str]:
+    """Return the name of the column of connections in a list, which is empty without one."""
+    return [CONNECTION.name] if CONNECTION.name in frame.columns else []
+
+
+def order_keys(frame: pd.DataFrame, name: str) -> pd.Index:
+    """Return what identifies each row's order: ``id`` or ``connection/id``, null without an id."""
+    ids: pd.Series[Any] = column(frame, name)
+    if connection_columns(frame):
+        labels = column(frame, CONNECTION.name)
+        if labels.isna().any():
+            raise ValueError(
+                f"the column {CONNECTION.name!r} has nulls, and the same order id may be in two "
+                f"connections; fill it for all rows"
+            )
+        # A slash within a label is escaped, so that no two pairs give the same text.
+        labels = labels.astype(str).str.replace("%", "%25", regex=False)
+        labels = labels.str.replace("/", "%2F", regex=False) + "/"
+        ids = labels + ids.astype(str).where(ids.notna())
+    keys: pd.Index = pd.Index(ids)
+    return keys
+
+
+def fetched_at(frame: pd.DataFrame) -> Any:
+    """Return when a frame was fetched, by its attrs; None if they do not say."""
+    return frame.attrs.get("trackstar", {}).get("fetched_at")
+
+
+def measure_info(frame: pd.DataFrame, measure: str) -> dict[str, Any] | None:
+    """Return what a measure recorded in a frame's attrs; None if it is not there."""
+    info: dict[str, Any] | None = frame.attrs.get("trackstar", {}).get(measure)
+    return info
+
+
+def add_measure_info(
+    table: pd.DataFrame, source: pd.DataFrame, measure: str, info: dict[str, Any]
+) -> None:
+    """Copy the attrs of the source to a table, and record there what a measure was made from."""
+    copy_attrs(table, source)
+    table.attrs["trackstar"] = {**table.attrs.get("trackstar", {}), measure: info}
+
+
+def copy_attrs(table: pd.DataFrame, source: pd.DataFrame) -> None:
+    """Copy the attrs of the source to a table, deep enough for each to change its own."""
+    table.attrs = copy.deepcopy(source.attrs)

@@ -1,9 +1,8 @@
-"""Frames that lie in partitions, as Dask's do: worked on where they lie, and Dask not imported."""
+"""Work on the partitions of Dask frames where they lie, without importing Dask."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol, TypeGuard, TypeVar
@@ -12,129 +11,94 @@ import pandas as pd
 
 from trackstar_frames.schema import LIFECYCLE
 
-__all__ = [
-    "Partitioned",
-    "empty_of",
-    "fetched_at",
-    "from_each",
-    "hand_on",
-    "is_partitioned",
-    "stacked",
-    "tell",
-    "told_of",
-]
-
-
 T = TypeVar("T")
 
-_MADE = "made"
+_RESULT = "result"
 
 
 class Partitioned(Protocol):
-    """What is used of a Dask DataFrame."""
+    """The part of a Dask DataFrame that measures use."""
 
     @property
     def columns(self) -> Any:
-        """The names of its columns."""
+        """The names of the columns."""
 
     @property
     def npartitions(self) -> int:
-        """How many partitions there are."""
+        """The number of partitions."""
 
     def map_partitions(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Make a frame of what a function gives for each partition, when that is asked for."""
+        """Return a lazy frame of what a function returns for each partition."""
 
     def __getitem__(self, names: Any) -> Any:
-        """Take some columns."""
+        """Return some of the columns."""
 
 
 def is_partitioned(frame: object) -> TypeGuard[Partitioned]:
-    """Tell a Dask DataFrame from all else: pandas' own, and Dask's columns and bags."""
+    """Return whether a thing is a Dask DataFrame, which Dask's series and bags are not."""
     return hasattr(type(frame), "map_partitions") and isinstance(
         getattr(frame, "_meta", None), pd.DataFrame
     )
 
 
-def empty_of(frame: Partitioned) -> pd.DataFrame:
-    """Give a frame of no rows that has the columns and types of each partition."""
-    empty: pd.DataFrame = frame._meta  # type: ignore[attr-defined]  # noqa: SLF001  (Dask's name)
-    return empty
+def meta_of(frame: Partitioned) -> pd.DataFrame:
+    """Return a frame of no rows with the columns and types of each partition."""
+    meta: pd.DataFrame = frame._meta  # type: ignore[attr-defined]  # noqa: SLF001  (Dask's name)
+    return meta
 
 
-def from_each(frames: Sequence[Partitioned], work: Callable[..., T]) -> list[T]:
-    """Do a work on each partition, where it lies, and bring home what it makes, in sequence.
+def compute_each(frames: Sequence[Partitioned], function: Callable[..., T]) -> list[T]:
+    """Compute a function of each partition, on Dask's workers, and return the results in order.
 
-    With several frames, the work is given the partitions of one place in all of them.
+    With several frames, the function gets the partitions that have the same number in all.
     """
     first, *others = frames
-    made = first.map_partitions(
-        partial(_boxed, work), *others, meta={_MADE: object}, align_dataframes=False
+    boxed = first.map_partitions(
+        partial(_boxed, function), *others, meta={_RESULT: object}, align_dataframes=False
     )
-    things: list[T] = made.compute()[_MADE].tolist()
-    return things
+    results: list[T] = boxed.compute()[_RESULT].tolist()
+    return results
 
 
-def _boxed(work: Callable[..., T], *parts: pd.DataFrame) -> pd.DataFrame:
-    """Put what is made into a cell, as only frames come out of Dask's partitions."""
-    return pd.DataFrame({_MADE: pd.Series([work(*parts)], dtype=object)})
+def _boxed(function: Callable[..., T], *parts: pd.DataFrame) -> pd.DataFrame:
+    """Return a result as a frame of one cell, as Dask's partitions are frames."""
+    return pd.DataFrame({_RESULT: pd.Series([function(*parts)], dtype=object)})
 
 
-def stacked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Put frames of the same columns below one another, as if they had never been apart.
+def concat_parts(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Concatenate the parts of one frame, and keep the attrs on which all of them agree.
 
-    ``attrs["trackstar"]`` is what all of them tell. A partition may lack a category that another
-    has; statuses unknown to this package come after the known ones, by name.
+    A part may lack a category that another has: the result has those of all, with the statuses
+    that this package does not know after the known ones, by name.
     """
-    some = [part for part in parts if len(part)] or parts[:1]
+    filled = [part for part in parts if len(part)] or parts[:1]
     types = {
-        name: _all_categories([part[name].dtype for part in some])
-        for name, kind in some[0].dtypes.items()
-        if isinstance(kind, pd.CategoricalDtype)
+        name: _all_categories([part[name].dtype for part in filled])
+        for name, dtype in filled[0].dtypes.items()
+        if isinstance(dtype, pd.CategoricalDtype)
     }
-    whole = pd.concat([part.astype(types) for part in some], ignore_index=True)
-    told = _agreed([part.attrs.get("trackstar", {}) for part in some])
-    whole.attrs = {"trackstar": told} if told else {}
+    whole = pd.concat([part.astype(types) for part in filled], ignore_index=True)
+    info = _agreed([part.attrs.get("trackstar", {}) for part in filled])
+    whole.attrs = {"trackstar": info} if info else {}
     return whole
 
 
-def _all_categories(kinds: Sequence[Any]) -> pd.CategoricalDtype:
-    first: pd.CategoricalDtype = kinds[0]
-    if all(kind == first for kind in kinds):
+def _all_categories(dtypes: Sequence[Any]) -> pd.CategoricalDtype:
+    first: pd.CategoricalDtype = dtypes[0]
+    if all(dtype == first for dtype in dtypes):
         return first
-    seen = dict.fromkeys(chain.from_iterable(kind.categories for kind in kinds))
-    if set(LIFECYCLE) <= set(seen):
-        seen = dict.fromkeys([*LIFECYCLE, *sorted(set(seen).difference(LIFECYCLE))])
-    categories = pd.Index(list(seen), dtype=first.categories.dtype)
-    return pd.CategoricalDtype(categories, ordered=all(kind.ordered for kind in kinds))
+    values = dict.fromkeys(chain.from_iterable(dtype.categories for dtype in dtypes))
+    if set(LIFECYCLE) <= set(values):
+        values = dict.fromkeys([*LIFECYCLE, *sorted(set(values).difference(LIFECYCLE))])
+    categories = pd.Index(list(values), dtype=first.categories.dtype)
+    return pd.CategoricalDtype(categories, ordered=all(dtype.ordered for dtype in dtypes))
 
 
-def _agreed(told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Keep what is told in the same way everywhere."""
-    first, *others = told
+def _agreed(infos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the items that all of the mappings have."""
+    first, *others = infos
     return {
         name: value
         for name, value in first.items()
         if all(name in other and other[name] == value for other in others)
     }
-
-
-def fetched_at(frame: pd.DataFrame) -> Any:
-    """Tell what a frame says of when it was fetched; None if nothing."""
-    return frame.attrs.get("trackstar", {}).get("fetched_at")
-
-
-def told_of(frame: pd.DataFrame, measure: str) -> dict[str, Any] | None:
-    """Return what a measure told of itself; None if that got lost."""
-    told: dict[str, Any] | None = frame.attrs.get("trackstar", {}).get(measure)
-    return told
-
-
-def tell(table: pd.DataFrame, source: pd.DataFrame, measure: str, told: dict[str, Any]) -> None:
-    """Have a table tell what its source does, and of its own measure."""
-    hand_on(table, source)
-    table.attrs["trackstar"] = {**table.attrs.get("trackstar", {}), measure: told}
-
-
-def hand_on(table: pd.DataFrame, source: pd.DataFrame) -> None:
-    """Have a table tell what its source does, in attrs of its own."""
-    table.attrs = copy.deepcopy(source.attrs)

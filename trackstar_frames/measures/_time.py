@@ -1,95 +1,81 @@
-"""What holds for all warehouses, or for each one: looked up for whole columns."""
+"""Moments, lengths of time, time zones and periods, for whole columns."""
 
 from __future__ import annotations
 
 import datetime as dt
 import difflib
+import warnings
 import zoneinfo
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trackstar_frames.measures._checks import choice, column, require
-
-__all__ = [
-    "Array",
-    "Period",
-    "Zones",
-    "codes_by_warehouse",
-    "day_ends",
-    "instants",
-    "local",
-    "period",
-    "read_by_warehouse",
-    "utc",
-]
-
-
-Value = TypeVar("Value")
-
-
-def read_by_warehouse(
-    name: str, given: Mapping[Any, Any], read: Callable[[Any], Value]
-) -> tuple[dict[str, Value], Value | None]:
-    """Check a map from warehouse ids; what stands under None is for all others."""
-    if wrong := [key for key in given if not isinstance(key, str | None)]:
-        raise TypeError(f"{name} has the key {wrong[0]!r}; use warehouse ids, and None for others")
-    values = {key: read(value) for key, value in given.items()}
-    default = values.pop(None, None)
-    return values, default
-
-
-def codes_by_warehouse(
-    frame: pd.DataFrame,
-    by_warehouse: Mapping[str, Value] | None,
-    default: Value | None,
-    *,
-    name: str,
-    thing: str,
-) -> tuple[npt.NDArray[Any], list[Value]]:
-    """Return each row's place in a list of values, -1 where it has none, and the list.
-
-    Raises
-    ------
-    ValueError
-        If a warehouse has no value, and there is none for all others. A null is no warehouse.
-    """
-    if by_warehouse is None:
-        return np.zeros(len(frame), dtype=np.int64), [] if default is None else [default]
-    require(frame, ["warehouse_id"], source="fetch_orders_df")
-    rows, ids = pd.factorize(column(frame, "warehouse_id"))
-    known = [by_warehouse.get(str(key), default) for key in ids]
-    if missing := [str(key) for key, value in zip(ids, known, strict=True) if value is None]:
-        listed = ", ".join(map(repr, sorted(missing)[:10]))
-        raise ValueError(
-            f"{name} has no {thing} for {len(missing)} of the warehouses: {listed}; "
-            f"add them, or a {thing} for all others under the key None"
-        )
-    values = list(dict.fromkeys(value for value in [*known, default] if value is not None))
-    # One more place, at the end, is what a null warehouse's code of -1 picks.
-    places = [-1 if value is None else values.index(value) for value in [*known, default]]
-    return np.array(places)[rows], values
-
+from trackstar_frames.dates import is_iso8601
+from trackstar_frames.measures._checks import choice, column, fetched_at, require
+from trackstar_frames.measures._partitions import is_partitioned
 
 Array = npt.NDArray[Any]
 TzLike = str | dt.tzinfo | Mapping[str | None, str | dt.tzinfo]
+Value = TypeVar("Value")
 
+NAT = np.datetime64("NaT", "us")
 _DAY = np.timedelta64(1, "D")
 _TICK = np.timedelta64(1, "us")
-# Python has no clocks before the year 1 and after 9999, which systems write for "never": what
-# lies beyond is as far from UTC as the last day that there is.
+# Python has no clock before the year 1 or after 9999, which systems write for "never": moments
+# beyond are as far from UTC as the nearest day that has one.
 _CLOCKS = (np.datetime64("0001-01-02", "us"), np.datetime64("9999-12-30", "us"))
 
 
+def instant(name: str, value: object) -> pd.Timestamp:
+    """Return one moment in UTC; a naive one is UTC already."""
+    if not isinstance(value, str | dt.date | np.datetime64):
+        raise TypeError(f"{name}={value!r} is not a moment; pass a string, datetime or Timestamp")
+    stamp: pd.Timestamp | None
+    # pandas guesses at other texts: 03/04/2026 is the fourth of March, 10:00 an hour of today.
+    is_ambiguous = isinstance(value, str) and not is_iso8601(value)
+    try:
+        stamp = None if is_ambiguous else pd.Timestamp(value)
+    except ValueError:
+        stamp = None
+    if stamp is None or pd.isna(stamp):
+        raise ValueError(f"{name}={value!r} is not a moment; write it like 2026-01-31T12:00:00Z")
+    stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
+    return stamp.as_unit("us")
+
+
+def resolve_as_of(orders: Any, as_of: object, *, stacklevel: int = 3) -> pd.Timestamp:
+    """Return `as_of`, or when the orders were fetched, or else now, with a warning."""
+    if as_of is not None:
+        return instant("as_of", as_of)
+    if is_partitioned(orders):
+        raise ValueError(
+            "as_of has no default here, as a Dask frame does not say when it was fetched; pass "
+            "as_of, such as the fetched_at of the snapshot's info"
+        )
+    if (known := fetched_at(orders)) is not None:
+        return instant("fetched_at", known)
+    warnings.warn(
+        "orders do not say when they were fetched (attrs['trackstar']['fetched_at']), so they "
+        "are judged as of now; pass as_of",
+        stacklevel=stacklevel,
+    )
+    return pd.Timestamp.now(tz="UTC").as_unit("us")
+
+
+def now_of(as_of: pd.Timestamp) -> np.datetime64:
+    """Return a moment as NumPy has it, to compare with `instants`."""
+    return np.datetime64(as_of.tz_localize(None), "us")
+
+
 def instants(frame: pd.DataFrame, name: str) -> Array:
-    """Read a column of moments as UTC; naive ones are UTC already."""
+    """Return a column of moments in UTC; naive ones are UTC already."""
     stamps = column(frame, name)
     if stamps.isna().all():
-        return np.full(len(stamps), "NaT", dtype="M8[us]")
+        return np.full(len(stamps), NAT)
     if stamps.dtype.kind != "M":
         raise TypeError(
             f"column {name!r} is {frame[name].dtype}, not moments; "
@@ -99,68 +85,115 @@ def instants(frame: pd.DataFrame, name: str) -> Array:
 
 
 def utc(stamps: Array) -> pd.DatetimeIndex:
-    """Wrap moments as ``datetime64[us, UTC]``."""
+    """Return moments as ``datetime64[us, UTC]``."""
     return pd.DatetimeIndex(stamps).tz_localize("UTC")
 
 
 def local(stamps: Array, zone: str) -> Array:
-    """Turn moments into the wall clock of a zone."""
-    held = np.clip(stamps, *_CLOCKS)
-    walls: Array = utc(held).tz_convert(zone).tz_localize(None).to_numpy() + (stamps - held)
+    """Return the wall-clock times of a zone at these moments."""
+    clipped = np.clip(stamps, *_CLOCKS)
+    walls: Array = utc(clipped).tz_convert(zone).tz_localize(None).to_numpy() + (stamps - clipped)
     return walls
 
 
 def day_ends(days: Array, zone: str) -> Array:
     """Return the last microsecond of calendar days in a zone.
 
-    It is one tick before the next day begins there, so that days of 23 and 25 hours come out
-    right; a midnight that is skipped begins where the clock goes on, one that comes twice
-    begins the first time.
+    That is one tick before the next day begins there, so that days of 23 and 25 hours come out
+    right. A midnight that a change of clocks skips begins where the clock goes on; one that
+    comes twice begins the first time.
     """
     starts = (days.astype("M8[D]") + _DAY).astype("M8[us]")
-    held = np.clip(starts, *_CLOCKS)
+    clipped = np.clip(starts, *_CLOCKS)
     first = np.ones(len(starts), dtype=bool)
-    aware = pd.DatetimeIndex(held).tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
-    ends: Array = aware.tz_convert(None).to_numpy() + (starts - held) - _TICK
+    aware = pd.DatetimeIndex(clipped).tz_localize(
+        zone, ambiguous=first, nonexistent="shift_forward"
+    )
+    ends: Array = aware.tz_convert(None).to_numpy() + (starts - clipped) - _TICK
     return ends
 
 
 @dataclass(frozen=True)
-class Zones:
-    """One zone for all warehouses, or a zone for each, by name: JSON can hold it."""
+class ByWarehouse(Generic[Value]):
+    """One value for all warehouses, or one for each and perhaps a default for all others."""
 
-    by_warehouse: dict[str, str] | None
-    default: str | None
+    by_warehouse: dict[str, Value] | None
+    default: Value | None
 
-    @classmethod
-    def read(cls, tz: TzLike) -> Zones:
-        """Check what a user passes as `tz`."""
-        if not isinstance(tz, Mapping):
-            return cls(None, _zone_name(tz))
-        return cls(*read_by_warehouse("tz", tz, _zone_name))
+    parameter: ClassVar[str]
+    noun: ClassVar[str]
 
     @classmethod
-    def from_json(cls, policy: Mapping[str, Any]) -> Zones:
-        """Read back what `to_json` wrote."""
-        tz = policy["tz"]
-        return cls(None, tz) if isinstance(tz, str) else cls(dict(tz), policy.get("tz_default"))
+    def parse(cls, given: object, parse_value: Callable[[Any], Value]) -> Self:
+        """Check a value, or a map from warehouse ids in which None stands for all others."""
+        if not isinstance(given, Mapping):
+            return cls(None, parse_value(given))
+        if wrong := [key for key in given if not isinstance(key, str | None)]:
+            raise TypeError(
+                f"{cls.parameter} has the key {wrong[0]!r}; use warehouse ids, and None for others"
+            )
+        values = {key: parse_value(value) for key, value in given.items()}
+        default = values.pop(None, None)
+        return cls(values, default)
+
+    @classmethod
+    def from_json(cls, info: Mapping[str, Any]) -> Self:
+        """Return what `to_json` wrote."""
+        value, default = info[cls.parameter], info.get(f"{cls.parameter}_default")
+        return cls(dict(value), default) if isinstance(value, Mapping) else cls(None, value)
 
     def to_json(self) -> dict[str, Any]:
-        """Spell the zones as part of a policy."""
+        """Return items for JSON, in which the default is apart, as None cannot be a key."""
         if self.by_warehouse is None:
-            return {"tz": self.default}
-        return {"tz": self.by_warehouse, "tz_default": self.default}
+            return {self.parameter: self.default}
+        return {self.parameter: self.by_warehouse, f"{self.parameter}_default": self.default}
 
-    def codes(self, frame: pd.DataFrame) -> tuple[Array, list[str]]:
-        """Return each row's place in a list of zones, -1 where there is none, and the list."""
-        return codes_by_warehouse(frame, self.by_warehouse, self.default, name="tz", thing="zone")
+    def plain(self) -> Value | dict[str | None, Value] | None:
+        """Return the one value, or one map with the default under None."""
+        if self.by_warehouse is None:
+            return self.default
+        values: dict[str | None, Value] = dict(self.by_warehouse.items())
+        return values if self.default is None else {**values, None: self.default}
+
+    def codes(self, frame: pd.DataFrame) -> tuple[Array, list[Value]]:
+        """Return each row's index in a list of values, -1 for one without, and the list.
+
+        A null is no warehouse: it has the default, or no value.
+        """
+        if self.by_warehouse is None:
+            return np.zeros(len(frame), dtype=np.int64), [cast("Value", self.default)]
+        require(frame, ["warehouse_id"], source="fetch_orders_df")
+        rows, ids = pd.factorize(column(frame, "warehouse_id"))
+        known = [self.by_warehouse.get(str(each), self.default) for each in ids]
+        if missing := [str(each) for each, value in zip(ids, known, strict=True) if value is None]:
+            listed = ", ".join(map(repr, sorted(missing)[:10]))
+            raise ValueError(
+                f"{self.parameter} has no {self.noun} for {len(missing)} of the warehouses: "
+                f"{listed}; add them, or a {self.noun} for all others under the key None"
+            )
+        values = list(dict.fromkeys(value for value in [*known, self.default] if value is not None))
+        # A null warehouse has the code -1, which picks the last index: that of the default.
+        indexes = [-1 if value is None else values.index(value) for value in [*known, self.default]]
+        return np.array(indexes)[rows], values
+
+
+class Zones(ByWarehouse[str]):
+    """The time zones of warehouses, by name."""
+
+    parameter = "tz"
+    noun = "zone"
+
+    @classmethod
+    def of(cls, tz: TzLike) -> Zones:
+        """Check the argument `tz`."""
+        return cls.parse(tz, _zone_name)
 
     def convert(
         self, frame: pd.DataFrame, stamps: Array, function: Callable[[Array, str], Array]
     ) -> Array:
-        """Apply ``function(stamps, zone)`` to each zone's rows; NaT where there is no zone."""
+        """Return ``function(stamps, zone)`` of each zone's rows; NaT where there is no zone."""
         codes, zones = self.codes(frame)
-        result = np.full(len(stamps), "NaT", dtype="M8[us]")
+        result = np.full(len(stamps), NAT)
         for code, zone in enumerate(zones):
             rows = codes == code
             result[rows] = function(stamps[rows], zone)
@@ -182,7 +215,7 @@ def _zone_name(zone: object) -> str:
 
 
 def _nearest_zone(name: str) -> str:
-    """Name the zone that was meant, by its whole name or by its city alone."""
+    """Name the zone that was probably meant, by its whole name or by its city."""
     zones = sorted(zoneinfo.available_timezones())
     spelt = {zone.rpartition("/")[2]: zone for zone in zones} | {zone: zone for zone in zones}
     near = difflib.get_close_matches(name.replace(" ", "_"), spelt, n=1)
@@ -190,10 +223,10 @@ def _nearest_zone(name: str) -> str:
 
 
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
-# 1970-01-01, from which NumPy counts, was a Thursday: a week that ends on a Sunday starts
-# on its Monday, four days later.
-_WEEKS = {f"W-{day}": ("D", 7, 4 + (place + 1) % 7) for place, day in enumerate(_DAYS)}
-# pandas has named these differently over its versions; all spellings mean the same here.
+# NumPy counts from 1970-01-01, a Thursday: a week that ends on a Sunday starts on its Monday,
+# four days later.
+_WEEKS = {f"W-{day}": ("D", 7, 4 + (number + 1) % 7) for number, day in enumerate(_DAYS)}
+# pandas has changed these names over its versions; all spellings mean the same here.
 _PERIODS = {
     "D": ("D", 1, 0),
     "W": _WEEKS["W-SUN"],
@@ -213,23 +246,23 @@ class Period:
     origin: int
 
     def number(self, stamps: Array) -> Array:
-        """Return the number of the period that holds each moment (none may be NaT)."""
+        """Return the number of the period that holds each moment, none of which may be NaT."""
         units = stamps.astype(f"M8[{self.unit}]").astype(np.int64)
         return (units - self.origin) // self.step
-
-    def floor(self, stamps: Array) -> Array:
-        """Return the first moment of the period that holds each moment; NaT of NaT."""
-        known = ~np.isnat(stamps)
-        starts = stamps.copy()
-        starts[known] = self.start(self.number(stamps[known]))
-        return starts
 
     def start(self, numbers: Array) -> Array:
         """Return the first moment of each period."""
         units = numbers * self.step + self.origin
         return units.astype(f"M8[{self.unit}]").astype("M8[us]")
 
+    def floor(self, stamps: Array) -> Array:
+        """Return the first moment of the period that holds each moment; NaT for NaT."""
+        known = ~np.isnat(stamps)
+        starts = stamps.copy()
+        starts[known] = self.start(self.number(stamps[known]))
+        return starts
+
 
 def period(freq: str) -> Period:
-    """Read a pandas alias of days, weeks, months, quarters or years."""
+    """Return the period of a pandas alias of days, weeks, months, quarters or years."""
     return Period(*_PERIODS[choice("freq", freq, _PERIODS)])

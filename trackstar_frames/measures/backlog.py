@@ -1,4 +1,4 @@
-"""The work that is open: how much, how old, and for how many days."""
+"""The open orders: how many, how old, and how many days of work."""
 
 from __future__ import annotations
 
@@ -11,30 +11,34 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import by_columns, moment_of, require
-from trackstar_frames.measures._grouping import coded, grid, grouped, regrouped
-from trackstar_frames.measures._partitions import Partitioned, from_each, tell
-from trackstar_frames.measures._time import Array, instants
+from trackstar_frames.measures._checks import add_measure_info, by_columns, require
+from trackstar_frames.measures._grouping import factorize, group_numbers, regroup, row_labels
+from trackstar_frames.measures._partitions import Partitioned, compute_each
+from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
 from trackstar_frames.measures.completeness import (
-    FATES,
-    LIFE,
+    LIFECYCLE_COLUMNS,
     OPEN,
     SHIPPED,
-    closings,
-    fates,
+    STATES,
+    closed_at,
+    order_states,
     units_left,
 )
-from trackstar_frames.measures.status import NO_STATUS
+from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
 
-__all__ = ["AGES", "NEEDED", "PACE_DAYS", "SHIPPED_SINCE", "Waiting", "backlog", "read_open"]
+__all__ = ["backlog"]
 
+#: Ages in whole days; ``unknown`` is without a created_date.
+AGE_BUCKETS = ("0-3", "4-7", "8-14", "15-21", "22-30", "31-45", "46+", "unknown")
 
-#: The buckets of ages, in whole days passed; ``unknown`` without a created_date.
-AGES = ("0-3", "4-7", "8-14", "15-21", "22-30", "31-45", "46+", "unknown")
+#: Instead of a status: open at an earlier moment than the data's, and shipped since.
+SHIPPED_SINCE = "(shipped since)"
 
 _DAY = np.timedelta64(1, "D")
 _FLOORS = np.array([0, 4, 8, 15, 22, 31, 46]) * _DAY
+_PACE_DAYS = 28
+_COLUMNS_READ = (*LIFECYCLE_COLUMNS, "first_shipped_date", "units_ordered", "units_shipped")
 _OPEN_STATUSES = tuple(each for each in LIFECYCLE if each not in ("fulfilled", "cancelled"))
 
 
@@ -49,11 +53,11 @@ def backlog(
     Parameters
     ----------
     orders
-        The frame of `fetch_orders_df`, or rows of it: those shipped in the last 28 days before
-        `as_of` too, if the days of work are to mean anything. Read are ``status``,
+        The frame of `fetch_orders_df`, or some of its rows, with the columns ``status``,
         ``created_date``, ``first_shipped_date``, ``last_shipped_date``,
-        ``complete_shipped_date``, ``units_ordered`` and ``units_shipped``. Of a Dask DataFrame,
-        each partition is read where it lies, and only ages and units of open orders are kept.
+        ``complete_shipped_date``, ``units_ordered`` and ``units_shipped``. For the days of work,
+        it must have the orders shipped in the 28 days before `as_of` too. A Dask DataFrame is
+        read partition by partition, and only ages and units of open orders are kept.
     by
         A column, or several, to group by. Nulls are a group of their own.
     as_of
@@ -80,14 +84,14 @@ def backlog(
         - ``days_of_work`` (float64): n / pace; null where the pace is 0. The sum over
           the statuses of a group is that of the group.
 
-        ``attrs["trackstar"]["backlog"]`` tells as_of, pace_days (28), the shipped orders in
-        these days and the pace of all groups together, and ``left_out``: how many orders are
-        in no row, and why. With the n, they sum to the orders given.
+        ``attrs["trackstar"]["backlog"]`` holds as_of, pace_days (28), the number of orders
+        shipped in these days and the pace of all groups together, and ``left_out``: how many
+        orders are in no row, and why. With the n, they sum to the orders given.
 
     Raises
     ------
     TypeError, ValueError
-        For an argument of the wrong kind or value, missing columns, columns that hold no
+        For an argument of the wrong type or value, missing columns, columns that hold no
         moments or numbers, and more groups than a table can hold.
 
     Warns
@@ -97,13 +101,13 @@ def backlog(
 
     Notes
     -----
-    Any earlier moment than the data's can be asked about, as far as stamps tell. Orders created
-    later are left out. Those completely shipped later were still open; in which status is
-    unknown, so that they are ``(shipped since)``, and so are those fulfilled short whose last
-    shipment came later. All others stand in the status that the data give, which may be newer
-    than `as_of`. Cancelled orders are left out for any moment: nothing says when that was. So
-    are those fulfilled without any shipped date. An order that had completely shipped is not
-    open, whatever its status.
+    `as_of` may be earlier than the data, as far as stamps allow. Orders created later are left
+    out. Those completely shipped later were still open, in an unknown status: they are
+    ``(shipped since)``, and so are those fulfilled short whose last shipment came later. All
+    others are in the status of the data, which may be newer than `as_of`. Cancelled orders are
+    left out for any moment, as nothing says when they were cancelled. So are those fulfilled
+    without any shipped date. An order that had completely shipped is not open, whatever its
+    status.
 
     Examples
     --------
@@ -122,165 +126,148 @@ def backlog(
     open    1      5    0     1 9 days          28.0
     picked  1      2    1     0 1 days          28.0
     """
-    require(orders, NEEDED, source="fetch_orders_df", lazy=True)
-    names = _by(orders, by)
-    moment = moment_of(orders, as_of)
-    now = np.datetime64(moment.tz_localize(None), "us")
-    found = read_open(orders, names, now)
-    codes, statuses = _placed(found)
+    require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
+    names = by_columns(orders, by, reserved=["status"])
+    moment = resolve_as_of(orders, as_of)
+    found = _read_open_orders(orders, names, now_of(moment))
+    codes, statuses = _sorted_statuses(found)
     rows = pd.CategoricalIndex(statuses, statuses, ordered=True, name="status")
-    labels = grid(found.keys, names, rows, len(AGES))
-    cells = found.opened["group"].to_numpy() * len(statuses) + codes
-    table = _counts(found.opened, cells, labels)
-    table["pace"] = np.repeat(found.shipped / PACE_DAYS, len(statuses))
+    labels = row_labels(found.keys, names, rows, len(AGE_BUCKETS))
+    cells = found.orders["group"].to_numpy() * len(statuses) + codes
+    table = _counts(found.orders, cells, labels)
+    table["pace"] = np.repeat(found.shipped / _PACE_DAYS, len(statuses))
     table["days_of_work"] = table["n"] / table["pace"].where(table["pace"] > 0)
-    told = {
+    info = {
         "as_of": moment.isoformat(),
-        "pace_days": PACE_DAYS,
+        "pace_days": _PACE_DAYS,
         "shipped": int(found.shipped.sum()),
-        "pace": float(found.shipped.sum() / PACE_DAYS),
-        "left_out": {name: int(found.fates[place]) for place, name in enumerate(FATES[:OPEN])},
+        "pace": float(found.shipped.sum() / _PACE_DAYS),
+        "left_out": {name: int(found.states[code]) for code, name in enumerate(STATES[:OPEN])},
     }
-    tell(table, found.keys, "backlog", told)
+    add_measure_info(table, found.keys, "backlog", info)
     return table
 
 
-def _by(orders: pd.DataFrame | Partitioned, by: str | Sequence[str] | None) -> list[str]:
-    names = by_columns(orders, by)
-    if "status" in names:
-        raise ValueError(f"by={by!r} names 'status', by which the rows are already; leave it out")
-    return names
+class _OpenOrders(NamedTuple):
+    """The open orders of a frame or a partition, and counts of the others.
+
+    Attributes
+    ----------
+    keys
+        The groups of all orders; its ``attrs`` say where they are from.
+    shipped
+        How many orders of each group were shipped in the days of the pace.
+    states
+        How many orders are in each of `STATES`.
+    orders
+        The group of each open order, the index of its status, its units left and its age.
+    statuses
+        The statuses, `NO_STATUS` and `SHIPPED_SINCE` last.
+    """
+
+    keys: pd.DataFrame
+    shipped: Array
+    states: Array
+    orders: pd.DataFrame
+    statuses: list[str]
 
 
-def _placed(found: Waiting) -> tuple[Array, list[str]]:
-    """Return each open order's place among the statuses, and these in the order of rows."""
-    names, codes = found.statuses, found.opened["status"].to_numpy()
-    held = {names[code] for code in np.unique(codes)}
-    last = [name for name in (NO_STATUS, SHIPPED_SINCE) if name in held]
-    statuses = [*_OPEN_STATUSES, *sorted(held.difference(_OPEN_STATUSES, last)), *last]
-    # A status that only orders shipped since have is never picked, and has no place.
-    places = [statuses.index(name) if name in held else -1 for name in names]
-    return np.array(places)[codes], statuses
+def _read_open_orders(
+    orders: pd.DataFrame | Partitioned, names: list[str], now: np.datetime64
+) -> _OpenOrders:
+    if isinstance(orders, pd.DataFrame):
+        return _find_open_orders(names, now, orders)
+    wanted = orders[list(dict.fromkeys([*_COLUMNS_READ, *names]))]
+    return _concat(compute_each([wanted], partial(_find_open_orders, names, now)), names)
 
 
-def _counts(opened: pd.DataFrame, cells: Array, labels: pd.Index) -> pd.DataFrame:
-    """Count and measure the open orders of each cell."""
+def _find_open_orders(names: list[str], now: np.datetime64, orders: pd.DataFrame) -> _OpenOrders:
+    states = order_states(orders, now)
+    groups, keys = group_numbers(orders, names)
+    keys.attrs = dict(orders.attrs)
+    is_open = states == OPEN
+    is_recent = instants(orders, "complete_shipped_date") > now - _PACE_DAYS * _DAY
+    shipped = groups[(states == SHIPPED) & is_recent]
+    read = orders[list(_COLUMNS_READ)][is_open]
+    codes, statuses = _statuses(read, now)
+    found = {
+        "group": groups[is_open],
+        "status": codes,
+        "units": units_left(read, now),
+        "age": now - instants(read, "created_date"),
+    }
+    return _OpenOrders(
+        keys,
+        np.bincount(shipped, minlength=len(keys)),
+        np.bincount(states, minlength=len(STATES)),
+        pd.DataFrame(found),
+        statuses,
+    )
+
+
+def _statuses(orders: pd.DataFrame, now: np.datetime64) -> tuple[Array, list[str]]:
+    """Return the index of each open order's status, and the statuses."""
+    codes, values = factorize(orders, "status")
+    codes = np.where(codes < 0, len(values), codes)
+    codes = np.where(closed_at(orders) > now, len(values) + 1, codes)
+    return codes, [*values, NO_STATUS, SHIPPED_SINCE]
+
+
+def _concat(parts: Sequence[_OpenOrders], names: list[str]) -> _OpenOrders:
+    groups, keys = regroup([part.keys for part in parts], names)
+    statuses = list(dict.fromkeys(chain.from_iterable(part.statuses for part in parts)))
+    shipped = np.zeros(len(keys), dtype=np.int64)
+    orders = []
+    for part, numbers in zip(parts, groups, strict=True):
+        np.add.at(shipped, numbers, part.shipped)
+        codes = np.array([*map(statuses.index, part.statuses)])[part.orders["status"]]
+        orders.append(part.orders.assign(group=numbers[part.orders["group"]], status=codes))
+    states = np.sum([part.states for part in parts], axis=0)
+    return _OpenOrders(keys, shipped, states, pd.concat(orders, ignore_index=True), statuses)
+
+
+def _sorted_statuses(found: _OpenOrders) -> tuple[Array, list[str]]:
+    """Return the index of each open order's status among the rows, and the statuses of these."""
+    names, codes = found.statuses, found.orders["status"].to_numpy()
+    present = {names[code] for code in np.unique(codes)}
+    last = [name for name in (NO_STATUS, SHIPPED_SINCE) if name in present]
+    statuses = [*_OPEN_STATUSES, *sorted(present.difference(_OPEN_STATUSES, last)), *last]
+    # A status of orders that have all shipped since is not among the rows, and has no order here.
+    indexes = [statuses.index(name) if name in present else -1 for name in names]
+    return np.array(indexes)[codes], statuses
+
+
+def _counts(orders: pd.DataFrame, cells: Array, labels: pd.Index) -> pd.DataFrame:
+    """Return the counts, units and ages of the open orders in each row."""
     rows = len(labels)
-    units, ages = opened["units"].to_numpy(), opened["age"].to_numpy()
+    units, ages = orders["units"].to_numpy(), orders["age"].to_numpy()
     known = ~np.isnan(units)
     sums = np.bincount(cells[known], weights=units[known], minlength=rows)
     table = pd.DataFrame({"n": np.bincount(cells, minlength=rows)}, index=labels)
     table["units"] = sums.astype(np.int64)
     table["units_unknown"] = np.bincount(cells[~known], minlength=rows)
-    buckets = np.bincount(cells * len(AGES) + _buckets(ages), minlength=rows * len(AGES))
-    table[list(AGES)] = buckets.reshape(rows, len(AGES))
+    width = len(AGE_BUCKETS)
+    buckets = np.bincount(cells * width + _buckets(ages), minlength=rows * width)
+    table[list(AGE_BUCKETS)] = buckets.reshape(rows, width)
     dated = ~np.isnat(ages)
-    median, oldest = _median_and_most(cells[dated], ages[dated], rows)
+    median, oldest = _median_and_largest(cells[dated], ages[dated], rows)
     return table.assign(median_age=median, oldest=oldest)
 
 
 def _buckets(ages: Array) -> Array:
-    """Return each age's place in `AGES`."""
-    places = np.searchsorted(_FLOORS, ages, side="right") - 1
-    return np.where(np.isnat(ages), AGES.index("unknown"), places)
+    """Return the index of each age in `AGE_BUCKETS`."""
+    indexes = np.searchsorted(_FLOORS, ages, side="right") - 1
+    return np.where(np.isnat(ages), AGE_BUCKETS.index("unknown"), indexes)
 
 
-def _median_and_most(cells: Array, ages: Array, rows: int) -> tuple[Array, Array]:
-    """Return the median and the largest age of each row; null for one without any."""
+def _median_and_largest(cells: Array, ages: Array, rows: int) -> tuple[Array, Array]:
+    """Return the median and the largest age in each row; NaT for one without any."""
     ordered = ages[np.lexsort((ages, cells))]
     sizes = np.bincount(cells, minlength=rows)
     ends = np.cumsum(sizes)
-    median, most = (np.full(rows, np.timedelta64("NaT", "us")) for _ in range(2))
-    some = sizes > 0
-    starts, last = (ends - sizes)[some], ends[some] - 1
-    low, high = ordered[starts + (sizes[some] - 1) // 2], ordered[starts + sizes[some] // 2]
-    median[some], most[some] = low + (high - low) // 2, ordered[last]
-    return median, most
-
-
-#: The columns that are read.
-NEEDED = (*LIFE, "first_shipped_date", "units_ordered", "units_shipped")
-
-#: Over how many days it is counted what was shipped lately.
-PACE_DAYS = 28
-
-#: Instead of a status: open at an earlier moment than the data's, and shipped since.
-SHIPPED_SINCE = "(shipped since)"
-
-_PACE = np.timedelta64(PACE_DAYS, "D")
-
-
-class Waiting(NamedTuple):
-    """What is told of orders, in one frame or one partition.
-
-    Attributes
-    ----------
-    keys
-        The groups of all orders; in its ``attrs``, where they are from.
-    shipped
-        How many orders of each group were shipped lately.
-    fates
-        How many orders have each of `FATES`.
-    opened
-        Of each open order, and nothing more: its group, the place of its status, the units that
-        are left, and its age.
-    statuses
-        Their names, `NO_STATUS` and `SHIPPED_SINCE` last.
-    """
-
-    keys: pd.DataFrame
-    shipped: Array
-    fates: Array
-    opened: pd.DataFrame
-    statuses: list[str]
-
-
-def read_open(orders: pd.DataFrame | Partitioned, names: list[str], now: np.datetime64) -> Waiting:
-    """Read what a backlog needs; of a Dask frame, where each partition lies."""
-    if isinstance(orders, pd.DataFrame):
-        return _find(names, now, orders)
-    wanted = orders[list(dict.fromkeys([*NEEDED, *names]))]
-    return _joined(from_each([wanted], partial(_find, names, now)), names)
-
-
-def _find(names: list[str], now: np.datetime64, orders: pd.DataFrame) -> Waiting:
-    fate = fates(orders, now)
-    groups, keys = grouped(orders, names)
-    keys.attrs = dict(orders.attrs)
-    still = fate == OPEN
-    since = instants(orders, "complete_shipped_date") > now - _PACE
-    lately = groups[(fate == SHIPPED) & since]
-    read = orders[list(NEEDED)][still]
-    codes, statuses = _statuses(read, now)
-    ages = now - instants(read, "created_date")
-    units = units_left(read, now)
-    opened = pd.DataFrame({"group": groups[still], "status": codes, "units": units, "age": ages})
-    return Waiting(
-        keys,
-        np.bincount(lately, minlength=len(keys)),
-        np.bincount(fate, minlength=len(FATES)),
-        opened,
-        statuses,
-    )
-
-
-def _joined(parts: Sequence[Waiting], names: list[str]) -> Waiting:
-    """Make what is told of all partitions one."""
-    groups, keys = regrouped([part.keys for part in parts], names)
-    statuses = list(dict.fromkeys(chain.from_iterable(part.statuses for part in parts)))
-    shipped = np.zeros(len(keys), dtype=np.int64)
-    opened = []
-    for part, numbers in zip(parts, groups, strict=True):
-        np.add.at(shipped, numbers, part.shipped)
-        codes = np.array([*map(statuses.index, part.statuses)])[part.opened["status"]]
-        opened.append(part.opened.assign(group=numbers[part.opened["group"]], status=codes))
-    fates = np.sum([part.fates for part in parts], axis=0)
-    return Waiting(keys, shipped, fates, pd.concat(opened, ignore_index=True), statuses)
-
-
-def _statuses(orders: pd.DataFrame, now: np.datetime64) -> tuple[Array, list[str]]:
-    """Return each open order's place among the statuses, and these."""
-    codes, values = coded(orders, "status")
-    codes = np.where(codes < 0, len(values), codes)
-    codes = np.where(closings(orders) > now, len(values) + 1, codes)
-    return codes, [*values, NO_STATUS, SHIPPED_SINCE]
+    median, largest = (np.full(rows, np.timedelta64("NaT", "us")) for _ in range(2))
+    filled = sizes > 0
+    starts, last = (ends - sizes)[filled], ends[filled] - 1
+    low, high = ordered[starts + (sizes[filled] - 1) // 2], ordered[starts + sizes[filled] // 2]
+    median[filled], largest[filled] = low + (high - low) // 2, ordered[last]
+    return median, largest

@@ -1,4 +1,4 @@
-"""How long orders take from receipt to complete shipment, the open ones included."""
+"""How long orders take from receipt to complete shipment, with the open ones."""
 
 from __future__ import annotations
 
@@ -9,36 +9,27 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import by_columns, moment_of, require
-from trackstar_frames.measures._grouping import Z95, grouped, totals
-from trackstar_frames.measures._partitions import tell
-from trackstar_frames.measures._time import Array, instants
-from trackstar_frames.measures.completeness import FATES, LIFE, OPEN, SHIPPED, fates
+from trackstar_frames.measures._checks import add_measure_info, by_columns, require
+from trackstar_frames.measures._grouping import group_numbers, sum_by_group
+from trackstar_frames.measures._intervals import Z95
+from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
+from trackstar_frames.measures.completeness import (
+    LIFECYCLE_COLUMNS,
+    OPEN,
+    SHIPPED,
+    STATES,
+    order_states,
+)
 
-__all__ = [
-    "Curve",
-    "cycle_time",
-    "cycle_time_curve",
-    "log_log",
-    "percentile",
-    "product_limit",
-    "ranked",
-]
+__all__ = ["cycle_time", "cycle_time_curve"]
 
-
-_CURVE = ("time", "at_risk", "shipped", "open_share", "low", "high")
-# Why an order is not evaluable, but for cancelled ones, beside what its fate says.
-_NO_START, _BACKWARD = "no_created_date", "shipped_before_created"
+_CURVE_COLUMNS = ("time", "at_risk", "shipped", "open_share", "low", "high")
 _NOT_EVALUABLE = -1
-_NOTHING = np.timedelta64(0, "us")
-
-
-class _Lives(NamedTuple):
-    """What became of each order, and for how long each that can be evaluated was open."""
-
-    state: Array
-    length: Array
-    told: dict[str, Any]
+_ZERO = np.timedelta64(0, "us")
+_NAT = np.timedelta64("NaT", "us")
+# The rounding error of a product of a million factors is less than this, and the curve must not
+# miss 0.5 for it.
+_TOLERANCE = 1e-9
 
 
 def cycle_time(
@@ -47,47 +38,48 @@ def cycle_time(
     by: str | Sequence[str] | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
 ) -> pd.DataFrame:
-    """Give the internal order cycle time: from receipt to shipment of all that was ordered.
+    """Compute the internal order cycle time: from receipt to shipment of all that was ordered.
 
-    Open orders are in it. A median over shipped orders only is too low for as long as slow
-    orders are open; the product-limit estimator of Kaplan and Meier takes from each open order
-    what it tells: that it takes longer than until `as_of`.
+    Open orders are included. A median over shipped orders only is too low while slow orders are
+    open; the product-limit estimator of Kaplan and Meier uses what each open order shows: that
+    it takes longer than until `as_of`.
 
     Parameters
     ----------
     orders
-        The frame of `fetch_orders_df`, or rows of it, whatever their status. Read are
+        The frame of `fetch_orders_df`, or some of its rows, of any status, with the columns
         ``status``, ``created_date``, ``complete_shipped_date`` and ``last_shipped_date``.
     by
         A column, or several, to group by. Nulls are a group of their own.
     as_of
         The moment to look at; naive means UTC. By default when the data were fetched, from
-        ``orders.attrs``. What shipped later was still open; cancellations hold for any moment.
+        ``orders.attrs``. Orders shipped later were still open; cancelled ones are cancelled for
+        any moment, as nothing says when they were.
 
     Returns
     -------
     pandas.DataFrame
         One row per group, which is the index; one row in all without `by`. Counts are int64,
-        times timedelta64[us] that pass in UTC, nights and weekends included.
+        times timedelta64[us] of elapsed time, nights and weekends included.
 
         - ``n``: orders evaluated, shipped + open.
         - ``shipped``: completely, by `as_of`; ``open``: not so, and censored at `as_of`.
-        - ``cancelled``: orders in no time here, as they will never ship.
+        - ``cancelled``: orders without a time here, as they will never ship.
         - ``not_evaluable``: orders created after `as_of`; those without a created_date or
           shipped before it; fulfilled ones that were never completely shipped. With n and
           cancelled, they sum to the orders given.
         - ``median``, ``p90``: the time by which half, and 90 %, of all n ship; null where the
-          curve of `cycle_time_curve` does not come down that far.
+          curve of `cycle_time_curve` does not fall that far.
         - ``shipped_median``, ``shipped_p90``: of shipped orders only, biased low while others
           are open; null where there are none.
 
-        ``attrs["trackstar"]["cycle_time"]`` tells as_of and, for all groups together, why
+        ``attrs["trackstar"]["cycle_time"]`` holds as_of and, for all groups together, why
         orders are ``not_evaluable``.
 
     Raises
     ------
     TypeError, ValueError
-        For an argument of the wrong kind or value, missing columns, and ones without moments.
+        For an argument of the wrong type or value, missing columns, and columns without moments.
 
     Warns
     -----
@@ -115,17 +107,17 @@ def cycle_time(
        n  shipped  open median p90 shipped_median
     0  4        2     2 3 days NaT         1 days
     """
-    require(orders, LIFE, source="fetch_orders_df")
+    require(orders, LIFECYCLE_COLUMNS, source="fetch_orders_df")
     names = by_columns(orders, by)
-    lives = _lives(orders, moment_of(orders, as_of))
-    groups, keys = grouped(orders, names)
-    table = totals(orders, _flags(lives.state), names)
-    done, curve = lives.state == SHIPPED, _curve(groups, lives)
+    durations = _durations(orders, resolve_as_of(orders, as_of))
+    groups, keys = group_numbers(orders, names)
+    _, table = sum_by_group(orders, _flags(durations.state), names)
+    shipped, curve = durations.state == SHIPPED, _curve(groups, durations)
     for name, percent in (("median", 50), ("p90", 90)):
-        table[name] = percentile(curve, percent, len(keys))
+        table[name] = curve_percentile(curve, percent, len(keys))
     for name, percent in (("shipped_median", 50), ("shipped_p90", 90)):
-        table[name] = ranked(groups[done], lives.length[done], percent, len(keys))
-    tell(table, orders, "cycle_time", lives.told)
+        table[name] = nearest_rank(groups[shipped], durations.length[shipped], percent, len(keys))
+    add_measure_info(table, orders, "cycle_time", durations.info)
     return table
 
 
@@ -135,7 +127,7 @@ def cycle_time_curve(
     by: str | Sequence[str] | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
 ) -> pd.DataFrame:
-    """Give the share of orders that is still open after each length of time.
+    """Compute the share of orders that is still open after each length of time.
 
     Parameters
     ----------
@@ -145,14 +137,14 @@ def cycle_time_curve(
     Returns
     -------
     pandas.DataFrame
-        One row per group and length of time after which an order shipped, in this order; a
-        RangeIndex. Between rows a curve is level, and it starts from 1. A group of which nothing
-        has shipped has no row.
+        One row per group and length of time after which an order shipped, in this order, with a
+        RangeIndex. A curve starts at 1 and is level between rows. A group of which nothing has
+        shipped has no row.
 
         - The columns of `by`.
-        - ``time`` (timedelta64[us]): since order receipt.
-        - ``at_risk`` (int64): orders open for at least so long, as far as is known.
-        - ``shipped`` (int64): those of them that shipped just then.
+        - ``time`` (timedelta64[us]): since the receipt of the order.
+        - ``at_risk`` (int64): orders known to be open for at least this long.
+        - ``shipped`` (int64): those of them that shipped at this very time.
         - ``open_share`` (float64): the share of 1 that takes longer, by Kaplan and Meier.
         - ``low``, ``high`` (float64): its 95 % interval at this time, log-log with Greenwood's
           variance; null where the share is 0.
@@ -187,68 +179,70 @@ def cycle_time_curve(
     >>> curve[["low", "high"]].round(2).loc[0].tolist()
     [0.13, 0.96]
     """
-    require(orders, LIFE, source="fetch_orders_df")
-    names = by_columns(orders, by)
-    if taken := [name for name in names if name in _CURVE]:
-        raise ValueError(f"by={by!r}: the curve has a {taken[0]!r} of its own; rename the column")
-    lives = _lives(orders, moment_of(orders, as_of))
-    groups, keys = grouped(orders, names)
-    curve = _curve(groups, lives)
-    columns = zip(_CURVE, (*curve[1:], *log_log(curve)), strict=True)
+    require(orders, LIFECYCLE_COLUMNS, source="fetch_orders_df")
+    names = by_columns(orders, by, reserved=_CURVE_COLUMNS)
+    durations = _durations(orders, resolve_as_of(orders, as_of))
+    groups, keys = group_numbers(orders, names)
+    curve = _curve(groups, durations)
+    columns = zip(_CURVE_COLUMNS, (*curve[1:], *log_log_interval(curve)), strict=True)
     table = keys.iloc[curve.group].reset_index(drop=True).assign(**dict(columns))
-    tell(table, orders, "cycle_time", lives.told)
+    add_measure_info(table, orders, "cycle_time", durations.info)
     return table
 
 
-def followed(orders: pd.DataFrame, moment: pd.Timestamp) -> Array:
-    """Return for how long each order in the curve was open, as far as is known, shortest first."""
-    lives = _lives(orders, moment)
-    lengths: Array = np.sort(lives.length[_used(lives)])
-    return lengths
+def observed_times(orders: pd.DataFrame, as_of: pd.Timestamp) -> Array:
+    """Return how long each order in the curve is known to have been open, shortest first."""
+    durations = _durations(orders, as_of)
+    times: Array = np.sort(durations.length[_evaluated(durations)])
+    return times
 
 
-def _lives(orders: pd.DataFrame, moment: pd.Timestamp) -> _Lives:
-    now = np.datetime64(moment.tz_localize(None), "us")
+class _Durations(NamedTuple):
+    """The state of each order, for how long it was open, and the info for attrs."""
+
+    state: Array
+    length: Array
+    info: dict[str, Any]
+
+
+def _durations(orders: pd.DataFrame, as_of: pd.Timestamp) -> _Durations:
+    now = now_of(as_of)
     created, complete = (
         instants(orders, f"{name}_date") for name in ("created", "complete_shipped")
     )
-    state = fates(orders, now)
+    state = order_states(orders, now)
     length = np.where(state == SHIPPED, complete, now) - created
-    going = (state == SHIPPED) | (state == OPEN)
+    has_length = (state == SHIPPED) | (state == OPEN)
     reasons = {
-        name: state == FATES.index(name) for name in ("created_after", "closed_short", "undated")
+        name: state == STATES.index(name) for name in ("created_after", "closed_short", "undated")
     }
-    reasons |= {_NO_START: going & np.isnat(length), _BACKWARD: going & (length < _NOTHING)}
+    reasons["no_created_date"] = has_length & np.isnat(length)
+    reasons["shipped_before_created"] = has_length & (length < _ZERO)
     counts = {name: int(holds.sum()) for name, holds in reasons.items()}
     state = np.where(np.any([*reasons.values()], axis=0), _NOT_EVALUABLE, state)
-    return _Lives(state, length, {"as_of": moment.isoformat(), "not_evaluable": counts})
+    return _Durations(state, length, {"as_of": as_of.isoformat(), "not_evaluable": counts})
 
 
 def _flags(state: Array) -> pd.DataFrame:
-    """Mark each order's place among the counts."""
-    states = {"shipped": SHIPPED, "open": OPEN, "cancelled": FATES.index("cancelled")}
-    flags = {name: state == place for name, place in states.items()}
+    """Return, for each order, 1 in the columns in which it counts."""
+    codes = {"shipped": SHIPPED, "open": OPEN, "cancelled": STATES.index("cancelled")}
+    flags = {name: state == code for name, code in codes.items()}
     flags = {"n": flags["shipped"] | flags["open"], **flags}
     return pd.DataFrame({**flags, "not_evaluable": state == _NOT_EVALUABLE}).astype(np.int64)
 
 
-def _used(lives: _Lives) -> Array:
-    used: Array = (lives.state == SHIPPED) | (lives.state == OPEN)
-    return used
+def _evaluated(durations: _Durations) -> Array:
+    evaluated: Array = (durations.state == SHIPPED) | (durations.state == OPEN)
+    return evaluated
 
 
-def _curve(groups: Array, lives: _Lives) -> Curve:
-    used = _used(lives)
-    return product_limit(groups[used], lives.length[used], lives.state[used] == SHIPPED)
-
-
-# A product of a million factors is off by less than this; 0.5 must not be missed for it.
-_SLACK = 1e-9
-_NAT = np.timedelta64("NaT", "us")
+def _curve(groups: Array, durations: _Durations) -> Curve:
+    used = _evaluated(durations)
+    return product_limit(groups[used], durations.length[used], durations.state[used] == SHIPPED)
 
 
 class Curve(NamedTuple):
-    """One row for each length in each group at which something ended, in this order."""
+    """One row for each group and length at which something ended, in this order."""
 
     group: Array
     time: Array
@@ -260,12 +254,11 @@ class Curve(NamedTuple):
 def product_limit(groups: Array, lengths: Array, ended: Array) -> Curve:
     """Estimate the share that lasts longer than each length.
 
-    What has not `ended` counts as going on until its length, and at that length still: of
-    equal lengths, ends come first.
+    What has not `ended` counts as going on at its length: of equal lengths, ends come first.
     """
     order = np.lexsort((lengths, groups))
     groups, lengths, ended = groups[order], lengths[order], ended[order].astype(np.int64)
-    steps = (np.diff(groups) != 0) | (np.diff(lengths) != np.timedelta64(0, "us"))
+    steps = (np.diff(groups) != 0) | (np.diff(lengths) != _ZERO)
     starts = np.flatnonzero(np.append(np.ones(min(len(groups), 1), dtype=bool), steps))
     ends = np.add.reduceat(ended, starts) if starts.size else ended
     starts, ends = starts[ends > 0], ends[ends > 0]
@@ -275,8 +268,8 @@ def product_limit(groups: Array, lengths: Array, ended: Array) -> Curve:
     return Curve(group, lengths[starts], at_risk, ends, share)
 
 
-def log_log(curve: Curve) -> tuple[Array, Array]:
-    """Return the 95 % interval by Greenwood's variance of log(-log(share)); null at a share of 0.
+def log_log_interval(curve: Curve) -> tuple[Array, Array]:
+    """Return the 95 % interval by Greenwood's variance of log(-log(share)); NaN at a share of 0.
 
     Unlike that of the share itself, it stays between 0 and 1.
     """
@@ -288,25 +281,25 @@ def log_log(curve: Curve) -> tuple[Array, Array]:
     return share**power, share ** (1 / power)
 
 
-def percentile(curve: Curve, percent: int, count: int) -> Array:
-    """Return, for each of `count` groups, the first length that this many have ended by.
+def curve_percentile(curve: Curve, percent: int, count: int) -> Array:
+    """Return, for each of `count` groups, the first length by which this many have ended.
 
-    It is null where the curve does not come down that far.
+    NaT where the curve does not fall that far.
     """
-    down = curve.share <= 1 - percent / 100 + _SLACK
-    groups, first = np.unique(curve.group[down], return_index=True)
+    reached = curve.share <= 1 - percent / 100 + _TOLERANCE
+    groups, first = np.unique(curve.group[reached], return_index=True)
     result = np.full(count, _NAT)
-    result[groups] = curve.time[down][first]
+    result[groups] = curve.time[reached][first]
     return result
 
 
-def ranked(groups: Array, lengths: Array, percent: int, count: int) -> Array:
+def nearest_rank(groups: Array, lengths: Array, percent: int, count: int) -> Array:
     """Return, for each of `count` groups, the first length that this many do not exceed."""
     ordered = lengths[np.lexsort((lengths, groups))]
     sizes = np.bincount(groups, minlength=count)
-    some = sizes > 0
+    filled = sizes > 0
     # In whole numbers: 0.9 * n may come out just above the rank that it is.
     ranks = (sizes * percent + 99) // 100 - 1
     result = np.full(count, _NAT)
-    result[some] = ordered[(np.cumsum(sizes) - sizes + ranks)[some]]
+    result[filled] = ordered[(np.cumsum(sizes) - sizes + ranks)[filled]]
     return result

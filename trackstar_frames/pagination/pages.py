@@ -46,7 +46,7 @@ class Page:
         When the server sent it by its own clock, UTC; None if it did not say.
     total_count : int or None
         How many orders there are by the server's count, on this page or in the whole listing.
-    beside : dict of str to str
+    other_members : dict of str to str
         Other members of the body: JSON text by name.
 
     Examples
@@ -66,7 +66,7 @@ class Page:
     raw_orders: list[msgspec.Raw]
     server_time: datetime | None = None
     total_count: int | None = None
-    beside: dict[str, str] = field(default_factory=dict)
+    other_members: dict[str, str] = field(default_factory=dict)
 
     @property
     def orders(self) -> list[dict[str, Any]]:
@@ -198,7 +198,7 @@ class _Cursor:
             raw_orders=envelope.data + late,
             server_time=response.server_time,
             total_count=None if is_silent else envelope.total_count,
-            beside=envelope.beside,
+            other_members=envelope.other_members,
         )
 
     def _read_proven(self) -> tuple[PageResponse, list[msgspec.Raw]]:

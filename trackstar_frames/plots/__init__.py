@@ -1,8 +1,8 @@
-"""Pictures of what the measures computed; the only room with matplotlib.
+"""Pictures of what the measures compute; the only package that imports matplotlib.
 
 Each function draws on `ax`, or on a new figure with constrained layout, and returns the axes;
-`plot_overview` makes a page of them. None shows, saves, fetches or changes matplotlib's settings.
-Every picture says how many orders it stands on, and as of when.
+`plot_overview` makes a page of them. None shows or saves a figure, fetches, or changes matplotlib's
+settings. Every picture says how many orders it is of, and as of when.
 """
 
 try:

@@ -1,44 +1,22 @@
-"""What is open, by age, as stacked bars."""
+"""The open orders by age, as stacked bars."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from trackstar_frames.measures._checks import by_columns, require
+from trackstar_frames.measures._checks import require
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.backlog import AGES, backlog
-from trackstar_frames.plots._style import (
-    GROUPS,
-    OTHERS,
-    Look,
-    count_axis,
-    get_axes,
-    headline,
-    largest,
-    lasting,
-    legend,
-    look_of,
-    named,
-    printable,
-    say,
-    stamped,
-)
+from trackstar_frames.measures.backlog import AGE_BUCKETS, backlog
+from trackstar_frames.plots import _style as style
+from trackstar_frames.plots._grouping import MOST_LINES, Groups
 
 __all__ = ["plot_backlog"]
-
-
-class _Layer(NamedTuple):
-    """Open orders of one status or group, by age."""
-
-    name: str
-    look: Look
-    n: Array
 
 
 def plot_backlog(
@@ -49,27 +27,27 @@ def plot_backlog(
     ax: Axes | None = None,
     **bar_kws: Any,
 ) -> Axes:
-    """Draw how many orders are open, by age and status, and for how many days they are work.
+    """Draw the number of open orders by age and status, with the days of work that they are.
 
     Parameters
     ----------
     orders
-        The frame of `fetch_orders_df`, or rows of it: those shipped in the last 28 days too, if
-        the days of work are to mean anything.
+        The frame of `fetch_orders_df`, or rows of it. The days of work need those shipped in the
+        last 28 days too.
     by
-        A column, or several: bars are piled up from these groups instead of statuses, the six
-        with most open orders and all others together.
+        A column, or several: bars are stacked by these groups instead of by status: the six with
+        most open orders, and all others together.
     as_of
         As in `backlog`.
     ax
-        Where to draw; a new figure by default. The legend stands to its right.
+        The axes to draw on; a new figure by default. The legend is to their right.
     **bar_kws
         Passed to `Axes.bar`.
 
     Returns
     -------
     matplotlib.axes.Axes
-        A bar for each age in whole days, as high as the counts of `backlog`, with its n.
+        A bar for each age in whole days, with the counts of `backlog` as its height, and its n.
 
     Raises
     ------
@@ -90,85 +68,65 @@ def plot_backlog(
     """
     require(orders, [], source="fetch_orders_df")
     table = backlog(orders, by=by, as_of=as_of)
-    names = by_columns(orders, by)
-    layers = _groups(table) if names else _statuses(table)
-    axes = get_axes(ax, 4.5)
-    ages = table[list(AGES)].sum().to_numpy()
-    shown = len(AGES) if ages[-1] else len(AGES) - 1
-    drawn = _pile(axes, layers, shown, bar_kws)
-    _axis(axes, shown, ages.max())
+    counts, n = _by_group(table)
+    groups = Groups(orders, by, n, MOST_LINES, empty=False)
+    layers = groups.layers(counts) if groups.columns else _statuses(table)
+    ages = counts.sum(axis=0)
+    shown = len(AGE_BUCKETS) if ages[-1] else len(AGE_BUCKETS) - 1
+    layers = [layer._replace(n=layer.n[:shown]) for layer in layers]
+    axes = style.get_axes(ax, 4.5)
+    handles = style.stacked_bars(axes, layers, np.arange(shown), 0.86, bar_kws)
+    _axis(axes, ages[:shown])
     labels = [f"{layer.name} ({layer.n.sum():,})" for layer in layers]
-    legend(axes, drawn, labels, named(tuple(names)) if names else "status")
-    headline(axes, "Backlog ageing", names, _basis(table))
-    if not table["n"].sum():
-        say(axes, "no open orders" if len(orders) else "no orders")
+    style.add_legend(axes, handles, labels, groups.title or "status")
+    style.add_title(axes, "Backlog ageing", groups.columns, _note(table))
+    if not ages.any():
+        style.write_in_middle(axes, "no open orders" if len(orders) else "no orders")
     return axes
 
 
-def _statuses(table: pd.DataFrame) -> list[_Layer]:
-    counts = table[list(AGES)].to_numpy()
-    every = zip(table.index, counts, strict=True)
-    return [_Layer(printable(status), look_of(status), n) for status, n in every if n.any()]
-
-
-def _groups(table: pd.DataFrame) -> list[_Layer]:
-    """Return the groups with most open orders, and all others as one."""
+def _by_group(table: pd.DataFrame) -> tuple[Array, pd.Series[int]]:
+    """Return a row of counts by age for each group, and the orders of each."""
     # Every group has the same statuses.
     statuses = max(table.index.get_level_values("status").nunique(), 1)
-    counts = table[list(AGES)].to_numpy().reshape(-1, statuses, len(AGES)).sum(axis=1)
-    labels = table.index[::statuses].to_frame().drop(columns="status")
-    n = pd.Series(counts.sum(axis=1))
-    places = [place for place in largest(n, len(GROUPS))[0] if n[place]]
-    layers = [
-        _Layer(named(tuple(labels.iloc[place])), look, counts[place])
-        for place, look in zip(places, GROUPS, strict=False)
+    counts = table[list(AGE_BUCKETS)].to_numpy().reshape(-1, statuses, len(AGE_BUCKETS)).sum(axis=1)
+    labels = table.index[::statuses]
+    if isinstance(labels, pd.MultiIndex):
+        labels = labels.droplevel("status")
+    return counts, pd.Series(counts.sum(axis=1), index=labels)
+
+
+def _statuses(table: pd.DataFrame) -> list[style.Layer]:
+    counts = table[list(AGE_BUCKETS)].to_numpy()
+    rows = zip(table.index, counts, strict=True)
+    return [
+        style.Layer(style.printable(status), style.status_look(status), n)
+        for status, n in rows
+        if n.any()
     ]
-    if others := int((n > 0).sum()) - len(layers):
-        rest = counts.sum(axis=0) - counts[places].sum(axis=0)
-        layers.append(_Layer(f"{others:,} other group{'s' if others > 1 else ''}", OTHERS, rest))
-    return layers
 
 
-def _pile(axes: Axes, layers: list[_Layer], shown: int, bar_kws: dict[str, Any]) -> list[Any]:
-    """Pile the layers up; return a bar of each."""
-    done = np.zeros(shown)
-    drawn = []
-    for layer in layers:
-        n = layer.n[:shown]
-        some = np.flatnonzero(n)
-        style = {**layer.look.of_bars(), "bottom": done[some], **bar_kws}
-        drawn.append(axes.bar(some, n[some], 0.86, **style)[0])
-        done = done + n
-    if drawn:
-        _count(axes, done)
-    return drawn
-
-
-def _count(axes: Axes, tops: Array) -> None:
-    """Write over each pile how high it is."""
-    style: dict[str, Any] = {"ha": "center", "fontsize": "small", "color": "0.35"}
-    for place, top in enumerate(tops):
-        axes.annotate(f"{top:,.0f}", (place, top), (0, 2), textcoords="offset points", **style)
-
-
-def _axis(axes: Axes, shown: int, most: int) -> None:
-    axes.set_xticks(range(shown), AGES[:shown])
-    axes.set_xlim(-0.6, shown - 0.4)
-    axes.set_ylim(0, max(most, 1) * 1.08)
+def _axis(axes: Axes, ages: Array) -> None:
+    axes.set_xticks(range(len(ages)), AGE_BUCKETS[: len(ages)])
+    axes.set_xlim(-0.6, len(ages) - 0.4)
+    axes.set_ylim(0, max(ages.max(), 1) * 1.08)
     axes.set_xlabel("age in whole days since the order was created")
-    count_axis(axes.yaxis, normalize=False)
+    style.count_axis(axes.yaxis)
+    if ages.any():
+        kws: dict[str, Any] = {"ha": "center", "fontsize": "small", "color": style.MUTED}
+        for position, n in enumerate(ages):
+            axes.annotate(f"{n:,}", (position, n), (0, 2), textcoords="offset points", **kws)
 
 
-def _basis(table: pd.DataFrame) -> list[str]:
-    """Say what the picture stands on: n, as-of, and how much work that is."""
-    told = table.attrs["trackstar"]["backlog"]
-    n, pace = int(table["n"].sum()), told["pace"]
+def _note(table: pd.DataFrame) -> list[str]:
+    info = table.attrs["trackstar"]["backlog"]
+    n, pace = int(table["n"].sum()), info["pace"]
     units, unknown = int(table["units"].sum()), int(table["units_unknown"].sum())
-    words = [f"n = {n:,} open orders", f"as of {stamped(told['as_of'])}"]
+    words = [f"n = {n:,} open orders", f"as of {style.moment_words(info['as_of'])}"]
     if n:
         words.append(f"{units:,} units" + (f" (unknown of {unknown:,} orders)" if unknown else ""))
-        words.append(f"oldest {lasting(table['oldest'].max())}")
+        words.append(f"oldest {style.duration_words(table['oldest'].max())}")
     if not pace:
-        return [*words, f"days of work unknown: none shipped in {told['pace_days']} days"]
+        return [*words, f"days of work unknown: none shipped in {info['pace_days']} days"]
     work = f"{n / pace:,.1f} days of work at {pace:,.1f} orders shipped a day"
-    return [*words, f"{work} (in the last {told['pace_days']} days)"]
+    return [*words, f"{work} (in the last {info['pace_days']} days)"]

@@ -1,4 +1,4 @@
-"""The on-time shipment rate over time or by group."""
+"""The on-time shipment rate over time or by group, and what pictures of judged orders share."""
 
 from __future__ import annotations
 
@@ -8,45 +8,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import dates
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 
-from trackstar_frames.measures._checks import by_columns
+from trackstar_frames.measures._checks import fetched_at, measure_info, require
 from trackstar_frames.measures._time import Array, TzLike
-from trackstar_frames.measures.compliance import one_policy
+from trackstar_frames.measures.compliance_rate import outcome_rates, warn_if_policy_lost
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
-from trackstar_frames.measures.rates import rates
-from trackstar_frames.plots._style import (
-    MOST_ROWS,
-    as_of_day,
-    basis,
-    date_axis,
-    get_axes,
-    group_axis,
-    headline,
-    judged,
-    largest,
-    legend,
-    named,
-    percent_axis,
-    policy_words,
-    say,
-    spans,
-    spelt,
-    why_empty,
-    zone_of,
-)
+from trackstar_frames.measures.ship_date_compliance import judged_orders, resolve_policy
+from trackstar_frames.plots import _style as style
+from trackstar_frames.plots._grouping import MOST_LINES, MOST_ROWS, Groups
 
-__all__ = ["plot_ship_date_compliance"]
+__all__ = [
+    "as_of_day",
+    "compliance_note",
+    "judge",
+    "plot_ship_date_compliance",
+    "policy_of",
+    "policy_words",
+    "why_empty",
+    "zone_name",
+]
 
-_LINES = (
-    ("#0072b2", "o"),
-    ("#d55e00", "s"),
-    ("#009e73", "^"),
-    ("#cc79a7", "D"),
-    ("#000000", "v"),
-    ("#e69f00", "P"),
-)
 _RATE = "on-time shipment rate (%)"
 _MOST_COUNTS = 16
 _MOST_MARKERS = 60
@@ -71,31 +55,30 @@ def plot_ship_date_compliance(
     Parameters
     ----------
     orders
-        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy then
-        holds.
+        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy is used.
     by
         A column, or several: a line for each group, the six with most orders due at most.
     freq
-        As in `compliance_rate`: by when orders were due, on the warehouses' own calendars. None:
-        a point for each group, the 20 with most orders due at most.
+        As in `compliance_rate`: the periods in which orders were due, on the warehouses' own
+        calendars. None draws a point for each group, the 20 with most orders due at most.
     ax
-        Where to draw; a new figure by default. Counts of orders due stand on a second axis.
+        The axes to draw on; a new figure by default. A second y axis counts the orders due.
     policy, as_of, due_day, tz, ship_event, grace
-        As in `ship_date_compliance`. The policy stands under the title, in words.
+        As in `ship_date_compliance`. The policy is written under the title.
     **line_kws
         Passed to `Axes.errorbar`.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The rates, in shares of 1. Grey bars count the orders due. Where a point is hollow, its
-        period is still open at as_of, or some of its orders are pending: it may change.
+        The rates, as shares of 1, over grey bars that count the orders due. A hollow point may
+        still change: its period has not ended at as_of, or some of its orders are pending.
 
     Raises
     ------
     TypeError, ValueError
-        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for another
-        policy beside a frame that has one.
+        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for a
+        frame that has been judged by another policy.
 
     Warns
     -----
@@ -112,72 +95,70 @@ def plot_ship_date_compliance(
     >>> ax.get_ylabel()
     'on-time shipment rate (%)'
     """
-    loose = {"due_day": due_day, "tz": tz, "ship_event": ship_event, "grace": grace}
-    given = any(value is not None for value in (policy, *loose.values()))
-    held_to = one_policy(policy, **loose) if given else None
-    compliance = judged(orders, held_to, as_of)
-    names = by_columns(compliance, by)
-    totals = rates(compliance, by, None)
+    parts = {"due_day": due_day, "tz": tz, "ship_event": ship_event, "grace": grace}
+    given = any(value is not None for value in (policy, *parts.values()))
+    compliance = judge(orders, resolve_policy(policy, **parts) if given else None, as_of)
+    totals = outcome_rates(compliance, by, None)
+    groups = Groups(compliance, by, totals["n"], MOST_ROWS if freq is None else MOST_LINES)
     if freq is None:
-        axes, note = _points(ax, totals, names, line_kws)
+        axes, note = _draw_points(ax, totals, groups, line_kws)
     else:
-        axes, note = _lines(ax, compliance, totals, names=names, freq=freq, line_kws=line_kws)
-    told = [*basis(compliance, totals, has_intervals=True), *note, policy_words(compliance)]
-    headline(axes, "Ship-date compliance", names, told)
+        axes, note = _draw_lines(ax, compliance, groups, freq, line_kws)
+    basis = [*compliance_note(compliance, totals), "95 % Wilson intervals", *groups.note, *note]
+    title = "Ship-date compliance"
+    style.add_title(axes, title, groups.columns, [*basis, policy_words(compliance)])
     if not totals["n"].sum():
-        say(axes, why_empty(totals))
+        style.write_in_middle(axes, why_empty(totals))
     return axes
 
 
-def _points(
-    ax: Axes | None, totals: pd.DataFrame, names: list[str], line_kws: dict[str, Any]
+def _draw_points(
+    ax: Axes | None, totals: pd.DataFrame, groups: Groups, line_kws: dict[str, Any]
 ) -> tuple[Axes, list[str]]:
     """Draw a rate for each group."""
-    rows, note = largest(totals["n"], MOST_ROWS)
-    axes = get_axes(ax, 2.1 + 0.3 * max(len(rows), 2))
-    table = totals.iloc[rows]
-    style = {"color": _LINES[0][0], "marker": "o", "linestyle": "none", "elinewidth": 1.5}
-    axes.errorbar(table["rate"], np.arange(len(rows)), xerr=_reach(table), **{**style, **line_kws})
-    group_axis(axes, totals.index[rows], table["n"], names)
-    percent_axis(axes.xaxis, _RATE)
-    return axes, note
+    table = totals.iloc[groups.positions]
+    axes = style.get_axes(ax, 2.1 + 0.3 * max(len(table), 2))
+    kws = {"color": style.GROUPS[0].colour, "marker": "o", "linestyle": "none", "elinewidth": 1.5}
+    rows = np.arange(len(table))
+    axes.errorbar(table["rate"], rows, xerr=_interval(table), **{**kws, **line_kws})
+    groups.row_axis(axes)
+    style.percent_axis(axes.xaxis, _RATE)
+    return axes, []
 
 
-def _lines(
+def _draw_lines(
     ax: Axes | None,
     compliance: pd.DataFrame,
-    totals: pd.DataFrame,
-    *,
-    names: list[str],
+    groups: Groups,
     freq: str,
     line_kws: dict[str, Any],
 ) -> tuple[Axes, list[str]]:
     """Draw a line of rates over periods for each group, and bars of n behind them."""
-    every = _dated(rates(compliance, None, freq))
+    every = _dated(outcome_rates(compliance, None, freq))
     due = np.flatnonzero(every["n"])
     drawn = slice(due[0], due[-1] + 1) if due.size else slice(0, 0)
     shown = every.iloc[drawn]
-    starts, ends = spans(shown.index, freq)
+    starts, ends = style.period_bounds(shown.index, freq)
     ended = ends <= as_of_day(compliance)
 
-    axes = get_axes(ax, 4.5)
-    _backdrop(axes, starts, ends, shown["n"].to_numpy())
-    groups, note = largest(totals["n"], len(_LINES))
-    split = _dated(rates(compliance, names, freq)) if names else every
+    axes = style.get_axes(ax, 4.5)
+    _count_bars(axes, starts, ends, shown["n"].to_numpy())
+    table = _dated(outcome_rates(compliance, groups.columns, freq)) if groups.columns else every
     lines = []
-    for place, group in enumerate(groups):
-        # Every group has the same periods, and `totals` has the same order of groups.
-        rows = split.iloc[group * len(every) : (group + 1) * len(every)].iloc[drawn]
-        shift = 0.5 + (place - (len(groups) - 1) / 2) * 0.09
+    for index, (position, look) in enumerate(zip(groups.positions, groups.looks, strict=True)):
+        # Every group has the same periods.
+        rows = table.iloc[position * len(every) : (position + 1) * len(every)].iloc[drawn]
+        shift = 0.5 + (index - (len(groups.looks) - 1) / 2) * 0.09
         at = starts + shift * (ends - starts)
-        lines.append(_line(axes, at, rows, ended, {**_style(place, len(groups)), **line_kws}))
-    if names:
-        labels = [
-            f"{named(totals.index[group])} (n = {totals['n'].iloc[group]:,})" for group in groups
-        ]
-        legend(axes, lines, labels, named(tuple(names)), beside=1.12)
-    date_axis(axes, starts, ends, f"due, by {spelt(freq)} ({zone_of(compliance)})")
-    percent_axis(axes.yaxis, _RATE)
+        kws = {**_line_style(look, single=len(groups.looks) == 1), **line_kws}
+        lines.append(_line(axes, at, rows, ended, kws))
+    if groups.columns:
+        style.add_legend(axes, lines, groups.labels, groups.title, beside=1.12)
+    style.date_axis(
+        axes, starts, ends, f"due, by {style.freq_words(freq)} ({zone_name(compliance)})"
+    )
+    style.percent_axis(axes.yaxis, _RATE)
+    note = []
     if not (ended & (shown["pending"] == 0)).all():
         note.append("hollow: orders of the period can still change it")
     later = every["pending"].sum() - shown["pending"].sum()
@@ -190,19 +171,18 @@ def _dated(rates: pd.DataFrame) -> pd.DataFrame:
     return rates[np.asarray(rates.index.get_level_values("period").notna())]
 
 
-def _style(place: int, groups: int) -> dict[str, Any]:
-    colour, marker = _LINES[place]
-    faint = to_rgba(colour, 0.35 if groups > 1 else 1)
-    return {"color": colour, "marker": marker, "ecolor": faint, "elinewidth": 1.2}
+def _line_style(look: style.Look, *, single: bool) -> dict[str, Any]:
+    faint = to_rgba(look.colour, 1 if single else 0.35)
+    return {"color": look.colour, "marker": look.marker, "ecolor": faint, "elinewidth": 1.2}
 
 
-def _line(axes: Axes, at: Array, rows: pd.DataFrame, ended: Array, style: dict[str, Any]) -> Any:
+def _line(axes: Axes, at: Array, rows: pd.DataFrame, ended: Array, kws: dict[str, Any]) -> Any:
     known = rows["rate"].notna().to_numpy()
     # One empty period breaks the line as well as a thousand of them.
     kept = known | np.append(np.zeros(1, dtype=bool), known)[: len(known)]
     at, rows, known, ended = at[kept], rows[kept], known[kept], ended[kept]
     size = {"markersize": 5 if len(at) <= _MOST_MARKERS else 2.5}
-    line = axes.errorbar(at, rows["rate"], yerr=_reach(rows), **{**size, **style}).lines[0]
+    line = axes.errorbar(at, rows["rate"], yerr=_interval(rows), **{**size, **kws}).lines[0]
     hollow = known & (~ended | (rows["pending"].to_numpy() > 0))
     axes.plot(
         at[hollow],
@@ -211,30 +191,85 @@ def _line(axes: Axes, at: Array, rows: pd.DataFrame, ended: Array, style: dict[s
         marker=line.get_marker(),
         markersize=line.get_markersize(),
         markeredgecolor=line.get_color(),
-        markerfacecolor="white",
+        markerfacecolor=axes.get_facecolor(),
         zorder=line.get_zorder() + 1,
     )
     return line
 
 
-def _backdrop(axes: Axes, starts: Array, ends: Array, n: Array) -> None:
-    """Count what each point stands on, along the lower edge."""
+def _count_bars(axes: Axes, starts: Array, ends: Array, n: Array) -> None:
+    """Draw how many orders each rate is of, along the lower edge."""
     behind = axes.twinx()
     some = n > 0
     width = (ends - starts)[some] * 0.9
-    bars = behind.bar(starts[some], n[some], width, align="edge", color="0.87")
+    bars = behind.bar(starts[some], n[some], width, align="edge", **style.GREY_BARS)
     if some.sum() <= _MOST_COUNTS:
         counts = [f"{count:,}" for count in n[some]]
-        behind.bar_label(bars, counts, fontsize="x-small", color="0.35")
+        behind.bar_label(bars, counts, fontsize="x-small", color=style.MUTED)
     top = max(n, default=0)
     behind.set_ylim(0, (top or 1) * 6)
     behind.set_yticks([0, top] if top else [], ["0", f"{top:,}"] if top else [])
-    behind.tick_params(colors="0.35", labelsize="small")
-    behind.set_ylabel("orders due (n)", color="0.35", loc="bottom", fontsize="small")
+    behind.tick_params(colors=style.MUTED, labelsize="small")
+    behind.set_ylabel("orders due (n)", color=style.MUTED, loc="bottom", fontsize="small")
     # The lines belong in front of the bars, though their axes came first.
     axes.set_zorder(behind.get_zorder() + 1)
     axes.patch.set_visible(False)
 
 
-def _reach(rates: pd.DataFrame) -> Array:
+def _interval(rates: pd.DataFrame) -> Array:
     return np.array([rates["rate"] - rates["rate_low"], rates["rate_high"] - rates["rate"]])
+
+
+def judge(
+    orders: pd.DataFrame, policy: SlaPolicy | None, as_of: str | dt.date | np.datetime64 | None
+) -> pd.DataFrame:
+    """Judge orders, unless they have been judged so; warnings point at the picture's caller."""
+    require(orders, [], source="fetch_orders_df")
+    compliance = judged_orders(orders, policy, as_of, stacklevel=4)
+    warn_if_policy_lost(compliance, stacklevel=4)
+    return compliance
+
+
+def policy_of(compliance: pd.DataFrame) -> dict[str, Any]:
+    """Return the policy that a frame was judged by; empty if it is not known."""
+    return measure_info(compliance, "compliance") or {}
+
+
+def as_of_day(compliance: pd.DataFrame) -> float:
+    """Return as_of in matplotlib's days: in the policy's zone, in UTC if there are several."""
+    policy = policy_of(compliance)
+    if policy.get("as_of") is None:
+        return np.inf
+    zone = policy["tz"] if isinstance(policy["tz"], str) else "UTC"
+    moment = pd.Timestamp(policy["as_of"]).tz_convert(zone).tz_localize(None)
+    return float(dates.date2num(moment.to_datetime64()))  # type: ignore[no-untyped-call]
+
+
+def zone_name(compliance: pd.DataFrame) -> str:
+    """Return the name of the zone that due times are drawn in."""
+    tz = policy_of(compliance).get("tz", "UTC")
+    return style.printable(tz) if isinstance(tz, str) else "warehouses' own time"
+
+
+def compliance_note(compliance: pd.DataFrame, totals: pd.DataFrame) -> list[str]:
+    """Say what rates are based on: n, what is left out, and as-of."""
+    sums = totals.sum()
+    return [
+        f"n = {sums['n']:,.0f} orders due",
+        f"{sums['pending']:,.0f} pending",
+        f"{sums['not_evaluable']:,.0f} not evaluable",
+        f"as of {style.moment_words(policy_of(compliance).get('as_of') or fetched_at(compliance))}",
+    ]
+
+
+def policy_words(compliance: pd.DataFrame) -> str:
+    """Say by which policy orders were judged."""
+    text = policy_of(compliance).get("text") or "The policy is not known."
+    return style.printable(text, len(text))
+
+
+def why_empty(totals: pd.DataFrame) -> str:
+    """Say why there is no rate to draw."""
+    if totals["pending"].sum():
+        return "no orders due yet"
+    return "no orders that can be judged" if totals["not_evaluable"].sum() else "no orders"

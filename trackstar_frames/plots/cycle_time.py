@@ -1,10 +1,9 @@
-"""How long orders take, the open ones included, as curves."""
+"""How long orders take, open ones included, as curves."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,52 +13,28 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 
-from trackstar_frames.measures._checks import by_columns
-from trackstar_frames.measures._grouping import grouped
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, followed
-from trackstar_frames.plots._style import (
-    GROUPS,
-    HOUR,
-    Look,
-    axis_unit,
-    get_axes,
-    headline,
-    largest,
-    lasting,
-    legend,
-    named,
-    percent_axis,
-    reach,
-    say,
-    stamped,
-)
+from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, observed_times
+from trackstar_frames.plots import _style as style
+from trackstar_frames.plots._grouping import MOST_LINES, Groups
 
-__all__ = ["at_risk", "plot_cycle_time"]
+__all__ = ["plot_cycle_time"]
 
 
+_LEVELS = {"median": 0.5, "p90": 0.1}  # of the share that is still open
 _TICKS = (0, 0.1, 0.25, 0.5, 0.75, 1)
 _SHIPPED_SHOWN = 0.99  # of those shipped; the slowest would take all the room
 _MOST_STEPS = 2000
-_HOLLOW: Mapping[str, Any] = MappingProxyType(
-    {
-        "marker": "o",
-        "color": GROUPS[0].colour,
-        "markerfacecolor": "white",
-        "markersize": 6,
-        "linestyle": "none",
-    }
-)
 
 
 class _Group(NamedTuple):
-    """One curve: its figures, for how many hours its orders were open, and how it is drawn."""
+    """One curve: its figures, for how many hours its orders were open, and its look."""
 
-    name: str
+    label: str
     figures: Any
     curve: pd.DataFrame
     hours: Array
-    look: Look
+    look: style.Look
 
 
 def plot_cycle_time(
@@ -70,7 +45,7 @@ def plot_cycle_time(
     ax: Axes | None = None,
     **line_kws: Any,
 ) -> Axes:
-    """Draw which share of orders is still open after how long, by Kaplan and Meier.
+    """Draw the share of orders that are still open over time, by Kaplan and Meier.
 
     Parameters
     ----------
@@ -81,18 +56,18 @@ def plot_cycle_time(
     as_of
         As in `cycle_time`.
     ax
-        Where to draw; a new figure by default. The legend stands to its right, and the number of
-        orders at risk (open for so long, as far as is known) under the axis.
+        The axes to draw on; a new figure by default. The legend is to their right, and the number
+        of orders at risk (known to be open for so long) under the x axis.
     **line_kws
         Passed to `Axes.plot`, for the curves.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The curves of `cycle_time_curve`, in shares of 1 over days or hours, each with its 95 %
-        interval, and marks where it comes down to a half (the median) and to a tenth (the 90th
-        percentile). Hollow marks on the one curve of all orders are those of shipped orders
-        only. The slowest hundredth of shipped orders may lie outside; how many is told.
+        The curves of `cycle_time_curve`, as shares of 1 over days or hours, each with its 95 %
+        interval, and marks at a half (the median) and at a tenth (the 90th percentile). A single
+        curve also has hollow marks for those of shipped orders only. The slowest hundredth of
+        shipped orders may lie outside the axis; the caption counts the orders open for longer.
 
     Raises
     ------
@@ -111,102 +86,104 @@ def plot_cycle_time(
     [1.0, 0.5, 0.5]
     """
     table = cycle_time(orders, by=by, as_of=as_of)
-    names = by_columns(orders, by)
-    told = table.attrs["trackstar"]["cycle_time"]
-    moment = pd.Timestamp(told["as_of"])
-    groups, note = _groups(orders, table, names, moment)
-    axes = get_axes(ax, 4.5 + 0.15 * len(groups))
-    percent_axis(axes.yaxis, "share still open (%)")
+    moment = table.attrs["trackstar"]["cycle_time"]["as_of"]
+    found = Groups(orders, by, table["n"], MOST_LINES, empty=False)
+    groups = _groups(orders, table, found, pd.Timestamp(moment))
+    note = found.note
+    axes = style.get_axes(ax, 4.5 + 0.15 * len(groups))
+    style.percent_axis(axes.yaxis, "share still open (%)")
     axes.set_yticks(_TICKS)
     if groups:
-        note += _curves(axes, groups, line_kws)
-        _legend(axes, groups, names)
+        right = max(_right(group) for group in groups)
+        _draw(axes, groups, right, line_kws)
+        _legend(axes, groups, found.title or "orders")
+        beyond = sum(int((group.hours > right).sum()) for group in groups)
+        note = [*note, f"open for longer than shown: {beyond:,}"] if beyond else note
     else:
         axes.set_xticks([])
-        say(axes, "no orders that can be evaluated" if len(orders) else "no orders")
-    headline(axes, "Cycle time", names, [*_basis(table), *note])
+        style.write_in_middle(
+            axes, "no orders that can be evaluated" if len(orders) else "no orders"
+        )
+    style.add_title(axes, "Cycle time", found.columns, [*_basis(table, moment), *note])
     return axes
 
 
 def _groups(
-    orders: pd.DataFrame, table: pd.DataFrame, names: list[str], moment: pd.Timestamp
-) -> tuple[list[_Group], list[str]]:
-    """Return the largest groups, and a note of what that leaves out."""
-    some = table[table["n"] > 0]
-    members, _ = grouped(orders, names)
-    places, note = largest(some["n"], len(GROUPS))
-    numbers = np.flatnonzero(table["n"])[places]
-    found = []
-    for number, look in zip(numbers, GROUPS, strict=False):
-        own = orders[members == number]
-        name = named(table.index[number]) if names else "all orders"
-        curve = cycle_time_curve(own, as_of=moment)
-        hours = followed(own, moment) / HOUR
-        found.append(_Group(name, table.iloc[number], curve, hours, look))
-    return found, note
-
-
-def _curves(axes: Axes, groups: list[_Group], line_kws: dict[str, Any]) -> list[str]:
-    """Draw the curves and what stands under them; return a note of what lies outside."""
-    right = max(_right(group) for group in groups)
-    per, unit = axis_unit(right)
-    for group in groups:
-        line = _curve(axes, group, right, per, line_kws)
-        _marks(axes, group, per, line)
-    for level in (0.5, 0.1):
-        axes.axhline(level, color="0.6", linewidth=0.8, zorder=0.9)
-    if len(groups) == 1 and groups[0].figures["open"]:
-        _shipped_only(axes, groups[0], per)
-    axes.set_xlim(0, right / per)
-    axes.set_xlabel(f"{unit} since the order was created")
-    at_risk(axes, [(group.hours / per, group.look) for group in groups])
-    beyond = sum(int((group.hours > right).sum()) for group in groups)
-    return [f"open for longer than shown: {beyond:,}"] if beyond else []
+    orders: pd.DataFrame, table: pd.DataFrame, groups: Groups, moment: pd.Timestamp
+) -> list[_Group]:
+    parts = zip(groups.labels, groups.positions, groups.split(orders), groups.looks, strict=True)
+    return [
+        _Group(
+            label,
+            table.iloc[position],
+            cycle_time_curve(rows, as_of=moment),
+            observed_times(rows, moment) / style.HOUR,
+            look,
+        )
+        for label, position, rows, look in parts
+    ]
 
 
 def _right(group: _Group) -> float:
-    """Return how many hours the axis must show of a curve."""
-    hours = group.curve["time"].to_numpy(dtype="m8[us]") / HOUR
+    """Return how many hours of a curve the axis must show."""
+    hours = group.curve["time"].to_numpy(dtype="m8[us]") / style.HOUR
     if not hours.size:
         return float(max(group.hours[-1], 1))
     done = group.curve["shipped"].to_numpy().cumsum()
     shares = np.array([0.25, 0.75, _SHIPPED_SHOWN])
     low, high, most = hours[np.searchsorted(done, shares * done[-1])]
-    most = min(most, high + reach(low, high))
-    quantiles = [group.figures[name] / HOUR for name in ("p90", "shipped_p90")]
+    most = min(most, high + style.outlier_distance(low, high))
+    quantiles = [group.figures[name] / style.HOUR for name in ("p90", "shipped_p90")]
     return float(np.nanmax([most, *quantiles, 1])) * 1.06
 
 
+def _draw(axes: Axes, groups: list[_Group], right: float, line_kws: dict[str, Any]) -> None:
+    """Draw the curves up to so many hours, with their marks, and the orders at risk."""
+    per, unit = style.axis_unit(right)
+    for group in groups:
+        line = _curve(axes, group, right, per, line_kws)
+        _marks(axes, group, per, line)
+    for level in _LEVELS.values():
+        axes.axhline(level, color=style.MUTED, linewidth=0.8, zorder=0.9)
+    if len(groups) == 1 and groups[0].figures["open"]:
+        for name, level in _LEVELS.items():
+            at = groups[0].figures[f"shipped_{name}"] / style.HOUR / per
+            axes.plot(at, level, zorder=2.9, **_hollow(axes))
+    axes.set_xlim(0, right / per)
+    axes.set_xlabel(f"{unit} since the order was created")
+    _at_risk(axes, [(group.hours / per, group.look) for group in groups])
+
+
 def _curve(axes: Axes, group: _Group, right: float, per: float, line_kws: dict[str, Any]) -> Line2D:
-    """Draw one curve up to the longest time that is known of its orders, and its interval."""
-    hours = group.curve["time"].to_numpy(dtype="m8[us]") / HOUR
+    """Draw one curve, up to the longest time known of its orders, and its interval."""
+    hours = group.curve["time"].to_numpy(dtype="m8[us]") / style.HOUR
     kept = _steps(hours, right)
     end = min(group.hours[-1], right)
     x = np.array([0, *hours[kept], end]) / per
     shares = group.curve[["open_share", "low", "high"]].to_numpy()[kept]
     shares = np.vstack([np.ones(3), shares])
     share, low, high = np.vstack([shares, shares[-1]]).T
-    style: dict[str, Any] = {"color": group.look.colour, "linestyle": group.look.stroke}
-    style |= {"linewidth": 1.8, "drawstyle": "steps-post", **line_kws}
-    line = axes.plot(x, share, **style)[0]
+    kws: dict[str, Any] = {"color": group.look.colour, "linestyle": group.look.stroke}
+    kws |= {"linewidth": 1.8, "drawstyle": "steps-post", **line_kws}
+    line = axes.plot(x, share, **kws)[0]
     axes.fill_between(x, low, high, step="post", color=line.get_color(), alpha=0.18, linewidth=0)
     return line
 
 
 def _steps(hours: Array, right: float) -> Array:
-    """Choose the steps that can be told apart; the last of those that cannot."""
+    """Choose the steps that can be told apart, and the last of those that cannot."""
     inside = hours[hours <= right]
     return np.flatnonzero(np.diff(np.floor(inside / right * _MOST_STEPS), append=np.inf))
 
 
 def _marks(axes: Axes, group: _Group, per: float, line: Line2D) -> None:
-    for name, level in (("median", 0.5), ("p90", 0.1)):
+    for name, level in _LEVELS.items():
         axes.plot(
-            group.figures[name] / HOUR / per,
+            group.figures[name] / style.HOUR / per,
             level,
             marker=group.look.marker,
             color=line.get_color(),
-            markeredgecolor="white",
+            markeredgecolor=axes.get_facecolor(),
             markersize=7,
             linestyle="none",
             clip_on=False,
@@ -214,92 +191,87 @@ def _marks(axes: Axes, group: _Group, per: float, line: Line2D) -> None:
         )
 
 
-def _shipped_only(axes: Axes, group: _Group, per: float) -> None:
-    for name, level in (("shipped_median", 0.5), ("shipped_p90", 0.1)):
-        axes.plot(group.figures[name] / HOUR / per, level, zorder=2.9, **_HOLLOW)
+def _hollow(axes: Axes) -> dict[str, Any]:
+    kws = {"marker": "o", "color": style.GROUPS[0].colour, "markersize": 6, "linestyle": "none"}
+    return {**kws, "markerfacecolor": axes.get_facecolor()}
 
 
-def _legend(axes: Axes, groups: list[_Group], names: list[str]) -> None:
+def _legend(axes: Axes, groups: list[_Group], title: str) -> None:
     looks: list[Any] = [
         {"color": look.colour, "linestyle": look.stroke, "marker": look.marker}
         for look in (group.look for group in groups)
     ]
-    labels = [_figures(group) for group in groups]
-    if len(groups) == 1 and groups[0].figures["open"] and groups[0].figures["shipped"]:
-        of_shipped = groups[0].figures
-        looks.append(_HOLLOW)
+    labels = [f"{group.label}\n{_quantiles(group.figures, *_LEVELS)}" for group in groups]
+    figures = groups[0].figures
+    if len(groups) == 1 and figures["open"] and figures["shipped"]:
+        looks.append(_hollow(axes))
         labels.append(
-            f"shipped only (n = {of_shipped['shipped']:,})\n"
-            f"{_quantiles(of_shipped['shipped_median'], of_shipped['shipped_p90'])}\n"
+            f"shipped only (n = {figures['shipped']:,})\n"
+            f"{_quantiles(figures, 'shipped_median', 'shipped_p90')}\n"
             "too low while others are open"
         )
-    handles = [Line2D([], [], **look) for look in looks]
-    legend(axes, handles, labels, named(tuple(names)) if names else "orders")
+    style.add_legend(axes, [Line2D([], [], **look) for look in looks], labels, title)
 
 
-def _figures(group: _Group) -> str:
-    quantiles = _quantiles(group.figures["median"], group.figures["p90"])
-    return f"{group.name} (n = {group.figures['n']:,})\n{quantiles}"
+def _quantiles(figures: Any, median: str, p90: str) -> str:
+    times = (figures[median], figures[p90])
+    words = ("not reached" if pd.isna(time) else style.duration_words(time) for time in times)
+    return "median {}, p90 {}".format(*words)
 
 
-def _quantiles(median: Any, p90: Any) -> str:
-    said = ("not reached" if pd.isna(time) else lasting(time) for time in (median, p90))
-    return "median {}, p90 {}".format(*said)
-
-
-def _basis(table: pd.DataFrame) -> list[str]:
-    """Say what the curves stand on: n, as-of, what is left out, and how they are made."""
+def _basis(table: pd.DataFrame, as_of: str) -> list[str]:
+    """Say what the curves are based on: n, what is left out, as-of, and the method."""
     sums = table[["n", "shipped", "open", "cancelled", "not_evaluable"]].sum()
     return [
         f"n = {sums['n']:,} orders, {sums['open']:,} of them open",
         f"left out: {sums['cancelled']:,} cancelled, {sums['not_evaluable']:,} not evaluable",
         "from receipt to complete shipment",
-        f"as of {stamped(table.attrs['trackstar']['cycle_time']['as_of'])}",
+        f"as of {style.moment_words(as_of)}",
         "Kaplan-Meier with 95 % intervals",
     ]
 
 
-# Points under the axis, and between the rows there.
-_FIRST_ROW, _ROW = -38.0, 11.0
+# In points, at matplotlib's default size of text.
+_FIRST_ROW, _ROW, _KEY = -38.0, 11.0, -26.0
 
 
-def at_risk(axes: Axes, curves: Sequence[tuple[Array, Look]]) -> None:
-    """Count under the axis what is at risk: of each curve, the lengths that reach a tick.
+def _at_risk(axes: Axes, curves: Sequence[tuple[Array, style.Look]]) -> None:
+    """Write under the axis how many orders of each curve are at risk at each tick.
 
-    Lengths are in the unit of the axis, the shortest first.
+    The lengths of a curve are in the unit of the axis, the shortest first.
     """
-    right = axes.get_xlim()[1]
+    right, scale = axes.get_xlim()[1], style.font_scale()
     ticks = np.array(MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(0, right))
     ticks = ticks[(ticks >= 0) & (ticks <= right)]
     axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
-    _below(axes, 0, _FIRST_ROW, "orders at risk (n)", ha="left", color="0.35")
+    _write_below(axes, _FIRST_ROW * scale, "orders at risk (n)", ha="left", color=style.MUTED)
     for row, (lengths, look) in enumerate(curves):
-        y = _FIRST_ROW - _ROW * (row + 1)
+        y = (_FIRST_ROW - _ROW * (row + 1)) * scale
         if len(curves) > 1:
-            _key(axes, look, y)
+            _key(axes, look, _KEY * scale, y)
         counts = len(lengths) - np.searchsorted(lengths, ticks, side="left")
         for tick, n in zip(ticks, counts, strict=True):
-            _below(axes, 0, y, f"{n:,}", at=tick, ha="center")
+            _write_below(axes, y, f"{n:,}", at=tick, ha="center")
 
 
-def _key(axes: Axes, look: Look, y: float) -> None:
-    """Mark which curve a row under the axis belongs to."""
+def _key(axes: Axes, look: style.Look, x: float, y: float) -> None:
+    """Draw the marker of a row's curve to the left of it."""
     figure: Any = axes.figure
-    place = offset_copy(axes.transAxes, figure, x=-26, y=y, units="points")
+    transform = offset_copy(axes.transAxes, figure, x=x, y=y, units="points")
     mark = Line2D([0], [0], marker=look.marker, color=look.colour, markersize=5, clip_on=False)
-    mark.set_transform(place)
+    mark.set_transform(transform)
     axes.add_artist(mark)
 
 
-def _below(axes: Axes, x: float, y: float, words: str, *, at: float = 0, **style: Any) -> None:
-    """Write so many points to the right of and above a place on the axis."""
+def _write_below(axes: Axes, y: float, words: str, *, at: float = 0, **kws: Any) -> None:
+    """Write so many points below a tick of the axis."""
     axes.annotate(
         words,
         (at, 0),
-        (x, y),
+        (0, y),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
         va="center",
         fontsize="x-small",
-        **style,
+        **kws,
     )

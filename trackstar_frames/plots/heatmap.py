@@ -14,37 +14,28 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
-from trackstar_frames.measures._checks import by_columns
-from trackstar_frames.measures._grouping import SMALL, is_small
+from trackstar_frames.measures._intervals import SMALL, is_small
 from trackstar_frames.measures._time import Array
+from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.rates import rates
-from trackstar_frames.plots._style import (
-    MOST_ROWS,
+from trackstar_frames.plots import _style as style
+from trackstar_frames.plots._grouping import MOST_ROWS, Groups
+from trackstar_frames.plots.compliance import (
     as_of_day,
-    basis,
-    date_axis,
-    get_axes,
-    group_axis,
-    headline,
-    judged,
-    largest,
-    legend,
+    compliance_note,
+    judge,
     policy_words,
-    say,
-    spans,
-    spelt,
     why_empty,
-    zone_of,
+    zone_name,
 )
 
 __all__ = ["plot_compliance_heatmap"]
 
 _MOST_PERIODS = 26
-#: Where the classes of rates begin. They are close where most rates are.
-_FLOORS = np.array([0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98])
-_COLOURS = tuple(to_rgb(colormaps["cividis"](place)) for place in np.linspace(0, 1, len(_FLOORS)))
-_NAMES = (
+# Lower bounds of the classes of rates, which are narrow where most rates are.
+_LOWER_BOUNDS = np.array([0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98])
+_CLASS_COLOURS = tuple(map(to_rgb, colormaps["cividis"](np.linspace(0, 1, len(_LOWER_BOUNDS)))))
+_CLASS_NAMES = (
     "below 50 %",
     "50 to 70 %",
     "70 to 80 %",
@@ -53,13 +44,13 @@ _NAMES = (
     "95 to 98 %",
     "98 to 100 %",
 )
-_NOTHING = "0.93"
-_LIGHT = 0.45  # from this lightness on, black is read better than white
-_LEAST_LETTERS = 5.5  # points; below, cells stay without words
+_NOTHING_DUE = "0.93"
+_LIGHT = 0.45  # from this lightness on, black text is read better than white
+_SMALLEST_FONT = 5.5  # points; below, cells have no text
 
 
 class _Cells(NamedTuple):
-    """What the map shows: a row for each group, a column for each period."""
+    """The figures of the map: a row for each group, a column for each period."""
 
     n: Array
     on_time: Array
@@ -69,7 +60,7 @@ class _Cells(NamedTuple):
 
     @property
     def small(self) -> Array:
-        """Which rates stand on few orders."""
+        """Which rates are of few orders."""
         return (self.n > 0) & is_small(self.n)
 
 
@@ -87,32 +78,31 @@ def plot_compliance_heatmap(
     Parameters
     ----------
     orders
-        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy then
-        holds.
+        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy is used.
     by
-        A column, or several: a row for each group, the 20 with most orders due at most. None:
-        one row of all orders.
+        A column, or several: a row for each group, the 20 with most orders due at most. None
+        draws one row of all orders.
     freq
         As in `compliance_rate`: a column for each period in which orders were due, on the
-        warehouses' own calendars; at most the last 26 that have begun at as_of.
+        warehouses' own calendars; at most the last 26 that have started at as_of.
     policy, as_of
         As in `ship_date_compliance`.
     ax
-        Where to draw; a new figure by default. The legend stands to its right.
+        The axes to draw on; a new figure by default. The legend is to their right.
 
     Returns
     -------
     matplotlib.axes.Axes
-        A cell for each group and period, lighter where more was on time; in it, as far as there
-        is room, the rate in percent over the n of orders due. Rates of fewer than 30 orders are
-        hatched: they say little. A grey cell with a dot is one in which nothing was due. An
-        asterisk marks what pending orders can still change.
+        A cell for each group and period, lighter for higher rates. If there is room, it shows
+        the rate in percent over n, the orders due. Rates of fewer than 30 orders are hatched, as
+        they are unreliable. A grey cell with a dot has no orders due. An asterisk marks cells that
+        pending orders can still change.
 
     Raises
     ------
     TypeError, ValueError
-        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for a policy or
-        as_of beside a frame that has been judged already.
+        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for a
+        frame that has been judged by another policy or as of another time.
 
     Examples
     --------
@@ -125,34 +115,34 @@ def plot_compliance_heatmap(
     >>> [text.get_text() for text in ax.texts if "50" in text.get_text()]
     ['50\n2']
     """
-    compliance = judged(orders, policy, as_of)
-    names = by_columns(compliance, by)
-    totals = rates(compliance, by, None)
-    rows, note = largest(totals["n"], MOST_ROWS)
-    cells, periods = _cells(compliance, names, freq, rows)
-    size = (2.3 + 0.42 * max(len(rows), 2), max(8, 4.2 + 0.34 * len(cells.starts)))
-    axes = get_axes(ax, size[0], width=size[1])
-    group_axis(axes, totals.index[rows], totals["n"].iloc[rows], names)
-    date_axis(axes, cells.starts, cells.ends, f"due, by {spelt(freq)} ({zone_of(compliance)})")
+    compliance = judge(orders, policy, as_of)
+    totals = outcome_rates(compliance, by, None)
+    groups = Groups(compliance, by, totals["n"], MOST_ROWS)
+    cells, note = _cells(compliance, groups, freq)
+    height, width = 2.3 + 0.42 * max(len(groups.names), 2), 4.2 + 0.34 * len(cells.starts)
+    axes = style.get_axes(ax, height, width=max(8, width))
+    groups.row_axis(axes)
+    label = f"due, by {style.freq_words(freq)} ({zone_name(compliance)})"
+    style.date_axis(axes, cells.starts, cells.ends, label)
     if cells.n.size:
         axes.set_xlim(cells.starts[0], cells.ends[-1])
-        note += [*_draw(axes, cells), *periods]
-    told = [*basis(compliance, totals), *note, policy_words(compliance)]
-    headline(axes, "On-time shipment rate", names, told)
+        note = [*_draw_cells(axes, cells), *note]
+    basis = [*compliance_note(compliance, totals), *groups.note, *note]
+    style.add_title(
+        axes, "On-time shipment rate", groups.columns, [*basis, policy_words(compliance)]
+    )
     if not totals["n"].sum():
-        say(axes, why_empty(totals))
+        style.write_in_middle(axes, why_empty(totals))
     return axes
 
 
-def _cells(
-    compliance: pd.DataFrame, names: list[str], freq: str, rows: Array
-) -> tuple[_Cells, list[str]]:
-    """Return the cells of some groups, and a note of the periods that are left out."""
-    table = rates(compliance, names, freq)
+def _cells(compliance: pd.DataFrame, groups: Groups, freq: str) -> tuple[_Cells, list[str]]:
+    """Return the cells of the drawn groups, and a note of the periods that are left out."""
+    table = outcome_rates(compliance, groups.columns, freq)
     table = table[np.asarray(table.index.get_level_values("period").notna())]
     # Every group has the same periods.
     periods = table.index.get_level_values("period").unique()
-    starts, ends = spans(periods, freq)
+    starts, ends = style.period_bounds(periods, freq)
     shape = (-1 if len(periods) else 0, len(periods))
     counts = [table[name].to_numpy().reshape(shape) for name in ("n", "on_time", "pending")]
     every = counts[0].sum(axis=0)
@@ -163,17 +153,18 @@ def _cells(
     note = [f"the last {end - start} of {end - first:,} periods"] if start > first else []
     if later := every[end:].sum():
         note.append(f"due in later periods: n = {later:,}")
-    n, on_time, pending = (table[rows[: len(table)], start:end] for table in counts)
+    rows = groups.positions[: len(counts[0])]
+    n, on_time, pending = (each[rows, start:end] for each in counts)
     return _Cells(n, on_time, pending, starts[start:end], ends[start:end]), note
 
 
-def _draw(axes: Axes, cells: _Cells) -> list[str]:
+def _draw_cells(axes: Axes, cells: _Cells) -> list[str]:
     """Draw the cells; return a note of how to read them."""
-    size, small = _letters(axes, cells), cells.small
+    size, small = _font_size(axes, cells), cells.small
     for row, column in np.ndindex(cells.n.shape):
         n, on_time, pending = (int(table[row, column]) for table in cells[:3])
         start, end = float(cells.starts[column]), float(cells.ends[column])
-        colour = _colour(on_time / n) if n else _NOTHING
+        colour = _colour(on_time / n) if n else _NOTHING_DUE
         box = ((start, row - 0.5), end - start, 1)
         axes.add_patch(Rectangle(*box, facecolor=colour, edgecolor="white"))
         hatched = small[row, column]
@@ -181,10 +172,14 @@ def _draw(axes: Axes, cells: _Cells) -> list[str]:
             axes.add_patch(Rectangle(*box, **_hatch(colour)))
         if size:
             text = axes.text((start + end) / 2, row, _words(n, on_time, pending))
-            text.set(ha="center", va="center", fontsize=size, color=_ink(colour))
+            text.set(ha="center", va="center", fontsize=size, color=_text_on(colour))
             text.set_path_effects([withStroke(linewidth=2.5, foreground=colour)] if hatched else [])
     _legend(axes, cells)
-    return _how_to_read(cells) if size else ["cells too small for numbers"]
+    if not size:
+        return ["cells too small for numbers"]
+    starred = (cells.n > 0) & (cells.pending > 0)
+    stars = ["*: pending orders can still change it"] if starred.any() else []
+    return ["in each cell: % on time over n", *stars]
 
 
 def _words(n: int, on_time: int, pending: int) -> str:
@@ -194,51 +189,45 @@ def _words(n: int, on_time: int, pending: int) -> str:
     return f"{100 * on_time // n}\n{n:,}{'*' if pending else ''}"
 
 
-def _how_to_read(cells: _Cells) -> list[str]:
-    starred = (cells.n > 0) & (cells.pending > 0)
-    stars = ["*: pending orders can still change it"] if starred.any() else []
-    return ["in each cell: % on time over n", *stars]
-
-
-def _letters(axes: Axes, cells: _Cells) -> float:
-    """Choose letters that fit into the cells; 0 if they would be too small to be read."""
+def _font_size(axes: Axes, cells: _Cells) -> float:
+    """Return the size of text that fits into the cells; 0 if it would be too small to be read."""
     box, points = axes.get_window_extent(), 72 / axes.figure.dpi
     rows, columns = cells.n.shape
     most = max(len(f"{cells.n.max():,}*"), 3)
-    # Axes grow smaller when the layout is made; a letter is about two thirds as wide as high.
+    # Axes get smaller when the layout is made; a letter is about two thirds as wide as high.
     wide = 0.85 * box.width * points / columns / most / 0.68
     size = min(wide, box.height * points / rows / 2.6, 8)
-    return float(size) if size >= _LEAST_LETTERS else 0.0
+    return float(size) if size >= _SMALLEST_FONT else 0.0
 
 
 def _colour(rate: float) -> Any:
-    return _COLOURS[int(_classes(np.array(rate)))]
+    return _CLASS_COLOURS[int(_classes(np.array(rate)))]
 
 
 def _classes(rates: Array) -> Array:
-    return np.searchsorted(_FLOORS, rates, side="right") - 1
+    return np.searchsorted(_LOWER_BOUNDS, rates, side="right") - 1
 
 
-def _ink(colour: Any) -> str:
-    """Choose ink that can be read on a colour."""
+def _text_on(colour: Any) -> str:
+    """Return the colour of text that can be read on a background."""
     return "black" if np.dot(to_rgb(colour), (0.299, 0.587, 0.114)) > _LIGHT else "white"
 
 
 def _hatch(colour: Any) -> dict[str, Any]:
-    ink = (*to_rgb(_ink(colour)), 0.4)
-    return {"fill": False, "hatch": "///", "edgecolor": ink, "linewidth": 0}
+    edge = (*to_rgb(_text_on(colour)), 0.4)
+    return {"fill": False, "hatch": "///", "edgecolor": edge, "linewidth": 0}
 
 
 def _legend(axes: Axes, cells: _Cells) -> None:
-    """Explain the classes that are there, the best first, and the other looks of cells."""
+    """Explain the classes in use, the best first, and the other kinds of cells."""
     some = cells.n > 0
-    found = {int(place) for place in _classes(cells.on_time[some] / cells.n[some])}
+    used = np.unique(_classes(cells.on_time[some] / cells.n[some]))
     looks = {
-        _NAMES[place]: Patch(facecolor=_COLOURS[place], edgecolor="white")
-        for place in sorted(found, reverse=True)
+        _CLASS_NAMES[each]: Patch(facecolor=_CLASS_COLOURS[each], edgecolor="white")
+        for each in used[::-1]
     }
     if cells.small.any():
         looks[f"n below {SMALL}"] = Patch(**{**_hatch("white"), "linewidth": 0.5})
     if not some.all():
-        looks["nothing due"] = Patch(facecolor=_NOTHING, edgecolor="0.6")
-    legend(axes, list(looks.values()), list(looks), "on time")
+        looks["nothing due"] = Patch(facecolor=_NOTHING_DUE, edgecolor="0.6")
+    style.add_legend(axes, list(looks.values()), list(looks), "on time")

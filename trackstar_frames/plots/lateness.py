@@ -1,8 +1,9 @@
-"""How early and how late orders are, as a histogram."""
+"""How early and how late orders are, as a histogram, or as quartiles by group."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,79 +12,71 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from trackstar_frames.measures._checks import column, require
-from trackstar_frames.measures._grouping import coded
+from trackstar_frames.measures._grouping import factorize
 from trackstar_frames.measures._time import Array
+from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.rates import rates
-from trackstar_frames.plots._style import (
-    DAY,
-    HOUR,
-    Look,
-    axis_unit,
-    basis,
-    count_axis,
-    get_axes,
-    headline,
-    judged,
-    lasting,
-    legend,
+from trackstar_frames.plots import _style as style
+from trackstar_frames.plots._grouping import MOST_ROWS, Groups
+from trackstar_frames.plots.compliance import (
+    compliance_note,
+    judge,
     policy_of,
     policy_words,
-    reach,
-    say,
     why_empty,
 )
 
 __all__ = ["plot_lateness"]
 
-#: From early to late, as they lie from left to right and are piled up.
-_KINDS = {
-    "early, by a day or more": Look("#56b4e9", ""),
-    "on time": Look("#0072b2", ""),
-    "late, shipped": Look("#e69f00", "///"),
-    "late, still open (so far)": Look("#d55e00", "xxx"),
-}
-_EARLY, _ON_TIME, _LATE, _OPEN = range(len(_KINDS))
-# Hours, of which a bar is as wide as needed for so many bars at most.
-_WIDTHS = np.array([1, 2, 3, 6, 12, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 28 * DAY, 91 * DAY])
+_EARLY, _ON_TIME, _LATE, _OPEN = range(len(style.OUTCOMES))
+# In hours; a bar is as wide as needed for at most so many bars.
+_WIDTHS = np.array([1, 2, 3, 6, 12, *(style.DAY * days for days in (1, 2, 7, 14, 28, 91))])
 _MOST_BARS = 40
-_ROOM = 0.09  # of the axis, for the label of a bar at its end
+_END_LABEL_SHARE = 0.09  # of the axis, kept free of other ticks
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def plot_lateness(
     orders: pd.DataFrame,
     *,
+    by: str | Sequence[str] | None = None,
     policy: SlaPolicy | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     ax: Axes | None = None,
     **bar_kws: Any,
 ) -> Axes:
-    """Draw by how much orders are shipped before or after they are due.
+    """Draw the time from when orders are due to when they are shipped.
 
     Parameters
     ----------
     orders
-        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy then
-        holds.
+        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy is used.
+    by
+        A column, or several: a row of quartiles for each group, the 20 with most orders due at
+        most, instead of the histogram.
     policy, as_of
         As in `ship_date_compliance`.
     ax
-        Where to draw; a new figure by default. The legend stands to its right.
+        The axes to draw on; a new figure by default. The legend is to their right.
     **bar_kws
-        Passed to `Axes.bar`.
+        Passed to `Axes.bar`, or `Axes.barh` with `by`.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Bars that count orders (n) over their lateness, in days or hours, in the colours of what
-        became of them. Drawn are those that are on time or late; what is still open is late by
-        so much at least. The few that lie far outside are put together in a bar at each end.
+        Bars that count orders (n) over their lateness in days or hours, coloured by outcome, for
+        orders that are on time or late; open ones are late by at least so much. Orders far outside
+        are counted in a bar at each end.
+
+        With `by`, each row has a bar from the first to the third quartile of its lateness, a line
+        from the 5th to the 95th percentile, and a mark at the median. Percentiles far outside are
+        drawn at the ends of the axis.
 
     Raises
     ------
     TypeError, ValueError
-        As `ship_date_compliance`, if `ax` is not Axes, and for a policy or as_of beside a frame
-        that has been judged already.
+        As `ship_date_compliance`, if `ax` is not Axes, and for a frame that has
+        been judged by another policy or as of another time.
 
     Examples
     --------
@@ -96,100 +89,117 @@ def plot_lateness(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['late, still open (so far) (1)']
     """
-    compliance = judged(orders, policy, as_of)
-    totals = rates(compliance, None, None)
-    hours, kinds = _read(compliance)
-    axes = get_axes(ax, 4.5)
-    note = basis(compliance, totals)
-    if hours.size:
-        note += _histogram(axes, hours, kinds, policy_of(compliance).get("grace"), bar_kws)
-    else:
+    compliance = judge(orders, policy, as_of)
+    totals = outcome_rates(compliance, by, None)
+    groups = Groups(compliance, by, totals["n"], MOST_ROWS, empty=False)
+    hours, outcomes = _read(compliance)
+    note = compliance_note(compliance, totals)
+    axes = style.get_axes(ax, 2.5 + 0.3 * max(len(groups.names), 2) if groups.columns else 4.5)
+    grace = policy_of(compliance).get("grace")
+    if not hours.size:
         axes.set_xticks([])
-        say(axes, why_empty(totals))
-    count_axis(axes.yaxis, normalize=False)
-    headline(axes, "Lateness of orders", [], [*note, policy_words(compliance)])
+        style.write_in_middle(axes, why_empty(totals))
+    elif groups.columns:
+        rows = [_read(each)[0] for each in groups.split(compliance)]
+        _quantile_rows(axes, rows, grace, bar_kws)
+        note += [_median_words(hours), *groups.note]
+    else:
+        outside = _histogram(axes, hours, outcomes, grace, bar_kws)
+        note += [_median_words(hours), *_outside_words(outside, hours)]
+    if groups.columns:
+        groups.row_axis(axes)
+    else:
+        style.count_axis(axes.yaxis)
+    style.add_title(axes, "Lateness of orders", groups.columns, [*note, policy_words(compliance)])
     return axes
 
 
 def _read(compliance: pd.DataFrame) -> tuple[Array, Array]:
-    """Return the lateness in hours of each order that is on time or late, and its kind."""
+    """Return the lateness in hours of each order that is on time or late, and its outcome."""
     require(compliance, ["lateness"], source="ship_date_compliance", name="compliance")
-    codes, outcomes = coded(compliance, "outcome")
-    outcome = np.array([*outcomes, ""])[codes]
-    kinds = np.select(
-        [outcome == "on_time", outcome == "late_shipped", outcome == "late_open"],
-        [_ON_TIME, _LATE, _OPEN],
-        -1,
-    )
-    some = kinds >= 0
-    lateness = column(compliance, "lateness").to_numpy(dtype="m8[us]")[some]
-    hours = lateness / HOUR
-    return hours, np.where((kinds[some] == _ON_TIME) & (hours <= -DAY), _EARLY, kinds[some])
+    codes, values = factorize(compliance, "outcome")
+    known = {"on_time": _ON_TIME, "late_shipped": _LATE, "late_open": _OPEN}
+    # The code of a null, -1, picks the last.
+    outcomes = np.array([*(known.get(value, -1) for value in values), -1])[codes]
+    some = outcomes >= 0
+    hours = column(compliance, "lateness").to_numpy(dtype="m8[us]")[some] / style.HOUR
+    outcomes = outcomes[some]
+    return hours, np.where((outcomes == _ON_TIME) & (hours <= -style.DAY), _EARLY, outcomes)
 
 
 def _histogram(
-    axes: Axes, hours: Array, kinds: Array, grace: str | None, bar_kws: dict[str, Any]
-) -> list[str]:
-    """Pile up the kinds of each bar; return a note of what the axis does not show."""
+    axes: Axes, hours: Array, outcomes: Array, grace: str | None, bar_kws: dict[str, Any]
+) -> Array:
+    """Draw bars of each outcome; return how many orders lie outside, at either end."""
     edges = _edges(hours)
-    per, unit = axis_unit(edges[-1] - edges[0])
     # Bars end with their right edge: an order shipped at the moment it is due is on time.
-    places = np.searchsorted(edges, hours, side="left")
-    size = (len(edges) + 1) * len(_KINDS)
-    counts = np.bincount(places * len(_KINDS) + kinds, minlength=size).reshape(-1, len(_KINDS))
-    _pile(axes, edges / per, counts, bar_kws)
-    outside = counts[[0, -1]].sum(axis=1)
-    _axis(axes, edges / per, outside, unit)
-    if grace and (end := pd.Timedelta(grace) / pd.Timedelta(hours=per)):
-        axes.axvline(end, color="black", linewidth=1, linestyle="--")
-    extremes = (float(hours.min()), float(hours.max()))
-    return [_middle(hours), *_ends(outside, extremes)]
+    bars = np.searchsorted(edges, hours, side="left")
+    size = (len(edges) + 1) * len(style.OUTCOMES)
+    counts = np.bincount(bars * len(style.OUTCOMES) + outcomes, minlength=size)
+    counts = counts.reshape(-1, len(style.OUTCOMES))
+    pairs = zip(style.OUTCOMES.items(), counts.T, strict=True)
+    layers = [style.Layer(f"{name} ({n.sum():,})", look, n) for (name, look), n in pairs if n.any()]
+    at = edges / style.axis_unit(edges[-1] - edges[0])[0]
+    width = at[1] - at[0]
+    centres = np.array([at[0] - width, *(at[:-1] + width / 2), at[-1] + width])
+    handles = style.stacked_bars(axes, layers, centres, width, bar_kws)
+    style.add_legend(axes, handles, [layer.name for layer in layers], "outcome")
+    outside: Array = counts[[0, -1]].sum(axis=1)
+    _lateness_axis(axes, edges, outside, grace)
+    return outside
+
+
+def _quantile_rows(
+    axes: Axes, rows: list[Array], grace: str | None, bar_kws: dict[str, Any]
+) -> None:
+    """Draw the 5th and 95th percentile, quartiles and median of each group, from the top down."""
+    quantiles = np.array([np.quantile(hours, _QUANTILES) for hours in rows])
+    edges = _edges(quantiles.ravel())
+    width, before, after = edges[1] - edges[0], quantiles <= edges[0], quantiles > edges[-1]
+    quantiles[before], quantiles[after] = edges[0] - width, edges[-1] + width
+    low, first, median, third, high = quantiles.T / style.axis_unit(edges[-1] - edges[0])[0]
+    y, colour = np.arange(len(rows)), style.GROUPS[0].colour
+    line = axes.hlines(y, low, high, color=colour, linewidth=1.2)
+    kws = {**style.GROUPS[0].bar_style(), "left": first, **bar_kws}
+    bars = axes.barh(y, third - first, 0.6, **kws)
+    mark_style: dict[str, Any] = {"color": colour, "markerfacecolor": "white", "markersize": 5}
+    (mark,) = axes.plot(median, y, "o", zorder=3, **mark_style)
+    style.add_legend(axes, [mark, bars[0], line], ["median", "middle half", "5 to 95 %"], "orders")
+    _lateness_axis(axes, edges, np.array([before.sum(), after.sum()]), grace)
 
 
 def _edges(hours: Array) -> Array:
-    """Choose the bars: most orders lie in them, and so does the moment when they are due."""
+    """Choose the edges of bars that hold most orders, and the moment when they are due."""
     low, high = np.quantile(hours, [0.25, 0.75])
     first = np.quantile(hours, 0.01, method="lower")
     last = np.quantile(hours, 0.99, method="higher")
-    most = reach(low, high)
+    most = style.outlier_distance(low, high)
     low, high = min(max(first, low - most), 0), max(min(last, high + most), 0)
     enough = _WIDTHS[(high - low) / _WIDTHS <= _MOST_BARS]
-    width = enough[0] if enough.size else np.ceil((high - low) / _MOST_BARS / DAY) * DAY
+    width = enough[0] if enough.size else np.ceil((high - low) / _MOST_BARS / style.DAY) * style.DAY
     start, stop = np.ceil(low / width) - 1, max(np.ceil(high / width), 1)
     edges: Array = np.arange(start, stop + 1) * width
     return edges
 
 
-def _pile(axes: Axes, edges: Array, counts: Array, bar_kws: dict[str, Any]) -> None:
-    width = edges[1] - edges[0]
-    centres = np.array([edges[0] - width, *(edges[:-1] + width / 2), edges[-1] + width])
-    done = np.zeros(len(counts))
-    drawn = {}
-    for (name, look), n in zip(_KINDS.items(), counts.T, strict=True):
-        if not n.any():
-            continue
-        some = n > 0
-        style = {**look.of_bars(), "bottom": done[some], **bar_kws}
-        bars = axes.bar(centres[some], n[some], width, **style)
-        drawn[f"{name} ({n.sum():,})"] = bars[0]
-        done = done + n
-    legend(axes, list(drawn.values()), list(drawn), "outcome")
-
-
-def _axis(axes: Axes, edges: Array, outside: Array, unit: str) -> None:
-    """Count the axis from when orders are due, and name the bars at its ends."""
+def _lateness_axis(axes: Axes, edges: Array, outside: Array, grace: str | None) -> None:
+    """Count the x axis from when orders are due, and label what lies outside at its ends."""
+    per, unit = style.axis_unit(edges[-1] - edges[0])
+    edges = edges / per
     low, high, width = edges[0], edges[-1], edges[1] - edges[0]
     steps = [1, 2, 5, 10] if unit == "days" else [1.2, 2.4, 6, 10]
     ticks = MaxNLocator(8, integer=True, steps=steps).tick_values(low, high)
     ends = [(low - width, f"< {_number(low)}"), (high + width, f"> {_number(high)}")]
     ends = [end for end, n in zip(ends, outside, strict=True) if n]
-    room = _ROOM * (high - low)
-    kept = [t for t in ticks if low <= t <= high and all(abs(t - at) > room for at, _ in ends)]
-    named = [(tick, _number(tick) if tick else "due") for tick in kept] + ends
-    axes.set_xticks([at for at, _ in named], [word for _, word in named])
+    margin = _END_LABEL_SHARE * (high - low)
+    kept = [t for t in ticks if low <= t <= high and all(abs(t - at) > margin for at, _ in ends)]
+    labels = [(tick, _number(tick) if tick else "due") for tick in kept] + ends
+    axes.set_xticks([at for at, _ in labels], [word for _, word in labels])
     margins = width * np.where(outside > 0, 2, 0.5)
     axes.set_xlim(low - margins[0], high + margins[1])
-    axes.axvline(0, color="black", linewidth=1)
+    axes.axvline(0, color=style.text_colour(), linewidth=1)
+    if grace and (end := pd.Timedelta(grace) / pd.Timedelta(hours=per)):
+        axes.axvline(end, color=style.text_colour(), linewidth=1, linestyle="--")
     axes.set_xlabel(f"{unit} from due to shipped, or to as-of if open")
 
 
@@ -197,17 +207,18 @@ def _number(value: float) -> str:
     return f"{value:,.0f}".replace("-", "\u2212")
 
 
-def _middle(hours: Array) -> str:
+def _median_words(hours: Array) -> str:
     median = float(np.median(hours))
     word = "late" if median > 0 else "early"
-    return f"half are {word} by {lasting(abs(median))} or more"
+    return f"half are {word} by {style.duration_words(abs(median))} or more"
 
 
-def _ends(outside: Array, extremes: tuple[float, float]) -> list[str]:
-    """Say how much is put together at the ends of the axis, and how far out it lies."""
-    said = [
-        f"{n:,} {word} (up to {lasting(abs(extreme))})"
+def _outside_words(outside: Array, hours: Array) -> list[str]:
+    """Say how many orders are at the ends of the axis, and how far out they lie."""
+    extremes = (float(hours.min()), float(hours.max()))
+    words = [
+        f"{n:,} {word} (up to {style.duration_words(abs(extreme))})"
         for n, word, extreme in zip(outside, ("earlier", "later"), extremes, strict=True)
         if n
     ]
-    return [f"at the ends: {' and '.join(said)}"] if said else []
+    return [f"at the ends: {' and '.join(words)}"] if words else []

@@ -1,9 +1,10 @@
-"""One page that says how a warehouse stands."""
+"""One page of headline figures and pictures."""
 
 from __future__ import annotations
 
 import datetime as dt
 import textwrap
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,32 +13,30 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from trackstar_frames.measures._checks import moment_of
+from trackstar_frames.measures._time import resolve_as_of
 from trackstar_frames.measures.backlog import backlog
+from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.cycle_time import cycle_time
 from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.rates import rates
-from trackstar_frames.plots._style import (
-    basis,
-    judged,
-    lasting,
-    legend_inside,
+from trackstar_frames.plots import _style as style
+from trackstar_frames.plots._grouping import refuse_by
+from trackstar_frames.plots.backlog import plot_backlog
+from trackstar_frames.plots.compliance import (
+    compliance_note,
+    judge,
+    plot_ship_date_compliance,
     policy_of,
     policy_words,
-    recaption,
-    share,
 )
-from trackstar_frames.plots.backlog import plot_backlog
-from trackstar_frames.plots.compliance import plot_ship_date_compliance
 from trackstar_frames.plots.cycle_time import plot_cycle_time
 from trackstar_frames.plots.lateness import plot_lateness
 from trackstar_frames.plots.status import plot_status_mix
 
 __all__ = ["plot_overview"]
 
-# The shape of A4, larger: the letters of the pictures are 8 points when it is printed on A4.
-_LETTERS = 160  # small ones, in a line of the head
+# The shape of A4, but larger: printed on A4, text is 8 points high.
 _PAGE, _HEIGHTS = (14.14, 10.0), (1.8, 3.9, 4.3)
+_LETTERS = 160  # in a line of the caption
 _LEFT = 0.02
 
 
@@ -46,39 +45,42 @@ class _Tile(NamedTuple):
 
     figure: str
     name: str
-    more: str
+    detail: str
 
 
 def plot_overview(
     orders: pd.DataFrame,
     *,
+    by: str | Sequence[str] | None = None,
     freq: str = "W",
     policy: SlaPolicy | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
 ) -> Figure:
-    """Draw one page on how a warehouse stands: headline figures, and a picture for each question.
+    """Draw a page on the state of a warehouse: headline figures and five pictures.
 
     Parameters
     ----------
     orders
         The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy and as-of
-        then hold.
+        are used.
+    by
+        Must be None: a page is of one group. For several, pass the rows of each.
     freq
         The periods of status and compliance over time, as in `status_mix`.
     policy, as_of
-        As in `ship_date_compliance`. `as_of` is that of all figures but the status mix, for
-        nothing tells which status an order had at another time than that of the data.
+        As in `ship_date_compliance`. `as_of` applies to all figures but the status mix, as the
+        data only have the statuses of their own time.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A page of the shape of A4, lying. It is new; no picture of it can be given axes of yours.
+        A new figure with the shape of A4, landscape. Its pictures cannot be drawn on given axes.
 
     Raises
     ------
     TypeError, ValueError
-        As `ship_date_compliance`, `backlog` and `cycle_time`, and for a policy or as_of beside a
-        frame that has been judged already.
+        As `ship_date_compliance`, `backlog` and `cycle_time`, if `by` is given, and for a
+        frame that has been judged by another policy or as of another time.
 
     Warns
     -----
@@ -92,57 +94,48 @@ def plot_overview(
     >>> page = plot_overview(frames.orders, as_of="2026-03-09")
     >>> page.savefig("overview.pdf")
     """
-    compliance = judged(orders, policy, as_of)
-    moment = policy_of(compliance).get("as_of") or moment_of(compliance, None)
-    totals = rates(compliance, None, None)
-    page = plt.figure(figsize=_PAGE, layout="constrained")
-    head, places = _places(page)
-    drawn = [
-        plot_status_mix(compliance, freq=freq, ax=places[0]),
-        plot_ship_date_compliance(compliance, freq=freq, ax=places[1]),
-        plot_backlog(compliance, as_of=moment, ax=places[2]),
-        plot_lateness(compliance, ax=places[3]),
-        plot_cycle_time(compliance, as_of=moment, ax=places[4]),
-    ]
-    every = f"n = {len(orders):,} orders"
-    told = [every, *basis(compliance, totals), policy_words(compliance)]
-    _write(head, told, _tiles(compliance, totals.iloc[0], moment))
-    legend_inside(drawn[2], columns=2, above=True)
-    legend_inside(drawn[3], columns=1, above=True)
-    legend_inside(drawn[4], columns=1, above=False)
-    for axes in drawn:
-        recaption(axes, told)
-    # Only now is it known how wide the pictures are.
+    refuse_by(by, "plot_overview", "draw a page of the rows of each group")
+    compliance = judge(orders, policy, as_of)
+    moment = policy_of(compliance).get("as_of") or resolve_as_of(compliance, None)
+    totals = outcome_rates(compliance, None, None)
+    scale = max(style.font_scale(), 1)  # larger text gets a larger page
+    page = plt.figure(figsize=[side * scale for side in _PAGE], layout="constrained")
+    head, axes = _divide(page)
+    plot_status_mix(compliance, freq=freq, ax=axes[0])
+    plot_ship_date_compliance(compliance, freq=freq, ax=axes[1])
+    plot_backlog(compliance, as_of=moment, ax=axes[2])
+    plot_lateness(compliance, ax=axes[3])
+    plot_cycle_time(compliance, as_of=moment, ax=axes[4])
+    note = [f"n = {len(orders):,} orders", *compliance_note(compliance, totals)]
+    note.append(policy_words(compliance))
+    rate = totals.iloc[0]
+    tiles = [_on_time(rate), _open(compliance, moment), _late(compliance, rate)]
+    _write_head(head, note, [*tiles, _time(compliance, moment)])
+    style.legend_inside(axes[2], columns=2, clear_bars=True)
+    style.legend_inside(axes[3], columns=1, clear_bars=True)
+    style.legend_inside(axes[4], columns=1, clear_bars=False)
+    for each in axes:
+        style.refit_title(each, note)
+    # Only after a layout is it known how wide the pictures are.
     page.draw_without_rendering()
-    for axes in drawn:
-        recaption(axes, told)
+    for each in axes:
+        style.refit_title(each, note)
     return page
 
 
-def _places(page: Figure) -> tuple[SubFigure, list[Axes]]:
-    """Divide the page: a head, two pictures over time, three of how things stand."""
-    parts: Any = page.subfigures(3, 1, height_ratios=_HEIGHTS)
-    head, above, below = parts
-    pictures: Any = [*above.subplots(1, 2), *below.subplots(1, 3)]
-    return head, pictures
-
-
-def _tiles(compliance: pd.DataFrame, rate: pd.Series[Any], moment: Any) -> list[_Tile]:
-    """Compute the headline figures."""
-    return [
-        _on_time(rate),
-        _open(compliance, moment),
-        _late(compliance, rate),
-        _time(compliance, moment),
-    ]
+def _divide(page: Figure) -> tuple[SubFigure, list[Axes]]:
+    """Divide the page into a head, two pictures over time, and three of the current state."""
+    rows: Any = page.subfigures(3, 1, height_ratios=_HEIGHTS)
+    head, upper, lower = rows
+    return head, [*upper.subplots(1, 2), *lower.subplots(1, 3)]
 
 
 def _on_time(rate: pd.Series[Any]) -> _Tile:
     if not rate["n"]:
         return _Tile("none due", "orders on time", "no order can be judged yet")
     low, high = (f"{100 * rate[name]:.1f}" for name in ("rate_low", "rate_high"))
-    more = f"n = {rate['n']:,.0f} orders due, 95 % interval {low} to {high} %"
-    return _Tile(share(rate["rate"]), "of orders due were shipped on time", more)
+    detail = f"n = {rate['n']:,.0f} orders due, 95 % interval {low} to {high} %"
+    return _Tile(style.share_words(rate["rate"]), "of orders due were shipped on time", detail)
 
 
 def _open(compliance: pd.DataFrame, moment: Any) -> _Tile:
@@ -151,13 +144,21 @@ def _open(compliance: pd.DataFrame, moment: Any) -> _Tile:
     if not n:
         return _Tile("0", "orders are open", "nothing is left to ship")
     work = f"{n / pace:,.1f} days of work" if pace else "none shipped in 28 days"
-    return _Tile(f"{n:,}", "orders are open", f"{work}; oldest: {lasting(table['oldest'].max())}")
+    return _Tile(
+        f"{n:,}",
+        "orders are open",
+        f"{work}; oldest: {style.duration_words(table['oldest'].max())}",
+    )
 
 
 def _late(compliance: pd.DataFrame, rate: pd.Series[Any]) -> _Tile:
     late = compliance["lateness"][compliance["outcome"] == "late_open"]
-    more = f"the latest by {lasting(late.max())}" if len(late) else "none of those that are due"
-    return _Tile(f"{rate['late_open']:,.0f}", "orders are late and still open", more)
+    detail = (
+        f"the latest by {style.duration_words(late.max())}"
+        if len(late)
+        else "none of those that are due"
+    )
+    return _Tile(f"{rate['late_open']:,.0f}", "orders are late and still open", detail)
 
 
 def _time(compliance: pd.DataFrame, moment: Any) -> _Tile:
@@ -165,18 +166,20 @@ def _time(compliance: pd.DataFrame, moment: Any) -> _Tile:
     name = "median time from receipt to shipment"
     if not row["n"]:
         return _Tile("unknown", name, "no order can be evaluated")
-    reached = "not reached" if pd.isna(row["p90"]) else f"within {lasting(row['p90'])}"
-    median = "not reached" if pd.isna(row["median"]) else lasting(row["median"])
+    reached = "not reached" if pd.isna(row["p90"]) else f"within {style.duration_words(row['p90'])}"
+    median = "not reached" if pd.isna(row["median"]) else style.duration_words(row["median"])
     return _Tile(median, name, f"90 % {reached}; n = {row['n']:,}, open orders counted in")
 
 
-def _write(head: SubFigure, told: list[str], tiles: list[_Tile]) -> None:
-    """Write the head of the page."""
-    head.text(_LEFT, 0.95, "Orders at a glance", fontsize=20, weight="bold", va="top")
-    words = textwrap.fill("\u00a0· ".join(told), _LETTERS, break_on_hyphens=False)
-    head.text(_LEFT, 0.75, words, fontsize=9, color="0.35", va="top")
-    for place, tile in enumerate(tiles):
-        x = _LEFT + place * (1 - _LEFT) / len(tiles)
-        head.text(x, 0.50, tile.figure, fontsize=22, weight="bold", color="#0072b2", va="top")
-        head.text(x, 0.24, tile.name, va="top")
-        head.text(x, 0.11, tile.more, fontsize=8, color="0.35", va="top")
+def _write_head(head: SubFigure, note: list[str], tiles: list[_Tile]) -> None:
+    def write(x: float, y: float, text: str, size: float, **kws: Any) -> None:
+        head.text(x, y, text, fontsize=size * style.font_scale(), va="top", **kws)
+
+    write(_LEFT, 0.95, "Orders at a glance", 20, weight="bold")
+    words = textwrap.fill("\u00a0· ".join(note), _LETTERS, break_on_hyphens=False)
+    write(_LEFT, 0.75, words, 9, color=style.MUTED)
+    for column, tile in enumerate(tiles):
+        x = _LEFT + column * (1 - _LEFT) / len(tiles)
+        write(x, 0.50, tile.figure, 22, weight="bold", color=style.GROUPS[0].colour)
+        write(x, 0.24, tile.name, 10)
+        write(x, 0.11, tile.detail, 8, color=style.MUTED)

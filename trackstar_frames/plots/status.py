@@ -1,38 +1,22 @@
-"""How many orders stand where, as stacked bars."""
+"""Orders by status, as stacked bars."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from trackstar_frames.measures._checks import by_columns, require
-from trackstar_frames.measures._partitions import fetched_at
-from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.status import status_mix
-from trackstar_frames.plots._style import (
-    MOST_ROWS,
-    count_axis,
-    date_axis,
-    get_axes,
-    group_axis,
-    headline,
-    largest,
-    legend,
-    look_of,
-    printable,
-    say,
-    spans,
-    spelt,
-    stamped,
-)
+from trackstar_frames.measures._checks import fetched_at, require
+from trackstar_frames.measures.status_mix import status_mix
+from trackstar_frames.plots import _style as style
+from trackstar_frames.plots._grouping import MOST_ROWS, Groups
 
 __all__ = ["plot_status_mix"]
 
-# More bars than this stand without gaps: the white between them would be all there is to see.
+# More bars are drawn without gaps and edges, which would be all there is to see.
 _MOST_GAPS = 60
 
 
@@ -45,28 +29,28 @@ def plot_status_mix(
     ax: Axes | None = None,
     **bar_kws: Any,
 ) -> Axes:
-    """Draw how many orders stand where, as stacked bars.
+    """Draw the number of orders by status, as stacked bars.
 
     Parameters
     ----------
     orders
         The frame of `fetch_orders_df`, or rows of it.
     by
-        A column, or several: a lying bar for each group, the 20 largest at most.
+        A column, or several: a horizontal bar for each group, the 20 largest at most.
     freq
-        As in `status_mix`: a standing bar for each period in which orders were created (UTC).
+        As in `status_mix`: a vertical bar for each period in which orders were created (UTC).
         Not together with `by`.
     normalize
         Draw shares of each bar's orders instead of counts.
     ax
-        Where to draw; a new figure by default. The legend stands to its right.
+        The axes to draw on; a new figure by default. The legend is to their right.
     **bar_kws
         Passed to `Axes.bar` or `Axes.barh`.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Bars that are as long as the figures of `status_mix`, in orders or shares of 1.
+        Bars with the figures of `status_mix` as their length, in orders or as shares of 1.
 
     Raises
     ------
@@ -87,79 +71,65 @@ def plot_status_mix(
     counts = status_mix(orders, by, freq)
     n = counts.sum(axis=1)
     table = counts.div(n.where(n > 0), axis=0).fillna(0.0) if normalize else counts
-    names = by_columns(orders, by)
+    groups = Groups(orders, by, n, MOST_ROWS)
     if freq is None:
-        axes, bars, note = _groups(ax, table, n, names, bar_kws)
+        axes, statuses, note = _draw_groups(ax, table, groups, bar_kws)
     else:
-        axes, bars, note = _periods(ax, table, n, freq, bar_kws)
-    count_axis(axes.xaxis if freq is None else axes.yaxis, normalize=normalize)
-    labels = [f"{printable(status)} ({counts[status].sum():,})" for status in bars]
-    legend(axes, list(bars.values()), labels, "status")
-    # Not as of the moment that orders were judged at: their status is that of the data.
-    basis = [f"n = {n.sum():,} orders", f"as of {stamped(fetched_at(orders))}"]
-    headline(axes, "Orders by status", names, [*basis, *note])
+        axes, statuses, note = _draw_periods(ax, table, n, freq, bar_kws)
+    style.count_axis(axes.xaxis if freq is None else axes.yaxis, normalize=normalize)
+    labels = [f"{style.printable(status)} ({counts[status].sum():,})" for status in statuses]
+    style.add_legend(axes, list(statuses.values()), labels, "status")
+    # The status is that of the data, also in a frame that was judged as of another moment.
+    basis = [f"n = {n.sum():,} orders", f"as of {style.moment_words(fetched_at(orders))}"]
+    style.add_title(axes, "Orders by status", groups.columns, [*basis, *note])
     if not n.sum():
-        say(axes, "no orders")
+        style.write_in_middle(axes, "no orders")
     return axes
 
 
-def _periods(
+def _draw_groups(
+    ax: Axes | None, table: pd.DataFrame, groups: Groups, bar_kws: dict[str, Any]
+) -> tuple[Axes, dict[str, Any], list[str]]:
+    rows = table.iloc[groups.positions]
+    axes = style.get_axes(ax, 2.1 + 0.34 * max(len(rows), 2))
+    statuses = _bars(axes, rows, np.arange(len(rows)), 0.8, bar_kws, horizontal=True)
+    groups.row_axis(axes)
+    return axes, statuses, groups.note
+
+
+def _draw_periods(
     ax: Axes | None, table: pd.DataFrame, n: pd.Series[int], freq: str, bar_kws: dict[str, Any]
 ) -> tuple[Axes, dict[str, Any], list[str]]:
-    axes = get_axes(ax, 4.5)
+    axes = style.get_axes(ax, 4.5)
     dated = np.asarray(table.index.notna())
-    starts, ends = spans(table.index[dated], freq)
+    starts, ends = style.period_bounds(table.index[dated], freq)
     widths = ends - starts
-    drawn = _stack(axes, table[dated], starts + widths / 2, widths, bar_kws)
-    date_axis(axes, starts, ends, f"created, by {spelt(freq)} (UTC)")
+    statuses = _bars(axes, table[dated], starts + widths / 2, widths, bar_kws)
+    style.date_axis(axes, starts, ends, f"created, by {style.freq_words(freq)} (UTC)")
     bars = n[dated]
     note = [f"n per bar {bars.min():,} to {bars.max():,}"] if len(bars) > 1 else []
     if undated := n[~dated].sum():
         note.append(f"not drawn: {undated:,} without a created date")
-    return axes, drawn, note
+    return axes, statuses, note
 
 
-def _groups(
-    ax: Axes | None,
-    table: pd.DataFrame,
-    n: pd.Series[int],
-    names: list[str],
-    bar_kws: dict[str, Any],
-) -> tuple[Axes, dict[str, Any], list[str]]:
-    rows, note = largest(n, MOST_ROWS)
-    axes = get_axes(ax, 2.1 + 0.34 * max(len(rows), 2))
-    places = np.arange(len(rows), dtype=float)
-    drawn = _stack(axes, table.iloc[rows], places, np.full(len(rows), 0.8), bar_kws, lying=True)
-    group_axis(axes, table.index[rows], n.iloc[rows], names)
-    return axes, drawn, note
-
-
-def _stack(
+def _bars(
     axes: Axes,
     table: pd.DataFrame,
-    at: Array,
-    size: Array,
-    bar_kws: dict[str, Any],
+    at: Any,
+    width: Any,
+    bar_kws: Mapping[str, Any],
     *,
-    lying: bool = False,
+    horizontal: bool = False,
 ) -> dict[str, Any]:
-    """Pile the columns of a table up, one bar for each row; return a bar of each status drawn."""
-    draw, base = (axes.barh, "left") if lying else (axes.bar, "bottom")
-    dense = len(table) > _MOST_GAPS
-    edges = {"edgecolor": "white", "linewidth": 0 if dense else 0.5}
-    done = np.zeros(len(table))
-    drawn = {}
-    for status in table.columns[(table != 0).any()]:
-        look = look_of(status)
-        values = table[status].to_numpy()
-        some = values > 0
-        style = {
-            "color": look.colour,
-            "hatch": "" if dense else look.hatch,
-            **edges,
-            base: done[some],
-        }
-        width = size if dense else size * 0.94
-        drawn[status] = draw(at[some], values[some], width[some], **{**style, **bar_kws})[0]
-        done = done + values
-    return drawn
+    """Draw a bar for each row of a table; return a bar of each status."""
+    if len(table) > _MOST_GAPS:
+        bar_kws = {"hatch": "", "linewidth": 0, **bar_kws}
+    else:
+        width = width * 0.94
+    layers = [
+        style.Layer(str(status), style.status_look(status), table[status].to_numpy())
+        for status in table.columns[(table != 0).any()]
+    ]
+    handles = style.stacked_bars(axes, layers, at, width, bar_kws, horizontal=horizontal)
+    return {layer.name: handle for layer, handle in zip(layers, handles, strict=True)}

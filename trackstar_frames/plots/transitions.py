@@ -1,9 +1,8 @@
-"""Where orders stood and where they stand, as a matrix."""
+"""The moves of orders from status to status, as a matrix."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -13,46 +12,54 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from trackstar_frames.measures._checks import require
-from trackstar_frames.measures.moves import TRANSITIONS
-from trackstar_frames.measures.status import NO_STATUS
-from trackstar_frames.plots._style import get_axes, headline, legend, printable, say, stamped
+from trackstar_frames.measures.status_mix import NO_STATUS
+from trackstar_frames.measures.transitions import TRANSITIONS
+from trackstar_frames.plots import _style as style
+from trackstar_frames.plots._grouping import refuse_by
 from trackstar_frames.schema import LIFECYCLE
 
 __all__ = ["plot_status_transitions"]
 
-# Colour is taken by the shares; shapes survive print and every kind of eye.
-_MARKS: Mapping[str, str] = MappingProxyType(
-    dict(zip(TRANSITIONS, (">", "<", "s", "o", "v", "^", "d", "+", "x"), strict=True))
+# Colour shows the shares; shapes are told apart in print and with any kind of colour vision.
+_MARKERS: Mapping[str, str] = dict(
+    zip(TRANSITIONS, (">", "<", "s", "o", "v", "^", "d", "+", "x"), strict=True)
 )
 _SHARES = colormaps["Blues"]
 _EMPTY, _NO_SHARE = "0.97", "0.88"
-_DARK = 0.715  # from this share on, white is read better than black
+_DARK = 0.715  # from this share on, white text is read better than black
 _GAP = 0.25  # between the matrix and its margins, in cells
 _MOST_LETTERS = 20
 
 
-def plot_status_transitions(transitions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how many orders went from which status to which, between two snapshots.
+def plot_status_transitions(
+    transitions: pd.DataFrame,
+    *,
+    by: str | Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the moves of orders from status to status between two snapshots, as a matrix.
 
     Parameters
     ----------
     transitions
         The frame of `status_transitions`, or rows of it.
+    by
+        Must be None: the frame has no groups. Pass the transitions of one group's orders.
     ax
-        Where to draw; a new figure by default. The legend stands to its right.
+        The axes to draw on; a new figure by default. The legend is to their right.
 
     Returns
     -------
     matplotlib.axes.Axes
-        A cell for each pair of statuses, in lifecycle order: rows are where orders stood,
-        columns where they stand. In it the orders, and their share of the row, which is also
-        its colour; and a mark for what the move means. Orders that are new stand below the
-        matrix, those that vanished to its right.
+        A cell for each pair of statuses, in lifecycle order: rows are the earlier statuses,
+        columns the later ones. It has the number of orders, their share of the row, which is also
+        its colour, and a mark for the meaning of the move. New orders are below the matrix,
+        vanished ones to its right.
 
     Raises
     ------
     TypeError, ValueError
-        If `transitions` is not such a frame, or `ax` is not Axes.
+        If `transitions` is not such a frame, `by` is given, or `ax` is not Axes.
 
     Examples
     --------
@@ -63,26 +70,28 @@ def plot_status_transitions(transitions: pd.DataFrame, *, ax: Axes | None = None
     >>> [tick.get_text() for tick in ax.get_xticklabels()]
     ['open', 'packed', '(none)', 'vanished']
     """
+    instead = "draw status_transitions of each group's orders, old and new, on its own ax"
+    refuse_by(by, "plot_status_transitions", instead)
     columns = ["from_status", "to_status", "kind", "orders", "share"]
     require(transitions, columns, source="status_transitions", name="transitions")
     statuses = _statuses(transitions)
-    size = len(statuses)
-    axes = get_axes(ax, 3.0 + 0.42 * max(size, 2), width=max(8, 3.6 + 0.62 * size))
-    if size:
+    n = len(statuses)
+    axes = style.get_axes(ax, 3.0 + 0.42 * max(n, 2), width=max(8, 3.6 + 0.62 * n))
+    if n:
         _matrix(axes, transitions, statuses)
     else:
         axes.set(xticks=[], yticks=[])
-        say(axes, "no orders")
-    told = transitions.attrs.get("trackstar", {})
-    old, new = (stamped(told.get(f"{side}_as_of")) for side in ("old", "new"))
+        style.write_in_middle(axes, "no orders")
+    info = transitions.attrs.get("trackstar", {})
+    old, new = (style.moment_words(info.get(f"{side}_as_of")) for side in ("old", "new"))
     axes.set_xlabel(f"to ({new})")
     axes.set_ylabel(f"from ({old})")
-    headline(axes, "Status transitions", [], _basis(transitions, old, new))
+    style.add_title(axes, "Status transitions", [], _note(transitions, old, new))
     return axes
 
 
 def _statuses(transitions: pd.DataFrame) -> list[str]:
-    """List the statuses that are there, in lifecycle order."""
+    """Return the statuses in use, in lifecycle order."""
     sides = pd.concat([transitions[name].astype(object) for name in ("from_status", "to_status")])
     found = set(sides.dropna())
     ranked = [*LIFECYCLE, *sorted(found - {*LIFECYCLE, NO_STATUS}), NO_STATUS]
@@ -90,42 +99,36 @@ def _statuses(transitions: pd.DataFrame) -> list[str]:
 
 
 def _matrix(axes: Axes, transitions: pd.DataFrame, statuses: Sequence[str]) -> None:
-    places = {status: float(place) for place, status in enumerate(statuses)}
+    positions = {status: float(position) for position, status in enumerate(statuses)}
     margin = len(statuses) + _GAP
-    lines = [*places.values(), margin]
+    lines = [*positions.values(), margin]
     for x, y in ((x, y) for x in lines for y in lines):
         _box(axes, x, y, _EMPTY)
     size = _font_size(axes, len(lines))
     rows: Any = transitions.itertuples()
     for row in rows:
-        x, y = places.get(row.to_status, margin), places.get(row.from_status, margin)
+        x, y = positions.get(row.to_status, margin), positions.get(row.from_status, margin)
         _cell(axes, x, y, row, size)
     _ticks(axes, transitions, statuses, lines)
     _legend(axes, transitions)
 
 
 def _cell(axes: Axes, x: float, y: float, row: Any, size: float) -> None:
-    """Draw the orders of one pair of statuses."""
+    """Draw one pair of statuses."""
     known = not pd.isna(row.share)
     _box(axes, x, y, _SHARES(row.share) if known else _NO_SHARE)
-    ink = "white" if known and row.share > _DARK else "black"
-    words = f"{row.orders:,}" + (f"\n{_percent(row.share)}" if known else "")
-    axes.text(x, y + 0.1, words, ha="center", va="center", color=ink, fontsize=size)
-    axes.plot(x - 0.39, y - 0.34, _MARKS[row.kind], color=ink, markersize=size * 0.55)
+    colour = "white" if known and row.share > _DARK else "black"
+    words = f"{row.orders:,}" + (f"\n{style.share_words(row.share, 0, '%')}" if known else "")
+    axes.text(x, y + 0.1, words, ha="center", va="center", color=colour, fontsize=size)
+    axes.plot(x - 0.39, y - 0.34, _MARKERS[row.kind], color=colour, markersize=size * 0.55)
 
 
 def _box(axes: Axes, x: float, y: float, colour: Any) -> None:
     axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
 
 
-def _percent(share: float) -> str:
-    """Write a share so that some are never none, and most never all."""
-    words = f"{share:.0%}"
-    return {"0%": "<1%", "100%": ">99%"}.get(words, words) if 0 < share < 1 else words
-
-
 def _font_size(axes: Axes, cells: int) -> float:
-    """Choose letters of which seven fit into a cell."""
+    """Return the size of text of which seven letters fit into a cell."""
     points = axes.get_window_extent().width / axes.figure.dpi * 72
     return float(min(max(points / cells / 5, 4), 8.5))
 
@@ -133,11 +136,11 @@ def _font_size(axes: Axes, cells: int) -> float:
 def _ticks(
     axes: Axes, transitions: pd.DataFrame, statuses: Sequence[str], lines: Sequence[float]
 ) -> None:
-    """Name rows and columns, the rows with their n."""
-    names = [printable(status, _MOST_LETTERS) for status in statuses]
-    whence, orders = transitions["from_status"], transitions["orders"]
-    n = [orders[whence == status].sum() for status in statuses]
-    counts = [*n, orders[whence.isna()].sum()]
+    """Label rows and columns, the rows with their n."""
+    names = [style.printable(status, _MOST_LETTERS) for status in statuses]
+    sources, orders = transitions["from_status"], transitions["orders"]
+    n = [orders[sources == status].sum() for status in statuses]
+    counts = [*n, orders[sources.isna()].sum()]
     rows = [f"{name} (n = {count:,})" for name, count in zip([*names, "new"], counts, strict=True)]
     axes.set_yticks(lines, rows)
     axes.set_xticks(lines, [*names, "vanished"], rotation=35, ha="right", rotation_mode="anchor")
@@ -150,12 +153,14 @@ def _ticks(
 def _legend(axes: Axes, transitions: pd.DataFrame) -> None:
     n = {kind: transitions.loc[transitions["kind"] == kind, "orders"].sum() for kind in TRANSITIONS}
     drawn = [kind for kind in TRANSITIONS if n[kind]]
-    marks = [Line2D([], [], marker=_MARKS[kind], color="black", linestyle="none") for kind in drawn]
-    legend(axes, marks, [f"{kind} ({n[kind]:,})" for kind in drawn], "move")
+    marks = [
+        Line2D([], [], marker=_MARKERS[kind], color=style.text_colour(), linestyle="none")
+        for kind in drawn
+    ]
+    style.add_legend(axes, marks, [f"{kind} ({n[kind]:,})" for kind in drawn], "move")
 
 
-def _basis(transitions: pd.DataFrame, old: str, new: str) -> list[str]:
-    """Say what the picture stands on."""
+def _note(transitions: pd.DataFrame, old: str, new: str) -> list[str]:
     before, after = (
         transitions.loc[transitions[side].notna(), "orders"].sum()
         for side in ("from_status", "to_status")

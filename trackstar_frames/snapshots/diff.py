@@ -13,9 +13,9 @@ import pyarrow as pa
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.info import FetchInfo
-from trackstar_frames.measures import redated, transitions
+from trackstar_frames.measures import moved_due_dates, transitions
 from trackstar_frames.measures._partitions import is_partitioned
-from trackstar_frames.measures.moves import as_ofs
+from trackstar_frames.measures.transitions import as_of_pair
 from trackstar_frames.schema import CONNECTION, table_for
 from trackstar_frames.snapshots.catalog import list_snapshots
 from trackstar_frames.snapshots.manifest import read_manifest
@@ -90,7 +90,7 @@ def diff_snapshots(old: _Side, new: _Side) -> pd.DataFrame:
     0  open  packed
     """
     older, newer = _read_whole("old", old), _read_whole("new", new)
-    times = as_ofs(older.info.fetched_at, newer.info.fetched_at)
+    times = as_of_pair(older.info.fetched_at, newer.info.fetched_at)
     frame: pd.DataFrame = _differences(older, newer).to_pandas()
     frame["kind"] = pd.Categorical(frame["kind"], categories=list(KINDS))
     frame.attrs["trackstar"] = times
@@ -193,7 +193,7 @@ def due_date_changes(old: _Side | pd.DataFrame, new: _Side | pd.DataFrame) -> pd
     0       a1 3 days  later
     """
     columns = ["id", "status", "required_ship_date"]
-    return redated(_read_orders("old", old, columns), _read_orders("new", new, columns))
+    return moved_due_dates(_read_orders("old", old, columns), _read_orders("new", new, columns))
 
 
 def _differences(older: OrderFrames, newer: OrderFrames) -> pa.Table:

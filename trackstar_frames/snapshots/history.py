@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from trackstar_frames.errors import SnapshotError, one_of
-from trackstar_frames.schema import CONNECTION, TABLES
+from trackstar_frames.schema import CHILD_TABLES, CONNECTION, TABLES
 from trackstar_frames.snapshots.catalog import Entry, corrected_times, find_snapshots
 from trackstar_frames.snapshots.reader import scan, table_files
-from trackstar_frames.tables.compare import COMPARED, differences
+from trackstar_frames.tables.compare import differences
 from trackstar_frames.tables.connections import split_by_connection
 
 __all__ = ["order_history"]
@@ -141,8 +141,18 @@ def _sightings(
     if not seen:
         labels = {label for entry in entries for label in entry.as_of_each if label}
         raise SnapshotError(_explain_unknown(connection, sorted(labels), root))
-    corrected = corrected_times(entries)
-    return sorted(seen, key=lambda each: corrected.get(each.snapshot, each.as_of))
+    return _in_order_of_time(seen, corrected_times(entries))
+
+
+def _in_order_of_time(seen: Sequence[_Sighting], ahead: Container[str]) -> list[_Sighting]:
+    """Sort by time; where a clock was ahead, by that of the connection's snapshot before."""
+    last: dict[str | None, datetime] = {}
+    times = []
+    for each in seen:
+        known = last.get(each.connection, datetime.min.replace(tzinfo=UTC))
+        last[each.connection] = known if each.snapshot in ahead else each.as_of
+        times.append(last[each.connection])
+    return [seen[number] for number in sorted(range(len(seen)), key=times.__getitem__)]
 
 
 def _explain_unknown(connection: str | None, labels: Sequence[str], root: object) -> str:
@@ -160,7 +170,7 @@ def _look(entry: Entry, order_id: str, connection: str | None) -> Iterator[_Sigh
     labels = [label for label in as_of if connection in (None, label)]
     for label, tables in _find_orders(entry, order_id, labels):
         if len(tables["orders"]):
-            for name in COMPARED[1:]:
+            for name in CHILD_TABLES:
                 files = table_files(*entry, name, [label])
                 tables[name] = scan(files, name, order_id=order_id)
         yield _Sighting(as_of[label], entry.name, label, tables)

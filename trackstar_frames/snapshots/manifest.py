@@ -259,7 +259,8 @@ def _read_schema_1(folder: Path) -> Manifest:
     _refuse_newer(folder, footer["schema_version"])
     files = {
         table: File(footer["rows"][table], storage.size(folder / table / file_name(0)), "")
-        for table in TABLES.keys() & footer["rows"].keys()
+        for table in TABLES
+        if table in footer["rows"]
     }
     info = _check_info(FetchInfo, footer["info"])
     return Manifest(footer["schema_version"], footer["written_at"], info, [Part(None, files)])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Sequence
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,24 +24,26 @@ from trackstar_frames.snapshots.manifest import (
     reading,
 )
 
-__all__ = ["read_column", "read_folder", "read_part", "read_table", "scan", "table_files"]
+__all__ = ["read_column", "read_folder", "read_table", "scan", "table_files"]
 
 
 def read_folder(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], FetchInfo]:
     """Read all tables and the info of a snapshot, or another folder of tables."""
     folder = storage.locate(path, "path")
     manifest = read_manifest(folder)
-    with _noticing_replacement(folder, manifest):
-        parts = [read_part(folder, position, part) for position, part in enumerate(manifest.parts)]
+    try:
+        parts = [
+            for_each_table(TABLES, partial(read_table, folder, position, part))
+            for position, part in enumerate(manifest.parts)
+        ]
+    except SnapshotError as error:
+        if not storage.is_folder(folder) or read_manifest(folder) == manifest:
+            raise
+        raise SnapshotError(f"{folder} was replaced while it was read; read it again") from error
     tables = {
         name: pa.concat_tables(part[name] for part in parts).combine_chunks() for name in TABLES
     }
     return tables, manifest.info
-
-
-def read_part(folder: Path, position: int, part: Part) -> dict[str, pa.Table]:
-    """Read the tables of one part, and check that they are whole."""
-    return for_each_table(TABLES, lambda name: read_table(folder, position, part, name))
 
 
 def read_table(
@@ -119,17 +121,6 @@ def scan(
         paths, filesystem = [str(file) for file in files], storage.filesystem(folder)
         dataset = ds.dataset(paths, schema=schema, format=parquet, filesystem=filesystem)
         return dataset.to_table(columns=None if columns is None else list(columns), filter=of_order)
-
-
-@contextmanager
-def _noticing_replacement(folder: Path, manifest: Manifest) -> Iterator[None]:
-    """Say so if a folder was replaced while it was read, as that is no damage."""
-    try:
-        yield
-    except SnapshotError as error:
-        if not storage.is_folder(folder) or read_manifest(folder) == manifest:
-            raise
-        raise SnapshotError(f"{folder} was replaced while it was read; read it again") from error
 
 
 def _with_schema_of_today(

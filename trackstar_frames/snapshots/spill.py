@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames.flatten import BATCH, Batch, batch_schema
+from trackstar_frames.flatten import ORDER_INDEX, Batch, batch_schema
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.manifest import Key
 from trackstar_frames.tables.assemble import Numbers, new_strays, release_memory, select, sort
@@ -230,7 +230,7 @@ class _Run:
         self._folder.mkdir(mode=0o700)
         starts = [*range(0, orders, _BLOCK_SIZE), orders]
         for name, table in batch.items():
-            numbers = table[BATCH].fill_null(orders).to_numpy()
+            numbers = table[ORDER_INDEX].fill_null(orders).to_numpy()
             ends = [*np.searchsorted(numbers, starts), len(table)]
             with pa.ipc.new_file(self._path(name), table.schema, options=_OPTIONS) as file:
                 for first, end in itertools.pairwise(ends):
@@ -266,12 +266,14 @@ class _Run:
                 file = pa.ipc.open_file(source, memory_pool=pa.system_memory_pool())
                 found = [file.get_batch(each) for each in blocks]
                 table = pa.Table.from_batches(found, file.schema)
-            start, stop = np.searchsorted(table[BATCH].to_numpy(), [first, end])
+            start, stop = np.searchsorted(table[ORDER_INDEX].to_numpy(), [first, end])
             wanted = table[start:stop].select(batch_schema(name).names)
             # A copy, so that the other rows of the outer blocks are freed: with many runs, they
             # would be half as much again.
             rows = wanted.combine_chunks(memory_pool=pa.system_memory_pool())
-            batch[name] = rows.set_column(0, BATCH, pa.compute.subtract(rows[BATCH], first))
+            batch[name] = rows.set_column(
+                0, ORDER_INDEX, pa.compute.subtract(rows[ORDER_INDEX], first)
+            )
         return batch
 
     def strays(self) -> pa.Table:

@@ -23,20 +23,14 @@ from trackstar_frames.errors import SnapshotError
 from trackstar_frames.info import FetchInfo
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.request import FetchRequest
-from trackstar_frames.schema import TABLES
+from trackstar_frames.schema import CHILD_TABLES, TABLES
 from trackstar_frames.snapshots.catalog import Entry, find_snapshots
 from trackstar_frames.snapshots.manifest import Key
 from trackstar_frames.snapshots.reader import read_column, read_table
 from trackstar_frames.snapshots.spill import Spill
 from trackstar_frames.snapshots.writer import PartWriter, SharedPart, WriteResult
 from trackstar_frames.tables.assemble import as_batch, assemble, keep_freed_memory, split, take
-from trackstar_frames.tables.compare import (
-    COMPARED,
-    changed_in,
-    common_ids,
-    rows_of_orders,
-    unequal,
-)
+from trackstar_frames.tables.compare import changed_in, common_ids, rows_of_orders, unequal
 from trackstar_frames.tables.connections import unlabel
 
 __all__ = [
@@ -316,7 +310,7 @@ class Upsert:
             tables, changed = _replace(base, old, fresh, ids)
             writer.add(tables, base, (number,))
         else:
-            old |= {name: _read(base, name) for name in COMPARED[1:]}
+            old |= {name: _read(base, name) for name in CHILD_TABLES}
             changed = len(set().union(*(_differing(name, old, fresh, ids) for name in TABLES)))
             merged = fresh if self._removes else _merge(old, fresh, is_given)
             for piece_number, piece in enumerate(_divide(merged, writer.part_size)):

@@ -263,7 +263,7 @@ def _refuse_foreign(target: Path) -> None:
 
 def _missing_tables(shared: SharedPart) -> dict[str, pa.Table]:
     """Make the tables, empty, that the schema did not have when a part was written."""
-    missing = TABLES.keys() - shared.part.files.keys()
+    missing = [name for name in TABLES if name not in shared.part.files]
     return {name: TABLES[name].schema.empty_table() for name in missing}
 
 

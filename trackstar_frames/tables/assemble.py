@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.flatten import BATCH, Batch, batch_schema, empty_batch
+from trackstar_frames.flatten import ORDER_INDEX, Batch, batch_schema, empty_batch
 from trackstar_frames.flatten.values import MAX_EXACT_INT
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.schema import TABLES
@@ -132,7 +132,7 @@ def as_batch(tables: Mapping[str, pa.Table]) -> Batch:
             if name == "orders"
             else pc.index_in(table["order_id"], value_set=ids).cast(pa.int64())
         )
-        batch[name] = table.append_column(BATCH, number).select(batch_schema(name).names)
+        batch[name] = table.append_column(ORDER_INDEX, number).select(batch_schema(name).names)
     return batch
 
 
@@ -145,7 +145,9 @@ def split(tables: Mapping[str, pa.Table], size: int) -> Iterator[dict[str, pa.Ta
     if orders <= size:
         yield dict(tables)
         return
-    numbers = {name: table[BATCH].fill_null(orders) for name, table in as_batch(tables).items()}
+    numbers = {
+        name: table[ORDER_INDEX].fill_null(orders) for name, table in as_batch(tables).items()
+    }
     for start in range(0, orders, size):
         end = start + size if start + size < orders else orders + 1
         spans = {
@@ -194,7 +196,7 @@ def _count_duplicates(batches: Sequence[Batch], repeats: Sequence[bool]) -> int:
 
 def _repeats_of_strays(batches: Sequence[Batch], repeats: Sequence[bool]) -> list[bool]:
     """Return of each problem of no order whether its batch repeats others."""
-    counts = [batch["problems"][BATCH].null_count for batch in batches]
+    counts = [batch["problems"][ORDER_INDEX].null_count for batch in batches]
     of_strays: list[bool] = np.repeat(np.array(repeats, bool), counts).tolist()
     return of_strays
 
@@ -231,7 +233,7 @@ class _JoinedRows:
     def as_batch(self) -> pa.Table:
         """Return the rows as a table of a batch."""
         number = pa.array(self.order, mask=self.order == self.orders)
-        return self.table.add_column(0, BATCH, number)
+        return self.table.add_column(0, ORDER_INDEX, number)
 
     def count(self, column: str | None = None) -> Numbers:
         """Count the rows of each order, or those whose column is not null."""
@@ -266,7 +268,7 @@ def _join_table(
     """Join the parts of a table in the sequence of their orders, without those of dropped ones."""
     moved = position[_order_numbers(parts, starts)]
     sequence = np.argsort(moved, kind="stable")[np.count_nonzero(moved == _DROPPED) :]
-    joined = pa.concat_tables(part.drop_columns(BATCH) for part in parts)
+    joined = pa.concat_tables(part.drop_columns(ORDER_INDEX) for part in parts)
     rows, schema, columns = pa.array(sequence), joined.schema, joined.columns
     # From here on, the memory of each column is free once it was taken.
     del joined
@@ -285,7 +287,7 @@ def _order_numbers(parts: Sequence[pa.Table], starts: Numbers) -> Numbers:
     """Return the number, over all parts, of each row's order."""
     found = []
     for part, start in zip(parts, starts, strict=False):
-        number = part[BATCH].fill_null(_NO_ORDER).to_numpy()
+        number = part[ORDER_INDEX].fill_null(_NO_ORDER).to_numpy()
         found.append(np.where(number == _NO_ORDER, _NO_ORDER, number + start))
     return np.concatenate(found)
 

@@ -1,4 +1,4 @@
-"""What differs between two sets of the finished tables: exactly, but for the spelling of JSON."""
+"""Differences between two sets of finished tables: exact, but for the spelling of JSON."""
 
 from __future__ import annotations
 
@@ -13,18 +13,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.schema import CONNECTION, TABLES, Column, Table
+from trackstar_frames.schema import CHILD_TABLES, CONNECTION, TABLES, Column, Table
 from trackstar_frames.tables.connections import label_rows, split_by_connection
 
 __all__ = [
-    "COMPARED",
     "KINDS",
     "changed_in",
-    "changed_orders",
     "common_ids",
     "differences",
     "differences_by_connection",
-    "differing",
     "rows_of_orders",
     "unequal",
     "unequal_in",
@@ -34,87 +31,83 @@ __all__ = [
 _Mask = npt.NDArray[np.bool_]
 _Numbers = npt.NDArray[np.int64]
 _Column: TypeAlias = pa.Array | pa.ChunkedArray
+_Tables: TypeAlias = Mapping[str, pa.Table]
 
-#: The tables that make an order; `problems` tells how it was read.
-COMPARED = tuple(name for name in TABLES if name != "problems")
+KINDS = ("new", "vanished", "changed")
+
+_TEXTS = ("column", "old", "new", "kind")
+_SCHEMA = pa.schema(
+    [("order_id", pa.string()), ("rank", pa.int64()), *((name, pa.string()) for name in _TEXTS)]
+)
 
 
-def changed_orders(old: Mapping[str, pa.Table], new: Mapping[str, pa.Table]) -> dict[str, set[str]]:
-    """Tell of each table which of the orders that are in both sets of tables differ there.
+def differences(old: _Tables, new: _Tables) -> pa.Table:
+    """List what differs between two sets of the finished tables, of one connection.
 
-    Parameters
-    ----------
-    old, new
-        The tables by name, as `OrderFrames.to_arrow` gives them, in any sequence of rows.
-
-    Returns
-    -------
-    dict of str to set of str
-        For each table but `problems`, the ids of orders of which any value differs there, or
-        the number of rows. Orders that only one side has are not told.
+    The result has the texts order_id, column, old, new and kind: one row per order that only one
+    side has, per field of `orders` that differs, and per child table in which an order's rows
+    differ. It is sorted by order_id, then by the columns of `orders`, then by child table.
 
     Examples
     --------
     >>> from trackstar_frames.frames import OrderFrames
-    >>> was = OrderFrames.from_json([{"id": "a1", "tags": []}, {"id": "b2"}]).to_arrow()
-    >>> now = OrderFrames.from_json([{"id": "a1"}, {"id": "b2"}, {"id": "c3"}]).to_arrow()
-    >>> changed_orders(was, now)["orders"], changed_orders(was, now)["packages"]
-    ({'a1'}, set())
+    >>> was, now = (OrderFrames.from_json({"id": "a1", "tags": [tag]}) for tag in ("x", "y"))
+    >>> differences(was.to_arrow(), now.to_arrow()).to_pylist()
+    [{'order_id': 'a1', 'column': 'tags', 'old': '["x"]', 'new': '["y"]', 'kind': 'changed'}]
     """
     ids = common_ids(old["orders"], new["orders"])
-    return {name: changed_in(name, old[name], new[name], ids) for name in COMPARED}
+    parts = [
+        _SCHEMA.empty_table(),
+        _one_sided(new["orders"], old["orders"], "new"),
+        _one_sided(old["orders"], new["orders"], "vanished"),
+        *_changed_fields(old["orders"], new["orders"], ids),
+        *_changed_children(old, new, ids),
+    ]
+    by = [("order_id", "ascending"), ("rank", "ascending")]
+    return pa.concat_tables(parts).sort_by(by).drop_columns("rank")
 
 
-def changed_in(name: str, old: pa.Table, new: pa.Table, ids: pa.ChunkedArray) -> set[str]:
-    """Tell which of some orders differ in one table.
+def differences_by_connection(old: _Tables, new: _Tables) -> pa.Table:
+    """List what differs between two sets of the tables of several connections.
 
-    Parameters
-    ----------
-    name
-        What the schema calls it.
-    old, new
-        Its rows on both sides.
-    ids
-        The orders that both sides have.
+    As `differences`, with the label of the connection as first column, and sorted by it first. An
+    id is compared within its connection only; of a connection that one side does not have, all
+    orders are new, or have vanished.
     """
-    # Where few orders are on both sides, most rows need not be looked at further.
-    was, now = (rows_of_orders(ids, side, TABLES[name].key[0]) for side in (old, new))
-    return set(ids.filter(pa.array(differing(TABLES[name], was, now, ids))).to_pylist())
+    labels = sorted(_labels(old["orders"]) | _labels(new["orders"]))
+    was, now = split_by_connection(old, labels), split_by_connection(new, labels)
+    nothing = _SCHEMA.empty_table().drop_columns("rank")
+    parts = (label_rows(differences(was[each], now[each]), each) for each in labels)
+    return pa.concat_tables([label_rows(nothing, ""), *parts])
+
+
+def _labels(orders: pa.Table) -> set[str]:
+    return set(pc.unique(orders[CONNECTION.name]).to_pylist())
 
 
 def common_ids(old: pa.Table, new: pa.Table) -> pa.ChunkedArray:
-    """List the ids that are in both tables of orders, in the sequence of the new."""
+    """Return the ids that are in both tables of orders, in the sequence of the new."""
     return new["id"].filter(pc.is_in(new["id"], value_set=old["id"]))
 
 
-def differing(table: Table, old: pa.Table, new: pa.Table, ids: _Column) -> _Mask:
-    """Tell for each order whether its rows differ in any value, or in number.
+def changed_in(name: str, old: pa.Table, new: pa.Table, ids: pa.ChunkedArray) -> set[str]:
+    """Return which orders, of those that both sides have, differ in the rows of one table."""
+    # Where few orders are on both sides, most rows need not be compared.
+    was, now = (rows_of_orders(ids, side, TABLES[name].key[0]) for side in (old, new))
+    return set(ids.filter(pa.array(_differ(TABLES[name], was, now, ids))).to_pylist())
 
-    Parameters
-    ----------
-    table
-        What the schema says of `old` and `new`.
-    old, new
-        Rows of one table, in any sequence.
-    ids
-        The orders to look at; rows of others are passed over.
-    """
-    was, now = _numbers(table, old, ids), _numbers(table, new, ids)
-    changed: _Mask = _count(was, len(ids)) != _count(now, len(ids))
-    # What is left has equally many rows on both sides: sorted by key, they stand in pairs.
-    paired = np.append(~changed, False)
-    left, order = _in_sequence(table, old, was, paired)
-    right, _ = _in_sequence(table, new, now, paired)
-    for column in table.columns:
-        changed[order[unequal_in(column, left[column.name], right[column.name])]] = True
-    return changed
+
+def rows_of_orders(ids: _Column, rows: pa.Table, key: str) -> pa.Table:
+    """Return the rows of some orders; without a copy, if that is all of them."""
+    chosen = pc.is_in(rows[key], value_set=ids)
+    return rows if pc.all(chosen).as_py() else rows.filter(chosen)
 
 
 def unequal_in(column: Column, left: _Column, right: _Column) -> _Mask:
-    """Compare the values of a column of the schema, one by one: JSON as JSON, all else exactly.
+    """Compare the values of a column of the schema: JSON as JSON, all else exactly.
 
-    White space, the sequence of an object's keys and the spelling of a text or a number make no
-    difference to JSON; the sequence of a list does.
+    In JSON, white space, the sequence of an object's keys and the spelling of a text or a number
+    make no difference; the sequence of a list does.
 
     Examples
     --------
@@ -126,28 +119,15 @@ def unequal_in(column: Column, left: _Column, right: _Column) -> _Mask:
     differ = unequal(left, right)
     if column.kind == "json":
         for row in np.flatnonzero(differ):
-            differ[row] = not _are_one(left[row].as_py(), right[row].as_py())
+            differ[row] = not _is_same_json(left[row].as_py(), right[row].as_py())
     return differ
 
 
 def unequal(left: _Column, right: _Column) -> _Mask:
-    """Compare two columns of one type and length, value by value.
+    """Compare two columns of one type of the schema and one length: True where they differ.
 
-    Parameters
-    ----------
-    left, right
-        Of any type of the schema, lists of strings included.
-
-    Returns
-    -------
-    numpy.ndarray
-        True where they differ. Null equals null and nothing else, inside lists too; NaN
-        equals NaN.
-
-    Raises
-    ------
-    ValueError
-        If their types or lengths differ.
+    Null equals null and nothing else, inside lists too; NaN equals NaN. Raises ValueError if their
+    types or lengths differ.
 
     Examples
     --------
@@ -164,207 +144,157 @@ def unequal(left: _Column, right: _Column) -> _Mask:
         return _unequal_lists(left, right)
     differ = pc.not_equal(left, right).fill_null(False)
     if pa.types.is_floating(left.type):
-        neither = pc.and_(pc.is_nan(left), pc.is_nan(right)).fill_null(False)
-        differ = pc.and_not(differ, neither)
-    one_is_null: _Mask = _mask(left.is_null()) != _mask(right.is_null())
-    return _mask(differ) | one_is_null
+        both_nan = pc.and_(pc.is_nan(left), pc.is_nan(right)).fill_null(False)
+        differ = pc.and_not(differ, both_nan)
+    one_is_null: _Mask = _as_mask(left.is_null()) != _as_mask(right.is_null())
+    return _as_mask(differ) | one_is_null
 
 
-def _are_one(left: str | None, right: str | None) -> bool:
-    """Tell whether two texts are the same JSON; what cannot be read is not."""
+def _unequal_lists(left: _Column, right: _Column) -> _Mask:
+    """Compare lengths, then the items of the lists of equal length."""
+    lengths = pc.list_value_length(left)
+    differ = unequal(lengths, pc.list_value_length(right))
+    alike = pc.and_(pa.array(~differ), lengths.is_valid())
+    rows = np.repeat(np.flatnonzero(_as_mask(alike)), lengths.filter(alike).to_numpy())
+    inner = unequal(pc.list_flatten(left.filter(alike)), pc.list_flatten(right.filter(alike)))
+    differ[rows[inner]] = True
+    return differ
+
+
+def _as_mask(column: _Column) -> _Mask:
+    mask: _Mask = np.asarray(column)
+    return mask
+
+
+def _is_same_json(left: str | None, right: str | None) -> bool:
+    """Return whether two texts are the same JSON; what cannot be read is not."""
     try:
-        return None not in (left, right) and bool(_as_json(left) == _as_json(right))
+        return None not in (left, right) and bool(_parse(left) == _parse(right))
     except (ValueError, ArithmeticError, RecursionError):
         return False
 
 
-def _as_json(text: str | None) -> Any:
+def _parse(text: str | None) -> Any:
     return json.loads(
         text or "", parse_int=_number, parse_float=_number, object_pairs_hook=_sorted_pairs
     )
 
 
 def _number(text: str) -> frozenset[Decimal]:
-    # Not equal to true or to a text; and as exact as it is spelt.
+    # Equal to no truth value and to no text; and as exact as it is spelt.
     return frozenset([Decimal(text)])
 
 
 def _sorted_pairs(pairs: list[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
-    # As a tuple it equals no list; of a key that comes twice, both values count.
+    # As a tuple it equals no list; of a repeated key, all values count.
     return tuple(sorted(pairs, key=itemgetter(0)))
 
 
-def _unequal_lists(left: _Column, right: _Column) -> _Mask:
-    """Compare lengths, then what the lists of equal length hold."""
-    lengths = pc.list_value_length(left)
-    differ = unequal(lengths, pc.list_value_length(right))
-    alike = pc.and_(pa.array(~differ), lengths.is_valid())
-    rows = np.repeat(np.flatnonzero(_mask(alike)), lengths.filter(alike).to_numpy())
-    inner = unequal(pc.list_flatten(left.filter(alike)), pc.list_flatten(right.filter(alike)))
-    differ[rows[inner]] = True
+# Which orders differ in a table.
+
+
+def _differ(table: Table, old: pa.Table, new: pa.Table, ids: _Column) -> _Mask:
+    """Return of each order whether its rows, in any sequence, differ in a value or in number."""
+    was, now = _positions(table, old, ids), _positions(table, new, ids)
+    differ: _Mask = _count(was, len(ids)) != _count(now, len(ids))
+    # All others have equally many rows on both sides: sorted by key, these are pairs.
+    paired = np.append(~differ, False)
+    left, order = _sorted_rows(table, old, was, paired)
+    right, _ = _sorted_rows(table, new, now, paired)
+    for column in table.columns:
+        differ[order[unequal_in(column, left[column.name], right[column.name])]] = True
     return differ
 
 
-def rows_of_orders(ids: _Column, rows: pa.Table, key: str) -> pa.Table:
-    """Choose the rows of some orders; without a copy, if that is all of them."""
-    chosen = pc.is_in(rows[key], value_set=ids)
-    return rows if pc.all(chosen).as_py() else rows.filter(chosen)
-
-
-def _numbers(table: Table, rows: pa.Table, ids: _Column) -> _Numbers:
-    """Tell for each row the place of its order in `ids`, or the one after the last."""
-    places = pc.index_in(rows[table.key[0]], value_set=ids)
-    numbers: _Numbers = places.cast(pa.int64()).fill_null(len(ids)).to_numpy()
+def _positions(table: Table, rows: pa.Table, ids: _Column) -> _Numbers:
+    """Return the position of each row's order in `ids`, or the one after the last."""
+    positions = pc.index_in(rows[table.key[0]], value_set=ids)
+    numbers: _Numbers = positions.cast(pa.int64()).fill_null(len(ids)).to_numpy()
     return numbers
 
 
-def _count(numbers: _Numbers, orders: int) -> _Numbers:
-    return np.bincount(numbers, minlength=orders + 1)[:orders]
+def _count(positions: _Numbers, orders: int) -> _Numbers:
+    return np.bincount(positions, minlength=orders + 1)[:orders]
 
 
-def _in_sequence(
-    table: Table, rows: pa.Table, numbers: _Numbers, chosen: _Mask
+def _sorted_rows(
+    table: Table, rows: pa.Table, positions: _Numbers, chosen: _Mask
 ) -> tuple[pa.Table, _Numbers]:
-    """Sort the rows of the chosen orders by key; with the number of each row's order."""
+    """Sort the rows of the chosen orders by key; with the position of each row's order."""
     keys = [rows[name].to_numpy() for name in reversed(table.key[1:])]
-    sequence = np.lexsort([*keys, numbers])
-    sequence = sequence[chosen[numbers[sequence]]]
+    sequence = np.lexsort([*keys, positions])
+    sequence = sequence[chosen[positions[sequence]]]
     if len(sequence) == len(rows) and np.array_equal(sequence, np.arange(len(rows))):
-        return rows, numbers
-    return rows.take(pa.array(sequence)), numbers[sequence]
+        return rows, positions
+    return rows.take(pa.array(sequence)), positions[sequence]
 
 
-def _mask(column: _Column) -> _Mask:
-    mask: _Mask = np.asarray(column)
-    return mask
+# The rows of `differences`; their rank is the position of a column of `orders`, or of a table.
 
 
-_Compared: TypeAlias = pa.Array | pa.ChunkedArray
-_Tables: TypeAlias = Mapping[str, pa.Table]
-
-KINDS = ("new", "vanished", "changed")
-
-_ORDERS = TABLES["orders"]
-_TEXTS = ("column", "old", "new", "kind")
-_SCHEMA = pa.schema(
-    [("order_id", pa.string()), ("place", pa.int64()), *((name, pa.string()) for name in _TEXTS)]
-)
-
-
-def differences(old: _Tables, new: _Tables) -> pa.Table:
-    """List what differs between two sets of the finished tables, of one connection.
-
-    Parameters
-    ----------
-    old, new
-        The tables by name, as `OrderFrames.to_arrow` gives them.
-
-    Returns
-    -------
-    pyarrow.Table
-        order_id, column, old, new and kind, all text: one row per order that only one side
-        has, per field of `orders` that differs, and per child table in which an order's rows
-        differ. Sorted by order_id, then by the columns of `orders`, then by child tables.
-
-    Examples
-    --------
-    >>> from trackstar_frames.frames import OrderFrames
-    >>> was, now = (OrderFrames.from_json({"id": "a1", "tags": [tag]}) for tag in ("x", "y"))
-    >>> differences(was.to_arrow(), now.to_arrow()).to_pylist()
-    [{'order_id': 'a1', 'column': 'tags', 'old': '["x"]', 'new': '["y"]', 'kind': 'changed'}]
-    """
-    ids = common_ids(old["orders"], new["orders"])
-    parts = [
-        _SCHEMA.empty_table(),
-        _alone(new["orders"], old["orders"], "new"),
-        _alone(old["orders"], new["orders"], "vanished"),
-        *_fields(old["orders"], new["orders"], ids),
-        *_children(old, new, ids),
-    ]
-    by = [("order_id", "ascending"), ("place", "ascending")]
-    return pa.concat_tables(parts).sort_by(by).drop_columns("place")
-
-
-def differences_by_connection(old: _Tables, new: _Tables) -> pa.Table:
-    """List what differs between two sets of the tables of several connections.
-
-    An id is compared within its connection only. Of a connection that one side does not have,
-    all orders are new, or have vanished.
-
-    Returns
-    -------
-    pyarrow.Table
-        As of `differences`, with the label of the connection first, and sorted by it first.
-    """
-    labels = sorted(_labels(old["orders"]) | _labels(new["orders"]))
-    was, now = split_by_connection(old, labels), split_by_connection(new, labels)
-    nothing = _SCHEMA.empty_table().drop_columns("place")
-    parts = (label_rows(differences(was[each], now[each]), each) for each in labels)
-    return pa.concat_tables([label_rows(nothing, ""), *parts])
-
-
-def _labels(orders: pa.Table) -> set[str]:
-    return set(pc.unique(orders[CONNECTION.name]).to_pylist())
-
-
-def _alone(orders: pa.Table, others: pa.Table, kind: str) -> pa.Table:
-    """Name the orders that only one side has."""
+def _one_sided(orders: pa.Table, others: pa.Table, kind: str) -> pa.Table:
     ids = orders["id"].filter(pc.invert(pc.is_in(orders["id"], value_set=others["id"])))
     null = pa.nulls(len(ids), pa.string())
     return _part(ids, -1, None, old=null, new=null, kind=kind)
 
 
-def _fields(old: pa.Table, new: pa.Table, ids: _Compared) -> Iterator[pa.Table]:
+def _changed_fields(old: pa.Table, new: pa.Table, ids: _Column) -> Iterator[pa.Table]:
     left, right = (orders.take(pc.index_in(ids, value_set=orders["id"])) for orders in (old, new))
-    for place, column in enumerate(_ORDERS.columns):
+    for rank, column in enumerate(TABLES["orders"].columns):
         name = column.name
         differ = pa.array(unequal_in(column, left[name], right[name]))
-        was, now = (_text(orders[name].filter(differ)) for orders in (left, right))
-        yield _part(ids.filter(differ), place, name, old=was, new=now, kind="changed")
+        was, now = (_as_texts(orders[name].filter(differ)) for orders in (left, right))
+        yield _part(ids.filter(differ), rank, name, old=was, new=now)
 
 
-def _children(old: _Tables, new: _Tables, ids: _Compared) -> Iterator[pa.Table]:
-    for place, name in enumerate(COMPARED[1:], len(_ORDERS.columns)):
+def _changed_children(old: _Tables, new: _Tables, ids: _Column) -> Iterator[pa.Table]:
+    for rank, name in enumerate(CHILD_TABLES, len(TABLES["orders"].columns)):
         table = TABLES[name]
-        changed = ids.filter(pa.array(differing(table, old[name], new[name], ids)))
-        was, now = (_rows(table, side[name], changed) for side in (old, new))
-        yield _part(changed, place, name, old=was, new=now, kind="changed")
+        changed = ids.filter(pa.array(_differ(table, old[name], new[name], ids)))
+        was, now = (_rows_as_json(table, side[name], changed) for side in (old, new))
+        yield _part(changed, rank, name, old=was, new=now)
 
 
 def _part(
-    ids: _Compared, place: int, column: str | None, *, old: _Compared, new: _Compared, kind: str
+    ids: _Column,
+    rank: int,
+    column: str | None,
+    *,
+    old: _Column,
+    new: _Column,
+    kind: str = "changed",
 ) -> pa.Table:
     size = len(ids)
-    repeated = [pa.repeat(pa.scalar(place, pa.int64()), size), pa.repeat(pa.scalar(kind), size)]
-    named = pa.repeat(pa.scalar(column, pa.string()), size)
-    return pa.table([ids, repeated[0], named, old, new, repeated[1]], schema=_SCHEMA)
+    ranks = pa.repeat(pa.scalar(rank, pa.int64()), size)
+    columns = pa.repeat(pa.scalar(column, pa.string()), size)
+    return pa.table([ids, ranks, columns, old, new, pa.repeat(kind, size)], schema=_SCHEMA)
 
 
-def _rows(table: Table, rows: pa.Table, ids: _Compared) -> pa.Array:
-    """Write each order's rows as one JSON list; without the order's id, and what is null."""
+def _rows_as_json(table: Table, rows: pa.Table, ids: _Column) -> pa.Array:
+    """Write each order's rows as one JSON list; without the order's id and nulls."""
     key = table.key[0]
-    held = rows.filter(pc.is_in(rows[key], value_set=ids))
-    for place, column in enumerate(table.columns):
+    rows = rows.filter(pc.is_in(rows[key], value_set=ids))
+    for position, column in enumerate(table.columns):
         if column.kind == "timestamp":
-            held = held.set_column(place, column.name, _text(held[column.name]))
-    found: dict[str, list[dict[str, object]]] = {each: [] for each in ids.to_pylist()}
-    for row in held.sort_by([(name, "ascending") for name in table.key]).to_pylist():
-        found[row.pop(key)].append({k: value for k, value in row.items() if value is not None})
-    return pa.array([_json(each) for each in found.values()], pa.string())
+            rows = rows.set_column(position, column.name, _as_texts(rows[column.name]))
+    by_order: dict[str, list[dict[str, object]]] = {each: [] for each in ids.to_pylist()}
+    for row in rows.sort_by([(name, "ascending") for name in table.key]).to_pylist():
+        by_order[row.pop(key)].append({k: value for k, value in row.items() if value is not None})
+    return pa.array([_to_json(each) for each in by_order.values()], pa.string())
 
 
-def _text(column: _Compared) -> _Compared:
-    """Write values so that every one can be told from every other of its column."""
+def _as_texts(column: _Column) -> _Column:
+    """Write values so that each can be distinguished from every other of its column."""
     if pa.types.is_string(column.type):
         return column
     if pa.types.is_timestamp(column.type):
-        # Without its zone Arrow writes it with no need of a zone database, whatever the year.
+        # Without the time zone, Arrow needs no time zone database, whatever the year.
         local = column.cast(pa.timestamp("us")).cast(pa.string())
         stamped = pc.replace_substring(local, " ", "T")
         return pc.binary_join_element_wise(pc.replace_substring(stamped, ".000000", ""), "Z", "")
-    texts = [None if value is None else _json(value) for value in column.to_pylist()]
+    texts = [None if value is None else _to_json(value) for value in column.to_pylist()]
     return pa.array(texts, pa.string())
 
 
-def _json(value: object) -> str:
+def _to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)

@@ -1,8 +1,8 @@
-"""Orders that a server gave though they do not match the filters; pure, no I/O.
+"""Orders that do not match the filters of their request; no I/O.
 
-A server that passes over a filter gives other orders than those that were asked for. They are
-kept, as they were received, and reported. What only may contradict a filter is not: letters of
-another case, a fraction of a second, a null (the field may be deprecated, or not have been read).
+A server that ignores a filter sends other orders than requested. They are kept as they were
+received, and reported. What may match is not reported: letters of another case, a fraction of a
+second, a null (the field may be deprecated, or have failed to be read).
 """
 
 from __future__ import annotations
@@ -11,91 +11,83 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import reduce
-from typing import Any
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames.filters import FIELDS, parse_name
-from trackstar_frames.flatten import BATCH, batch_schema
+from trackstar_frames.flatten import ORDER_INDEX, batch_schema
 
 __all__ = ["combine_queries", "contradictions", "count_contradictions"]
 
 _TOLERANCE = timedelta(seconds=1)
 
-#: Operators that want one of some values, or none of them.
+#: Operators of which the value must be one of the given ones, or none of them.
 _ONE_OF = ("eq", "in", "eq-insensitive", "in-insensitive")
 _NONE_OF = ("neq", "nin")
 
-#: Those of them that take one value, which may hold a comma.
-_WHOLE = ("eq", "eq-insensitive", "neq")
+#: Those of them that take one value, which may have a comma.
+_SINGLE = ("eq", "eq-insensitive", "neq")
+
+_Filters = Mapping[str, list[str]]
 
 
 def combine_queries(queries: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
-    """Join the parameters of several listings that differ in the part of a list they ask for.
+    """Combine the parameters of several listings, each with its part of a long list.
 
     Examples
     --------
     >>> combine_queries([{"status": "open", "ids": "a,b"}, {"status": "open", "ids": "c"}])
     {'status': ['open'], 'ids': ['a,b', 'c']}
     """
-    joined: dict[str, dict[str, None]] = {}
+    combined: dict[str, dict[str, None]] = {}
     for query in queries:
         for name, value in query.items():
-            joined.setdefault(name, {})[value] = None
-    return {name: list(values) for name, values in joined.items()}
+            combined.setdefault(name, {})[value] = None
+    return {name: list(values) for name, values in combined.items()}
 
 
-def contradictions(asked: Mapping[str, list[str]], orders: pa.Table) -> pa.Table:
-    """Report the orders of a batch that do not match what was asked for.
+def contradictions(filters: _Filters, orders: pa.Table) -> pa.Table:
+    """Return problems of a batch: one for each of its orders and filter that do not match.
 
-    Parameters
-    ----------
-    asked
-        The filters as parameters, from `combine_queries`; those without a column are passed over.
-    orders
-        The orders of a batch.
-
-    Returns
-    -------
-    pyarrow.Table
-        Rows of `problems`, as in a batch: one per order and filter.
+    The filters are parameters, from `combine_queries`; those without a column are ignored.
     """
-    found = [
-        _rows(name, values, field, orders.filter(mask))
-        for name, values, field, mask in _masks(asked, orders)
-        if pc.any(mask).as_py()
-    ]
-    return pa.concat_tables([batch_schema("problems").empty_table(), *found])
+    mismatches = [each for each in _mismatches(filters, orders) if pc.any(each.mask).as_py()]
+    problems = [_as_problems(each, filters[each.name], orders) for each in mismatches]
+    return pa.concat_tables([batch_schema("problems").empty_table(), *problems])
 
 
-def count_contradictions(asked: Mapping[str, list[str]], orders: pa.Table) -> int:
-    """Count the orders that do not match what was asked for, one way or another."""
-    masks = [mask for *_, mask in _masks(asked, orders)]
+def count_contradictions(filters: _Filters, orders: pa.Table) -> int:
+    """Count the orders that do not match some filter."""
+    masks = [each.mask for each in _mismatches(filters, orders)]
     return pc.sum(reduce(pc.or_, masks)).as_py() or 0 if masks else 0
 
 
-def _masks(
-    asked: Mapping[str, list[str]], orders: pa.Table
-) -> Iterator[tuple[str, list[str], str, pa.ChunkedArray]]:
-    """Tell for each filter which orders do not match it."""
-    for name, values in asked.items():
-        field, operator = _split(name)
-        if field in orders.column_names:
-            column = orders[field]
-            if pa.types.is_timestamp(column.type):
-                mask = _other_moments(column, operator, values)
-            else:
-                mask = _other_texts(column, operator, values)
-            yield name, values, field, pc.fill_null(mask, False)
+class _Mismatch(NamedTuple):
+    """A filter, its column, and which orders do not match it."""
+
+    name: str
+    column: str
+    mask: pa.ChunkedArray
+
+
+def _mismatches(filters: _Filters, orders: pa.Table) -> Iterator[_Mismatch]:
+    for name, values in filters.items():
+        column, operator = _split(name)
+        if column in orders.column_names:
+            found = orders[column]
+            is_date = pa.types.is_timestamp(found.type)
+            mask = (_other_dates if is_date else _other_texts)(found, operator, values)
+            yield _Mismatch(name, column, pc.fill_null(mask, False))
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Cut a parameter into its column and its operator; some are no filters."""
+    """Split a parameter into its column and its operator; not all of them are filters."""
     bare = name.partition("[")[0]
     if bare == "ids":
         return "id", "in"
-    if bare not in FIELDS or bare == "trackstar_tags":  # tags are compared by more than their text
+    if bare not in FIELDS or bare == "trackstar_tags":  # tags match by more than their text
         return "", ""
     return bare, parse_name(name)[1] or "eq"
 
@@ -103,52 +95,50 @@ def _split(name: str) -> tuple[str, str]:
 def _other_texts(column: pa.ChunkedArray, operator: str, values: list[str]) -> pa.ChunkedArray:
     texts = pc.utf8_lower(column)
     if operator in (*_ONE_OF, *_NONE_OF):
-        each = [one.lower() for one in (values if operator in _WHOLE else _split_lists(values))]
+        each = [one.lower() for one in (values if operator in _SINGLE else _split_lists(values))]
         among = pc.is_in(texts, value_set=pa.array(each, texts.type))
         return pc.and_(pc.is_valid(texts), pc.invert(among)) if operator in _ONE_OF else among
-    holds = pc.match_substring(texts, values[0].lower())
-    return pc.invert(holds) if operator.startswith("contains") else holds
+    contains = pc.match_substring(texts, values[0].lower())
+    return pc.invert(contains) if operator.startswith("contains") else contains
 
 
 def _split_lists(values: list[str]) -> list[str]:
     return [one for value in values for one in value.split(",")]
 
 
-def _other_moments(column: pa.ChunkedArray, operator: str, values: list[str]) -> pa.ChunkedArray:
-    moments = [datetime.fromisoformat(one) for one in _split_lists(values)]
+def _other_dates(column: pa.ChunkedArray, operator: str, values: list[str]) -> pa.ChunkedArray:
+    dates = [datetime.fromisoformat(one) for one in _split_lists(values)]
     if operator in _NONE_OF:
         return pa.chunked_array([pa.nulls(len(column), pa.bool_())])
-    first, last = min(moments), max(moments)
-    early = pc.less(column, pa.scalar(_before(first), column.type))
-    late = pc.greater(column, pa.scalar(_after(last), column.type))
+    early = pc.less(column, pa.scalar(_just_before(min(dates)), column.type))
+    late = pc.greater(column, pa.scalar(_just_after(max(dates)), column.type))
     return {"gt": early, "gte": early, "lt": late, "lte": late}.get(operator, pc.or_(early, late))
 
 
-def _before(moment: datetime) -> datetime:
-    floor = datetime.min.replace(tzinfo=moment.tzinfo)
-    return moment - _TOLERANCE if moment - floor > _TOLERANCE else floor
+def _just_before(date: datetime) -> datetime:
+    first = datetime.min.replace(tzinfo=date.tzinfo)
+    return date - _TOLERANCE if date - first > _TOLERANCE else first
 
 
-def _after(moment: datetime) -> datetime:
-    ceiling = datetime.max.replace(tzinfo=moment.tzinfo)
-    return moment + _TOLERANCE if ceiling - moment > _TOLERANCE else ceiling
+def _just_after(date: datetime) -> datetime:
+    last = datetime.max.replace(tzinfo=date.tzinfo)
+    return date + _TOLERANCE if last - date > _TOLERANCE else last
 
 
-def _rows(name: str, values: list[str], field: str, orders: pa.Table) -> pa.Table:
-    asked = ",".join(values)
-    message = f"the order does not match the filter {name}={asked[:100]}"
-    count = len(orders)
+def _as_problems(mismatch: _Mismatch, values: list[str], orders: pa.Table) -> pa.Table:
+    orders = orders.filter(mismatch.mask)
+    found = [
+        json.dumps(value.isoformat() if isinstance(value, datetime) else value)
+        for value in orders[mismatch.column].to_pylist()
+    ]
+    message = f"the order does not match the filter {mismatch.name}={','.join(values)[:100]}"
     return pa.table(
         {
-            BATCH: orders[BATCH],
-            "table": pa.repeat("orders", count),
+            ORDER_INDEX: orders[ORDER_INDEX],
+            "table": pa.repeat("orders", len(orders)),
             "order_id": orders["id"],
-            "path": pa.repeat(field, count),
-            "value": pa.array([_text(value) for value in orders[field].to_pylist()], pa.string()),
-            "message": pa.repeat(message, count),
+            "path": pa.repeat(mismatch.column, len(orders)),
+            "value": pa.array(found, pa.string()),
+            "message": pa.repeat(message, len(orders)),
         }
     ).select(batch_schema("problems").names)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value if isinstance(value, (str, type(None))) else value.isoformat())

@@ -1,8 +1,8 @@
-"""One Arrow table of the schema as a dataframe, of types that never depend on the data."""
+"""Arrow tables of the schema as dataframes, of types that never depend on the data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal
@@ -21,18 +21,7 @@ DtypeBackend = Literal["pyarrow"] | None
 
 
 def check_backend(value: object) -> DtypeBackend:
-    """Check what a user passes as `dtype_backend`.
-
-    Raises
-    ------
-    SettingsError
-        If it is neither None nor ``"pyarrow"``.
-
-    Examples
-    --------
-    >>> check_backend("pyarrow")
-    'pyarrow'
-    """
+    """Return what a user passes as `dtype_backend`, or raise SettingsError if it is invalid."""
     if value is None:
         return None
     if isinstance(value, str) and value == "pyarrow":
@@ -43,43 +32,32 @@ def check_backend(value: object) -> DtypeBackend:
     )
 
 
-def to_frame(table: pa.Table, described: Table, dtype_backend: DtypeBackend = None) -> pd.DataFrame:
-    """Turn one Arrow table into a dataframe that can be changed without changing the table.
+def to_frame(table: pa.Table, declared: Table, dtype_backend: DtypeBackend = None) -> pd.DataFrame:
+    """Convert an Arrow table with exactly the declared columns and types.
 
-    Parameters
-    ----------
-    table
-        With the columns and types of `described`.
-    described
-        The schema's word on it.
-    dtype_backend
-        None for pandas' own types, ``"pyarrow"`` for Arrow's, which share the table's memory.
-
-    Returns
-    -------
-    pandas.DataFrame
-        With a RangeIndex. A status is an ordered categorical with both backends.
+    The frame has a RangeIndex, and can be changed without changing the table. A status is an
+    ordered categorical with both backends; all other Arrow types share the table's memory.
     """
-    makers = _ARROW if dtype_backend == "pyarrow" else _OWN
-    made = [
-        (place, column.name, makers[column.kind])
-        for place, column in enumerate(described.columns)
-        if column.kind in makers
+    converters = _STATUS if dtype_backend == "pyarrow" else _STATUS_AND_LISTS
+    converted = [
+        (position, column.name, converters[column.kind])
+        for position, column in enumerate(declared.columns)
+        if column.kind in converters
     ]
     # Not with split_blocks: a block that shares the table's memory cannot be written to.
-    frame: pd.DataFrame = table.drop_columns([name for _, name, _ in made]).to_pandas(
+    frame: pd.DataFrame = table.drop_columns([name for _, name, _ in converted]).to_pandas(
         types_mapper=pd.ArrowDtype if dtype_backend == "pyarrow" else _nullable,
         ignore_metadata=True,
     )
-    for place, name, make in made:
-        frame.insert(place, name, make(table[name]))
+    for position, name, convert in converted:
+        frame.insert(position, name, convert(table[name]))
     return frame
 
 
 def to_pandas_types(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Give a column of Arrow types in those that `to_frame` would give it; any other as it is.
+    """Convert a column of Arrow types, or of Dask's nullable strings, to the types of `to_frame`.
 
-    So it does with nullable strings, which Dask makes of texts.
+    Any other is returned as it is.
 
     Examples
     --------
@@ -91,14 +69,14 @@ def to_pandas_types(column: pd.Series[Any]) -> pd.Series[Any]:
     if not isinstance(column.dtype, pd.ArrowDtype):
         return column
     # By way of a table: from a bare array, pandas guesses the type of texts from the data.
-    table = pa.table({"own": pa.array(column.array)})
-    own: pd.Series[Any] = (
-        _tuples(table["own"])
-        if table["own"].type == ARROW_TYPES["strings"]
-        else table.to_pandas(types_mapper=_nullable)["own"]
+    table = pa.table({"column": pa.array(column.array)})
+    converted: pd.Series[Any] = (
+        _to_tuples(table["column"])
+        if table["column"].type == ARROW_TYPES["strings"]
+        else table.to_pandas(types_mapper=_nullable)["column"]
     )
-    own.index, own.name = column.index, column.name
-    return own
+    converted.index, converted.name = column.index, column.name
+    return converted
 
 
 def _nullable(kind: pa.DataType) -> pd.Int64Dtype | pd.BooleanDtype | None:
@@ -107,15 +85,15 @@ def _nullable(kind: pa.DataType) -> pd.Int64Dtype | pd.BooleanDtype | None:
     return pd.BooleanDtype() if pa.types.is_boolean(kind) else None
 
 
-def _categorical(statuses: pa.ChunkedArray) -> pd.Categorical:
+def _to_categorical(statuses: pa.ChunkedArray) -> pd.Categorical:
     unknown = set(pc.unique(statuses).drop_null().to_pylist()) - set(LIFECYCLE)
     dtype = pd.CategoricalDtype([*LIFECYCLE, *sorted(unknown)], ordered=True)
-    places = pc.index_in(statuses, value_set=pa.array(dtype.categories, pa.string()))
-    return pd.Categorical.from_codes(places.fill_null(-1).to_numpy(), dtype=dtype)
+    codes = pc.index_in(statuses, value_set=pa.array(dtype.categories, pa.string()))
+    return pd.Categorical.from_codes(codes.fill_null(-1).to_numpy(), dtype=dtype)
 
 
-def _tuples(column: pa.ChunkedArray) -> pd.Series[Any]:
-    """Make a tuple of each row, as a list has no hash, and None of null; equal texts are one."""
+def _to_tuples(column: pa.ChunkedArray) -> pd.Series[Any]:
+    """Return tuples, as a list has no hash, and None for null; equal texts are one object."""
     lists = column.combine_chunks()
     encoded = lists.values.dictionary_encode()  # noqa: PD011 (an Arrow array)
     words = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
@@ -126,8 +104,8 @@ def _tuples(column: pa.ChunkedArray) -> pd.Series[Any]:
     return pd.Series(cells, dtype=object, copy=False)
 
 
-_Maker = Callable[[pa.ChunkedArray], Any]
+_Converter = Callable[[pa.ChunkedArray], Any]
 
-#: Kinds of columns that Arrow's own conversion does not make as they should be.
-_ARROW: MappingProxyType[str, _Maker] = MappingProxyType({"status": _categorical})
-_OWN: MappingProxyType[str, _Maker] = MappingProxyType({**_ARROW, "strings": _tuples})
+# Kinds of columns that Arrow does not convert as needed.
+_STATUS: Mapping[str, _Converter] = MappingProxyType({"status": _to_categorical})
+_STATUS_AND_LISTS: Mapping[str, _Converter] = MappingProxyType({**_STATUS, "strings": _to_tuples})

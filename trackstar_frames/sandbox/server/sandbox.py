@@ -425,12 +425,15 @@ class Sandbox:
         if self._server is not None:
             raise RuntimeError("the sandbox is running already; stop() it first")
         self._folder = TemporaryDirectory(prefix="trackstar-sandbox-")
+        self._simulations = []
         try:
-            self._simulations = [self._simulate(n) for n in range(len(self.access_tokens))]
+            for index in range(len(self.access_tokens)):
+                path = Path(self._folder.name) / f"{index}.sqlite"
+                self._simulations.append(_Simulation(path, index, self._data))
             self._log = RequestLog()
             self._server = Server(self._port, self._endpoint(), self._log, self._latency)
         except BaseException:
-            self._folder.cleanup()
+            self._delete_data()
             raise
         return self
 
@@ -446,9 +449,7 @@ class Sandbox:
         """
         if self._server is not None:
             self._server.stop()
-            for simulation in self._simulations:
-                simulation.database.close()
-            self._folder.cleanup()
+            self._delete_data()
             self._server = None
 
     def __enter__(self) -> Self:
@@ -473,8 +474,10 @@ class Sandbox:
         _check_index("token", token, len(self._simulations))
         return self._simulations[token]
 
-    def _simulate(self, index: int) -> "_Simulation":
-        return _Simulation(Path(self._folder.name) / f"{index}.sqlite", index, self._data)
+    def _delete_data(self) -> None:
+        for simulation in self._simulations:
+            simulation.database.close()
+        self._folder.cleanup()
 
     def _endpoint(self) -> Endpoint:
         pairs = zip(self.access_tokens, self._simulations, strict=True)

@@ -6,89 +6,94 @@ import datetime as dt
 from collections.abc import Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import by_columns, has_status, moment_of, require
-from trackstar_frames.measures._grouping import is_small, require_once, summed, totals, wilson
-from trackstar_frames.measures._partitions import Partitioned, from_each, stacked, tell
-from trackstar_frames.measures._time import Array, instants
+from trackstar_frames.measures._checks import (
+    add_measure_info,
+    by_columns,
+    has_status,
+    require,
+    require_unique_orders,
+)
+from trackstar_frames.measures._grouping import sum_by_group
+from trackstar_frames.measures._intervals import is_small, wilson
+from trackstar_frames.measures._partitions import compute_each, concat_parts
+from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
 from trackstar_frames.measures.completeness import (
     Tables,
-    TablesOf,
     are_partitioned,
     check_columns,
     columns_of,
-    fill,
+    fill_by_order,
 )
 
 __all__ = ["fill_rates"]
 
-_NEEDED = ("status", "created_date")
-# Why an order is in no rate; where several hold, the first is given.
+_COLUMNS_READ = ("status", "created_date")
+# Why an order is in no rate; where several reasons hold, the first counts.
 _LEFT_OUT = ("created after as_of", "cancelled", "nothing ordered")
 
 
 def fill_rates(
-    frames: Tables | TablesOf[Partitioned],
+    frames: Tables,
     by: str | Sequence[str] | None = None,
     *,
     as_of: str | dt.date | np.datetime64 | None = None,
 ) -> pd.DataFrame:
-    """Give the line, order and unit fill rate, as things stood at one moment.
+    """Compute the line, order and unit fill rates as of one moment.
 
     What has shipped is matched with what was ordered by sku, within each order: units of one
-    sku fill its lines in their order, and never more than was ordered. Shipments count that are
-    not cancelled and were shipped by `as_of`. Orders count that were created by then, are not
-    cancelled and ask for something, however young: no due date is looked at (for that, see
-    `ship_otif`).
+    sku fill its lines in their order, and never more than was ordered. Shipments count if they
+    are not cancelled and were shipped by `as_of`. Orders count if they were created by then, are
+    not cancelled and order anything, however recent: due dates are ignored (see `ship_otif`).
 
     Parameters
     ----------
     frames
         The `OrderFrames` of `fetch_orders`, `read_snapshot` or ``Snapshot.read()``, or any
         object with such ``orders``, ``line_items``, ``shipments`` and ``shipment_line_items``.
-        Of the lines, those of ``orders`` are read, which may be some rows of all. The four may
-        be Dask DataFrames, if partitions at one place are of the same orders, each of which is
-        in one partition only: they are matched where they lie.
+        Only lines and shipments of ``orders`` are read, which may be some rows of all. The four
+        may be Dask DataFrames, if partitions of the same number hold the same orders, and each
+        order is in one partition only: they are matched partition by partition.
     by
         A column of ``orders``, or several, to group by. Nulls are a group of their own.
     as_of
         The moment to look at; naive means UTC. By default when the data were fetched, from
-        ``orders.attrs``. Cancellations hold for any moment: nothing says when those were.
+        ``orders.attrs``. Cancelled orders are left out for any moment, as nothing says when they
+        were cancelled.
 
     Returns
     -------
     pandas.DataFrame
         One row per group, which is the index; one row in all without `by`. Counts are int64,
-        rates float64 shares of 1, null where they are over nothing.
+        rates float64 shares of 1, null where nothing was ordered.
 
         - ``orders``, ``orders_filled``: orders, and those of which every line is filled;
-          ``order_rate`` of them with its 95 % Wilson interval ``order_rate_low``,
+          ``order_rate``, their share, with its 95 % Wilson interval ``order_rate_low``,
           ``order_rate_high``.
         - ``lines``, ``lines_filled``: ordered lines, and those of which all units have shipped;
-          ``line_rate``, ``line_rate_low``, ``line_rate_high``. The interval takes lines for
-          independent: where those of an order ship together, it is too narrow.
+          ``line_rate``, ``line_rate_low``, ``line_rate_high``. The interval assumes independent
+          lines: where those of an order ship together, it is too narrow.
         - ``units``, ``units_filled``, ``unit_rate``: units ordered, and those of them that have
-          shipped; without an interval, as units of a line are anything but independent.
-        - ``units_shipped``: all units of shipped lines, surplus and parts of kits included.
+          shipped; without an interval, as the units of a line are not independent.
+        - ``units_shipped``: all units of shipped lines, with surplus and parts of kits.
         - ``kit_units``: those of ``units_shipped`` that are parts of a kit.
         - ``unmatched_units``: units of ordered lines without a sku, and units shipped whose sku
           is null or on no line of their order; ``unmatched_share`` of units + units_shipped.
-        - ``small`` (bool): whether ``orders`` is below 30, as of `compliance_rate`.
-        - ``left_out``: orders that are in none of these counts. ``orders + left_out`` sums to
-          the orders given.
+        - ``small`` (bool): whether ``orders`` is below 30, as in `compliance_rate`.
+        - ``left_out``: orders in none of these counts. ``orders + left_out`` sums to the orders
+          given.
 
-        ``attrs["trackstar"]["fill_rates"]`` tells as_of, why orders were left out, and of the
+        ``attrs["trackstar"]["fill_rates"]`` holds as_of, why orders were left out and, of the
         other orders, how many lines were (``lines_left_out``: a quantity of zero or less), and
         how many have no quantity (``lines_unknown``).
 
     Raises
     ------
     TypeError, ValueError
-        For an argument of the wrong kind or value, missing columns, an order with more than one
+        For an argument of the wrong type or value, missing columns, an order with more than one
         row, and quantities too large to be added up.
 
     Warns
@@ -98,16 +103,16 @@ def fill_rates(
 
     Notes
     -----
-    An ordered line without a sku or without a quantity stays in the rates, and is not filled:
-    that it was is not known. ``unmatched_share`` and ``lines_unknown`` tell how much that is. An
-    empty text is as good as none.
+    An ordered line without a sku or without a quantity stays in the rates as not filled, because
+    it is unknown whether it was. ``unmatched_share`` and ``lines_unknown`` show how much that is.
+    An empty text counts as null.
 
     Kits: a shipped line with a ``parent_product_id`` is a part. If an ordered line of the order
     has that ``product_id``, the part belongs to this kit, and not to a line of its own sku.
-    What a kit is made of is not told; as many kits count as shipped as there are units of the
+    There is no bill of materials; as many kits count as shipped as there are units of the
     part that has shipped least, among all parts in the order's shipments that are not
-    cancelled, also those that have not shipped. That is exact for one unit of each part in a
-    kit, and for what has shipped whole. A part of any other product goes by its sku.
+    cancelled, shipped or not. That is exact for kits with one unit of each part, and for what
+    has shipped whole. A part of any other product goes by its sku.
 
     Examples
     --------
@@ -122,67 +127,65 @@ def fill_rates(
     0      3       0.67         0.0       0.85
     """
     orders = check_columns(frames, lazy=True).orders
-    require(orders, _NEEDED, source="an OrderFrames", name="frames.orders", lazy=True)
+    require(orders, _COLUMNS_READ, source="an OrderFrames", name="frames.orders", lazy=True)
     groups = by_columns(orders, by)
-    moment = moment_of(orders, as_of)
-    now = np.datetime64(moment.tz_localize(None), "us")
+    moment = resolve_as_of(orders, as_of)
+    now = now_of(moment)
     if are_partitioned(frames):
-        columns = columns_of(frames, [*_NEEDED, *groups])
+        columns = columns_of(frames, [*_COLUMNS_READ, *groups])
         tables = [getattr(frames, name)[names] for name, names in columns.items()]
-        parts = from_each(tables, partial(_in_partition, [*columns], groups, now))
-        rows, counts = stacked([keys for keys, _ in parts]), pd.concat([sums for _, sums in parts])
+        parts = compute_each(tables, partial(_sum_partition, [*columns], groups, now))
+        rows, counts = concat_parts([keys for keys, _ in parts]), pd.concat([n for _, n in parts])
     else:
-        rows, counts = _counts(cast("Tables", frames), now)
-    sums = totals(rows, counts, groups)
+        rows, counts = _count_orders(frames, now)
+    _, sums = sum_by_group(rows, counts, groups)
     table = _rates(sums)
-    words = [*_LEFT_OUT, "lines_void", "lines_unknown"]
-    found = {word: int(sums[word].sum()) for word in words}
-    told = {
+    info = {
         "as_of": moment.isoformat(),
-        "left_out": {word: found[word] for word in _LEFT_OUT},
-        "lines_left_out": found["lines_void"],
-        "lines_unknown": found["lines_unknown"],
+        "left_out": {reason: int(sums[reason].sum()) for reason in _LEFT_OUT},
+        "lines_left_out": int(sums["lines_void"].sum()),
+        "lines_unknown": int(sums["lines_unknown"].sum()),
     }
-    tell(table, rows, "fill_rates", told)
+    add_measure_info(table, rows, "fill_rates", info)
     return table
 
 
-def _counts(tables: Tables, now: np.datetime64) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the orders, and what is counted of each: nothing, if it is left out, but why."""
-    orders = tables.orders
-    require_once(orders, "frames.orders")
-    filled = fill(tables, np.full(len(orders), now))
-    why = _left_out(orders, filled, now)
-    counted = (why < 0).astype(np.int64)
-    whole = (filled["lines"] == filled["lines_filled"]).astype(np.int64)
-    counts = filled.assign(orders=1, orders_filled=whole).mul(counted, axis=0)
-    reasons = {word: (why == code).astype(np.int64) for code, word in enumerate(_LEFT_OUT)}
-    return orders, counts.assign(left_out=1 - counted, **reasons)
-
-
-def _in_partition(
+def _sum_partition(
     names: Sequence[str], groups: Sequence[str], now: np.datetime64, *parts: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the groups of a partition's orders, and the sums of each."""
+    """Return the keys of each group in a partition, and its sums."""
     tables = SimpleNamespace(**dict(zip(names, parts, strict=True)))
-    orders, counts = _counts(tables, now)
-    keys, sums = summed(orders, counts, groups)
+    orders, counts = _count_orders(tables, now)
+    keys, sums = sum_by_group(orders, counts, groups)
     keys.attrs = dict(orders.attrs)
     return keys, sums
 
 
+def _count_orders(tables: Tables, now: np.datetime64) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the orders and the counts of each; of one that is left out, only the reason."""
+    orders = tables.orders
+    require_unique_orders(orders, "frames.orders")
+    filled = fill_by_order(tables, np.full(len(orders), now))
+    codes = _left_out(orders, filled, now)
+    counted = (codes < 0).astype(np.int64)
+    is_filled = (filled["lines"] == filled["lines_filled"]).astype(np.int64)
+    counts = filled.assign(orders=1, orders_filled=is_filled).mul(counted, axis=0)
+    reasons = {reason: (codes == code).astype(np.int64) for code, reason in enumerate(_LEFT_OUT)}
+    return orders, counts.assign(left_out=1 - counted, **reasons)
+
+
 def _left_out(orders: pd.DataFrame, filled: pd.DataFrame, now: np.datetime64) -> Array:
-    """Return each order's place in `_LEFT_OUT`, -1 for one that counts."""
-    holds = [
+    """Return the index of each order's reason in `_LEFT_OUT`; -1 for one that counts."""
+    conditions = [
         instants(orders, "created_date") > now,
         has_status(orders, "cancelled"),
         filled["lines"].to_numpy() == 0,
     ]
-    return np.select(holds, range(len(_LEFT_OUT)), default=-1)
+    return np.select(conditions, range(len(_LEFT_OUT)), default=-1)
 
 
 def _rates(sums: pd.DataFrame) -> pd.DataFrame:
-    """Lay out the sums, each rate after what it is of."""
+    """Return the sums with each rate after what it is computed from."""
     columns: dict[str, pd.Series[float] | Array] = {}
     for name in ("order", "line"):
         whole, part = sums[f"{name}s"], sums[f"{name}s_filled"]

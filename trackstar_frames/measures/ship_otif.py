@@ -1,4 +1,4 @@
-"""Was each order shipped on time and in full, and how often does that happen."""
+"""How often orders are shipped on time and in full."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.dates import duration
-from trackstar_frames.measures._checks import by_columns, moment_of
-from trackstar_frames.measures._grouping import is_small, tally, wilson
-from trackstar_frames.measures._partitions import hand_on
-from trackstar_frames.measures._time import Array, TzLike, Zones, instants, local, period
-from trackstar_frames.measures.completeness import Tables, check_tables, fill
-from trackstar_frames.measures.compliance import SHORT, ship_date_compliance
+from trackstar_frames.measures._checks import by_columns, copy_attrs
+from trackstar_frames.measures._grouping import CodedRows, count_codes
+from trackstar_frames.measures._intervals import is_small, wilson
+from trackstar_frames.measures._time import (
+    Array,
+    TzLike,
+    Zones,
+    instants,
+    local,
+    period,
+    resolve_as_of,
+)
+from trackstar_frames.measures.completeness import Tables, check_tables, fill_by_order
 from trackstar_frames.measures.policy import DueDay
+from trackstar_frames.measures.ship_date_compliance import SHORT, ship_date_compliance
 
 __all__ = ["ship_otif"]
 
-# What an order comes to; all but the last two are in n.
+# All but the last two are in n.
 _STATES = ("both", "on_time_only", "in_full_only", "neither", "short", "pending", "not_evaluable")
 
 
@@ -33,10 +41,10 @@ def ship_otif(
     tz: TzLike = "UTC",
     grace: str | dt.timedelta | np.timedelta64 = "0s",
 ) -> pd.DataFrame:
-    """Give the share of due orders that were shipped on time and in full, with n and interval.
+    """Compute the share of due orders shipped on time and in full, with its n and interval.
 
-    This is not OTIF at the customer's door: orders carry no time of delivery, so that one
-    cannot be computed from them. It is what can: shipped in full by the required ship date.
+    This is not OTIF at the customer's door: orders carry no delivery time, so that cannot be
+    computed from them. It is what can: shipped in full by the required ship date.
 
     Parameters
     ----------
@@ -54,7 +62,7 @@ def ship_otif(
     Returns
     -------
     pandas.DataFrame
-        One row per group and period, as of `compliance_rate`. Counts are int64;
+        One row per group and period, with the index of `compliance_rate`. Counts are int64;
         ``n + pending + not_evaluable`` sums to the orders given.
 
         - ``n``: orders due: on_time, late_shipped and late_open of `ship_date_compliance` with
@@ -67,26 +75,27 @@ def ship_otif(
         - ``short``: those fulfilled with fewer units than ordered. `ship_date_compliance`
           cannot say when these were complete; they are not in full, whenever that was.
         - ``pending``: orders neither complete nor due yet.
-        - ``not_evaluable``: as there, but for short ones; also orders without a line of more
-          than no units. An order that is short while one of its shipments has no date stays
-          here, for the rest may have shipped in it.
+        - ``not_evaluable``: as there, but for short ones; also orders without a line of one
+          unit or more. An order that is short while one of its shipments has no date stays
+          here, as its other units may have shipped in it.
         - ``rate`` (float64): otif / n, a share of 1; null where n is 0.
         - ``rate_low``, ``rate_high`` (float64): the 95 % Wilson interval; null where n is 0.
-        - ``small`` (bool): whether n is below 30, as of `compliance_rate`.
+        - ``small`` (bool): whether n is below 30, as in `compliance_rate`.
 
-        The policy, as_of included, is in ``attrs["trackstar"]["compliance"]``.
+        ``attrs["trackstar"]["compliance"]`` holds the policy, with ``as_of``.
 
     Raises
     ------
     TypeError, ValueError
-        For an argument of the wrong kind or value, missing columns, an order with more than one
+        For an argument of the wrong type or value, missing columns, an order with more than one
         row, quantities too large to be added up, warehouses that `tz` does not know, and a
         `freq` so short that the table would not fit into memory.
 
     Warns
     -----
     UserWarning
-        If `as_of` is not given and the frames do not say when they were fetched: now is taken.
+        If `as_of` is not given and the frames do not say when they were fetched: orders are
+        judged as of now.
 
     Examples
     --------
@@ -101,28 +110,28 @@ def ship_otif(
     0  2     1        1        1   0.5
     """
     tables = check_tables(frames)
-    orders, zones = tables.orders, Zones.read(tz)
+    orders, zones = tables.orders, Zones.of(tz)
     groups = by_columns(orders, by)
     span = None if freq is None else period(freq)
-    moment = moment_of(orders, as_of)
+    moment = resolve_as_of(orders, as_of)
     judged = ship_date_compliance(orders, as_of=moment, due_day=due_day, tz=tz, grace=grace)
     due = instants(judged, "due_at")
     limit = np.minimum(due + duration("grace", grace).to_timedelta64(), moment.to_datetime64())
-    states = _states(judged, fill(tables, limit))
+    states = _states(judged, fill_by_order(tables, limit))
     stamps = None if span is None else zones.convert(orders, due, local)
-    counts, labels = tally(orders, states, len(_STATES), by=groups, stamps=stamps, period=span)
+    counts, labels = count_codes(CodedRows(orders, states, list(_STATES), stamps), groups, span)
     table = _table(pd.DataFrame(counts, index=labels, columns=list(_STATES)))
-    hand_on(table, judged)
+    copy_attrs(table, judged)
     return table
 
 
 def _states(judged: pd.DataFrame, filled: pd.DataFrame) -> Array:
-    """Return each order's place in `_STATES`."""
+    """Return the index of each order's state in `_STATES`."""
     outcome = judged["outcome"].to_numpy()
     short = (judged["reason"] == SHORT).to_numpy() & (filled["undated"] == 0).to_numpy()
     full = (filled["lines"] == filled["lines_filled"]).to_numpy()
     on_time = outcome == "on_time"
-    holds = {
+    conditions = {
         "not_evaluable": (filled["lines"] == 0).to_numpy(),
         "short": short,
         "pending": outcome == "pending",
@@ -131,8 +140,8 @@ def _states(judged: pd.DataFrame, filled: pd.DataFrame) -> Array:
         "in_full_only": full & (outcome != "not_evaluable"),
         "neither": outcome != "not_evaluable",
     }
-    places = [_STATES.index(state) for state in holds]
-    return np.select(list(holds.values()), places, default=_STATES.index("not_evaluable"))
+    codes = [_STATES.index(state) for state in conditions]
+    return np.select(list(conditions.values()), codes, default=_STATES.index("not_evaluable"))
 
 
 def _table(states: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,324 @@
+"""Whether each order was shipped by the time it was due."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import pandas as pd
+
+from trackstar_frames.measures._checks import (
+    add_measure_info,
+    has_status,
+    measure_info,
+    require,
+    string_series,
+)
+from trackstar_frames.measures._partitions import Partitioned, is_partitioned, meta_of
+from trackstar_frames.measures._time import (
+    NAT,
+    Array,
+    TzLike,
+    Zones,
+    day_ends,
+    instant,
+    instants,
+    local,
+    now_of,
+    resolve_as_of,
+    utc,
+)
+from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy, clock_ends
+
+__all__ = ["ship_date_compliance"]
+
+OUTCOMES = ("on_time", "late_shipped", "late_open", "pending", "not_evaluable")
+
+SHORT = "fulfilled short: the units shipped never reach the units ordered"
+# Why an order is not evaluable; where several reasons hold, the first counts.
+_REASONS = (
+    "created after as_of",
+    "cancelled",
+    "status left out by the policy",
+    "no due date",
+    "backordered: nothing tells when its clock starts",
+    "no created_date for a clock to start at",
+    "no time zone for warehouse",
+    "no calendar for warehouse",
+    "due before the window",
+    SHORT,
+    "shipped without a usable stamp",
+)
+
+#: A frame of pandas or of Dask; the result is one of the same.
+Frame = TypeVar("Frame", bound=pd.DataFrame | Partitioned)
+
+
+def ship_date_compliance(
+    orders: Frame,
+    policy: SlaPolicy | None = None,
+    *,
+    as_of: str | dt.date | np.datetime64 | None = None,
+    due_day: DueDay | None = None,
+    tz: TzLike | None = None,
+    ship_event: ShipEvent | None = None,
+    grace: Length | None = None,
+) -> Frame:
+    """Judge whether each order was shipped by the time it was due, as of one moment.
+
+    Parameters
+    ----------
+    orders
+        The frame of `fetch_orders_df`, or some of its rows, with the columns ``status``,
+        ``created_date``, ``required_ship_date`` (unless the policy has a cut-off), the shipped
+        date of the policy's ship event, such as ``complete_shipped_date`` (for ``"complete"``,
+        ``last_shipped_date`` too), the policy's ``clock_start`` and, for a map of zones or
+        holidays, ``warehouse_id``. A Dask DataFrame of these is judged lazily, partition by
+        partition.
+    policy
+        When orders are due, and what counts as shipped: an `SlaPolicy`.
+    as_of
+        The moment to judge at; naive means UTC. By default when the data were fetched, from
+        ``orders.attrs``, which Dask does not keep: give it there. Shipments after it have not
+        happened yet; statuses are those of the data, as nothing says when an order was cancelled
+        or closed.
+    due_day, tz, ship_event, grace
+        Fields of a policy, as `SlaPolicy` describes them, where no `policy` is given. By
+        default ``"auto"``, ``"UTC"``, ``"complete"`` and ``"0s"``.
+
+    Returns
+    -------
+    pandas.DataFrame, or dask.dataframe.DataFrame of one
+        One row per order, with the columns and index of `orders`, and these, which replace
+        columns of the same name:
+
+        - ``due_at`` (datetime64[us, UTC]): without the grace; null where it is unknown.
+        - ``shipped_at`` (datetime64[us, UTC]): the ship event; null if there was none by `as_of`.
+        - ``outcome`` (ordered categorical): ``on_time`` (shipped, and by due_at + grace),
+          ``late_shipped`` (shipped after that), ``late_open`` (not shipped, and as_of is after
+          that), ``pending`` (not shipped, and not yet late) or ``not_evaluable``.
+        - ``lateness`` (timedelta64[us]): ``shipped_at - due_at``, negative when early;
+          ``as_of - due_at`` for late_open; null for pending and not_evaluable.
+        - ``reason`` (str): why an order is not evaluable; null for all others.
+
+        ``attrs["trackstar"]["compliance"]`` holds the policy (`SlaPolicy.from_json` reads it), its
+        ``text``, and ``as_of``. It holds no counts, which would be wrong for some of the rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of the wrong type or value, a field of a policy beside a policy, a
+        column that is missing or holds no moments, and warehouses that the policy does not
+        know. With Dask, what depends on the values is raised when the frame is computed.
+
+    Warns
+    -----
+    UserWarning
+        If `as_of` is not given and the frame does not say when it was fetched: orders are
+        judged as of now.
+
+    Notes
+    -----
+    These orders are not evaluable, each for the first ``reason`` that holds:
+
+    - created after as_of;
+    - cancelled, even if shipped;
+    - excluded by the policy's ``exclude_statuses``;
+    - without a due date;
+    - with a cut-off, backordered and without a time in ``clock_start``: the clock starts when
+      stock arrives, which the data do not say. An order that is no longer backordered goes by
+      its creation, as nothing says that it was;
+    - with a cut-off, without a ``created_date``;
+    - of a warehouse without a time zone or calendar;
+    - due before the policy's ``window``;
+    - for ``"complete"``, fulfilled with fewer units shipped than ordered: it will never be
+      complete. One that is partially fulfilled is simply not complete yet;
+    - in a status that says that the ship event happened, but without a stamp of it.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> day = pd.Timestamp("2026-03-02", tz="UTC")
+    >>> orders = pd.DataFrame({
+    ...     "status": ["fulfilled", "fulfilled", "picked", "open"],
+    ...     "created_date": day,
+    ...     "required_ship_date": day,
+    ...     "complete_shipped_date": pd.to_datetime(
+    ...         ["2026-03-02T22:00Z", "2026-03-03T06:00Z", None, None]),
+    ...     "last_shipped_date": pd.NaT,
+    ... })
+    >>> policy = SlaPolicy(tz="America/New_York")
+    >>> judged = ship_date_compliance(orders, policy, as_of="2026-03-04")
+    >>> judged["outcome"].tolist()
+    ['on_time', 'late_shipped', 'late_open', 'late_open']
+    >>> str(judged["due_at"][0])
+    '2026-03-03 04:59:59.999999+00:00'
+    """
+    policy = resolve_policy(policy, due_day=due_day, tz=tz, ship_event=ship_event, grace=grace)
+    require(orders, columns_needed(policy), source="fetch_orders_df", lazy=True)
+    moment = resolve_as_of(orders, as_of)
+    if is_partitioned(orders):
+        meta = _judge(meta_of(orders), policy, moment)
+        return cast("Frame", orders.map_partitions(_judge, policy, moment, meta=meta))
+    return cast("Frame", _judge(cast("pd.DataFrame", orders), policy, moment))
+
+
+def resolve_policy(policy: SlaPolicy | None, **given: Any) -> SlaPolicy:
+    """Return the policy, or the one that single fields make; both at once is an error."""
+    given = {name: value for name, value in given.items() if value is not None}
+    if policy is None:
+        return SlaPolicy(**given)
+    if not isinstance(policy, SlaPolicy):
+        raise TypeError(
+            f"policy is a {type(policy).__name__}; pass an SlaPolicy, such as "
+            f"SlaPolicy.on_time_shipment()"
+        )
+    if given:
+        fields = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        raise ValueError(
+            f"{', '.join(given)} beside a policy; change that with "
+            f"dataclasses.replace(policy, {fields})"
+        )
+    return policy
+
+
+def columns_needed(policy: SlaPolicy) -> list[str]:
+    """Return the columns that are read, but for ``warehouse_id``."""
+    names = ["status", "created_date", f"{policy.ship_event}_shipped_date"]
+    names += ["last_shipped_date"] if policy.ship_event == "complete" else []
+    if policy.cut_off is None:
+        return [*names, "required_ship_date"]
+    return names if policy.clock_start is None else [*names, policy.clock_start]
+
+
+def judged_orders(
+    orders: Frame, policy: SlaPolicy | None, as_of: object, *, stacklevel: int = 3
+) -> Frame:
+    """Judge orders, of pandas or Dask; return a frame that was judged by this policy as it is."""
+    require(orders, [], source="fetch_orders_df", lazy=True)
+    if "outcome" not in orders.columns:
+        moment = resolve_as_of(orders, as_of, stacklevel=stacklevel + 1)
+        return ship_date_compliance(orders, policy, as_of=moment)
+    if policy is None and as_of is None:
+        return orders
+    checked = resolve_policy(policy) if policy else None
+    when = None if as_of is None else instant("as_of", as_of)
+    if is_partitioned(orders):
+        lazy = orders.map_partitions(_check_judged, checked, when, meta=meta_of(orders))
+        return cast("Frame", lazy)
+    return cast("Frame", _check_judged(cast("pd.DataFrame", orders), checked, when))
+
+
+def _check_judged(
+    orders: pd.DataFrame, policy: SlaPolicy | None, when: pd.Timestamp | None
+) -> pd.DataFrame:
+    info = measure_info(orders, "compliance")
+    if info is None:
+        known = "an unknown policy"
+    elif policy and SlaPolicy.from_json(info) != policy:
+        known = f"another policy: {info.get('text')!r}"
+    elif when is not None and when != instant("as_of", info["as_of"]):
+        known = f"this policy, but as of {info['as_of']}"
+    else:
+        return orders
+    raise ValueError(
+        f"this frame has been judged already, by {known}; judge it anew with "
+        f"ship_date_compliance, or pass plain orders"
+    )
+
+
+def _judge(orders: pd.DataFrame, policy: SlaPolicy, moment: pd.Timestamp) -> pd.DataFrame:
+    now = now_of(moment)
+    due = _due_times(orders, policy)
+    stamped = instants(orders, f"{policy.ship_event}_shipped_date")
+    shipped = np.where(stamped <= now, stamped, NAT)
+    reasons = _reasons(orders, due, stamped, now, policy)
+    limit = due + pd.Timedelta(policy.grace).to_timedelta64()
+    outcomes = _outcomes(limit, shipped, now, reasons >= 0)
+    judged = orders.assign(
+        due_at=utc(due),
+        shipped_at=utc(shipped),
+        outcome=pd.Categorical.from_codes(outcomes, pd.Index(OUTCOMES), ordered=True),
+        lateness=_lateness(due, shipped, now, outcomes),
+        reason=string_series(np.array([*_REASONS, None], dtype=object)[reasons]).array,
+    )
+    info = {"as_of": moment.isoformat(), "text": policy.text, **policy.to_json()}
+    add_measure_info(judged, orders, "compliance", info)
+    return judged
+
+
+def _due_times(orders: pd.DataFrame, policy: SlaPolicy) -> Array:
+    """Return when orders are due; NaT where that is unknown."""
+    if policy.cut_off is None:
+        return required_times(orders, policy.due_day, policy.zones)
+    return clock_ends(orders, _clock_starts(orders, policy), policy)
+
+
+def required_times(orders: pd.DataFrame, due_day: str, zones: Zones) -> Array:
+    """Return the required ship dates as moments; NaT where a day has no zone to end in."""
+    stamps = instants(orders, "required_ship_date")
+    is_day = (stamps == stamps.astype("M8[D]")) & (due_day != "instant")
+    ends = zones.convert(orders, np.where(is_day, stamps, NAT), day_ends)
+    if due_day != "end":
+        return np.where(is_day, ends, stamps)
+    timed = np.where(is_day, NAT, stamps)
+    timed_ends = zones.convert(orders, timed, lambda some, zone: day_ends(local(some, zone), zone))
+    return np.where(is_day, ends, timed_ends)
+
+
+def _clock_starts(orders: pd.DataFrame, policy: SlaPolicy) -> Array:
+    created = instants(orders, "created_date")
+    if policy.clock_start is None:
+        return created
+    given = instants(orders, policy.clock_start)
+    return np.where(np.isnat(given), created, given)
+
+
+def _reasons(
+    orders: pd.DataFrame, due: Array, stamped: Array, now: np.datetime64, policy: SlaPolicy
+) -> Array:
+    """Return the index of each order's reason in `_REASONS`; -1 for one that is evaluable."""
+    complete = policy.ship_event == "complete"
+    done = ["fulfilled"] if complete else ["fulfilled", "partially_fulfilled"]
+    unstamped = has_status(orders, *done) & np.isnat(stamped)
+    last = instants(orders, "last_shipped_date") if complete else stamped
+    window = policy.window
+    since = NAT if window is None else now - pd.Timedelta(window).to_timedelta64()
+    conditions = [
+        instants(orders, "created_date") > now,
+        has_status(orders, "cancelled"),
+        has_status(orders, *policy.exclude_statuses),
+        *_lack_due_date_or_clock(orders, policy),
+        np.isnat(due) & (policy.zones.default is None),
+        np.isnat(due),
+        due < since,
+        unstamped & (last <= now),
+        unstamped & np.isnat(last),
+    ]
+    return np.select(conditions, range(len(_REASONS)), default=-1)
+
+
+def _lack_due_date_or_clock(orders: pd.DataFrame, policy: SlaPolicy) -> list[Array]:
+    """Return which orders have no due date, an unknown start of the clock, and no start at all."""
+    none = np.zeros(len(orders), dtype=bool)
+    if policy.cut_off is None:
+        return [np.isnat(instants(orders, "required_ship_date")), none, none]
+    unknown = has_status(orders, "backordered")
+    if policy.clock_start is not None:
+        unknown = unknown & np.isnat(instants(orders, policy.clock_start))
+    return [none, unknown, np.isnat(_clock_starts(orders, policy))]
+
+
+def _outcomes(limit: Array, shipped: Array, now: np.datetime64, not_evaluable: Array) -> Array:
+    """Return the index of each order's outcome in `OUTCOMES`."""
+    has_shipped = ~np.isnat(shipped)
+    conditions = [not_evaluable, has_shipped & (shipped <= limit), has_shipped, now > limit]
+    return np.select(conditions, [4, 0, 1, 2], default=3)
+
+
+def _lateness(due: Array, shipped: Array, now: np.datetime64, outcomes: Array) -> Array:
+    """Return how long after due an order shipped, or has been open; NaT where not judged."""
+    until = np.where(outcomes == OUTCOMES.index("late_open"), now, shipped)
+    judged = outcomes <= OUTCOMES.index("late_open")
+    return np.where(judged, until - due, np.timedelta64("NaT", "us")).astype("m8[us]")

@@ -1,0 +1,192 @@
+"""Changes of status and due date between two frames of orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trackstar_frames.measures._checks import (
+    column,
+    connection_columns,
+    fetched_at,
+    order_keys,
+    require,
+    require_connections_alike,
+    require_unique_orders,
+)
+from trackstar_frames.measures._grouping import factorize
+from trackstar_frames.measures._time import Array, instant, instants, utc
+from trackstar_frames.measures.status_mix import NO_STATUS
+from trackstar_frames.schema import LIFECYCLE
+
+__all__ = ["moved_due_dates", "transitions"]
+
+#: The kinds of a pair of statuses.
+TRANSITIONS = (
+    "forward",
+    "backward",
+    "stuck",
+    "settled",
+    "left_path",
+    "returned",
+    "off_path",
+    "new",
+    "vanished",
+)
+_PATH = LIFECYCLE[: LIFECYCLE.index("fulfilled") + 1]
+_FINAL = ("fulfilled", "cancelled")
+# The code of an order that is not in a frame.
+_ABSENT = -1
+_MOVES = ("later", "earlier", "set", "removed")
+
+
+def transitions(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Count orders by their statuses in two frames; see `tf.status_transitions`."""
+    _check_sides(old, new, ["status", "created_date"])
+    info = as_of_pair(fetched_at(old), fetched_at(new))
+    pairs, statuses = _pairs(old, new)
+    pairs["age"] = _ages(pairs.pop("created").to_numpy("M8[us]"), info["new_as_of"])
+    cells = pairs.groupby(["was", "now"])["age"].agg(["size", "median", "max"]).reset_index()
+    before = np.bincount(pairs["was"] - _ABSENT, minlength=len(statuses) + 1)
+    before[0] = 0  # new orders have no share, as they had no status
+    table = _table(_absent_last(cells), statuses, before)
+    table.attrs["trackstar"] = info
+    return table
+
+
+def moved_due_dates(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """List the orders whose due date moved between two frames; see `tf.due_date_changes`."""
+    _check_sides(old, new, ["status", "required_ship_date"])
+    info = as_of_pair(fetched_at(old), fetched_at(new))
+    in_old = order_keys(old, "id").get_indexer(order_keys(new, "id"))
+    common = in_old >= 0
+    was = instants(old, "required_ship_date")[in_old[common]]
+    now = instants(new, "required_ship_date")[common]
+    moved = (was != now) & ~(np.isnat(was) & np.isnat(now))
+    orders, names = new.loc[common].loc[moved], connection_columns(new)
+    table = pd.DataFrame(
+        {
+            **{name: column(orders, name).array for name in names},
+            "order_id": column(orders, "id").array,
+            "status": column(orders, "status").array,
+            "old_due": utc(was[moved]),
+            "new_due": utc(now[moved]),
+            "moved": (now - was)[moved],
+            "kind": _moves(was[moved], now[moved]),
+        }
+    ).sort_values([*names, "order_id"], ignore_index=True)
+    table.attrs["trackstar"] = info
+    return table
+
+
+def as_of_pair(old: object, new: object) -> dict[str, str | None]:
+    """Return the as-of of two sides in ISO 8601 (UTC), None if unknown; the old must be older."""
+    was, now = (None if each is None else instant("fetched_at", each) for each in (old, new))
+    if was is not None and now is not None and was > now:
+        raise ValueError(
+            f"old is as of {was.isoformat()}, after new, which is as of {now.isoformat()}; pass "
+            f"the older one first"
+        )
+    return {
+        "old_as_of": None if was is None else was.isoformat(),
+        "new_as_of": None if now is None else now.isoformat(),
+    }
+
+
+def _check_sides(old: pd.DataFrame, new: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise unless both frames have these columns, and each order once."""
+    sides = {"old": old, "new": new}
+    for name, frame in sides.items():
+        require(frame, ["id", *columns], source="fetch_orders_df", name=name)
+        require_unique_orders(frame, name)
+    require_connections_alike(sides)
+
+
+def _pairs(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the index of each order's status in both frames, and the statuses."""
+    codes, statuses = _codes(old, new)
+    was, now = (
+        pd.DataFrame(
+            {"status": codes[side], "created": instants(frame, "created_date")},
+            index=order_keys(frame, "id"),
+        )
+        for side, frame in enumerate((old, new))
+    )
+    pairs = was.add_suffix("_old").join(now.add_suffix("_new"), how="outer")
+    return pd.DataFrame(
+        {
+            "was": pairs["status_old"].fillna(_ABSENT).astype(np.int64),
+            "now": pairs["status_new"].fillna(_ABSENT).astype(np.int64),
+            "created": pairs["created_new"].fillna(pairs["created_old"]),
+        }
+    ), statuses
+
+
+def _codes(old: pd.DataFrame, new: pd.DataFrame) -> tuple[list[Array], list[str]]:
+    """Return the index of each row's status among those of both frames, and the statuses."""
+    sides = [factorize(frame, "status") for frame in (old, new)]
+    unknown = {value for _, values in sides for value in values} - set(LIFECYCLE)
+    statuses = [*LIFECYCLE, *sorted(unknown)]
+    if any((codes < 0).any() for codes, _ in sides):
+        statuses.append(NO_STATUS)
+    # A null has the code -1, which picks the last of these.
+    return [
+        np.array([*map(statuses.index, values), len(statuses) - 1])[codes]
+        for codes, values in sides
+    ], statuses
+
+
+def _ages(created: Array, as_of: str | None) -> Array:
+    now = "NaT" if as_of is None else pd.Timestamp(as_of).tz_localize(None)
+    ages: Array = np.datetime64(now, "us") - created
+    return ages
+
+
+def _absent_last(cells: pd.DataFrame) -> pd.DataFrame:
+    last = cells[["was", "now"]].replace(_ABSENT, np.iinfo(np.int64).max)
+    return cells.iloc[np.lexsort([last["now"], last["was"]])]
+
+
+def _table(cells: pd.DataFrame, statuses: list[str], before: Array) -> pd.DataFrame:
+    was, now = (cells[side].to_numpy(np.int64) for side in ("was", "now"))
+    lifecycle = pd.CategoricalDtype(statuses, ordered=True)
+    whole = before[was - _ABSENT]
+    share = np.where(whole > 0, cells["size"] / np.maximum(whole, 1), np.nan)
+    pairs = zip(_names(was, statuses), _names(now, statuses), strict=True)
+    kinds = [_kind(*pair) for pair in pairs]
+    return pd.DataFrame(
+        {
+            "from_status": pd.Categorical.from_codes(was, dtype=lifecycle),
+            "to_status": pd.Categorical.from_codes(now, dtype=lifecycle),
+            "kind": pd.Categorical(kinds, categories=list(TRANSITIONS)),
+            "orders": cells["size"].to_numpy(np.int64),
+            "share": share.astype(np.float64),
+            "median_age": cells["median"].array.astype("timedelta64[us]"),
+            "max_age": cells["max"].array.astype("timedelta64[us]"),
+        }
+    )
+
+
+def _names(codes: Array, statuses: list[str]) -> list[str | None]:
+    return [None if code == _ABSENT else statuses[code] for code in codes]
+
+
+def _kind(was: str | None, now: str | None) -> str:
+    if was is None or now is None:
+        return "new" if was is None else "vanished"
+    if was == now:
+        return "settled" if was in _FINAL else "stuck"
+    if was in _PATH and now in _PATH:
+        return "forward" if _PATH.index(was) < _PATH.index(now) else "backward"
+    if was in _PATH:
+        return "left_path"
+    return "returned" if now in _PATH else "off_path"
+
+
+def _moves(was: Array, now: Array) -> pd.Categorical[Any]:
+    conditions = [np.isnat(was), np.isnat(now), now < was]
+    codes = [_MOVES.index(move) for move in ("set", "removed", "earlier")]
+    return pd.Categorical.from_codes(np.select(conditions, codes, 0), pd.Index(_MOVES))
