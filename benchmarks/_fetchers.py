@@ -1,4 +1,4 @@
-"""Our own ways to fetch the same orders: picklable questions, and what answers them."""
+"""Our own ways to fetch the same orders: picklable requests, and what makes them."""
 
 import time
 from dataclasses import dataclass, replace
@@ -57,41 +57,41 @@ class FetchRequest:
         )
 
 
-def fetch(question: FetchRequest) -> tf.OrderFrames:
+def fetch(request: FetchRequest) -> tf.OrderFrames:
     """Fetch all tables."""
-    with question.client() as client:
+    with request.client() as client:
         return tf.fetch_orders(
-            client=client, limit=question.limit, progress=False, **question.filters
+            client=client, limit=request.limit, progress=False, **request.filters
         )
 
 
-def fetch_and_look(question: FetchRequest) -> tf.OrderFrames:
+def fetch_and_look(request: FetchRequest) -> tf.OrderFrames:
     """Fetch all tables, and make a dataframe of the orders, as other ways do."""
-    frames = fetch(question)
+    frames = fetch(request)
     assert frames.orders is not None  # made when it is first looked at
     return frames
 
 
-def replay(question: FetchRequest) -> tf.OrderFrames:
+def replay(request: FetchRequest) -> tf.OrderFrames:
     """Fetch all tables, without a request."""
-    with question.client() as client:
+    with request.client() as client:
         return tf.fetch_orders(
-            client=client, limit=question.limit, progress=False, offline=True, **question.filters
+            client=client, limit=request.limit, progress=False, offline=True, **request.filters
         )
 
 
-def bodies(question: FetchRequest) -> list[bytes]:
+def bodies(request: FetchRequest) -> list[bytes]:
     """Ask by one cursor, and give the bodies."""
-    with question.client() as client:
-        return [page.body for page in client.iter_pages(**question.filters)]
+    with request.client() as client:
+        return [page.body for page in client.iter_pages(**request.filters)]
 
 
-def rehearse(question: FetchRequest) -> tf.OrderFrames:
+def rehearse(request: FetchRequest) -> tf.OrderFrames:
     """Ask the same way for an hour's orders, or for a few."""
-    if question.created is None:
-        return fetch_and_look(replace(question, limit=5))
-    start, _ = question.created
-    return fetch_and_look(replace(question, created=(start, start + timedelta(hours=1))))
+    if request.created is None:
+        return fetch_and_look(replace(request, limit=5))
+    start, _ = request.created
+    return fetch_and_look(replace(request, created=(start, start + timedelta(hours=1))))
 
 
 def rest(given: Any) -> Any:

@@ -86,11 +86,11 @@ class Run:
         What was asked of its result.
     """
 
-    began: float
+    started_at: float
     seconds: float
     cpu: float
     growth: int | None
-    told: Any
+    outcome: Any
     peak: int | None = None
 
 
@@ -177,11 +177,11 @@ def _run(contender: Contender, ask: Callable[[Any], Any]) -> Run:
     given = contender.prepare()
     _settle(collect=True)
     reset_peak()
-    before, began = _peak(), time.time()
+    before, started_at = _peak(), time.time()
     start, start_cpu = time.perf_counter(), time.process_time()
     result = contender.work(given)
     took = time.perf_counter() - start, time.process_time() - start_cpu
-    return Run(began, *took, _growth(before), ask(result), _peak())
+    return Run(started_at, *took, _growth(before), ask(result), _peak())
 
 
 def _grow(contender: Contender, collect: bool) -> int | None:  # noqa: FBT001 -- as submitted

@@ -23,12 +23,12 @@ WINDOWS = "replay, in windows"
 _ALL = 10**9  # as a limit: all, by one cursor
 
 
-def report(question: FetchRequest, *, share: float, rounds: int, folder: Path) -> list[str]:
+def report(request: FetchRequest, *, share: float, rounds: int, folder: Path) -> list[str]:
     """Measure, and give the parts of the report.
 
     Parameters
     ----------
-    question
+    request
         All orders, through a cache that is empty.
     share
         The share of them to work on: the newest ones.
@@ -37,8 +37,8 @@ def report(question: FetchRequest, *, share: float, rounds: int, folder: Path) -
     folder
         A place for files.
     """
-    start, end = question.created
-    some = replace(question, created=(end - (end - start) * share, end))
+    start, end = request.created
+    some = replace(request, created=(end - (end - start) * share, end))
     _measure.tell("filling the cache")
     bodies = _fetchers.bodies(some)
     sizes = _sizes(bodies, some.cache)
@@ -53,9 +53,9 @@ def report(question: FetchRequest, *, share: float, rounds: int, folder: Path) -
     ]
 
 
-def _contenders(question: FetchRequest, bodies: Sequence[bytes], folder: Path) -> list[Contender]:
-    chain = replace(question, limit=_ALL)
-    orders = len(_fetchers.fetch(question).to_arrow()["orders"])
+def _contenders(request: FetchRequest, bodies: Sequence[bytes], folder: Path) -> list[Contender]:
+    chain = replace(request, limit=_ALL)
+    orders = len(_fetchers.fetch(request).to_arrow()["orders"])
     about = {"orders": orders, "size": sum(map(len, bodies))}
     memory = Contender(
         MEMORY,
@@ -72,7 +72,7 @@ def _contenders(question: FetchRequest, bodies: Sequence[bytes], folder: Path) -
             rehearse=partial(tf.OrderFrames.from_json, bodies[-1]),
             **about,
         )
-        for name, asked in {CHAIN: chain, WINDOWS: question}.items()
+        for name, asked in {CHAIN: chain, WINDOWS: request}.items()
     ]
     return [memory, *disk]
 

@@ -38,9 +38,9 @@ class Serving:
         self._pipe = pipe
         self.server: Server = pipe.recv()
 
-    def requests(self, began: float, ended: float) -> list[Request]:
+    def requests(self, started_at: float, ended: float) -> list[Request]:
         """Read from its log what arrived between two times (Unix seconds)."""
-        return self._ask("requests", began, ended)
+        return self._ask("requests", started_at, ended)
 
     def advance(self, hours: float) -> Changes:
         """Let time pass over its orders, and tell what changed."""
@@ -78,5 +78,5 @@ def _serve(orders: int, options: dict[str, Any], pipe: Connection) -> None:
             pipe.send(answers[what](*given))
 
 
-def _requests(sandbox: Sandbox, began: float, ended: float) -> list[Request]:
-    return [each for each in sandbox.requests if began <= each.time <= ended]
+def _requests(sandbox: Sandbox, started_at: float, ended: float) -> list[Request]:
+    return [each for each in sandbox.requests if started_at <= each.time <= ended]

@@ -45,7 +45,7 @@ def main() -> None:
         runs[SYNC] = _run(SYNC, works[SYNC])
     _measure.tell("")
     _check(runs, given.orders, len(changes.new))
-    done = runs[SYNC].told
+    done = runs[SYNC].outcome
     print(
         f"Exports at {given.rate} requests a second, {given.latency:g} s for each answer; then "
         f"{given.hours:g} hours pass,\nand a sync: {done.new:,} new and {done.changed:,} changed "
@@ -83,13 +83,13 @@ class Done:
 class Task:
     """One thing to time; picklable."""
 
-    question: FetchRequest
+    request: FetchRequest
     root: Path
     work: Callable[[FetchRequest, Path], tf.Snapshot]
 
     def __call__(self, _: object) -> tf.Snapshot:
         """Do it."""
-        return self.work(self.question, self.root)
+        return self.work(self.request, self.root)
 
 
 def _works(
@@ -106,18 +106,18 @@ def _works(
     }
 
 
-def _export(question: FetchRequest, root: Path) -> tf.Snapshot:
-    with question.client() as client:
-        return tf.export_orders(root, client=client, progress=False, **question.filters)
+def _export(request: FetchRequest, root: Path) -> tf.Snapshot:
+    with request.client() as client:
+        return tf.export_orders(root, client=client, progress=False, **request.filters)
 
 
-def _fetch_and_write(question: FetchRequest, root: Path) -> tf.Snapshot:
-    return tf.write_snapshot(_fetchers.fetch(question), root)
+def _fetch_and_write(request: FetchRequest, root: Path) -> tf.Snapshot:
+    return tf.write_snapshot(_fetchers.fetch(request), root)
 
 
-def _sync(question: FetchRequest, root: Path) -> tf.Snapshot:
-    with question.client() as client:
-        return tf.sync_orders(root, client=client, progress=False, **question.filters)
+def _sync(request: FetchRequest, root: Path) -> tf.Snapshot:
+    with request.client() as client:
+        return tf.sync_orders(root, client=client, progress=False, **request.filters)
 
 
 def _run(name: str, task: Task) -> Run:
@@ -135,8 +135,8 @@ def _run(name: str, task: Task) -> Run:
 
 def _rehearse(task: Task) -> None:
     """Do the same with the orders of an hour, elsewhere."""
-    start, _ = task.question.created
-    hour = replace(task.question, created=(start, start + timedelta(hours=1)))
+    start, _ = task.request.created
+    hour = replace(task.request, created=(start, start + timedelta(hours=1)))
     with tempfile.TemporaryDirectory() as root:
         for _ in range(2):
             task.work(hour, Path(root))
@@ -155,8 +155,10 @@ def _check(runs: dict[str, Run], orders: int, new: int) -> None:
     """Who keeps less is no peer."""
     expected = {LARGE: orders, MEMORY: orders, SYNC: orders + new}
     for name, count in expected.items():
-        if runs[name].told.orders != count:
-            sys.exit(f"{name}: {runs[name].told.orders:,} orders of {count:,}, so no time compares")
+        if runs[name].outcome.orders != count:
+            sys.exit(
+                f"{name}: {runs[name].outcome.orders:,} orders of {count:,}, so no time compares"
+            )
 
 
 def _table(runs: dict[str, Run]) -> str:
@@ -164,12 +166,12 @@ def _table(runs: dict[str, Run]) -> str:
         run = runs[name]
         return [
             name,
-            f"{run.told.orders:,}",
-            f"{run.told.requests:,}",
+            f"{run.outcome.orders:,}",
+            f"{run.outcome.requests:,}",
             f"{run.seconds:.1f}",
-            f"{run.seconds / run.told.orders * 1e6:,.0f}",
+            f"{run.seconds / run.outcome.orders * 1e6:,.0f}",
             f"{run.cpu:.1f}",
-            f"{run.cpu / run.told.orders * 1e6:,.1f}",
+            f"{run.cpu / run.outcome.orders * 1e6:,.1f}",
             "-" if run.peak is None else f"{run.peak / 1e6:,.0f}",
         ]
 
@@ -180,9 +182,10 @@ def _table(runs: dict[str, Run]) -> str:
 def _ratios(runs: dict[str, Run]) -> str:
     small, large, sync = runs[SMALL], runs[LARGE], runs[SYNC]
     ratios = {
-        "seconds of each order": (large.seconds / large.told.orders)
-        / (small.seconds / small.told.orders),
-        "CPU of each order": (large.cpu / large.told.orders) / (small.cpu / small.told.orders),
+        "seconds of each order": (large.seconds / large.outcome.orders)
+        / (small.seconds / small.outcome.orders),
+        "CPU of each order": (large.cpu / large.outcome.orders)
+        / (small.cpu / small.outcome.orders),
     }
     if large.peak and small.peak:
         ratios["peak memory"] = large.peak / small.peak

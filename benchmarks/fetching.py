@@ -110,7 +110,7 @@ def _fetches(
             _measure.tell(f"round {number + 1} of {given.rounds}: {each.name}")
             run = _measure.run_apart(each, _count)
             _check(each, run)
-            seen = serving.requests(run.began, run.began + run.seconds)
+            seen = serving.requests(run.started_at, run.started_at + run.seconds)
             fetches[each.name].append(_Fetch(run, seen, given.latency))
     return fetches
 
@@ -123,7 +123,7 @@ def _contenders(
 ) -> list[Contender]:
     bounded = FetchRequest(server, given.rate, created)
     cached = FetchRequest(server, given.rate, created, cache=cold)
-    questions = {
+    requests = {
         WINDOWS: bounded,
         COLD: cached,
         WARM: cached,
@@ -133,12 +133,12 @@ def _contenders(
         Contender(
             name,
             work=_fetchers.fetch_and_look,
-            prepare=partial(_fetchers.rest, question),
-            rehearse=partial(_fetchers.rehearse, question),
+            prepare=partial(_fetchers.rest, request),
+            rehearse=partial(_fetchers.rehearse, request),
             orders=given.orders,
             size=0,
         )
-        for name, question in questions.items()
+        for name, request in requests.items()
     ]
     by_hand = Contender(
         LOOP,
@@ -157,9 +157,9 @@ def _count(result: object) -> int:
 
 def _check(contender: Contender, run: Run) -> None:
     """Who fetches less is no peer."""
-    if run.told != contender.orders:
+    if run.outcome != contender.orders:
         sys.exit(
-            f"{contender.name}: {run.told:,} orders of {contender.orders:,}, so no time compares"
+            f"{contender.name}: {run.outcome:,} orders of {contender.orders:,}, so no time compares"
         )
 
 

@@ -55,8 +55,8 @@ def start(code: str) -> None:
 
 def modules(code: str) -> int:
     """Count the modules that a new process has loaded after some code."""
-    told = [sys.executable, "-c", f"import sys; {code}; print(len(sys.modules))"]
-    return int(subprocess.run(told, check=True, capture_output=True, text=True).stdout)
+    outcome = [sys.executable, "-c", f"import sys; {code}; print(len(sys.modules))"]
+    return int(subprocess.run(outcome, check=True, capture_output=True, text=True).stdout)
 
 
 def _contender(name: str, code: str) -> _measure.Contender:

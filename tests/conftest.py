@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 import trackstar_frames as tf
 from trackstar_frames import fetch_orders
+from trackstar_frames.http import retry
 from trackstar_frames.sandbox import Sandbox
 
 os.environ["MPLBACKEND"] = "Agg"
@@ -31,7 +32,7 @@ MATPLOTLIB = "3.11."
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
-settings.register_profile("everyday", max_examples=10, deadline=None, suppress_health_check=_SLOW)
+settings.register_profile("everyday", max_examples=6, deadline=None, suppress_health_check=_SLOW)
 settings.register_profile("slow", max_examples=100, deadline=None, suppress_health_check=_SLOW)
 
 _FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "netrc", "ci")
@@ -75,6 +76,12 @@ def clean_environment(monkeypatch, tmp_path):
         if name.startswith("TRACKSTAR_") or name.lower() in _FOREIGN:
             monkeypatch.delenv(name)
     monkeypatch.setenv("TRACKSTAR_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    """Let the pauses before retries begin at a hundredth of a second."""
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture(autouse=True)

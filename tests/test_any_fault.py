@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers import changing_server
+from helpers.marks import slow
 
 import trackstar_frames as tf
 from trackstar_frames.snapshots import spill
@@ -80,8 +81,13 @@ def folder(monkeypatch, tmp_path):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("cache", [True, False])
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    ("name", "cache"),
+    [
+        *((name, number % 2 == 0) for number, name in enumerate(CALLS)),
+        *(slow(name, number % 2 == 1) for number, name in enumerate(CALLS)),
+    ],
+)
 def test_any_fault_ends_in_an_error_or_changes_nothing(folder, name, cache, every):
     call, first = CALLS[name]
     shop = changing_server.Shop(

@@ -127,8 +127,8 @@ def test_copied_pages_hold_other_orders(bodies):
 def test_odd_pages_have_an_unknown_field_and_some_a_mistyped_price(bench, bodies):
     odd = bench("_pages").make_odd(bodies, share=0.5)
     frames = tf.OrderFrames.from_json(odd)
-    told = frames.problems["path"].value_counts()
-    assert told.to_dict() == {"risk_level": 1050, "total_price": 2}
+    outcome = frames.problems["path"].value_counts()
+    assert outcome.to_dict() == {"risk_level": 1050, "total_price": 2}
     assert set(frames.problems["value"].dropna()) == {'"12,50 EUR"'}
 
 
@@ -169,12 +169,12 @@ def test_a_ratio_is_that_of_the_same_round(bench):
 
 @pytest.mark.slow
 def test_each_round_is_led_by_another_contender(bench):
-    measure, met = bench("_measure"), []
+    measure, calls = bench("_measure"), []
     contenders = [
-        measure.Contender(str(n), met.append, partial(int, n), list, 1, 1) for n in range(3)
+        measure.Contender(str(n), calls.append, partial(int, n), list, 1, 1) for n in range(3)
     ]
     timings = measure.time_rounds(contenders, 3, collect=True)
-    assert met == [0, 1, 2, 1, 2, 0, 2, 0, 1]
+    assert calls == [0, 1, 2, 1, 2, 0, 2, 0, 1]
     assert [len(each) for each in timings.seconds.values()] == [3, 3, 3]
 
 
@@ -192,20 +192,20 @@ def test_work_apart_is_timed_weighed_and_asked(bench):
     work = partial(operator.mul, b"x")
     size = 64_000_000
     heavy = bench("_measure").Contender("heavy", work, partial(int, size), list, 1, size)
-    began = time.time()
+    started_at = time.time()
     run = bench("_measure").run_apart(heavy, len)
-    assert began < run.began < run.began + run.seconds < time.time()
-    assert (run.told, run.growth) == (size, pytest.approx(size, rel=0.1))
+    assert started_at < run.started_at < run.started_at + run.seconds < time.time()
+    assert (run.outcome, run.growth) == (size, pytest.approx(size, rel=0.1))
 
 
 def test_the_sandbox_of_another_process_tells_what_it_was_asked(bench):
-    began = time.time()
+    started_at = time.time()
     with bench("_server").serve(1500, rate_limit=2) as serving:
         assert serving.requests(0, time.time()) == []
         assert len(bench("_peers").by_loop(serving.server)) == 1500
         assert len(bench("_peers").by_loop(serving.server, 5)) == 5
-        seen = serving.requests(began, time.time())
-        assert serving.requests(0, began) == []
+        seen = serving.requests(started_at, time.time())
+        assert serving.requests(0, started_at) == []
     assert {each.token for each in seen} == {serving.server.access_token}
     assert [each.status for each in seen if each.status != 429] == [200] * 3
 
@@ -221,9 +221,9 @@ def test_the_rate_is_that_from_the_first_arrival_to_the_last_answer(bench):
 def test_who_fetches_less_stops_the_run(bench):
     fetching, measure = bench("fetching"), bench("_measure")
     contender = measure.Contender("some", len, list, list, orders=1000, size=0)
-    fetching._check(contender, measure.Run(0, 1, 1, None, told=1000))
+    fetching._check(contender, measure.Run(0, 1, 1, None, outcome=1000))
     with pytest.raises(SystemExit, match="some: 999 orders of 1,000, so no time compares"):
-        fetching._check(contender, measure.Run(0, 1, 1, None, told=999))
+        fetching._check(contender, measure.Run(0, 1, 1, None, outcome=999))
 
 
 def test_a_table_is_aligned(bench):
@@ -299,7 +299,7 @@ def test_importing_measures_every_import(bench):
 def test_a_peer_that_keeps_less_is_none(bench):
     exporting, measure = bench("exporting"), bench("_measure")
     runs = {
-        name: measure.Run(0, 1, 1, None, told=exporting.Done(orders=1000, requests=1))
+        name: measure.Run(0, 1, 1, None, outcome=exporting.Done(orders=1000, requests=1))
         for name in (exporting.LARGE, exporting.MEMORY, exporting.SYNC)
     }
     exporting._check(runs, 1000, new=0)

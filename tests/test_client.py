@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
 import trackstar_frames as tf
+from trackstar_frames.http import retry
 from trackstar_frames.http.retry import RetryPolicy, requested_wait, retry_after
 from trackstar_frames.sandbox import Fault
 
@@ -102,14 +103,13 @@ def test_retries_are_counted_beside_the_first_try(serve_with_client, retries):
     assert len(sandbox.requests) == retries + 1
 
 
-def test_max_wait_bounds_the_waiting_for_one_page(serve_with_client):
+def test_max_wait_bounds_the_waiting_for_one_page(serve_with_client, monkeypatch):
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.25)
     sandbox, client = serve_with_client(
         Fault("status", status=503), client={"retries": 99, "max_wait": 1}
     )
-    begun = time.monotonic()
     with pytest.raises(tf.ServerError):
         tf.fetch_orders(client=client)
-    assert time.monotonic() - begun < 5
     assert 2 <= len(sandbox.requests) <= 4
 
 
@@ -122,15 +122,14 @@ def test_no_waiting_at_all(serve_with_client):
 
 def test_a_wait_that_is_too_long_raises_at_once(serve_with_client):
     sandbox, client = serve_with_client(Fault("status", status=429, retry_after=3600))
-    begun = time.monotonic()
     with pytest.raises(tf.RateLimitError) as caught:
         tf.fetch_orders(client=client)
-    assert time.monotonic() - begun < 5
     assert (caught.value.retry_after, caught.value.retryable) == (3600, True)
     assert len(sandbox.requests) == 1
 
 
-def test_a_server_that_asks_for_no_wait_is_not_stormed(serve_with_client):
+def test_a_server_that_asks_for_no_wait_is_not_stormed(serve_with_client, monkeypatch):
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.25)
     sandbox, client = serve_with_client(
         Fault("status", status=429, retry_after=0), client={"retries": 2}
     )
@@ -330,10 +329,9 @@ def test_what_comes_from_disk_costs_no_budget(serve):
     sandbox = serve()
     client = sandbox.client(rate_limit=1)
     tf.fetch_orders(client=client)
-    begun = time.monotonic()
+    client.session._limiter.pause(3600)  # whoever waits for it does not end
     for _ in range(20):
         tf.fetch_orders(client=client)
-    assert time.monotonic() - begun < 15
     assert len(sandbox.requests) == 1
 
 
@@ -592,8 +590,6 @@ def test_an_answer_that_drips_is_given_up(serve_with_client):
     sandbox, client = serve_with_client(
         Fault("slow", seconds=20, pieces=200), client={"timeout": 0.5, "retries": 0}
     )
-    started = time.monotonic()
     with pytest.raises(tf.NetworkError, match=r"not whole after 0\.5 s"):
         tf.fetch_orders(client=client)
-    assert time.monotonic() - started < 10
     assert len(sandbox.requests) == 1

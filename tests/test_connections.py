@@ -6,6 +6,7 @@ import traceback
 
 import pandas as pd
 import pytest
+from helpers.marks import slow
 from helpers.traffic import count_requests, most_within
 
 import trackstar_frames as tf
@@ -15,7 +16,7 @@ from trackstar_frames.schema import TABLES
 FAIL = Fault("status", status=403, token=1)
 
 
-def alone(sandbox, token, name="orders", **options):
+def single(sandbox, token, name="orders", **options):
     """Fetch one connection's table, and label it."""
     label = list(sandbox.connections)[token]
     with sandbox.client(token, connection=label, cache=False) as client:
@@ -25,7 +26,7 @@ def alone(sandbox, token, name="orders", **options):
 
 
 def stacked(sandbox, tokens, name="orders", **options):
-    frames = [alone(sandbox, token, name, **options) for token in tokens]
+    frames = [single(sandbox, token, name, **options) for token in tokens]
     whole = pd.concat(frames, ignore_index=True)
     if name == "orders":
         whole["status"] = whole["status"].astype(frames[0]["status"].dtype)
@@ -82,7 +83,7 @@ def test_functions_give_tokens_too(serve_connections):
     orders = tf.fetch_orders_df(connections={"b": lambda: second, "a": lambda: first})
     assert orders["connection"].unique().tolist() == ["a", "b"]
     assert (
-        orders.loc[orders["connection"] == "a", "id"].tolist() == alone(sandbox, 0)["id"].tolist()
+        orders.loc[orders["connection"] == "a", "id"].tolist() == single(sandbox, 0)["id"].tolist()
     )
 
 
@@ -180,7 +181,7 @@ def test_a_pickled_error_keeps_its_failures_and_cannot_be_resumed(serve_connecti
         ({"a": "TRACKSTAR_ACCESS_TOKEN", "b": "SANDBOX_TOKEN_0"}, "'a' and 'b' have the same"),
     ],
 )
-@pytest.mark.parametrize("call", ["fetch", "export", "sync"])
+@pytest.mark.parametrize("call", ["fetch", slow("export"), slow("sync")])
 def test_what_cannot_be_meant_fails_before_any_request(
     serve_connections, tmp_path, connections, words, call
 ):

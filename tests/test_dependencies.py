@@ -77,10 +77,10 @@ CORE = names(PROJECT["dependencies"])
 ROOMS = sorted([*PACKAGE.glob("*.py"), *(each.parent for each in PACKAGE.glob("*/__init__.py"))])
 
 
-@pytest.mark.parametrize("room", ROOMS, ids=lambda path: path.name)
-def test_a_room_imports_what_is_declared_for_it(room):
-    extra = EXTRA_OF.get(room.stem)
-    assert distributions(room) <= CORE | (names(EXTRAS[extra]) if extra else set())
+@pytest.mark.parametrize("part", ROOMS, ids=lambda path: path.name)
+def test_a_room_imports_what_is_declared_for_it(part):
+    extra = EXTRA_OF.get(part.stem)
+    assert distributions(part) <= CORE | (names(EXTRAS[extra]) if extra else set())
 
 
 def test_what_is_declared_is_imported():
@@ -103,19 +103,19 @@ def test_every_requirement_has_a_floor_and_nothing_else(requirement):
 
 
 def test_the_classifiers_are_of_pythons_that_may_be_used():
-    told = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
-    assert f">={told[0]}" == PROJECT["requires-python"]
-    assert all(version in SpecifierSet(PROJECT["requires-python"]) for version in told)
+    reported = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
+    assert f">={reported[0]}" == PROJECT["requires-python"]
+    assert all(version in SpecifierSet(PROJECT["requires-python"]) for version in reported)
 
 
 def test_the_environment_is_the_package_with_all_its_extras_and_versions_of_python_alone():
     lines = (ROOT / "environment.yml").read_text().splitlines()
-    told = [line.split("#")[0].rstrip() for line in lines if line.split("#")[0].strip()]
+    reported = [line.split("#")[0].rstrip() for line in lines if line.split("#")[0].strip()]
     name = canonicalize_name(PROJECT["name"])
-    assert told[:3] == [f"name: {name}", "channels:", "  - conda-forge"]
-    assert told[3:6] == ["dependencies:", f"  - python{PROJECT['requires-python']}", "  - pip"]
-    assert told[6] == "  - pip:"
-    (package,) = told[7:]
+    assert reported[:3] == [f"name: {name}", "channels:", "  - conda-forge"]
+    assert reported[3:6] == ["dependencies:", f"  - python{PROJECT['requires-python']}", "  - pip"]
+    assert reported[6] == "  - pip:"
+    (package,) = reported[7:]
     extras = re.fullmatch(r" {6}- -e \.\[([\w,]+)\]", package).group(1).split(",")
     everything = {name for extra in EXTRAS for name in names(EXTRAS[extra])}
     assert {name for extra in extras for name in names(EXTRAS[extra])} == everything

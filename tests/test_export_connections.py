@@ -63,9 +63,9 @@ def test_a_snapshot_of_many_has_their_number_in_its_name(serve_connections, root
 def test_a_part_is_of_one_connection_and_other_engines_see_which(serve_connections, root):
     sandbox = serve_connections()
     snapshot = tf.export_orders(root, connections=sandbox.connections)
-    said = json.loads((snapshot.path / MANIFEST_NAME).read_text())
+    message = json.loads((snapshot.path / MANIFEST_NAME).read_text())
     for name, files in snapshot.files.items():
-        for part, file in zip(said["parts"], files, strict=True):
+        for part, file in zip(message["parts"], files, strict=True):
             labels = set(pq.read_table(file, columns=["connection"])["connection"].to_pylist())
             assert labels <= {part["connection"]}, name
     query = f"select connection, count(*) from '{snapshot.path}/orders/*.parquet' group by all"

@@ -324,5 +324,5 @@ def test_iter_pages_over_a_split_list(shared_sandbox):
 def test_it_imports_without_matplotlib():
     code = "import sys, trackstar_frames; print('matplotlib' in sys.modules, 'tqdm' in sys.modules)"
     run = [sys.executable, "-c", code]
-    told = subprocess.run(run, capture_output=True, text=True, check=True, env=os.environ)
-    assert told.stdout == "False False\n"
+    reported = subprocess.run(run, capture_output=True, text=True, check=True, env=os.environ)
+    assert reported.stdout == "False False\n"

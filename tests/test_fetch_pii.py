@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from helpers import marked_orders
+from helpers.marks import sample
 from helpers.servers import reply
 
 import trackstar_frames as tf
@@ -65,7 +66,7 @@ def stored(tmp_path):
     return look
 
 
-@pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.parametrize("ascii_only", sample([False, True], 2))
 @HIDDEN
 def test_a_fetch_leaves_no_mark_anywhere(  # noqa: PLR0917 -- fixtures
     shop, stored, tmp_path, caplog, pii, ascii_only
@@ -182,8 +183,8 @@ def rendered(error):
     """All that could be shown of an error and its causes, with the locals of every frame."""
     while error is not None:
         yield from (str(error), repr(error), repr(vars(error)), repr(error.args))
-        told = traceback.TracebackException.from_exception(error, capture_locals=True)
-        frames = [frame for frame in told.stack if frame.filename != __file__]
+        reported = traceback.TracebackException.from_exception(error, capture_locals=True)
+        frames = [frame for frame in reported.stack if frame.filename != __file__]
         yield from traceback.StackSummary.from_list(frames).format()
         error = error.__cause__ or error.__context__
 

@@ -63,6 +63,6 @@ BAD = [
 @pytest.mark.slow
 def test_a_type_checker_takes_good_calls_and_flags_bad_ones(check):
     assert "Success" in check("\n".join(GOOD))
-    said = check("\n".join(call for call, _ in BAD)).splitlines()
+    message = check("\n".join(call for call, _ in BAD)).splitlines()
     for number, (_, words) in enumerate(BAD, 4):
-        assert any(line.startswith(f"call.py:{number}:") and words in line for line in said)
+        assert any(line.startswith(f"call.py:{number}:") and words in line for line in message)

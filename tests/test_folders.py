@@ -75,9 +75,9 @@ def sandbox():
 def test_what_is_no_folder_is_refused_wherever_one_is_taken(taker, place):
     with pytest.raises(tf.SettingsError) as got:
         TAKERS[taker](place)
-    said = str(got.value)
-    assert said.startswith(("root", "path", "cache_dir"))
-    assert ("is a URL" in said) == (place in URLS)
+    message = str(got.value)
+    assert message.startswith(("root", "path", "cache_dir"))
+    assert ("is a URL" in message) == (place in URLS)
 
 
 @pytest.mark.parametrize("place", ["s3://bucket/x", Path("gs://b"), "", "~there-is-no-such-user"])

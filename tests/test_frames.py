@@ -115,10 +115,10 @@ def test_attrs_do_not_grow_with_the_connections(tmp_path):
         tables = concat({label: one.to_arrow() for label in labels[:2]})
         info = join_infos(dict.fromkeys(labels, one.info), failed=dict.fromkeys(labels, "why"))
         frames = OrderFrames(tables, info)
-        told = frames.orders.attrs["trackstar"]
-        assert (told["connections"], told["failed"]) == (number, number)
+        reported = frames.orders.attrs["trackstar"]
+        assert (reported["connections"], reported["failed"]) == (number, number)
         assert len(frames.info["connections"]) == len(frames.info["failed"]) == number
-        sizes[number] = len(json.dumps(told))
+        sizes[number] = len(json.dumps(reported))
         frames.orders.to_parquet(tmp_path / "orders.parquet")
         assert pd.read_parquet(tmp_path / "orders.parquet").attrs == frames.orders.attrs
     assert sizes[1000] - sizes[2] < 20

@@ -19,8 +19,8 @@ def steers(text):
 
 
 def test_the_words_of_a_server_steer_nothing(raw_server, caplog):
-    said = json.dumps({"error": STEERING, "origin": STEERING}).encode()
-    server = raw_server(lambda h: reply(h, said, 503, X_Request_Id="id\x1b[31m\x9b2J"))
+    printed = json.dumps({"error": STEERING, "origin": STEERING}).encode()
+    server = raw_server(lambda h: reply(h, printed, 503, X_Request_Id="id\x1b[31m\x9b2J"))
     caplog.set_level("INFO", "trackstar_frames")
     with pytest.raises(tf.ServerError, match="all is well") as caught:
         tf.fetch_orders(client=impatient_client(server.base_url))
@@ -32,8 +32,8 @@ def test_the_words_of_a_server_steer_nothing(raw_server, caplog):
 
 
 def test_the_complaints_of_the_shell_steer_nothing(raw_server, monkeypatch, capsys):
-    said = json.dumps({"error": STEERING}).encode()
-    server = raw_server(lambda handler: reply(handler, said, 422))
+    printed = json.dumps({"error": STEERING}).encode()
+    server = raw_server(lambda handler: reply(handler, printed, 422))
     monkeypatch.setenv("TRACKSTAR_BASE_URL", server.base_url)
     monkeypatch.setenv("TRACKSTAR_API_KEY", "k")
     monkeypatch.setenv("TRACKSTAR_ACCESS_TOKEN", "t")
@@ -77,7 +77,7 @@ def test_a_label_becomes_a_name_under_its_root(snapshot, tmp_path, label):
 
 
 def test_what_a_manifest_says_of_failures_steers_nothing(snapshot):
-    edit_manifest(snapshot, lambda said: said["info"].update(failed={STEERING: STEERING}))
+    edit_manifest(snapshot, lambda printed: printed["info"].update(failed={STEERING: STEERING}))
     with pytest.warns(UserWarning, match="failed when this was written") as warned:
         frames = snapshot.read()
     assert not steers(str(warned[0].message))

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from helpers import reference
+from helpers.marks import sample
 from helpers.traffic import normalized_path
 from helpers.waiting import wait_until
 
@@ -44,7 +45,7 @@ def server(some_orders):
 
 
 @pytest.fixture(scope="module")
-def questions(some_orders):
+def queries(some_orders):
     """All orders, in windows or as one chain."""
     created = sorted(order["created_date"] for order in some_orders)
     bounds = {"created_date__gte": created[0], "created_date__lte": created[-1]}
@@ -53,27 +54,27 @@ def questions(some_orders):
 
 
 @pytest.fixture(scope="module")
-def clean(server, questions):
+def clean(server, queries):
     """Ask without kills, once for each question: which paths that takes."""
 
     @cache
     def run(name):
-        began = len(server.requests)
+        started = len(server.requests)
         client = server.client(cache=False, rate_limit=None)
-        frames = tf.fetch_orders(client=client, **questions[name])
+        frames = tf.fetch_orders(client=client, **queries[name])
         reference.assert_frames_hold(frames, server.orders)
-        paths = list(map(normalized_path, server.requests[began:]))
+        paths = list(map(normalized_path, server.requests[started:]))
         assert len(set(paths)) == len(paths) == frames.info["requests"] > 30
         return set(paths)
 
     return run
 
 
-def start(question, server):
+def start(filters, server):
     """Start a process that is ready to fetch, and waits for a line."""
     given = (server.api_key, server.access_token, server.base_url)
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", FETCH, *given, json.dumps(question)],
+        [sys.executable, "-W", "error", "-c", FETCH, *given, json.dumps(filters)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -91,8 +92,8 @@ def kill(process, server, requests, *, pause):
         time.sleep(pause)
     finally:
         process.kill()
-        told, _ = process.communicate(timeout=60)
-    assert told == ""
+        reported, _ = process.communicate(timeout=60)
+    assert reported == ""
     assert process.returncode in (0, -signal.SIGKILL)
 
 
@@ -115,7 +116,7 @@ def key_of(path, client):
 
 
 @pytest.fixture
-def kill_once(server, questions, clean, tmp_path):
+def kill_once(server, queries, clean, tmp_path):
     """Kill a fetch, go on in this process, and tell how many pages were on disk in between."""
     folder, scratch = tmp_path / "cache", tmp_path / "copy"
 
@@ -123,20 +124,20 @@ def kill_once(server, questions, clean, tmp_path):
         rng, paths = random.Random(f"{name} {draw}"), clean(name)
         shutil.rmtree(folder, ignore_errors=True)
         requests = int(len(paths) * (draw + rng.random()) / DRAWS)
-        process, before = process or start(questions[name], server), len(server.requests)
+        process, before = process or start(queries[name], server), len(server.requests)
         kill(process, server, requests, pause=rng.uniform(0, 2 * LATENCY), until=wait_until)
         keys = keys_on_disk(folder, scratch)
         with server.client(rate_limit=None) as client:
-            began = len(server.requests)
-            sent = {normalized_path(each): each.path for each in server.requests[before:began]}
+            started = len(server.requests)
+            sent = {normalized_path(each): each.path for each in server.requests[before:started]}
             on_disk = {path for path, as_sent in sent.items() if key_of(as_sent, client) in keys}
             closing = sum(path != as_sent for path, as_sent in sent.items())
             under_way = max(QUESTIONS[name], closing)  # what closes is asked for side by side
-            assert began - before - under_way <= len(on_disk) == len(keys)
+            assert started - before - under_way <= len(on_disk) == len(keys)
             assert on_disk <= paths
-            frames = tf.fetch_orders(client=client, **questions[name])
+            frames = tf.fetch_orders(client=client, **queries[name])
         # What the killed process sent may arrive as late as now; it is not on disk either.
-        assert set(map(normalized_path, server.requests[began:])) == paths - on_disk
+        assert set(map(normalized_path, server.requests[started:])) == paths - on_disk
         assert frames.info["requests"] == len(paths) - len(on_disk)
         reference.assert_frames_hold(frames, server.orders)
         return len(on_disk)
@@ -144,20 +145,20 @@ def kill_once(server, questions, clean, tmp_path):
     return kill_once
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", sample(QUESTIONS, 2))
 def test_a_killed_fetch_goes_on_from_what_is_on_disk(kill_once, name):
     kill_once(name, DRAWS // 2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_it_may_be_killed_at_any_moment(kill_once, server, questions, clean, name):
+def test_it_may_be_killed_at_any_moment(kill_once, server, queries, clean, name):
     pages, found = len(clean(name)), []
-    ready = start(questions[name], server)
+    ready = start(queries[name], server)
     try:
         for draw in range(DRAWS):
             # The next one begins while this one is at work: most of its time are imports.
-            process, ready = ready, start(questions[name], server)
+            process, ready = ready, start(queries[name], server)
             found.append(kill_once(name, draw, process))
     finally:
         ready.kill()

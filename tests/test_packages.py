@@ -94,13 +94,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
 def test_an_index_would_take_what_the_wheel_says_of_itself(built):
     with zipfile.ZipFile(built[1]) as wheel:
         (path,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
-        told = Metadata.from_email(wheel.read(path), validate=True)
-    assert (told.name, str(told.version)) == (PROJECT["name"], PROJECT["version"])
-    assert str(told.requires_python) == PROJECT["requires-python"]
-    assert (told.license_expression, told.license_files) == ("MIT", ["LICENSE"])
-    assert told.description_content_type == "text/markdown"
-    assert told.description == (ROOT / "README.md").read_text(encoding="utf-8")
-    assert set(told.provides_extra) == set(PROJECT["optional-dependencies"])
+        reported = Metadata.from_email(wheel.read(path), validate=True)
+    assert (reported.name, str(reported.version)) == (PROJECT["name"], PROJECT["version"])
+    assert str(reported.requires_python) == PROJECT["requires-python"]
+    assert (reported.license_expression, reported.license_files) == ("MIT", ["LICENSE"])
+    assert reported.description_content_type == "text/markdown"
+    assert reported.description == (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(reported.provides_extra) == set(PROJECT["optional-dependencies"])
 
 
 def test_the_sdist_can_be_tested(built, tmp_path):
@@ -160,7 +160,7 @@ def test_without_an_extra_the_shell_names_it_on_one_line(bare, command, extra):
 
 
 def test_with_the_extra_the_demo_shows_all(for_demo):
-    said = for_demo("trackstar-frames", "demo").stdout
-    assert "fetched 5,000 orders with 7 requests; the same call again took 0, from disk" in said
+    message = for_demo("trackstar-frames", "demo").stdout
+    assert "fetched 5,000 orders with 7 requests; the same call again took 0, from disk" in message
     drawn = {path.name for path in (for_demo.folder / "trackstar-demo").glob("*.png")}
     assert drawn == {"status_mix.png", "ship_date_compliance.png"}

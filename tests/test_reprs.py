@@ -50,9 +50,9 @@ def snapshot(shared_sandbox, tmp_path):
 
 
 def test_a_snapshot_tells_what_it_holds(snapshot):
-    frames, told = snapshot.read(), cells(snapshot)
-    assert list(told) == ["table", *TABLES]
-    for name, (grain, rows, files, size) in list(told.items())[1:]:
+    frames, reported = snapshot.read(), cells(snapshot)
+    assert list(reported) == ["table", *TABLES]
+    for name, (grain, rows, files, size) in list(reported.items())[1:]:
         assert grain == TABLES[name].grain
         assert rows == f"{len(getattr(frames, name)):,}"
         assert files == str(len(snapshot.files[name]))
@@ -98,8 +98,8 @@ def test_a_snapshot_reads_its_manifest_only(snapshot):
 
 def test_a_snapshot_that_is_gone_or_damaged_says_so(snapshot):
     read_manifest = snapshot.path / MANIFEST_NAME
-    said = json.loads(read_manifest.read_bytes())
-    read_manifest.write_text(json.dumps(said | {"info": {}}))
+    message = json.loads(read_manifest.read_bytes())
+    read_manifest.write_text(json.dumps(message | {"info": {}}))
     assert re.search(rf"{re.escape(str(snapshot.path))} .*is damaged: ", snapshot._repr_html_())
     shutil.rmtree(snapshot.path)
     assert f"there is no snapshot at {snapshot.path}" in snapshot._repr_html_()
@@ -111,23 +111,23 @@ def test_a_client_tells_what_it_does_and_no_secret(shared_sandbox, tmp_path):
     ) as client:
         empty = cells(client)["cache"]
         tf.fetch_orders(client=client)
-        told, text = cells(client), client._repr_html_()
+        reported, text = cells(client), client._repr_html_()
     size = sum(file.stat().st_size for file in (tmp_path / "kept").rglob("*") if file.is_file())
     assert size > 10_000
     assert empty[0].startswith(f"{tmp_path / 'kept'}: 0.00 MB of all clients")
-    assert told["base URL"] == [shared_sandbox.base_url]
-    assert told["connection"] == ["acme"]
-    assert told["rate"] == ["10 requests a second, per access token"]
-    assert re.search(r"kept: 0\.[0-9]*[1-9][0-9]* MB of all .* after 7,200 s", told["cache"][0])
+    assert reported["base URL"] == [shared_sandbox.base_url]
+    assert reported["connection"] == ["acme"]
+    assert reported["rate"] == ["10 requests a second, per access token"]
+    assert re.search(r"kept: 0\.[0-9]*[1-9][0-9]* MB of all .* after 7,200 s", reported["cache"][0])
     assert shared_sandbox.api_key not in text
     assert shared_sandbox.access_token not in text
 
 
 def test_a_client_without_cache_rate_or_label_says_so():
-    told = cells(tf.TrackstarClient("key", "token", cache=False, rate_limit=None))
-    assert told["cache"] == ["none: nothing is kept on disk"]
-    assert told["rate"] == ["no limit"]
-    assert told["connection"] == ["no label"]
+    reported = cells(tf.TrackstarClient("key", "token", cache=False, rate_limit=None))
+    assert reported["cache"] == ["none: nothing is kept on disk"]
+    assert reported["rate"] == ["no limit"]
+    assert reported["connection"] == ["no label"]
 
 
 def test_to_look_at_a_client_makes_no_file(tmp_path):
@@ -141,10 +141,10 @@ def test_a_policy_says_itself_and_what_was_chosen():
         holidays=[f"2026-{month:02}-01" for month in range(1, 13)],
         tz={"w<1>": "Asia/Tokyo", None: "UTC"},
     )
-    told = cells(policy)
-    assert told.keys() == {"field", "cut_off", "holidays", "tz"}
-    assert told["tz"] == ["w<1>: Asia/Tokyo, all others: UTC"]
-    assert told["holidays"][0].endswith("2026-10-01 and 2 more")
+    reported = cells(policy)
+    assert reported.keys() == {"field", "cut_off", "holidays", "tz"}
+    assert reported["tz"] == ["w<1>: Asia/Tokyo, all others: UTC"]
+    assert reported["holidays"][0].endswith("2026-10-01 and 2 more")
     assert "w&lt;1&gt;" in policy._repr_html_()
     assert tf.SlaPolicy().text in tf.SlaPolicy()._repr_html_()
     assert cells(tf.SlaPolicy()) == {}
@@ -152,15 +152,15 @@ def test_a_policy_says_itself_and_what_was_chosen():
 
 def test_frames_tell_their_tables(shared_sandbox):
     frames = tf.fetch_orders(client=shared_sandbox.client())
-    told = cells(frames)
-    assert list(told) == ["table", *TABLES]
-    assert told["orders"][:3] == ["one order", "350", str(len(frames.orders.columns))]
+    reported = cells(frames)
+    assert list(reported) == ["table", *TABLES]
+    assert reported["orders"][:3] == ["one order", "350", str(len(frames.orders.columns))]
 
 
 def test_lazy_frames_tell_their_partitions(snapshot):
     lazy = tf.read_snapshot_dask(snapshot.path.parent)
-    told = cells(lazy)
-    assert told["orders"] == ["one order", "1", str(len(lazy.orders.columns))]
+    reported = cells(lazy)
+    assert reported["orders"] == ["one order", "1", str(len(lazy.orders.columns))]
     assert "requested: status" in lazy._repr_html_()
 
 

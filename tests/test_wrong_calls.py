@@ -461,7 +461,7 @@ OTHERS = {
 }
 
 CALLS = OTHERS | {
-    name: (error, *told)
+    name: (error, *reported)
     for error, calls in (
         (tf.FilterError, FILTERS),
         (tf.SettingsError, SETTINGS),
@@ -471,7 +471,7 @@ CALLS = OTHERS | {
         (TypeError, TYPES),
         (AttributeError, NAMES),
     )
-    for name, told in calls.items()
+    for name, reported in calls.items()
 }
 
 

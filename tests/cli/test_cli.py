@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 import pytest
+from helpers.marks import slow
 from helpers.servers import reply
 
 import trackstar_frames as tf
@@ -170,16 +171,16 @@ def test_a_sandbox_that_cannot_be_is_one_line(options, text, capsys):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="bash")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", slow("1")])
 @pytest.mark.parametrize(
     ("line", "code", "text"),
     [
         ("fetch | true", 141, ""),
-        ("fetch --help | true", 141, ""),
-        ("cache info | true", 141, ""),
+        slow("fetch --help | true", 141, ""),
+        slow("cache info | true", 141, ""),
         ("snapshots tests/plots | cat", 0, ""),
         ("fetch >&-", 1, "standard output is closed"),
-        ("cache info >&-", 1, "standard output is closed"),
+        slow("cache info >&-", 1, "standard output is closed"),
         ("fetch status=opne 2>&-", 2, ""),
         ("fetch status=opne 2>&1 >/dev/null | true", 2, ""),
         pytest.param("fetch > /dev/full", 1, "cannot write to standard output", marks=FULL),

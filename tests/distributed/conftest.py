@@ -32,6 +32,9 @@ from distributed import Semaphore
 from trackstar_frames.connections import open_client
 from trackstar_frames.distributed import token_lock
 
+def set_environment(variables):
+    os.environ.update(variables)
+
 def beta():
     return os.environ["BETA_SECRET"]
 
@@ -55,7 +58,7 @@ def fail():
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def vault(tmp_path_factory):
     """Import a module that workers can import too."""
     folder = tmp_path_factory.mktemp("vault")
@@ -68,29 +71,63 @@ def vault(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def shared_cluster(vault):
+    """A cluster of two processes for all tests that neither kill nor count them."""
+    assert vault
+    with dask.config.set(CONFIG), LocalCluster(**_options(2)) as cluster:
+        yield cluster
+
+
+def _options(workers):
+    return {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0"}
+
+
+def _environment(sandbox, cache_dir):
+    variables = connection_variables(sandbox) | sandbox.environment
+    return variables | {"TRACKSTAR_CACHE_DIR": str(cache_dir)}
+
+
+@pytest.fixture(scope="session")
+def use_cluster(tmp_path_factory, shared_cluster, vault):
+    """Have the processes of the shared cluster know a server."""
+
+    @contextmanager
+    def use(sandbox):
+        environment = _environment(sandbox, tmp_path_factory.mktemp("cache"))
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            dask.config.set(CONFIG),
+            Client(shared_cluster, set_as_default=False) as client,
+        ):
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            client.run(vault.set_environment, environment)
+            yield SimpleNamespace(
+                cluster=shared_cluster, client=client, sandbox=sandbox, environment=environment
+            )
+
+    return use
+
+
+@pytest.fixture(scope="session")
 def start_cluster(tmp_path_factory):
     """Start a cluster of processes whose environment knows a server."""
 
     @contextmanager
-    def start(sandbox, workers=2, **given):
-        given = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0"} | given
-        told = (
-            connection_variables(sandbox)
-            | sandbox.environment
-            | {"TRACKSTAR_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
-        )
+    def start(sandbox, workers=2):
+        environment = _environment(sandbox, tmp_path_factory.mktemp("cache"))
         with (
             pytest.MonkeyPatch.context() as patch,
             dask.config.set(CONFIG),
         ):
-            for name, value in told.items():
+            for name, value in environment.items():
                 patch.setenv(name, value)
             with (
-                LocalCluster(**given) as cluster,
+                LocalCluster(**_options(workers)) as cluster,
                 Client(cluster, set_as_default=False) as client,
             ):
                 yield SimpleNamespace(
-                    cluster=cluster, client=client, sandbox=sandbox, environment=told
+                    cluster=cluster, client=client, sandbox=sandbox, environment=environment
                 )
 
     return start

@@ -23,9 +23,8 @@ def sandbox(now):
 
 
 @pytest.fixture(scope="module")
-def running(start_cluster, sandbox, vault):
-    assert vault
-    with start_cluster(sandbox) as running:
+def running(use_cluster, sandbox):
+    with use_cluster(sandbox) as running:
         yield running
 
 

@@ -9,6 +9,7 @@ import pytest
 from dask.dataframe.utils import UNKNOWN_CATEGORIES
 from helpers import changing_server
 from helpers.lazy import fetch_plain, sort_rows
+from helpers.marks import slow
 from helpers.servers import connection_variables
 
 import trackstar_frames as tf
@@ -30,9 +31,8 @@ def sandbox(now):
 
 
 @pytest.fixture(scope="module")
-def running(start_cluster, sandbox, vault):
-    assert vault
-    with start_cluster(sandbox) as running:
+def running(use_cluster, sandbox):
+    with use_cluster(sandbox) as running:
         yield running
 
 
@@ -48,8 +48,8 @@ def here(sandbox, monkeypatch):
 @pytest.mark.parametrize(
     ("freq", "asked"),
     [
-        ("D", {}),
-        ("MS", BOUNDS),
+        slow("D", {}),
+        slow("MS", BOUNDS),
         ("MS", BOUNDS | {"dtype_backend": "pyarrow"}),
         ("W", BOUNDS | {"type": "d2c"}),
         ("MS", BOUNDS | {"page_size": 7}),  # partitions of several pages, which are closed
@@ -224,12 +224,12 @@ def test_the_error_that_arrives_is_ours_and_names_the_connection(running, monkey
     assert (str(again), again.__notes__) == (str(got.value), got.value.__notes__)
 
 
-def test_a_fetch_that_breaks_on_a_worker_goes_on_from_its_disk(start_cluster, now):
+def test_a_fetch_that_breaks_on_a_worker_goes_on_from_its_disk(use_cluster, now):
     faults = [Fault("status", status=403, nth=4)]
     options = {"tokens": 2, "seed": 6, "now": now, "days": 30, "faults": faults}
     with (
         Sandbox(orders=60, rate_limit=None, **options) as sandbox,
-        start_cluster(sandbox, workers=1) as running,
+        use_cluster(sandbox) as running,
     ):
         with pytest.raises(tf.IncompleteFetchError, match="the API answered 403") as got:
             tf.fetch_orders_dask(TWO, page_size=10).compute(scheduler=running.client)

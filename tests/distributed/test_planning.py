@@ -106,7 +106,7 @@ def test_windows_tile_the_time(start, days, freq):
 
 
 @pytest.mark.parametrize(
-    ("freq", "said"),
+    ("freq", "message"),
     [
         ("fortnight", "freq='fortnight' must be a frequency of pandas"),
         ("-1D", "freq='-1D' must be a frequency of pandas, of a second at least"),
@@ -117,13 +117,13 @@ def test_windows_tile_the_time(start, days, freq):
         ("s", "more than 100,000 partitions of 2 connections; use a longer one, such as 'MS'"),
     ],
 )
-def test_a_frequency_that_cannot_be_meant_is_refused(freq, said):
-    with pytest.raises(tf.SettingsError, match=said):
+def test_a_frequency_that_cannot_be_meant_is_refused(freq, message):
+    with pytest.raises(tf.SettingsError, match=message):
         tf.fetch_orders_dask(TWO, freq=freq, **BOUNDED)
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "said"),
+    ("given", "error", "message"),
     [
         ({"limit": 5}, tf.SettingsError, r"limit=5 is not for a lazy fetch: take .head\(n\)"),
         ({"client": None}, tf.SettingsError, "name the tokens in connections"),
@@ -137,8 +137,8 @@ def test_a_frequency_that_cannot_be_meant_is_refused(freq, said):
         ({"dtype_backend": "numpy"}, tf.SettingsError, "dtype_backend='numpy'"),
     ],
 )
-def test_a_call_that_cannot_be_meant_is_refused_before_any_work(given, error, said):
-    with pytest.raises(error, match=said):
+def test_a_call_that_cannot_be_meant_is_refused_before_any_work(given, error, message):
+    with pytest.raises(error, match=message):
         tf.fetch_orders_dask(TWO, **given)
 
 

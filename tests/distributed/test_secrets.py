@@ -14,13 +14,13 @@ TWO = {"acme": "ACME_TOKEN", "beta": "BETA_SECRET"}
 
 
 @pytest.fixture(scope="module")
-def running(start_cluster, now, vault):
+def running(use_cluster, now, vault):
     """A cluster that has fetched, keeps what it fetched, and has failed too."""
     faults = [Fault("echo_secret", status=401, first_page=False, every=1)]
     options = {"tokens": 2, "seed": 5, "now": now, "days": 80, "faults": faults}
     with (
         Sandbox(orders=20, rate_limit=None, **options) as sandbox,
-        start_cluster(sandbox) as running,
+        use_cluster(sandbox) as running,
     ):
         running.lazy = tf.fetch_orders_dask({**TWO, "beta": vault.beta})
         running.kept = running.client.persist(running.lazy)
@@ -34,10 +34,10 @@ def running(start_cluster, now, vault):
 def absent(running):
     """Look for the secrets in what was told, and make sure that it is what tells much."""
 
-    def absent(told, must_tell):
-        assert must_tell.encode() in told
+    def absent(reported, must_tell):
+        assert must_tell.encode() in reported
         for secret in (running.sandbox.api_key, *running.sandbox.access_tokens):
-            assert secret.encode() not in told
+            assert secret.encode() not in reported
 
     return absent
 
@@ -53,8 +53,8 @@ def test_not_in_the_state_of_the_scheduler(running, absent):
     scheduler = running.cluster.scheduler
     tasks = list(scheduler.tasks.values())
     absent(cloudpickle.dumps([(task.key, task.run_spec) for task in tasks]), "ACME_TOKEN")
-    told = [(task.annotations, task.metadata, task.exception, task.traceback) for task in tasks]
-    absent(cloudpickle.dumps(told), "AuthError")
+    reported = [(task.annotations, task.metadata, task.exception, task.traceback) for task in tasks]
+    absent(cloudpickle.dumps(reported), "AuthError")
     texts = [(task.exception_text, task.traceback_text) for task in tasks]
     absent(repr(texts).encode(), "the API answered 401")
     absent(repr(dict(scheduler.extensions["semaphores"].max_leases)).encode(), "trackstar_frames-")

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from dask.dataframe.utils import UNKNOWN_CATEGORIES
+from helpers.marks import slow
 from pandas.testing import assert_frame_equal
 
 import trackstar_frames as tf
@@ -41,7 +42,7 @@ def fetched(now):
         return frames
 
 
-@pytest.fixture(params=["one", "several"])
+@pytest.fixture(scope="module", params=["one", "several"])
 def frames(request, fetched):
     if request.param == "one":
         return fetched["acme"]
@@ -49,11 +50,20 @@ def frames(request, fetched):
     return tf.OrderFrames(tables, join_infos({name: each.info for name, each in fetched.items()}))
 
 
+@pytest.fixture(scope="module")
+def written(frames, tmp_path_factory):
+    """A snapshot of several parts."""
+    folder = tmp_path_factory.mktemp("written")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "PART_SIZE", 25)
+        tf.write_snapshot(frames, folder)
+    return folder
+
+
 @pytest.fixture
-def root(frames, tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "PART_SIZE", 25)
-    tf.write_snapshot(frames, tmp_path)
-    return tmp_path
+def root(written, tmp_path):
+    """A copy of a snapshot of several parts, to do with as one likes."""
+    return shutil.copytree(written, tmp_path, dirs_exist_ok=True)
 
 
 def declared_as(lazy, frame):
@@ -64,6 +74,14 @@ def declared_as(lazy, frame):
     pd.testing.assert_series_equal(lazy.dtypes, kinds)
 
 
+ARROW = {"dtype_backend": "pyarrow"}
+EACH_TABLE = [
+    *((name, {}) for name in TABLES),
+    ("orders", ARROW),
+    *(slow(name, ARROW) for name in TABLES if name != "orders"),
+]
+
+
 def read_plainly(root, name, **options):
     frame = getattr(tf.read_snapshot(root, **options), name)
     if name == "orders":
@@ -71,8 +89,7 @@ def read_plainly(root, name, **options):
     return frame
 
 
-@pytest.mark.parametrize("options", [{}, {"dtype_backend": "pyarrow"}])
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize(("name", "options"), EACH_TABLE)
 def test_every_table_is_as_the_plain_way_reads_it(root, name, options):
     lazy = getattr(tf.read_snapshot_dask(root, **options), name)
     computed, plain = lazy.compute(), read_plainly(root, name, **options)
@@ -81,10 +98,9 @@ def test_every_table_is_as_the_plain_way_reads_it(root, name, options):
     declared_as(lazy, plain)
 
 
-@pytest.mark.parametrize("dtype_backend", [None, "pyarrow"])
-@pytest.mark.parametrize("name", TABLES)
-def test_what_is_declared_is_what_each_partition_is(root, name, dtype_backend):
-    lazy = getattr(tf.read_snapshot_dask(root, dtype_backend=dtype_backend), name)
+@pytest.mark.parametrize(("name", "options"), EACH_TABLE)
+def test_what_is_declared_is_what_each_partition_is(root, name, options):
+    lazy = getattr(tf.read_snapshot_dask(root, **options), name)
     assert name != "orders" or lazy["status"].cat.known is False
     for number in range(lazy.npartitions):
         part = lazy.get_partition(number).compute()
@@ -96,7 +112,7 @@ def test_what_is_declared_is_what_each_partition_is(root, name, dtype_backend):
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's own
 @pytest.mark.parametrize("dtype_backend", [None, "pyarrow"])
-@pytest.mark.parametrize("name", ["orders", "packages", "problems"])
+@pytest.mark.parametrize("name", ["orders", slow("packages"), "problems"])
 def test_every_table_goes_to_parquet_and_back(root, tmp_path_factory, name, dtype_backend):
     lazy = getattr(tf.read_snapshot_dask(root, dtype_backend=dtype_backend), name)
     written = tmp_path_factory.mktemp("lazy")
@@ -199,11 +215,11 @@ def test_a_snapshot_that_is_gone_is_named(root):
 def test_a_column_that_an_older_schema_did_not_have_is_null(fetched, tmp_path):
     snapshot = tf.write_snapshot(fetched["acme"], tmp_path)
     (file,) = snapshot.files["orders"]
-    said = read_manifest(snapshot.path)
+    message = read_manifest(snapshot.path)
     pq.write_table(pq.ParquetFile(file).read().drop_columns("trackstar_updated_date"), file)
-    told = snapshot.path / MANIFEST_NAME
-    known = said.parts[0].files["orders"].sha256
-    told.write_text(told.read_text().replace(known, sha256(file.read_bytes()).hexdigest()))
+    reported = snapshot.path / MANIFEST_NAME
+    known = message.parts[0].files["orders"].sha256
+    reported.write_text(reported.read_text().replace(known, sha256(file.read_bytes()).hexdigest()))
     orders = tf.read_snapshot_dask(tmp_path).orders
     assert len(orders) == len(orders["trackstar_updated_date"].compute()) > 0
     assert orders["trackstar_updated_date"].isna().all().compute()
@@ -227,12 +243,12 @@ def test_it_chooses_as_read_snapshot_does(fetched, tmp_path):
 def test_it_complains_as_read_snapshot_does(fetched, tmp_path, snapshots, which):
     for _ in range(snapshots):
         tf.write_snapshot(fetched["acme"], tmp_path)
-    said = []
+    message = []
     for read in (tf.read_snapshot, tf.read_snapshot_dask):
         with pytest.raises(tf.SnapshotError) as got:
             read(tmp_path, which)
-        said.append(str(got.value))
-    assert said[0] == said[1]
+        message.append(str(got.value))
+    assert message[0] == message[1]
 
 
 def test_a_backend_that_there_is_not_is_refused(tmp_path):
@@ -245,8 +261,9 @@ def test_the_same_snapshot_has_the_same_tasks(root):
     assert one.__dask_keys__() == two.__dask_keys__()
 
 
-def test_a_cluster_reads_it_too(root, start_cluster, serve):
-    with start_cluster(serve(tokens=2), workers=1) as running:
+@pytest.mark.parametrize("frames", ["several"], indirect=True)
+def test_a_cluster_reads_it_too(root, use_cluster, serve):
+    with use_cluster(serve(tokens=2)) as running:
         lazy = tf.read_snapshot_dask(root).orders
         computed = lazy.compute(scheduler=running.client).reset_index(drop=True)
     assert_frame_equal(computed, read_plainly(root, "orders"))

@@ -157,7 +157,7 @@ def test_a_number_is_kept_exactly_or_told(number, quote):
         frames = OrderFrames.from_json(body(*orders))
         (kept,) = (each for each in rows(frames, "orders") if each["id"] == name)
         (line,) = (each for each in rows(frames, "line_items") if each["order_id"] == name)
-        told = {path: value for path, value, _ in problems(frames)}
+        reported = {path: value for path, value, _ in problems(frames)}
         assert kept["reference_id"] == number
         assert kept["tags"] == [number]
         assert kept["additional_fields"] == text
@@ -165,7 +165,7 @@ def test_a_number_is_kept_exactly_or_told(number, quote):
         for path, value in (("total_price", kept["total_price"]),
                             ("line_items[0].quantity", line["quantity"])):  # fmt: skip
             if value is None:
-                assert told[path] == text
+                assert reported[path] == text
             elif "e-400" not in number:  # a float is the nearest one, here 0
                 assert value == (float(number) if "." in number or "E" in number else int(number))
 
@@ -215,8 +215,8 @@ def test_a_constant_is_null_wherever_it_stands_and_a_text_of_its_name_is_a_text(
     assert kept["tags"] == ["a", None]
     assert kept["reference_id"] == constant
     assert json.loads(kept["extra"]) == {"new": {"x": [None]}, "\0": constant}
-    told = [(path, value) for path, value, message in problems(frames) if message == NO_JSON]
-    assert sorted(told) == sorted(
+    reported = [(path, value) for path, value, message in problems(frames) if message == NO_JSON]
+    assert sorted(reported) == sorted(
         [("line_items[0]", constant), ("line_items[1].quantity", constant)]
         + [("channel_object.channel_id", constant)]
         + [(key, values[key]) for key in values if key not in ("line_items", "channel_object")]

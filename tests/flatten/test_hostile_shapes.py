@@ -281,8 +281,8 @@ def test_a_text_that_is_one_number_is_read(value, kept):
     ],
 )  # fmt: skip
 def test_a_text_that_is_no_number_or_two_is_told(value):
-    kept, _, told = kept_of(value, "total_price")
-    assert (kept, [json.loads(each) for each in told]) == (None, [value])
+    kept, _, reported = kept_of(value, "total_price")
+    assert (kept, [json.loads(each) for each in reported]) == (None, [value])
 
 
 ROUNDED = [
@@ -357,5 +357,5 @@ def test_truth_is_spelt_in_many_ways(kept):
     "word", ["t", "f", "on", "off", "2", 2, -1, 0.5, "ja", "\uff11", " ", [], {}]
 )
 def test_what_is_neither_true_nor_false_is_told(word):
-    kept, _, told = kept_of(word, "saturday_delivery")
-    assert (kept, [json.loads(each) for each in told]) == (None, [word])
+    kept, _, reported = kept_of(word, "saturday_delivery")
+    assert (kept, [json.loads(each) for each in reported]) == (None, [word])

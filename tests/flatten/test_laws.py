@@ -148,20 +148,20 @@ WHEN = st.sampled_from([None, "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"])
 
 @given(st.lists(st.tuples(ORDERS, st.integers(0, 2), WHEN), max_size=4))
 def test_of_orders_with_one_id_the_newest_is_kept_with_all_that_is_its(drawn):
-    met = [
+    warned = [
         {**order, "id": f"id-{number}", "updated_date": when}
         for orders, number, when in drawn
         for order in with_ids(orders)
     ]
     newest = {}
-    for order in met:
+    for order in warned:
         rival = newest.get(order["id"])
         if rival is None or (order["updated_date"] or "") >= (rival["updated_date"] or ""):
             newest[order["id"]] = order
-    kept = [order for order in met if newest[order["id"]] is order]
-    frames, expected = OrderFrames.from_json(met), OrderFrames.from_json(kept)
+    kept = [order for order in warned if newest[order["id"]] is order]
+    frames, expected = OrderFrames.from_json(warned), OrderFrames.from_json(kept)
     assert frames.to_arrow() == expected.to_arrow()
-    assert frames.info["duplicates"] == len(met) - len(kept)
+    assert frames.info["duplicates"] == len(warned) - len(kept)
 
 
 @given(ORDERS)

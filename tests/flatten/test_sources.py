@@ -174,9 +174,9 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("given", "told"), WRONG)
-def test_any_other_shape_is_an_error_that_says_what_was_met(given, told):
-    with pytest.raises(ResponseError, match=told):
+@pytest.mark.parametrize(("given", "reported"), WRONG)
+def test_any_other_shape_is_an_error_that_says_what_was_met(given, reported):
+    with pytest.raises(ResponseError, match=reported):
         OrderFrames.from_json(given)
 
 
@@ -214,8 +214,8 @@ def test_what_else_stands_there_is_told_unless_it_says_nothing(whole):
     nothing = {"error": None, "detail": "", "warnings": [], "meta": {}}
     body = {"data": [A] if whole else A, **beside, **nothing}
     frames = OrderFrames.from_json(body)
-    told = {path: json.loads(value) for _, path, value, _ in problems(frames)}
-    assert told == beside
+    reported = {path: json.loads(value) for _, path, value, _ in problems(frames)}
+    assert reported == beside
     assert not frames.info["complete"]
     assert OrderFrames.from_json({"data": [A], "has_more": False, "page": 1}).info["complete"]
 
@@ -296,9 +296,9 @@ def test_an_event_without_its_order_is_a_problem(pii):
     assert problem[0] == "b"
     assert "data_url" in problem[3]
     assert problem[2] is None if pii == "drop" else json.loads(problem[2]) == large
-    alone = OrderFrames.from_json(large)
-    assert list(alone.orders)[:2] == ["connection", "id"]
-    assert alone.problems["connection"].tolist() == ["c1"]
+    single = OrderFrames.from_json(large)
+    assert list(single.orders)[:2] == ["connection", "id"]
+    assert single.problems["connection"].tolist() == ["c1"]
 
 
 def test_what_stands_beside_an_event_and_is_new_is_told():

@@ -17,6 +17,7 @@ from contextlib import closing
 import pyarrow as pa
 import pytest
 from helpers import reference
+from helpers.marks import sample
 
 import trackstar_frames as tf
 from trackstar_frames.http.cache import PageCache, StoredPage
@@ -123,7 +124,7 @@ def read_only():
             path.chmod(mode)
 
 
-@pytest.mark.parametrize("open_elsewhere", [False, True])
+@pytest.mark.parametrize("open_elsewhere", sample([False, True], 2))
 def test_a_good_file_that_is_read_only_serves(fetched, read_only, tmp_path, open_elsewhere):
     sandbox, fetch = fetched
     client = sandbox.client()
@@ -148,7 +149,7 @@ def test_to_write_to_a_read_only_file_costs_a_warning(fetched, read_only, tmp_pa
     assert re.match("RuntimeWarning .* switched off .*: attempt to write a readonly", warned)
 
 
-@pytest.mark.parametrize("holds", ["nothing", "something else"])
+@pytest.mark.parametrize("holds", sample(["nothing", "something else"], 2))
 def test_a_read_only_folder_without_a_cache_costs_a_warning(fetched, read_only, tmp_path, holds):
     _, fetch = fetched
     folder = tmp_path / "cache" / "http"

@@ -5,6 +5,7 @@ import traceback
 
 import pytest
 from helpers import reference
+from helpers.marks import sample, slow
 from helpers.servers import reply
 from helpers.traffic import count_requests
 
@@ -197,7 +198,7 @@ def test_an_echoing_server_shows_none(a_client, raw_server, shows_none, caplog, 
     ],
     ids=lambda fault: f"{fault.kind} {fault.status or ''}",
 )
-@pytest.mark.parametrize("nth", [(1, 2), (2, 3)])
+@pytest.mark.parametrize("nth", [(1, 2), slow((2, 3))])
 def test_a_broken_fetch_shows_none(serve_with_client, caplog, fault, nth):
     caplog.set_level(logging.DEBUG)
     fault = Fault(**{**vars(fault), "nth": nth})
@@ -219,7 +220,7 @@ def test_nobody_listening_shows_none(a_client, closed_url, shows_none, caplog):
         shows_none(text)
 
 
-@pytest.mark.parametrize("where", ["head", "body", "pause", "turn"])
+@pytest.mark.parametrize("where", sample(["head", "body", "pause", "turn"], 2))
 def test_an_interrupt_passes_at_once_and_shows_none(serve_with_client, interrupt, where):
     fault = {
         "head": Fault("hang", seconds=30, nth=3),

@@ -9,6 +9,11 @@ from trackstar_frames.sandbox import Fault
 FIRST_PAUSE = 0.25
 
 
+@pytest.fixture(autouse=True)
+def _short_pauses():
+    """Let pauses be as long as they are."""
+
+
 def failing(errors):
     """Fail with each error in turn, then give True."""
     left = iter(errors)

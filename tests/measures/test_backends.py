@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.marks import slow
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -175,7 +176,14 @@ def test_measures_of_all_tables_are_equal(frames, case):
     assert len(own)
 
 
-@pytest.mark.parametrize("case", [each for name in plots.__all__ for each in CASES.get(name, [])])
+@pytest.mark.parametrize(
+    "case",
+    [
+        each if number == 0 else slow(each)
+        for name in plots.__all__
+        for number, each in enumerate(CASES.get(name, []))
+    ],
+)
 def test_pictures_are_equal(frames, case):
     own, arrow = (picture(case(each.orders)) for each in frames)
     assert np.array_equal(own, arrow)

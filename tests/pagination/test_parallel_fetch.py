@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 from helpers import reference
+from helpers.marks import sample, slow
 from helpers.servers import reply
 from helpers.traffic import normalized_path
 from hypothesis import given
@@ -182,7 +183,7 @@ def delete(sandbox, folder, lost):
             assert db.execute("DELETE FROM pages WHERE key = ?", (key,)).rowcount == 1
 
 
-@pytest.mark.parametrize("listing", LISTINGS)
+@pytest.mark.parametrize("listing", sample(LISTINGS, 3))
 def test_a_crowded_day_is_divided(serve, fetch, some_orders, listing):
     seconds = range(100 * DAY, 101 * DAY, DAY // 350)
     sandbox = serve(orders=dated(some_orders, seconds), order=listing)
@@ -253,7 +254,7 @@ def test_lists_of_ids_are_asked_for_side_by_side(raw_server):
 
 
 @pytest.mark.parametrize("listing", ["inserted", "created_date", "updated_date_desc"])
-@pytest.mark.parametrize("first_page", [None, True, False])
+@pytest.mark.parametrize("first_page", [None, slow(True), slow(False)])
 def test_a_server_that_ignores_the_dates_still_ends(
     serve, some_orders, listing, first_page, *, fetch
 ):

@@ -54,9 +54,9 @@ def test_a_thread_that_outlives_the_main_one_is_told_so(tmp_path):
         timeout=60,
         check=True,
     )
-    *said, requests = done.stdout.splitlines()
-    assert len(said) == 8
-    assert all(line.endswith("TrackstarError True") for line in said), done.stdout
+    *message, requests = done.stdout.splitlines()
+    assert len(message) == 8
+    assert all(line.endswith("TrackstarError True") for line in message), done.stdout
     assert requests == "0 requests"
     assert "Traceback" not in done.stderr
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 from helpers import dated_orders
+from helpers.marks import slow
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,11 +97,11 @@ BREAKS = {
 
 @given(drawn=LISTINGS, bounds=BOUNDS, size=st.integers(1, 20), threads=st.sampled_from([1, 3]))
 def test_every_order_is_read_in_one_part(drawn, bounds, size, threads):
-    server, alone = dated_orders.Made(**drawn), dated_orders.Made(**drawn)
+    server, single = dated_orders.Made(**drawn), dated_orders.Made(**drawn)
     reader = Reader(server, [bounds], size, threads=threads)
     assert reader.kept == ids(server.within(bounds))
-    Reader(alone, [bounds], size)
-    assert Counter(server.asked) == Counter(set(alone.asked))
+    Reader(single, [bounds], size)
+    assert Counter(server.asked) == Counter(set(single.asked))
 
 
 @given(drawn=LISTINGS, bounds=BOUNDS, size=st.integers(1, 20), **BREAKS)
@@ -147,7 +148,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("bounds", [BOTH, ONE], ids=["both", "one"])
+@pytest.mark.parametrize("bounds", [BOTH, slow(ONE)], ids=["both", "one"])
 @pytest.mark.parametrize("order", SORTS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_parts_are_of_similar_size_and_cost_few_requests(shape, order, bounds):
@@ -213,9 +214,9 @@ def test_without_a_bound_it_is_one_chain():
 def test_about_how_many_pages_come_is_told_once_that_is_known(order):
     server = dated_orders.Made(dated_orders.spread(3000, "2023-06-01", "2026-06-01"), order)
     reader = Reader(server, [BOTH], 50)
-    ((read, told),) = reader.expected
+    ((read, reported),) = reader.expected
     assert read < 0.5 * len(reader.taken)
-    assert told == pytest.approx(len(reader.taken) - read, rel=0.5)
+    assert reported == pytest.approx(len(reader.taken) - read, rel=0.5)
 
 
 def test_the_listings_of_a_long_list_are_told_before_the_first():

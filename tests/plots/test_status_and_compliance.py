@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.marks import slow
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color, to_rgb
@@ -270,8 +271,8 @@ def test_the_legend_explains_what_is_drawn_and_nothing_else():
     assert colours == [to_rgb(STATUSES["open"].colour)]
 
 
-@pytest.mark.parametrize("rows", [1, 3, 400])
-@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Kolkata"])
+@pytest.mark.parametrize("rows", [slow(1), 3, slow(400)])
+@pytest.mark.parametrize("zone", [slow("UTC"), "America/Los_Angeles", slow("Asia/Kolkata")])
 @pytest.mark.parametrize("plot", [*PLOTS, plot_compliance_heatmap])
 def test_daily_ticks_stand_at_the_start_of_a_day_whatever_matplotlibs_zone(plot, zone, rows):
     table = orders(rows)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from helpers.marks import slow
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
@@ -122,7 +123,7 @@ def test_the_number_goes_on_after_the_latest_was_removed(tmp_path):
     assert latest(tmp_path) == "packed"
 
 
-@pytest.mark.parametrize("ahead", [24, -24, 1e5])
+@pytest.mark.parametrize("ahead", [slow(24), -24, slow(1e5)])
 def test_a_sync_goes_on_from_what_was_written_last(serve, tmp_path, clock, ahead):
     sandbox = serve(orders=20)
     client = sandbox.client(rate_limit=None, cache=False, connection="acme")

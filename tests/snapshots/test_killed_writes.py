@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import pytest
+from helpers.marks import slow
 from helpers.traffic import split_requests
 
 import trackstar_frames as tf
@@ -52,7 +53,6 @@ class Scene:
     """One kind of work under one root, killed again and again."""
 
     def __init__(self, work, server, folder):
-        self.apart = split_requests
         self.work, self.server, self.folder, self.root = work, server, folder, folder / "root"
         self.rng = random.Random(work)
         self.changes = 0
@@ -124,7 +124,7 @@ class Scene:
         paths = self.paths()
         on_disk = {path for path in paths if is_stored(path, client)}
         snapshot = tf.export_orders(self.root, client=client, page_size=PAGE)
-        asked, _ = self.apart(self.server.requests[started:])
+        asked, _ = split_requests(self.server.requests[started:])
         assert snapshot.name not in of_before
         assert snapshot.info["from_cache"] in ({len(on_disk)} | ({0} if was_finished else set()))
         assert paths - on_disk <= set(asked)
@@ -136,7 +136,7 @@ class Scene:
             started = len(self.server.requests)
             with self.client("paths") as client:
                 tf.fetch_orders(client=client, page_size=PAGE)
-            listing, _ = self.apart(self.server.requests[started:])
+            listing, _ = split_requests(self.server.requests[started:])
             self._paths = set(listing)
         return self._paths
 
@@ -163,7 +163,7 @@ def is_stored(path, client):
     return client.session._cache.read(key) is not None
 
 
-@pytest.mark.parametrize("work", ["write", "export", "sync"])
+@pytest.mark.parametrize("work", ["write", slow("export"), "sync"])
 def test_a_work_that_was_killed_is_done_again(server, tmp_path, work):
     Scene(work, server, tmp_path).kill_once(0, seconds=0.15)
 

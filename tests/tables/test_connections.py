@@ -12,13 +12,13 @@ from trackstar_frames.tables.connections import concat
 FAILED = {"beta": "AuthError: 401"}
 
 
-def several(*labels, **told):
+def several(*labels, **reported):
     """Make an order of each connection."""
     each = {label: OrderFrames.from_json({"id": f"{label}-1"}) for label in labels}
     known = {"fetched_at": "2026-03-01T06:00:00+00:00", "pages": 2, "requests": 2}
     infos = {label: frames.info | known for label, frames in each.items()}
     tables = concat({label: frames.to_arrow() for label, frames in each.items()})
-    return OrderFrames(tables, join_infos(infos).replace(**told))
+    return OrderFrames(tables, join_infos(infos).replace(**reported))
 
 
 def text(frames):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pytest
 from helpers import changing_server
+from helpers.marks import sample, slow
 
 import trackstar_frames as tf
 from trackstar_frames.filters import encode
@@ -178,7 +179,7 @@ WHOLE = [
 ]
 
 
-@pytest.mark.parametrize("beside", PARTIAL, ids=str)
+@pytest.mark.parametrize("beside", sample(PARTIAL, 4), ids=str)
 def test_an_answer_that_says_it_is_not_whole_is_an_error(listed, beside):
     body = {"data": [ORDER], "next_token": None, **beside}
     with listed(body) as (_, client), pytest.raises(tf.ResponseError, match=r"`|follow"):
@@ -194,11 +195,11 @@ def test_an_answer_that_says_it_is_whole_is_one(listed, beside):
 
 
 def test_members_of_members_that_say_that_all_is_well_are_kept(listed):
-    said = {"has_more": False, "errors": [], "next_cursor": None, "is_last": True}
-    with listed({"data": [ORDER], "next_token": None, "meta": said}) as (_, client):
+    message = {"has_more": False, "errors": [], "next_cursor": None, "is_last": True}
+    with listed({"data": [ORDER], "next_token": None, "meta": message}) as (_, client):
         frames = tf.fetch_orders(client=client)
     assert len(frames.orders) == 1
-    assert json.loads(frames.problems["value"].item()) == said
+    assert json.loads(frames.problems["value"].item()) == message
 
 
 def test_what_else_stands_beside_the_orders_is_a_problem(listed, tmp_path):
@@ -290,7 +291,7 @@ def test_unproved_it_is_an_error(size):
 # Cursors that die ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [400, 404, 410, 422])
+@pytest.mark.parametrize("status", [410, slow(400), slow(404), slow(422)])
 def test_a_cursor_that_died_begins_anew_once(tmp_path, caplog, status):
     made = [
         changing_server.order(number, changing_server.START + number * 9000) for number in range(50)
@@ -330,7 +331,7 @@ def test_a_cursor_that_died_begins_anew_once(tmp_path, caplog, status):
         assert len(shop.asked) == asked
 
 
-@pytest.mark.parametrize("status", [400, 404, 410, 422])
+@pytest.mark.parametrize("status", [410, slow(400), slow(404), slow(422)])
 @pytest.mark.parametrize(("dies", "options"), [(4, {"limit": 35}), (8, {"verify": True})])
 def test_a_cursor_that_dies_loses_and_adds_nothing(tmp_path, status, dies, options):
     made = [

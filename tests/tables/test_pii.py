@@ -176,8 +176,8 @@ def test_orders_of_any_shape_are_hidden(pii, orders, named):
     ]
     keep, hidden = (tf.OrderFrames.from_json({"data": orders}, pii=each) for each in ("keep", pii))
     assert_hides(keep, hidden, pii)
-    told = (json.dumps(table.to_pylist(), default=str) for table in hidden.to_arrow().values())
-    assert marked_orders.marks(told) == []
+    reported = (json.dumps(table.to_pylist(), default=str) for table in hidden.to_arrow().values())
+    assert marked_orders.marks(reported) == []
 
 
 # Hashes.
