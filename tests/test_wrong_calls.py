@@ -235,8 +235,8 @@ SNAPSHOTS = {
     "place in a list": (
         lambda has: tf.read_snapshot(has.root, 0),
         "version=0",
-        "a snapshot's name, 'latest', nor a time",
-        "the newest are 2",
+        "an integer counts back from the newest",
+        "-1 is 2",
     ),
     "before the first": (
         lambda has: tf.read_snapshot(has.root, "2020-01-01"),
