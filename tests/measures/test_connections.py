@@ -56,8 +56,8 @@ COUNTED = {
 @pytest.fixture(scope="module")
 def world(spoilt):
     """Orders of two seeds under the same ids: each alone, both, and both a day before."""
-    alone = {label: renamed(spoilt(seed)) for seed, label in enumerate(LABELS, 1)}
-    return SimpleNamespace(alone=alone, both=together(alone), now=spoilt(1).now)
+    single = {label: renamed(spoilt(seed)) for seed, label in enumerate(LABELS, 1)}
+    return SimpleNamespace(single=single, both=together(single), now=spoilt(1).now)
 
 
 def renamed(fetched):
@@ -71,10 +71,10 @@ def renamed(fetched):
     return read(OrderFrames(tables, fetched.frames.info), fetched.now)
 
 
-def together(alone):
-    tables = concat({label: each.frames.to_arrow() for label, each in alone.items()})
-    infos = {label: each.frames.info for label, each in alone.items()}
-    return read(OrderFrames(tables, join_infos(infos)), alone[LABELS[0]].now)
+def together(single):
+    tables = concat({label: each.frames.to_arrow() for label, each in single.items()})
+    infos = {label: each.frames.info for label, each in single.items()}
+    return read(OrderFrames(tables, join_infos(infos)), single[LABELS[0]].now)
 
 
 def read(frames, now):
@@ -84,7 +84,7 @@ def read(frames, now):
 
 
 def test_the_two_share_their_ids(world):
-    ids = [set(each.orders["id"]) for each in world.alone.values()]
+    ids = [set(each.orders["id"]) for each in world.single.values()]
     assert ids[0] == ids[1]
     assert not world.both.orders["id"].is_unique
     assert world.both.orders.columns[0] == "connection"
@@ -94,7 +94,7 @@ def test_the_two_share_their_ids(world):
 def test_counts_of_both_are_the_sums_of_each_alone(world, name):
     measure, columns = COUNTED[name]
     found = measure(world.both)
-    each = [measure(alone) for alone in world.alone.values()]
+    each = [measure(single) for single in world.single.values()]
     chosen = found.columns if columns is None else columns
     first, second = (
         table[[*table.columns.intersection(chosen)]]
@@ -110,8 +110,8 @@ def test_counts_of_both_are_the_sums_of_each_alone(world, name):
 def test_by_connection_each_has_its_own_rows(world, name):
     measure, _ = COUNTED[name]
     table = measure(world.both, by="connection")
-    for label, alone in world.alone.items():
-        expected = measure(alone)
+    for label, single in world.single.items():
+        expected = measure(single)
         if name == "data_quality":
             expected["examples"] = [[spelt(label, i) for i in ids] for ids in expected["examples"]]
         # A backlog of both may have a row more: a status that only the other has.
@@ -128,8 +128,8 @@ def spelt(label, order_id):
 def test_late_orders_tell_whose_they_are(world):
     found = tf.late_orders(world.both.orders, as_of=world.now, shipped=True)
     assert found.columns[0] == "connection"
-    for label, alone in world.alone.items():
-        expected = tf.late_orders(alone.orders, as_of=world.now, shipped=True)
+    for label, single in world.single.items():
+        expected = tf.late_orders(single.orders, as_of=world.now, shipped=True)
         mine = found[found["connection"] == label].drop(columns="connection")
         by = ["outcome", "lateness", "id"]
         assert_frame_equal(
@@ -141,7 +141,7 @@ def test_late_orders_tell_whose_they_are(world):
 
 def test_judged_orders_keep_their_rows_and_labels(world):
     judged = tf.ship_date_compliance(world.both.orders, as_of=world.now)
-    each = [tf.ship_date_compliance(one.orders, as_of=world.now) for one in world.alone.values()]
+    each = [tf.ship_date_compliance(one.orders, as_of=world.now) for one in world.single.values()]
     names = ["id", "due_at", "shipped_at", "outcome", "lateness", "reason"]
     assert_frame_equal(judged[names], pd.concat(each, ignore_index=True)[names])
     assert judged["connection"].equals(world.both.orders["connection"])
@@ -222,7 +222,7 @@ def test_transitions_of_both_are_the_sums_of_each_alone(world):
 
     orders = world.both.orders
     newer = pd.concat(later(orders[orders["connection"] == label]) for label in LABELS)
-    each = [pairs(one.orders, later(one.orders)) for one in world.alone.values()]
+    each = [pairs(one.orders, later(one.orders)) for one in world.single.values()]
     assert pairs(orders, newer) == each[0] + each[1]
 
 

@@ -155,16 +155,16 @@ def test_a_bare_day_ends_where_the_warehouse_is():
 
 def test_orders_alone_are_not_asked_about_lines():
     frames = frames_of({"status": "other"}, sent(warehouse_id="west"))
-    whole, alone = tf.data_quality(frames), tf.data_quality(frames.orders)
+    whole, single = tf.data_quality(frames), tf.data_quality(frames.orders)
     blind = ["shipped_elsewhere", "value_not_kept", "unknown_key", *NAMES[-6:]]
-    assert alone.attrs["trackstar"]["data_quality"]["not_looked_for"] == blind
-    assert alone.loc[blind, ["n", "of", "share", "detail"]].isna().all(axis=None)
-    assert alone.loc[blind, "examples"].tolist() == [[]] * len(blind)
+    assert single.attrs["trackstar"]["data_quality"]["not_looked_for"] == blind
+    assert single.loc[blind, ["n", "of", "share", "detail"]].isna().all(axis=None)
+    assert single.loc[blind, "examples"].tolist() == [[]] * len(blind)
     pd.testing.assert_frame_equal(
-        alone.drop(index=blind), whole.drop(index=blind), check_index_type=False
+        single.drop(index=blind), whole.drop(index=blind), check_index_type=False
     )
     assert whole.attrs["trackstar"]["data_quality"]["not_looked_for"] == []
-    assert (alone.dtypes == whole.dtypes).all()
+    assert (single.dtypes == whole.dtypes).all()
 
 
 def test_frames_without_problems_and_rows_of_orders_do():
@@ -224,8 +224,8 @@ def test_dates_that_are_kept_in_extra_are_counted_by_order_and_told_by_path(back
             "shipments[].shipped_date (1)",
             "shipments[].shipped_date (1), updated_date (1)",
         ]
-    alone = tf.data_quality(frames.orders).loc[["placeholder_date", "date_without_zone"]]
-    assert alone["n"].tolist() == [0, 1]
+    single = tf.data_quality(frames.orders).loc[["placeholder_date", "date_without_zone"]]
+    assert single["n"].tolist() == [0, 1]
 
 
 def test_dates_in_extra_are_not_looked_for_where_it_is_hidden_or_not_there():
