@@ -333,9 +333,9 @@ VALUES = {
     ),
     "policy twice": (
         lambda has: tf.ship_date_compliance(has.frames.orders, tf.SlaPolicy(), tz="Asia/Tokyo"),
-        "tz beside a policy",
+        "tz given with a policy",
         "dataclasses.replace",
-        "change that with",
+        "change the policy with",
     ),
     "unknown fault": (
         lambda _: Fault("restet"),

@@ -385,6 +385,14 @@ def test_a_bad_policy_is_refused(policy, error, message):
         ship_date_compliance(frame({"required_ship_date": NOON}), **policy)
 
 
+@pytest.mark.parametrize(
+    "text", ["2026-03-04 9:00", "2026-03-04 09:00 UTC", "20260304T09", "2026-03-04t11:00+02"]
+)
+def test_as_of_is_read_as_pandas_does_if_its_year_is_first(text):
+    judged = ship_date_compliance(frame({"required_ship_date": NOON}), as_of=text)
+    assert judged.attrs["trackstar"]["compliance"]["as_of"] == "2026-03-04T09:00:00+00:00"
+
+
 def test_a_frame_that_does_not_fit_is_refused():
     orders = frame({"required_ship_date": NOON})
     with pytest.raises(TypeError, match="fetch_orders_df"):

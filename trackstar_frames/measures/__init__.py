@@ -1,7 +1,7 @@
-"""Measures over frames of orders: frame in, frame out; nothing is fetched, read or drawn.
+"""Measures of orders: they take frames and return frames, without any I/O.
 
-The ``attrs["trackstar"]`` of every table say what it was made from: when the data were fetched
-and, for compliance, the whole policy. Every rate has its n beside it.
+The ``attrs["trackstar"]`` of every table hold when its data were fetched and, for compliance, the
+whole policy. Every rate comes with its n.
 """
 
 from trackstar_frames.measures.backlog import backlog

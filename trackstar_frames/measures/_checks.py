@@ -1,10 +1,10 @@
-"""Check the arguments of measures, read columns, and pass on what a frame says of its source."""
+"""Check the arguments of measures, read columns, and pass on a frame's attrs."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +35,7 @@ def require(
         has_orders = isinstance(getattr(frame, "orders", None), pd.DataFrame)
         hint = ", such as its .orders" if has_orders else ""
         raise TypeError(f"{name} is a {type(frame).__name__}; pass the DataFrame of {source}{hint}")
-    missing = [each for each in dict.fromkeys(columns) if each not in frame.columns]
-    if missing:
+    if missing := [each for each in dict.fromkeys(columns) if each not in frame.columns]:
         listed = ", ".join(map(repr, missing))
         raise ValueError(f"{name} lacks {listed}; pass the frame of {source} with these columns")
 
@@ -115,6 +114,11 @@ def text_column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     return values.mask(is_blank(values))
 
 
+def index_column(frame: pd.DataFrame, name: str) -> npt.NDArray[np.int64]:
+    """Return a column of indexes as int64, with -1 for null."""
+    return column(frame, name).to_numpy(dtype=np.int64, na_value=-1)
+
+
 def number_column(frame: pd.DataFrame, name: str) -> npt.NDArray[Any]:
     """Return a column of numbers as float64, with NaN for null."""
     values = column(frame, name)
@@ -122,12 +126,17 @@ def number_column(frame: pd.DataFrame, name: str) -> npt.NDArray[Any]:
         return np.full(len(values), np.nan)
     if values.dtype.kind not in "iuf":
         raise TypeError(f"column {name!r} is {frame[name].dtype}, not numbers; convert it first")
-    return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    return float_column(frame, name)
 
 
-def has_status(orders: pd.DataFrame, *statuses: str) -> npt.NDArray[np.bool_]:
-    """Return which orders have one of these statuses."""
-    return column(orders, "status").isin(statuses).to_numpy(dtype=bool)
+def float_column(frame: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+    """Return a column of whatever type as float64, with NaN for null."""
+    return column(frame, name).to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def has_status(frame: pd.DataFrame, *statuses: str) -> npt.NDArray[np.bool_]:
+    """Return which orders or shipments have one of these statuses."""
+    return column(frame, "status").isin(statuses).to_numpy(dtype=bool)
 
 
 def string_series(cells: object) -> pd.Series[str]:
@@ -159,20 +168,19 @@ def order_keys(frame: pd.DataFrame, name: str) -> pd.Index:
 
 
 def fetched_at(frame: pd.DataFrame) -> Any:
-    """Return when a frame was fetched, by its attrs; None if they do not say."""
+    """Return when a frame was fetched, from its attrs; None if that is unknown."""
     return frame.attrs.get("trackstar", {}).get("fetched_at")
 
 
 def measure_info(frame: pd.DataFrame, measure: str) -> dict[str, Any] | None:
     """Return what a measure recorded in a frame's attrs; None if it is not there."""
-    info: dict[str, Any] | None = frame.attrs.get("trackstar", {}).get(measure)
-    return info
+    return cast("dict[str, Any] | None", frame.attrs.get("trackstar", {}).get(measure))
 
 
 def add_measure_info(
     table: pd.DataFrame, source: pd.DataFrame, measure: str, info: dict[str, Any]
 ) -> None:
-    """Copy the attrs of the source to a table, and record there what a measure was made from."""
+    """Copy the attrs of the source to a table, and add what a measure was made from."""
     copy_attrs(table, source)
     table.attrs["trackstar"] = {**table.attrs.get("trackstar", {}), measure: info}
 

@@ -1,4 +1,4 @@
-"""Count and sum by groups and periods, over whole frames and over partitions."""
+"""Counts, sums and rates by groups and periods, over whole frames and over partitions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ import pandas as pd
 from trackstar_frames.measures._checks import column
 from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
 from trackstar_frames.measures._time import Array, Period
+
+#: How many standard deviations a 95 % interval reaches to each side.
+Z95 = 1.959963984540054
+
+#: With fewer orders, one moves a rate by more than 3 points, and the interval of a rate of 90 %
+#: is more than 20 points wide.
+SMALL = 30
 
 _MOST_CELLS = 20_000_000
 
@@ -34,40 +41,24 @@ def group_numbers(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Array, pd.Dat
     return groups, keys.iloc[first]
 
 
-def regroup(parts: Sequence[pd.DataFrame], by: Sequence[str]) -> tuple[list[Array], pd.DataFrame]:
-    """Return the numbers of each part's groups among the groups of all parts, and their keys."""
-    whole = concat_parts(parts)
-    groups, keys = group_numbers(whole, by)
-    keys.attrs = dict(whole.attrs)
-    return np.split(groups, np.cumsum([len(part) for part in parts])[:-1]), keys
-
-
 class CodedRows(NamedTuple):
-    """Rows to count by a value of theirs, which is one of a list of words.
+    """Rows to count by a value of theirs, which is one of a list of words."""
 
-    Attributes
-    ----------
-    frame
-        The columns to group by, perhaps among others; its ``attrs`` say where it is from.
-    codes, words
-        Each row's index in a list of words, -1 for null, and the list.
-    stamps
-        When each row was, to count by periods; None without periods.
-    weights
-        How many rows of the data each stands for; None for one.
-    """
-
-    frame: pd.DataFrame
-    codes: Array
+    frame: pd.DataFrame  # with the columns to group by, and the attrs of its source
+    codes: Array  # each row's index in `words`, -1 for null
     words: list[str]
-    stamps: Array | None
-    weights: Array | None = None
+    stamps: Array | None  # when each row was; None without periods
+    weights: Array | None = None  # how many rows of the data each stands for; None for one
 
     def recode(self, words: list[str]) -> CodedRows:
         """Return the rows with codes into another list, which holds all words; null is its last."""
-        # A null has the code -1, which picks the last of these.
-        codes = np.array([*map(words.index, self.words), len(words) - 1], dtype=np.int64)
-        return self._replace(codes=codes[self.codes], words=words)
+        return self._replace(codes=recode(self.codes, self.words, words), words=words)
+
+
+def recode(codes: Array, words: Sequence[str], into: Sequence[str]) -> Array:
+    """Return the codes of words in another list, which holds all of them; null is its last."""
+    # A null has the code -1, which picks the last of these.
+    return np.array([*map(into.index, words), len(into) - 1], dtype=np.int64)[codes]
 
 
 def read_rows(
@@ -78,10 +69,7 @@ def read_rows(
     by: Sequence[str],
     period: Period | None,
 ) -> list[CodedRows]:
-    """Read the rows of a frame; of a Dask frame, count the equal ones in each partition.
-
-    Of a Dask frame, only `columns` (those that `read` needs) and `by` are looked at.
-    """
+    """Read the rows of a frame; of a Dask frame, the distinct ones of each partition."""
     if isinstance(frame, pd.DataFrame):
         return [read(frame)]
     wanted = frame[list(dict.fromkeys([*columns, *by]))]
@@ -131,13 +119,9 @@ def _concat_arrays(arrays: Sequence[Array | None]) -> Array | None:
 def count_codes(
     rows: CodedRows, by: Sequence[str], period: Period | None
 ) -> tuple[Array, pd.Index]:
-    """Count each word in each group and period; none of the codes may be -1.
-
-    Returns the counts, a column for each word, and the labels of their rows: the groups, then the
-    starts of the periods, named ``period``. Every group gets every period from the first to the
-    last, so that a gap shows as zeros, and one more, NaT, if any of its rows has no stamp. Nothing
-    is left out: the counts sum to the rows.
-    """
+    """Return the counts of each word, none of which may be null, and the labels of their rows."""
+    # Every group gets every period from the first to the last, so that a gap shows as zeros, and
+    # one more, NaT, if any of its rows has no stamp: the counts sum to the rows.
     groups, keys = group_numbers(rows.frame, by)
     numbers, starts = _period_numbers(rows.stamps, period)
     height, width, depth = len(keys), len(starts), len(rows.words)
@@ -197,3 +181,25 @@ def _labels(keys: pd.DataFrame, by: Sequence[str]) -> pd.Index:
         return pd.RangeIndex(len(keys))
     labels: pd.Index = pd.Index(keys[by[0]]) if len(by) == 1 else pd.MultiIndex.from_frame(keys)
     return labels
+
+
+def wilson(successes: Array, n: Array) -> tuple[Array, Array, Array]:
+    """Return the rate and its 95 % interval by Wilson's score; NaN where n is 0."""
+    trials = np.where(n > 0, n, np.nan)
+    rate = successes / trials
+    spread = Z95**2 / trials
+    centre = rate + spread / 2
+    half = np.sqrt(spread * (rate * (1 - rate) + spread / 4))
+    low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
+    return rate, np.clip(low, 0, rate), np.clip(high, rate, 1)
+
+
+def is_small(n: Array) -> Array:
+    """Return which rates have too few orders to be trusted."""
+    return n < SMALL
+
+
+def rate_columns(successes: Array, n: Array) -> dict[str, Array]:
+    """Return the columns of a table that has one rate."""
+    rate, low, high = wilson(successes, n)
+    return {"rate": rate, "rate_low": low, "rate_high": high, "small": is_small(n)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol, TypeGuard, TypeVar
@@ -19,13 +19,8 @@ _RESULT = "result"
 class Partitioned(Protocol):
     """The part of a Dask DataFrame that measures use."""
 
-    @property
-    def columns(self) -> Any:
-        """The names of the columns."""
-
-    @property
-    def npartitions(self) -> int:
-        """The number of partitions."""
+    columns: Any
+    npartitions: int
 
     def map_partitions(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Return a lazy frame of what a function returns for each partition."""
@@ -48,10 +43,7 @@ def meta_of(frame: Partitioned) -> pd.DataFrame:
 
 
 def compute_each(frames: Sequence[Partitioned], function: Callable[..., T]) -> list[T]:
-    """Compute a function of each partition, on Dask's workers, and return the results in order.
-
-    With several frames, the function gets the partitions that have the same number in all.
-    """
+    """Return a function's results for each partition, or for those of one number in all frames."""
     first, *others = frames
     boxed = first.map_partitions(
         partial(_boxed, function), *others, meta={_RESULT: object}, align_dataframes=False
@@ -66,11 +58,7 @@ def _boxed(function: Callable[..., T], *parts: pd.DataFrame) -> pd.DataFrame:
 
 
 def concat_parts(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Concatenate the parts of one frame, and keep the attrs on which all of them agree.
-
-    A part may lack a category that another has: the result has those of all, with the statuses
-    that this package does not know after the known ones, by name.
-    """
+    """Concatenate the parts of one frame, and keep the attrs on which all of them agree."""
     filled = [part for part in parts if len(part)] or parts[:1]
     types = {
         name: _all_categories([part[name].dtype for part in filled])
@@ -78,27 +66,23 @@ def concat_parts(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
         if isinstance(dtype, pd.CategoricalDtype)
     }
     whole = pd.concat([part.astype(types) for part in filled], ignore_index=True)
-    info = _agreed([part.attrs.get("trackstar", {}) for part in filled])
+    first, *others = (part.attrs.get("trackstar", {}) for part in filled)
+    info = {
+        name: value
+        for name, value in first.items()
+        if all(name in other and other[name] == value for other in others)
+    }
     whole.attrs = {"trackstar": info} if info else {}
     return whole
 
 
 def _all_categories(dtypes: Sequence[Any]) -> pd.CategoricalDtype:
+    """Return the type with the categories of all parts, as a part may lack some."""
     first: pd.CategoricalDtype = dtypes[0]
     if all(dtype == first for dtype in dtypes):
         return first
     values = dict.fromkeys(chain.from_iterable(dtype.categories for dtype in dtypes))
-    if set(LIFECYCLE) <= set(values):
+    if set(LIFECYCLE) <= set(values):  # unknown statuses come after the known ones, by name
         values = dict.fromkeys([*LIFECYCLE, *sorted(set(values).difference(LIFECYCLE))])
     categories = pd.Index(list(values), dtype=first.categories.dtype)
     return pd.CategoricalDtype(categories, ordered=all(dtype.ordered for dtype in dtypes))
-
-
-def _agreed(infos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the items that all of the mappings have."""
-    first, *others = infos
-    return {
-        name: value
-        for name, value in first.items()
-        if all(name in other and other[name] == value for other in others)
-    }

@@ -1,20 +1,19 @@
-"""Moments, lengths of time, time zones and periods, for whole columns."""
+"""Moments, time zones and periods, for whole columns."""
 
 from __future__ import annotations
 
 import datetime as dt
 import difflib
+import re
 import warnings
 import zoneinfo
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trackstar_frames.dates import is_iso8601
 from trackstar_frames.measures._checks import choice, column, fetched_at, require
 from trackstar_frames.measures._partitions import is_partitioned
 
@@ -25,6 +24,7 @@ Value = TypeVar("Value")
 NAT = np.datetime64("NaT", "us")
 _DAY = np.timedelta64(1, "D")
 _TICK = np.timedelta64(1, "us")
+_YEAR_FIRST = re.compile(r"(\d{4}-\d\d-\d\d|\d{8})([Tt ]\d.*)?", re.ASCII)
 # Python has no clock before the year 1 or after 9999, which systems write for "never": moments
 # beyond are as far from UTC as the nearest day that has one.
 _CLOCKS = (np.datetime64("0001-01-02", "us"), np.datetime64("9999-12-30", "us"))
@@ -34,17 +34,26 @@ def instant(name: str, value: object) -> pd.Timestamp:
     """Return one moment in UTC; a naive one is UTC already."""
     if not isinstance(value, str | dt.date | np.datetime64):
         raise TypeError(f"{name}={value!r} is not a moment; pass a string, datetime or Timestamp")
-    stamp: pd.Timestamp | None
-    # pandas guesses at other texts: 03/04/2026 is the fourth of March, 10:00 an hour of today.
-    is_ambiguous = isinstance(value, str) and not is_iso8601(value)
-    try:
-        stamp = None if is_ambiguous else pd.Timestamp(value)
-    except ValueError:
-        stamp = None
-    if stamp is None or pd.isna(stamp):
+    stamp = parse_stamp(value)
+    if stamp is None:
         raise ValueError(f"{name}={value!r} is not a moment; write it like 2026-01-31T12:00:00Z")
     stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
     return stamp.as_unit("us")
+
+
+def parse_stamp(value: Any) -> pd.Timestamp | None:
+    """Return the day or moment that pandas reads; None where there is none, or pandas guesses."""
+    # It takes 03/04/2026 for the fourth of March, 10:00 for an hour of today, and numbers for
+    # nanoseconds since 1970. Whatever follows a day that begins with the year is clear.
+    if isinstance(value, int | float) or (
+        isinstance(value, str) and not _YEAR_FIRST.fullmatch(value)
+    ):
+        return None
+    try:
+        stamp = pd.Timestamp(value)
+    except (TypeError, ValueError):
+        return None
+    return None if pd.isna(stamp) else stamp
 
 
 def resolve_as_of(orders: Any, as_of: object, *, stacklevel: int = 3) -> pd.Timestamp:
@@ -97,14 +106,11 @@ def local(stamps: Array, zone: str) -> Array:
 
 
 def day_ends(days: Array, zone: str) -> Array:
-    """Return the last microsecond of calendar days in a zone.
-
-    That is one tick before the next day begins there, so that days of 23 and 25 hours come out
-    right. A midnight that a change of clocks skips begins where the clock goes on; one that
-    comes twice begins the first time.
-    """
+    """Return the last microsecond of calendar days in a zone: one before the next day begins."""
     starts = (days.astype("M8[D]") + _DAY).astype("M8[us]")
     clipped = np.clip(starts, *_CLOCKS)
+    # A midnight that a change of clocks skips begins where the clock goes on; one that comes
+    # twice begins the first time.
     first = np.ones(len(starts), dtype=bool)
     aware = pd.DatetimeIndex(clipped).tz_localize(
         zone, ambiguous=first, nonexistent="shift_forward"
@@ -113,91 +119,74 @@ def day_ends(days: Array, zone: str) -> Array:
     return ends
 
 
-@dataclass(frozen=True)
-class ByWarehouse(Generic[Value]):
-    """One value for all warehouses, or one for each and perhaps a default for all others."""
-
-    by_warehouse: dict[str, Value] | None
-    default: Value | None
-
-    parameter: ClassVar[str]
-    noun: ClassVar[str]
-
-    @classmethod
-    def parse(cls, given: object, parse_value: Callable[[Any], Value]) -> Self:
-        """Check a value, or a map from warehouse ids in which None stands for all others."""
-        if not isinstance(given, Mapping):
-            return cls(None, parse_value(given))
-        if wrong := [key for key in given if not isinstance(key, str | None)]:
-            raise TypeError(
-                f"{cls.parameter} has the key {wrong[0]!r}; use warehouse ids, and None for others"
-            )
-        values = {key: parse_value(value) for key, value in given.items()}
-        default = values.pop(None, None)
-        return cls(values, default)
-
-    @classmethod
-    def from_json(cls, info: Mapping[str, Any]) -> Self:
-        """Return what `to_json` wrote."""
-        value, default = info[cls.parameter], info.get(f"{cls.parameter}_default")
-        return cls(dict(value), default) if isinstance(value, Mapping) else cls(None, value)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return items for JSON, in which the default is apart, as None cannot be a key."""
-        if self.by_warehouse is None:
-            return {self.parameter: self.default}
-        return {self.parameter: self.by_warehouse, f"{self.parameter}_default": self.default}
-
-    def plain(self) -> Value | dict[str | None, Value] | None:
-        """Return the one value, or one map with the default under None."""
-        if self.by_warehouse is None:
-            return self.default
-        values: dict[str | None, Value] = dict(self.by_warehouse.items())
-        return values if self.default is None else {**values, None: self.default}
-
-    def codes(self, frame: pd.DataFrame) -> tuple[Array, list[Value]]:
-        """Return each row's index in a list of values, -1 for one without, and the list.
-
-        A null is no warehouse: it has the default, or no value.
-        """
-        if self.by_warehouse is None:
-            return np.zeros(len(frame), dtype=np.int64), [cast("Value", self.default)]
-        require(frame, ["warehouse_id"], source="fetch_orders_df")
-        rows, ids = pd.factorize(column(frame, "warehouse_id"))
-        known = [self.by_warehouse.get(str(each), self.default) for each in ids]
-        if missing := [str(each) for each, value in zip(ids, known, strict=True) if value is None]:
-            listed = ", ".join(map(repr, sorted(missing)[:10]))
-            raise ValueError(
-                f"{self.parameter} has no {self.noun} for {len(missing)} of the warehouses: "
-                f"{listed}; add them, or a {self.noun} for all others under the key None"
-            )
-        values = list(dict.fromkeys(value for value in [*known, self.default] if value is not None))
-        # A null warehouse has the code -1, which picks the last index: that of the default.
-        indexes = [-1 if value is None else values.index(value) for value in [*known, self.default]]
-        return np.array(indexes)[rows], values
+# One value for all warehouses, or a map from warehouse ids in which None stands for all others.
 
 
-class Zones(ByWarehouse[str]):
-    """The time zones of warehouses, by name."""
+def parse_by_warehouse(
+    name: str, given: object, parse: Callable[[Any], Value]
+) -> Value | dict[str | None, Value]:
+    """Check the value, or each value of a map from warehouse ids."""
+    if not isinstance(given, Mapping):
+        return parse(given)
+    if wrong := [key for key in given if not isinstance(key, str | None)]:
+        raise TypeError(f"{name} has the key {wrong[0]!r}; use warehouse ids, and None for others")
+    return {key: parse(given[key]) for key in sorted(given, key=lambda key: key is None)}
 
-    parameter = "tz"
-    noun = "zone"
 
-    @classmethod
-    def of(cls, tz: TzLike) -> Zones:
-        """Check the argument `tz`."""
-        return cls.parse(tz, _zone_name)
+def by_warehouse_to_json(name: str, values: object) -> dict[str, Any]:
+    """Return items for JSON, in which the default has a name of its own: no key can be None."""
+    if not isinstance(values, Mapping):
+        return {name: values}
+    own = {key: value for key, value in values.items() if key is not None}
+    return {name: own, f"{name}_default": values.get(None)}
 
-    def convert(
-        self, frame: pd.DataFrame, stamps: Array, function: Callable[[Array, str], Array]
-    ) -> Array:
-        """Return ``function(stamps, zone)`` of each zone's rows; NaT where there is no zone."""
-        codes, zones = self.codes(frame)
-        result = np.full(len(stamps), NAT)
-        for code, zone in enumerate(zones):
-            rows = codes == code
-            result[rows] = function(stamps[rows], zone)
-        return result
+
+def by_warehouse_from_json(name: str, items: Mapping[str, Any]) -> Any:
+    """Return what `by_warehouse_to_json` made items of."""
+    values, default = items[name], items.get(f"{name}_default")
+    is_map = isinstance(values, Mapping) and default is not None
+    return {**values, None: default} if is_map else values
+
+
+def codes_by_warehouse(
+    frame: pd.DataFrame, name: str, values: Any, *, noun: str
+) -> tuple[Array, list[Any]]:
+    """Return each row's index in a list of values, -1 for one without, and the list."""
+    if not isinstance(values, Mapping):
+        return np.zeros(len(frame), dtype=np.int64), [values]
+    require(frame, ["warehouse_id"], source="fetch_orders_df")
+    rows, ids = pd.factorize(column(frame, "warehouse_id"))
+    default = values.get(None)
+    known = [values.get(str(each), default) for each in ids]
+    if missing := [str(each) for each, value in zip(ids, known, strict=True) if value is None]:
+        listed = ", ".join(map(repr, sorted(missing)[:10]))
+        raise ValueError(
+            f"{name} has no {noun} for {len(missing)} of the warehouses: "
+            f"{listed}; add them, or a {noun} for all others under the key None"
+        )
+    # A null is no warehouse: its code -1 picks the last of these, the default or no value.
+    known.append(default)
+    distinct = list(dict.fromkeys(value for value in known if value is not None))
+    return np.array([-1 if each is None else distinct.index(each) for each in known])[
+        rows
+    ], distinct
+
+
+def parse_zones(tz: object) -> str | dict[str | None, str]:
+    """Return the names of the time zones of an argument `tz`."""
+    return parse_by_warehouse("tz", tz, _zone_name)
+
+
+def convert_by_zone(
+    frame: pd.DataFrame, stamps: Array, tz: object, convert: Callable[[Array, str], Array]
+) -> Array:
+    """Return ``convert(stamps, zone)`` of each zone's rows; NaT where there is no zone."""
+    codes, zones = codes_by_warehouse(frame, "tz", tz, noun="zone")
+    result = np.full(len(stamps), NAT)
+    for code, zone in enumerate(zones):
+        rows = codes == code
+        result[rows] = convert(stamps[rows], zone)
+    return result
 
 
 def _zone_name(zone: object) -> str:
@@ -207,19 +196,15 @@ def _zone_name(zone: object) -> str:
     try:
         pd.DatetimeTZDtype("us", name)
     except (KeyError, ValueError, OSError, TypeError) as error:
+        # The zone that is probably meant is found by its whole name, or by its city.
+        zones = sorted(zoneinfo.available_timezones())
+        spelt = {each.rpartition("/")[2]: each for each in zones} | {each: each for each in zones}
+        near = difflib.get_close_matches(name.replace(" ", "_"), spelt, n=1)
+        hint = f"; did you mean {spelt[near[0]]!r}?" if near else "."
         raise ValueError(
-            f"tz={name!r} is not a time zone{_nearest_zone(name)} Use a name such as "
-            f"'America/New_York'"
+            f"tz={name!r} is not a time zone{hint} Use a name such as 'America/New_York'"
         ) from error
     return name
-
-
-def _nearest_zone(name: str) -> str:
-    """Name the zone that was probably meant, by its whole name or by its city."""
-    zones = sorted(zoneinfo.available_timezones())
-    spelt = {zone.rpartition("/")[2]: zone for zone in zones} | {zone: zone for zone in zones}
-    near = difflib.get_close_matches(name.replace(" ", "_"), spelt, n=1)
-    return f"; did you mean {spelt[near[0]]!r}?" if near else "."
 
 
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
@@ -237,8 +222,7 @@ _PERIODS = {
 }
 
 
-@dataclass(frozen=True)
-class Period:
+class Period(NamedTuple):
     """A regular division of the calendar: `step` units, counted from `origin`."""
 
     unit: str

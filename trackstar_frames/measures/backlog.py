@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import add_measure_info, by_columns, require
-from trackstar_frames.measures._grouping import factorize, group_numbers, regroup, row_labels
-from trackstar_frames.measures._partitions import Partitioned, compute_each
+from trackstar_frames.measures._grouping import factorize, group_numbers, row_labels
+from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
 from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
 from trackstar_frames.measures.completeness import (
     LIFECYCLE_COLUMNS,
@@ -26,8 +26,6 @@ from trackstar_frames.measures.completeness import (
 )
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
-
-__all__ = ["backlog"]
 
 #: Ages in whole days; ``unknown`` is without a created_date.
 AGE_BUCKETS = ("0-3", "4-7", "8-14", "15-21", "22-30", "31-45", "46+", "unknown")
@@ -55,9 +53,9 @@ def backlog(
     orders
         The frame of `fetch_orders_df`, or some of its rows, with the columns ``status``,
         ``created_date``, ``first_shipped_date``, ``last_shipped_date``,
-        ``complete_shipped_date``, ``units_ordered`` and ``units_shipped``. For the days of work,
-        it must have the orders shipped in the 28 days before `as_of` too. A Dask DataFrame is
-        read partition by partition, and only ages and units of open orders are kept.
+        ``complete_shipped_date``, ``units_ordered`` and ``units_shipped``. The days of work need
+        the orders shipped in the 28 days before `as_of` too. Of a Dask DataFrame, which is read
+        partition by partition, only ages and units of open orders are kept.
     by
         A column, or several, to group by. Nulls are a group of their own.
     as_of
@@ -74,15 +72,14 @@ def backlog(
 
         - ``n`` (int64): open orders.
         - ``units`` (int64): their units ordered that had not shipped; never below 0 for an order.
-        - ``units_unknown`` (int64): those of the n orders that are not in ``units``: units
+        - ``units_unknown`` (int64): those of the n orders that are not in ``units``, as units
           are missing, or some shipped before `as_of` and some after.
         - ``0-3``, ``4-7``, ``8-14``, ``15-21``, ``22-30``, ``31-45``, ``46+``, ``unknown``
           (int64): orders by whole days passed since their created_date. They sum to n.
         - ``median_age``, ``oldest`` (timedelta64[us]): of known ages; null where there is none.
-        - ``pace`` (float64): orders of the group completely shipped per day, over the 28 days
-          up to `as_of`.
-        - ``days_of_work`` (float64): n / pace; null where the pace is 0. The sum over
-          the statuses of a group is that of the group.
+        - ``pace`` (float64): orders of the group completely shipped per day, over these 28 days.
+        - ``days_of_work`` (float64): n / pace; null where the pace is 0. Those of a group's
+          statuses sum to that of the group.
 
         ``attrs["trackstar"]["backlog"]`` holds as_of, pace_days (28), the number of orders
         shipped in these days and the pace of all groups together, and ``left_out``: how many
@@ -103,11 +100,10 @@ def backlog(
     -----
     `as_of` may be earlier than the data, as far as stamps allow. Orders created later are left
     out. Those completely shipped later were still open, in an unknown status: they are
-    ``(shipped since)``, and so are those fulfilled short whose last shipment came later. All
-    others are in the status of the data, which may be newer than `as_of`. Cancelled orders are
-    left out for any moment, as nothing says when they were cancelled. So are those fulfilled
-    without any shipped date. An order that had completely shipped is not open, whatever its
-    status.
+    ``(shipped since)``, as are those fulfilled short whose last shipment came later. All others
+    are in the status of the data. Cancelled orders are left out for any moment, as nothing says
+    when they were cancelled; so are those fulfilled without any shipped date. An order that had
+    completely shipped is not open, whatever its status.
 
     Examples
     --------
@@ -129,7 +125,12 @@ def backlog(
     require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
     names = by_columns(orders, by, reserved=["status"])
     moment = resolve_as_of(orders, as_of)
-    found = _read_open_orders(orders, names, now_of(moment))
+    find = partial(_find_open_orders, names, now_of(moment))
+    if isinstance(orders, pd.DataFrame):
+        found = find(orders)
+    else:
+        wanted = orders[list(dict.fromkeys([*_COLUMNS_READ, *names]))]
+        found = _concat(compute_each([wanted], find), names)
     codes, statuses = _sorted_statuses(found)
     rows = pd.CategoricalIndex(statuses, statuses, ordered=True, name="status")
     labels = row_labels(found.keys, names, rows, len(AGE_BUCKETS))
@@ -149,49 +150,27 @@ def backlog(
 
 
 class _OpenOrders(NamedTuple):
-    """The open orders of a frame or a partition, and counts of the others.
+    """The open orders of a frame or a partition, and counts of the others."""
 
-    Attributes
-    ----------
-    keys
-        The groups of all orders; its ``attrs`` say where they are from.
-    shipped
-        How many orders of each group were shipped in the days of the pace.
-    states
-        How many orders are in each of `STATES`.
-    orders
-        The group of each open order, the index of its status, its units left and its age.
-    statuses
-        The statuses, `NO_STATUS` and `SHIPPED_SINCE` last.
-    """
-
-    keys: pd.DataFrame
-    shipped: Array
-    states: Array
-    orders: pd.DataFrame
-    statuses: list[str]
-
-
-def _read_open_orders(
-    orders: pd.DataFrame | Partitioned, names: list[str], now: np.datetime64
-) -> _OpenOrders:
-    if isinstance(orders, pd.DataFrame):
-        return _find_open_orders(names, now, orders)
-    wanted = orders[list(dict.fromkeys([*_COLUMNS_READ, *names]))]
-    return _concat(compute_each([wanted], partial(_find_open_orders, names, now)), names)
+    keys: pd.DataFrame  # the groups of all orders, with the attrs of their frame
+    shipped: Array  # how many orders of each group were shipped in the days of the pace
+    states: Array  # how many orders are in each of STATES
+    orders: pd.DataFrame  # each open order's group, units left, age, and index in `statuses`
+    statuses: list[str]  # NO_STATUS and SHIPPED_SINCE are last
 
 
 def _find_open_orders(names: list[str], now: np.datetime64, orders: pd.DataFrame) -> _OpenOrders:
     states = order_states(orders, now)
     groups, keys = group_numbers(orders, names)
     keys.attrs = dict(orders.attrs)
-    is_open = states == OPEN
     is_recent = instants(orders, "complete_shipped_date") > now - _PACE_DAYS * _DAY
     shipped = groups[(states == SHIPPED) & is_recent]
-    read = orders[list(_COLUMNS_READ)][is_open]
-    codes, statuses = _statuses(read, now)
+    read = orders[list(_COLUMNS_READ)][states == OPEN]
+    codes, values = factorize(read, "status")
+    codes = np.where(codes < 0, len(values), codes)
+    codes = np.where(closed_at(read) > now, len(values) + 1, codes)
     found = {
-        "group": groups[is_open],
+        "group": groups[states == OPEN],
         "status": codes,
         "units": units_left(read, now),
         "age": now - instants(read, "created_date"),
@@ -201,24 +180,19 @@ def _find_open_orders(names: list[str], now: np.datetime64, orders: pd.DataFrame
         np.bincount(shipped, minlength=len(keys)),
         np.bincount(states, minlength=len(STATES)),
         pd.DataFrame(found),
-        statuses,
+        [*values, NO_STATUS, SHIPPED_SINCE],
     )
 
 
-def _statuses(orders: pd.DataFrame, now: np.datetime64) -> tuple[Array, list[str]]:
-    """Return the index of each open order's status, and the statuses."""
-    codes, values = factorize(orders, "status")
-    codes = np.where(codes < 0, len(values), codes)
-    codes = np.where(closed_at(orders) > now, len(values) + 1, codes)
-    return codes, [*values, NO_STATUS, SHIPPED_SINCE]
-
-
 def _concat(parts: Sequence[_OpenOrders], names: list[str]) -> _OpenOrders:
-    groups, keys = regroup([part.keys for part in parts], names)
+    whole = concat_parts([part.keys for part in parts])
+    groups, keys = group_numbers(whole, names)
+    keys.attrs = dict(whole.attrs)
+    ends = np.cumsum([len(part.keys) for part in parts])
     statuses = list(dict.fromkeys(chain.from_iterable(part.statuses for part in parts)))
     shipped = np.zeros(len(keys), dtype=np.int64)
     orders = []
-    for part, numbers in zip(parts, groups, strict=True):
+    for part, numbers in zip(parts, np.split(groups, ends[:-1]), strict=True):
         np.add.at(shipped, numbers, part.shipped)
         codes = np.array([*map(statuses.index, part.statuses)])[part.orders["status"]]
         orders.append(part.orders.assign(group=numbers[part.orders["group"]], status=codes))
@@ -246,28 +220,13 @@ def _counts(orders: pd.DataFrame, cells: Array, labels: pd.Index) -> pd.DataFram
     table = pd.DataFrame({"n": np.bincount(cells, minlength=rows)}, index=labels)
     table["units"] = sums.astype(np.int64)
     table["units_unknown"] = np.bincount(cells[~known], minlength=rows)
-    width = len(AGE_BUCKETS)
-    buckets = np.bincount(cells * width + _buckets(ages), minlength=rows * width)
-    table[list(AGE_BUCKETS)] = buckets.reshape(rows, width)
-    dated = ~np.isnat(ages)
-    median, oldest = _median_and_largest(cells[dated], ages[dated], rows)
-    return table.assign(median_age=median, oldest=oldest)
-
-
-def _buckets(ages: Array) -> Array:
-    """Return the index of each age in `AGE_BUCKETS`."""
-    indexes = np.searchsorted(_FLOORS, ages, side="right") - 1
-    return np.where(np.isnat(ages), AGE_BUCKETS.index("unknown"), indexes)
-
-
-def _median_and_largest(cells: Array, ages: Array, rows: int) -> tuple[Array, Array]:
-    """Return the median and the largest age in each row; NaT for one without any."""
-    ordered = ages[np.lexsort((ages, cells))]
-    sizes = np.bincount(cells, minlength=rows)
-    ends = np.cumsum(sizes)
-    median, largest = (np.full(rows, np.timedelta64("NaT", "us")) for _ in range(2))
-    filled = sizes > 0
-    starts, last = (ends - sizes)[filled], ends[filled] - 1
-    low, high = ordered[starts + (sizes[filled] - 1) // 2], ordered[starts + sizes[filled] // 2]
-    median[filled], largest[filled] = low + (high - low) // 2, ordered[last]
-    return median, largest
+    dated, width = ~np.isnat(ages), len(AGE_BUCKETS)
+    known_buckets = np.searchsorted(_FLOORS, ages, side="right") - 1
+    buckets = np.where(dated, known_buckets, AGE_BUCKETS.index("unknown"))
+    counts = np.bincount(cells * width + buckets, minlength=rows * width)
+    table[list(AGE_BUCKETS)] = counts.reshape(rows, width)
+    known_ages = pd.Series(ages[dated]).groupby(cells[dated]).agg(["median", "max"])
+    known_ages = known_ages.reindex(range(rows)).astype("m8[us]")
+    return table.assign(
+        median_age=known_ages["median"].to_numpy(), oldest=known_ages["max"].to_numpy()
+    )

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import (
-    column,
     connection_columns,
+    float_column,
     has_status,
+    index_column,
     number_column,
     order_keys,
     require,
@@ -47,32 +48,14 @@ _COLUMNS_READ = {
 class Tables(Protocol):
     """The tables of an `OrderFrames` that are read: all of pandas, or all of Dask."""
 
-    @property
-    def orders(self) -> Any:
-        """One row per order."""
-
-    @property
-    def line_items(self) -> Any:
-        """One row per ordered line."""
-
-    @property
-    def shipments(self) -> Any:
-        """One row per shipment."""
-
-    @property
-    def shipment_line_items(self) -> Any:
-        """One row per shipped line."""
+    orders: Any
+    line_items: Any
+    shipments: Any
+    shipment_line_items: Any
 
 
-def check_tables(frames: object) -> Tables:
-    """Raise unless `frames` has the tables and columns to match by, and each order once."""
-    tables = check_columns(frames)
-    require_unique_orders(tables.orders, "frames.orders")
-    return tables
-
-
-def check_columns(frames: object, *, lazy: bool = False) -> Tables:
-    """Raise unless `frames` has the tables and columns to match by; with `lazy`, also of Dask."""
+def check_tables(frames: object, *, lazy: bool = False) -> Tables:
+    """Raise unless `frames` has the tables to match by; Dask's will do with `lazy`."""
     if not all(hasattr(frames, name) for name in _COLUMNS_READ):
         raise TypeError(
             f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders or "
@@ -82,15 +65,18 @@ def check_columns(frames: object, *, lazy: bool = False) -> Tables:
     for (name, table), columns in zip(tables.items(), _COLUMNS_READ.values(), strict=True):
         require(table, columns, source="an OrderFrames", name=name, lazy=lazy)
     require_connections_alike(tables)
+    if not lazy:
+        require_unique_orders(tables["frames.orders"], "frames.orders")
     return cast("Tables", frames)
 
 
-def columns_of(frames: Tables, more: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Return the columns of each table to match by, and `more` of the orders."""
+def narrow_tables(frames: Tables, more: Sequence[str]) -> dict[str, Any]:
+    """Return only the columns of each table to match by, and `more` of the orders."""
     wanted = {**_COLUMNS_READ, "orders": (*_COLUMNS_READ["orders"], *more)}
+    tables = {name: getattr(frames, name) for name in wanted}
     return {
-        name: list(dict.fromkeys([*connection_columns(getattr(frames, name)), *columns]))
-        for name, columns in wanted.items()
+        name: table[list(dict.fromkeys([*connection_columns(table), *wanted[name]]))]
+        for name, table in tables.items()
     }
 
 
@@ -144,12 +130,9 @@ _INEXACT = 2**53
 
 
 def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
-    """Match what has shipped with what was ordered, by sku within each order.
-
-    `until` is a moment for each order (UTC): later shipments do not count, and none with NaT.
-    There is one row per order, in their order. ``lines_unknown`` have no quantity; ``lines_void``
-    are of no units, and in no other count; ``undated`` shipments have no shipped_date.
-    """
+    """Count, for each order, what was ordered and what of it had shipped by a moment of its own."""
+    # What has shipped is matched with what was ordered by sku, within each order. Lines of no
+    # units are in no count but lines_void.
     ids = order_keys(tables.orders, "id")
     shipments = _read_shipments(tables.shipments, ids)
     lines = _read_lines(tables.line_items, ids)
@@ -162,7 +145,6 @@ def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
         return np.bincount(rows["order"], amounts, minlength=len(ids)).astype(np.int64)
 
     counted = ~lines["void"]
-    unmatched = total(lines, lines["unmatched"]) + total(shipped, shipped["unmatched"])
     return pd.DataFrame(
         {
             "lines": total(lines, counted),
@@ -173,79 +155,82 @@ def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
             "units_filled": total(lines, lines["filled"]),
             "units_shipped": total(shipped, shipped["units"]),
             "kit_units": total(shipped, shipped["kit_units"]),
-            "unmatched_units": unmatched,
+            "unmatched_units": total(lines, lines["unmatched"])
+            + total(shipped, shipped["unmatched"]),
             "undated": total(shipments, shipments["undated"]),
         }
     )
 
 
+def rows_of(ids: pd.Index, frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
+    """Return columns of a table's rows that belong to orders, and the position of each's order."""
+    order = ids.get_indexer(order_keys(frame, "order_id"))
+    rows = pd.DataFrame({"order": order, **columns})
+    return rows[order >= 0].reset_index(drop=True)
+
+
+def are_in(lines: pd.DataFrame, shipments: pd.DataFrame) -> Array:
+    """Return which shipped lines are in one of these shipments."""
+    width = 2 + max((each["index"].max() for each in (lines, shipments) if len(each)), default=0)
+    keys, known = (each["order"] * width + each["index"] for each in (lines, shipments))
+    return keys.isin(known).to_numpy()
+
+
 def _read_lines(items: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
     """Return the ordered lines, in the order in which they are filled."""
     units = _quantities(items, "line_items")
-    lines = pd.DataFrame(
-        {
-            "order": ids.get_indexer(order_keys(items, "order_id")),
-            "index": _whole_numbers(items, "line_index"),
-            "sku": text_column(items, "sku").array,
-            "product": text_column(items, "product_id").array,
-            "unknown": np.isnan(units),
-            "void": units <= 0,
-            "units": np.nan_to_num(np.maximum(units, 0)),
-        }
+    lines = rows_of(
+        ids,
+        items,
+        index=index_column(items, "line_index"),
+        sku=text_column(items, "sku").array,
+        product=text_column(items, "product_id").array,
+        unknown=np.isnan(units),
+        void=units <= 0,
+        units=np.nan_to_num(np.maximum(units, 0)),
     )
-    return lines[lines["order"] >= 0].sort_values(["order", "index"], ignore_index=True)
+    return lines.sort_values(["order", "index"], ignore_index=True)
 
 
 def _read_shipments(shipments: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
     """Return the shipments that are not cancelled."""
     stamps = instants(shipments, "shipped_date")
-    rows = pd.DataFrame(
-        {
-            "order": ids.get_indexer(order_keys(shipments, "order_id")),
-            "index": _whole_numbers(shipments, "shipment_index"),
-            "shipped": stamps,
-            "undated": np.isnat(stamps),
-        }
+    rows = rows_of(
+        ids,
+        shipments,
+        index=index_column(shipments, "shipment_index"),
+        cancelled=has_status(shipments, "cancelled"),
+        shipped=stamps,
+        undated=np.isnat(stamps),
     )
-    cancelled = column(shipments, "status").isin(["cancelled"]).to_numpy(dtype=bool)
-    return rows[(rows["order"] >= 0) & ~cancelled]
+    return rows[~rows["cancelled"]]
 
 
 def _read_shipped(
     items: pd.DataFrame, ids: pd.Index, shipments: pd.DataFrame, until: Array
 ) -> pd.DataFrame:
-    """Return the lines of these shipments, with no units where they have not shipped in time.
-
-    Those are kept because they show what a kit is made of.
-    """
-    order = ids.get_indexer(order_keys(items, "order_id"))
-    index = _whole_numbers(items, "shipment_index")
-    width = max(index.max(initial=0), shipments["index"].max() if len(shipments) else 0) + 1
-    known = (shipments["order"] * width + shipments["index"]).to_numpy()
-    in_time = shipments["shipped"].to_numpy() <= until[shipments["order"]]
-    shipment = pd.Series(np.where(order >= 0, order * width + index, -1))
-    units = np.nan_to_num(_quantities(items, "shipment_line_items"))
+    """Return the lines of these shipments, with no units where they have not shipped in time."""
+    # Those are kept because they show what a kit is made of.
     sku = text_column(items, "sku")
-    lines = pd.DataFrame(
-        {
-            "order": order,
-            "sku": sku.array,
-            "kit": text_column(items, "parent_product_id").array,
-            "part": pd.factorize(sku.where(sku.notna(), text_column(items, "inventory_item_id")))[
-                0
-            ],
-            "units": np.where(shipment.isin(known[in_time]), units, 0.0),
-        }
+    part = sku.where(sku.notna(), text_column(items, "inventory_item_id"))
+    lines = rows_of(
+        ids,
+        items,
+        index=index_column(items, "shipment_index"),
+        sku=sku.array,
+        kit=text_column(items, "parent_product_id").array,
+        part=pd.factorize(part)[0],
+        units=np.nan_to_num(_quantities(items, "shipment_line_items")),
     )
-    return lines[shipment.isin(known)].reset_index(drop=True)
+    in_time = shipments["shipped"].to_numpy() <= until[shipments["order"]]
+    lines["units"] = lines["units"].where(are_in(lines, shipments[in_time]), 0.0)
+    return lines[are_in(lines, shipments)].reset_index(drop=True)
 
 
 def _match(lines: pd.DataFrame, shipped: pd.DataFrame) -> None:
-    """Replace skus and products by numbers that both tables share within an order, -1 for none.
-
-    A part of a kit that is on a line of the order belongs to the kit, not to a line that its
-    own sku may have; any other shipped line goes by its sku.
-    """
+    """Replace skus and products by numbers that both tables share within an order, -1 for none."""
+    # A part of a kit that is on a line of the order belongs to the kit, not to a line that its
+    # own sku may have; any other shipped line goes by its sku.
     is_part = shipped["kit"].notna()
     for name, other in (("sku", "sku"), ("product", "kit")):
         values = pd.Index(lines[name].dropna().unique())
@@ -265,11 +250,9 @@ def within_order(rows: pd.DataFrame, name: str, values: pd.Index) -> Array:
 
 
 def _fill(lines: pd.DataFrame, shipped: pd.DataFrame) -> None:
-    """Fill each line with the units of its sku, and then with the kits of its product.
-
-    There is no bill of materials: there are as many kits as units of the part that has shipped
-    least.
-    """
+    """Fill each line with the units of its sku, and then with the kits of its product."""
+    # There is no bill of materials: there are as many kits as units of the part that has shipped
+    # least.
     by_sku = shipped[shipped["sku"] >= 0].groupby("sku")["units"].sum()
     parts = shipped[shipped["kit"] >= 0].groupby(["kit", "part"])["units"].sum()
     kits = parts.groupby(level="kit").min()
@@ -288,13 +271,9 @@ def _allot(keys: pd.Series[int], wanted: pd.Series[float], supply: pd.Series[flo
     return np.clip(left, 0, wanted.to_numpy())
 
 
-def _whole_numbers(frame: pd.DataFrame, name: str) -> Array:
-    return column(frame, name).to_numpy(dtype=np.int64, na_value=-1)
-
-
 def _quantities(frame: pd.DataFrame, table: str) -> Array:
     """Return quantities as float64, which holds them exactly; NaN for null."""
-    units = column(frame, "quantity").to_numpy(dtype=np.float64, na_value=np.nan)
+    units = float_column(frame, "quantity")
     if np.nansum(np.abs(units)) >= _INEXACT:
         raise ValueError(
             f"the quantities of frames.{table} are too large to be added up; look for a stray "

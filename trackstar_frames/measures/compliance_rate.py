@@ -22,15 +22,21 @@ from trackstar_frames.measures._grouping import (
     concat_rows,
     count_codes,
     factorize,
+    rate_columns,
     read_rows,
 )
-from trackstar_frames.measures._intervals import is_small, wilson
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned
-from trackstar_frames.measures._time import Array, Period, Zones, instants, local, period
+from trackstar_frames.measures._time import (
+    Array,
+    Period,
+    by_warehouse_from_json,
+    convert_by_zone,
+    instants,
+    local,
+    period,
+)
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import OUTCOMES, columns_needed, judged_orders
-
-__all__ = ["compliance_rate"]
 
 
 def compliance_rate(
@@ -67,15 +73,15 @@ def compliance_rate(
     pandas.DataFrame
         One row per group and period; one row in all without both. The index holds the groups,
         then the first moment of the ``period``, as wall-clock time (without a zone) in the
-        policy's time zones. Every group has every period from the first to the last, with
-        n = 0 where nothing was due, and one more, NaT, for rows without a due date (or, with
-        a map of zones, without a warehouse). The counts sum to the orders given.
+        policy's time zones. Every group has every period from the first to the last, and one
+        more, NaT, for rows without a due date (or, with a map of zones, without a warehouse).
+        The counts sum to the orders given.
 
         - ``n`` (int64): on_time + late_shipped + late_open.
         - ``on_time``, ``late_shipped``, ``late_open``, ``pending``, ``not_evaluable`` (int64):
           orders of each outcome, as `ship_date_compliance` defines them.
-        - ``rate`` (float64): on_time / n, a share of 1; null where n is 0.
-        - ``rate_low``, ``rate_high`` (float64): the 95 % Wilson interval; null where n is 0.
+        - ``rate`` (float64): on_time / n, a share of 1; ``rate_low``, ``rate_high`` (float64):
+          its 95 % Wilson interval. Null where n is 0.
         - ``small`` (bool): whether n is below 30. There, one order moves the rate by more than
           3 points, and the interval of a rate of 90 % is more than 20 points wide.
 
@@ -85,9 +91,9 @@ def compliance_rate(
     Raises
     ------
     TypeError, ValueError
-        For an argument of the wrong type or value, missing columns, outcomes that
-        `ship_date_compliance` does not have, a frame judged by another policy than `policy` (or
-        one that has lost its own), and a `freq` so short that the table would not fit into memory.
+        For an argument of the wrong type or value, missing columns, unknown outcomes, a frame
+        judged by another policy than `policy` (or one that has lost its own), and a `freq` so
+        short that the table would not fit into memory.
 
     Warns
     -----
@@ -115,23 +121,38 @@ def compliance_rate(
             compliance, ["outcome"], source="ship_date_compliance", name="compliance", lazy=True
         )
     judged = judged_orders(compliance, policy, as_of)
-    groups, span = by_columns(judged, by), None if freq is None else period(freq)
     if is_partitioned(compliance) and policy is not None:
-        judged = judged_orders(_narrow(compliance, policy, groups), policy, as_of)
-    rows = _read_all(judged, groups, span)
-    warn_if_policy_lost(rows.frame)
-    return _table(rows, groups, span)
+        # Dask then reads no other columns from disk.
+        names = {"warehouse_id", "outcome", "due_at", *columns_needed(policy)}
+        names.update(by_columns(judged, by))
+        narrow = compliance[[name for name in compliance.columns if name in names]]
+        judged = judged_orders(narrow, policy, as_of)
+    return outcome_rates(judged, by, freq, warn=True)
 
 
 def outcome_rates(
-    judged: pd.DataFrame, by: str | Sequence[str] | None, freq: str | None
+    judged: pd.DataFrame | Partitioned,
+    by: str | Sequence[str] | None,
+    freq: str | None,
+    *,
+    warn: bool = False,
 ) -> pd.DataFrame:
-    """Return the table of `compliance_rate` for judged orders, without a warning."""
+    """Return the table of `compliance_rate` for judged orders."""
     groups, span = by_columns(judged, by), None if freq is None else period(freq)
-    return _table(_read_all(judged, groups, span), groups, span)
+    rows = _read_all(judged, groups, span)
+    if warn:
+        warn_if_policy_lost(rows.frame, stacklevel=4)
+    counts, labels = count_codes(rows, groups, span)
+    table = pd.DataFrame(counts, columns=rows.words, index=labels)
+    n = counts[:, : OUTCOMES.index("pending")].sum(axis=1)
+    table.insert(0, "n", n)
+    table = table.assign(**rate_columns(counts[:, 0], n))
+    info = measure_info(rows.frame, "compliance") or {"as_of": None, "text": None}
+    add_measure_info(table, rows.frame, "compliance", {**info, "n": int(n.sum())})
+    return table
 
 
-def warn_if_policy_lost(judged: pd.DataFrame, stacklevel: int = 3) -> None:
+def warn_if_policy_lost(judged: pd.DataFrame, *, stacklevel: int) -> None:
     """Warn if the attrs of a judged frame do not hold its policy and as-of."""
     if measure_info(judged, "compliance") is None:
         warnings.warn(
@@ -145,15 +166,8 @@ def warn_if_policy_lost(judged: pd.DataFrame, stacklevel: int = 3) -> None:
 def local_due_times(judged: pd.DataFrame) -> Array:
     """Return when orders were due, on the clocks of their warehouses."""
     require(judged, ["due_at"], source="ship_date_compliance", name="compliance")
-    zones = Zones.from_json(measure_info(judged, "compliance") or {"tz": "UTC"})
-    return zones.convert(judged, instants(judged, "due_at"), local)
-
-
-def _narrow(orders: Partitioned, policy: SlaPolicy, groups: Sequence[str]) -> Partitioned:
-    """Return only the columns needed, so that Dask reads no others from disk."""
-    names = {"warehouse_id", "outcome", "due_at", *columns_needed(policy), *groups}
-    narrow: Partitioned = orders[[name for name in orders.columns if name in names]]
-    return narrow
+    tz = by_warehouse_from_json("tz", measure_info(judged, "compliance") or {"tz": "UTC"})
+    return convert_by_zone(judged, instants(judged, "due_at"), tz, local)
 
 
 def _read_all(
@@ -179,15 +193,3 @@ def _read_outcomes(judged: pd.DataFrame, *, dated: bool) -> CodedRows:
     if (codes < 0).any():
         raise ValueError("outcome holds nulls; pass the frame of ship_date_compliance as it is")
     return CodedRows(judged, codes, words, local_due_times(judged) if dated else None)
-
-
-def _table(rows: CodedRows, groups: Sequence[str], span: Period | None) -> pd.DataFrame:
-    counts, labels = count_codes(rows, groups, span)
-    table = pd.DataFrame(counts, columns=rows.words, index=labels)
-    n = counts[:, : OUTCOMES.index("pending")].sum(axis=1)
-    table.insert(0, "n", n)
-    rate, low, high = wilson(counts[:, 0], n)
-    table = table.assign(rate=rate, rate_low=low, rate_high=high, small=is_small(n))
-    info = measure_info(rows.frame, "compliance") or {"as_of": None, "text": None}
-    add_measure_info(table, rows.frame, "compliance", {**info, "n": int(n.sum())})
-    return table

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures._checks import add_measure_info, by_columns, require
-from trackstar_frames.measures._grouping import group_numbers, sum_by_group
-from trackstar_frames.measures._intervals import Z95
+from trackstar_frames.measures._grouping import Z95, group_numbers, sum_by_group
 from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
 from trackstar_frames.measures.completeness import (
     LIFECYCLE_COLUMNS,
@@ -20,8 +19,6 @@ from trackstar_frames.measures.completeness import (
     STATES,
     order_states,
 )
-
-__all__ = ["cycle_time", "cycle_time_curve"]
 
 _CURVE_COLUMNS = ("time", "at_risk", "shipped", "open_share", "low", "high")
 _NOT_EVALUABLE = -1
@@ -68,8 +65,8 @@ def cycle_time(
         - ``not_evaluable``: orders created after `as_of`; those without a created_date or
           shipped before it; fulfilled ones that were never completely shipped. With n and
           cancelled, they sum to the orders given.
-        - ``median``, ``p90``: the time by which half, and 90 %, of all n ship; null where the
-          curve of `cycle_time_curve` does not fall that far.
+        - ``median``, ``p90``: the time by which half, and 90 %, of all n ship: the first at
+          which the curve of `cycle_time_curve` is at or below that share, or null.
         - ``shipped_median``, ``shipped_p90``: of shipped orders only, biased low while others
           are open; null where there are none.
 
@@ -88,9 +85,8 @@ def cycle_time(
 
     Notes
     -----
-    A quantile is the first time at which the curve is at or below it, as in an ordered list;
-    nothing is interpolated. An order fulfilled short counts as open until its last shipment,
-    and is not evaluable from then on.
+    Nothing is interpolated. An order fulfilled short counts as open until its last shipment, and
+    is not evaluable from then on.
 
     Examples
     --------
@@ -111,8 +107,15 @@ def cycle_time(
     names = by_columns(orders, by)
     durations = _durations(orders, resolve_as_of(orders, as_of))
     groups, keys = group_numbers(orders, names)
-    _, table = sum_by_group(orders, _flags(durations.state), names)
     shipped, curve = durations.state == SHIPPED, _curve(groups, durations)
+    counts = {
+        "n": durations.is_evaluated,
+        "shipped": shipped,
+        "open": durations.state == OPEN,
+        "cancelled": durations.state == STATES.index("cancelled"),
+        "not_evaluable": durations.state == _NOT_EVALUABLE,
+    }
+    _, table = sum_by_group(orders, pd.DataFrame(counts).astype(np.int64), names)
     for name, percent in (("median", 50), ("p90", 90)):
         table[name] = curve_percentile(curve, percent, len(keys))
     for name, percent in (("shipped_median", 50), ("shipped_p90", 90)):
@@ -143,11 +146,11 @@ def cycle_time_curve(
 
         - The columns of `by`.
         - ``time`` (timedelta64[us]): since the receipt of the order.
-        - ``at_risk`` (int64): orders known to be open for at least this long.
-        - ``shipped`` (int64): those of them that shipped at this very time.
-        - ``open_share`` (float64): the share of 1 that takes longer, by Kaplan and Meier.
-        - ``low``, ``high`` (float64): its 95 % interval at this time, log-log with Greenwood's
-          variance; null where the share is 0.
+        - ``at_risk`` (int64): orders known to be open for at least this long; ``shipped``
+          (int64): those of them that shipped at this very time.
+        - ``open_share`` (float64): the share of 1 that takes longer, by Kaplan and Meier;
+          ``low``, ``high`` (float64): its 95 % interval at this time, log-log with Greenwood's
+          variance, null where the share is 0.
 
         ``attrs["trackstar"]["cycle_time"]`` is that of `cycle_time`.
 
@@ -193,25 +196,24 @@ def cycle_time_curve(
 def observed_times(orders: pd.DataFrame, as_of: pd.Timestamp) -> Array:
     """Return how long each order in the curve is known to have been open, shortest first."""
     durations = _durations(orders, as_of)
-    times: Array = np.sort(durations.length[_evaluated(durations)])
+    times: Array = np.sort(durations.length[durations.is_evaluated])
     return times
 
 
 class _Durations(NamedTuple):
-    """The state of each order, for how long it was open, and the info for attrs."""
+    """How long orders were open."""
 
-    state: Array
+    state: Array  # the index of each order's state in STATES, or _NOT_EVALUABLE
+    is_evaluated: Array
     length: Array
-    info: dict[str, Any]
+    info: dict[str, Any]  # for the attrs
 
 
 def _durations(orders: pd.DataFrame, as_of: pd.Timestamp) -> _Durations:
     now = now_of(as_of)
-    created, complete = (
-        instants(orders, f"{name}_date") for name in ("created", "complete_shipped")
-    )
     state = order_states(orders, now)
-    length = np.where(state == SHIPPED, complete, now) - created
+    until = np.where(state == SHIPPED, instants(orders, "complete_shipped_date"), now)
+    length = until - instants(orders, "created_date")
     has_length = (state == SHIPPED) | (state == OPEN)
     reasons = {
         name: state == STATES.index(name) for name in ("created_after", "closed_short", "undated")
@@ -219,25 +221,14 @@ def _durations(orders: pd.DataFrame, as_of: pd.Timestamp) -> _Durations:
     reasons["no_created_date"] = has_length & np.isnat(length)
     reasons["shipped_before_created"] = has_length & (length < _ZERO)
     counts = {name: int(holds.sum()) for name, holds in reasons.items()}
-    state = np.where(np.any([*reasons.values()], axis=0), _NOT_EVALUABLE, state)
-    return _Durations(state, length, {"as_of": as_of.isoformat(), "not_evaluable": counts})
-
-
-def _flags(state: Array) -> pd.DataFrame:
-    """Return, for each order, 1 in the columns in which it counts."""
-    codes = {"shipped": SHIPPED, "open": OPEN, "cancelled": STATES.index("cancelled")}
-    flags = {name: state == code for name, code in codes.items()}
-    flags = {"n": flags["shipped"] | flags["open"], **flags}
-    return pd.DataFrame({**flags, "not_evaluable": state == _NOT_EVALUABLE}).astype(np.int64)
-
-
-def _evaluated(durations: _Durations) -> Array:
-    evaluated: Array = (durations.state == SHIPPED) | (durations.state == OPEN)
-    return evaluated
+    fails = np.any([*reasons.values()], axis=0)
+    info = {"as_of": as_of.isoformat(), "not_evaluable": counts}
+    state = np.where(fails, _NOT_EVALUABLE, state)
+    return _Durations(state, has_length & ~fails, length, info)
 
 
 def _curve(groups: Array, durations: _Durations) -> Curve:
-    used = _evaluated(durations)
+    used = durations.is_evaluated
     return product_limit(groups[used], durations.length[used], durations.state[used] == SHIPPED)
 
 
@@ -252,10 +243,8 @@ class Curve(NamedTuple):
 
 
 def product_limit(groups: Array, lengths: Array, ended: Array) -> Curve:
-    """Estimate the share that lasts longer than each length.
-
-    What has not `ended` counts as going on at its length: of equal lengths, ends come first.
-    """
+    """Estimate the share that lasts longer than each length at which something has ended."""
+    # What has not ended counts as going on at its length: of equal lengths, ends come first.
     order = np.lexsort((lengths, groups))
     groups, lengths, ended = groups[order], lengths[order], ended[order].astype(np.int64)
     steps = (np.diff(groups) != 0) | (np.diff(lengths) != _ZERO)
@@ -269,10 +258,8 @@ def product_limit(groups: Array, lengths: Array, ended: Array) -> Curve:
 
 
 def log_log_interval(curve: Curve) -> tuple[Array, Array]:
-    """Return the 95 % interval by Greenwood's variance of log(-log(share)); NaN at a share of 0.
-
-    Unlike that of the share itself, it stays between 0 and 1.
-    """
+    """Return the 95 % interval by Greenwood's variance of log(-log(share)); NaN at a share of 0."""
+    # Unlike that of the share itself, it stays between 0 and 1.
     left = curve.at_risk - curve.ended
     terms = curve.ended / (curve.at_risk * np.where(left > 0, left, np.nan))
     spread = np.sqrt(pd.Series(terms).groupby(curve.group).cumsum().to_numpy())
@@ -282,10 +269,7 @@ def log_log_interval(curve: Curve) -> tuple[Array, Array]:
 
 
 def curve_percentile(curve: Curve, percent: int, count: int) -> Array:
-    """Return, for each of `count` groups, the first length by which this many have ended.
-
-    NaT where the curve does not fall that far.
-    """
+    """Return the first length by which so many of each group have ended; NaT where it has none."""
     reached = curve.share <= 1 - percent / 100 + _TOLERANCE
     groups, first = np.unique(curve.group[reached], return_index=True)
     result = np.full(count, _NAT)
@@ -294,7 +278,7 @@ def curve_percentile(curve: Curve, percent: int, count: int) -> Array:
 
 
 def nearest_rank(groups: Array, lengths: Array, percent: int, count: int) -> Array:
-    """Return, for each of `count` groups, the first length that this many do not exceed."""
+    """Return the first length that so many of each group do not exceed; NaT for an empty one."""
     ordered = lengths[np.lexsort((lengths, groups))]
     sizes = np.bincount(groups, minlength=count)
     filled = sizes > 0

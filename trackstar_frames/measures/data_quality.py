@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
@@ -18,6 +17,9 @@ from trackstar_frames.measures._checks import (
     by_columns,
     column,
     connection_columns,
+    float_column,
+    has_status,
+    index_column,
     is_blank,
     order_keys,
     require,
@@ -28,12 +30,24 @@ from trackstar_frames.measures._checks import (
 )
 from trackstar_frames.measures._grouping import group_numbers, row_labels
 from trackstar_frames.measures._partitions import is_partitioned
-from trackstar_frames.measures._time import Array, TzLike, Zones, instants, now_of, resolve_as_of
-from trackstar_frames.measures.completeness import Tables, check_tables, within_order
+from trackstar_frames.measures._time import (
+    Array,
+    TzLike,
+    by_warehouse_to_json,
+    instants,
+    now_of,
+    parse_zones,
+    resolve_as_of,
+)
+from trackstar_frames.measures.completeness import (
+    Tables,
+    are_in,
+    check_tables,
+    rows_of,
+    within_order,
+)
 from trackstar_frames.measures.ship_date_compliance import required_times
 from trackstar_frames.schema import LIFECYCLE, TABLES
-
-__all__ = ["data_quality"]
 
 #: The checks of each table: what is wrong with the rows affected, and what follows from it.
 CHECKS = MappingProxyType(
@@ -114,9 +128,8 @@ def data_quality(
     ----------
     frames
         The `OrderFrames` of `fetch_orders`, `read_snapshot` or ``Snapshot.read()``, or any
-        object with such tables; or the frame of `fetch_orders_df` alone, which says nothing of
-        lines, shipments and problems. Of lines, shipments and problems, only those of ``orders``
-        are read, which may be some rows of all.
+        object with such tables; or the frame of `fetch_orders_df`, without lines, shipments and
+        problems. Of these, only those of ``orders`` are read, which may be some rows of all.
     by
         A column of ``orders``, or several, to group by. Nulls are a group of their own.
     as_of
@@ -201,28 +214,40 @@ def data_quality(
     """
     orders, tables = _check_frames(frames)
     names = by_columns(orders, by, reserved=["check"])
-    most, zones = _check_examples(examples), Zones.of(tz)
+    most, zones = _check_examples(examples), parse_zones(tz)
     moment = resolve_as_of(orders, as_of)
-    data = _JoinedTables(orders, tables)
-    found = {**_check_orders(data, now_of(moment), zones), **_check_lines(data)}
-    findings = [found[check] for check in _TABLE_OF]
+    ids, problems = order_keys(orders, "id"), getattr(tables, "problems", None)
+    found = _check_orders(orders, now_of(moment), zones)
+    found |= _check_dates_in_extra(orders, tables, ids)
+    if tables is not None:
+        found |= _check_lines_and_shipments(tables, ids)
+    if problems is not None:
+        found |= _check_problems(problems, ids)
 
     groups, keys = group_numbers(orders, names)
     checks = pd.CategoricalIndex([*_TABLE_OF], [*_TABLE_OF], ordered=True, name="check")
     labels = row_labels(keys, names, checks, _COLUMN_COUNT)
-    table = _counts(findings, groups, len(keys)).set_axis(labels)
-    ids = data.ids.to_numpy(dtype=object)
-    details = [_details(finding, groups, len(keys)) for finding in findings]
-    first = [_first_ids(finding, groups, len(keys), ids, most) for finding in findings]
+    columns = [
+        _columns(found.get(check), groups, len(keys), ids.to_numpy(object), most)
+        for check in _TABLE_OF
+    ]
+    # Of each column, the cells of a group's checks follow each other.
+    n, of, detail, first = (
+        [*itertools.chain.from_iterable(zip(*lists, strict=True))]
+        for lists in zip(*columns, strict=True)
+    )
+    table = pd.DataFrame({"n": pd.array(n, "Int64"), "of": pd.array(of, "Int64")}, index=labels)
+    share = table["n"] / table["of"].replace(0, pd.NA)
+    table["share"] = share.to_numpy(dtype=np.float64, na_value=np.nan)
     table["table"] = string_series([*_TABLE_OF.values()] * len(keys)).array
-    table["detail"] = string_series(_interleaved(details)).array
-    table["examples"] = pd.Series(_interleaved(first), dtype=object).array
+    table["detail"] = string_series(detail).array
+    table["examples"] = pd.Series(first, dtype=object).array
     table["meaning"] = string_series(_MEANINGS * len(keys)).array
     info = {
         "as_of": moment.isoformat(),
-        **zones.to_json(),
-        "not_looked_for": [check for check in _TABLE_OF if found[check] is None],
-        "orders_without_id": data.orders_without_id,
+        **by_warehouse_to_json("tz", zones),
+        "not_looked_for": [check for check in _TABLE_OF if check not in found],
+        "orders_without_id": None if problems is None else _count_orders_without_id(problems),
     }
     add_measure_info(table, orders, "data_quality", info)
     return table
@@ -254,204 +279,37 @@ def _check_examples(value: object) -> int:
 
 
 class _Finding(NamedTuple):
-    """The rows that a check looked at, and those that are affected.
+    """The rows that a check looked at, and those that are affected."""
 
-    Attributes
-    ----------
-    order
-        The position of each row's order.
-    hit
-        Whether the row is affected.
-    listed
-        Words for the detail: the position of each one's order, and the words.
-    """
-
-    order: Array
-    hit: Array
-    listed: tuple[Array, Array] | None = None
+    order: Array  # the position of each row's order
+    hit: Array  # whether the row is affected
+    listed: tuple[Array, Array] | None = None  # words for the detail, with their orders' positions
 
 
-class _JoinedTables:
-    """Orders and, if `tables` is given, the rows of other tables that belong to them.
-
-    In those, ``order`` is the position of a row's order.
-    """
-
-    def __init__(self, orders: pd.DataFrame, tables: Tables | None) -> None:
-        self.orders = orders
-        self._tables = tables
-        self.ids = order_keys(orders, "id")
-
-    @cached_property
-    def lines(self) -> pd.DataFrame | None:
-        """The ordered lines."""
-        if self._tables is None:
-            return None
-        items = self._tables.line_items
-        return self._join(items, **_goods(items), product=text_column(items, "product_id").array)
-
-    @cached_property
-    def shipments(self) -> pd.DataFrame | None:
-        """The shipments that are not cancelled, and whether they left from another warehouse."""
-        if self._tables is None:
-            return None
-        given = self._tables.shipments
-        rows = self._join(
-            given,
-            index=column(given, "shipment_index").to_numpy(dtype=np.int64, na_value=-1),
-            cancelled=column(given, "status").isin(["cancelled"]).to_numpy(dtype=bool),
-            actual=column(given, "warehouse_id").array,
-        )
-        expected = column(self.orders, "warehouse_id").iloc[rows["order"].to_numpy()]
-        is_known = ~is_blank(expected) & ~is_blank(rows["actual"])
-        elsewhere = is_known & _differ(expected, rows["actual"])
-        return rows.assign(is_known=is_known, elsewhere=elsewhere)[~rows["cancelled"]]
-
-    @cached_property
-    def shipped_lines(self) -> pd.DataFrame | None:
-        """The lines of these shipments, and whether they were ordered, singly or as a kit."""
-        if self._tables is None or self.lines is None or self.shipments is None:
-            return None
-        items = self._tables.shipment_line_items
-        rows = self._join(
-            items,
-            **_goods(items),
-            index=column(items, "shipment_index").to_numpy(dtype=np.int64, na_value=-1),
-            product=text_column(items, "parent_product_id").array,
-        )
-        rows = rows[_are_of(rows, self.shipments)].reset_index(drop=True)
-        ordered = [_are_ordered(rows, self.lines, name) for name in ("sku", "product")]
-        return rows.assign(not_ordered=~np.any(ordered, axis=0))
-
-    @cached_property
-    def problems(self) -> pd.DataFrame | None:
-        """The problems of orders with an id, and whether each is only an unknown key."""
-        rows = getattr(self._tables, "problems", None)
-        if rows is None:
-            return None
-        message = column(rows, "message").astype(object)
-        path = column(rows, "path").astype(object).str.replace(r"\[\d+\]", "[]", regex=True)
-        unknown = message.str.startswith(_UNKNOWN_KEY).to_numpy(dtype=bool, na_value=False)
-        return self._join(rows, path=path.array, unknown=unknown)
-
-    @property
-    def orders_without_id(self) -> int | None:
-        """The number of orders without an id, which are in no other table."""
-        rows = getattr(self._tables, "problems", None)
-        if rows is None:
-            return None
-        is_order = column(rows, "path").isin([""])  # other paths are of what stood beside orders
-        return int((rows["order_id"].isna() & is_order).sum())
-
-    @cached_property
-    def dates_in_extra(self) -> pd.DataFrame | None:
-        """The dates whose texts `extra` keeps: the path, and whether the column is null."""
-        info = self.orders.attrs.get("trackstar", {})
-        if "extra" not in self.orders or info.get("pii", "keep") != "keep":
-            return None
-        found = [_dates_in_extra("orders", self.orders, np.arange(len(self.orders)))]
-        for name in ("shipments", "package_line_items"):
-            rows = getattr(self._tables, name, None)
-            if rows is not None and "extra" in rows:
-                order = self.ids.get_indexer(order_keys(rows, "order_id"))
-                found.append(_dates_in_extra(name, rows, order))
-        dates = pd.concat(found, ignore_index=True)
-        return dates[dates["order"] >= 0]
-
-    def _join(self, rows: pd.DataFrame, **columns: Any) -> pd.DataFrame:
-        order = self.ids.get_indexer(order_keys(rows, "order_id"))
-        joined = pd.DataFrame({"order": order, **columns})
-        return joined[order >= 0].reset_index(drop=True)
-
-
-def _goods(items: pd.DataFrame) -> dict[str, Any]:
-    """Return the sku of each line, null if it is empty, and what the line lacks."""
-    sku, units = text_column(items, "sku"), _numbers(items, "quantity")
-    return {
-        "sku": sku.array,
-        "has_sku": sku.notna().to_numpy(),
-        "no_sku": sku.isna().to_numpy(),
-        "no_quantity": np.isnan(units),
-        "no_units": units <= 0,
-    }
-
-
-def _numbers(frame: pd.DataFrame, name: str) -> Array:
-    return column(frame, name).to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _differ(one: pd.Series[Any], other: pd.Series[Any]) -> Array:
-    """Return where two columns differ, whatever their types; nulls are equal."""
-    values = [each.astype(object).to_numpy() for each in (one, other)]
-    left, right = np.split(pd.factorize(np.concatenate(values))[0], 2)
-    differ: Array = left != right
-    return differ
-
-
-def _are_of(rows: pd.DataFrame, shipments: pd.DataFrame) -> Array:
-    """Return which lines are of one of these shipments."""
-    width = max((int(each["index"].max()) for each in (rows, shipments) if len(each)), default=0)
-    lines, known = (each["order"] * (width + 1) + each["index"] for each in (rows, shipments))
-    return lines.isin(known).to_numpy()
-
-
-def _are_ordered(rows: pd.DataFrame, lines: pd.DataFrame, name: str) -> Array:
-    """Return which rows have the value of a line of their order in a column."""
-    values = pd.Index(lines[name].dropna().unique())
-    wanted, known = (pd.Series(within_order(each, name, values)) for each in (rows, lines))
-    return ((wanted >= 0) & wanted.isin(known)).to_numpy()
-
-
-_decode_extra = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def _dates_in_extra(table: str, rows: pd.DataFrame, order: Array) -> pd.DataFrame:
-    """Return the dates of a table's rows that are in `extra`, where a column's text is kept."""
-    extra = column(rows, "extra").astype(object).to_numpy()
-    found: dict[str, list[Any]] = {"order": [], "path": [], "null": []}
-    for each in TABLES[table].columns:
-        if each.kind != "timestamp" or not each.path or each.name not in rows:
-            continue
-        quoted, (name,) = f'"{each.path[0]}"', each.path
-        null = column(rows, each.name).isna().to_numpy()
-        for row, text in enumerate(extra):
-            if isinstance(text, str) and quoted in text and name in _decode_extra(text):
-                found["order"].append(order[row])
-                found["path"].append(".".join(filter(None, (TABLES[table].path, name))))
-                found["null"].append(null[row])
-    return pd.DataFrame(found).astype({"order": np.int64, "path": object, "null": bool})
-
-
-def _check_orders(
-    data: _JoinedTables, now: np.datetime64, zones: Zones
-) -> dict[str, _Finding | None]:
-    """Return what each check of orders finds; None where its tables were not given."""
-    orders = data.orders
+def _check_orders(orders: pd.DataFrame, now: np.datetime64, tz: TzLike) -> dict[str, _Finding]:
+    """Return what each check finds that needs the columns of orders only."""
     everyone = np.ones(len(orders), dtype=bool)
     status = column(orders, "status")
     fulfilled, cancelled, other = (
-        status.isin([word]).to_numpy(dtype=bool) for word in ("fulfilled", "cancelled", "other")
+        has_status(orders, word) for word in ("fulfilled", "cancelled", "other")
     )
     unknown = (status.notna() & ~status.isin(LIFECYCLE)).to_numpy(dtype=bool)
-    created, required, first, last, complete = (
-        instants(orders, f"{name}_date")
-        for name in (
-            "created",
-            "required_ship",
-            "first_shipped",
-            "last_shipped",
-            "complete_shipped",
-        )
-    )
-    due = required_times(orders, "auto", zones)
+    words = ("created", "required_ship", "first_shipped", "last_shipped", "complete_shipped")
+    created, required, first, last, complete = (instants(orders, f"{word}_date") for word in words)
+    due = required_times(orders, "auto", tz)
     has_created, has_due = ~np.isnat(created), ~np.isnat(required)
-    no_shipment = _numbers(orders, "shipment_count") == 0
+    no_shipment = float_column(orders, "shipment_count") == 0
     customer = (*connection_columns(orders), "warehouse_customer_id", "order_number")
     numbers = pd.DataFrame({name: column(orders, name).array for name in customer})
     is_midnight = required == required.astype("M8[D]")
+    late = [instants(orders, name) > now for name in _STAMPS]
+    late_order = np.concatenate([np.flatnonzero(each) for each in late])
+    late_stamps = np.repeat(np.array(_STAMPS, dtype=object), [each.sum() for each in late])
     return {
         "no_created_date": _among(everyone, is_blank(column(orders, "created_date"))),
-        "after_as_of": _after(orders, now),
+        "after_as_of": _Finding(
+            np.arange(len(orders)), np.any(late, axis=0), (late_order, late_stamps)
+        ),
         "no_due_date": _among(~cancelled, ~has_due),
         "due_at_midnight": _among(has_due & ~cancelled, is_midnight),
         "due_before_created": _among(~np.isnat(due) & has_created, due < created),
@@ -467,26 +325,7 @@ def _check_orders(
         "order_number_twice": _among(
             ~is_blank(numbers["order_number"]), numbers.duplicated(keep=False).to_numpy()
         ),
-        "no_lines": _among(everyone, _numbers(orders, "line_item_count") == 0),
-        "shipped_elsewhere": _shipped_elsewhere(data),
-        "placeholder_date": _orders_with(data, data.dates_in_extra, "null", value=True),
-        "date_without_zone": _orders_with(data, data.dates_in_extra, "null", value=False),
-        "value_not_kept": _orders_with(data, data.problems, "unknown", value=False),
-        "unknown_key": _orders_with(data, data.problems, "unknown", value=True),
-    }
-
-
-def _check_lines(data: _JoinedTables) -> dict[str, _Finding | None]:
-    """Return what each check of lines finds; None where its tables were not given."""
-    lines, shipped = data.lines, data.shipped_lines
-    with_sku = None if shipped is None else shipped[shipped["has_sku"]]
-    return {
-        "line_without_sku": _rows_where(lines, "no_sku"),
-        "line_without_quantity": _rows_where(lines, "no_quantity"),
-        "line_of_no_units": _rows_where(lines, "no_units"),
-        "shipped_line_without_sku": _rows_where(shipped, "no_sku"),
-        "shipped_line_without_quantity": _rows_where(shipped, "no_quantity"),
-        "shipped_line_not_ordered": _rows_where(with_sku, "not_ordered"),
+        "no_lines": _among(everyone, float_column(orders, "line_item_count") == 0),
     }
 
 
@@ -497,70 +336,155 @@ def _among(checked: Array, hit: Array, words: pd.Series[Any] | None = None) -> _
     return _Finding(np.flatnonzero(checked), hit[checked], listed)
 
 
-def _after(orders: pd.DataFrame, now: np.datetime64) -> _Finding:
-    """Find orders with a stamp after as_of; the columns are listed."""
-    late = [instants(orders, name) > now for name in _STAMPS]
-    order = np.concatenate([np.flatnonzero(each) for each in late])
-    words = np.repeat(np.array(_STAMPS, dtype=object), [each.sum() for each in late])
-    return _Finding(np.arange(len(orders)), np.any(late, axis=0), (order, words))
-
-
-def _shipped_elsewhere(data: _JoinedTables) -> _Finding | None:
-    rows = data.shipments
-    if rows is None:
-        return None
+def _check_lines_and_shipments(tables: Tables, ids: pd.Index) -> dict[str, _Finding]:
+    """Return what each check finds that needs the tables of lines and shipments."""
+    ordered, packed = tables.line_items, tables.shipment_line_items
+    product = text_column(ordered, "product_id").array
+    lines = rows_of(ids, ordered, **_goods(ordered), product=product)
+    shipments = _read_shipments(tables, ids)
+    kit = text_column(packed, "parent_product_id").array
+    index = index_column(packed, "shipment_index")
+    shipped = rows_of(ids, packed, **_goods(packed), product=kit, index=index)
+    shipped = shipped[are_in(shipped, shipments)].reset_index(drop=True)
+    is_ordered = [_are_ordered(shipped, lines, name) for name in ("sku", "product")]
+    shipped = shipped.assign(not_ordered=~np.any(is_ordered, axis=0))
     is_known, elsewhere = (
-        _positions(rows["order"][rows[name]], len(data.orders))
+        np.isin(np.arange(len(ids)), shipments["order"][shipments[name]])
         for name in ("is_known", "elsewhere")
     )
-    return _among(is_known, elsewhere)
+    return {
+        "shipped_elsewhere": _among(is_known, elsewhere),
+        "line_without_sku": _rows_where(lines, "no_sku"),
+        "line_without_quantity": _rows_where(lines, "no_quantity"),
+        "line_of_no_units": _rows_where(lines, "no_units"),
+        "shipped_line_without_sku": _rows_where(shipped, "no_sku"),
+        "shipped_line_without_quantity": _rows_where(shipped, "no_quantity"),
+        "shipped_line_not_ordered": _rows_where(shipped[~shipped["no_sku"]], "not_ordered"),
+    }
 
 
-def _orders_with(
-    data: _JoinedTables, rows: pd.DataFrame | None, name: str, *, value: bool
-) -> _Finding | None:
-    """Find orders with a row of another table that has this value; its paths are listed."""
-    if rows is None:
-        return None
-    rows = rows[rows[name] == value]
-    order, count = rows["order"].to_numpy(), len(data.orders)
-    return _Finding(np.arange(count), _positions(order, count), (order, rows["path"].to_numpy()))
+def _goods(items: pd.DataFrame) -> dict[str, Any]:
+    """Return the sku of each line, null if it is empty, and what the line lacks."""
+    sku, units = text_column(items, "sku"), float_column(items, "quantity")
+    return {
+        "sku": sku.array,
+        "no_sku": sku.isna().to_numpy(),
+        "no_quantity": np.isnan(units),
+        "no_units": units <= 0,
+    }
 
 
-def _rows_where(rows: pd.DataFrame | None, name: str) -> _Finding | None:
+def _read_shipments(tables: Tables, ids: pd.Index) -> pd.DataFrame:
+    """Return the shipments that are not cancelled, and whether they left from elsewhere."""
+    given = tables.shipments
+    rows = rows_of(
+        ids,
+        given,
+        index=index_column(given, "shipment_index"),
+        cancelled=has_status(given, "cancelled"),
+        actual=column(given, "warehouse_id").array,
+    )
+    expected = column(tables.orders, "warehouse_id").iloc[rows["order"].to_numpy()]
+    is_known = ~is_blank(expected) & ~is_blank(rows["actual"])
+    # Their types may differ.
+    both = [each.astype(object).to_numpy() for each in (expected, rows["actual"])]
+    left, right = np.split(pd.factorize(np.concatenate(both))[0], 2)
+    rows = rows.assign(is_known=is_known, elsewhere=is_known & (left != right))
+    return rows[~rows["cancelled"]]
+
+
+def _are_ordered(rows: pd.DataFrame, lines: pd.DataFrame, name: str) -> Array:
+    """Return which rows have the value of a line of their order in a column."""
+    values = pd.Index(lines[name].dropna().unique())
+    wanted, known = (pd.Series(within_order(each, name, values)) for each in (rows, lines))
+    return ((wanted >= 0) & wanted.isin(known)).to_numpy()
+
+
+def _rows_where(rows: pd.DataFrame, name: str) -> _Finding:
     """Find the rows of another table for which a column is true."""
-    if rows is None:
-        return None
     return _Finding(rows["order"].to_numpy(), rows[name].to_numpy(dtype=bool))
 
 
-def _positions(positions: Any, count: int) -> Array:
-    """Return which of so many orders are at these positions."""
-    mask = np.zeros(count, dtype=bool)
-    mask[np.asarray(positions, dtype=np.int64)] = True
-    return mask
+def _check_dates_in_extra(
+    orders: pd.DataFrame, tables: Tables | None, ids: pd.Index
+) -> dict[str, _Finding]:
+    """Return what each check of the texts of dates in `extra` finds; nothing without it."""
+    info = orders.attrs.get("trackstar", {})
+    if "extra" not in orders or info.get("pii", "keep") != "keep":
+        return {}
+    found = [*_dates_in_extra("orders", orders, np.arange(len(orders)))]
+    for name in ("shipments", "package_line_items"):
+        rows = getattr(tables, name, None)
+        if rows is not None and "extra" in rows:
+            found += _dates_in_extra(name, rows, ids.get_indexer(order_keys(rows, "order_id")))
+    dates = pd.DataFrame(found, columns=["order", "path", "null"])
+    dates = dates.astype({"order": np.int64, "null": bool})
+    dates = dates[dates["order"] >= 0]
+    return {
+        "placeholder_date": _orders_with(dates[dates["null"]], len(ids)),
+        "date_without_zone": _orders_with(dates[~dates["null"]], len(ids)),
+    }
 
 
-def _counts(findings: Sequence[_Finding | None], groups: Array, count: int) -> pd.DataFrame:
-    """Count for each group and check; null where it was not checked."""
-    shape = (count, len(findings))
-    hits, checked = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    for number, finding in enumerate(findings):
-        if finding is not None:
-            of_hits = groups[finding.order[finding.hit]]
-            checked[:, number] = np.bincount(groups[finding.order], minlength=count)
-            hits[:, number] = np.bincount(of_hits, minlength=count)
-    unknown = np.tile([finding is None for finding in findings], count)
-    n, of = (pd.array(each.ravel(), dtype="Int64") for each in (hits, checked))
-    n[unknown], of[unknown] = pd.NA, pd.NA
-    share = hits.ravel() / np.where(checked.ravel() > 0, checked.ravel(), np.nan)
-    return pd.DataFrame({"n": n, "of": of, "share": share})
+_decode_extra = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _details(finding: _Finding | None, groups: Array, count: int) -> list[str | None]:
+def _dates_in_extra(
+    table: str, rows: pd.DataFrame, order: Array
+) -> Iterator[tuple[int, str, bool]]:
+    """Yield the order and path of each date in `extra`, and whether its column is null."""
+    extra = column(rows, "extra").astype(object).to_numpy()
+    for each in TABLES[table].columns:
+        if each.kind != "timestamp" or not each.path or each.name not in rows:
+            continue
+        quoted, (name,) = f'"{each.path[0]}"', each.path
+        path = ".".join(filter(None, (TABLES[table].path, name)))
+        null = column(rows, each.name).isna().to_numpy()
+        for row, text in enumerate(extra):
+            if isinstance(text, str) and quoted in text and name in _decode_extra(text):
+                yield order[row], path, null[row]
+
+
+def _check_problems(problems: pd.DataFrame, ids: pd.Index) -> dict[str, _Finding]:
+    """Return what each check finds that needs the problems of orders with an id."""
+    message = column(problems, "message").astype(object)
+    path = column(problems, "path").astype(object).str.replace(r"\[\d+\]", "[]", regex=True)
+    unknown = message.str.startswith(_UNKNOWN_KEY).to_numpy(dtype=bool, na_value=False)
+    rows = rows_of(ids, problems, path=path.array, unknown=unknown)
+    return {
+        "value_not_kept": _orders_with(rows[~rows["unknown"]], len(ids)),
+        "unknown_key": _orders_with(rows[rows["unknown"]], len(ids)),
+    }
+
+
+def _count_orders_without_id(problems: pd.DataFrame) -> int:
+    is_order = column(problems, "path").isin([""])  # other paths are of keys next to the orders
+    return int((problems["order_id"].isna() & is_order).sum())
+
+
+def _orders_with(rows: pd.DataFrame, count: int) -> _Finding:
+    """Find orders with a row of another table; its paths are listed."""
+    everyone, order = np.arange(count), rows["order"].to_numpy()
+    return _Finding(everyone, np.isin(everyone, order), (order, rows["path"].to_numpy()))
+
+
+def _columns(
+    finding: _Finding | None, groups: Array, count: int, ids: Array, most: int
+) -> tuple[list[int | None], list[int | None], list[str | None], list[list[str]]]:
+    """Return n, of, the detail and the examples of each group; without a finding, nulls."""
+    if finding is None:
+        return [None] * count, [None] * count, [None] * count, [[] for _ in range(count)]
+    n, of = (
+        np.bincount(groups[order], minlength=count).tolist()
+        for order in (finding.order[finding.hit], finding.order)
+    )
+    return n, of, _details(finding, groups, count), _first_ids(finding, groups, count, ids, most)
+
+
+def _details(finding: _Finding, groups: Array, count: int) -> list[str | None]:
     """Return what is listed for each group, the most frequent first."""
     details: list[str | None] = [None] * count
-    if finding is None or finding.listed is None or not len(finding.listed[0]):
+    if finding.listed is None or not len(finding.listed[0]):
         return details
     order, words = finding.listed
     words = np.where(is_blank(pd.Series(words, dtype=object)), "(none)", words)
@@ -575,21 +499,11 @@ def _details(finding: _Finding | None, groups: Array, count: int) -> list[str | 
 
 
 def _first_ids(
-    finding: _Finding | None, groups: Array, count: int, ids: Array, most: int
+    finding: _Finding, groups: Array, count: int, ids: Array, most: int
 ) -> list[list[str]]:
     """Return the ids of the first orders affected in each group, each once."""
     lists: list[list[str]] = [[] for _ in range(count)]
-    if finding is None:
-        return lists
-    order = pd.unique(finding.order[finding.hit])
-    order = order[np.lexsort((order, groups[order]))]
-    own = groups[order]
-    rank = np.arange(len(order)) - np.searchsorted(own, own)
-    for position in order[rank < most]:
+    order = pd.Series(np.unique(finding.order[finding.hit]))
+    for position in order.groupby(groups[order]).head(most):
         lists[groups[position]].append(str(ids[position]))
     return lists
-
-
-def _interleaved(by_check: Sequence[list[Any]]) -> list[Any]:
-    """Return cells, which are given for each check and group, in the order of the rows."""
-    return [*itertools.chain.from_iterable(zip(*by_check, strict=True))]

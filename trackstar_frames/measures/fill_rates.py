@@ -17,19 +17,16 @@ from trackstar_frames.measures._checks import (
     require,
     require_unique_orders,
 )
-from trackstar_frames.measures._grouping import sum_by_group
-from trackstar_frames.measures._intervals import is_small, wilson
+from trackstar_frames.measures._grouping import is_small, sum_by_group, wilson
 from trackstar_frames.measures._partitions import compute_each, concat_parts
 from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
 from trackstar_frames.measures.completeness import (
     Tables,
     are_partitioned,
-    check_columns,
-    columns_of,
+    check_tables,
     fill_by_order,
+    narrow_tables,
 )
-
-__all__ = ["fill_rates"]
 
 _COLUMNS_READ = ("status", "created_date")
 # Why an order is in no rate; where several reasons hold, the first counts.
@@ -126,15 +123,15 @@ def fill_rates(
        lines  line_rate  order_rate  unit_rate
     0      3       0.67         0.0       0.85
     """
-    orders = check_columns(frames, lazy=True).orders
+    orders = check_tables(frames, lazy=True).orders
     require(orders, _COLUMNS_READ, source="an OrderFrames", name="frames.orders", lazy=True)
     groups = by_columns(orders, by)
     moment = resolve_as_of(orders, as_of)
     now = now_of(moment)
     if are_partitioned(frames):
-        columns = columns_of(frames, [*_COLUMNS_READ, *groups])
-        tables = [getattr(frames, name)[names] for name, names in columns.items()]
-        parts = compute_each(tables, partial(_sum_partition, [*columns], groups, now))
+        tables = narrow_tables(frames, [*_COLUMNS_READ, *groups])
+        sum_each = partial(_sum_partition, [*tables], groups, now)
+        parts = compute_each([*tables.values()], sum_each)
         rows, counts = concat_parts([keys for keys, _ in parts]), pd.concat([n for _, n in parts])
     else:
         rows, counts = _count_orders(frames, now)
@@ -166,7 +163,12 @@ def _count_orders(tables: Tables, now: np.datetime64) -> tuple[pd.DataFrame, pd.
     orders = tables.orders
     require_unique_orders(orders, "frames.orders")
     filled = fill_by_order(tables, np.full(len(orders), now))
-    codes = _left_out(orders, filled, now)
+    conditions = [
+        instants(orders, "created_date") > now,
+        has_status(orders, "cancelled"),
+        filled["lines"].to_numpy() == 0,
+    ]
+    codes = np.select(conditions, range(len(_LEFT_OUT)), default=-1)
     counted = (codes < 0).astype(np.int64)
     is_filled = (filled["lines"] == filled["lines_filled"]).astype(np.int64)
     counts = filled.assign(orders=1, orders_filled=is_filled).mul(counted, axis=0)
@@ -174,32 +176,18 @@ def _count_orders(tables: Tables, now: np.datetime64) -> tuple[pd.DataFrame, pd.
     return orders, counts.assign(left_out=1 - counted, **reasons)
 
 
-def _left_out(orders: pd.DataFrame, filled: pd.DataFrame, now: np.datetime64) -> Array:
-    """Return the index of each order's reason in `_LEFT_OUT`; -1 for one that counts."""
-    conditions = [
-        instants(orders, "created_date") > now,
-        has_status(orders, "cancelled"),
-        filled["lines"].to_numpy() == 0,
-    ]
-    return np.select(conditions, range(len(_LEFT_OUT)), default=-1)
-
-
 def _rates(sums: pd.DataFrame) -> pd.DataFrame:
     """Return the sums with each rate after what it is computed from."""
     columns: dict[str, pd.Series[float] | Array] = {}
     for name in ("order", "line"):
-        whole, part = sums[f"{name}s"], sums[f"{name}s_filled"]
-        rate, low, high = wilson(part.to_numpy(), whole.to_numpy())
-        columns |= {f"{name}s": whole, f"{name}s_filled": part, f"{name}_rate": rate}
-        columns |= {f"{name}_rate_low": low, f"{name}_rate_high": high}
+        columns |= {column: sums[column] for column in (f"{name}s", f"{name}s_filled")}
+        rates = wilson(sums[f"{name}s_filled"].to_numpy(), sums[f"{name}s"].to_numpy())
+        words = (f"{name}_rate", f"{name}_rate_low", f"{name}_rate_high")
+        columns |= dict(zip(words, rates, strict=True))
     columns |= {name: sums[name] for name in ("units", "units_filled")}
-    columns["unit_rate"] = _share(sums["units_filled"], sums["units"])
+    columns["unit_rate"] = sums["units_filled"] / sums["units"].where(sums["units"] > 0)
     columns |= {name: sums[name] for name in ("units_shipped", "kit_units", "unmatched_units")}
     both = sums["units"] + sums["units_shipped"]
-    columns["unmatched_share"] = _share(sums["unmatched_units"], both)
+    columns["unmatched_share"] = sums["unmatched_units"] / both.where(both > 0)
     columns |= {"small": is_small(sums["orders"].to_numpy()), "left_out": sums["left_out"]}
     return pd.DataFrame(columns, index=sums.index)
-
-
-def _share(part: pd.Series[float], whole: pd.Series[float]) -> pd.Series[float]:
-    return part / whole.where(whole > 0)

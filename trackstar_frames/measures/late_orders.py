@@ -15,13 +15,11 @@ from trackstar_frames.measures._checks import (
     number_column,
     require,
 )
-from trackstar_frames.measures._time import Array, instant, now_of
+from trackstar_frames.measures._time import instant, now_of
 from trackstar_frames.measures.completeness import LIFECYCLE_COLUMNS, units_left
 from trackstar_frames.measures.compliance_rate import local_due_times
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import judged_orders
-
-__all__ = ["late_orders"]
 
 # What identifies an order for people.
 _NAMES = ("id", "order_number", "warehouse_id", "warehouse_customer_id", "channel", "status")
@@ -114,32 +112,24 @@ def late_orders(
         )
     outcomes = ["late_open", "late_shipped"] if shipped else ["late_open"]
     late = judged[judged["outcome"].isin(outcomes)]
-    late = late.iloc[_longest_first(late)]
+    lateness = late["lateness"].to_numpy(dtype="m8[us]").astype(np.int64)
+    longest_first = np.lexsort((-lateness, (late["outcome"] == "late_shipped").to_numpy()))
+    late = late.iloc[longest_first]
     table = _table(late, now_of(instant("as_of", info["as_of"])))
     add_measure_info(table, judged, "compliance", {**info, "n": len(table)})
     return table
 
 
-def _longest_first(late: pd.DataFrame) -> Array:
-    lateness = late["lateness"].to_numpy(dtype="m8[us]").astype(np.int64)
-    return np.lexsort((-lateness, (late["outcome"] == "late_shipped").to_numpy()))
-
-
 def _table(late: pd.DataFrame, now: np.datetime64) -> pd.DataFrame:
     ordered, left = number_column(late, "units_ordered"), units_left(late, now)
+    units = {"units_ordered": ordered, "units_shipped": ordered - left, "units_left": left}
     return pd.DataFrame(
         {
             **{name: column(late, name).array for name in (*connection_columns(late), *_NAMES)},
             **{name: late[name].array for name in ("outcome", "due_at")},
             "due_local": local_due_times(late),
             "lateness": late["lateness"].array,
-            "units_ordered": _whole_numbers(ordered),
-            "units_shipped": _whole_numbers(ordered - left),
-            "units_left": _whole_numbers(left),
+            **{name: pd.Series(values).astype("Int64") for name, values in units.items()},
             "shipped_share": (ordered - left) / np.where(ordered > 0, ordered, np.nan),
         }
     )
-
-
-def _whole_numbers(units: Array) -> pd.Series[int]:
-    return pd.Series(units).astype("Int64")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import itertools
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType, ModuleType
 from typing import Any, Literal, Self, cast
 
@@ -14,13 +15,24 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames._text import card, lines, table
-from trackstar_frames.dates import duration, is_iso8601
+from trackstar_frames.dates import duration
 from trackstar_frames.errors import one_of
 from trackstar_frames.measures._checks import choice
-from trackstar_frames.measures._time import NAT, Array, ByWarehouse, TzLike, Zones, day_ends, local
+from trackstar_frames.measures._time import (
+    NAT,
+    Array,
+    TzLike,
+    by_warehouse_from_json,
+    by_warehouse_to_json,
+    codes_by_warehouse,
+    day_ends,
+    instants,
+    local,
+    parse_by_warehouse,
+    parse_stamp,
+    parse_zones,
+)
 from trackstar_frames.schema import LIFECYCLE
-
-__all__ = ["SlaPolicy"]
 
 DueDay = Literal["auto", "instant", "end"]
 ShipEvent = Literal["first", "last", "complete"]
@@ -33,6 +45,8 @@ Dates = str | tuple[str, ...]
 
 #: Fields that mean nothing without a cut-off.
 _CLOCK_FIELDS = ("business_days", "workdays", "holidays", "clock_start")
+#: Fields that may be maps from warehouse ids.
+_BY_WAREHOUSE = ("tz", "holidays")
 #: What else is in ``attrs["trackstar"]["compliance"]``.
 _OTHER_INFO = ("as_of", "text", "n")
 _NEW_YORK = MappingProxyType({"tz": "America/New_York", "holidays": "US"})
@@ -50,7 +64,7 @@ class SlaPolicy:
     Parameters
     ----------
     name
-        What to call the policy; its text begins with it. Default ``""``.
+        The name that the policy's text begins with. Default ``""``.
     cut_off
         A time of day at the warehouse, such as ``"12:00"`` or a `datetime.time` without a zone.
         An order created before it counts as received on that day. One created at that very
@@ -126,12 +140,7 @@ class SlaPolicy:
     Orders created before 14:00 warehouse time (warehouses' own time: Europe/Berlin,
     Europe/London) are due the next business day, later ones in 2 business days; Mon-Fri without
     DE holidays; shipped = complete; grace 30 min.
-
-    By required ship dates, which are read as moments:
-
-    >>> SlaPolicy(due_day="instant", ship_event="first", exclude_statuses="exception").text
-    'Orders are due by the moment of their required ship date (UTC); shipped = first; no grace; not judged: exception.'
-    """  # noqa: E501  (the text is one line)
+    """
 
     name: str = ""
     cut_off: str | dt.time | None = None
@@ -150,19 +159,17 @@ class SlaPolicy:
     def __post_init__(self) -> None:
         for name, parse in _PARSERS.items():
             object.__setattr__(self, name, parse(getattr(self, name)))
-        if self.cut_off is None:
-            self._require_no_clock_fields()
-        elif self.due_day != "auto":
+        defaults = {each.name: each.default for each in fields(self)}
+        changed = [name for name in _CLOCK_FIELDS if getattr(self, name) != defaults[name]]
+        if changed and self.cut_off is None:
+            raise ValueError(
+                f"{', '.join(changed)} without a cut_off: add cut_off, such as '12:00'"
+            )
+        if self.cut_off is not None and self.due_day != "auto":
             raise ValueError(
                 f"due_day={self.due_day!r} says how a required_ship_date is read, but with a "
                 f"cut_off none is; leave one of them out"
             )
-
-    def _require_no_clock_fields(self) -> None:
-        defaults = {each.name: each.default for each in fields(self) if each.name in _CLOCK_FIELDS}
-        changed = [name for name in defaults if getattr(self, name) != defaults[name]]
-        if changed:
-            raise ValueError(f"{', '.join(changed)} without a cut_off: add cut_off='12:00', say")
 
     def __hash__(self) -> int:
         return hash(json.dumps(self.to_json(), sort_keys=True))
@@ -171,7 +178,7 @@ class SlaPolicy:
         return self.text
 
     def _repr_html_(self) -> str:
-        default, mine = _field_values(type(self)()), _field_values(self)
+        default, mine = asdict(type(self)()), asdict(self)
         rows = [(name, _cell(value)) for name, value in mine.items() if value != default[name]]
         return card(
             "SlaPolicy", lines([self.text]), table(("field", "value"), rows) if rows else ""
@@ -180,17 +187,17 @@ class SlaPolicy:
     @property
     def text(self) -> str:
         """The whole policy in plain English."""
-        return _describe(self)
-
-    @property
-    def zones(self) -> Zones:
-        """The time zones of the warehouses, ready to be looked up."""
-        return Zones.of(self.tz)
-
-    @property
-    def calendars(self) -> Calendars:
-        """The holidays of the warehouses, ready to be looked up."""
-        return Calendars.of(self.holidays)
+        parts = [_due_date(self)] if self.cut_off is None else [_clock(self), _workdays(self)]
+        grace = f"grace {_length(self.grace)}" if pd.Timedelta(self.grace) else "no grace"
+        parts += [f"shipped = {self.ship_event}", grace]
+        if self.exclude_statuses:
+            parts.append(f"not judged: {', '.join(self.exclude_statuses)}")
+        if self.window is not None:
+            parts.append(f"not judged if due more than {_length(self.window)} before as-of")
+        if self.late_below is not None:
+            parts.append(f"target: less than {100 * self.late_below:g} % late")
+        text = "; ".join(parts) + "."
+        return f"{self.name}: {text[0].lower()}{text[1:]}" if self.name else text
 
     def to_json(self) -> dict[str, Any]:
         """Return the policy in JSON values.
@@ -208,7 +215,9 @@ class SlaPolicy:
         >>> values["tz"], values["tz_default"], values["grace"]
         ({'w1': 'Asia/Tokyo'}, 'UTC', '00:00:00')
         """
-        values = {**_field_values(self), **self.zones.to_json(), **self.calendars.to_json()}
+        values = asdict(self)
+        for name in _BY_WAREHOUSE:
+            values |= by_warehouse_to_json(name, values[name])
         return cast("dict[str, Any]", json.loads(json.dumps(values)))
 
     @classmethod
@@ -239,10 +248,10 @@ class SlaPolicy:
             raise TypeError(f"{values!r} is not a policy; pass a map of its fields")
         known = [each.name for each in fields(cls)]
         given = {name: value for name, value in values.items() if name not in _OTHER_INFO}
-        for kind in (Zones, Calendars):
-            if kind.parameter in given:
-                given[kind.parameter] = kind.from_json(given).plain()
-                given.pop(f"{kind.parameter}_default", None)
+        for name in _BY_WAREHOUSE:
+            if name in given:
+                given[name] = by_warehouse_from_json(name, given)
+                given.pop(f"{name}_default", None)
         for name in given:
             if name not in known:
                 raise ValueError(one_of("field", name, known))
@@ -386,8 +395,7 @@ def _parse_cut_off(given: object) -> str | None:
         ) from error
     if time.tzinfo is not None:
         raise ValueError(f"cut_off={given!r} has a zone of its own; name that in tz")
-    is_exact = time.second or time.microsecond
-    return time.isoformat() if is_exact else time.isoformat("minutes")
+    return time.isoformat("auto" if time.second or time.microsecond else "minutes")
 
 
 def _parse_business_days(given: object) -> int:
@@ -398,9 +406,9 @@ def _parse_business_days(given: object) -> int:
     return int(given)
 
 
-def _parse_workdays(given: object) -> str:
+def _parse_workdays(given: Any) -> str:
     try:
-        mask = np.busdaycalendar(weekmask=given).weekmask  # type: ignore[arg-type]
+        mask = np.busdaycalendar(weekmask=given).weekmask
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"workdays={given!r} are not days of the week; write them like 'Mon Tue Wed Thu Fri', "
@@ -409,136 +417,13 @@ def _parse_workdays(given: object) -> str:
     return " ".join(day for day, is_worked in zip(_WEEK, mask, strict=True) if is_worked)
 
 
-def _parse_holidays(given: object) -> Dates | dict[str | None, Dates] | None:
-    return Calendars.of(given).plain()
-
-
-def _parse_clock_start(given: object) -> str | None:
-    if given is not None and not isinstance(given, str):
-        raise TypeError(f"clock_start={given!r} is not a column's name")
-    return given
-
-
-def _parse_tz(given: Any) -> str | dict[str | None, str] | None:
-    return Zones.of(given).plain()
-
-
-def _parse_grace(given: object) -> str:
-    return str(duration("grace", given)).removeprefix("0 days ")
-
-
-def _parse_exclude_statuses(given: object) -> tuple[str, ...]:
-    statuses = [given] if isinstance(given, str) else given
-    if not isinstance(statuses, Iterable):
-        raise TypeError(f"exclude_statuses={given!r} is not a list of statuses")
-    chosen = {choice("exclude_statuses", status, LIFECYCLE) for status in statuses}
-    return tuple(status for status in LIFECYCLE if status in chosen)
-
-
-def _parse_window(given: object) -> str | None:
-    if given is None:
-        return None
-    window = duration("window", given)
-    if window == pd.Timedelta(0):
-        raise ValueError(f"window={given!r} holds no order; use a length such as '30D'")
-    return str(window).removesuffix(" 00:00:00")
-
-
-def _parse_late_below(given: object) -> float | None:
-    if given is None:
-        return None
-    if isinstance(given, bool) or not isinstance(given, int | float | np.number):
-        raise TypeError(f"late_below={given!r} is not a number")
-    if not 0 < given <= 1:
-        raise ValueError(f"late_below={given!r} is not allowed; use a share of 1, such as 0.04")
-    return float(given)
-
-
-_PARSERS = MappingProxyType(
-    {
-        "name": _parse_name,
-        "cut_off": _parse_cut_off,
-        "business_days": _parse_business_days,
-        "workdays": _parse_workdays,
-        "holidays": _parse_holidays,
-        "clock_start": _parse_clock_start,
-        "due_day": lambda given: choice("due_day", given, ("auto", "instant", "end")),
-        "tz": _parse_tz,
-        "ship_event": lambda given: choice("ship_event", given, ("first", "last", "complete")),
-        "grace": _parse_grace,
-        "exclude_statuses": _parse_exclude_statuses,
-        "window": _parse_window,
-        "late_below": _parse_late_below,
-    }
-)
-
-
-# The clock: from a moment to the end of a business day.
-
-_YEARS = (1, 9999)
-# A warehouse works on at least this many of a year's Mondays, or of any other weekday it works on.
-_WORKED_WEEKS = 40
-
-
-def clock_ends(orders: pd.DataFrame, starts: Array, policy: SlaPolicy) -> Array:
-    """Return when the clocks of a policy run out that start at these moments.
-
-    That is the last microsecond, in the warehouse's zone, of a business day: `business_days`
-    after the one on which the order counts as received. NaT where there is no start, no zone or
-    no calendar.
-    """
-    zone_codes, zones = policy.zones.codes(orders)
-    calendar_codes, calendars = policy.calendars.codes(orders)
-    ends = np.full(len(orders), NAT)
-    for zone_code, zone in enumerate(zones):
-        for calendar_code, holidays in enumerate(calendars):
-            rows = (zone_codes == zone_code) & (calendar_codes == calendar_code)
-            ends[rows] = _clock_ends_in(zone, holidays, starts[rows], policy)
-    return ends
-
-
-def _clock_ends_in(zone: str, holidays: Dates, starts: Array, policy: SlaPolicy) -> Array:
-    walls = local(starts, zone)
-    days = walls.astype("M8[D]")
-    years = 2 + policy.business_days // (_WORKED_WEEKS * len(policy.workdays.split()))
-    closed = np.array(_dates_from(holidays, days, years), dtype="M8[D]")
-    calendar = np.busdaycalendar(weekmask=policy.workdays, holidays=closed)
-    cut_off = np.datetime64(f"1970-01-01T{policy.cut_off}", "us") - np.datetime64(0, "us")
-    is_after = (walls - days >= cut_off) & np.is_busday(days, busdaycal=calendar)
-    offsets = policy.business_days + is_after
-    due = np.busday_offset(days, offsets, roll="forward", busdaycal=calendar)
-    return day_ends(due, zone)
-
-
-def _dates_from(holidays: Dates, days: Array, years: int) -> Iterable[str]:
-    """Return the holidays of each day's year and the following ones, `years` in all."""
-    if not isinstance(holidays, str):
-        return holidays
-    starts = np.unique(days[~np.isnat(days)].astype("M8[Y]")).astype(np.int64) + 1970
-    wanted = {int(year) + more for year in starts for more in range(years)}
-    known = [year for year in sorted(wanted) if _YEARS[0] <= year <= _YEARS[1]]
-    country, _, part = holidays.partition("-")
-    found = _library().country_holidays(country, subdiv=part or None, years=known)
-    return [day.isoformat() for day in sorted(found)]
-
-
-class Calendars(ByWarehouse[Dates]):
-    """The holidays of warehouses."""
-
-    parameter = "holidays"
-    noun = "calendar"
-
-    @classmethod
-    def of(cls, holidays: object) -> Calendars:
-        """Check the argument `holidays`."""
-        if isinstance(holidays, Mapping) and (
-            not holidays or isinstance(next(iter(holidays)), dt.date)
-        ):
-            raise TypeError(
-                f"holidays={holidays!r} is not a map from warehouse ids; pass a code such as "
-                f"'US', or a list of dates"
-            )
-        return cls.parse(holidays, _parse_dates)
+def _parse_holidays(given: object) -> Dates | dict[str | None, Dates]:
+    if isinstance(given, Mapping) and (not given or isinstance(next(iter(given)), dt.date)):
+        raise TypeError(
+            f"holidays={given!r} is not a map from warehouse ids; pass a code such as 'US', or a "
+            f"list of dates"
+        )
+    return parse_by_warehouse("holidays", given, _parse_dates)
 
 
 def _parse_dates(given: object) -> Dates:
@@ -570,13 +455,8 @@ def _parse_code(code: str) -> str:
 
 
 def _parse_date(day: Any) -> str:
-    stamp: pd.Timestamp | None
-    is_ambiguous = isinstance(day, int | float) or (isinstance(day, str) and not is_iso8601(day))
-    try:
-        stamp = None if is_ambiguous else pd.Timestamp(day)
-    except (TypeError, ValueError):
-        stamp = None
-    if stamp is None or pd.isna(stamp) or stamp != stamp.normalize():
+    stamp = parse_stamp(day)
+    if stamp is None or stamp != stamp.normalize():
         raise ValueError(f"holidays holds {day!r}, not a date; write it like '2026-12-25'")
     return stamp.date().isoformat()  # strftime writes the year 99 as "99"
 
@@ -593,26 +473,112 @@ def _library() -> ModuleType:
     return holidays
 
 
+def _parse_clock_start(given: object) -> str | None:
+    if given is not None and not isinstance(given, str):
+        raise TypeError(f"clock_start={given!r} is not a column's name")
+    return given
+
+
+def _parse_exclude_statuses(given: object) -> tuple[str, ...]:
+    statuses = [given] if isinstance(given, str) else given
+    if not isinstance(statuses, Iterable):
+        raise TypeError(f"exclude_statuses={given!r} is not a list of statuses")
+    chosen = {choice("exclude_statuses", status, LIFECYCLE) for status in statuses}
+    return tuple(status for status in LIFECYCLE if status in chosen)
+
+
+def _parse_window(given: object) -> str | None:
+    if given is None:
+        return None
+    window = duration("window", given)
+    if not window:
+        raise ValueError(f"window={given!r} holds no order; use a length such as '30D'")
+    return str(window).removesuffix(" 00:00:00")
+
+
+def _parse_late_below(given: object) -> float | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float | np.number):
+        raise TypeError(f"late_below={given!r} is not a number")
+    if not 0 < given <= 1:
+        raise ValueError(f"late_below={given!r} is not allowed; use a share of 1, such as 0.04")
+    return float(given)
+
+
+_PARSERS = MappingProxyType(
+    {
+        "name": _parse_name,
+        "cut_off": _parse_cut_off,
+        "business_days": _parse_business_days,
+        "workdays": _parse_workdays,
+        "holidays": _parse_holidays,
+        "clock_start": _parse_clock_start,
+        "due_day": lambda given: choice("due_day", given, ("auto", "instant", "end")),
+        "tz": parse_zones,
+        "ship_event": lambda given: choice("ship_event", given, ("first", "last", "complete")),
+        "grace": lambda given: str(duration("grace", given)).removeprefix("0 days "),
+        "exclude_statuses": _parse_exclude_statuses,
+        "window": _parse_window,
+        "late_below": _parse_late_below,
+    }
+)
+
+
+# The clock: from a moment to the end of a business day.
+
+# A warehouse works on at least this many of a year's Mondays, or of any other weekday it works on.
+_WORKED_WEEKS = 40
+
+
+def clock_ends(orders: pd.DataFrame, policy: SlaPolicy) -> Array:
+    """Return the ends of the business days at which clocks run out; NaT where that is unknown."""
+    starts = instants(orders, "created_date")
+    if policy.clock_start is not None:
+        given = instants(orders, policy.clock_start)
+        starts = np.where(np.isnat(given), starts, given)
+    zone_codes, zones = codes_by_warehouse(orders, "tz", policy.tz, noun="zone")
+    holiday_codes, holidays = codes_by_warehouse(
+        orders, "holidays", policy.holidays, noun="calendar"
+    )
+    ends = np.full(len(orders), NAT)
+    for (zone_code, zone), (holiday_code, dates) in itertools.product(
+        enumerate(zones), enumerate(holidays)
+    ):
+        rows = (zone_codes == zone_code) & (holiday_codes == holiday_code)
+        ends[rows] = _clock_ends_in(zone, dates, starts[rows], policy)
+    return ends
+
+
+def _clock_ends_in(zone: str, holidays: Dates, starts: Array, policy: SlaPolicy) -> Array:
+    walls = local(starts, zone)
+    days = walls.astype("M8[D]")
+    years = 2 + policy.business_days // (_WORKED_WEEKS * len(policy.workdays.split()))
+    closed = np.array(_dates_from(holidays, days, years), dtype="M8[D]")
+    calendar = np.busdaycalendar(weekmask=policy.workdays, holidays=closed)
+    cut_off = np.datetime64(f"1970-01-01T{policy.cut_off}", "us") - np.datetime64(0, "us")
+    is_after = (walls - days >= cut_off) & np.is_busday(days, busdaycal=calendar)
+    offsets = policy.business_days + is_after
+    due = np.busday_offset(days, offsets, roll="forward", busdaycal=calendar)
+    return day_ends(due, zone)
+
+
+def _dates_from(holidays: Dates, days: Array, years: int) -> Iterable[str]:
+    """Return the holidays of each day's year and the following ones, `years` in all."""
+    if not isinstance(holidays, str):
+        return holidays
+    starts = np.unique(days[~np.isnat(days)].astype("M8[Y]")).astype(np.int64) + 1970
+    wanted = {int(year) + more for year in starts for more in range(years)}
+    known = sorted(wanted.intersection(range(dt.MINYEAR, dt.MAXYEAR + 1)))
+    country, _, part = holidays.partition("-")
+    found = _library().country_holidays(country, subdiv=part or None, years=known)
+    return [day.isoformat() for day in sorted(found)]
+
+
 # The text of a policy, and its fields in a notebook.
 
 _MOST_ZONES = 3
 _MOST_VALUES = 10
-
-
-def _describe(policy: SlaPolicy) -> str:
-    """Say when orders are due, what counts as shipped, and what is not judged."""
-    by_clock = policy.cut_off is not None
-    parts = [_clock(policy), _workdays(policy)] if by_clock else [_due_date(policy)]
-    grace = f"grace {_length(policy.grace)}" if pd.Timedelta(policy.grace) else "no grace"
-    parts += [f"shipped = {policy.ship_event}", grace]
-    if policy.exclude_statuses:
-        parts.append(f"not judged: {', '.join(policy.exclude_statuses)}")
-    if policy.window is not None:
-        parts.append(f"not judged if due more than {_length(policy.window)} before as-of")
-    if policy.late_below is not None:
-        parts.append(f"target: less than {100 * policy.late_below:g} % late")
-    text = "; ".join(parts) + "."
-    return f"{policy.name}: {text[0].lower()}{text[1:]}" if policy.name else text
 
 
 def _due_date(policy: SlaPolicy) -> str:
@@ -621,7 +587,7 @@ def _due_date(policy: SlaPolicy) -> str:
         "instant": "by the moment of their required ship date",
         "end": "by the end of the day of their required ship date",
     }
-    return f"Orders are due {due[policy.due_day]} ({_zone(policy)})"
+    return f"Orders are due {due[policy.due_day]} ({_zone(policy.tz)})"
 
 
 def _clock(policy: SlaPolicy) -> str:
@@ -631,14 +597,14 @@ def _clock(policy: SlaPolicy) -> str:
         0: "the same business day, later ones the next",
         1: "the next business day, later ones in 2 business days",
     }.get(days, f"in {days} business days, later ones in {days + 1}")
-    return f"Orders {start} before {policy.cut_off} warehouse time ({_zone(policy)}) are due {due}"
+    zone = _zone(policy.tz)
+    return f"Orders {start} before {policy.cut_off} warehouse time ({zone}) are due {due}"
 
 
-def _zone(policy: SlaPolicy) -> str:
-    zones = policy.zones
-    if zones.by_warehouse is None:
-        return str(zones.default)
-    names = sorted({zone for zone in [*zones.by_warehouse.values(), zones.default] if zone})
+def _zone(tz: Any) -> str:
+    if isinstance(tz, str):
+        return tz
+    names = sorted(set(tz.values()))
     listed = ", ".join(names) if len(names) <= _MOST_ZONES else f"{len(names)} zones"
     return f"warehouses' own time: {listed}"
 
@@ -648,13 +614,12 @@ def _workdays(policy: SlaPolicy) -> str:
     first = _WEEK.index(worked[0])
     in_a_row = list(_WEEK[first : first + len(worked)]) == worked
     days = f"{worked[0]}-{worked[-1]}" if in_a_row and len(worked) > 1 else ", ".join(worked)
-    holidays = policy.calendars
-    if holidays.by_warehouse is not None:
+    holidays: Any = policy.holidays
+    if isinstance(holidays, dict):
         return f"{days} without each warehouse's holidays"
-    if isinstance(holidays.default, str):
-        return f"{days} without {holidays.default} holidays"
-    dates = holidays.default
-    return f"{days} without {len(dates)} given holidays" if dates else f"{days} all year"
+    if isinstance(holidays, str):
+        return f"{days} without {holidays} holidays"
+    return f"{days} without {len(holidays)} given holidays" if holidays else f"{days} all year"
 
 
 def _length(value: object) -> str:
@@ -664,10 +629,6 @@ def _length(value: object) -> str:
     units = {"d": whole.days, "h": whole.components.hours, "min": whole.components.minutes}
     counts = {**units, "s": seconds}
     return " ".join(f"{count:g} {unit}" for unit, count in counts.items() if count) or "0 s"
-
-
-def _field_values(policy: SlaPolicy) -> dict[str, Any]:
-    return {each.name: getattr(policy, each.name) for each in fields(policy)}
 
 
 def _cell(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -20,7 +21,7 @@ from trackstar_frames.measures._time import (
     NAT,
     Array,
     TzLike,
-    Zones,
+    convert_by_zone,
     day_ends,
     instant,
     instants,
@@ -30,8 +31,6 @@ from trackstar_frames.measures._time import (
     utc,
 )
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy, clock_ends
-
-__all__ = ["ship_date_compliance"]
 
 OUTCOMES = ("on_time", "late_shipped", "late_open", "pending", "not_evaluable")
 
@@ -108,7 +107,7 @@ def ship_date_compliance(
     Raises
     ------
     TypeError, ValueError
-        For an argument of the wrong type or value, a field of a policy beside a policy, a
+        For an argument of the wrong type or value, fields given with a policy, a
         column that is missing or holds no moments, and warehouses that the policy does not
         know. With Dask, what depends on the values is raised when the frame is computed.
 
@@ -177,7 +176,7 @@ def resolve_policy(policy: SlaPolicy | None, **given: Any) -> SlaPolicy:
     if given:
         fields = ", ".join(f"{name}={value!r}" for name, value in given.items())
         raise ValueError(
-            f"{', '.join(given)} beside a policy; change that with "
+            f"{', '.join(given)} given with a policy; change the policy with "
             f"dataclasses.replace(policy, {fields})"
         )
     return policy
@@ -230,17 +229,22 @@ def _check_judged(
 
 def _judge(orders: pd.DataFrame, policy: SlaPolicy, moment: pd.Timestamp) -> pd.DataFrame:
     now = now_of(moment)
-    due = _due_times(orders, policy)
+    if policy.cut_off is None:
+        due = required_times(orders, policy.due_day, policy.tz)
+    else:
+        due = clock_ends(orders, policy)
     stamped = instants(orders, f"{policy.ship_event}_shipped_date")
     shipped = np.where(stamped <= now, stamped, NAT)
     reasons = _reasons(orders, due, stamped, now, policy)
     limit = due + pd.Timedelta(policy.grace).to_timedelta64()
     outcomes = _outcomes(limit, shipped, now, reasons >= 0)
+    lateness = np.where(outcomes == OUTCOMES.index("late_open"), now, shipped) - due
+    is_judged = outcomes <= OUTCOMES.index("late_open")
     judged = orders.assign(
         due_at=utc(due),
         shipped_at=utc(shipped),
         outcome=pd.Categorical.from_codes(outcomes, pd.Index(OUTCOMES), ordered=True),
-        lateness=_lateness(due, shipped, now, outcomes),
+        lateness=np.where(is_judged, lateness, np.timedelta64("NaT", "us")).astype("m8[us]"),
         reason=string_series(np.array([*_REASONS, None], dtype=object)[reasons]).array,
     )
     info = {"as_of": moment.isoformat(), "text": policy.text, **policy.to_json()}
@@ -248,38 +252,26 @@ def _judge(orders: pd.DataFrame, policy: SlaPolicy, moment: pd.Timestamp) -> pd.
     return judged
 
 
-def _due_times(orders: pd.DataFrame, policy: SlaPolicy) -> Array:
-    """Return when orders are due; NaT where that is unknown."""
-    if policy.cut_off is None:
-        return required_times(orders, policy.due_day, policy.zones)
-    return clock_ends(orders, _clock_starts(orders, policy), policy)
-
-
-def required_times(orders: pd.DataFrame, due_day: str, zones: Zones) -> Array:
+def required_times(orders: pd.DataFrame, due_day: str, tz: TzLike) -> Array:
     """Return the required ship dates as moments; NaT where a day has no zone to end in."""
     stamps = instants(orders, "required_ship_date")
     is_day = (stamps == stamps.astype("M8[D]")) & (due_day != "instant")
-    ends = zones.convert(orders, np.where(is_day, stamps, NAT), day_ends)
-    if due_day != "end":
-        return np.where(is_day, ends, stamps)
-    timed = np.where(is_day, NAT, stamps)
-    timed_ends = zones.convert(orders, timed, lambda some, zone: day_ends(local(some, zone), zone))
-    return np.where(is_day, ends, timed_ends)
-
-
-def _clock_starts(orders: pd.DataFrame, policy: SlaPolicy) -> Array:
-    created = instants(orders, "created_date")
-    if policy.clock_start is None:
-        return created
-    given = instants(orders, policy.clock_start)
-    return np.where(np.isnat(given), created, given)
+    if due_day == "end":
+        # A stamp with a time is due at the end of the local day in which it falls.
+        days = np.where(is_day, stamps, convert_by_zone(orders, stamps, tz, local))
+        return convert_by_zone(orders, days, tz, day_ends)
+    ends = convert_by_zone(orders, np.where(is_day, stamps, NAT), tz, day_ends)
+    return np.where(is_day, ends, stamps)
 
 
 def _reasons(
     orders: pd.DataFrame, due: Array, stamped: Array, now: np.datetime64, policy: SlaPolicy
 ) -> Array:
     """Return the index of each order's reason in `_REASONS`; -1 for one that is evaluable."""
-    complete = policy.ship_event == "complete"
+    by_clock, complete = policy.cut_off is not None, policy.ship_event == "complete"
+    dated = instants(orders, "created_date" if by_clock else "required_ship_date")
+    given = instants(orders, policy.clock_start) if policy.clock_start else np.full_like(dated, NAT)
+    undated = np.isnat(dated) & np.isnat(given)
     done = ["fulfilled"] if complete else ["fulfilled", "partially_fulfilled"]
     unstamped = has_status(orders, *done) & np.isnat(stamped)
     last = instants(orders, "last_shipped_date") if complete else stamped
@@ -289,8 +281,10 @@ def _reasons(
         instants(orders, "created_date") > now,
         has_status(orders, "cancelled"),
         has_status(orders, *policy.exclude_statuses),
-        *_lack_due_date_or_clock(orders, policy),
-        np.isnat(due) & (policy.zones.default is None),
+        undated & (not by_clock),
+        has_status(orders, "backordered") & np.isnat(given) & by_clock,
+        undated & by_clock,
+        np.isnat(due) & (isinstance(policy.tz, Mapping) and None not in policy.tz),
         np.isnat(due),
         due < since,
         unstamped & (last <= now),
@@ -299,26 +293,8 @@ def _reasons(
     return np.select(conditions, range(len(_REASONS)), default=-1)
 
 
-def _lack_due_date_or_clock(orders: pd.DataFrame, policy: SlaPolicy) -> list[Array]:
-    """Return which orders have no due date, an unknown start of the clock, and no start at all."""
-    none = np.zeros(len(orders), dtype=bool)
-    if policy.cut_off is None:
-        return [np.isnat(instants(orders, "required_ship_date")), none, none]
-    unknown = has_status(orders, "backordered")
-    if policy.clock_start is not None:
-        unknown = unknown & np.isnat(instants(orders, policy.clock_start))
-    return [none, unknown, np.isnat(_clock_starts(orders, policy))]
-
-
 def _outcomes(limit: Array, shipped: Array, now: np.datetime64, not_evaluable: Array) -> Array:
     """Return the index of each order's outcome in `OUTCOMES`."""
     has_shipped = ~np.isnat(shipped)
     conditions = [not_evaluable, has_shipped & (shipped <= limit), has_shipped, now > limit]
     return np.select(conditions, [4, 0, 1, 2], default=3)
-
-
-def _lateness(due: Array, shipped: Array, now: np.datetime64, outcomes: Array) -> Array:
-    """Return how long after due an order shipped, or has been open; NaT where not judged."""
-    until = np.where(outcomes == OUTCOMES.index("late_open"), now, shipped)
-    judged = outcomes <= OUTCOMES.index("late_open")
-    return np.where(judged, until - due, np.timedelta64("NaT", "us")).astype("m8[us]")

@@ -10,22 +10,20 @@ import pandas as pd
 
 from trackstar_frames.dates import duration
 from trackstar_frames.measures._checks import by_columns, copy_attrs
-from trackstar_frames.measures._grouping import CodedRows, count_codes
-from trackstar_frames.measures._intervals import is_small, wilson
+from trackstar_frames.measures._grouping import CodedRows, count_codes, rate_columns
 from trackstar_frames.measures._time import (
     Array,
     TzLike,
-    Zones,
+    convert_by_zone,
     instants,
     local,
+    parse_zones,
     period,
     resolve_as_of,
 )
 from trackstar_frames.measures.completeness import Tables, check_tables, fill_by_order
 from trackstar_frames.measures.policy import DueDay
 from trackstar_frames.measures.ship_date_compliance import SHORT, ship_date_compliance
-
-__all__ = ["ship_otif"]
 
 # All but the last two are in n.
 _STATES = ("both", "on_time_only", "in_full_only", "neither", "short", "pending", "not_evaluable")
@@ -110,7 +108,7 @@ def ship_otif(
     0  2     1        1        1   0.5
     """
     tables = check_tables(frames)
-    orders, zones = tables.orders, Zones.of(tz)
+    orders, zones = tables.orders, parse_zones(tz)
     groups = by_columns(orders, by)
     span = None if freq is None else period(freq)
     moment = resolve_as_of(orders, as_of)
@@ -118,9 +116,19 @@ def ship_otif(
     due = instants(judged, "due_at")
     limit = np.minimum(due + duration("grace", grace).to_timedelta64(), moment.to_datetime64())
     states = _states(judged, fill_by_order(tables, limit))
-    stamps = None if span is None else zones.convert(orders, due, local)
+    stamps = None if span is None else convert_by_zone(orders, due, zones, local)
     counts, labels = count_codes(CodedRows(orders, states, list(_STATES), stamps), groups, span)
-    table = _table(pd.DataFrame(counts, index=labels, columns=list(_STATES)))
+    of = dict(zip(_STATES, counts.T, strict=True))
+    n = counts[:, : _STATES.index("pending")].sum(axis=1)
+    columns = {
+        "n": n,
+        "otif": of["both"],
+        "on_time": of["both"] + of["on_time_only"],
+        "in_full": of["both"] + of["in_full_only"],
+        **{state: of[state] for state in ("short", "pending", "not_evaluable")},
+        **rate_columns(of["both"], n),
+    }
+    table = pd.DataFrame(columns, index=labels)
     copy_attrs(table, judged)
     return table
 
@@ -142,23 +150,3 @@ def _states(judged: pd.DataFrame, filled: pd.DataFrame) -> Array:
     }
     codes = [_STATES.index(state) for state in conditions]
     return np.select(list(conditions.values()), codes, default=_STATES.index("not_evaluable"))
-
-
-def _table(states: pd.DataFrame) -> pd.DataFrame:
-    n = states.drop(columns=["pending", "not_evaluable"]).sum(axis=1)
-    rate, low, high = wilson(states["both"].to_numpy(), n.to_numpy())
-    return pd.DataFrame(
-        {
-            "n": n,
-            "otif": states["both"],
-            "on_time": states["both"] + states["on_time_only"],
-            "in_full": states["both"] + states["in_full_only"],
-            "short": states["short"],
-            "pending": states["pending"],
-            "not_evaluable": states["not_evaluable"],
-            "rate": rate,
-            "rate_low": low,
-            "rate_high": high,
-            "small": is_small(n.to_numpy()),
-        }
-    )

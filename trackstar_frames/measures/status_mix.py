@@ -19,8 +19,6 @@ from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._time import instants, period
 from trackstar_frames.schema import LIFECYCLE
 
-__all__ = ["status_mix"]
-
 NO_STATUS = "(none)"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,12 +16,10 @@ from trackstar_frames.measures._checks import (
     require_connections_alike,
     require_unique_orders,
 )
-from trackstar_frames.measures._grouping import factorize
-from trackstar_frames.measures._time import Array, instant, instants, utc
+from trackstar_frames.measures._grouping import factorize, recode
+from trackstar_frames.measures._time import NAT, Array, instant, instants, now_of, utc
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
-
-__all__ = ["moved_due_dates", "transitions"]
 
 #: The kinds of a pair of statuses.
 TRANSITIONS = (
@@ -48,11 +45,15 @@ def transitions(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     _check_sides(old, new, ["status", "created_date"])
     info = as_of_pair(fetched_at(old), fetched_at(new))
     pairs, statuses = _pairs(old, new)
-    pairs["age"] = _ages(pairs.pop("created").to_numpy("M8[us]"), info["new_as_of"])
+    as_of = info["new_as_of"]
+    moment = NAT if as_of is None else now_of(instant("fetched_at", as_of))
+    pairs["age"] = moment - pairs.pop("created").to_numpy("M8[us]")
     cells = pairs.groupby(["was", "now"])["age"].agg(["size", "median", "max"]).reset_index()
+    absent_last = cells[["was", "now"]].replace(_ABSENT, np.iinfo(np.int64).max)
+    cells = cells.iloc[np.lexsort([absent_last["now"], absent_last["was"]])]
     before = np.bincount(pairs["was"] - _ABSENT, minlength=len(statuses) + 1)
     before[0] = 0  # new orders have no share, as they had no status
-    table = _table(_absent_last(cells), statuses, before)
+    table = _table(cells, statuses, before)
     table.attrs["trackstar"] = info
     return table
 
@@ -66,16 +67,19 @@ def moved_due_dates(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     was = instants(old, "required_ship_date")[in_old[common]]
     now = instants(new, "required_ship_date")[common]
     moved = (was != now) & ~(np.isnat(was) & np.isnat(now))
-    orders, names = new.loc[common].loc[moved], connection_columns(new)
+    orders, was, now = new.loc[common].loc[moved], was[moved], now[moved]
+    moves = {"set": np.isnat(was), "removed": np.isnat(now), "earlier": now < was}
+    kinds = np.select([*moves.values()], [*moves], default="later")
+    names = connection_columns(new)
     table = pd.DataFrame(
         {
             **{name: column(orders, name).array for name in names},
             "order_id": column(orders, "id").array,
             "status": column(orders, "status").array,
-            "old_due": utc(was[moved]),
-            "new_due": utc(now[moved]),
-            "moved": (now - was)[moved],
-            "kind": _moves(was[moved], now[moved]),
+            "old_due": utc(was),
+            "new_due": utc(now),
+            "moved": now - was,
+            "kind": pd.Categorical(kinds, categories=list(_MOVES)),
         }
     ).sort_values([*names, "order_id"], ignore_index=True)
     table.attrs["trackstar"] = info
@@ -107,13 +111,17 @@ def _check_sides(old: pd.DataFrame, new: pd.DataFrame, columns: Sequence[str]) -
 
 def _pairs(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the index of each order's status in both frames, and the statuses."""
-    codes, statuses = _codes(old, new)
+    sides = [factorize(frame, "status") for frame in (old, new)]
+    unknown = {value for _, values in sides for value in values} - set(LIFECYCLE)
+    statuses = [*LIFECYCLE, *sorted(unknown)]
+    if any((codes < 0).any() for codes, _ in sides):
+        statuses.append(NO_STATUS)
     was, now = (
         pd.DataFrame(
-            {"status": codes[side], "created": instants(frame, "created_date")},
+            {"status": recode(*side, statuses), "created": instants(frame, "created_date")},
             index=order_keys(frame, "id"),
         )
-        for side, frame in enumerate((old, new))
+        for side, frame in zip(sides, (old, new), strict=True)
     )
     pairs = was.add_suffix("_old").join(now.add_suffix("_new"), how="outer")
     return pd.DataFrame(
@@ -125,36 +133,10 @@ def _pairs(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, list[str
     ), statuses
 
 
-def _codes(old: pd.DataFrame, new: pd.DataFrame) -> tuple[list[Array], list[str]]:
-    """Return the index of each row's status among those of both frames, and the statuses."""
-    sides = [factorize(frame, "status") for frame in (old, new)]
-    unknown = {value for _, values in sides for value in values} - set(LIFECYCLE)
-    statuses = [*LIFECYCLE, *sorted(unknown)]
-    if any((codes < 0).any() for codes, _ in sides):
-        statuses.append(NO_STATUS)
-    # A null has the code -1, which picks the last of these.
-    return [
-        np.array([*map(statuses.index, values), len(statuses) - 1])[codes]
-        for codes, values in sides
-    ], statuses
-
-
-def _ages(created: Array, as_of: str | None) -> Array:
-    now = "NaT" if as_of is None else pd.Timestamp(as_of).tz_localize(None)
-    ages: Array = np.datetime64(now, "us") - created
-    return ages
-
-
-def _absent_last(cells: pd.DataFrame) -> pd.DataFrame:
-    last = cells[["was", "now"]].replace(_ABSENT, np.iinfo(np.int64).max)
-    return cells.iloc[np.lexsort([last["now"], last["was"]])]
-
-
 def _table(cells: pd.DataFrame, statuses: list[str], before: Array) -> pd.DataFrame:
     was, now = (cells[side].to_numpy(np.int64) for side in ("was", "now"))
     lifecycle = pd.CategoricalDtype(statuses, ordered=True)
     whole = before[was - _ABSENT]
-    share = np.where(whole > 0, cells["size"] / np.maximum(whole, 1), np.nan)
     pairs = zip(_names(was, statuses), _names(now, statuses), strict=True)
     kinds = [_kind(*pair) for pair in pairs]
     return pd.DataFrame(
@@ -163,7 +145,7 @@ def _table(cells: pd.DataFrame, statuses: list[str], before: Array) -> pd.DataFr
             "to_status": pd.Categorical.from_codes(now, dtype=lifecycle),
             "kind": pd.Categorical(kinds, categories=list(TRANSITIONS)),
             "orders": cells["size"].to_numpy(np.int64),
-            "share": share.astype(np.float64),
+            "share": cells["size"].to_numpy() / np.where(whole > 0, whole, np.nan),
             "median_age": cells["median"].array.astype("timedelta64[us]"),
             "max_age": cells["max"].array.astype("timedelta64[us]"),
         }
@@ -184,9 +166,3 @@ def _kind(was: str | None, now: str | None) -> str:
     if was in _PATH:
         return "left_path"
     return "returned" if now in _PATH else "off_path"
-
-
-def _moves(was: Array, now: Array) -> pd.Categorical[Any]:
-    conditions = [np.isnat(was), np.isnat(now), now < was]
-    codes = [_MOVES.index(move) for move in ("set", "removed", "earlier")]
-    return pd.Categorical.from_codes(np.select(conditions, codes, 0), pd.Index(_MOVES))

@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
-from trackstar_frames.measures._intervals import SMALL, is_small
+from trackstar_frames.measures._grouping import SMALL, is_small
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
