@@ -140,26 +140,18 @@ def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
     _match(lines, shipped)
     _fill(lines, shipped)
 
-    def total(rows: pd.DataFrame, amounts: pd.Series[Any]) -> Array:
+    def total(rows: pd.DataFrame, name: str) -> Array:
         # float64 holds the sums exactly: see _quantities.
-        return np.bincount(rows["order"], amounts, minlength=len(ids)).astype(np.int64)
+        return np.bincount(rows["order"], rows[name], minlength=len(ids)).astype(np.int64)
 
-    counted = ~lines["void"]
-    return pd.DataFrame(
-        {
-            "lines": total(lines, counted),
-            "lines_filled": total(lines, counted & lines["full"]),
-            "lines_unknown": total(lines, lines["unknown"]),
-            "lines_void": total(lines, lines["void"]),
-            "units": total(lines, lines["units"]),
-            "units_filled": total(lines, lines["filled"]),
-            "units_shipped": total(shipped, shipped["units"]),
-            "kit_units": total(shipped, shipped["kit_units"]),
-            "unmatched_units": total(lines, lines["unmatched"])
-            + total(shipped, shipped["unmatched"]),
-            "undated": total(shipments, shipments["undated"]),
-        }
-    )
+    of_lines = ("lines", "lines_filled", "lines_unknown", "lines_void", "units", "units_filled")
+    counts = {
+        **{name: total(lines, name) for name in of_lines},
+        **{name: total(shipped, name) for name in ("units_shipped", "kit_units")},
+        "unmatched_units": total(lines, "unmatched") + total(shipped, "unmatched"),
+        "undated": total(shipments, "undated"),
+    }
+    return pd.DataFrame(counts)
 
 
 def rows_of(ids: pd.Index, frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
@@ -185,8 +177,9 @@ def _read_lines(items: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
         index=index_column(items, "line_index"),
         sku=text_column(items, "sku").array,
         product=text_column(items, "product_id").array,
-        unknown=np.isnan(units),
-        void=units <= 0,
+        lines=~(units <= 0),  # a line without a quantity counts
+        lines_unknown=np.isnan(units),
+        lines_void=units <= 0,
         units=np.nan_to_num(np.maximum(units, 0)),
     )
     return lines.sort_values(["order", "index"], ignore_index=True)
@@ -220,10 +213,11 @@ def _read_shipped(
         sku=sku.array,
         kit=text_column(items, "parent_product_id").array,
         part=pd.factorize(part)[0],
-        units=np.nan_to_num(_quantities(items, "shipment_line_items")),
+        units_shipped=np.nan_to_num(_quantities(items, "shipment_line_items")),
     )
     in_time = shipments["shipped"].to_numpy() <= until[shipments["order"]]
-    lines["units"] = lines["units"].where(are_in(lines, shipments[in_time]), 0.0)
+    units = lines["units_shipped"].where(are_in(lines, shipments[in_time]), 0.0)
+    lines["units_shipped"] = units
     return lines[are_in(lines, shipments)].reset_index(drop=True)
 
 
@@ -238,9 +232,9 @@ def _match(lines: pd.DataFrame, shipped: pd.DataFrame) -> None:
         numbers = within_order(shipped, other, values)
         shipped[other] = np.where(pd.Series(numbers).isin(lines[name]), numbers, -1)
     shipped["sku"] = shipped["sku"].where(shipped["kit"] < 0, -1)
-    shipped["kit_units"] = shipped["units"].where(is_part, 0)
+    shipped["kit_units"] = shipped["units_shipped"].where(is_part, 0)
     unmatched = (shipped["kit"] < 0) & (shipped["sku"] < 0)
-    shipped["unmatched"] = shipped["units"].where(unmatched, 0)
+    shipped["unmatched"] = shipped["units_shipped"].where(unmatched, 0)
 
 
 def within_order(rows: pd.DataFrame, name: str, values: pd.Index) -> Array:
@@ -253,13 +247,14 @@ def _fill(lines: pd.DataFrame, shipped: pd.DataFrame) -> None:
     """Fill each line with the units of its sku, and then with the kits of its product."""
     # There is no bill of materials: there are as many kits as units of the part that has shipped
     # least.
-    by_sku = shipped[shipped["sku"] >= 0].groupby("sku")["units"].sum()
-    parts = shipped[shipped["kit"] >= 0].groupby(["kit", "part"])["units"].sum()
+    by_sku = shipped[shipped["sku"] >= 0].groupby("sku")["units_shipped"].sum()
+    parts = shipped[shipped["kit"] >= 0].groupby(["kit", "part"])["units_shipped"].sum()
     kits = parts.groupby(level="kit").min()
     filled = _allot(lines["sku"], lines["units"], by_sku)
     filled += _allot(lines["product"], lines["units"] - filled, kits)
-    lines["filled"] = filled
-    lines["full"] = ~lines["unknown"] & (filled == lines["units"])
+    lines["units_filled"] = filled
+    is_full = ~lines["lines_unknown"] & (filled == lines["units"])
+    lines["lines_filled"] = lines["lines"] & is_full
     unmatched = (lines["sku"] < 0) & ~lines["product"].isin(kits.index)
     lines["unmatched"] = lines["units"].where(unmatched, 0)
 

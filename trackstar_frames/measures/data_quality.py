@@ -221,8 +221,12 @@ def data_quality(
     found |= _check_dates_in_extra(orders, tables, ids)
     if tables is not None:
         found |= _check_lines_and_shipments(tables, ids)
+    orders_without_id = None
     if problems is not None:
         found |= _check_problems(problems, ids)
+        # Problems without an order are also of keys next to the orders: those have a path.
+        is_order = problems["order_id"].isna() & column(problems, "path").isin([""])
+        orders_without_id = int(is_order.sum())
 
     groups, keys = group_numbers(orders, names)
     checks = pd.CategoricalIndex([*_TABLE_OF], [*_TABLE_OF], ordered=True, name="check")
@@ -247,7 +251,7 @@ def data_quality(
         "as_of": moment.isoformat(),
         **by_warehouse_to_json("tz", zones),
         "not_looked_for": [check for check in _TABLE_OF if check not in found],
-        "orders_without_id": None if problems is None else _count_orders_without_id(problems),
+        "orders_without_id": orders_without_id,
     }
     add_measure_info(table, orders, "data_quality", info)
     return table
@@ -455,11 +459,6 @@ def _check_problems(problems: pd.DataFrame, ids: pd.Index) -> dict[str, _Finding
         "value_not_kept": _orders_with(rows[~rows["unknown"]], len(ids)),
         "unknown_key": _orders_with(rows[rows["unknown"]], len(ids)),
     }
-
-
-def _count_orders_without_id(problems: pd.DataFrame) -> int:
-    is_order = column(problems, "path").isin([""])  # other paths are of keys next to the orders
-    return int((problems["order_id"].isna() & is_order).sum())
 
 
 def _orders_with(rows: pd.DataFrame, count: int) -> _Finding:

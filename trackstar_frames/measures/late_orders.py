@@ -21,15 +21,10 @@ from trackstar_frames.measures.compliance_rate import local_due_times
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import judged_orders
 
+_UNIT_COLUMNS = ("first_shipped_date", "units_ordered", "units_shipped")
 # What identifies an order for people.
 _NAMES = ("id", "order_number", "warehouse_id", "warehouse_customer_id", "channel", "status")
-_COLUMNS_READ = (
-    *_NAMES,
-    *LIFECYCLE_COLUMNS,
-    "first_shipped_date",
-    "units_ordered",
-    "units_shipped",
-)
+_COLUMNS_READ = (*_NAMES, *LIFECYCLE_COLUMNS, *_UNIT_COLUMNS)
 
 
 def late_orders(
@@ -115,15 +110,10 @@ def late_orders(
     lateness = late["lateness"].to_numpy(dtype="m8[us]").astype(np.int64)
     longest_first = np.lexsort((-lateness, (late["outcome"] == "late_shipped").to_numpy()))
     late = late.iloc[longest_first]
-    table = _table(late, now_of(instant("as_of", info["as_of"])))
-    add_measure_info(table, judged, "compliance", {**info, "n": len(table)})
-    return table
-
-
-def _table(late: pd.DataFrame, now: np.datetime64) -> pd.DataFrame:
+    now = now_of(instant("as_of", info["as_of"]))
     ordered, left = number_column(late, "units_ordered"), units_left(late, now)
     units = {"units_ordered": ordered, "units_shipped": ordered - left, "units_left": left}
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             **{name: column(late, name).array for name in (*connection_columns(late), *_NAMES)},
             **{name: late[name].array for name in ("outcome", "due_at")},
@@ -133,3 +123,5 @@ def _table(late: pd.DataFrame, now: np.datetime64) -> pd.DataFrame:
             "shipped_share": (ordered - left) / np.where(ordered > 0, ordered, np.nan),
         }
     )
+    add_measure_info(table, judged, "compliance", {**info, "n": len(table)})
+    return table

@@ -163,7 +163,7 @@ class SlaPolicy:
         changed = [name for name in _CLOCK_FIELDS if getattr(self, name) != defaults[name]]
         if changed and self.cut_off is None:
             raise ValueError(
-                f"{', '.join(changed)} without a cut_off: add cut_off, such as '12:00'"
+                f"{', '.join(changed)} without a cut_off: add cut_off='12:00' or another time"
             )
         if self.cut_off is not None and self.due_day != "auto":
             raise ValueError(

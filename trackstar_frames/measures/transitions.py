@@ -133,12 +133,13 @@ def _pairs(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, list[str
     ), statuses
 
 
-def _table(cells: pd.DataFrame, statuses: list[str], before: Array) -> pd.DataFrame:
+def _table(cells: pd.DataFrame, statuses: list[str], sizes: Array) -> pd.DataFrame:
+    """Return the table of the cells; `sizes` are the numbers of orders in each old status."""
     was, now = (cells[side].to_numpy(np.int64) for side in ("was", "now"))
     lifecycle = pd.CategoricalDtype(statuses, ordered=True)
-    whole = before[was - _ABSENT]
-    pairs = zip(_names(was, statuses), _names(now, statuses), strict=True)
-    kinds = [_kind(*pair) for pair in pairs]
+    whole = sizes[was - _ABSENT]
+    names = [*statuses, None]  # the code of an absent order picks the last
+    kinds = [_kind(names[before], names[after]) for before, after in zip(was, now, strict=True)]
     return pd.DataFrame(
         {
             "from_status": pd.Categorical.from_codes(was, dtype=lifecycle),
@@ -150,10 +151,6 @@ def _table(cells: pd.DataFrame, statuses: list[str], before: Array) -> pd.DataFr
             "max_age": cells["max"].array.astype("timedelta64[us]"),
         }
     )
-
-
-def _names(codes: Array, statuses: list[str]) -> list[str | None]:
-    return [None if code == _ABSENT else statuses[code] for code in codes]
 
 
 def _kind(was: str | None, now: str | None) -> str:
