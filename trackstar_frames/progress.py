@@ -17,9 +17,6 @@ from typing import Any, Self
 from trackstar_frames._text import counted
 from trackstar_frames.pagination.threads import starting
 
-__all__ = ["ConnectionProgress", "Counters", "Progress", "start_progress"]
-
-
 _LINE_INTERVAL = 10.0  # seconds between two lines of a log
 _FRAME_INTERVAL = 0.1  # seconds between two frames of the bar
 _ANNOUNCED_PAGES = 20  # an expected count above this is logged, whatever is shown
@@ -77,10 +74,10 @@ class Progress:
         self._counters.add(orders, now, pages)
         self._view.update(now)
 
-    def expect(self, pages: int, connection: ConnectionProgress | None = None) -> None:
+    def expect(self, pages: int, connection: Counters | None = None) -> None:
         """Expect about `pages` more, of the whole fetch or of one connection."""
-        read = self._counters.pages if connection is None else connection.pages
-        self._counters.expect(read + pages, connection)
+        counters = connection or self._counters
+        self._counters.expect(counters.pages + pages, counters)
         if pages > _ANNOUNCED_PAGES:
             _log.info("about %s pages to come, a request each", f"{pages:,}")
 
@@ -115,11 +112,6 @@ class ConnectionProgress:
         """The number of requests sent for this connection."""
         return self._counters.requests
 
-    @property
-    def pages(self) -> int:
-        """The number of pages read."""
-        return self._counters.pages
-
     def add(self, orders: int) -> None:
         """Count a page and its orders."""
         self._counters.add(orders, 0)
@@ -127,7 +119,7 @@ class ConnectionProgress:
 
     def expect(self, pages: int) -> None:
         """Expect about `pages` more."""
-        self._whole.expect(pages, self)
+        self._whole.expect(pages, self._counters)
 
     def sent(self, left: int | None) -> None:  # noqa: ARG002  (each token has its own budget)
         """Count a request."""
@@ -143,21 +135,10 @@ _CURRENT: ContextVar[Progress | None] = ContextVar("the enclosing progress", def
 
 
 class Counters:
-    """The counts of a fetch, and the lines that show them.
+    """The counts of a fetch, and the lines that show them; all times are those of one clock.
 
-    Written under a lock by any thread, and read without it: what is shown may be a page behind,
-    and no thread waits for it.
-
-    Parameters
-    ----------
-    started_at
-        The clock's time when the fetch started; every `now` is a time of the same clock.
+    Any thread writes under a lock, and reads without it: a line may be a page behind.
     """
-
-    __slots__ = (
-        *("_budget", "_expected", "_last_page_at", "_lock", "_wait"),
-        *("orders", "pages", "requests", "started_at"),
-    )
 
     def __init__(self, started_at: float) -> None:
         self.started_at = started_at
@@ -176,12 +157,12 @@ class Counters:
             self._last_page_at = now
 
     def expect(self, pages: int, connection: object) -> None:
-        """Expect about `pages` in all of one connection, or of the only one (None)."""
+        """Expect about `pages` in all of one connection."""
         with self._lock:
             self._expected[connection] = pages
 
     def sent(self, left: int | None, now: float) -> None:
-        """Count a request; `left` is the rest of this second's budget, None if unlimited."""
+        """Count a request."""
         with self._lock:
             self.requests += 1
             self._budget = (left, now + _BUDGET_LIFETIME)
@@ -321,16 +302,19 @@ class _StderrLines(_LogLines):
 
 
 class _Bar(_View):
-    """A single line, redrawn by a thread of its own.
+    """A single line of tqdm, redrawn by a thread of its own.
 
-    The clock runs while no page arrives, a wait disappears when it is over, and no fetching
-    thread is blocked by a slow terminal.
+    So the clock runs while no page arrives, and no fetching thread waits for a slow terminal.
     """
 
     def open(self) -> None:
-        self._file = None if _in_notebook() else sys.stderr
-        self._bar = _tqdm()(
-            desc=self._line(), bar_format="{desc}", dynamic_ncols=self._file is not None
+        with warnings.catch_warnings():
+            # Without ipywidgets tqdm warns, and draws text, which is fine.
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            from tqdm.auto import tqdm  # noqa: PLC0415  (only where a bar is drawn)
+        self._is_widget = _in_notebook()
+        self._bar: Any = tqdm(
+            desc=self._line(), bar_format="{desc}", dynamic_ncols=not self._is_widget
         )
         self._ended = threading.Event()
         self._painter = threading.Thread(target=self._paint, name="progress", daemon=True)
@@ -351,7 +335,7 @@ class _Bar(_View):
     def _is_gone(self) -> bool:
         # Text that a closed terminal refuses stays in stderr's buffer, and makes Python itself
         # exit with an error: nothing is written to one.
-        return self._file is not None and not _in_terminal()
+        return not (self._is_widget or _in_terminal())
 
     def _paint(self) -> None:
         shown = ""
@@ -371,8 +355,7 @@ class _Bar(_View):
 
     def _line(self) -> str:
         # Some terminals start a new line once the last column is written.
-        width = None if self._file is None else _columns(self._file) - 1
-        return self._counters.bar(self._clock(), width)
+        return self._counters.bar(self._clock(), None if self._is_widget else _columns() - 1)
 
 
 def _choose_view(shown: bool | None) -> type[_View]:  # noqa: FBT001  (passed through)
@@ -397,16 +380,8 @@ def _in_notebook() -> bool:
     return any(each.__name__ == "ZMQInteractiveShell" for each in type(shell).__mro__)
 
 
-def _tqdm() -> Any:
-    with warnings.catch_warnings():
-        # Without ipywidgets tqdm warns, and draws text, which is fine.
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        from tqdm.auto import tqdm  # noqa: PLC0415  (only where a bar is drawn)
-    return tqdm
-
-
-def _columns(file: Any) -> int:
+def _columns() -> int:
     try:
-        return os.get_terminal_size(file.fileno()).columns or _DEFAULT_COLUMNS
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _DEFAULT_COLUMNS
     except (OSError, ValueError, AttributeError):
         return _DEFAULT_COLUMNS

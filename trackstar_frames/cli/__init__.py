@@ -11,16 +11,14 @@ import sqlite3
 from collections.abc import Sequence
 
 import trackstar_frames as tf
-from trackstar_frames.cli.parser import parse_args
-from trackstar_frames.cli.printing import (
+from trackstar_frames.cli.commands import (
     ClosedPipeError,
     OutputError,
     check_output,
     one_line_warnings,
     print_error,
 )
-
-__all__ = ["main"]
+from trackstar_frames.cli.parser import parse_args
 
 # 128 plus the number of SIGINT or SIGPIPE, as shells report a program that these have ended.
 _INTERRUPTED = 130

@@ -1,20 +1,23 @@
-"""The commands, whose docstrings are their help, and the filters that they take."""
+"""The commands, whose docstrings are their help, and what they print."""
 
 from __future__ import annotations
 
 import argparse
+import errno
+import os
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
+
+import pandas as pd
 
 import trackstar_frames as tf
-from trackstar_frames._text import counted
-from trackstar_frames.cli.printing import echo, format_orders, format_table
-from trackstar_frames.errors import FilterError
-from trackstar_frames.filters import FIELDS, encode, parse_name
+from trackstar_frames._text import counted, plain
 from trackstar_frames.http.cache import PageCache
 from trackstar_frames.settings import cache_dir
 from trackstar_frames.snapshots.writer import check_target
@@ -23,7 +26,9 @@ from trackstar_frames.storage import locate
 if TYPE_CHECKING:
     from trackstar_frames.sandbox import Sandbox
 
-__all__ = ["cache", "demo", "export", "fetch", "sandbox", "snapshots", "sync"]
+# The error of a pipe whose reader has gone; on Windows it is EINVAL.
+_CLOSED = (errno.EPIPE, errno.EINVAL)
+_COLUMNS = ["order_number", "status", "created_date", "required_ship_date", "complete_shipped_date"]
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -44,7 +49,7 @@ def demo(args: argparse.Namespace) -> None:
         f"{counted(frames.info['requests'], 'request')}; "
         f"the same call again took {cached.info['requests']}, from disk\n"
     )
-    echo(format_orders(frames.orders))
+    echo(_format_orders(frames.orders))
     compliance = tf.ship_date_compliance(frames.orders)
     counts = compliance["outcome"].value_counts(sort=False)
     echo("\nship-date compliance: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
@@ -100,7 +105,7 @@ def fetch(args: argparse.Namespace) -> None:
         frames.to_parquet(args.output)
         echo(f"wrote {counted(len(frames.orders), 'order')} to {args.output}")
     else:
-        echo(format_orders(frames.orders))
+        echo(_format_orders(frames.orders))
     if len(frames.problems):
         echo(f"{counted(len(frames.problems), 'problem')}; see the table problems")
 
@@ -132,7 +137,7 @@ def snapshots(args: argparse.Namespace) -> None:
     if found.empty:
         echo(f"there are no snapshots under {args.root}")
     else:
-        echo(format_table(found[["name", "connection", "orders", "bytes", "written_at"]]))
+        echo(_format_table(found[["name", "connection", "orders", "bytes", "written_at"]]))
 
 
 def sandbox(args: argparse.Namespace) -> None:
@@ -196,83 +201,91 @@ def _parse_connection(text: str) -> tuple[str, str]:
 
 
 def _request_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the filters, validated, and the options that fetch, export and sync share."""
-    filters = _parse_filters(args.filters)
-    encode(filters)
+    """Return the filters, and the options that fetch, export and sync share."""
     names = ("page_size", "max_workers", "refresh", "verify", "pii")
-    return filters | {name: getattr(args, name) for name in names}
+    return {**args.filters, **{name: getattr(args, name) for name in names}}
 
 
-def _parse_filters(texts: Sequence[str]) -> dict[str, Any]:
-    """Parse filters; one that is given more than once becomes a list, or is an error."""
-    filters: dict[str, Any] = {}
-    names: dict[tuple[str, str], str] = {}  # in their first spelling
-    for text in texts:
-        name, value = _parse_filter(text)
-        field, operator = _field_and_operator(name)
-        first = names.setdefault((field, operator), name)
-        if first in filters:
-            if not (_can_repeat(first) and _can_repeat(name)):
-                several = _list_filter(field, operator)
-                hint = f", or write {several} with all values, separated by commas"
-                raise FilterError(
-                    f"{name} is given twice, and takes one value; give it once"
-                    f"{hint if several else ''}"
-                )
-            value = [*_as_list(filters[first]), *_as_list(value)]
-        filters[first] = value
-    for field, operator in names:
-        if operator == "eq" and (field, "in") in names:
-            raise FilterError(
-                f"{names[field, 'eq']} and {names[field, 'in']} are both given, and an order must "
-                f"meet both; write {field}__in with all values, separated by commas"
-            )
-    return filters
+class OutputError(Exception):
+    """Standard output cannot be written to."""
 
 
-def _parse_filter(text: str) -> tuple[str, Any]:
-    """Parse ``name=value``; commas separate the values of a list, as in the API."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise FilterError(f"{text!r} is not a filter; write FIELD=VALUE or FIELD__OP=VALUE")
-    field, operator = _field_and_operator(name)
-    if _is_list(operator):
-        return name, value.split(",")
-    several, kind = _list_filter(field, operator), FIELDS[field].kind
-    if "," in value and several and (_is_plain(name) or kind == "enum"):
-        hint = f"; for one text with commas, {field}__eq={value}" if kind == "string" else ""
-        raise FilterError(
-            f"{text!r} takes one value, and has commas; for several write {several}={value}{hint}"
-        )
-    return name, value
+class ClosedPipeError(OutputError):
+    """The reader of standard output has closed the pipe, as ``| head`` does."""
 
 
-def _field_and_operator(name: str) -> tuple[str, str]:
-    """Return the field and the operator of a filter, the default one if it names none."""
-    field, operator = parse_name(name)
-    return field, operator or FIELDS[field].plain or ""
+def check_output() -> None:
+    """Raise if standard output is closed (``>&-``), where `print` would print nothing."""
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; send it to /dev/null if nobody reads it")
 
 
-def _is_plain(name: str) -> bool:
-    return parse_name(name)[1] is None
+def echo(text: str) -> None:
+    """Print text without control characters, which order data may contain.
+
+    Characters that the output cannot encode, as is common for pipes on Windows, are escaped.
+    """
+    safe = "\n".join(map(plain, text.split("\n")))
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        print(safe.encode(encoding, "backslashreplace").decode(encoding), flush=True)  # noqa: T201
+    except (OSError, ValueError) as error:
+        _discard(sys.stdout)
+        if getattr(error, "errno", None) in _CLOSED:
+            raise ClosedPipeError from None
+        raise OutputError(f"cannot write to standard output: {error}") from None
 
 
-def _is_list(operator: str) -> bool:
-    return operator.partition("-")[0] in ("in", "nin")
+def _format_orders(orders: pd.DataFrame) -> str:
+    """Return the first orders as a table, and the size of the frame."""
+    shown = orders[_COLUMNS].head(5)
+    dates = [name for name in _COLUMNS if name.endswith("_date")]
+    shown = shown.assign(**{name: shown[name].dt.strftime("%Y-%m-%d %H:%M") for name in dates})
+    size = f"{counted(len(orders), 'order')} x {orders.shape[1]} columns"
+    return f"{_format_table(shown)}\n... {size}; times are UTC"
 
 
-def _can_repeat(name: str) -> bool:
-    """Return whether a filter given again extends a list; for a plain one it means ``in``."""
-    field, operator = _field_and_operator(name)
-    return _is_list(operator) or (_is_plain(name) and _list_filter(field, operator) is not None)
+def _format_table(frame: pd.DataFrame) -> str:
+    """Return a frame as a table."""
+    with pd.option_context("display.width", 200, "display.max_columns", None):
+        return str(frame.to_string(index=False, na_rep="-"))
 
 
-def _list_filter(field: str, operator: str) -> str | None:
-    """Return the filter that takes a list of the values of which this one takes one."""
-    several = {"eq": "in", "neq": "nin", "eq-insensitive": "in-insensitive"}.get(operator)
-    exists = several in FIELDS[field].operators
-    return f"{field}__{several}".replace("-", "_") if exists else None
+def print_error(message: object, code: int) -> int:
+    """Print an error on one line, and return the exit code."""
+    _print_to_stderr("error", message)
+    return code
 
 
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Print warnings on one line each, as errors are, without their source line."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        _print_to_stderr("warning", message)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _print_to_stderr(kind: str, message: object) -> None:
+    line = plain(" ".join(str(message).split()))
+    try:
+        # Not by print, which writes to standard output if stderr is None.
+        sys.stderr.write(f"trackstar-frames: {kind}: {line}\n")
+        sys.stderr.flush()
+    except AttributeError:
+        pass  # stderr is closed; the exit code remains
+    except (OSError, ValueError):
+        _discard(sys.stderr)
+
+
+def _discard(stream: IO[str]) -> None:
+    """Discard what a stream has buffered, which would make Python itself exit with an error."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(null, stream.fileno())
+        finally:
+            os.close(null)
