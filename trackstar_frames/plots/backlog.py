@@ -16,8 +16,6 @@ from trackstar_frames.measures.backlog import AGE_BUCKETS, backlog
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_LINES, Groups
 
-__all__ = ["plot_backlog"]
-
 
 def plot_backlog(
     orders: pd.DataFrame,
@@ -69,7 +67,7 @@ def plot_backlog(
     require(orders, [], source="fetch_orders_df")
     table = backlog(orders, by=by, as_of=as_of)
     counts, n = _by_group(table)
-    groups = Groups(orders, by, n, MOST_LINES, empty=False)
+    groups = Groups(orders, by, n, MOST_LINES, skip_empty=True)
     layers = groups.layers(counts) if groups.columns else _statuses(table)
     ages = counts.sum(axis=0)
     shown = len(AGE_BUCKETS) if ages[-1] else len(AGE_BUCKETS) - 1

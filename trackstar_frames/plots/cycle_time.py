@@ -18,9 +18,6 @@ from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, o
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_LINES, Groups
 
-__all__ = ["plot_cycle_time"]
-
-
 _LEVELS = {"median": 0.5, "p90": 0.1}  # of the share that is still open
 _TICKS = (0, 0.1, 0.25, 0.5, 0.75, 1)
 _SHIPPED_SHOWN = 0.99  # of those shipped; the slowest would take all the room
@@ -87,7 +84,7 @@ def plot_cycle_time(
     """
     table = cycle_time(orders, by=by, as_of=as_of)
     moment = table.attrs["trackstar"]["cycle_time"]["as_of"]
-    found = Groups(orders, by, table["n"], MOST_LINES, empty=False)
+    found = Groups(orders, by, table["n"], MOST_LINES, skip_empty=True)
     groups = _groups(orders, table, found, pd.Timestamp(moment))
     note = found.note
     axes = style.get_axes(ax, 4.5 + 0.15 * len(groups))

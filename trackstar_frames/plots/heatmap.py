@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,34 +17,17 @@ from matplotlib.patheffects import withStroke
 
 from trackstar_frames.measures._intervals import SMALL, is_small
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_ROWS, Groups
-from trackstar_frames.plots.compliance import (
-    as_of_day,
-    compliance_note,
-    judge,
-    policy_words,
-    why_empty,
-    zone_name,
-)
-
-__all__ = ["plot_compliance_heatmap"]
+from trackstar_frames.plots.compliance import JudgedOrders, rates_of_periods
 
 _MOST_PERIODS = 26
-# Lower bounds of the classes of rates, which are narrow where most rates are.
-_LOWER_BOUNDS = np.array([0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98])
+# Bounds of the classes of rates in percent; classes are narrow where most rates are.
+_BOUNDS = (0, 50, 70, 80, 90, 95, 98, 100)
+_LOWER_BOUNDS = np.array(_BOUNDS[:-1]) / 100
+_CLASS_NAMES = ("below 50 %", *(f"{low} to {high} %" for low, high in pairwise(_BOUNDS[1:])))
 _CLASS_COLOURS = tuple(map(to_rgb, colormaps["cividis"](np.linspace(0, 1, len(_LOWER_BOUNDS)))))
-_CLASS_NAMES = (
-    "below 50 %",
-    "50 to 70 %",
-    "70 to 80 %",
-    "80 to 90 %",
-    "90 to 95 %",
-    "95 to 98 %",
-    "98 to 100 %",
-)
 _NOTHING_DUE = "0.93"
 _LIGHT = 0.45  # from this lightness on, black text is read better than white
 _SMALLEST_FONT = 5.5  # points; below, cells have no text
@@ -115,31 +99,24 @@ def plot_compliance_heatmap(
     >>> [text.get_text() for text in ax.texts if "50" in text.get_text()]
     ['50\n2']
     """
-    compliance = judge(orders, policy, as_of)
-    totals = outcome_rates(compliance, by, None)
-    groups = Groups(compliance, by, totals["n"], MOST_ROWS)
-    cells, note = _cells(compliance, groups, freq)
+    judged = JudgedOrders(orders, by, policy, as_of)
+    groups = Groups(judged.frame, by, judged.totals["n"], MOST_ROWS)
+    cells, note = _cells(judged, groups, freq)
     height, width = 2.3 + 0.42 * max(len(groups.names), 2), 4.2 + 0.34 * len(cells.starts)
     axes = style.get_axes(ax, height, width=max(8, width))
     groups.row_axis(axes)
-    label = f"due, by {style.freq_words(freq)} ({zone_name(compliance)})"
+    label = f"due, by {style.freq_words(freq)} ({judged.zone_name})"
     style.date_axis(axes, cells.starts, cells.ends, label)
     if cells.n.size:
         axes.set_xlim(cells.starts[0], cells.ends[-1])
         note = [*_draw_cells(axes, cells), *note]
-    basis = [*compliance_note(compliance, totals), *groups.note, *note]
-    style.add_title(
-        axes, "On-time shipment rate", groups.columns, [*basis, policy_words(compliance)]
-    )
-    if not totals["n"].sum():
-        style.write_in_middle(axes, why_empty(totals))
+    judged.add_title(axes, "On-time shipment rate", groups, [*groups.note, *note])
     return axes
 
 
-def _cells(compliance: pd.DataFrame, groups: Groups, freq: str) -> tuple[_Cells, list[str]]:
+def _cells(judged: JudgedOrders, groups: Groups, freq: str) -> tuple[_Cells, list[str]]:
     """Return the cells of the drawn groups, and a note of the periods that are left out."""
-    table = outcome_rates(compliance, groups.columns, freq)
-    table = table[np.asarray(table.index.get_level_values("period").notna())]
+    table = rates_of_periods(judged.frame, groups.columns, freq)
     # Every group has the same periods.
     periods = table.index.get_level_values("period").unique()
     starts, ends = style.period_bounds(periods, freq)
@@ -147,8 +124,8 @@ def _cells(compliance: pd.DataFrame, groups: Groups, freq: str) -> tuple[_Cells,
     counts = [table[name].to_numpy().reshape(shape) for name in ("n", "on_time", "pending")]
     every = counts[0].sum(axis=0)
     due = np.flatnonzero(every)
-    begun = due[starts[due] <= as_of_day(compliance)]
-    first, end = (begun[0], begun[-1] + 1) if begun.size else (0, 0)
+    started = due[starts[due] <= judged.as_of_day]
+    first, end = (started[0], started[-1] + 1) if started.size else (0, 0)
     start = max(first, end - _MOST_PERIODS)
     note = [f"the last {end - start} of {end - first:,} periods"] if start > first else []
     if later := every[end:].sum():

@@ -14,19 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from trackstar_frames.measures._checks import column, require
 from trackstar_frames.measures._grouping import factorize
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_ROWS, Groups
-from trackstar_frames.plots.compliance import (
-    compliance_note,
-    judge,
-    policy_of,
-    policy_words,
-    why_empty,
-)
-
-__all__ = ["plot_lateness"]
+from trackstar_frames.plots.compliance import JudgedOrders
 
 _EARLY, _ON_TIME, _LATE, _OPEN = range(len(style.OUTCOMES))
 # In hours; a bar is as wide as needed for at most so many bars.
@@ -89,28 +80,25 @@ def plot_lateness(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['late, still open (so far) (1)']
     """
-    compliance = judge(orders, policy, as_of)
-    totals = outcome_rates(compliance, by, None)
-    groups = Groups(compliance, by, totals["n"], MOST_ROWS, empty=False)
-    hours, outcomes = _read(compliance)
-    note = compliance_note(compliance, totals)
+    judged = JudgedOrders(orders, by, policy, as_of)
+    groups = Groups(judged.frame, by, judged.totals["n"], MOST_ROWS, skip_empty=True)
+    hours, outcomes = _read(judged.frame)
     axes = style.get_axes(ax, 2.5 + 0.3 * max(len(groups.names), 2) if groups.columns else 4.5)
-    grace = policy_of(compliance).get("grace")
+    grace, note = judged.policy.get("grace"), []
     if not hours.size:
         axes.set_xticks([])
-        style.write_in_middle(axes, why_empty(totals))
     elif groups.columns:
-        rows = [_read(each)[0] for each in groups.split(compliance)]
+        rows = [_read(each)[0] for each in groups.split(judged.frame)]
         _quantile_rows(axes, rows, grace, bar_kws)
-        note += [_median_words(hours), *groups.note]
+        note = [_median_words(hours), *groups.note]
     else:
         outside = _histogram(axes, hours, outcomes, grace, bar_kws)
-        note += [_median_words(hours), *_outside_words(outside, hours)]
+        note = [_median_words(hours), *_outside_words(outside, hours)]
     if groups.columns:
         groups.row_axis(axes)
     else:
         style.count_axis(axes.yaxis)
-    style.add_title(axes, "Lateness of orders", groups.columns, [*note, policy_words(compliance)])
+    judged.add_title(axes, "Lateness of orders", groups, note)
     return axes
 
 

@@ -15,24 +15,15 @@ from matplotlib.figure import Figure, SubFigure
 
 from trackstar_frames.measures._time import resolve_as_of
 from trackstar_frames.measures.backlog import backlog
-from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.cycle_time import cycle_time
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import refuse_by
 from trackstar_frames.plots.backlog import plot_backlog
-from trackstar_frames.plots.compliance import (
-    compliance_note,
-    judge,
-    plot_ship_date_compliance,
-    policy_of,
-    policy_words,
-)
+from trackstar_frames.plots.compliance import JudgedOrders, plot_ship_date_compliance
 from trackstar_frames.plots.cycle_time import plot_cycle_time
 from trackstar_frames.plots.lateness import plot_lateness
 from trackstar_frames.plots.status import plot_status_mix
-
-__all__ = ["plot_overview"]
 
 # The shape of A4, but larger: printed on A4, text is 8 points high.
 _PAGE, _HEIGHTS = (14.14, 10.0), (1.8, 3.9, 4.3)
@@ -95,9 +86,9 @@ def plot_overview(
     >>> page.savefig("overview.pdf")
     """
     refuse_by(by, "plot_overview", "draw a page of the rows of each group")
-    compliance = judge(orders, policy, as_of)
-    moment = policy_of(compliance).get("as_of") or resolve_as_of(compliance, None)
-    totals = outcome_rates(compliance, None, None)
+    judged = JudgedOrders(orders, None, policy, as_of)
+    compliance, rates = judged.frame, judged.totals.iloc[0]
+    moment = judged.policy.get("as_of") or resolve_as_of(compliance, None)
     scale = max(style.font_scale(), 1)  # larger text gets a larger page
     page = plt.figure(figsize=[side * scale for side in _PAGE], layout="constrained")
     head, axes = _divide(page)
@@ -106,10 +97,8 @@ def plot_overview(
     plot_backlog(compliance, as_of=moment, ax=axes[2])
     plot_lateness(compliance, ax=axes[3])
     plot_cycle_time(compliance, as_of=moment, ax=axes[4])
-    note = [f"n = {len(orders):,} orders", *compliance_note(compliance, totals)]
-    note.append(policy_words(compliance))
-    rate = totals.iloc[0]
-    tiles = [_on_time(rate), _open(compliance, moment), _late(compliance, rate)]
+    note = [f"n = {len(orders):,} orders", *judged.basis, judged.policy_words]
+    tiles = [_on_time(rates), _open(compliance, moment), _late(compliance, rates)]
     _write_head(head, note, [*tiles, _time(compliance, moment)])
     style.legend_inside(axes[2], columns=2, clear_bars=True)
     style.legend_inside(axes[3], columns=1, clear_bars=True)

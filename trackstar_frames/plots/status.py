@@ -14,8 +14,6 @@ from trackstar_frames.measures.status_mix import status_mix
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_ROWS, Groups
 
-__all__ = ["plot_status_mix"]
-
 # More bars are drawn without gaps and edges, which would be all there is to see.
 _MOST_GAPS = 60
 

@@ -18,8 +18,6 @@ from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import refuse_by
 from trackstar_frames.schema import LIFECYCLE
 
-__all__ = ["plot_status_transitions"]
-
 # Colour shows the shares; shapes are told apart in print and with any kind of colour vision.
 _MARKERS: Mapping[str, str] = dict(
     zip(TRANSITIONS, (">", "<", "s", "o", "v", "^", "d", "+", "x"), strict=True)
