@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from trackstar_frames.measures._time import resolve_as_of
@@ -91,7 +90,10 @@ def plot_overview(
     moment = judged.policy.get("as_of") or resolve_as_of(compliance, None)
     scale = max(style.font_scale(), 1)  # larger text gets a larger page
     page = plt.figure(figsize=[side * scale for side in _PAGE], layout="constrained")
-    head, axes = _divide(page)
+    # A head, two pictures over time, and three of the current state.
+    parts: Any = page.subfigures(3, 1, height_ratios=_HEIGHTS)
+    head, upper, lower = parts
+    axes = [*upper.subplots(1, 2), *lower.subplots(1, 3)]
     plot_status_mix(compliance, freq=freq, ax=axes[0])
     plot_ship_date_compliance(compliance, freq=freq, ax=axes[1])
     plot_backlog(compliance, as_of=moment, ax=axes[2])
@@ -112,19 +114,12 @@ def plot_overview(
     return page
 
 
-def _divide(page: Figure) -> tuple[SubFigure, list[Axes]]:
-    """Divide the page into a head, two pictures over time, and three of the current state."""
-    rows: Any = page.subfigures(3, 1, height_ratios=_HEIGHTS)
-    head, upper, lower = rows
-    return head, [*upper.subplots(1, 2), *lower.subplots(1, 3)]
-
-
-def _on_time(rate: pd.Series[Any]) -> _Tile:
-    if not rate["n"]:
+def _on_time(rates: pd.Series[Any]) -> _Tile:
+    if not rates["n"]:
         return _Tile("none due", "orders on time", "no order can be judged yet")
-    low, high = (f"{100 * rate[name]:.1f}" for name in ("rate_low", "rate_high"))
-    detail = f"n = {rate['n']:,.0f} orders due, 95 % interval {low} to {high} %"
-    return _Tile(style.share_words(rate["rate"]), "of orders due were shipped on time", detail)
+    low, high = (f"{100 * rates[name]:.1f}" for name in ("rate_low", "rate_high"))
+    detail = f"n = {rates['n']:,.0f} orders due, 95 % interval {low} to {high} %"
+    return _Tile(style.share_words(rates["rate"]), "of orders due were shipped on time", detail)
 
 
 def _open(compliance: pd.DataFrame, moment: Any) -> _Tile:
@@ -133,21 +128,15 @@ def _open(compliance: pd.DataFrame, moment: Any) -> _Tile:
     if not n:
         return _Tile("0", "orders are open", "nothing is left to ship")
     work = f"{n / pace:,.1f} days of work" if pace else "none shipped in 28 days"
-    return _Tile(
-        f"{n:,}",
-        "orders are open",
-        f"{work}; oldest: {style.duration_words(table['oldest'].max())}",
-    )
+    oldest = style.duration_words(table["oldest"].max())
+    return _Tile(f"{n:,}", "orders are open", f"{work}; oldest: {oldest}")
 
 
-def _late(compliance: pd.DataFrame, rate: pd.Series[Any]) -> _Tile:
+def _late(compliance: pd.DataFrame, rates: pd.Series[Any]) -> _Tile:
     late = compliance["lateness"][compliance["outcome"] == "late_open"]
-    detail = (
-        f"the latest by {style.duration_words(late.max())}"
-        if len(late)
-        else "none of those that are due"
-    )
-    return _Tile(f"{rate['late_open']:,.0f}", "orders are late and still open", detail)
+    latest = f"the latest by {style.duration_words(late.max())}"
+    detail = latest if len(late) else "none of those that are due"
+    return _Tile(f"{rates['late_open']:,.0f}", "orders are late and still open", detail)
 
 
 def _time(compliance: pd.DataFrame, moment: Any) -> _Tile:
