@@ -41,7 +41,7 @@ def test_the_recipe_of_the_policy_tames_formulas(tmp_path):
     orders = [{"id": f"{n:02}", "order_number": each} for n, each in enumerate(hostile)]
     for backend in (None, "pyarrow"):
         frames = tf.OrderFrames.from_json(orders, dtype_backend=backend)
-        names["tamed"](frames.orders).to_csv(tmp_path / "orders.csv", index=False)
+        names["escape_formulas"](frames.orders).to_csv(tmp_path / "orders.csv", index=False)
         read = pd.read_csv(tmp_path / "orders.csv", dtype=str, keep_default_na=False)
         starts = {text[:1] for column in read for text in read[column]}
         assert not starts & set("=+-@\t\r ")

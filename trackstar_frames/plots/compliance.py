@@ -88,11 +88,12 @@ def plot_ship_date_compliance(
     given = any(value is not None for value in (policy, *parts.values()))
     judged = JudgedOrders(orders, by, resolve_policy(policy, **parts) if given else None, as_of)
     groups = Groups(judged.frame, by, judged.totals["n"], MOST_ROWS if freq is None else MOST_LINES)
+    note = ["95 % Wilson intervals", *groups.note]
     if freq is None:
-        axes, note = _draw_points(ax, judged.totals, groups, line_kws), list[str]()
+        axes = _draw_points(ax, judged.totals, groups, line_kws)
     else:
-        axes, note = _draw_lines(ax, judged, groups, freq, line_kws)
-    note = ["95 % Wilson intervals", *groups.note, *note]
+        axes, more = _draw_lines(ax, judged, groups, freq, line_kws)
+        note += more
     judged.add_title(axes, "Ship-date compliance", groups, note)
     return axes
 
