@@ -52,7 +52,7 @@ def test_the_recipe_of_the_policy_tames_formulas(tmp_path):
 def test_order_text_is_escaped_where_notebooks_show_it():
     hostile = "<img src=x onerror=alert(1)>"
     frames = tf.OrderFrames.from_json({"id": hostile, "order_number": hostile})
-    frames.info["filters"] = {"order_number": hostile}
+    frames.info = frames.info.replace(filters={"order_number": hostile})
     for html in (frames._repr_html_(), frames.orders._repr_html_()):
         assert "<img" not in html
 
