@@ -10,7 +10,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -90,17 +90,11 @@ def _make_sandbox(sandbox: type[Sandbox], **options: Any) -> Sandbox:
 
 def fetch(args: argparse.Namespace) -> None:
     """Fetch orders with the credentials of the environment."""
-    options = _request_options(args)
+    options = _request_options(args, "limit", "offline", "snapshot")
     if args.output is not None:
         check_target(args.output, "--output")
     with _connect(args) as connection:
-        frames = tf.fetch_orders(
-            **connection,
-            limit=args.limit,
-            offline=args.offline,
-            snapshot=args.snapshot,
-            **options,
-        )
+        frames = tf.fetch_orders(**connection, **options)
     if args.output is not None:
         frames.to_parquet(args.output)
         echo(f"wrote {counted(len(frames.orders), 'order')} to {args.output}")
@@ -112,16 +106,15 @@ def fetch(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """Fetch orders straight into a new snapshot, however many there are."""
-    options = _request_options(args)
+    options = _request_options(args, "limit")
     with _connect(args) as connection:
-        snapshot = tf.export_orders(args.root, **connection, limit=args.limit, **options)
+        snapshot = tf.export_orders(args.root, **connection, **options)
     echo(f"exported to {snapshot.path} with {counted(snapshot.info['requests'], 'request')}")
 
 
 def sync(args: argparse.Namespace) -> None:
     """Fetch what has changed, and write all orders as a new snapshot."""
-    options = _request_options(args)
-    options |= {"overlap": args.overlap, "full_every": args.full_every}
+    options = _request_options(args, "overlap", "full_every")
     with _connect(args) as connection:
         snapshot = tf.sync_orders(args.root, **connection, **options)
     done = snapshot.info["sync"]
@@ -144,15 +137,8 @@ def sandbox(args: argparse.Namespace) -> None:
     """Serve generated orders until interrupted."""
     from trackstar_frames.sandbox import Sandbox  # noqa: PLC0415  (an extra)
 
-    with _make_sandbox(
-        Sandbox,
-        orders=args.orders,
-        seed=args.seed,
-        rate_limit=args.rate_limit or None,
-        latency=args.latency,
-        tokens=args.tokens,
-        port=args.port,
-    ) as sandbox:
+    options = _options(args, "orders", "seed", "latency", "tokens", "port")
+    with _make_sandbox(Sandbox, **options, rate_limit=args.rate_limit or None) as sandbox:
         for name, value in sandbox.environment.items():
             echo(f"export {name}={value}")
         echo(f"# {args.orders:,} generated orders; stop with Ctrl-C")
@@ -165,45 +151,43 @@ def sandbox(args: argparse.Namespace) -> None:
 
 def cache(args: argparse.Namespace) -> None:
     """Describe the cache of pages, or empty it."""
-    cache = PageCache(cache_dir())
-    try:
+    with closing(PageCache(cache_dir())) as cache:
         if args.action == "clear":
             echo(f"deleted {counted(cache.clear(), 'page')} from {cache.path}")
             return
         for name, value in cache.info().items():
             echo(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
-    finally:
-        cache.close()
 
 
 @contextmanager
 def _connect(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield the client or the connections of a call, as its arguments."""
     if args.connections:
-        connections = dict(map(_parse_connection, args.connections))
+        connections = {}
+        for text in args.connections:
+            label, _, connections[label] = text.partition("=")
+            if not connections[label]:
+                # The text is not shown, as it may be a token.
+                raise tf.SettingsError(
+                    "--connections takes LABEL=VARIABLE, where VARIABLE is the environment "
+                    "variable that holds the token, never the token itself"
+                )
         if len(connections) < len(args.connections):
             raise tf.SettingsError("--connections has the same label twice; labels must differ")
         yield {"connections": connections}
-        return
-    with tf.TrackstarClient(connection=args.connection) as client:
-        yield {"client": client}
+    else:
+        with tf.TrackstarClient(connection=args.connection) as client:
+            yield {"client": client}
 
 
-def _parse_connection(text: str) -> tuple[str, str]:
-    label, equals, variable = text.partition("=")
-    if not (equals and variable):
-        # The text is not shown, as it may be a token.
-        raise tf.SettingsError(
-            "--connections takes LABEL=VARIABLE, where VARIABLE is the environment variable that "
-            "holds the token, never the token itself"
-        )
-    return label, variable
+def _request_options(args: argparse.Namespace, *others: str) -> dict[str, Any]:
+    """Return the filters, the options that fetch, export and sync share, and these others."""
+    names = ("page_size", "max_workers", "refresh", "verify", "pii", *others)
+    return {**args.filters, **_options(args, *names)}
 
 
-def _request_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the filters, and the options that fetch, export and sync share."""
-    names = ("page_size", "max_workers", "refresh", "verify", "pii")
-    return {**args.filters, **{name: getattr(args, name) for name in names}}
+def _options(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names}
 
 
 class OutputError(Exception):
@@ -260,12 +244,8 @@ def print_error(message: object, code: int) -> int:
 @contextmanager
 def one_line_warnings() -> Iterator[None]:
     """Print warnings on one line each, as errors are, without their source line."""
-
-    def show(message: Warning | str, *_: object, **__: object) -> None:
-        _print_to_stderr("warning", message)
-
     with warnings.catch_warnings():
-        warnings.showwarning = show
+        warnings.showwarning = lambda message, *_, **__: _print_to_stderr("warning", message)
         yield
 
 

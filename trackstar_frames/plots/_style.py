@@ -108,6 +108,11 @@ class Layer(NamedTuple):
     look: Look
     n: Array
 
+    @property
+    def label(self) -> str:
+        """The name with the total."""
+        return f"{self.name} ({self.n.sum():,})"
+
 
 def stacked_bars(
     axes: Axes,

@@ -54,13 +54,10 @@ def plot_backlog(
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> orders = pd.DataFrame({
-    ...     "status": ["open", "open"], "created_date": pd.to_datetime(
-    ...         ["2026-03-01", "2026-03-09"], utc=True),
-    ...     "complete_shipped_date": pd.NaT, "first_shipped_date": pd.NaT,
-    ...     "last_shipped_date": pd.NaT, "units_ordered": 1, "units_shipped": 0})
-    >>> ax = plot_backlog(orders, as_of="2026-03-10")
+    >>> from trackstar_frames import OrderFrames
+    >>> days = {"a1": "2026-03-01T00:00:00Z", "b2": "2026-03-09T00:00:00Z"}
+    >>> orders = [{"id": id_, "status": "open", "created_date": day} for id_, day in days.items()]
+    >>> ax = plot_backlog(OrderFrames.from_json(orders).orders, as_of="2026-03-10")
     >>> [int(bar.get_height()) for bar in ax.patches]
     [1, 1]
     """
@@ -75,8 +72,7 @@ def plot_backlog(
     axes = style.get_axes(ax, 4.5)
     handles = style.stacked_bars(axes, layers, np.arange(shown), 0.86, bar_kws)
     _axis(axes, ages[:shown])
-    labels = [f"{layer.name} ({layer.n.sum():,})" for layer in layers]
-    style.add_legend(axes, handles, labels, groups.title or "status")
+    style.add_legend(axes, handles, [layer.label for layer in layers], groups.title or "status")
     style.add_title(axes, "Backlog ageing", groups.columns, _note(table))
     if not ages.any():
         style.write_in_middle(axes, "no open orders" if len(orders) else "no orders")

@@ -76,10 +76,9 @@ def plot_ship_date_compliance(
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> due = pd.Timestamp("2026-03-02T12:00Z")
-    >>> orders = pd.DataFrame({"status": ["open"], "created_date": [due],
-    ...     "required_ship_date": [due], "first_shipped_date": [due]})
+    >>> from trackstar_frames import OrderFrames
+    >>> order = {"id": "a1", "status": "open", "required_ship_date": "2026-03-02T12:00:00Z"}
+    >>> orders = OrderFrames.from_json([order]).orders
     >>> ax = plot_ship_date_compliance(orders, as_of="2026-03-09", ship_event="first")
     >>> ax.get_ylabel()
     'on-time shipment rate (%)'

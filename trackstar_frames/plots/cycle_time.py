@@ -93,14 +93,11 @@ def plot_cycle_time(
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> orders = pd.DataFrame({
-    ...     "status": ["fulfilled", "open"], "created_date": pd.Timestamp("2026-03-01", tz="UTC"),
-    ...     "complete_shipped_date": pd.to_datetime(["2026-03-02", None], utc=True),
-    ...     "last_shipped_date": pd.NaT})
-    >>> ax = plot_cycle_time(orders, as_of="2026-03-09")
+    >>> from trackstar_frames import OrderFrames
+    >>> order = {"id": "a1", "status": "open", "created_date": "2026-03-01T00:00:00Z"}
+    >>> ax = plot_cycle_time(OrderFrames.from_json([order]).orders, as_of="2026-03-09")
     >>> ax.lines[0].get_ydata().tolist()
-    [1.0, 0.5, 0.5]
+    [1.0, 1.0]
     """
     table = cycle_time(orders, by=by, as_of=as_of)
     moment = table.attrs["trackstar"]["cycle_time"]["as_of"]

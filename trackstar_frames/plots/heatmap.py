@@ -57,7 +57,7 @@ def plot_compliance_heatmap(
     as_of: str | dt.date | np.datetime64 | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    r"""Draw the on-time shipment rate of each group in each period as a map.
+    """Draw the on-time shipment rate of each group in each period as a map.
 
     Parameters
     ----------
@@ -90,14 +90,11 @@ def plot_compliance_heatmap(
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> due = pd.to_datetime(["2026-03-02T12:00Z", "2026-03-03T12:00Z"])
-    >>> orders = pd.DataFrame({"status": "open", "warehouse_id": "w1", "created_date": due,
-    ...     "required_ship_date": due, "complete_shipped_date": [due[0], pd.NaT],
-    ...     "last_shipped_date": pd.NaT})
-    >>> ax = plot_compliance_heatmap(orders, as_of="2026-03-09")
-    >>> [text.get_text() for text in ax.texts if "50" in text.get_text()]
-    ['50\n2']
+    >>> from trackstar_frames import OrderFrames
+    >>> order = {"id": "a1", "status": "open", "required_ship_date": "2026-03-02T12:00:00Z"}
+    >>> ax = plot_compliance_heatmap(OrderFrames.from_json([order]).orders, as_of="2026-03-09")
+    >>> [tick.get_text() for tick in ax.get_yticklabels()]
+    ['(none) (n = 1)']
     """
     judged = JudgedOrders(orders, by, policy, as_of)
     groups = Groups(judged.frame, by, judged.totals["n"], MOST_ROWS)

@@ -71,12 +71,9 @@ def plot_lateness(
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> due = pd.Timestamp("2026-03-02T12:00Z")
-    >>> orders = pd.DataFrame({"status": ["open"], "created_date": [due],
-    ...     "required_ship_date": [due], "complete_shipped_date": [pd.NaT],
-    ...     "last_shipped_date": [pd.NaT]})
-    >>> ax = plot_lateness(orders, as_of="2026-03-09")
+    >>> from trackstar_frames import OrderFrames
+    >>> order = {"id": "a1", "status": "open", "required_ship_date": "2026-03-02T12:00:00Z"}
+    >>> ax = plot_lateness(OrderFrames.from_json([order]).orders, as_of="2026-03-09")
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['late, still open (so far) (1)']
     """
@@ -126,12 +123,12 @@ def _histogram(
     counts = np.bincount(bars * len(style.OUTCOMES) + outcomes, minlength=size)
     counts = counts.reshape(-1, len(style.OUTCOMES))
     pairs = zip(style.OUTCOMES.items(), counts.T, strict=True)
-    layers = [style.Layer(f"{name} ({n.sum():,})", look, n) for (name, look), n in pairs if n.any()]
+    layers = [style.Layer(name, look, n) for (name, look), n in pairs if n.any()]
     at = edges / style.axis_unit(edges[-1] - edges[0])[0]
     width = at[1] - at[0]
     centres = np.array([at[0] - width, *(at[:-1] + width / 2), at[-1] + width])
     handles = style.stacked_bars(axes, layers, centres, width, bar_kws)
-    style.add_legend(axes, handles, [layer.name for layer in layers], "outcome")
+    style.add_legend(axes, handles, [layer.label for layer in layers], "outcome")
     outside: Array = counts[[0, -1]].sum(axis=1)
     _lateness_axis(axes, edges, outside, grace)
     return outside
