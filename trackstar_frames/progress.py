@@ -35,17 +35,7 @@ def start_progress(*, shown: bool | None = None) -> Progress | ConnectionProgres
 
 
 class Progress:
-    """Count and show pages, orders and requests of a fetch, from any thread.
-
-    Parameters
-    ----------
-    shown
-        True shows a bar in terminals and notebooks, and writes a line to stderr every ten seconds
-        elsewhere. False shows nothing. None is True in terminals and notebooks; elsewhere it logs
-        the lines, or shows nothing if ``CI`` is set.
-    clock
-        Returns the time in seconds.
-    """
+    """Count and show pages, orders and requests of a fetch, from any thread."""
 
     def __init__(
         self, *, shown: bool | None = None, clock: Callable[[], float] = time.monotonic
@@ -95,7 +85,7 @@ class Progress:
 
 
 class ConnectionProgress:
-    """The progress of one connection: counted by itself, and shown as part of the whole."""
+    """The progress of one of several connections, shown as part of the whole."""
 
     def __init__(self, whole: Progress) -> None:
         self._whole = whole
@@ -198,14 +188,12 @@ class Counters:
     def last_line(self, now: float) -> str:
         """Return the last line of a log, which is the same whether the fetch succeeded or not."""
         self.finish()
-        elapsed, requests = _clock_time(now - self.started_at), counted(self.requests, "request")
-        return _join(f"fetching ended after {elapsed}: {self._count_words(now)}", requests)
+        head = f"fetching ended after {_clock_time(now - self.started_at)}"
+        return f"{head}: {self._count_words(now)}, {counted(self.requests, 'request')}"
 
     def _rate(self, now: float) -> float:
-        """Return the orders per second.
-
-        Without new pages it changes once a second only, as running figures are hard to read.
-        """
+        """Return the orders per second."""
+        # Without new pages it changes once a second only, as running figures are hard to read.
         elapsed = max(self._last_page_at - self.started_at, float(int(now - self.started_at)))
         return self.orders / elapsed if elapsed > 0 else 0.0
 
@@ -302,10 +290,10 @@ class _StderrLines(_LogLines):
 
 
 class _Bar(_View):
-    """A single line of tqdm, redrawn by a thread of its own.
+    """A single line of tqdm."""
 
-    So the clock runs while no page arrives, and no fetching thread waits for a slow terminal.
-    """
+    # A thread of its own redraws it, so that the clock runs while no page arrives, and no fetching
+    # thread waits for a slow terminal.
 
     def open(self) -> None:
         with warnings.catch_warnings():
@@ -359,6 +347,7 @@ class _Bar(_View):
 
 
 def _choose_view(shown: bool | None) -> type[_View]:  # noqa: FBT001  (passed through)
+    """Return a view: True shows progress, False does not, None does unless this is CI."""
     if shown is False or (shown is None and os.environ.get("CI")):
         return _View
     if _in_terminal() or _in_notebook():

@@ -25,7 +25,7 @@ def plot_backlog(
     ax: Axes | None = None,
     **bar_kws: Any,
 ) -> Axes:
-    """Draw the number of open orders by age and status, with the days of work that they are.
+    """Draw the number of open orders by age and status, and the days of work that they take.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def plot_backlog(
         The frame of `fetch_orders_df`, or rows of it. The days of work need those shipped in the
         last 28 days too.
     by
-        A column, or several: bars are stacked by these groups instead of by status: the six with
+        A column, or several: stack the bars by these groups instead of by status: the six with
         most open orders, and all others together.
     as_of
         As in `backlog`.

@@ -46,10 +46,10 @@ def plot_ship_date_compliance(
     orders
         The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy is used.
     by
-        A column, or several: a line for each group, the six with most orders due at most.
+        A column, or several: a line for each of up to six groups, those with most orders due.
     freq
         As in `compliance_rate`: the periods in which orders were due, on the warehouses' own
-        calendars. None draws a point for each group, the 20 with most orders due at most.
+        calendars. None draws a point for each group, up to 20.
     ax
         The axes to draw on; a new figure by default. A second y axis counts the orders due.
     policy, as_of, due_day, tz, ship_event, grace
@@ -66,8 +66,8 @@ def plot_ship_date_compliance(
     Raises
     ------
     TypeError, ValueError
-        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for a
-        frame that has been judged by another policy.
+        As `ship_date_compliance` and `compliance_rate`, if `ax` is not Axes, and for a frame that
+        has been judged by another policy.
 
     Warns
     -----

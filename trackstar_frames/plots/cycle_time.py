@@ -69,7 +69,7 @@ def plot_cycle_time(
     orders
         The frame of `fetch_orders_df`, or rows of it, whatever their status.
     by
-        A column, or several: a curve for each group, the six with most orders at most.
+        A column, or several: a curve for each of up to six groups, those with most orders.
     as_of
         As in `cycle_time`.
     ax
@@ -229,7 +229,7 @@ def _quantiles(figures: Any, median: str, p90: str) -> str:
 
 
 def _basis(table: pd.DataFrame, as_of: str) -> list[str]:
-    """Say what the curves are based on: n, what is left out, as-of, and the method."""
+    """Return what the curves are based on: n, what is left out, as-of, and the method."""
     sums = table[["n", "shipped", "open", "cancelled", "not_evaluable"]].sum()
     return [
         f"n = {sums['n']:,} orders, {sums['open']:,} of them open",

@@ -42,11 +42,6 @@ class _Cells(NamedTuple):
     starts: Array
     ends: Array
 
-    @property
-    def small(self) -> Array:
-        """Which rates are of few orders."""
-        return (self.n > 0) & is_small(self.n)
-
 
 def plot_compliance_heatmap(
     orders: pd.DataFrame,
@@ -64,7 +59,7 @@ def plot_compliance_heatmap(
     orders
         The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy is used.
     by
-        A column, or several: a row for each group, the 20 with most orders due at most. None
+        A column, or several: a row for each of up to 20 groups, those with most orders due. None
         draws one row of all orders.
     freq
         As in `compliance_rate`: a column for each period in which orders were due, on the
@@ -77,10 +72,9 @@ def plot_compliance_heatmap(
     Returns
     -------
     matplotlib.axes.Axes
-        A cell for each group and period, lighter for higher rates. If there is room, it shows
-        the rate in percent over n, the orders due. Rates of fewer than 30 orders are hatched, as
-        they are unreliable. A grey cell with a dot has no orders due. An asterisk marks cells that
-        pending orders can still change.
+        A cell for each group and period, lighter for higher rates: if there is room, with the rate
+        in percent over n, the orders due. Unreliable rates, of fewer than 30 orders, are hatched.
+        Grey with a dot: no orders due. Asterisk: pending orders can still change the rate.
 
     Raises
     ------
@@ -134,7 +128,7 @@ def _cells(judged: JudgedOrders, groups: Groups, freq: str) -> tuple[_Cells, lis
 
 def _draw_cells(axes: Axes, cells: _Cells) -> list[str]:
     """Draw the cells; return a note of how to read them."""
-    size, small = _font_size(axes, cells), cells.small
+    size, small = _font_size(axes, cells), (cells.n > 0) & is_small(cells.n)
     for row, column in np.ndindex(cells.n.shape):
         n, on_time, pending = (int(table[row, column]) for table in cells[:3])
         start, end = float(cells.starts[column]), float(cells.ends[column])
@@ -148,7 +142,7 @@ def _draw_cells(axes: Axes, cells: _Cells) -> list[str]:
             text = axes.text((start + end) / 2, row, _words(n, on_time, pending))
             text.set(ha="center", va="center", fontsize=size, color=_text_on(colour))
             text.set_path_effects([withStroke(linewidth=2.5, foreground=colour)] if hatched else [])
-    _legend(axes, cells)
+    _legend(axes, cells, has_small=bool(small.any()))
     if not size:
         return ["cells too small for numbers"]
     starred = (cells.n > 0) & (cells.pending > 0)
@@ -192,7 +186,7 @@ def _hatch(colour: Any) -> dict[str, Any]:
     return {"fill": False, "hatch": "///", "edgecolor": edge, "linewidth": 0}
 
 
-def _legend(axes: Axes, cells: _Cells) -> None:
+def _legend(axes: Axes, cells: _Cells, *, has_small: bool) -> None:
     """Explain the classes in use, the best first, and the other kinds of cells."""
     some = cells.n > 0
     used = np.unique(_classes(cells.on_time[some] / cells.n[some]))
@@ -200,7 +194,7 @@ def _legend(axes: Axes, cells: _Cells) -> None:
         _CLASS_NAMES[each]: Patch(facecolor=_CLASS_COLOURS[each], edgecolor="white")
         for each in used[::-1]
     }
-    if cells.small.any():
+    if has_small:
         looks[f"n below {SMALL}"] = Patch(**{**_hatch("white"), "linewidth": 0.5})
     if not some.all():
         looks["nothing due"] = Patch(facecolor=_NOTHING_DUE, edgecolor="0.6")

@@ -43,8 +43,8 @@ def plot_lateness(
     orders
         The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy is used.
     by
-        A column, or several: a row of quartiles for each group, the 20 with most orders due at
-        most, instead of the histogram.
+        A column, or several: instead of the histogram, a row of quartiles for each of up to 20
+        groups, those with most orders due.
     policy, as_of
         As in `ship_date_compliance`.
     ax
@@ -55,19 +55,16 @@ def plot_lateness(
     Returns
     -------
     matplotlib.axes.Axes
-        Bars that count orders (n) over their lateness in days or hours, coloured by outcome, for
-        orders that are on time or late; open ones are late by at least so much. Orders far outside
-        are counted in a bar at each end.
-
-        With `by`, each row has a bar from the first to the third quartile of its lateness, a line
-        from the 5th to the 95th percentile, and a mark at the median. Percentiles far outside are
-        drawn at the ends of the axis.
+        Bars that count the orders (n) that are on time or late over their lateness in days or
+        hours, coloured by outcome; open orders are late by at least that. With `by`, each row has a
+        bar from the first to the third quartile, a line from the 5th to the 95th percentile, and a
+        mark at the median. What is far outside is counted, or drawn, at the ends of the axis.
 
     Raises
     ------
     TypeError, ValueError
-        As `ship_date_compliance`, if `ax` is not Axes, and for a frame that has
-        been judged by another policy or as of another time.
+        As `ship_date_compliance`, if `ax` is not Axes, and for a frame that has been judged by
+        another policy or as of another time.
 
     Examples
     --------
@@ -199,7 +196,7 @@ def _median_words(hours: Array) -> str:
 
 
 def _outside_words(outside: Array, hours: Array) -> list[str]:
-    """Say how many orders are at the ends of the axis, and how far out they lie."""
+    """Return how many orders are at the ends of the axis, and how far out they lie."""
     extremes = (float(hours.min()), float(hours.max()))
     words = [
         f"{n:,} {word} (up to {style.duration_words(abs(extreme))})"

@@ -150,6 +150,8 @@ def _time(compliance: pd.DataFrame, moment: Any) -> _Tile:
 
 
 def _write_head(head: SubFigure, note: list[str], tiles: list[_Tile]) -> None:
+    """Write the title of the page, its caption, and the headline figures."""
+
     def write(x: float, y: float, text: str, size: float, **kws: Any) -> None:
         head.text(x, y, text, fontsize=size * style.font_scale(), va="top", **kws)
 

@@ -34,7 +34,7 @@ def plot_status_mix(
     orders
         The frame of `fetch_orders_df`, or rows of it.
     by
-        A column, or several: a horizontal bar for each group, the 20 largest at most.
+        A column, or several: a horizontal bar for each of up to 20 groups, the largest.
     freq
         As in `status_mix`: a vertical bar for each period in which orders were created (UTC).
         Not together with `by`.
