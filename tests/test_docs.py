@@ -28,7 +28,7 @@ MODULES = ["trackstar_frames"] + [
     if not module.name.endswith("__main__")
 ]
 
-#: Checks of numpydoc that are not asked for, and why.
+#: Checks of numpydoc that are left out, and why.
 LEFT_OUT = {
     "PR04": "types stand in the annotations, which are checked",
     "SA01": "where nothing is near, there is nothing to see",
@@ -39,7 +39,7 @@ HANDED_OUT = {tf.OrderFrames, tf.Page, tf.Snapshot, DaskFrames, sandbox.Changes,
 
 
 def public():
-    """Give each public name, and each method and property that a public class has of its own."""
+    """Return each public name, and each method and property that a public class defines."""
     names = {f"trackstar_frames.{name}": getattr(tf, name) for name in tf.__all__}
     names |= {
         f"trackstar_frames.sandbox.{name}": getattr(sandbox, name) for name in sandbox.__all__
@@ -56,7 +56,7 @@ def public():
 
 
 def is_described(owner, member):
-    """Tell methods and properties from fields, which their class describes."""
+    """Return whether a member is a method or property; fields are described by their class."""
     own = inspect.getattr_static(owner, member)
     return callable(getattr(owner, member)) or isinstance(own, property) or hasattr(own, "func")
 
@@ -66,7 +66,7 @@ def is_error(thing):
 
 
 def is_looked_at(thing):
-    """Tell what is a value and no call."""
+    """Return whether a member is a value, and not called."""
     return isinstance(thing, property) or hasattr(thing, "func")
 
 

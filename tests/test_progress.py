@@ -1,4 +1,4 @@
-"""What a fetch counts from its threads, and the lines it writes where nobody looks."""
+"""What a fetch counts from its threads, and the lines it writes without a terminal."""
 
 import logging
 import threading
@@ -11,7 +11,7 @@ from trackstar_frames.progress import Progress, start_progress
 
 
 class Clock:
-    """A clock that goes when it is line to."""
+    """A clock that a test sets."""
 
     def __init__(self):
         self.now = 5000.0
@@ -51,7 +51,7 @@ def test_it_counts_from_several_threads(clock):
     assert "8,000 pages, 24,000 orders, 2,400 orders/s" in progress._counters.line(clock.now)
 
 
-def test_where_nobody_looks_a_line_is_logged_every_ten_seconds(clock, logged):
+def test_without_a_terminal_a_line_is_logged_every_ten_seconds(clock, logged):
     with Progress(clock=clock) as progress:
         for tenth in range(250):
             clock.now = 5000 + tenth / 10
@@ -90,7 +90,7 @@ def test_any_call_brings_the_line_that_is_due(clock, logged, call, given):
         assert len(logged()) == 1
 
 
-def test_a_long_wait_is_told_when_it_begins(clock, logged):
+def test_a_long_wait_is_logged_when_it_starts(clock, logged):
     with Progress(clock=clock) as progress:
         clock.now += 1
         progress.waiting("rate limit", 10.0)
@@ -140,7 +140,7 @@ def test_nothing_is_shown_in_ci_or_if_unwanted(logged, capfd, monkeypatch, shown
 
 
 @pytest.mark.parametrize("ci", ["", "true"])
-def test_lines_asked_for_go_to_stderr_where_there_is_no_terminal(clock, capfd, monkeypatch, ci):
+def test_requested_lines_go_to_stderr_without_a_terminal(clock, capfd, monkeypatch, ci):
     monkeypatch.setenv("CI", ci)
     with Progress(shown=True, clock=clock) as progress:
         clock.now += 10
@@ -162,7 +162,7 @@ def test_a_broken_fetch_closes_its_lines_too(clock, capfd):
     assert capfd.readouterr().err.startswith("fetching ended after 00:00: 0 pages")
 
 
-def test_many_requests_are_told_before_they_are_sent(shared_sandbox, logged):
+def test_many_requests_are_announced_before_they_are_sent(shared_sandbox, logged):
     ids = [f"id{number}" for number in range(2500)]
     tf.fetch_orders(client=shared_sandbox.client(cache=False), ids=ids)
     assert logged()[0] == "about 25 pages to come, a request each"

@@ -7,7 +7,7 @@ import pytest
 from trackstar_frames.progress import Counters
 
 
-def test_a_bar_says_all_where_there_is_room():
+def test_a_bar_shows_everything_if_it_fits():
     counters = Counters(0.0)
     for _ in range(123):
         counters.add(1000, 12.0)
@@ -36,7 +36,7 @@ def test_a_bar_keeps_to_its_width(why):
     assert "123,457 pages, 10 requests left" in line
 
 
-def test_a_narrow_bar_says_why_nothing_moves():
+def test_a_narrow_bar_shows_why_nothing_moves():
     counters = Counters(0.0)
     counters.add(5300, 6.0)
     counters.waiting("server asked to wait", 7.1)
@@ -74,7 +74,7 @@ def test_the_rate_stands_still_between_the_seconds_while_no_page_comes():
     assert rates == ["625"] * 4 + ["500"] * 10 + ["333"] * 6
 
 
-def test_pages_to_come_are_told_while_they_come():
+def test_expected_pages_are_shown_until_they_have_come():
     counters = Counters(0.0)
     counters.add(1000, 1.0)
     counters.expect(300, None)

@@ -41,7 +41,7 @@ def test_the_recipe_of_the_policy_tames_formulas(tmp_path):
     orders = [{"id": f"{n:02}", "order_number": each} for n, each in enumerate(hostile)]
     for backend in (None, "pyarrow"):
         frames = tf.OrderFrames.from_json(orders, dtype_backend=backend)
-        names["tamed"](frames.orders).to_csv(tmp_path / "orders.csv", index=False)
+        names["escape_formulas"](frames.orders).to_csv(tmp_path / "orders.csv", index=False)
         read = pd.read_csv(tmp_path / "orders.csv", dtype=str, keep_default_na=False)
         starts = {text[:1] for column in read for text in read[column]}
         assert not starts & set("=+-@\t\r ")
@@ -52,7 +52,7 @@ def test_the_recipe_of_the_policy_tames_formulas(tmp_path):
 def test_order_text_is_escaped_where_notebooks_show_it():
     hostile = "<img src=x onerror=alert(1)>"
     frames = tf.OrderFrames.from_json({"id": hostile, "order_number": hostile})
-    frames.info["filters"] = {"order_number": hostile}
+    frames.info = frames.info.replace(filters={"order_number": hostile})
     for html in (frames._repr_html_(), frames.orders._repr_html_()):
         assert "<img" not in html
 

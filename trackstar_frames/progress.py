@@ -17,9 +17,6 @@ from typing import Any, Self
 from trackstar_frames._text import counted
 from trackstar_frames.pagination.threads import starting
 
-__all__ = ["ConnectionProgress", "Counters", "Progress", "start_progress"]
-
-
 _LINE_INTERVAL = 10.0  # seconds between two lines of a log
 _FRAME_INTERVAL = 0.1  # seconds between two frames of the bar
 _ANNOUNCED_PAGES = 20  # an expected count above this is logged, whatever is shown
@@ -38,17 +35,7 @@ def start_progress(*, shown: bool | None = None) -> Progress | ConnectionProgres
 
 
 class Progress:
-    """Count and show pages, orders and requests of a fetch, from any thread.
-
-    Parameters
-    ----------
-    shown
-        True shows a bar in terminals and notebooks, and writes a line to stderr every ten seconds
-        elsewhere. False shows nothing. None is True in terminals and notebooks; elsewhere it logs
-        the lines, or shows nothing if ``CI`` is set.
-    clock
-        Returns the time in seconds.
-    """
+    """Count and show pages, orders and requests of a fetch, from any thread."""
 
     def __init__(
         self, *, shown: bool | None = None, clock: Callable[[], float] = time.monotonic
@@ -77,10 +64,10 @@ class Progress:
         self._counters.add(orders, now, pages)
         self._view.update(now)
 
-    def expect(self, pages: int, connection: ConnectionProgress | None = None) -> None:
+    def expect(self, pages: int, connection: Counters | None = None) -> None:
         """Expect about `pages` more, of the whole fetch or of one connection."""
-        read = self._counters.pages if connection is None else connection.pages
-        self._counters.expect(read + pages, connection)
+        counters = connection or self._counters
+        self._counters.expect(counters.pages + pages, counters)
         if pages > _ANNOUNCED_PAGES:
             _log.info("about %s pages to come, a request each", f"{pages:,}")
 
@@ -98,7 +85,7 @@ class Progress:
 
 
 class ConnectionProgress:
-    """The progress of one connection: counted by itself, and shown as part of the whole."""
+    """The progress of one of several connections, shown as part of the whole."""
 
     def __init__(self, whole: Progress) -> None:
         self._whole = whole
@@ -115,11 +102,6 @@ class ConnectionProgress:
         """The number of requests sent for this connection."""
         return self._counters.requests
 
-    @property
-    def pages(self) -> int:
-        """The number of pages read."""
-        return self._counters.pages
-
     def add(self, orders: int) -> None:
         """Count a page and its orders."""
         self._counters.add(orders, 0)
@@ -127,7 +109,7 @@ class ConnectionProgress:
 
     def expect(self, pages: int) -> None:
         """Expect about `pages` more."""
-        self._whole.expect(pages, self)
+        self._whole.expect(pages, self._counters)
 
     def sent(self, left: int | None) -> None:  # noqa: ARG002  (each token has its own budget)
         """Count a request."""
@@ -143,21 +125,10 @@ _CURRENT: ContextVar[Progress | None] = ContextVar("the enclosing progress", def
 
 
 class Counters:
-    """The counts of a fetch, and the lines that show them.
+    """The counts of a fetch, and the lines that show them; all times are those of one clock.
 
-    Written under a lock by any thread, and read without it: what is shown may be a page behind,
-    and no thread waits for it.
-
-    Parameters
-    ----------
-    started_at
-        The clock's time when the fetch started; every `now` is a time of the same clock.
+    Any thread writes under a lock, and reads without it: a line may be a page behind.
     """
-
-    __slots__ = (
-        *("_budget", "_expected", "_last_page_at", "_lock", "_wait"),
-        *("orders", "pages", "requests", "started_at"),
-    )
 
     def __init__(self, started_at: float) -> None:
         self.started_at = started_at
@@ -176,12 +147,12 @@ class Counters:
             self._last_page_at = now
 
     def expect(self, pages: int, connection: object) -> None:
-        """Expect about `pages` in all of one connection, or of the only one (None)."""
+        """Expect about `pages` in all of one connection."""
         with self._lock:
             self._expected[connection] = pages
 
     def sent(self, left: int | None, now: float) -> None:
-        """Count a request; `left` is the rest of this second's budget, None if unlimited."""
+        """Count a request."""
         with self._lock:
             self.requests += 1
             self._budget = (left, now + _BUDGET_LIFETIME)
@@ -217,14 +188,12 @@ class Counters:
     def last_line(self, now: float) -> str:
         """Return the last line of a log, which is the same whether the fetch succeeded or not."""
         self.finish()
-        elapsed, requests = _clock_time(now - self.started_at), counted(self.requests, "request")
-        return _join(f"fetching ended after {elapsed}: {self._count_words(now)}", requests)
+        head = f"fetching ended after {_clock_time(now - self.started_at)}"
+        return f"{head}: {self._count_words(now)}, {counted(self.requests, 'request')}"
 
     def _rate(self, now: float) -> float:
-        """Return the orders per second.
-
-        Without new pages it changes once a second only, as running figures are hard to read.
-        """
+        """Return the orders per second."""
+        # Without new pages it changes once a second only, as running figures are hard to read.
         elapsed = max(self._last_page_at - self.started_at, float(int(now - self.started_at)))
         return self.orders / elapsed if elapsed > 0 else 0.0
 
@@ -321,16 +290,19 @@ class _StderrLines(_LogLines):
 
 
 class _Bar(_View):
-    """A single line, redrawn by a thread of its own.
+    """A single line of tqdm."""
 
-    The clock runs while no page arrives, a wait disappears when it is over, and no fetching
-    thread is blocked by a slow terminal.
-    """
+    # A thread of its own redraws it, so that the clock runs while no page arrives, and no fetching
+    # thread waits for a slow terminal.
 
     def open(self) -> None:
-        self._file = None if _in_notebook() else sys.stderr
-        self._bar = _tqdm()(
-            desc=self._line(), bar_format="{desc}", dynamic_ncols=self._file is not None
+        with warnings.catch_warnings():
+            # Without ipywidgets tqdm warns, and draws text, which is fine.
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            from tqdm.auto import tqdm  # noqa: PLC0415  (only where a bar is drawn)
+        self._is_widget = _in_notebook()
+        self._bar: Any = tqdm(
+            desc=self._line(), bar_format="{desc}", dynamic_ncols=not self._is_widget
         )
         self._ended = threading.Event()
         self._painter = threading.Thread(target=self._paint, name="progress", daemon=True)
@@ -351,7 +323,7 @@ class _Bar(_View):
     def _is_gone(self) -> bool:
         # Text that a closed terminal refuses stays in stderr's buffer, and makes Python itself
         # exit with an error: nothing is written to one.
-        return self._file is not None and not _in_terminal()
+        return not (self._is_widget or _in_terminal())
 
     def _paint(self) -> None:
         shown = ""
@@ -371,11 +343,11 @@ class _Bar(_View):
 
     def _line(self) -> str:
         # Some terminals start a new line once the last column is written.
-        width = None if self._file is None else _columns(self._file) - 1
-        return self._counters.bar(self._clock(), width)
+        return self._counters.bar(self._clock(), None if self._is_widget else _columns() - 1)
 
 
 def _choose_view(shown: bool | None) -> type[_View]:  # noqa: FBT001  (passed through)
+    """Return a view: True shows progress, False does not, None does unless this is CI."""
     if shown is False or (shown is None and os.environ.get("CI")):
         return _View
     if _in_terminal() or _in_notebook():
@@ -397,16 +369,8 @@ def _in_notebook() -> bool:
     return any(each.__name__ == "ZMQInteractiveShell" for each in type(shell).__mro__)
 
 
-def _tqdm() -> Any:
-    with warnings.catch_warnings():
-        # Without ipywidgets tqdm warns, and draws text, which is fine.
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        from tqdm.auto import tqdm  # noqa: PLC0415  (only where a bar is drawn)
-    return tqdm
-
-
-def _columns(file: Any) -> int:
+def _columns() -> int:
     try:
-        return os.get_terminal_size(file.fileno()).columns or _DEFAULT_COLUMNS
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _DEFAULT_COLUMNS
     except (OSError, ValueError, AttributeError):
         return _DEFAULT_COLUMNS

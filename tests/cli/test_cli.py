@@ -72,7 +72,7 @@ def test_fetch_takes_the_cache_and_offline(connected, capsys):
 
 
 @pytest.mark.usefixtures("connected")
-def test_the_cache_is_told_and_cleared(capsys):
+def test_the_cache_is_described_and_cleared(capsys):
     main(["fetch"])
     capsys.readouterr()
     assert main(["cache", "info"]) == 0
@@ -83,7 +83,7 @@ def test_the_cache_is_told_and_cleared(capsys):
     assert "pages: 0\n" in capsys.readouterr().out
 
 
-def test_a_damaged_cache_is_told_and_can_be_cleared(tmp_path, capsys):
+def test_a_damaged_cache_is_reported_and_can_be_cleared(tmp_path, capsys):
     file = tmp_path / "cache" / "http" / "pages.sqlite"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"no database at all, " * 100)
@@ -93,7 +93,7 @@ def test_a_damaged_cache_is_told_and_can_be_cleared(tmp_path, capsys):
     assert not file.exists()
 
 
-def test_no_snapshots_are_said_to_be_none(tmp_path, capsys):
+def test_a_folder_without_snapshots_is_reported(tmp_path, capsys):
     assert main(["snapshots", str(tmp_path)]) == 0
     assert "there are no snapshots" in capsys.readouterr().out
 

@@ -66,7 +66,7 @@ def test_hostile_names_are_printed_as_they_are(plot):
         (plot_lateness, "the 20 largest of 40 groups"),
     ],
 )
-def test_only_the_largest_groups_are_drawn_and_the_rest_is_told(plot, note):
+def test_only_the_largest_groups_are_drawn_and_the_others_are_noted(plot, note):
     assert note in text_of(plot(make_orders(3000, [f"w{n}" for n in range(40)]), by="warehouse_id"))
 
 
@@ -112,7 +112,7 @@ def test_types_of_arrow_give_the_same_picture(plot):
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_another_moment_is_told(plot):
+def test_another_moment_is_noted(plot):
     assert "as of 2026-02-01 00:00 UTC" in text_of(plot(make_orders(60), as_of="2026-02-01"))
 
 
@@ -130,7 +130,7 @@ def test_judged_frames_keep_their_policy(plot):
 
 
 @pytest.mark.parametrize("plot", OF_DUE_DATES)
-def test_a_policy_is_held_to_and_said(plot):
+def test_a_policy_is_applied_and_noted(plot):
     text = text_of(plot(make_orders(60), policy=SlaPolicy.d2c_noon_cut_off()))
     assert "D2C noon cut-off: orders created before 12:00" in text
 

@@ -39,7 +39,7 @@ def test_groups_are_the_largest_and_all_others():
     assert entries[-1] == f"{len(open_ones) - 6} other groups ({n.sum() - sum(numbers[:6])})"
 
 
-def test_work_and_as_of_are_told():
+def test_work_and_as_of_are_noted():
     frame = make_orders(600)
     table = backlog(frame)
     info = table.attrs["trackstar"]["backlog"]
@@ -59,6 +59,6 @@ def test_unknown_ages_have_a_pile_only_if_there_are_any():
     assert heights(plot_backlog(frame))[-1] == backlog(frame)["unknown"].sum() > 0
 
 
-def test_what_has_shipped_since_is_told_apart():
+def test_what_has_shipped_since_is_a_layer_of_its_own():
     entries = legend_entries(plot_backlog(make_orders(300), as_of="2026-02-01"))
     assert entries[-1].startswith("(shipped since) (")

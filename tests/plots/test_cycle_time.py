@@ -100,13 +100,13 @@ def test_each_group_has_its_curve_and_its_row():
             assert time not in drawn or drawn[time] == pytest.approx(share)
 
 
-def test_the_slowest_lie_outside_and_are_told():
+def test_the_slowest_lie_outside_and_are_noted():
     axes = plot_cycle_time(lives([*np.linspace(1, 9, 300), 380], [390, 395]))
     assert axes.get_xlim()[1] < 30
     assert "open for longer than shown: 3" in text_of(axes)
 
 
-def test_a_stray_date_does_not_take_the_room_of_a_few():
+def test_a_wrong_date_does_not_take_the_space_of_a_few():
     frame = lives([1, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 6, 395])
     assert plot_cycle_time(frame).axes.get_xlim()[1] < 40
 

@@ -81,7 +81,7 @@ def test_only_all_is_a_hundred():
     assert set(cells(plot_compliance_heatmap(frame)).values()) == {"99\n1,000"}
 
 
-def test_the_last_periods_are_drawn_and_strays_are_told():
+def test_the_last_periods_are_drawn_and_later_ones_are_noted():
     frame = make_orders(300)
     frame.loc[0, "required_ship_date"] = pd.Timestamp("1999-01-04T10:00Z")
     frame.loc[1, "required_ship_date"] = pd.Timestamp("2999-01-04T10:00Z")

@@ -1,6 +1,6 @@
 """What each picture looks like, compared with images in the folder `baseline`.
 
-After a change that is meant, look at the new ones and keep them:
+After an intended change, look at the new ones and keep them:
 `pytest -n 0 tests/plots/test_images.py --mpl-generate-path=tests/plots/baseline`
 """
 

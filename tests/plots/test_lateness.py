@@ -59,7 +59,7 @@ def test_early_is_a_day_or_more_and_on_time_up_to_the_moment():
     ]
 
 
-def test_what_lies_far_out_is_put_together_and_told():
+def test_what_lies_far_out_is_counted_at_the_ends_and_noted():
     days = [*np.tile([-1.5, 1.5], 200), -5000, 700.2, 900]
     axes = plot_lateness(shipped(days))
     text = text_of(axes)
@@ -73,7 +73,7 @@ def test_what_lies_far_out_is_put_together_and_told():
     assert "due" in labels
 
 
-def test_a_stray_date_does_not_take_the_room_of_a_few():
+def test_a_wrong_date_does_not_take_the_space_of_a_few():
     axes = plot_lateness(shipped([-1, -1, 0.5, 1, 1, 2, 700_000 / 300]))
     low, high = axes.get_xlim()
     assert high - low < 60
@@ -96,7 +96,7 @@ def test_a_grace_is_marked():
 @pytest.mark.parametrize(
     ("days", "text"), [([-2, -2, 1], "early by 2.0 days"), ([1, 1.5, 3], "late by 36 h")]
 )
-def test_the_middle_is_told(days, text):
+def test_the_median_is_noted(days, text):
     assert f"half are {text} or more" in text_of(plot_lateness(shipped(days)))
 
 

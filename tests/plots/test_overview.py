@@ -85,7 +85,7 @@ def test_a_judged_frame_brings_its_policy_and_moment():
     assert "as of 2026-02-01 00:00 UTC" in text
     assert "America/New_York" in text
     assert str(backlog(frame, as_of="2026-02-01")["n"].sum()) in head
-    # The statuses are as the data have them, whatever the moment asked about.
+    # The statuses are as the data have them, whatever as_of is.
     assert "as of 2026-03-04 12:00 UTC" in pictures["Orders by status"]
 
 

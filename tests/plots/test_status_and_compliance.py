@@ -203,7 +203,7 @@ def test_each_group_gets_its_own_rates():
 
 
 @pytest.mark.parametrize(("plot", "most"), [(plot_status_mix, 20), (plot_ship_date_compliance, 6)])
-def test_only_the_largest_groups_are_drawn_and_the_rest_is_told(plot, most):
+def test_only_the_largest_groups_are_drawn_and_the_others_are_noted(plot, most):
     table = orders(600, channel=[f"c{n % 30}" for n in range(600)])
     axes = plot(table, by="channel")
     assert f"the {most} largest of 30 groups; n of the rest = " in words(axes)
@@ -219,7 +219,7 @@ def test_gaps_break_the_line():
     assert np.isnan(line.get_ydata(orig=False)).tolist() == [False, True, False, False]
 
 
-def test_a_stray_date_can_be_drawn_in_a_moment():
+def test_a_wrong_date_can_be_drawn_quickly():
     table = orders(3)
     stamps = np.array(["0001-01-01T05:00", "2026-01-01", "9999-12-31T05:00"], dtype="M8[us]")
     table["required_ship_date"] = pd.DatetimeIndex(stamps).tz_localize("UTC")
@@ -235,7 +235,7 @@ def test_empty_pictures_say_why():
     assert "no orders that can be judged" in later
 
 
-def test_undated_orders_are_told():
+def test_undated_orders_are_noted():
     table = orders(5)
     table.loc[:1, "created_date"] = pd.NaT
     assert "not drawn: 2 without a created date" in words(plot_status_mix(table, freq="W"))

@@ -80,7 +80,7 @@ def test_every_size_says_n_and_both_as_ofs(rows):
     assert bool(axes.patches) == (rows > 0)
 
 
-def test_unknown_moments_are_said():
+def test_unknown_moments_are_noted():
     table = transitions(orders(["open"], None), orders(["open"], None))
     assert "from an unknown time to an unknown time" in words(plot_status_transitions(table))
 
@@ -111,7 +111,7 @@ def test_shares_are_colours_that_go_from_light_to_dark_under_legible_ink():
         plt.close(axes.figure)
 
 
-def test_kinds_are_told_apart_by_shape():
+def test_kinds_differ_by_shape():
     assert list(_MARKERS) == list(TRANSITIONS)
     assert len(set(_MARKERS.values())) == len(TRANSITIONS)
     table = moved(["open", "packed", "open"], ["packed", "open", "other"])
@@ -151,7 +151,7 @@ def test_other_frames_are_refused():
         plot_status_transitions("transitions")
 
 
-def test_rows_of_the_table_can_be_drawn_alone():
+def test_some_rows_of_the_table_can_be_drawn():
     table = moved(LIFECYCLE[:7], LIFECYCLE[6::-1])
     backward = table[table["kind"] == "backward"]
     assert len(cells(plot_status_transitions(backward))) == len(backward) == 3

@@ -11,16 +11,8 @@ import sqlite3
 from collections.abc import Sequence
 
 import trackstar_frames as tf
+from trackstar_frames.cli import commands
 from trackstar_frames.cli.parser import parse_args
-from trackstar_frames.cli.printing import (
-    ClosedPipeError,
-    OutputError,
-    check_output,
-    one_line_warnings,
-    print_error,
-)
-
-__all__ = ["main"]
 
 # 128 plus the number of SIGINT or SIGPIPE, as shells report a program that these have ended.
 _INTERRUPTED = 130
@@ -28,26 +20,20 @@ _CLOSED_PIPE = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command, and return its exit code.
-
-    Parameters
-    ----------
-    argv
-        The arguments; by default those of the process.
-    """
+    """Run the command of these arguments, by default the process's; return its exit code."""
     try:
-        check_output()
+        commands.check_output()
         args = parse_args(argv)
-        with one_line_warnings():
+        with commands.one_line_warnings():
             args.run(args)
-    except ClosedPipeError:
+    except commands.ClosedPipeError:
         return _CLOSED_PIPE
     except (tf.FilterError, tf.SettingsError, tf.CredentialsError) as error:
-        return print_error(error, 2)
-    except (tf.TrackstarError, OutputError, OSError, ImportError, sqlite3.Error) as error:
-        return print_error(error, 1)
+        return commands.print_error(error, 2)
+    except (tf.TrackstarError, commands.OutputError, OSError, ImportError, sqlite3.Error) as error:
+        return commands.print_error(error, 1)
     except Warning as warning:  # with PYTHONWARNINGS=error
-        return print_error(warning, 1)
+        return commands.print_error(warning, 1)
     except KeyboardInterrupt:
-        return print_error("interrupted", _INTERRUPTED)
+        return commands.print_error("interrupted", _INTERRUPTED)
     return 0

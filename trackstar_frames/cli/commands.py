@@ -1,20 +1,23 @@
-"""The commands, whose docstrings are their help, and the filters that they take."""
+"""The commands, whose docstrings are their help, and what they print."""
 
 from __future__ import annotations
 
 import argparse
+import errno
+import os
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
+
+import pandas as pd
 
 import trackstar_frames as tf
-from trackstar_frames._text import counted
-from trackstar_frames.cli.printing import echo, format_orders, format_table
-from trackstar_frames.errors import FilterError
-from trackstar_frames.filters import FIELDS, encode, parse_name
+from trackstar_frames._text import counted, plain
 from trackstar_frames.http.cache import PageCache
 from trackstar_frames.settings import cache_dir
 from trackstar_frames.snapshots.writer import check_target
@@ -23,7 +26,9 @@ from trackstar_frames.storage import locate
 if TYPE_CHECKING:
     from trackstar_frames.sandbox import Sandbox
 
-__all__ = ["cache", "demo", "export", "fetch", "sandbox", "snapshots", "sync"]
+# The error of a pipe whose reader has gone; on Windows it is EINVAL.
+_CLOSED = (errno.EPIPE, errno.EINVAL)
+_COLUMNS = ["order_number", "status", "created_date", "required_ship_date", "complete_shipped_date"]
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -44,7 +49,7 @@ def demo(args: argparse.Namespace) -> None:
         f"{counted(frames.info['requests'], 'request')}; "
         f"the same call again took {cached.info['requests']}, from disk\n"
     )
-    echo(format_orders(frames.orders))
+    echo(_format_orders(frames.orders))
     compliance = tf.ship_date_compliance(frames.orders)
     counts = compliance["outcome"].value_counts(sort=False)
     echo("\nship-date compliance: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
@@ -85,38 +90,31 @@ def _make_sandbox(sandbox: type[Sandbox], **options: Any) -> Sandbox:
 
 def fetch(args: argparse.Namespace) -> None:
     """Fetch orders with the credentials of the environment."""
-    options = _request_options(args)
+    options = _request_options(args, "limit", "offline", "snapshot")
     if args.output is not None:
         check_target(args.output, "--output")
     with _connect(args) as connection:
-        frames = tf.fetch_orders(
-            **connection,
-            limit=args.limit,
-            offline=args.offline,
-            snapshot=args.snapshot,
-            **options,
-        )
+        frames = tf.fetch_orders(**connection, **options)
     if args.output is not None:
         frames.to_parquet(args.output)
         echo(f"wrote {counted(len(frames.orders), 'order')} to {args.output}")
     else:
-        echo(format_orders(frames.orders))
+        echo(_format_orders(frames.orders))
     if len(frames.problems):
         echo(f"{counted(len(frames.problems), 'problem')}; see the table problems")
 
 
 def export(args: argparse.Namespace) -> None:
     """Fetch orders straight into a new snapshot, however many there are."""
-    options = _request_options(args)
+    options = _request_options(args, "limit")
     with _connect(args) as connection:
-        snapshot = tf.export_orders(args.root, **connection, limit=args.limit, **options)
+        snapshot = tf.export_orders(args.root, **connection, **options)
     echo(f"exported to {snapshot.path} with {counted(snapshot.info['requests'], 'request')}")
 
 
 def sync(args: argparse.Namespace) -> None:
     """Fetch what has changed, and write all orders as a new snapshot."""
-    options = _request_options(args)
-    options |= {"overlap": args.overlap, "full_every": args.full_every}
+    options = _request_options(args, "overlap", "full_every")
     with _connect(args) as connection:
         snapshot = tf.sync_orders(args.root, **connection, **options)
     done = snapshot.info["sync"]
@@ -132,22 +130,15 @@ def snapshots(args: argparse.Namespace) -> None:
     if found.empty:
         echo(f"there are no snapshots under {args.root}")
     else:
-        echo(format_table(found[["name", "connection", "orders", "bytes", "written_at"]]))
+        echo(_format_table(found[["name", "connection", "orders", "bytes", "written_at"]]))
 
 
 def sandbox(args: argparse.Namespace) -> None:
     """Serve generated orders until interrupted."""
     from trackstar_frames.sandbox import Sandbox  # noqa: PLC0415  (an extra)
 
-    with _make_sandbox(
-        Sandbox,
-        orders=args.orders,
-        seed=args.seed,
-        rate_limit=args.rate_limit or None,
-        latency=args.latency,
-        tokens=args.tokens,
-        port=args.port,
-    ) as sandbox:
+    options = _options(args, "orders", "seed", "latency", "tokens", "port")
+    with _make_sandbox(Sandbox, **options, rate_limit=args.rate_limit or None) as sandbox:
         for name, value in sandbox.environment.items():
             echo(f"export {name}={value}")
         echo(f"# {args.orders:,} generated orders; stop with Ctrl-C")
@@ -160,119 +151,121 @@ def sandbox(args: argparse.Namespace) -> None:
 
 def cache(args: argparse.Namespace) -> None:
     """Describe the cache of pages, or empty it."""
-    cache = PageCache(cache_dir())
-    try:
+    with closing(PageCache(cache_dir())) as cache:
         if args.action == "clear":
             echo(f"deleted {counted(cache.clear(), 'page')} from {cache.path}")
             return
         for name, value in cache.info().items():
             echo(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
-    finally:
-        cache.close()
 
 
 @contextmanager
 def _connect(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield the client or the connections of a call, as its arguments."""
     if args.connections:
-        connections = dict(map(_parse_connection, args.connections))
+        connections = {}
+        for text in args.connections:
+            label, _, connections[label] = text.partition("=")
+            if not connections[label]:
+                # The text is not shown, as it may be a token.
+                raise tf.SettingsError(
+                    "--connections takes LABEL=VARIABLE, where VARIABLE is the environment "
+                    "variable that holds the token, never the token itself"
+                )
         if len(connections) < len(args.connections):
             raise tf.SettingsError("--connections has the same label twice; labels must differ")
         yield {"connections": connections}
-        return
-    with tf.TrackstarClient(connection=args.connection) as client:
-        yield {"client": client}
+    else:
+        with tf.TrackstarClient(connection=args.connection) as client:
+            yield {"client": client}
 
 
-def _parse_connection(text: str) -> tuple[str, str]:
-    label, equals, variable = text.partition("=")
-    if not (equals and variable):
-        # The text is not shown, as it may be a token.
-        raise tf.SettingsError(
-            "--connections takes LABEL=VARIABLE, where VARIABLE is the environment variable that "
-            "holds the token, never the token itself"
-        )
-    return label, variable
+def _request_options(args: argparse.Namespace, *others: str) -> dict[str, Any]:
+    """Return the filters, the options that fetch, export and sync share, and these others."""
+    names = ("page_size", "max_workers", "refresh", "verify", "pii", *others)
+    return {**args.filters, **_options(args, *names)}
 
 
-def _request_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the filters, validated, and the options that fetch, export and sync share."""
-    filters = _parse_filters(args.filters)
-    encode(filters)
-    names = ("page_size", "max_workers", "refresh", "verify", "pii")
-    return filters | {name: getattr(args, name) for name in names}
+def _options(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names}
 
 
-def _parse_filters(texts: Sequence[str]) -> dict[str, Any]:
-    """Parse filters; one that is given more than once becomes a list, or is an error."""
-    filters: dict[str, Any] = {}
-    names: dict[tuple[str, str], str] = {}  # in their first spelling
-    for text in texts:
-        name, value = _parse_filter(text)
-        field, operator = _field_and_operator(name)
-        first = names.setdefault((field, operator), name)
-        if first in filters:
-            if not (_can_repeat(first) and _can_repeat(name)):
-                several = _list_filter(field, operator)
-                hint = f", or write {several} with all values, separated by commas"
-                raise FilterError(
-                    f"{name} is given twice, and takes one value; give it once"
-                    f"{hint if several else ''}"
-                )
-            value = [*_as_list(filters[first]), *_as_list(value)]
-        filters[first] = value
-    for field, operator in names:
-        if operator == "eq" and (field, "in") in names:
-            raise FilterError(
-                f"{names[field, 'eq']} and {names[field, 'in']} are both given, and an order must "
-                f"meet both; write {field}__in with all values, separated by commas"
-            )
-    return filters
+class OutputError(Exception):
+    """Standard output cannot be written to."""
 
 
-def _parse_filter(text: str) -> tuple[str, Any]:
-    """Parse ``name=value``; commas separate the values of a list, as in the API."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise FilterError(f"{text!r} is not a filter; write FIELD=VALUE or FIELD__OP=VALUE")
-    field, operator = _field_and_operator(name)
-    if _is_list(operator):
-        return name, value.split(",")
-    several, kind = _list_filter(field, operator), FIELDS[field].kind
-    if "," in value and several and (_is_plain(name) or kind == "enum"):
-        hint = f"; for one text with commas, {field}__eq={value}" if kind == "string" else ""
-        raise FilterError(
-            f"{text!r} takes one value, and has commas; for several write {several}={value}{hint}"
-        )
-    return name, value
+class ClosedPipeError(OutputError):
+    """The reader of standard output has closed the pipe, as ``| head`` does."""
 
 
-def _field_and_operator(name: str) -> tuple[str, str]:
-    """Return the field and the operator of a filter, the default one if it names none."""
-    field, operator = parse_name(name)
-    return field, operator or FIELDS[field].plain or ""
+def check_output() -> None:
+    """Raise if standard output is closed (``>&-``), where `print` would print nothing."""
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; send it to /dev/null if nobody reads it")
 
 
-def _is_plain(name: str) -> bool:
-    return parse_name(name)[1] is None
+def echo(text: str) -> None:
+    """Print text without control characters, which order data may contain.
+
+    Characters that the output cannot encode, as is common for pipes on Windows, are escaped.
+    """
+    safe = "\n".join(map(plain, text.split("\n")))
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        print(safe.encode(encoding, "backslashreplace").decode(encoding), flush=True)  # noqa: T201
+    except (OSError, ValueError) as error:
+        _discard(sys.stdout)
+        if getattr(error, "errno", None) in _CLOSED:
+            raise ClosedPipeError from None
+        raise OutputError(f"cannot write to standard output: {error}") from None
 
 
-def _is_list(operator: str) -> bool:
-    return operator.partition("-")[0] in ("in", "nin")
+def _format_orders(orders: pd.DataFrame) -> str:
+    """Return the first orders as a table, and the size of the frame."""
+    shown = orders[_COLUMNS].head(5)
+    dates = [name for name in _COLUMNS if name.endswith("_date")]
+    shown = shown.assign(**{name: shown[name].dt.strftime("%Y-%m-%d %H:%M") for name in dates})
+    size = f"{counted(len(orders), 'order')} x {orders.shape[1]} columns"
+    return f"{_format_table(shown)}\n... {size}; times are UTC"
 
 
-def _can_repeat(name: str) -> bool:
-    """Return whether a filter given again extends a list; for a plain one it means ``in``."""
-    field, operator = _field_and_operator(name)
-    return _is_list(operator) or (_is_plain(name) and _list_filter(field, operator) is not None)
+def _format_table(frame: pd.DataFrame) -> str:
+    """Return a frame as a table."""
+    with pd.option_context("display.width", 200, "display.max_columns", None):
+        return str(frame.to_string(index=False, na_rep="-"))
 
 
-def _list_filter(field: str, operator: str) -> str | None:
-    """Return the filter that takes a list of the values of which this one takes one."""
-    several = {"eq": "in", "neq": "nin", "eq-insensitive": "in-insensitive"}.get(operator)
-    exists = several in FIELDS[field].operators
-    return f"{field}__{several}".replace("-", "_") if exists else None
+def print_error(message: object, code: int) -> int:
+    """Print an error on one line, and return the exit code."""
+    _print_to_stderr("error", message)
+    return code
 
 
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Print warnings on one line each, as errors are, without their source line."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: _print_to_stderr("warning", message)
+        yield
+
+
+def _print_to_stderr(kind: str, message: object) -> None:
+    line = plain(" ".join(str(message).split()))
+    try:
+        # Not by print, which writes to standard output if stderr is None.
+        sys.stderr.write(f"trackstar-frames: {kind}: {line}\n")
+        sys.stderr.flush()
+    except AttributeError:
+        pass  # stderr is closed; the exit code remains
+    except (OSError, ValueError):
+        _discard(sys.stderr)
+
+
+def _discard(stream: IO[str]) -> None:
+    """Discard what a stream has buffered, which would make Python itself exit with an error."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(null, stream.fileno())
+        finally:
+            os.close(null)

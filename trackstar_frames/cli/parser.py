@@ -1,4 +1,4 @@
-"""The commands, their arguments and their help."""
+"""The command line: its arguments, their help, and the filters among them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import trackstar_frames as tf
 from trackstar_frames.cli import commands
-from trackstar_frames.cli.printing import echo, print_error
+from trackstar_frames.errors import FilterError
+from trackstar_frames.filters import FIELDS, encode, parse_name
 from trackstar_frames.settings import PII
-
-__all__ = ["parse_args"]
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -26,6 +25,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         args.filters = [*args.filters, *extra]
     elif extra:
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
+    if hasattr(args, "filters"):
+        args.filters = _parse_filters(args.filters)
+        encode(args.filters)  # checks them
     return args
 
 
@@ -164,10 +166,10 @@ class _Parser(argparse.ArgumentParser):
         self.register("action", None, _StoreOnce)  # the default action
 
     def print_help(self, file: object = None) -> None:  # noqa: ARG002  (always standard output)
-        echo(self.format_help())  # argparse itself ignores errors of the output
+        commands.echo(self.format_help())  # argparse itself ignores errors of the output
 
     def error(self, message: str) -> NoReturn:
-        sys.exit(print_error(f"{message} (see {self.prog} --help)", 2))
+        sys.exit(commands.print_error(f"{message} (see {self.prog} --help)", 2))
 
 
 class _StoreOnce(argparse.Action):
@@ -192,5 +194,79 @@ class _Version(argparse.Action):
     """Print the version, and exit."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        echo(tf.__version__)
+        commands.echo(tf.__version__)
         parser.exit()
+
+
+class _Filter(NamedTuple):
+    """A filter of the command line."""
+
+    name: str
+    field: str
+    operator: str  # the default one if the name has none
+    is_plain: bool
+    value: Any
+
+    @property
+    def is_list(self) -> bool:
+        return self.operator.partition("-")[0] in ("in", "nin")
+
+    @property
+    def list_name(self) -> str | None:
+        """The filter that takes a list of what this one takes one of."""
+        several = {"eq": "in", "neq": "nin", "eq-insensitive": "in-insensitive"}.get(self.operator)
+        exists = several in FIELDS[self.field].operators
+        return f"{self.field}__{several}".replace("-", "_") if exists else None
+
+    @property
+    def can_repeat(self) -> bool:
+        """Whether the same filter given again extends a list; for a plain one it means ``in``."""
+        return self.is_list or (self.is_plain and self.list_name is not None)
+
+    @property
+    def values(self) -> list[Any]:
+        return self.value if isinstance(self.value, list) else [self.value]
+
+
+def _parse_filters(texts: Sequence[str]) -> dict[str, Any]:
+    """Parse filters; one that is given more than once becomes a list, or is an error."""
+    filters: dict[tuple[str, str], _Filter] = {}
+    for each in map(_parse_filter, texts):
+        key = (each.field, each.operator)
+        first = filters.setdefault(key, each)
+        if first is not each:
+            if not (first.can_repeat and each.can_repeat):
+                several = each.list_name
+                hint = f", or write {several} with all values, separated by commas"
+                raise FilterError(
+                    f"{each.name} is given twice, and takes one value; give it once"
+                    f"{hint if several else ''}"
+                )
+            filters[key] = first._replace(value=first.values + each.values)
+    for field, operator in filters:
+        if operator == "eq" and (field, "in") in filters:
+            raise FilterError(
+                f"{filters[field, 'eq'].name} and {filters[field, 'in'].name} are both given, and "
+                f"an order must meet both; write {field}__in with all values, separated by commas"
+            )
+    return {each.name: each.value for each in filters.values()}
+
+
+def _parse_filter(text: str) -> _Filter:
+    """Parse ``name=value``; commas separate the values of a list, as in the API."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise FilterError(f"{text!r} is not a filter; write FIELD=VALUE or FIELD__OP=VALUE")
+    field, operator = parse_name(name)
+    given = _Filter(
+        name, field, operator or FIELDS[field].plain or "", is_plain=operator is None, value=value
+    )
+    if given.is_list:
+        return given._replace(value=value.split(","))
+    several, kind = given.list_name, FIELDS[field].kind
+    if "," in value and several and (given.is_plain or kind == "enum"):
+        hint = f"; for one text with commas, {field}__eq={value}" if kind == "string" else ""
+        raise FilterError(
+            f"{text!r} takes one value, and has commas; for several write {several}={value}{hint}"
+        )
+    return given

@@ -13,36 +13,15 @@ from trackstar_frames.measures._grouping import group_numbers
 from trackstar_frames.measures._time import Array
 from trackstar_frames.plots._style import GROUPS, OTHERS, Layer, group_name
 
-__all__ = ["MOST_LINES", "MOST_ROWS", "Groups", "refuse_by"]
-
 MOST_LINES = len(GROUPS)
 MOST_ROWS = 20
 
 
 class Groups:
-    """The groups of a frame that are drawn, the largest first.
+    """The groups of a frame that are drawn, the largest first: at most `most`.
 
-    Parameters
-    ----------
-    frame, by
-        What to group, and the columns to group by; None makes one group of all rows.
-    n
-        The size of each group, in the order of the measures.
-    most
-        How many are drawn at most.
-    empty
-        Whether groups of size 0 are drawn.
-
-    Attributes
-    ----------
-    columns
-        The columns as a list.
-    positions
-        The positions of the drawn groups in `n`.
-    names, sizes, looks
-        Of the drawn groups; there are looks for `MOST_LINES` of them.
-    note
-        What is not drawn, for the caption.
+    `columns` are those to group by, as a list; `positions` those of the groups in `n`, their
+    sizes, which are in the order of the measures; `note` says what is not drawn.
     """
 
     def __init__(
@@ -52,11 +31,11 @@ class Groups:
         n: pd.Series[int],
         most: int,
         *,
-        empty: bool = True,
+        skip_empty: bool = False,
     ) -> None:
         sizes = n.to_numpy()
         order = np.argsort(-sizes, kind="stable")
-        if not empty:
+        if skip_empty:
             order = order[sizes[order] > 0]
         self.columns = by_columns(frame, by)
         self.positions, self._others = order[:most], order[most:]

@@ -66,16 +66,10 @@ OUTCOMES: Mapping[str, Look] = {
 # The path to fulfilment goes from light to dark, which keeps its order for every kind of colour
 # vision; statuses off the path have hues of their own.
 _PATH = ("#f7f09a", "#c7e9b4", "#7fcdbb", "#41b6c4", "#1d91c0", "#225ea8", "#0c2c84")
-_OFF_PATH = ((_ORANGE, "///"), (_VERMILION, "xxx"), ("#8c8c8c", ""), (_PINK, "..."))
+_OFF_PATH = (Look(_ORANGE, "///"), Look(_VERMILION, "xxx"), Look("#8c8c8c", ""), Look(_PINK, "..."))
 
 STATUSES: Mapping[str, Look] = {
-    **dict(
-        zip(
-            LIFECYCLE,
-            [*(Look(colour, "") for colour in _PATH), *(Look(*each) for each in _OFF_PATH)],
-            strict=True,
-        )
-    ),
+    **dict(zip(LIFECYCLE, (*(Look(each, "") for each in _PATH), *_OFF_PATH), strict=True)),
     NO_STATUS: Look("#dcdcdc", "|||"),
     SHIPPED_SINCE: Look("#ffffff", "---"),
 }
@@ -113,6 +107,11 @@ class Layer(NamedTuple):
     name: str
     look: Look
     n: Array
+
+    @property
+    def label(self) -> str:
+        """The name with the total."""
+        return f"{self.name} ({self.n.sum():,})"
 
 
 def stacked_bars(
@@ -194,37 +193,28 @@ def percent_axis(axis: Any, label: str) -> None:
 
 HOUR = np.timedelta64(1, "h")
 DAY = 24.0  # hours
-_DAYS_FROM = 96.0  # hours; shorter axes are ones of hours
+_DAYS_FROM, _WHOLE_DAYS_FROM = 48, 100  # hours, days: of durations in words
 
 
 def axis_unit(hours: float) -> tuple[float, str]:
     """Return the unit of an axis that shows so many hours: its length in hours, and its name."""
-    return (DAY, "days") if hours >= _DAYS_FROM else (1.0, "hours")
+    return (DAY, "days") if hours >= 4 * DAY else (1.0, "hours")
 
 
 def outlier_distance(low: float, high: float) -> float:
-    """Return the distance from these quartiles (hours) beyond which a time is a stray date.
-
-    Quantiles alone do not find it: among few orders, one is more than a hundredth.
-    """
+    """Return how many hours beyond these quartiles a time is taken for a wrong date."""
+    # An extreme quantile does not find it: among few orders, one is more than a hundredth.
     return 5 * (high - low + DAY)
 
 
 def add_legend(
-    axes: Axes, handles: Sequence[Any], labels: Sequence[str], title: str, *, beside: float = 1.01
+    axes: Axes, handles: Sequence[Any], labels: Sequence[str], title: str, *, left: float = 1.01
 ) -> None:
-    """Explain the colours to the right of the axes."""
+    """Explain the colours to the right of the axes, which are 1 wide."""
     if handles and labels:
-        axes.legend(
-            handles,
-            labels,
-            title=title,
-            loc="upper left",
-            bbox_to_anchor=(beside, 1),
-            frameon=False,
-            fontsize="small",
-            alignment="left",
-        )
+        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (left, 1)}
+        look: dict[str, Any] = {"frameon": False, "fontsize": "small", "alignment": "left"}
+        axes.legend(handles, labels, title=title, **place, **look)
 
 
 def legend_inside(axes: Axes, columns: int, *, clear_bars: bool) -> None:
@@ -251,18 +241,9 @@ _FEWEST_LETTERS = 30
 
 def add_title(axes: Axes, title: str, columns: Sequence[str], note: Sequence[str]) -> None:
     """Set the title over the axes, and under it, as a caption, what the picture is based on."""
-    text = axes.annotate(
-        _DOT.join(note),
-        (0, 1),
-        xytext=(0, 4),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        va="bottom",
-        fontsize="small",
-        color=MUTED,
-        gid=_CAPTION,
-    )
-    text.set_in_layout(False)
+    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    look: dict[str, Any] = {"va": "bottom", "fontsize": "small", "color": MUTED, "gid": _CAPTION}
+    axes.annotate(_DOT.join(note), (0, 1), (0, 4), **place, **look).set_in_layout(False)
     by = f" by {group_name(tuple(columns))}" if columns else ""
     axes.set_title(title + by, loc="left")
     # Before the figure is drawn there is no layout: axes fill 4/5 of the width, labels included.
@@ -284,12 +265,9 @@ def _fit_title(axes: Axes, points: float) -> None:
     text = _caption(axes)
     lines = textwrap.wrap(text.get_text(), letters, break_on_hyphens=False)
     text.set_text("\n".join(lines))
-    title = textwrap.fill(
-        axes.get_title(loc="left"),
-        int(letters * _CAPTION_LETTER / _TITLE_LETTER),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    wrap = textwrap.TextWrapper(break_long_words=False, break_on_hyphens=False)
+    wrap.width = int(letters * _CAPTION_LETTER / _TITLE_LETTER)
+    title = wrap.fill(axes.get_title(loc="left"))
     axes.set_title(title, loc="left", pad=8 + _CAPTION_LINE * font_scale() * len(lines))
 
 
@@ -315,19 +293,18 @@ def moment_words(moment: str | None) -> str:
     return f"{stamp:%Y-%m-%d %H:%M} UTC"
 
 
-_HOURS_BELOW, _WHOLE_DAYS_FROM = 48, 100
-
-
 def duration_words(length: Any) -> str:
     """Spell a timedelta, or a float of hours, in the unit that suits it; null is unknown."""
     # Not by pandas.Timedelta, which ends before the 292nd year.
     hours = float(length if isinstance(length, float) else length / HOUR)
     if np.isnan(hours):
         return "unknown"
-    if abs(hours) >= _HOURS_BELOW:
-        days = hours / DAY
-        return f"{days:,.0f} days" if abs(days) >= _WHOLE_DAYS_FROM else f"{days:.1f} days"
-    return f"{hours:.0f} h" if abs(hours) >= 1 else f"{hours * 60:.0f} min"
+    if abs(hours) < 1:
+        return f"{hours * 60:.0f} min"
+    if abs(hours) < _DAYS_FROM:
+        return f"{hours:.0f} h"
+    days = hours / DAY
+    return f"{days:,.0f} days" if abs(days) >= _WHOLE_DAYS_FROM else f"{days:.1f} days"
 
 
 def share_words(share: float, decimals: int = 1, unit: str = " %") -> str:

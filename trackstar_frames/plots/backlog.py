@@ -16,8 +16,6 @@ from trackstar_frames.measures.backlog import AGE_BUCKETS, backlog
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_LINES, Groups
 
-__all__ = ["plot_backlog"]
-
 
 def plot_backlog(
     orders: pd.DataFrame,
@@ -27,7 +25,7 @@ def plot_backlog(
     ax: Axes | None = None,
     **bar_kws: Any,
 ) -> Axes:
-    """Draw the number of open orders by age and status, with the days of work that they are.
+    """Draw the number of open orders by age and status, and the days of work that they take.
 
     Parameters
     ----------
@@ -35,7 +33,7 @@ def plot_backlog(
         The frame of `fetch_orders_df`, or rows of it. The days of work need those shipped in the
         last 28 days too.
     by
-        A column, or several: bars are stacked by these groups instead of by status: the six with
+        A column, or several: stack the bars by these groups instead of by status: the six with
         most open orders, and all others together.
     as_of
         As in `backlog`.
@@ -56,20 +54,17 @@ def plot_backlog(
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> orders = pd.DataFrame({
-    ...     "status": ["open", "open"], "created_date": pd.to_datetime(
-    ...         ["2026-03-01", "2026-03-09"], utc=True),
-    ...     "complete_shipped_date": pd.NaT, "first_shipped_date": pd.NaT,
-    ...     "last_shipped_date": pd.NaT, "units_ordered": 1, "units_shipped": 0})
-    >>> ax = plot_backlog(orders, as_of="2026-03-10")
+    >>> from trackstar_frames import OrderFrames
+    >>> days = {"a1": "2026-03-01T00:00:00Z", "b2": "2026-03-09T00:00:00Z"}
+    >>> orders = [{"id": id_, "status": "open", "created_date": day} for id_, day in days.items()]
+    >>> ax = plot_backlog(OrderFrames.from_json(orders).orders, as_of="2026-03-10")
     >>> [int(bar.get_height()) for bar in ax.patches]
     [1, 1]
     """
     require(orders, [], source="fetch_orders_df")
     table = backlog(orders, by=by, as_of=as_of)
     counts, n = _by_group(table)
-    groups = Groups(orders, by, n, MOST_LINES, empty=False)
+    groups = Groups(orders, by, n, MOST_LINES, skip_empty=True)
     layers = groups.layers(counts) if groups.columns else _statuses(table)
     ages = counts.sum(axis=0)
     shown = len(AGE_BUCKETS) if ages[-1] else len(AGE_BUCKETS) - 1
@@ -77,8 +72,7 @@ def plot_backlog(
     axes = style.get_axes(ax, 4.5)
     handles = style.stacked_bars(axes, layers, np.arange(shown), 0.86, bar_kws)
     _axis(axes, ages[:shown])
-    labels = [f"{layer.name} ({layer.n.sum():,})" for layer in layers]
-    style.add_legend(axes, handles, labels, groups.title or "status")
+    style.add_legend(axes, handles, [layer.label for layer in layers], groups.title or "status")
     style.add_title(axes, "Backlog ageing", groups.columns, _note(table))
     if not ages.any():
         style.write_in_middle(axes, "no open orders" if len(orders) else "no orders")

@@ -18,13 +18,12 @@ from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, o
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_LINES, Groups
 
-__all__ = ["plot_cycle_time"]
-
-
 _LEVELS = {"median": 0.5, "p90": 0.1}  # of the share that is still open
 _TICKS = (0, 0.1, 0.25, 0.5, 0.75, 1)
 _SHIPPED_SHOWN = 0.99  # of those shipped; the slowest would take all the room
 _MOST_STEPS = 2000
+# Of the rows under the axis, in points, at matplotlib's default size of text.
+_FIRST_ROW, _ROW, _KEY = -38.0, 11.0, -26.0
 
 
 class _Group(NamedTuple):
@@ -35,6 +34,24 @@ class _Group(NamedTuple):
     curve: pd.DataFrame
     hours: Array
     look: style.Look
+
+    @property
+    def steps(self) -> Array:
+        """The hours at which the curve goes down."""
+        return self.curve["time"].to_numpy(dtype="m8[us]") / style.HOUR
+
+    @property
+    def right(self) -> float:
+        """How many hours of the curve the axis must show."""
+        hours = self.steps
+        if not hours.size:
+            return float(max(self.hours[-1], 1))
+        done = self.curve["shipped"].to_numpy().cumsum()
+        shares = np.array([0.25, 0.75, _SHIPPED_SHOWN])
+        low, high, most = hours[np.searchsorted(done, shares * done[-1])]
+        most = min(most, high + style.outlier_distance(low, high))
+        quantiles = [self.figures[name] / style.HOUR for name in ("p90", "shipped_p90")]
+        return float(np.nanmax([most, *quantiles, 1])) * 1.06
 
 
 def plot_cycle_time(
@@ -52,7 +69,7 @@ def plot_cycle_time(
     orders
         The frame of `fetch_orders_df`, or rows of it, whatever their status.
     by
-        A column, or several: a curve for each group, the six with most orders at most.
+        A column, or several: a curve for each of up to six groups, those with most orders.
     as_of
         As in `cycle_time`.
     ax
@@ -76,35 +93,31 @@ def plot_cycle_time(
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> orders = pd.DataFrame({
-    ...     "status": ["fulfilled", "open"], "created_date": pd.Timestamp("2026-03-01", tz="UTC"),
-    ...     "complete_shipped_date": pd.to_datetime(["2026-03-02", None], utc=True),
-    ...     "last_shipped_date": pd.NaT})
-    >>> ax = plot_cycle_time(orders, as_of="2026-03-09")
+    >>> from trackstar_frames import OrderFrames
+    >>> order = {"id": "a1", "status": "open", "created_date": "2026-03-01T00:00:00Z"}
+    >>> ax = plot_cycle_time(OrderFrames.from_json([order]).orders, as_of="2026-03-09")
     >>> ax.lines[0].get_ydata().tolist()
-    [1.0, 0.5, 0.5]
+    [1.0, 1.0]
     """
     table = cycle_time(orders, by=by, as_of=as_of)
     moment = table.attrs["trackstar"]["cycle_time"]["as_of"]
-    found = Groups(orders, by, table["n"], MOST_LINES, empty=False)
+    found = Groups(orders, by, table["n"], MOST_LINES, skip_empty=True)
     groups = _groups(orders, table, found, pd.Timestamp(moment))
-    note = found.note
+    note = [*_basis(table, moment), *found.note]
     axes = style.get_axes(ax, 4.5 + 0.15 * len(groups))
     style.percent_axis(axes.yaxis, "share still open (%)")
     axes.set_yticks(_TICKS)
     if groups:
-        right = max(_right(group) for group in groups)
+        right = max(group.right for group in groups)
         _draw(axes, groups, right, line_kws)
         _legend(axes, groups, found.title or "orders")
-        beyond = sum(int((group.hours > right).sum()) for group in groups)
-        note = [*note, f"open for longer than shown: {beyond:,}"] if beyond else note
+        if beyond := sum(int((group.hours > right).sum()) for group in groups):
+            note.append(f"open for longer than shown: {beyond:,}")
     else:
         axes.set_xticks([])
-        style.write_in_middle(
-            axes, "no orders that can be evaluated" if len(orders) else "no orders"
-        )
-    style.add_title(axes, "Cycle time", found.columns, [*_basis(table, moment), *note])
+        why = "no orders that can be evaluated" if len(orders) else "no orders"
+        style.write_in_middle(axes, why)
+    style.add_title(axes, "Cycle time", found.columns, note)
     return axes
 
 
@@ -124,25 +137,16 @@ def _groups(
     ]
 
 
-def _right(group: _Group) -> float:
-    """Return how many hours of a curve the axis must show."""
-    hours = group.curve["time"].to_numpy(dtype="m8[us]") / style.HOUR
-    if not hours.size:
-        return float(max(group.hours[-1], 1))
-    done = group.curve["shipped"].to_numpy().cumsum()
-    shares = np.array([0.25, 0.75, _SHIPPED_SHOWN])
-    low, high, most = hours[np.searchsorted(done, shares * done[-1])]
-    most = min(most, high + style.outlier_distance(low, high))
-    quantiles = [group.figures[name] / style.HOUR for name in ("p90", "shipped_p90")]
-    return float(np.nanmax([most, *quantiles, 1])) * 1.06
-
-
 def _draw(axes: Axes, groups: list[_Group], right: float, line_kws: dict[str, Any]) -> None:
     """Draw the curves up to so many hours, with their marks, and the orders at risk."""
     per, unit = style.axis_unit(right)
     for group in groups:
-        line = _curve(axes, group, right, per, line_kws)
-        _marks(axes, group, per, line)
+        colour = _draw_curve(axes, group, right, per, line_kws).get_color()
+        mark: dict[str, Any] = {"marker": group.look.marker, "color": colour, "markersize": 7}
+        mark |= {"markeredgecolor": axes.get_facecolor(), "linestyle": "none"}
+        for name, level in _LEVELS.items():
+            at = group.figures[name] / style.HOUR / per
+            axes.plot(at, level, clip_on=False, zorder=3, **mark)
     for level in _LEVELS.values():
         axes.axhline(level, color=style.MUTED, linewidth=0.8, zorder=0.9)
     if len(groups) == 1 and groups[0].figures["open"]:
@@ -151,15 +155,17 @@ def _draw(axes: Axes, groups: list[_Group], right: float, line_kws: dict[str, An
             axes.plot(at, level, zorder=2.9, **_hollow(axes))
     axes.set_xlim(0, right / per)
     axes.set_xlabel(f"{unit} since the order was created")
-    _at_risk(axes, [(group.hours / per, group.look) for group in groups])
+    _write_at_risk(axes, groups, right / per, per)
 
 
-def _curve(axes: Axes, group: _Group, right: float, per: float, line_kws: dict[str, Any]) -> Line2D:
+def _draw_curve(
+    axes: Axes, group: _Group, right: float, per: float, line_kws: dict[str, Any]
+) -> Line2D:
     """Draw one curve, up to the longest time known of its orders, and its interval."""
-    hours = group.curve["time"].to_numpy(dtype="m8[us]") / style.HOUR
-    kept = _steps(hours, right)
-    end = min(group.hours[-1], right)
-    x = np.array([0, *hours[kept], end]) / per
+    hours = group.steps[group.steps <= right]
+    # The steps that can be seen, and the last of those that fall together.
+    kept = np.flatnonzero(np.diff(np.floor(hours / right * _MOST_STEPS), append=np.inf))
+    x = np.array([0, *hours[kept], min(group.hours[-1], right)]) / per
     shares = group.curve[["open_share", "low", "high"]].to_numpy()[kept]
     shares = np.vstack([np.ones(3), shares])
     share, low, high = np.vstack([shares, shares[-1]]).T
@@ -170,30 +176,33 @@ def _curve(axes: Axes, group: _Group, right: float, per: float, line_kws: dict[s
     return line
 
 
-def _steps(hours: Array, right: float) -> Array:
-    """Choose the steps that can be told apart, and the last of those that cannot."""
-    inside = hours[hours <= right]
-    return np.flatnonzero(np.diff(np.floor(inside / right * _MOST_STEPS), append=np.inf))
-
-
-def _marks(axes: Axes, group: _Group, per: float, line: Line2D) -> None:
-    for name, level in _LEVELS.items():
-        axes.plot(
-            group.figures[name] / style.HOUR / per,
-            level,
-            marker=group.look.marker,
-            color=line.get_color(),
-            markeredgecolor=axes.get_facecolor(),
-            markersize=7,
-            linestyle="none",
-            clip_on=False,
-            zorder=3,
-        )
-
-
 def _hollow(axes: Axes) -> dict[str, Any]:
     kws = {"marker": "o", "color": style.GROUPS[0].colour, "markersize": 6, "linestyle": "none"}
     return {**kws, "markerfacecolor": axes.get_facecolor()}
+
+
+def _write_at_risk(axes: Axes, groups: list[_Group], right: float, per: float) -> None:
+    """Write under the axis how many orders of each curve are at risk at each tick."""
+    scale = style.font_scale()
+    ticks = np.array(MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(0, right))
+    ticks = ticks[(ticks >= 0) & (ticks <= right)]
+    axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
+    kws: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+    kws |= {"va": "center", "fontsize": "x-small"}
+    title = "orders at risk (n)"
+    axes.annotate(title, (0, 0), (0, _FIRST_ROW * scale), ha="left", color=style.MUTED, **kws)
+    figure: Any = axes.figure
+    for row, group in enumerate(groups, start=1):
+        y = (_FIRST_ROW - _ROW * row) * scale
+        if len(groups) > 1:
+            key: dict[str, Any] = {"marker": group.look.marker, "color": group.look.colour}
+            mark = Line2D([0], [0], markersize=5, clip_on=False, **key)
+            left = offset_copy(axes.transAxes, figure, x=_KEY * scale, y=y, units="points")
+            mark.set_transform(left)
+            axes.add_artist(mark)
+        counts = len(group.hours) - np.searchsorted(group.hours / per, ticks, side="left")
+        for tick, n in zip(ticks, counts, strict=True):
+            axes.annotate(f"{n:,}", (tick, 0), (0, y), ha="center", **kws)
 
 
 def _legend(axes: Axes, groups: list[_Group], title: str) -> None:
@@ -220,7 +229,7 @@ def _quantiles(figures: Any, median: str, p90: str) -> str:
 
 
 def _basis(table: pd.DataFrame, as_of: str) -> list[str]:
-    """Say what the curves are based on: n, what is left out, as-of, and the method."""
+    """Return what the curves are based on: n, what is left out, as-of, and the method."""
     sums = table[["n", "shipped", "open", "cancelled", "not_evaluable"]].sum()
     return [
         f"n = {sums['n']:,} orders, {sums['open']:,} of them open",
@@ -229,49 +238,3 @@ def _basis(table: pd.DataFrame, as_of: str) -> list[str]:
         f"as of {style.moment_words(as_of)}",
         "Kaplan-Meier with 95 % intervals",
     ]
-
-
-# In points, at matplotlib's default size of text.
-_FIRST_ROW, _ROW, _KEY = -38.0, 11.0, -26.0
-
-
-def _at_risk(axes: Axes, curves: Sequence[tuple[Array, style.Look]]) -> None:
-    """Write under the axis how many orders of each curve are at risk at each tick.
-
-    The lengths of a curve are in the unit of the axis, the shortest first.
-    """
-    right, scale = axes.get_xlim()[1], style.font_scale()
-    ticks = np.array(MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(0, right))
-    ticks = ticks[(ticks >= 0) & (ticks <= right)]
-    axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
-    _write_below(axes, _FIRST_ROW * scale, "orders at risk (n)", ha="left", color=style.MUTED)
-    for row, (lengths, look) in enumerate(curves):
-        y = (_FIRST_ROW - _ROW * (row + 1)) * scale
-        if len(curves) > 1:
-            _key(axes, look, _KEY * scale, y)
-        counts = len(lengths) - np.searchsorted(lengths, ticks, side="left")
-        for tick, n in zip(ticks, counts, strict=True):
-            _write_below(axes, y, f"{n:,}", at=tick, ha="center")
-
-
-def _key(axes: Axes, look: style.Look, x: float, y: float) -> None:
-    """Draw the marker of a row's curve to the left of it."""
-    figure: Any = axes.figure
-    transform = offset_copy(axes.transAxes, figure, x=x, y=y, units="points")
-    mark = Line2D([0], [0], marker=look.marker, color=look.colour, markersize=5, clip_on=False)
-    mark.set_transform(transform)
-    axes.add_artist(mark)
-
-
-def _write_below(axes: Axes, y: float, words: str, *, at: float = 0, **kws: Any) -> None:
-    """Write so many points below a tick of the axis."""
-    axes.annotate(
-        words,
-        (at, 0),
-        (0, y),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        va="center",
-        fontsize="x-small",
-        **kws,
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,34 +17,17 @@ from matplotlib.patheffects import withStroke
 
 from trackstar_frames.measures._grouping import SMALL, is_small
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_ROWS, Groups
-from trackstar_frames.plots.compliance import (
-    as_of_day,
-    compliance_note,
-    judge,
-    policy_words,
-    why_empty,
-    zone_name,
-)
-
-__all__ = ["plot_compliance_heatmap"]
+from trackstar_frames.plots.compliance import JudgedOrders, rates_of_periods
 
 _MOST_PERIODS = 26
-# Lower bounds of the classes of rates, which are narrow where most rates are.
-_LOWER_BOUNDS = np.array([0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98])
+# Bounds of the classes of rates in percent; classes are narrow where most rates are.
+_BOUNDS = (0, 50, 70, 80, 90, 95, 98, 100)
+_LOWER_BOUNDS = np.array(_BOUNDS[:-1]) / 100
+_CLASS_NAMES = ("below 50 %", *(f"{low} to {high} %" for low, high in pairwise(_BOUNDS[1:])))
 _CLASS_COLOURS = tuple(map(to_rgb, colormaps["cividis"](np.linspace(0, 1, len(_LOWER_BOUNDS)))))
-_CLASS_NAMES = (
-    "below 50 %",
-    "50 to 70 %",
-    "70 to 80 %",
-    "80 to 90 %",
-    "90 to 95 %",
-    "95 to 98 %",
-    "98 to 100 %",
-)
 _NOTHING_DUE = "0.93"
 _LIGHT = 0.45  # from this lightness on, black text is read better than white
 _SMALLEST_FONT = 5.5  # points; below, cells have no text
@@ -58,11 +42,6 @@ class _Cells(NamedTuple):
     starts: Array
     ends: Array
 
-    @property
-    def small(self) -> Array:
-        """Which rates are of few orders."""
-        return (self.n > 0) & is_small(self.n)
-
 
 def plot_compliance_heatmap(
     orders: pd.DataFrame,
@@ -73,14 +52,14 @@ def plot_compliance_heatmap(
     as_of: str | dt.date | np.datetime64 | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    r"""Draw the on-time shipment rate of each group in each period as a map.
+    """Draw the on-time shipment rate of each group in each period as a map.
 
     Parameters
     ----------
     orders
         The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy is used.
     by
-        A column, or several: a row for each group, the 20 with most orders due at most. None
+        A column, or several: a row for each of up to 20 groups, those with most orders due. None
         draws one row of all orders.
     freq
         As in `compliance_rate`: a column for each period in which orders were due, on the
@@ -93,10 +72,9 @@ def plot_compliance_heatmap(
     Returns
     -------
     matplotlib.axes.Axes
-        A cell for each group and period, lighter for higher rates. If there is room, it shows
-        the rate in percent over n, the orders due. Rates of fewer than 30 orders are hatched, as
-        they are unreliable. A grey cell with a dot has no orders due. An asterisk marks cells that
-        pending orders can still change.
+        A cell for each group and period, lighter for higher rates: if there is room, with the rate
+        in percent over n, the orders due. Unreliable rates, of fewer than 30 orders, are hatched.
+        Grey with a dot: no orders due. Asterisk: pending orders can still change the rate.
 
     Raises
     ------
@@ -106,40 +84,30 @@ def plot_compliance_heatmap(
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> due = pd.to_datetime(["2026-03-02T12:00Z", "2026-03-03T12:00Z"])
-    >>> orders = pd.DataFrame({"status": "open", "warehouse_id": "w1", "created_date": due,
-    ...     "required_ship_date": due, "complete_shipped_date": [due[0], pd.NaT],
-    ...     "last_shipped_date": pd.NaT})
-    >>> ax = plot_compliance_heatmap(orders, as_of="2026-03-09")
-    >>> [text.get_text() for text in ax.texts if "50" in text.get_text()]
-    ['50\n2']
+    >>> from trackstar_frames import OrderFrames
+    >>> order = {"id": "a1", "status": "open", "required_ship_date": "2026-03-02T12:00:00Z"}
+    >>> ax = plot_compliance_heatmap(OrderFrames.from_json([order]).orders, as_of="2026-03-09")
+    >>> [tick.get_text() for tick in ax.get_yticklabels()]
+    ['(none) (n = 1)']
     """
-    compliance = judge(orders, policy, as_of)
-    totals = outcome_rates(compliance, by, None)
-    groups = Groups(compliance, by, totals["n"], MOST_ROWS)
-    cells, note = _cells(compliance, groups, freq)
+    judged = JudgedOrders(orders, by, policy, as_of)
+    groups = Groups(judged.frame, by, judged.totals["n"], MOST_ROWS)
+    cells, note = _cells(judged, groups, freq)
     height, width = 2.3 + 0.42 * max(len(groups.names), 2), 4.2 + 0.34 * len(cells.starts)
     axes = style.get_axes(ax, height, width=max(8, width))
     groups.row_axis(axes)
-    label = f"due, by {style.freq_words(freq)} ({zone_name(compliance)})"
+    label = f"due, by {style.freq_words(freq)} ({judged.zone_name})"
     style.date_axis(axes, cells.starts, cells.ends, label)
     if cells.n.size:
         axes.set_xlim(cells.starts[0], cells.ends[-1])
         note = [*_draw_cells(axes, cells), *note]
-    basis = [*compliance_note(compliance, totals), *groups.note, *note]
-    style.add_title(
-        axes, "On-time shipment rate", groups.columns, [*basis, policy_words(compliance)]
-    )
-    if not totals["n"].sum():
-        style.write_in_middle(axes, why_empty(totals))
+    judged.add_title(axes, "On-time shipment rate", groups, [*groups.note, *note])
     return axes
 
 
-def _cells(compliance: pd.DataFrame, groups: Groups, freq: str) -> tuple[_Cells, list[str]]:
+def _cells(judged: JudgedOrders, groups: Groups, freq: str) -> tuple[_Cells, list[str]]:
     """Return the cells of the drawn groups, and a note of the periods that are left out."""
-    table = outcome_rates(compliance, groups.columns, freq)
-    table = table[np.asarray(table.index.get_level_values("period").notna())]
+    table = rates_of_periods(judged.frame, groups.columns, freq)
     # Every group has the same periods.
     periods = table.index.get_level_values("period").unique()
     starts, ends = style.period_bounds(periods, freq)
@@ -147,8 +115,8 @@ def _cells(compliance: pd.DataFrame, groups: Groups, freq: str) -> tuple[_Cells,
     counts = [table[name].to_numpy().reshape(shape) for name in ("n", "on_time", "pending")]
     every = counts[0].sum(axis=0)
     due = np.flatnonzero(every)
-    begun = due[starts[due] <= as_of_day(compliance)]
-    first, end = (begun[0], begun[-1] + 1) if begun.size else (0, 0)
+    started = due[starts[due] <= judged.as_of_day]
+    first, end = (started[0], started[-1] + 1) if started.size else (0, 0)
     start = max(first, end - _MOST_PERIODS)
     note = [f"the last {end - start} of {end - first:,} periods"] if start > first else []
     if later := every[end:].sum():
@@ -160,7 +128,7 @@ def _cells(compliance: pd.DataFrame, groups: Groups, freq: str) -> tuple[_Cells,
 
 def _draw_cells(axes: Axes, cells: _Cells) -> list[str]:
     """Draw the cells; return a note of how to read them."""
-    size, small = _font_size(axes, cells), cells.small
+    size, small = _font_size(axes, cells), (cells.n > 0) & is_small(cells.n)
     for row, column in np.ndindex(cells.n.shape):
         n, on_time, pending = (int(table[row, column]) for table in cells[:3])
         start, end = float(cells.starts[column]), float(cells.ends[column])
@@ -174,7 +142,7 @@ def _draw_cells(axes: Axes, cells: _Cells) -> list[str]:
             text = axes.text((start + end) / 2, row, _words(n, on_time, pending))
             text.set(ha="center", va="center", fontsize=size, color=_text_on(colour))
             text.set_path_effects([withStroke(linewidth=2.5, foreground=colour)] if hatched else [])
-    _legend(axes, cells)
+    _legend(axes, cells, has_small=bool(small.any()))
     if not size:
         return ["cells too small for numbers"]
     starred = (cells.n > 0) & (cells.pending > 0)
@@ -218,7 +186,7 @@ def _hatch(colour: Any) -> dict[str, Any]:
     return {"fill": False, "hatch": "///", "edgecolor": edge, "linewidth": 0}
 
 
-def _legend(axes: Axes, cells: _Cells) -> None:
+def _legend(axes: Axes, cells: _Cells, *, has_small: bool) -> None:
     """Explain the classes in use, the best first, and the other kinds of cells."""
     some = cells.n > 0
     used = np.unique(_classes(cells.on_time[some] / cells.n[some]))
@@ -226,7 +194,7 @@ def _legend(axes: Axes, cells: _Cells) -> None:
         _CLASS_NAMES[each]: Patch(facecolor=_CLASS_COLOURS[each], edgecolor="white")
         for each in used[::-1]
     }
-    if cells.small.any():
+    if has_small:
         looks[f"n below {SMALL}"] = Patch(**{**_hatch("white"), "linewidth": 0.5})
     if not some.all():
         looks["nothing due"] = Patch(facecolor=_NOTHING_DUE, edgecolor="0.6")

@@ -14,19 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from trackstar_frames.measures._checks import column, require
 from trackstar_frames.measures._grouping import factorize
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_ROWS, Groups
-from trackstar_frames.plots.compliance import (
-    compliance_note,
-    judge,
-    policy_of,
-    policy_words,
-    why_empty,
-)
-
-__all__ = ["plot_lateness"]
+from trackstar_frames.plots.compliance import JudgedOrders
 
 _EARLY, _ON_TIME, _LATE, _OPEN = range(len(style.OUTCOMES))
 # In hours; a bar is as wide as needed for at most so many bars.
@@ -52,8 +43,8 @@ def plot_lateness(
     orders
         The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy is used.
     by
-        A column, or several: a row of quartiles for each group, the 20 with most orders due at
-        most, instead of the histogram.
+        A column, or several: instead of the histogram, a row of quartiles for each of up to 20
+        groups, those with most orders due.
     policy, as_of
         As in `ship_date_compliance`.
     ax
@@ -64,53 +55,44 @@ def plot_lateness(
     Returns
     -------
     matplotlib.axes.Axes
-        Bars that count orders (n) over their lateness in days or hours, coloured by outcome, for
-        orders that are on time or late; open ones are late by at least so much. Orders far outside
-        are counted in a bar at each end.
-
-        With `by`, each row has a bar from the first to the third quartile of its lateness, a line
-        from the 5th to the 95th percentile, and a mark at the median. Percentiles far outside are
-        drawn at the ends of the axis.
+        Bars that count the orders (n) that are on time or late over their lateness in days or
+        hours, coloured by outcome; open orders are late by at least that. With `by`, each row has a
+        bar from the first to the third quartile, a line from the 5th to the 95th percentile, and a
+        mark at the median. What is far outside is counted, or drawn, at the ends of the axis.
 
     Raises
     ------
     TypeError, ValueError
-        As `ship_date_compliance`, if `ax` is not Axes, and for a frame that has
-        been judged by another policy or as of another time.
+        As `ship_date_compliance`, if `ax` is not Axes, and for a frame that has been judged by
+        another policy or as of another time.
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> due = pd.Timestamp("2026-03-02T12:00Z")
-    >>> orders = pd.DataFrame({"status": ["open"], "created_date": [due],
-    ...     "required_ship_date": [due], "complete_shipped_date": [pd.NaT],
-    ...     "last_shipped_date": [pd.NaT]})
-    >>> ax = plot_lateness(orders, as_of="2026-03-09")
+    >>> from trackstar_frames import OrderFrames
+    >>> order = {"id": "a1", "status": "open", "required_ship_date": "2026-03-02T12:00:00Z"}
+    >>> ax = plot_lateness(OrderFrames.from_json([order]).orders, as_of="2026-03-09")
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['late, still open (so far) (1)']
     """
-    compliance = judge(orders, policy, as_of)
-    totals = outcome_rates(compliance, by, None)
-    groups = Groups(compliance, by, totals["n"], MOST_ROWS, empty=False)
-    hours, outcomes = _read(compliance)
-    note = compliance_note(compliance, totals)
+    judged = JudgedOrders(orders, by, policy, as_of)
+    groups = Groups(judged.frame, by, judged.totals["n"], MOST_ROWS, skip_empty=True)
+    hours, outcomes = _read(judged.frame)
     axes = style.get_axes(ax, 2.5 + 0.3 * max(len(groups.names), 2) if groups.columns else 4.5)
-    grace = policy_of(compliance).get("grace")
+    grace, note = judged.policy.get("grace"), []
     if not hours.size:
         axes.set_xticks([])
-        style.write_in_middle(axes, why_empty(totals))
     elif groups.columns:
-        rows = [_read(each)[0] for each in groups.split(compliance)]
+        rows = [_read(each)[0] for each in groups.split(judged.frame)]
         _quantile_rows(axes, rows, grace, bar_kws)
-        note += [_median_words(hours), *groups.note]
+        note = [_median_words(hours), *groups.note]
     else:
         outside = _histogram(axes, hours, outcomes, grace, bar_kws)
-        note += [_median_words(hours), *_outside_words(outside, hours)]
+        note = [_median_words(hours), *_outside_words(outside, hours)]
     if groups.columns:
         groups.row_axis(axes)
     else:
         style.count_axis(axes.yaxis)
-    style.add_title(axes, "Lateness of orders", groups.columns, [*note, policy_words(compliance)])
+    judged.add_title(axes, "Lateness of orders", groups, note)
     return axes
 
 
@@ -138,12 +120,12 @@ def _histogram(
     counts = np.bincount(bars * len(style.OUTCOMES) + outcomes, minlength=size)
     counts = counts.reshape(-1, len(style.OUTCOMES))
     pairs = zip(style.OUTCOMES.items(), counts.T, strict=True)
-    layers = [style.Layer(f"{name} ({n.sum():,})", look, n) for (name, look), n in pairs if n.any()]
+    layers = [style.Layer(name, look, n) for (name, look), n in pairs if n.any()]
     at = edges / style.axis_unit(edges[-1] - edges[0])[0]
     width = at[1] - at[0]
     centres = np.array([at[0] - width, *(at[:-1] + width / 2), at[-1] + width])
     handles = style.stacked_bars(axes, layers, centres, width, bar_kws)
-    style.add_legend(axes, handles, [layer.name for layer in layers], "outcome")
+    style.add_legend(axes, handles, [layer.label for layer in layers], "outcome")
     outside: Array = counts[[0, -1]].sum(axis=1)
     _lateness_axis(axes, edges, outside, grace)
     return outside
@@ -214,7 +196,7 @@ def _median_words(hours: Array) -> str:
 
 
 def _outside_words(outside: Array, hours: Array) -> list[str]:
-    """Say how many orders are at the ends of the axis, and how far out they lie."""
+    """Return how many orders are at the ends of the axis, and how far out they lie."""
     extremes = (float(hours.min()), float(hours.max()))
     words = [
         f"{n:,} {word} (up to {style.duration_words(abs(extreme))})"

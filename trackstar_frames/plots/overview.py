@@ -10,29 +10,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from trackstar_frames.measures._time import resolve_as_of
 from trackstar_frames.measures.backlog import backlog
-from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.cycle_time import cycle_time
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import refuse_by
 from trackstar_frames.plots.backlog import plot_backlog
-from trackstar_frames.plots.compliance import (
-    compliance_note,
-    judge,
-    plot_ship_date_compliance,
-    policy_of,
-    policy_words,
-)
+from trackstar_frames.plots.compliance import JudgedOrders, plot_ship_date_compliance
 from trackstar_frames.plots.cycle_time import plot_cycle_time
 from trackstar_frames.plots.lateness import plot_lateness
 from trackstar_frames.plots.status import plot_status_mix
-
-__all__ = ["plot_overview"]
 
 # The shape of A4, but larger: printed on A4, text is 8 points high.
 _PAGE, _HEIGHTS = (14.14, 10.0), (1.8, 3.9, 4.3)
@@ -95,21 +85,22 @@ def plot_overview(
     >>> page.savefig("overview.pdf")
     """
     refuse_by(by, "plot_overview", "draw a page of the rows of each group")
-    compliance = judge(orders, policy, as_of)
-    moment = policy_of(compliance).get("as_of") or resolve_as_of(compliance, None)
-    totals = outcome_rates(compliance, None, None)
+    judged = JudgedOrders(orders, None, policy, as_of)
+    compliance, rates = judged.frame, judged.totals.iloc[0]
+    moment = judged.policy.get("as_of") or resolve_as_of(compliance, None)
     scale = max(style.font_scale(), 1)  # larger text gets a larger page
     page = plt.figure(figsize=[side * scale for side in _PAGE], layout="constrained")
-    head, axes = _divide(page)
+    # A head, two pictures over time, and three of the current state.
+    parts: Any = page.subfigures(3, 1, height_ratios=_HEIGHTS)
+    head, upper, lower = parts
+    axes = [*upper.subplots(1, 2), *lower.subplots(1, 3)]
     plot_status_mix(compliance, freq=freq, ax=axes[0])
     plot_ship_date_compliance(compliance, freq=freq, ax=axes[1])
     plot_backlog(compliance, as_of=moment, ax=axes[2])
     plot_lateness(compliance, ax=axes[3])
     plot_cycle_time(compliance, as_of=moment, ax=axes[4])
-    note = [f"n = {len(orders):,} orders", *compliance_note(compliance, totals)]
-    note.append(policy_words(compliance))
-    rate = totals.iloc[0]
-    tiles = [_on_time(rate), _open(compliance, moment), _late(compliance, rate)]
+    note = [f"n = {len(orders):,} orders", *judged.basis, judged.policy_words]
+    tiles = [_on_time(rates), _open(compliance, moment), _late(compliance, rates)]
     _write_head(head, note, [*tiles, _time(compliance, moment)])
     style.legend_inside(axes[2], columns=2, clear_bars=True)
     style.legend_inside(axes[3], columns=1, clear_bars=True)
@@ -123,19 +114,12 @@ def plot_overview(
     return page
 
 
-def _divide(page: Figure) -> tuple[SubFigure, list[Axes]]:
-    """Divide the page into a head, two pictures over time, and three of the current state."""
-    rows: Any = page.subfigures(3, 1, height_ratios=_HEIGHTS)
-    head, upper, lower = rows
-    return head, [*upper.subplots(1, 2), *lower.subplots(1, 3)]
-
-
-def _on_time(rate: pd.Series[Any]) -> _Tile:
-    if not rate["n"]:
+def _on_time(rates: pd.Series[Any]) -> _Tile:
+    if not rates["n"]:
         return _Tile("none due", "orders on time", "no order can be judged yet")
-    low, high = (f"{100 * rate[name]:.1f}" for name in ("rate_low", "rate_high"))
-    detail = f"n = {rate['n']:,.0f} orders due, 95 % interval {low} to {high} %"
-    return _Tile(style.share_words(rate["rate"]), "of orders due were shipped on time", detail)
+    low, high = (f"{100 * rates[name]:.1f}" for name in ("rate_low", "rate_high"))
+    detail = f"n = {rates['n']:,.0f} orders due, 95 % interval {low} to {high} %"
+    return _Tile(style.share_words(rates["rate"]), "of orders due were shipped on time", detail)
 
 
 def _open(compliance: pd.DataFrame, moment: Any) -> _Tile:
@@ -144,21 +128,15 @@ def _open(compliance: pd.DataFrame, moment: Any) -> _Tile:
     if not n:
         return _Tile("0", "orders are open", "nothing is left to ship")
     work = f"{n / pace:,.1f} days of work" if pace else "none shipped in 28 days"
-    return _Tile(
-        f"{n:,}",
-        "orders are open",
-        f"{work}; oldest: {style.duration_words(table['oldest'].max())}",
-    )
+    oldest = style.duration_words(table["oldest"].max())
+    return _Tile(f"{n:,}", "orders are open", f"{work}; oldest: {oldest}")
 
 
-def _late(compliance: pd.DataFrame, rate: pd.Series[Any]) -> _Tile:
+def _late(compliance: pd.DataFrame, rates: pd.Series[Any]) -> _Tile:
     late = compliance["lateness"][compliance["outcome"] == "late_open"]
-    detail = (
-        f"the latest by {style.duration_words(late.max())}"
-        if len(late)
-        else "none of those that are due"
-    )
-    return _Tile(f"{rate['late_open']:,.0f}", "orders are late and still open", detail)
+    latest = f"the latest by {style.duration_words(late.max())}"
+    detail = latest if len(late) else "none of those that are due"
+    return _Tile(f"{rates['late_open']:,.0f}", "orders are late and still open", detail)
 
 
 def _time(compliance: pd.DataFrame, moment: Any) -> _Tile:
@@ -172,6 +150,8 @@ def _time(compliance: pd.DataFrame, moment: Any) -> _Tile:
 
 
 def _write_head(head: SubFigure, note: list[str], tiles: list[_Tile]) -> None:
+    """Write the title of the page, its caption, and the headline figures."""
+
     def write(x: float, y: float, text: str, size: float, **kws: Any) -> None:
         head.text(x, y, text, fontsize=size * style.font_scale(), va="top", **kws)
 

@@ -14,8 +14,6 @@ from trackstar_frames.measures.status_mix import status_mix
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_ROWS, Groups
 
-__all__ = ["plot_status_mix"]
-
 # More bars are drawn without gaps and edges, which would be all there is to see.
 _MOST_GAPS = 60
 
@@ -36,7 +34,7 @@ def plot_status_mix(
     orders
         The frame of `fetch_orders_df`, or rows of it.
     by
-        A column, or several: a horizontal bar for each group, the 20 largest at most.
+        A column, or several: a horizontal bar for each of up to 20 groups, the largest.
     freq
         As in `status_mix`: a vertical bar for each period in which orders were created (UTC).
         Not together with `by`.
@@ -72,48 +70,35 @@ def plot_status_mix(
     n = counts.sum(axis=1)
     table = counts.div(n.where(n > 0), axis=0).fillna(0.0) if normalize else counts
     groups = Groups(orders, by, n, MOST_ROWS)
-    if freq is None:
-        axes, statuses, note = _draw_groups(ax, table, groups, bar_kws)
-    else:
-        axes, statuses, note = _draw_periods(ax, table, n, freq, bar_kws)
-    style.count_axis(axes.xaxis if freq is None else axes.yaxis, normalize=normalize)
-    labels = [f"{style.printable(status)} ({counts[status].sum():,})" for status in statuses]
-    style.add_legend(axes, list(statuses.values()), labels, "status")
     # The status is that of the data, also in a frame that was judged as of another moment.
-    basis = [f"n = {n.sum():,} orders", f"as of {style.moment_words(fetched_at(orders))}"]
-    style.add_title(axes, "Orders by status", groups.columns, [*basis, *note])
+    note = [f"n = {n.sum():,} orders", f"as of {style.moment_words(fetched_at(orders))}"]
+    if freq is None:
+        rows = table.iloc[groups.positions]
+        axes = style.get_axes(ax, 2.1 + 0.34 * max(len(rows), 2))
+        layers, bars = _draw_bars(axes, rows, np.arange(len(rows)), 0.8, bar_kws, horizontal=True)
+        groups.row_axis(axes)
+        note += groups.note
+    else:
+        axes = style.get_axes(ax, 4.5)
+        dated = np.asarray(table.index.notna())
+        starts, ends = style.period_bounds(table.index[dated], freq)
+        widths = ends - starts
+        layers, bars = _draw_bars(axes, table[dated], starts + widths / 2, widths, bar_kws)
+        style.date_axis(axes, starts, ends, f"created, by {style.freq_words(freq)} (UTC)")
+        sizes = n[dated]
+        note += [f"n per bar {sizes.min():,} to {sizes.max():,}"] if len(sizes) > 1 else []
+        undated = n[~dated].sum()
+        note += [f"not drawn: {undated:,} without a created date"] if undated else []
+    style.count_axis(axes.xaxis if freq is None else axes.yaxis, normalize=normalize)
+    labels = [f"{style.printable(layer.name)} ({counts[layer.name].sum():,})" for layer in layers]
+    style.add_legend(axes, bars, labels, "status")
+    style.add_title(axes, "Orders by status", groups.columns, note)
     if not n.sum():
         style.write_in_middle(axes, "no orders")
     return axes
 
 
-def _draw_groups(
-    ax: Axes | None, table: pd.DataFrame, groups: Groups, bar_kws: dict[str, Any]
-) -> tuple[Axes, dict[str, Any], list[str]]:
-    rows = table.iloc[groups.positions]
-    axes = style.get_axes(ax, 2.1 + 0.34 * max(len(rows), 2))
-    statuses = _bars(axes, rows, np.arange(len(rows)), 0.8, bar_kws, horizontal=True)
-    groups.row_axis(axes)
-    return axes, statuses, groups.note
-
-
-def _draw_periods(
-    ax: Axes | None, table: pd.DataFrame, n: pd.Series[int], freq: str, bar_kws: dict[str, Any]
-) -> tuple[Axes, dict[str, Any], list[str]]:
-    axes = style.get_axes(ax, 4.5)
-    dated = np.asarray(table.index.notna())
-    starts, ends = style.period_bounds(table.index[dated], freq)
-    widths = ends - starts
-    statuses = _bars(axes, table[dated], starts + widths / 2, widths, bar_kws)
-    style.date_axis(axes, starts, ends, f"created, by {style.freq_words(freq)} (UTC)")
-    bars = n[dated]
-    note = [f"n per bar {bars.min():,} to {bars.max():,}"] if len(bars) > 1 else []
-    if undated := n[~dated].sum():
-        note.append(f"not drawn: {undated:,} without a created date")
-    return axes, statuses, note
-
-
-def _bars(
+def _draw_bars(
     axes: Axes,
     table: pd.DataFrame,
     at: Any,
@@ -121,8 +106,8 @@ def _bars(
     bar_kws: Mapping[str, Any],
     *,
     horizontal: bool = False,
-) -> dict[str, Any]:
-    """Draw a bar for each row of a table; return a bar of each status."""
+) -> tuple[list[style.Layer], list[Any]]:
+    """Draw a bar for each row of a table; return its layers, and a bar of each."""
     if len(table) > _MOST_GAPS:
         bar_kws = {"hatch": "", "linewidth": 0, **bar_kws}
     else:
@@ -131,5 +116,4 @@ def _bars(
         style.Layer(str(status), style.status_look(status), table[status].to_numpy())
         for status in table.columns[(table != 0).any()]
     ]
-    handles = style.stacked_bars(axes, layers, at, width, bar_kws, horizontal=horizontal)
-    return {layer.name: handle for layer, handle in zip(layers, handles, strict=True)}
+    return layers, style.stacked_bars(axes, layers, at, width, bar_kws, horizontal=horizontal)

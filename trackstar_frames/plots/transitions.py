@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -18,9 +19,7 @@ from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import refuse_by
 from trackstar_frames.schema import LIFECYCLE
 
-__all__ = ["plot_status_transitions"]
-
-# Colour shows the shares; shapes are told apart in print and with any kind of colour vision.
+# Colour shows the shares; shapes differ in print and for every kind of colour vision.
 _MARKERS: Mapping[str, str] = dict(
     zip(TRANSITIONS, (">", "<", "s", "o", "v", "^", "d", "+", "x"), strict=True)
 )
@@ -78,7 +77,7 @@ def plot_status_transitions(
     n = len(statuses)
     axes = style.get_axes(ax, 3.0 + 0.42 * max(n, 2), width=max(8, 3.6 + 0.62 * n))
     if n:
-        _matrix(axes, transitions, statuses)
+        _draw_matrix(axes, transitions, statuses)
     else:
         axes.set(xticks=[], yticks=[])
         style.write_in_middle(axes, "no orders")
@@ -86,7 +85,15 @@ def plot_status_transitions(
     old, new = (style.moment_words(info.get(f"{side}_as_of")) for side in ("old", "new"))
     axes.set_xlabel(f"to ({new})")
     axes.set_ylabel(f"from ({old})")
-    style.add_title(axes, "Status transitions", [], _note(transitions, old, new))
+    orders = transitions["orders"]
+    before, after = (orders[transitions[side].notna()].sum() for side in columns[:2])
+    note = [
+        f"from {old} to {new}",
+        f"n = {orders.sum():,} orders, {before:,} before and {after:,} after",
+        "colour and %: share of the row",
+        "states passed in between are not seen",
+    ]
+    style.add_title(axes, "Status transitions", [], note)
     return axes
 
 
@@ -98,42 +105,38 @@ def _statuses(transitions: pd.DataFrame) -> list[str]:
     return [status for status in ranked if status in found]
 
 
-def _matrix(axes: Axes, transitions: pd.DataFrame, statuses: Sequence[str]) -> None:
+def _draw_matrix(axes: Axes, transitions: pd.DataFrame, statuses: Sequence[str]) -> None:
     positions = {status: float(position) for position, status in enumerate(statuses)}
     margin = len(statuses) + _GAP
     lines = [*positions.values(), margin]
-    for x, y in ((x, y) for x in lines for y in lines):
-        _box(axes, x, y, _EMPTY)
-    size = _font_size(axes, len(lines))
+    for x, y in product(lines, lines):
+        _draw_box(axes, x, y, _EMPTY)
+    # Seven letters fit into a cell.
+    points = axes.get_window_extent().width / axes.figure.dpi * 72
+    size = float(min(max(points / len(lines) / 5, 4), 8.5))
     rows: Any = transitions.itertuples()
     for row in rows:
         x, y = positions.get(row.to_status, margin), positions.get(row.from_status, margin)
-        _cell(axes, x, y, row, size)
-    _ticks(axes, transitions, statuses, lines)
+        _draw_cell(axes, x, y, row, size)
+    _label_axes(axes, transitions, statuses, lines)
     _legend(axes, transitions)
 
 
-def _cell(axes: Axes, x: float, y: float, row: Any, size: float) -> None:
+def _draw_cell(axes: Axes, x: float, y: float, row: Any, size: float) -> None:
     """Draw one pair of statuses."""
     known = not pd.isna(row.share)
-    _box(axes, x, y, _SHARES(row.share) if known else _NO_SHARE)
+    _draw_box(axes, x, y, _SHARES(row.share) if known else _NO_SHARE)
     colour = "white" if known and row.share > _DARK else "black"
     words = f"{row.orders:,}" + (f"\n{style.share_words(row.share, 0, '%')}" if known else "")
     axes.text(x, y + 0.1, words, ha="center", va="center", color=colour, fontsize=size)
     axes.plot(x - 0.39, y - 0.34, _MARKERS[row.kind], color=colour, markersize=size * 0.55)
 
 
-def _box(axes: Axes, x: float, y: float, colour: Any) -> None:
+def _draw_box(axes: Axes, x: float, y: float, colour: Any) -> None:
     axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
 
 
-def _font_size(axes: Axes, cells: int) -> float:
-    """Return the size of text of which seven letters fit into a cell."""
-    points = axes.get_window_extent().width / axes.figure.dpi * 72
-    return float(min(max(points / cells / 5, 4), 8.5))
-
-
-def _ticks(
+def _label_axes(
     axes: Axes, transitions: pd.DataFrame, statuses: Sequence[str], lines: Sequence[float]
 ) -> None:
     """Label rows and columns, the rows with their n."""
@@ -153,21 +156,6 @@ def _ticks(
 def _legend(axes: Axes, transitions: pd.DataFrame) -> None:
     n = {kind: transitions.loc[transitions["kind"] == kind, "orders"].sum() for kind in TRANSITIONS}
     drawn = [kind for kind in TRANSITIONS if n[kind]]
-    marks = [
-        Line2D([], [], marker=_MARKERS[kind], color=style.text_colour(), linestyle="none")
-        for kind in drawn
-    ]
+    look: dict[str, Any] = {"color": style.text_colour(), "linestyle": "none"}
+    marks = [Line2D([], [], marker=_MARKERS[kind], **look) for kind in drawn]
     style.add_legend(axes, marks, [f"{kind} ({n[kind]:,})" for kind in drawn], "move")
-
-
-def _note(transitions: pd.DataFrame, old: str, new: str) -> list[str]:
-    before, after = (
-        transitions.loc[transitions[side].notna(), "orders"].sum()
-        for side in ("from_status", "to_status")
-    )
-    return [
-        f"from {old} to {new}",
-        f"n = {transitions['orders'].sum():,} orders, {before:,} before and {after:,} after",
-        "colour and %: share of the row",
-        "states passed in between are not seen",
-    ]
