@@ -37,7 +37,7 @@ from trackstar_frames.connections import Connections, Source, check_connections,
 from trackstar_frames.errors import ResponseError, SettingsError, TrackstarError
 from trackstar_frames.fetch import FetchJob, MemorySink, root_cause
 from trackstar_frames.filter_types import OrderFilters
-from trackstar_frames.info import FetchInfo
+from trackstar_frames.info import FetchInfo, brief, describe, warn_of_failed
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.pagination.windows import Window
 from trackstar_frames.progress import Progress
@@ -47,7 +47,7 @@ from trackstar_frames.snapshots.catalog import find_snapshot
 from trackstar_frames.snapshots.manifest import Manifest, Part, read_manifest
 from trackstar_frames.snapshots.reader import read_table
 from trackstar_frames.snapshots.writer import WriteResult
-from trackstar_frames.tables.connections import label_rows
+from trackstar_frames.tables.assemble import label_rows
 from trackstar_frames.tables.contradictions import count_contradictions
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
 
@@ -277,7 +277,7 @@ def _fetch(
         error.add_note(partition.describe())
         raise
     frame = _to_partition(label_rows(orders, partition.label), _ORDERS, dtype_backend)
-    frame.attrs["trackstar"] = frames.info.brief()
+    frame.attrs["trackstar"] = brief(frames.info)
     return frame
 
 
@@ -396,7 +396,9 @@ class DaskFrames:
             (name, TABLES[name].grain, frame.npartitions, len(frame.columns))
             for name, frame in frames.items()
         )
-        return card("DaskFrames, read when computed", table(heads, rows), lines(self.info.lines()))
+        return card(
+            "DaskFrames, read when computed", table(heads, rows), lines(describe(self.info))
+        )
 
 
 def read_snapshot_dask(
@@ -447,7 +449,7 @@ def read_snapshot_dask(
     check_backend(dtype_backend)
     folder = find_snapshot(root, version)
     manifest = read_manifest(folder)
-    manifest.info.warn_of_failed()
+    warn_of_failed(manifest.info)
     tables = {name: _lazy_table(name, folder, manifest, dtype_backend) for name in TABLES}
     return DaskFrames(tables, manifest.info)
 
@@ -464,7 +466,7 @@ def _lazy_table(
         dtype_backend,
         name=name,
         folder=folder,
-        metadata=manifest.info.brief(),
+        metadata=brief(manifest.info),
         is_labelled=is_labelled,
     )
 

@@ -35,8 +35,7 @@ from trackstar_frames.progress import ConnectionProgress, Progress, start_progre
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.settings import pii_key
 from trackstar_frames.snapshots.snapshot import write_snapshot
-from trackstar_frames.tables.assemble import assemble
-from trackstar_frames.tables.connections import concat
+from trackstar_frames.tables.assemble import assemble, concat
 from trackstar_frames.tables.contradictions import contradictions
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
 from trackstar_frames.tables.pii import redact
