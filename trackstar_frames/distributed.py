@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Unpack
 
 import pandas as pd
@@ -63,27 +62,15 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-__all__ = [
-    "DaskFrames",
-    "divide",
-    "fetch_orders_dask",
-    "read_snapshot_dask",
-    "run_on_workers",
-    "token_lock",
-]
-
-
 _ORDERS = TABLES["orders"].labelled
 
 #: Options of `fetch_orders_df` that a lazy fetch does not have, and what to do instead.
-_ELSEWHERE: Mapping[str, str] = MappingProxyType(
-    {
-        "client": "each worker opens its own; name the tokens in connections",
-        "limit": "take .head(n), which reads as few partitions as it needs",
-        "progress": "Dask has bars of its own: distributed.progress, dask.diagnostics.ProgressBar",
-        "snapshot": "write one with export_orders, and read it with read_snapshot_dask",
-    }
-)
+_ELSEWHERE = {
+    "client": "each worker opens its own; name the tokens in connections",
+    "limit": "take .head(n), which reads as few partitions as it needs",
+    "progress": "Dask has bars of its own: distributed.progress, dask.diagnostics.ProgressBar",
+    "snapshot": "write one with export_orders, and read it with read_snapshot_dask",
+}
 
 
 def fetch_orders_dask(
@@ -126,15 +113,15 @@ def fetch_orders_dask(
     offline
         Read from the disks of the workers only.
     verify
-        Read every chain of several pages until two readings in a row agree, page by page, or raise.
-        This is for servers whose cursors are positions, where what comes or goes during the fetch
-        shifts what follows; see `fetch_orders_df`.
+        Read every chain of several pages until two readings in a row agree, page by page, or raise:
+        for servers whose cursors are positions, which orders that come or go shift;
+        see `fetch_orders_df`.
     pii
-        What becomes of personal data. ``"keep"``: nothing. ``"drop"``: null in the columns that
-        `data_dictionary` marks as personal or free-form, and in the values of `problems`; unknown
-        keys are not named. ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under
-        the key in ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay.
-        Only with ``"keep"`` are responses cached on disk.
+        What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
+        as personal or free-form and in the values of `problems`, and unknown keys are not named.
+        ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under the key in
+        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
+        ``"keep"`` are responses cached on disk.
     extra_params
         Query parameters that the filters do not know; passed on as they are.
     dtype_backend
@@ -224,20 +211,10 @@ def fetch_orders_dask(
 
 @dataclass(frozen=True)
 class Partition:
-    """What one task fetches; holds no secret.
+    """What one task fetches, within a window; holds no secret."""
 
-    Attributes
-    ----------
-    label : str
-        Label of the connection.
-    source : str or callable
-        Where the worker finds its token.
-    request : FetchRequest
-        What to fetch, within a window.
-    """
-
-    label: str
-    source: Source
+    label: str  # of the connection
+    source: Source  # where the worker finds its token
     request: FetchRequest
 
     def bounds(self) -> dict[str, list[str]]:
@@ -309,10 +286,7 @@ def divide(
 
 
 def _windows(request: FetchRequest, offset: BaseOffset, most: int) -> list[FetchRequest]:
-    """Cut each query at the same seconds, into at most one window more than is allowed.
-
-    Without a lower bound there is one: an order need not have a `created_date`.
-    """
+    """Cut each query at the same seconds, into at most one window more than is allowed."""
     queries = [Window.of(query) for query in request.queries]
     cuts = list(itertools.islice(_cuts(queries[0], offset), most))
     return [
@@ -323,7 +297,7 @@ def _windows(request: FetchRequest, offset: BaseOffset, most: int) -> list[Fetch
 
 def _cuts(window: Window, offset: BaseOffset) -> Iterator[int]:
     """Return the seconds at which a calendar cuts a window, up to now."""
-    if window.start is None:
+    if window.start is None:  # an order need not have a `created_date`
         return
     start = pd.Timestamp(max(window.start, _EARLIEST), unit="s", tz="UTC")
     end = min(time.time(), math.inf if window.end is None else window.end)
@@ -335,15 +309,16 @@ def _cuts(window: Window, offset: BaseOffset) -> Iterator[int]:
 
 
 def _offset(freq: object) -> BaseOffset:
-    allowed = "must be a frequency of pandas, of a second at least, such as 'D', 'W', 'MS' or 'QS'"
-    if not isinstance(freq, str):
-        raise SettingsError(f"freq={freq!r} {allowed}")
     try:
-        offset = to_offset(freq)
+        offset = to_offset(freq) if isinstance(freq, str) else None
     except ValueError:  # whose words are pandas' own, and long
-        raise SettingsError(f"freq={freq!r} {allowed}") from None
-    if _EPOCH + offset < _EPOCH + pd.Timedelta(1, "s"):  # the API knows whole seconds
-        raise SettingsError(f"freq={freq!r} {allowed}")
+        offset = None
+    # The API knows whole seconds.
+    if offset is None or _EPOCH + offset < _EPOCH + pd.Timedelta(1, "s"):
+        raise SettingsError(
+            f"freq={freq!r} must be a frequency of pandas, of a second at least, such as 'D', 'W', "
+            f"'MS' or 'QS'"
+        )
     return offset
 
 
@@ -505,10 +480,7 @@ def _lazy_frame(
     dtype_backend: DtypeBackend,
     **options: Any,
 ) -> dd.DataFrame:
-    """Return a lazy frame with a partition for each of `inputs`, of which there is one at least.
-
-    `make` takes an input, `dtype_backend` and `options`, and returns the partition.
-    """
+    """Return a lazy frame, whose partitions `make` makes of each input and the options."""
     declared = _Declared(_to_partition(described.schema.empty_table(), described, dtype_backend))
     for column in described.columns:
         if column.kind == "status":  # there may be others than the usual ones
@@ -528,11 +500,9 @@ def _lazy_frame(
 
 
 def _to_partition(rows: pa.Table, described: Table, dtype_backend: DtypeBackend) -> pd.DataFrame:
-    """Return the frame of a partition, as `to_frame` makes it, but with an unordered status.
-
-    Statuses unknown to this package are further categories, and not the same ones in each
-    partition. pandas joins these categoricals if they are unordered, and not if they are ordered.
-    """
+    """Return the frame of a partition, as `to_frame` makes it, but with an unordered status."""
+    # Statuses unknown to this package are further categories, and not the same ones in each
+    # partition: pandas joins such categoricals only if they are unordered.
     frame = to_frame(rows, described, dtype_backend)
     for column in described.columns:
         if column.kind == "status":
@@ -541,14 +511,10 @@ def _to_partition(rows: pa.Table, described: Table, dtype_backend: DtypeBackend)
 
 
 class _Declared(pd.DataFrame):
-    """The frame of no rows by which Dask knows columns and types of a lazy one.
+    """The frame of no rows by which Dask knows columns and types of a lazy one."""
 
-    Its statuses have the usual categories, and Dask's mark that there may be more:
-    ``.cat.known`` is False, but a status can be compared with a usual one.
-
-    Where Dask needs values (to infer the schema of a Parquet file, for example), it makes them up,
-    by `meta_nonempty`; in a column of lists it would put what no file can hold.
-    """
+    # Where Dask needs values, to infer the schema of a Parquet file, it makes them up by
+    # `meta_nonempty`; in a column of lists it would put what no file can hold.
 
     @property
     def _constructor(self) -> type[_Declared]:
@@ -626,14 +592,13 @@ _PREFIX = "trackstar_frames-"
 def token_lock(client: TrackstarClient) -> Iterator[None]:
     """Keep the other workers of a cluster from using a client's token; send requests only within.
 
-    The next worker gets the token when every request of this one is out of the second that the
-    API counts; at once if all came from disk. This worker does not wait for that: it goes on with
-    its next task. Outside of a worker of `distributed` there is nothing to do. The token of a
-    worker that died is free again when the scheduler misses its signs of life: after 30 seconds, or
-    what ``distributed.scheduler.locks.lease-timeout`` says.
+    The next worker gets the token when every request of this one is out of the second that the API
+    counts; this one does not wait, but goes on with its next task. Outside of a worker of
+    `distributed` there is nothing to do.
     """
-    worker = _current_worker()
-    if worker is None:
+    try:
+        worker: Worker = get_worker()
+    except ValueError:  # this is none
         yield
         return
     # The budget's name is a hash: it tells tokens apart, and reveals none.
@@ -644,13 +609,6 @@ def token_lock(client: TrackstarClient) -> Iterator[None]:
         yield
     finally:
         worker.loop.add_callback(_release, semaphore, client.session.cooldown())
-
-
-def _current_worker() -> Worker | None:
-    try:
-        return get_worker()
-    except ValueError:  # there is none
-        return None
 
 
 async def _release(semaphore: Semaphore, seconds: float) -> None:

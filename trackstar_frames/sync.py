@@ -43,17 +43,8 @@ from trackstar_frames.snapshots.upsert import (
 )
 from trackstar_frames.snapshots.writer import PartWriter, WriteResult
 
-__all__ = ["sync_orders"]
-
-
 #: Fields that an order keeps for life, so that it never stops matching the filters.
-CONSTANT_FIELDS = (
-    "created_date",
-    "warehouse_customer_id",
-    "type",
-    "order_number",
-    "reference_id",
-)
+CONSTANT_FIELDS = ("created_date", "warehouse_customer_id", "type", "order_number", "reference_id")
 
 _UNPROCESSABLE = 422
 
@@ -129,25 +120,25 @@ def sync_orders(
     page_size
         Orders of one request, 1 to 1000.
     max_workers
-        Chains of pages that are read in parallel, 1 to 32; together they keep to the client's rate
-        limit. If the filters bound ``created_date``, the time is divided into windows, each a chain
-        of its own. Which requests are made does not depend on it.
+        Chains of pages that are read in parallel, 1 to 32, under one rate limit. If the filters
+        bound ``created_date``, the time is divided into windows, each a chain of its own, whatever
+        this number is.
     refresh
         Start again, though a sync that broke could be resumed.
     offline
         Read from disk only.
     verify
-        Read every chain of several pages until two readings in a row agree, page by page, or raise.
-        This is for servers whose cursors are positions, where what comes or goes during the fetch
-        shifts what follows; see `fetch_orders_df`.
+        Read every chain of several pages until two readings in a row agree, page by page, or raise:
+        for servers whose cursors are positions, which orders that come or go shift;
+        see `fetch_orders_df`.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
-        What becomes of personal data. ``"keep"``: nothing. ``"drop"``: null in the columns that
-        `data_dictionary` marks as personal or free-form, and in the values of `problems`; unknown
-        keys are not named. ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under
-        the key in ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay.
-        Only with ``"keep"`` are responses cached on disk. The same on every call.
+        What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
+        as personal or free-form and in the values of `problems`, and unknown keys are not named.
+        ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under the key in
+        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
+        ``"keep"`` are responses cached on disk. The same on every call.
     extra_params
         Query parameters that the filters do not know; passed on as they are. The same on
         every call.
@@ -190,7 +181,13 @@ def sync_orders(
     (50, 0, 0)
     """
     for name in filters:
-        _check_filter(name)
+        field, _ = parse_name(name)
+        if field not in CONSTANT_FIELDS:
+            raise FilterError(
+                f"{name} cannot be kept in sync: an order's {field} may change, and then the order "
+                f"would be missing or stale; sync by {', '.join(CONSTANT_FIELDS)}, and filter the "
+                f"frame"
+            )
     request = FetchRequest.of(
         filters,
         client=client,
@@ -216,15 +213,6 @@ def sync_orders(
         return MultiExport(exporter, request, named, bases, dask_client).run()
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
         return ExportJob(exporter, request, chosen).run()
-
-
-def _check_filter(name: str) -> None:
-    field, _ = parse_name(name)
-    if field not in CONSTANT_FIELDS:
-        raise FilterError(
-            f"{name} cannot be kept in sync: an order's {field} may change, and then the order "
-            f"would be missing or stale; sync by {', '.join(CONSTANT_FIELDS)}, and filter the frame"
-        )
 
 
 def _timedelta(name: str, value: object) -> timedelta:
@@ -380,9 +368,7 @@ class _ChangedOrders(SpilledOrders):
 
 
 def _bounded(query: dict[str, str], name: str, moment: datetime | None) -> dict[str, str]:
-    """Narrow a query to what is not before a moment, nor before the caller's own bound.
-
-    Of a stamp that no order was seen with, all that have one now are requested.
-    """
+    """Narrow a query to what is not before a moment, nor before the caller's own bound."""
+    # Of a stamp that no order was seen with, all that have one now are requested.
     since = _EARLIEST if moment is None else api_time(moment)
     return query | {name: max(since, query.get(name, since))}
