@@ -113,9 +113,8 @@ def fetch_orders_dask(
     offline
         Read from the disks of the workers only.
     verify
-        Read every chain of several pages until two readings in a row agree, page by page, or raise:
-        for servers whose cursors are positions, which orders that come or go shift;
-        see `fetch_orders_df`.
+        Read every chain of several pages until two readings in a row agree, page by page, or raise.
+        For servers whose cursors are positions, which shift as orders come and go.
     pii
         What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
         as personal or free-form and in the values of `problems`, and unknown keys are not named.
@@ -131,10 +130,9 @@ def fetch_orders_dask(
         ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
         trackstar_tags, and the dates created_date, updated_date, required_ship_date,
         trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte,
-        lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as the API has them
-        for a field. A list means ``in``. A date without a time means the whole day; without a zone
-        it is UTC. The ``_insensitive`` operators are in beta: with them, the API finds only orders
-        that were updated after 1 July 2025.
+        lt, lte, contains, not_contains and the ``_insensitive`` ones (in beta: they find only
+        orders updated after 1 July 2025), as far as the API has them for a field. A list means
+        ``in``. A date without a time means the whole day; without a zone it is UTC.
 
     Returns
     -------
@@ -261,7 +259,7 @@ def _fetch(
 #: More tasks than this are a slip of `freq`; schedulers take minutes for as many.
 _MAX_PARTITIONS = 100_000
 
-# The year 1700; pandas 2 cannot tell times long before it.
+# The year 1700; pandas 2 cannot represent times long before it.
 _EARLIEST = -8_520_336_000
 _EPOCH = pd.Timestamp(0, tz="UTC")
 
@@ -311,7 +309,7 @@ def _cuts(window: Window, offset: BaseOffset) -> Iterator[int]:
 def _offset(freq: object) -> BaseOffset:
     try:
         offset = to_offset(freq) if isinstance(freq, str) else None
-    except ValueError:  # whose words are pandas' own, and long
+    except ValueError:
         offset = None
     # The API knows whole seconds.
     if offset is None or _EPOCH + offset < _EPOCH + pd.Timedelta(1, "s"):
@@ -601,7 +599,7 @@ def token_lock(client: TrackstarClient) -> Iterator[None]:
     except ValueError:  # this is none
         yield
         return
-    # The budget's name is a hash: it tells tokens apart, and reveals none.
+    # The name of a budget is a hash of the token, and reveals none.
     name = _PREFIX + client.session.budget
     semaphore = Semaphore(1, name, scheduler_rpc=worker.scheduler, loop=worker.loop)
     semaphore.acquire()

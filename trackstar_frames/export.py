@@ -72,16 +72,15 @@ def export_orders(
     client
         Client to use; by default one with the credentials of the environment.
     connections
-        Several connections instead of `client`: for each label, the name of the environment
-        variable that holds its token, or a function that returns the token. API key, base URL and
-        cache are those of the environment; each token has its own rate limit; eight are fetched
-        at a time. They write one snapshot, whose every part is of one of them.
+        Several connections instead of `client`: for each label, the environment variable that
+        holds its token, or a function that returns it; all else is from the environment. Each token
+        has its own rate limit; eight are fetched at a time. They write one snapshot, whose every
+        part is of one of them.
     dask_client
         A `distributed.Client`: its workers write the parts of the `connections`, each token used by
-        one worker at a time. All of them must see `root` at the same path. A token is named by a
-        variable of the workers' environment, or by a function that they can import; API key, base
-        URL and cache are those of the workers. The parts of a worker that is lost are written
-        again by another. Without `limit`.
+        one worker at a time. All of them must see `root` at the same path, and have the variables
+        of the tokens or import their functions; all else is from their environment. The parts of
+        a worker that is lost are written again by another. Without `limit`.
     page_size
         Orders of one request, 1 to 1000.
     limit
@@ -96,9 +95,8 @@ def export_orders(
     offline
         Read from disk only.
     verify
-        Read every chain of several pages until two readings in a row agree, page by page, or raise:
-        for servers whose cursors are positions, which orders that come or go shift;
-        see `fetch_orders_df`.
+        Read every chain of several pages until two readings in a row agree, page by page, or raise.
+        For servers whose cursors are positions, which shift as orders come and go.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
@@ -114,10 +112,9 @@ def export_orders(
         ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
         trackstar_tags, and the dates created_date, updated_date, required_ship_date,
         trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte,
-        lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as the API has them
-        for a field. A list means ``in``. A date without a time means the whole day; without a zone
-        it is UTC. The ``_insensitive`` operators are in beta: with them, the API finds only orders
-        that were updated after 1 July 2025.
+        lt, lte, contains, not_contains and the ``_insensitive`` ones (in beta: they find only
+        orders updated after 1 July 2025), as far as the API has them for a field. A list means
+        ``in``. A date without a time means the whole day; without a zone it is UTC.
 
     Returns
     -------
@@ -172,7 +169,7 @@ def export_orders(
         job = MultiExport(exporter, request, check_connections(connections), {}, dask_client)
         return job.run()
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        return ExportJob(exporter, request, chosen).run()
+        return export_connection(exporter, request, chosen)
 
 
 def check_dask_client(
@@ -248,22 +245,19 @@ class Exporter:
             return orders.write(folder, label)
 
 
-@dataclass
-class ExportJob:
-    """One export or sync of one connection; after a fault, `run` does it again."""
+def export_connection(
+    exporter: Exporter, request: FetchRequest, client: TrackstarClient
+) -> Snapshot:
+    """Write one more snapshot of one connection; its error can do it again."""
 
-    exporter: Exporter
-    request: FetchRequest
-    client: TrackstarClient
+    def resume(other: TrackstarClient | None = None) -> Snapshot:
+        # Pages that are in the cache by now are used.
+        return export_connection(exporter, replace(request, refresh=False), other or client)
 
-    def run(self, client: TrackstarClient | None = None) -> Snapshot:
-        """Write one more snapshot; pages that an earlier run left in the cache are used."""
-        client = self.client = client or self.client
-        request, self.request = self.request, replace(self.request, refresh=False)
-        base = self.exporter.find_base(request, client)
-        fetching = self.exporter.fetch(request, client, base, resume=self.run)
-        with fetching as orders, new_snapshot(self.exporter.root) as new:
-            return new.commit(orders.write(new.folder))
+    base = exporter.find_base(request, client)
+    fetching = exporter.fetch(request, client, base, resume=resume)
+    with fetching as orders, new_snapshot(exporter.root) as new:
+        return new.commit(orders.write(new.folder))
 
 
 @contextmanager

@@ -65,10 +65,9 @@ def fetch_orders_df(
     client
         Client to use; by default one with the credentials of the environment.
     connections
-        Several connections instead of `client`: for each label, the name of the environment
-        variable that holds its token, or a function that returns the token. API key, base URL and
-        cache are those of the environment; each token has its own rate limit. Every table then
-        starts with the column ``connection``.
+        Several connections instead of `client`: for each label, the environment variable that
+        holds its token, or a function that returns it; all else is from the environment. Each token
+        has its own rate limit. Every table then starts with the column ``connection``.
     page_size
         Orders of one request, 1 to 1000.
     limit
@@ -83,8 +82,8 @@ def fetch_orders_df(
     offline
         Read from disk only.
     verify
-        Read every chain of several pages until two readings in a row agree, page by page, or raise:
-        for servers whose cursors are positions, which orders that come or go shift; see Notes.
+        Read every chain of several pages until two readings in a row agree, page by page, or raise.
+        For servers whose cursors are positions, which shift as orders come and go; see Notes.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
@@ -104,10 +103,9 @@ def fetch_orders_df(
         ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
         trackstar_tags, and the dates created_date, updated_date, required_ship_date,
         trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte,
-        lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as the API has them
-        for a field. A list means ``in``. A date without a time means the whole day; without a zone
-        it is UTC. The ``_insensitive`` operators are in beta: with them, the API finds only orders
-        that were updated after 1 July 2025.
+        lt, lte, contains, not_contains and the ``_insensitive`` ones (in beta: they find only
+        orders updated after 1 July 2025), as far as the API has them for a field. A list means
+        ``in``. A date without a time means the whole day; without a zone it is UTC.
 
     Returns
     -------
@@ -201,10 +199,9 @@ def fetch_orders(
     client
         Client to use; by default one with the credentials of the environment.
     connections
-        Several connections instead of `client`: for each label, the name of the environment
-        variable that holds its token, or a function that returns the token. API key, base URL and
-        cache are those of the environment; each token has its own rate limit. Every table then
-        starts with the column ``connection``.
+        Several connections instead of `client`: for each label, the environment variable that
+        holds its token, or a function that returns it; all else is from the environment. Each token
+        has its own rate limit. Every table then starts with the column ``connection``.
     page_size
         Orders of one request, 1 to 1000.
     limit
@@ -219,8 +216,8 @@ def fetch_orders(
     offline
         Read from disk only.
     verify
-        Read every chain of several pages until two readings in a row agree, page by page, or raise:
-        for servers whose cursors are positions, which orders that come or go shift; see Notes.
+        Read every chain of several pages until two readings in a row agree, page by page, or raise.
+        For servers whose cursors are positions, which shift as orders come and go; see Notes.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
@@ -240,10 +237,9 @@ def fetch_orders(
         ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
         trackstar_tags, and the dates created_date, updated_date, required_ship_date,
         trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte,
-        lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as the API has them
-        for a field. A list means ``in``. A date without a time means the whole day; without a zone
-        it is UTC. The ``_insensitive`` operators are in beta: with them, the API finds only orders
-        that were updated after 1 July 2025.
+        lt, lte, contains, not_contains and the ``_insensitive`` ones (in beta: they find only
+        orders updated after 1 July 2025), as far as the API has them for a field. A list means
+        ``in``. A date without a time means the whole day; without a zone it is UTC.
 
     Returns
     -------
@@ -271,7 +267,7 @@ def fetch_orders(
 
     See Also
     --------
-    fetch_orders_df : The orders alone; its notes say what is complete.
+    fetch_orders_df : The orders as one dataframe; its notes say what is complete.
 
     Examples
     --------
@@ -281,9 +277,9 @@ def fetch_orders(
     >>> set(frames.orders["status"]) <= {"open", "packed"}, frames.info.duplicates
     (True, 0)
     """
-    if snapshot is not None and not isinstance(snapshot, (str, os.PathLike)):
-        raise SettingsError(f"snapshot={snapshot!r} must be the path of a folder, or None")
     if snapshot is not None:
+        if not isinstance(snapshot, (str, os.PathLike)):
+            raise SettingsError(f"snapshot={snapshot!r} must be the path of a folder, or None")
         storage.locate(snapshot, "snapshot")
     check_backend(dtype_backend)
     request = FetchRequest.of(
@@ -581,7 +577,7 @@ class _Statistics:
         self._lock = threading.Lock()
 
     def add_page(self, number: int, page: Page) -> None:
-        """Note what a page has beside its orders, and which stamps its first order names."""
+        """Note the other members of a page, and which stamps its first order has as members."""
         first = [bytes(order) for order in page.raw_orders[:1]]
         named = {stamp for stamp in _STAMPS for order in first if f'"{stamp}"'.encode() in order}
         with self._lock:
@@ -714,7 +710,7 @@ def run_each(
 
 
 def root_cause(error: TrackstarError) -> TrackstarError:
-    """Return what broke the fetch of one of several connections: it cannot be resumed alone."""
+    """Return what broke the fetch of one of several connections, which has no resume of its own."""
     below = error.__cause__
     if isinstance(error, IncompleteFetchError) and isinstance(below, TrackstarError):
         return below

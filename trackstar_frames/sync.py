@@ -19,10 +19,10 @@ from trackstar_frames.dates import api_time, duration
 from trackstar_frames.errors import FilterError, TrackstarError
 from trackstar_frames.export import (
     Exporter,
-    ExportJob,
     MultiExport,
     SpilledOrders,
     check_dask_client,
+    export_connection,
     fetch_to_disk,
 )
 from trackstar_frames.filter_types import OrderFilters
@@ -105,18 +105,16 @@ def sync_orders(
     client
         Client to use; by default one with the credentials of the environment.
     connections
-        Several connections instead of `client`: for each label, the name of the environment
-        variable that holds its token, or a function that returns the token. API key, base URL and
-        cache are those of the environment; each token has its own rate limit; eight are fetched
-        at a time. They write one snapshot, whose every part is of one of them. Each goes on
-        from the newest snapshot of several connections that has it; one that is new is fetched
-        whole, and one that is not named any more is not in the new snapshot.
+        Several connections instead of `client`: for each label, the environment variable that
+        holds its token, or a function that returns it; all else is from the environment. Each token
+        has its own rate limit; eight are fetched at a time. They write one snapshot, whose every
+        part is of one of them. Each goes on from the newest snapshot of several connections that
+        has it; a new one is fetched whole, and one that is not named any more is left out.
     dask_client
         A `distributed.Client`: its workers write the parts of the `connections`, each token used by
-        one worker at a time. All of them must see `root` at the same path. A token is named by a
-        variable of the workers' environment, or by a function that they can import; API key, base
-        URL and cache are those of the workers. The parts of a worker that is lost are written
-        again by another.
+        one worker at a time. All of them must see `root` at the same path, and have the variables
+        of the tokens or import their functions; all else is from their environment. The parts of
+        a worker that is lost are written again by another.
     page_size
         Orders of one request, 1 to 1000.
     max_workers
@@ -128,9 +126,8 @@ def sync_orders(
     offline
         Read from disk only.
     verify
-        Read every chain of several pages until two readings in a row agree, page by page, or raise:
-        for servers whose cursors are positions, which orders that come or go shift;
-        see `fetch_orders_df`.
+        Read every chain of several pages until two readings in a row agree, page by page, or raise.
+        For servers whose cursors are positions, which shift as orders come and go.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
@@ -140,8 +137,7 @@ def sync_orders(
         ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
         ``"keep"`` are responses cached on disk. The same on every call.
     extra_params
-        Query parameters that the filters do not know; passed on as they are. The same on
-        every call.
+        Query parameters that the filters do not know. The same on every call.
     **filters
         ``field=value``, ``field__operator=value``, or ``**{"field[operator]": value}``; the same on
         every call. Only on what never changes: created_date, warehouse_customer_id, type,
@@ -212,7 +208,7 @@ def sync_orders(
         bases = find_bases(exporter.root, request, hashes)
         return MultiExport(exporter, request, named, bases, dask_client).run()
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        return ExportJob(exporter, request, chosen).run()
+        return export_connection(exporter, request, chosen)
 
 
 def _timedelta(name: str, value: object) -> timedelta:

@@ -70,7 +70,7 @@ _MARGINS = MappingProxyType(
     {"trackstar_updated_date": timedelta(minutes=5), "updated_date": timedelta(hours=2)}
 )
 
-#: How much farther, where the server does not tell its own time.
+#: How much farther, where the server does not send its own time.
 _CLOCK_MARGIN = timedelta(minutes=10)
 
 _SECOND = timedelta(seconds=1)
@@ -483,7 +483,7 @@ class _Chain:
 
     @property
     def is_size_known(self) -> bool:
-        """Whether its size is more than a lower bound: a page from all over tells no more."""
+        """Whether its size is more than a lower bound, as a page from all over it gives."""
         return self.has_ended or (self._sample is not None and self._sample.is_sorted)
 
     @property

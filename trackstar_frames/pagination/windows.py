@@ -1,7 +1,7 @@
 """Half-open windows of `created_date` that divide a query exactly; pure, no I/O.
 
 An order's `created_date` never changes, so every order belongs to one window, however the server
-sorts them. Where a window is cut depends on its filters and on its first page alone: the same
+sorts them. Where a window is cut depends on its filters and its first page only: the same
 query is divided into the same windows again, and is found on disk.
 """
 
