@@ -18,7 +18,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
@@ -43,7 +43,7 @@ from trackstar_frames.progress import Progress
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.schema import TABLES, Table
 from trackstar_frames.snapshots.catalog import find_snapshot
-from trackstar_frames.snapshots.manifest import Manifest, Part, read_manifest
+from trackstar_frames.snapshots.manifest import Part, read_manifest
 from trackstar_frames.snapshots.reader import read_table
 from trackstar_frames.snapshots.writer import WriteResult
 from trackstar_frames.tables.assemble import label_rows
@@ -423,25 +423,22 @@ def read_snapshot_dask(
     folder = find_snapshot(root, version)
     manifest = read_manifest(folder)
     warn_of_failed(manifest.info)
-    tables = {name: _lazy_table(name, folder, manifest, dtype_backend) for name in TABLES}
-    return DaskFrames(tables, manifest.info)
-
-
-def _lazy_table(
-    name: str, folder: Path, manifest: Manifest, dtype_backend: DtypeBackend
-) -> dd.DataFrame:
     is_labelled = manifest.parts[0].connection is not None
-    return _lazy_frame(
-        f"read-{name.replace('_', '-')}",
-        _read_part,
-        list(enumerate(manifest.parts)),
-        _described(name, is_labelled=is_labelled),
-        dtype_backend,
-        name=name,
-        folder=folder,
-        metadata=brief(manifest.info),
-        is_labelled=is_labelled,
-    )
+    tables = {
+        name: _lazy_frame(
+            f"read-{name.replace('_', '-')}",
+            _read_part,
+            list(enumerate(manifest.parts)),
+            _described(name, is_labelled=is_labelled),
+            dtype_backend,
+            name=name,
+            folder=folder,
+            metadata=brief(manifest.info),
+            is_labelled=is_labelled,
+        )
+        for name in TABLES
+    }
+    return DaskFrames(tables, manifest.info)
 
 
 def _read_part(
@@ -583,9 +580,6 @@ def _run(label: str, source: Source, run: _Run) -> WriteResult | TrackstarError:
         return root_cause(error)
 
 
-_PREFIX = "trackstar_frames-"
-
-
 @contextmanager
 def token_lock(client: TrackstarClient) -> Iterator[None]:
     """Keep the other workers of a cluster from using a client's token; send requests only within.
@@ -594,13 +588,14 @@ def token_lock(client: TrackstarClient) -> Iterator[None]:
     counts; this one does not wait, but goes on with its next task. Outside of a worker of
     `distributed` there is nothing to do.
     """
-    try:
-        worker: Worker = get_worker()
-    except ValueError:  # this is none
+    worker: Worker | None = None
+    with suppress(ValueError):  # there is none
+        worker = get_worker()
+    if worker is None:
         yield
         return
     # The name of a budget is a hash of the token, and reveals none.
-    name = _PREFIX + client.session.budget
+    name = f"trackstar_frames-{client.session.budget}"
     semaphore = Semaphore(1, name, scheduler_rpc=worker.scheduler, loop=worker.loop)
     semaphore.acquire()
     try:

@@ -27,7 +27,6 @@ from trackstar_frames.export import (
 )
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import parse_name
-from trackstar_frames.info import FetchInfo
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.snapshots.snapshot import Snapshot
@@ -238,7 +237,13 @@ class _SyncExporter(Exporter):
         """Fetch changes to disk, by the first choice of stamps that the server takes."""
         if base is None:
             with super().fetch(request, client, resume=resume) as orders:
-                yield replace(orders, info=self._first_info(orders))
+                sync = {
+                    **self._metadata({}, None, "it is the first of these orders"),
+                    "full_at": orders.info.started_at,
+                    "new": orders.spill.orders,
+                    **dict.fromkeys(("changed", "unchanged", "gone"), 0),
+                }
+                yield replace(orders, info=orders.info.replace(sync=sync))
             return
         with ExitStack() as contexts:
             for plan in self._plans(base):
@@ -250,15 +255,6 @@ class _SyncExporter(Exporter):
                     if plan.full or error.status != _UNPROCESSABLE:
                         raise
             yield changed
-
-    def _first_info(self, orders: SpilledOrders) -> FetchInfo:
-        sync = {
-            **self._metadata({}, None, "it is the first of these orders"),
-            "full_at": orders.info.started_at,
-            "new": orders.spill.orders,
-            **dict.fromkeys(("changed", "unchanged", "gone"), 0),
-        }
-        return orders.info.replace(sync=sync)
 
     def _plans(self, base: Base) -> Iterator[_Plan]:
         """Return by which stamps to request changes, the best first; at last, all orders."""
