@@ -9,7 +9,7 @@ import pytest
 from trackstar_frames import OrderFrames, ResponseError, TrackstarClient, data_dictionary
 from trackstar_frames.info import join_infos
 from trackstar_frames.schema import LIFECYCLE, TABLES
-from trackstar_frames.tables.connections import concat
+from trackstar_frames.tables.assemble import concat
 
 FULL = {
     "id": "a1",

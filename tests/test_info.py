@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import trackstar_frames as tf
+from trackstar_frames.info import of_connection
 
 DATA = Path(__file__).parent / "data" / "former"
 
@@ -66,4 +67,4 @@ def test_metadata_of_the_former_version_gets_the_names_of_today():
         assert not {"began", "question"} & info.keys()
         for label, each in before["connections"].items():
             assert info.connections[label]["request_hash"] == each["question"]
-            assert info.of_connection(label).started_at == each["began"]
+            assert of_connection(info, label).started_at == each["began"]

@@ -18,12 +18,11 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Unpack
 
 import pandas as pd
@@ -37,17 +36,17 @@ from trackstar_frames.connections import Connections, Source, check_connections,
 from trackstar_frames.errors import ResponseError, SettingsError, TrackstarError
 from trackstar_frames.fetch import FetchJob, MemorySink, root_cause
 from trackstar_frames.filter_types import OrderFilters
-from trackstar_frames.info import FetchInfo
+from trackstar_frames.info import FetchInfo, brief, describe, warn_of_failed
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.pagination.windows import Window
 from trackstar_frames.progress import Progress
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.schema import TABLES, Table
 from trackstar_frames.snapshots.catalog import find_snapshot
-from trackstar_frames.snapshots.manifest import Manifest, Part, read_manifest
+from trackstar_frames.snapshots.manifest import Part, read_manifest
 from trackstar_frames.snapshots.reader import read_table
 from trackstar_frames.snapshots.writer import WriteResult
-from trackstar_frames.tables.connections import label_rows
+from trackstar_frames.tables.assemble import label_rows
 from trackstar_frames.tables.contradictions import count_contradictions
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
 
@@ -63,27 +62,15 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-__all__ = [
-    "DaskFrames",
-    "divide",
-    "fetch_orders_dask",
-    "read_snapshot_dask",
-    "run_on_workers",
-    "token_lock",
-]
-
-
 _ORDERS = TABLES["orders"].labelled
 
 #: Options of `fetch_orders_df` that a lazy fetch does not have, and what to do instead.
-_ELSEWHERE: Mapping[str, str] = MappingProxyType(
-    {
-        "client": "each worker opens its own; name the tokens in connections",
-        "limit": "take .head(n), which reads as few partitions as it needs",
-        "progress": "Dask has bars of its own: distributed.progress, dask.diagnostics.ProgressBar",
-        "snapshot": "write one with export_orders, and read it with read_snapshot_dask",
-    }
-)
+_ELSEWHERE = {
+    "client": "each worker opens its own; name the tokens in connections",
+    "limit": "take .head(n), which reads as few partitions as it needs",
+    "progress": "Dask has bars of its own: distributed.progress, dask.diagnostics.ProgressBar",
+    "snapshot": "write one with export_orders, and read it with read_snapshot_dask",
+}
 
 
 def fetch_orders_dask(
@@ -127,14 +114,13 @@ def fetch_orders_dask(
         Read from the disks of the workers only.
     verify
         Read every chain of several pages until two readings in a row agree, page by page, or raise.
-        This is for servers whose cursors are positions, where what comes or goes during the fetch
-        shifts what follows; see `fetch_orders_df`.
+        For servers whose cursors are positions, which shift as orders come and go.
     pii
-        What becomes of personal data. ``"keep"``: nothing. ``"drop"``: null in the columns that
-        `data_dictionary` marks as personal or free-form, and in the values of `problems`; unknown
-        keys are not named. ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under
-        the key in ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay.
-        Only with ``"keep"`` are responses cached on disk.
+        What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
+        as personal or free-form and in the values of `problems`, and unknown keys are not named.
+        ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under the key in
+        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
+        ``"keep"`` are responses cached on disk.
     extra_params
         Query parameters that the filters do not know; passed on as they are.
     dtype_backend
@@ -144,10 +130,9 @@ def fetch_orders_dask(
         ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
         trackstar_tags, and the dates created_date, updated_date, required_ship_date,
         trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte,
-        lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as the API has them
-        for a field. A list means ``in``. A date without a time means the whole day; without a zone
-        it is UTC. The ``_insensitive`` operators are in beta: with them, the API finds only orders
-        that were updated after 1 July 2025.
+        lt, lte, contains, not_contains and the ``_insensitive`` ones (in beta: they find only
+        orders updated after 1 July 2025), as far as the API has them for a field. A list means
+        ``in``. A date without a time means the whole day; without a zone it is UTC.
 
     Returns
     -------
@@ -224,20 +209,10 @@ def fetch_orders_dask(
 
 @dataclass(frozen=True)
 class Partition:
-    """What one task fetches; holds no secret.
+    """What one task fetches, within a window; holds no secret."""
 
-    Attributes
-    ----------
-    label : str
-        Label of the connection.
-    source : str or callable
-        Where the worker finds its token.
-    request : FetchRequest
-        What to fetch, within a window.
-    """
-
-    label: str
-    source: Source
+    label: str  # of the connection
+    source: Source  # where the worker finds its token
     request: FetchRequest
 
     def bounds(self) -> dict[str, list[str]]:
@@ -277,14 +252,14 @@ def _fetch(
         error.add_note(partition.describe())
         raise
     frame = _to_partition(label_rows(orders, partition.label), _ORDERS, dtype_backend)
-    frame.attrs["trackstar"] = frames.info.brief()
+    frame.attrs["trackstar"] = brief(frames.info)
     return frame
 
 
 #: More tasks than this are a slip of `freq`; schedulers take minutes for as many.
 _MAX_PARTITIONS = 100_000
 
-# The year 1700; pandas 2 cannot tell times long before it.
+# The year 1700; pandas 2 cannot represent times long before it.
 _EARLIEST = -8_520_336_000
 _EPOCH = pd.Timestamp(0, tz="UTC")
 
@@ -309,10 +284,7 @@ def divide(
 
 
 def _windows(request: FetchRequest, offset: BaseOffset, most: int) -> list[FetchRequest]:
-    """Cut each query at the same seconds, into at most one window more than is allowed.
-
-    Without a lower bound there is one: an order need not have a `created_date`.
-    """
+    """Cut each query at the same seconds, into at most one window more than is allowed."""
     queries = [Window.of(query) for query in request.queries]
     cuts = list(itertools.islice(_cuts(queries[0], offset), most))
     return [
@@ -323,7 +295,7 @@ def _windows(request: FetchRequest, offset: BaseOffset, most: int) -> list[Fetch
 
 def _cuts(window: Window, offset: BaseOffset) -> Iterator[int]:
     """Return the seconds at which a calendar cuts a window, up to now."""
-    if window.start is None:
+    if window.start is None:  # an order need not have a `created_date`
         return
     start = pd.Timestamp(max(window.start, _EARLIEST), unit="s", tz="UTC")
     end = min(time.time(), math.inf if window.end is None else window.end)
@@ -335,15 +307,16 @@ def _cuts(window: Window, offset: BaseOffset) -> Iterator[int]:
 
 
 def _offset(freq: object) -> BaseOffset:
-    allowed = "must be a frequency of pandas, of a second at least, such as 'D', 'W', 'MS' or 'QS'"
-    if not isinstance(freq, str):
-        raise SettingsError(f"freq={freq!r} {allowed}")
     try:
-        offset = to_offset(freq)
-    except ValueError:  # whose words are pandas' own, and long
-        raise SettingsError(f"freq={freq!r} {allowed}") from None
-    if _EPOCH + offset < _EPOCH + pd.Timedelta(1, "s"):  # the API knows whole seconds
-        raise SettingsError(f"freq={freq!r} {allowed}")
+        offset = to_offset(freq) if isinstance(freq, str) else None
+    except ValueError:
+        offset = None
+    # The API knows whole seconds.
+    if offset is None or _EPOCH + offset < _EPOCH + pd.Timedelta(1, "s"):
+        raise SettingsError(
+            f"freq={freq!r} must be a frequency of pandas, of a second at least, such as 'D', 'W', "
+            f"'MS' or 'QS'"
+        )
     return offset
 
 
@@ -396,7 +369,9 @@ class DaskFrames:
             (name, TABLES[name].grain, frame.npartitions, len(frame.columns))
             for name, frame in frames.items()
         )
-        return card("DaskFrames, read when computed", table(heads, rows), lines(self.info.lines()))
+        return card(
+            "DaskFrames, read when computed", table(heads, rows), lines(describe(self.info))
+        )
 
 
 def read_snapshot_dask(
@@ -447,26 +422,23 @@ def read_snapshot_dask(
     check_backend(dtype_backend)
     folder = find_snapshot(root, version)
     manifest = read_manifest(folder)
-    manifest.info.warn_of_failed()
-    tables = {name: _lazy_table(name, folder, manifest, dtype_backend) for name in TABLES}
-    return DaskFrames(tables, manifest.info)
-
-
-def _lazy_table(
-    name: str, folder: Path, manifest: Manifest, dtype_backend: DtypeBackend
-) -> dd.DataFrame:
+    warn_of_failed(manifest.info)
     is_labelled = manifest.parts[0].connection is not None
-    return _lazy_frame(
-        f"read-{name.replace('_', '-')}",
-        _read_part,
-        list(enumerate(manifest.parts)),
-        _described(name, is_labelled=is_labelled),
-        dtype_backend,
-        name=name,
-        folder=folder,
-        metadata=manifest.info.brief(),
-        is_labelled=is_labelled,
-    )
+    tables = {
+        name: _lazy_frame(
+            f"read-{name.replace('_', '-')}",
+            _read_part,
+            list(enumerate(manifest.parts)),
+            _described(name, is_labelled=is_labelled),
+            dtype_backend,
+            name=name,
+            folder=folder,
+            metadata=brief(manifest.info),
+            is_labelled=is_labelled,
+        )
+        for name in TABLES
+    }
+    return DaskFrames(tables, manifest.info)
 
 
 def _read_part(
@@ -503,10 +475,7 @@ def _lazy_frame(
     dtype_backend: DtypeBackend,
     **options: Any,
 ) -> dd.DataFrame:
-    """Return a lazy frame with a partition for each of `inputs`, of which there is one at least.
-
-    `make` takes an input, `dtype_backend` and `options`, and returns the partition.
-    """
+    """Return a lazy frame, whose partitions `make` makes of each input and the options."""
     declared = _Declared(_to_partition(described.schema.empty_table(), described, dtype_backend))
     for column in described.columns:
         if column.kind == "status":  # there may be others than the usual ones
@@ -526,11 +495,9 @@ def _lazy_frame(
 
 
 def _to_partition(rows: pa.Table, described: Table, dtype_backend: DtypeBackend) -> pd.DataFrame:
-    """Return the frame of a partition, as `to_frame` makes it, but with an unordered status.
-
-    Statuses unknown to this package are further categories, and not the same ones in each
-    partition. pandas joins these categoricals if they are unordered, and not if they are ordered.
-    """
+    """Return the frame of a partition, as `to_frame` makes it, but with an unordered status."""
+    # Statuses unknown to this package are further categories, and not the same ones in each
+    # partition: pandas joins such categoricals only if they are unordered.
     frame = to_frame(rows, described, dtype_backend)
     for column in described.columns:
         if column.kind == "status":
@@ -539,14 +506,10 @@ def _to_partition(rows: pa.Table, described: Table, dtype_backend: DtypeBackend)
 
 
 class _Declared(pd.DataFrame):
-    """The frame of no rows by which Dask knows columns and types of a lazy one.
+    """The frame of no rows by which Dask knows columns and types of a lazy one."""
 
-    Its statuses have the usual categories, and Dask's mark that there may be more:
-    ``.cat.known`` is False, but a status can be compared with a usual one.
-
-    Where Dask needs values (to infer the schema of a Parquet file, for example), it makes them up,
-    by `meta_nonempty`; in a column of lists it would put what no file can hold.
-    """
+    # Where Dask needs values, to infer the schema of a Parquet file, it makes them up by
+    # `meta_nonempty`; in a column of lists it would put what no file can hold.
 
     @property
     def _constructor(self) -> type[_Declared]:
@@ -617,38 +580,28 @@ def _run(label: str, source: Source, run: _Run) -> WriteResult | TrackstarError:
         return root_cause(error)
 
 
-_PREFIX = "trackstar_frames-"
-
-
 @contextmanager
 def token_lock(client: TrackstarClient) -> Iterator[None]:
     """Keep the other workers of a cluster from using a client's token; send requests only within.
 
-    The next worker gets the token when every request of this one is out of the second that the
-    API counts; at once if all came from disk. This worker does not wait for that: it goes on with
-    its next task. Outside of a worker of `distributed` there is nothing to do. The token of a
-    worker that died is free again when the scheduler misses its signs of life: after 30 seconds, or
-    what ``distributed.scheduler.locks.lease-timeout`` says.
+    The next worker gets the token when every request of this one is out of the second that the API
+    counts; this one does not wait, but goes on with its next task. Outside of a worker of
+    `distributed` there is nothing to do.
     """
-    worker = _current_worker()
+    worker: Worker | None = None
+    with suppress(ValueError):  # there is none
+        worker = get_worker()
     if worker is None:
         yield
         return
-    # The budget's name is a hash: it tells tokens apart, and reveals none.
-    name = _PREFIX + client.session.budget
+    # The name of a budget is a hash of the token, and reveals none.
+    name = f"trackstar_frames-{client.session.budget}"
     semaphore = Semaphore(1, name, scheduler_rpc=worker.scheduler, loop=worker.loop)
     semaphore.acquire()
     try:
         yield
     finally:
         worker.loop.add_callback(_release, semaphore, client.session.cooldown())
-
-
-def _current_worker() -> Worker | None:
-    try:
-        return get_worker()
-    except ValueError:  # there is none
-        return None
 
 
 async def _release(semaphore: Semaphore, seconds: float) -> None:

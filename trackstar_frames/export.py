@@ -40,16 +40,6 @@ from trackstar_frames.snapshots.upsert import Base, bases_in
 from trackstar_frames.snapshots.writer import PartWriter, WriteResult
 from trackstar_frames.tables.assemble import assemble
 
-__all__ = [
-    "ExportJob",
-    "Exporter",
-    "MultiExport",
-    "SpilledOrders",
-    "check_dask_client",
-    "export_orders",
-    "fetch_to_disk",
-]
-
 
 def export_orders(
     root: str | os.PathLike[str],
@@ -82,41 +72,39 @@ def export_orders(
     client
         Client to use; by default one with the credentials of the environment.
     connections
-        Several connections instead of `client`: for each label, the name of the environment
-        variable that holds its token, or a function that returns the token. API key, base URL and
-        cache are those of the environment; each token has its own rate limit; eight are fetched
-        at a time. They write one snapshot, whose every part is of one of them.
+        Several connections instead of `client`: for each label, the environment variable that
+        holds its token, or a function that returns it; all else is from the environment. Each token
+        has its own rate limit; eight are fetched at a time. They write one snapshot, whose every
+        part is of one of them.
     dask_client
         A `distributed.Client`: its workers write the parts of the `connections`, each token used by
-        one worker at a time. All of them must see `root` at the same path. A token is named by a
-        variable of the workers' environment, or by a function that they can import; API key, base
-        URL and cache are those of the workers. The parts of a worker that is lost are written
-        again by another. Without `limit`.
+        one worker at a time. All of them must see `root` at the same path, and have the variables
+        of the tokens or import their functions; all else is from their environment. The parts of
+        a worker that is lost are written again by another. Without `limit`.
     page_size
         Orders of one request, 1 to 1000.
     limit
         Fetch at most this many orders: the server's first ones, in its own order. Several
         connections are fetched one after the other, by label.
     max_workers
-        Chains of pages that are read in parallel, 1 to 32; together they keep to the client's rate
-        limit. If the filters bound ``created_date``, the time is divided into windows, each a chain
-        of its own. Which requests are made does not depend on it. With `limit`, there is one chain.
+        Chains of pages that are read in parallel, 1 to 32, under one rate limit. If the filters
+        bound ``created_date``, the time is divided into windows, each a chain of its own, whatever
+        this number is. With `limit`, there is one chain.
     refresh
         Start again, though an export that broke could be resumed.
     offline
         Read from disk only.
     verify
         Read every chain of several pages until two readings in a row agree, page by page, or raise.
-        This is for servers whose cursors are positions, where what comes or goes during the fetch
-        shifts what follows; see `fetch_orders_df`.
+        For servers whose cursors are positions, which shift as orders come and go.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
-        What becomes of personal data. ``"keep"``: nothing. ``"drop"``: null in the columns that
-        `data_dictionary` marks as personal or free-form, and in the values of `problems`; unknown
-        keys are not named. ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under
-        the key in ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay.
-        Only with ``"keep"`` are responses cached on disk.
+        What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
+        as personal or free-form and in the values of `problems`, and unknown keys are not named.
+        ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under the key in
+        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
+        ``"keep"`` are responses cached on disk.
     extra_params
         Query parameters that the filters do not know; passed on as they are.
     **filters
@@ -124,10 +112,9 @@ def export_orders(
         ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
         trackstar_tags, and the dates created_date, updated_date, required_ship_date,
         trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte,
-        lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as the API has them
-        for a field. A list means ``in``. A date without a time means the whole day; without a zone
-        it is UTC. The ``_insensitive`` operators are in beta: with them, the API finds only orders
-        that were updated after 1 July 2025.
+        lt, lte, contains, not_contains and the ``_insensitive`` ones (in beta: they find only
+        orders updated after 1 July 2025), as far as the API has them for a field. A list means
+        ``in``. A date without a time means the whole day; without a zone it is UTC.
 
     Returns
     -------
@@ -182,7 +169,7 @@ def export_orders(
         job = MultiExport(exporter, request, check_connections(connections), {}, dask_client)
         return job.run()
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        return ExportJob(exporter, request, chosen).run()
+        return export_connection(exporter, request, chosen)
 
 
 def check_dask_client(
@@ -225,14 +212,9 @@ class SpilledOrders:
 
 @dataclass(frozen=True)
 class Exporter:
-    """Fetches all orders of a connection to disk; can be pickled.
+    """Fetches all orders of a connection to disk, under the root of all snapshots."""
 
-    Attributes
-    ----------
-    root : pathlib.Path
-        The folder of all snapshots.
-    """
-
+    # It can be pickled, and sent to a worker.
     root: Path
 
     def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:  # noqa: ARG002
@@ -250,33 +232,32 @@ class Exporter:
         """Fetch orders to disk, where they are until the context ends."""
         return fetch_to_disk(self.root, "export", request, client, resume)
 
+    def write_connection(
+        self,
+        request: FetchRequest,
+        base: Base | None,
+        folder: Path,
+        label: str,
+        client: TrackstarClient,
+    ) -> WriteResult:
+        """Fetch what a snapshot of several has of one connection, and write it to its folder."""
+        with self.fetch(request, client, base) as orders:
+            return orders.write(folder, label)
 
-class ExportJob:
-    """One export or sync of one connection; after a fault, `run` does it again.
 
-    Parameters
-    ----------
-    exporter
-        Fetches the orders.
-    request
-        What to fetch.
-    client
-        Client to use.
-    """
+def export_connection(
+    exporter: Exporter, request: FetchRequest, client: TrackstarClient
+) -> Snapshot:
+    """Write one more snapshot of one connection; its error can do it again."""
 
-    def __init__(self, exporter: Exporter, request: FetchRequest, client: TrackstarClient) -> None:
-        self._exporter = exporter
-        self._request = request
-        self._client = client
+    def resume(other: TrackstarClient | None = None) -> Snapshot:
+        # Pages that are in the cache by now are used.
+        return export_connection(exporter, replace(request, refresh=False), other or client)
 
-    def run(self, client: TrackstarClient | None = None) -> Snapshot:
-        """Write one more snapshot; pages that an earlier run left in the cache are used."""
-        client = self._client = client or self._client
-        request, self._request = self._request, replace(self._request, refresh=False)
-        base = self._exporter.find_base(request, client)
-        fetching = self._exporter.fetch(request, client, base, resume=self.run)
-        with fetching as orders, new_snapshot(self._exporter.root) as new:
-            return new.commit(orders.write(new.folder))
+    base = exporter.find_base(request, client)
+    fetching = exporter.fetch(request, client, base, resume=resume)
+    with fetching as orders, new_snapshot(exporter.root) as new:
+        return new.commit(orders.write(new.folder))
 
 
 @contextmanager
@@ -287,11 +268,8 @@ def fetch_to_disk(
     client: TrackstarClient,
     resume: Callable[..., Snapshot] | None,
 ) -> Iterator[SpilledOrders]:
-    """Fetch orders to a hidden folder under the root, which is removed at the end.
-
-    What the client's cache has of the same task, if that broke or was killed, is not requested
-    again; once the block has ended without an error, the start of the task is forgotten.
-    """
+    """Fetch orders to a hidden folder under the root, which is removed at the end."""
+    # What the cache has of the same task, if that broke or was killed, is not requested again.
     session = client.session
     name = f"{task} {root} {request.page_size} {request.limit} {request.listings}"
     since = 0.0 if request.offline else session.mark_started(name, restart=request.refresh)
@@ -303,72 +281,45 @@ def fetch_to_disk(
         session.mark_finished(name)
 
 
+@dataclass
 class _SpillSink:
     """Keeps a fetch on disk."""
 
-    def __init__(self, spill: Spill, task: str, resume: Callable[..., Snapshot] | None) -> None:
-        self._spill = spill
-        self._task = task
-        self._resume = resume
+    spill: Spill
+    task: str
+    resume: Callable[..., Snapshot] | None
 
     def add(self, batch: Batch, page: int) -> None:
         """Take a batch of a page."""
-        self._spill.add(batch, page)
+        self.spill.add(batch, page)
 
     def finish(self, job: FetchJob[Any]) -> SpilledOrders:
         """Drop duplicates, and return what was fetched."""
         ranks = {key: rank for rank, key in enumerate(sorted(page.key for page in job.pages))}
-        duplicates = self._spill.deduplicate(
+        duplicates = self.spill.deduplicate(
             [ranks[page.key] for page in job.pages],
             [job.is_repeat(page.key) for page in job.pages],
             drop_repeats=job.request.limit is not None,
         )
-        return SpilledOrders(self._spill, job.info(duplicates=duplicates))
+        return SpilledOrders(self.spill, job.info(duplicates=duplicates))
 
     def interrupted(self, job: FetchJob[Any], fault: Exception) -> IncompleteFetchError:
         """Return the error of a task that broke."""
         return interrupted(
             fault,
-            f"the {self._task} broke after {job.extent()}; .resume(), or the same call, goes on "
+            f"the {self.task} broke after {job.extent()}; .resume(), or the same call, goes on "
             f"from those that are on disk",
             frames=None,
             pages=len(job.pages),
-            resume=self._resume,
+            resume=self.resume,
         )
-
-
-@dataclass(frozen=True)
-class ConnectionTask:
-    """Writes what a snapshot of several has of one connection; can be sent to a worker."""
-
-    exporter: Exporter
-    request: FetchRequest
-    base: Base | None
-    folder: Path
-    label: str
-
-    def run(self, client: TrackstarClient) -> WriteResult:
-        """Fetch the orders, and write them to the folder."""
-        with self.exporter.fetch(self.request, client, self.base) as orders:
-            return orders.write(self.folder, self.label)
 
 
 class MultiExport:
     """One export or sync of several connections.
 
-    Parameters
-    ----------
-    exporter
-        Fetches the orders of one connection.
-    request
-        What to fetch from each.
-    connections
-        The source of each token, by label; checked.
-    bases
-        What earlier snapshots have of connections. An export may go on from it, a connection that
-        fails keeps it, and one that is not among `connections` is taken over as it is.
-    dask_client
-        Client of the cluster whose workers fetch, if they are to.
+    `bases` are what earlier snapshots have of connections. An export may go on from it, a
+    connection that fails keeps it, and one that is not among `connections` is taken over as it is.
     """
 
     def __init__(
@@ -413,22 +364,26 @@ class MultiExport:
     def _export(
         self, folder: Path, label: str, client: TrackstarClient, request: FetchRequest
     ) -> int:
-        self._results[label] = self._task(folder, label, request).run(client)
+        self._results[label] = self._task(folder, label, request)(client)
         return self._results[label].orders
 
     def _export_on_workers(self, folder: Path) -> None:
         from trackstar_frames.distributed import run_on_workers  # noqa: PLC0415  (an extra, slow)
 
         request = replace(self._request, progress=False)
-        tasks = {label: self._task(folder, label, request).run for label in self._connections}
+        tasks = {label: self._task(folder, label, request) for label in self._connections}
         with Progress(shown=self._request.progress) as bar:
             self._results, self._failures = run_on_workers(
                 self._dask_client, self._connections, tasks, bar
             )
         _check_written(folder, self._results)
 
-    def _task(self, folder: Path, label: str, request: FetchRequest) -> ConnectionTask:
-        return ConnectionTask(self._exporter, request, self._bases.get(label), folder, label)
+    def _task(
+        self, folder: Path, label: str, request: FetchRequest
+    ) -> Callable[[TrackstarClient], WriteResult]:
+        """Return what writes one connection; it can be sent to a worker."""
+        base = self._bases.get(label)
+        return partial(self._exporter.write_connection, request, base, folder, label)
 
     def _info(self, results: Mapping[str, WriteResult]) -> FetchInfo:
         info = join_infos(

@@ -35,26 +35,10 @@ from trackstar_frames.progress import ConnectionProgress, Progress, start_progre
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.settings import pii_key
 from trackstar_frames.snapshots.snapshot import write_snapshot
-from trackstar_frames.tables.assemble import assemble
-from trackstar_frames.tables.connections import concat
+from trackstar_frames.tables.assemble import assemble, concat
 from trackstar_frames.tables.contradictions import contradictions
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
 from trackstar_frames.tables.pii import redact
-
-__all__ = [
-    "FetchJob",
-    "FetchedPage",
-    "MemorySink",
-    "MultiFetch",
-    "Sink",
-    "connections_failed",
-    "fetch_orders",
-    "fetch_orders_df",
-    "interrupted",
-    "refuse_client",
-    "root_cause",
-    "run_each",
-]
 
 
 def fetch_orders_df(
@@ -81,35 +65,33 @@ def fetch_orders_df(
     client
         Client to use; by default one with the credentials of the environment.
     connections
-        Several connections instead of `client`: for each label, the name of the environment
-        variable that holds its token, or a function that returns the token. API key, base URL and
-        cache are those of the environment; each token has its own rate limit. Every table then
-        starts with the column ``connection``.
+        Several connections instead of `client`: for each label, the environment variable that
+        holds its token, or a function that returns it; all else is from the environment. Each token
+        has its own rate limit. Every table then starts with the column ``connection``.
     page_size
         Orders of one request, 1 to 1000.
     limit
         Fetch at most this many orders: the server's first ones, in its own order. Several
         connections are fetched one after the other, by label.
     max_workers
-        Chains of pages that are read in parallel, 1 to 32; together they keep to the client's rate
-        limit. If the filters bound ``created_date``, the time is divided into windows, each a chain
-        of its own. Which requests are made does not depend on it. With `limit`, there is one chain.
+        Chains of pages that are read in parallel, 1 to 32, under one rate limit. If the filters
+        bound ``created_date``, the time is divided into windows, each a chain of its own, whatever
+        this number is. With `limit`, there is one chain.
     refresh
         Request every page from the server, whatever is on disk.
     offline
         Read from disk only.
     verify
         Read every chain of several pages until two readings in a row agree, page by page, or raise.
-        This is for servers whose cursors are positions, where what comes or goes during the fetch
-        shifts what follows; see Notes.
+        For servers whose cursors are positions, which shift as orders come and go; see Notes.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
-        What becomes of personal data. ``"keep"``: nothing. ``"drop"``: null in the columns that
-        `data_dictionary` marks as personal or free-form, and in the values of `problems`; unknown
-        keys are not named. ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under
-        the key in ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay.
-        Only with ``"keep"`` are responses cached on disk.
+        What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
+        as personal or free-form and in the values of `problems`, and unknown keys are not named.
+        ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under the key in
+        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
+        ``"keep"`` are responses cached on disk.
     extra_params
         Query parameters that the filters do not know; passed on as they are.
     snapshot
@@ -121,10 +103,9 @@ def fetch_orders_df(
         ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
         trackstar_tags, and the dates created_date, updated_date, required_ship_date,
         trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte,
-        lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as the API has them
-        for a field. A list means ``in``. A date without a time means the whole day; without a zone
-        it is UTC. The ``_insensitive`` operators are in beta: with them, the API finds only orders
-        that were updated after 1 July 2025.
+        lt, lte, contains, not_contains and the ``_insensitive`` ones (in beta: they find only
+        orders updated after 1 July 2025), as far as the API has them for a field. A list means
+        ``in``. A date without a time means the whole day; without a zone it is UTC.
 
     Returns
     -------
@@ -218,35 +199,33 @@ def fetch_orders(
     client
         Client to use; by default one with the credentials of the environment.
     connections
-        Several connections instead of `client`: for each label, the name of the environment
-        variable that holds its token, or a function that returns the token. API key, base URL and
-        cache are those of the environment; each token has its own rate limit. Every table then
-        starts with the column ``connection``.
+        Several connections instead of `client`: for each label, the environment variable that
+        holds its token, or a function that returns it; all else is from the environment. Each token
+        has its own rate limit. Every table then starts with the column ``connection``.
     page_size
         Orders of one request, 1 to 1000.
     limit
         Fetch at most this many orders: the server's first ones, in its own order. Several
         connections are fetched one after the other, by label.
     max_workers
-        Chains of pages that are read in parallel, 1 to 32; together they keep to the client's rate
-        limit. If the filters bound ``created_date``, the time is divided into windows, each a chain
-        of its own. Which requests are made does not depend on it. With `limit`, there is one chain.
+        Chains of pages that are read in parallel, 1 to 32, under one rate limit. If the filters
+        bound ``created_date``, the time is divided into windows, each a chain of its own, whatever
+        this number is. With `limit`, there is one chain.
     refresh
         Request every page from the server, whatever is on disk.
     offline
         Read from disk only.
     verify
         Read every chain of several pages until two readings in a row agree, page by page, or raise.
-        This is for servers whose cursors are positions, where what comes or goes during the fetch
-        shifts what follows; see Notes.
+        For servers whose cursors are positions, which shift as orders come and go; see Notes.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
-        What becomes of personal data. ``"keep"``: nothing. ``"drop"``: null in the columns that
-        `data_dictionary` marks as personal or free-form, and in the values of `problems`; unknown
-        keys are not named. ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under
-        the key in ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay.
-        Only with ``"keep"`` are responses cached on disk.
+        What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
+        as personal or free-form and in the values of `problems`, and unknown keys are not named.
+        ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under the key in
+        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
+        ``"keep"`` are responses cached on disk.
     extra_params
         Query parameters that the filters do not know; passed on as they are.
     snapshot
@@ -258,10 +237,9 @@ def fetch_orders(
         ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
         trackstar_tags, and the dates created_date, updated_date, required_ship_date,
         trackstar_created_date and trackstar_updated_date. Operators: eq, neq, in, nin, gt, gte,
-        lt, lte, contains, not_contains and the ``_insensitive`` ones, as far as the API has them
-        for a field. A list means ``in``. A date without a time means the whole day; without a zone
-        it is UTC. The ``_insensitive`` operators are in beta: with them, the API finds only orders
-        that were updated after 1 July 2025.
+        lt, lte, contains, not_contains and the ``_insensitive`` ones (in beta: they find only
+        orders updated after 1 July 2025), as far as the API has them for a field. A list means
+        ``in``. A date without a time means the whole day; without a zone it is UTC.
 
     Returns
     -------
@@ -289,7 +267,7 @@ def fetch_orders(
 
     See Also
     --------
-    fetch_orders_df : The orders alone; its notes say what is complete.
+    fetch_orders_df : The orders as one dataframe; its notes say what is complete.
 
     Examples
     --------
@@ -299,9 +277,9 @@ def fetch_orders(
     >>> set(frames.orders["status"]) <= {"open", "packed"}, frames.info.duplicates
     (True, 0)
     """
-    if snapshot is not None and not isinstance(snapshot, (str, os.PathLike)):
-        raise SettingsError(f"snapshot={snapshot!r} must be the path of a folder, or None")
     if snapshot is not None:
+        if not isinstance(snapshot, (str, os.PathLike)):
+            raise SettingsError(f"snapshot={snapshot!r} must be the path of a folder, or None")
         storage.locate(snapshot, "snapshot")
     check_backend(dtype_backend)
     request = FetchRequest.of(
@@ -319,8 +297,7 @@ def fetch_orders(
         extra_params=extra_params,
     )
     if connections is not None:
-        named = check_connections(connections)
-        frames = MultiFetch(request, named, dtype_backend=dtype_backend).run()
+        frames = MultiFetch(request, check_connections(connections), dtype_backend).run()
     else:
         with TrackstarClient() if client is None else nullcontext(client) as chosen:
             frames = FetchJob(request, MemorySink(dtype_backend), chosen).run()
@@ -361,21 +338,7 @@ class FetchedPage:
 class FetchJob(Generic[T]):
     """One fetch of one connection; after a fault, `run` goes on where it stopped.
 
-    Parameters
-    ----------
-    request
-        What to fetch.
-    sink
-        Takes the orders.
-    client
-        Client to use.
-    since
-        Pages that the server sent before this time (Unix seconds) are requested again.
-
-    Attributes
-    ----------
-    pages : list of FetchedPage
-        In the order in which they came.
+    Pages that the server sent before `since` (Unix seconds) are requested again.
     """
 
     def __init__(
@@ -387,7 +350,7 @@ class FetchJob(Generic[T]):
         since: float = 0.0,
     ) -> None:
         self.request = request
-        self.pages: list[FetchedPage] = []
+        self.pages: list[FetchedPage] = []  # in the order in which they came
         self._sink = sink
         self._client = client
         self._since = math.inf if request.refresh else since
@@ -405,10 +368,7 @@ class FetchJob(Generic[T]):
         self._started_at = math.inf
 
     def run(self, client: TrackstarClient | None = None) -> T:
-        """Read to the end, and return what the sink makes of it.
-
-        Raises IncompleteFetchError if it breaks after its first page; before it, the cause.
-        """
+        """Read to the end, and return what the sink makes of it."""
         self._client = client or self._client
         fault = self._read()
         if fault is None:
@@ -433,7 +393,7 @@ class FetchJob(Generic[T]):
             connection=self._client.connection,
             started_at=datetime.fromtimestamp(self._started_at, UTC).isoformat(),
             fetched_at=_earliest(each.fetched_at for each in self.pages),
-            server_time=_earliest(filter(None, (each.server_time for each in self.pages))),
+            server_time=_earliest(each.server_time for each in self.pages),
             pages=len(counted_pages),
             requests=self._requests,
             from_cache=sum(each.from_cache for each in counted_pages),
@@ -524,9 +484,9 @@ class FetchJob(Generic[T]):
             )
 
 
-def _earliest(moments: Iterable[datetime]) -> str | None:
-    earliest = min(moments, default=None)
-    return None if earliest is None else earliest.isoformat()
+def _earliest(moments: Iterable[datetime | None]) -> str | None:
+    earliest = min(filter(None, moments), default=None)
+    return earliest.isoformat() if earliest else None
 
 
 class MemorySink:
@@ -572,34 +532,28 @@ class MemorySink:
         return OrderFrames(tables, info, dtype_backend=self._dtype_backend)
 
 
+@dataclass
 class _RunObserver(Observer):
     """Passes on what happens in one run of a fetch job."""
 
-    def __init__(
-        self,
-        job: FetchJob[Any],
-        bar: Progress | ConnectionProgress,
-        threads: ThreadGroup,
-        flattener: Flattener,
-    ) -> None:
-        self._job = job
-        self._bar = bar
-        self._threads = threads
-        self._flattener = flattener
+    job: FetchJob[Any]
+    bar: Progress | ConnectionProgress
+    threads: ThreadGroup
+    flattener: Flattener
 
     def on_request(self, left: int | None) -> None:
-        self._bar.sent(left)
+        self.bar.sent(left)
 
     def wait(self, why: str, seconds: float) -> None:
-        self._bar.waiting(why, seconds)
-        self._threads.wait(seconds)
+        self.bar.waiting(why, seconds)
+        self.threads.wait(seconds)
 
     def on_page(self, key: PageKey, page: Page) -> None:
-        self._job.add_page(key, page, self._flattener)
-        self._bar.add(0 if self._job.is_repeat(key) else len(page.raw_orders))
+        self.job.add_page(key, page, self.flattener)
+        self.bar.add(0 if self.job.is_repeat(key) else len(page.raw_orders))
 
     def expect(self, pages: int) -> None:
-        self._bar.expect(pages)
+        self.bar.expect(pages)
 
 
 #: Orders that do not match the filters are counted up to here.
@@ -623,7 +577,7 @@ class _Statistics:
         self._lock = threading.Lock()
 
     def add_page(self, number: int, page: Page) -> None:
-        """Note what a page has beside its orders, and which stamps its first order names."""
+        """Note the other members of a page, and which stamps its first order has as members."""
         first = [bytes(order) for order in page.raw_orders[:1]]
         named = {stamp for stamp in _STAMPS for order in first if f'"{stamp}"'.encode() in order}
         with self._lock:
@@ -659,11 +613,9 @@ class _Statistics:
                     self.latest[stamp] = max(moment, self.latest.get(stamp, moment))
 
     def stamps(self) -> list[tuple[str, ...]]:
-        """Return by which stamps to request changes, the best choice first.
-
-        By all that any order has: a missing order may have only one of them. Where they are null
-        in all orders, the first change may bring one. A server may not know each as a filter.
-        """
+        """Return by which stamps to request changes, the best choice first."""
+        # By all that any order has: a missing order may have only one of them. Where they are null
+        # in all orders, the first change may bring one. A server may not know each as a filter.
         known = tuple(stamp for stamp in _STAMPS if self._with_stamp[stamp])
         known = known or tuple(stamp for stamp in _STAMPS if stamp in self._members)
         return [known, *((stamp,) for stamp in known if len(known) > 1)] if known else []
@@ -677,23 +629,12 @@ _MAX_SHOWN = 3  # failures in a message
 
 
 class MultiFetch:
-    """One fetch of several connections; after a failure, `run` fetches those that failed.
-
-    Parameters
-    ----------
-    request
-        What to fetch from each.
-    connections
-        The source of each token, by label; checked.
-    dtype_backend
-        As for `fetch_orders`.
-    """
+    """One fetch of several connections; after a failure, `run` fetches those that failed."""
 
     def __init__(
         self,
         request: FetchRequest,
         connections: Mapping[str, Source],
-        *,
         dtype_backend: DtypeBackend = None,
     ) -> None:
         self._request = request
@@ -743,10 +684,10 @@ def run_each(
     request: FetchRequest,
     run: Callable[[str, TrackstarClient, FetchRequest], int],
 ) -> dict[str, TrackstarError]:
-    """Run something for each connection, in parallel, under one progress bar; return failures.
+    """Run something for each connection, in parallel; return failures by label.
 
-    `run` takes a label, its client and its request, and returns the number of orders. With a
-    limit, one connection comes after the other until there are enough, or one fails.
+    `run` returns the number of orders. With a limit, one connection comes after the other until
+    there are enough, or one fails.
     """
     clients = open_clients(connections)
     failures: dict[str, TrackstarError] = {}
@@ -769,7 +710,7 @@ def run_each(
 
 
 def root_cause(error: TrackstarError) -> TrackstarError:
-    """Return what broke the fetch of one of several connections: it cannot be resumed alone."""
+    """Return what broke the fetch of one of several connections, which has no resume of its own."""
     below = error.__cause__
     if isinstance(error, IncompleteFetchError) and isinstance(below, TrackstarError):
         return below

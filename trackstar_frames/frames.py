@@ -13,13 +13,12 @@ import pyarrow as pa
 from trackstar_frames._text import card, lines, megabytes, table
 from trackstar_frames.flatten import Batch, Flattener
 from trackstar_frames.flatten.sources import JsonSource
-from trackstar_frames.info import FetchInfo, join_infos
+from trackstar_frames.info import FetchInfo, brief, describe, join_infos, summary, warn_of_failed
 from trackstar_frames.schema import TABLES, table_for
 from trackstar_frames.settings import pii_key
 from trackstar_frames.snapshots.reader import read_folder
 from trackstar_frames.snapshots.writer import write_folder
-from trackstar_frames.tables.assemble import assemble
-from trackstar_frames.tables.connections import concat
+from trackstar_frames.tables.assemble import assemble, concat
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
 from trackstar_frames.tables.pii import redact
 
@@ -236,7 +235,7 @@ class OrderFrames:
         """
         check_backend(dtype_backend)
         tables, info = read_folder(path)
-        info.warn_of_failed()
+        warn_of_failed(info)
         return cls(tables, info, dtype_backend=dtype_backend)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
@@ -286,7 +285,7 @@ class OrderFrames:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(table):,} {name}" for name, table in self._tables.items())
-        return f"OrderFrames({counts}; {self.info.summary()})"
+        return f"OrderFrames({counts}; {summary(self.info)})"
 
     def _repr_html_(self) -> str:
         heads = ("table", "one row is", "rows", "columns", "MB")
@@ -294,12 +293,12 @@ class OrderFrames:
             (name, TABLES[name].grain, len(each), each.num_columns, megabytes(each.nbytes))
             for name, each in self._tables.items()
         )
-        return card("OrderFrames", table(heads, rows), lines(self.info.lines()))
+        return card("OrderFrames", table(heads, rows), lines(describe(self.info)))
 
     def _frame(self, name: str) -> pd.DataFrame:
         table = self._tables[name]
         frame = to_frame(table, table_for(name, table.column_names), self.dtype_backend)
-        frame.attrs["trackstar"] = self.info.brief()
+        frame.attrs["trackstar"] = brief(self.info)
         return frame
 
 

@@ -11,25 +11,31 @@ from typing import Any, NoReturn
 from trackstar_frames._text import counted, plain, warn
 from trackstar_frames.dates import parse_time
 
-__all__ = ["FetchInfo", "join_infos", "rename_keys"]
-
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 #: Keys that earlier versions wrote under another name.
-_RENAMED = MappingProxyType({"began": "started_at", "question": "request_hash"})
+_RENAMED = {"began": "started_at", "question": "request_hash"}
 
-_SUMS = ("pages", "requests", "from_cache", "stale", "duplicates")
+_TIMES = ("started_at", "fetched_at", "server_time")
+_COUNTS = ("pages", "requests", "from_cache", "stale", "duplicates")
 
 #: Keys that each of several connections has for itself; the others are the same for all.
-_OF_EACH = (
-    *("started_at", "fetched_at", "server_time", "request_hash", *_SUMS),
-    *("complete", "verified", "sync"),
-)
+_OF_EACH = (*_TIMES, "request_hash", *_COUNTS, "complete", "verified", "sync")
 
-#: Labels in a line; more are counted.
-_MAX_LABELS = 5
+_MAX_LABELS = 5  # in a line; more are counted
 
 
-class FetchInfo(dict[str, Any]):
+class _ReadOnlyDict(dict[str, Any]):
+    """A dict, so that `json` and `msgspec` write it, that cannot be changed."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("FetchInfo is read-only; dict(info) is a copy that can be changed")
+
+    __setitem__ = __delitem__ = __setattr__ = __delattr__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+
+class FetchInfo(_ReadOnlyDict):
     """The metadata of a fetch: a read-only dict of JSON values, whose keys are attributes too.
 
     ``info["complete"]`` and ``info.complete`` are the same. It equals a dict of the same values,
@@ -37,7 +43,7 @@ class FetchInfo(dict[str, Any]):
 
     Parameters
     ----------
-    values
+    values, **more
         What is known; the rest has its default. Keys that earlier versions wrote (``began``,
         ``question``) get their names of today.
 
@@ -102,8 +108,8 @@ class FetchInfo(dict[str, Any]):
     connections: dict[str, dict[str, Any]]
     failed: dict[str, str]
 
-    def __init__(self, values: Mapping[str, Any] = MappingProxyType({}), **more: Any) -> None:
-        super().__init__({**_defaults(), **rename_keys({**values, **more})})
+    def __init__(self, values: Mapping[str, Any] = _NOTHING, **more: Any) -> None:
+        super().__init__(_defaults() | copy.deepcopy(rename_keys({**values, **more})))
 
     def __missing__(self, key: str) -> Any:
         if key == "sync":
@@ -121,12 +127,6 @@ class FetchInfo(dict[str, Any]):
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self})
 
-    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError("FetchInfo is read-only; dict(info) is a copy that can be changed")
-
-    __setitem__ = __delitem__ = __setattr__ = __delattr__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
-
     def __reduce__(self) -> tuple[Any, ...]:
         return FetchInfo, (dict(self),)
 
@@ -137,130 +137,78 @@ class FetchInfo(dict[str, Any]):
         return FetchInfo(self)
 
     def __repr__(self) -> str:
-        return f"FetchInfo({self.summary()}; complete={self.complete})"
+        return f"FetchInfo({summary(self)}; complete={self.complete})"
 
     def replace(self, **values: Any) -> FetchInfo:
-        """Return a copy with other values."""
+        """Return a copy with other values.
+
+        Parameters
+        ----------
+        **values
+            The values to change, by key.
+
+        Returns
+        -------
+        FetchInfo
+            The copy; this one stays as it is.
+
+        Examples
+        --------
+        >>> FetchInfo(limit=20).replace(connection="acme").connection
+        'acme'
+        """
         return FetchInfo(self, **values)
-
-    def of_connection(self, label: str) -> FetchInfo:
-        """Return what a fetch of this one of several connections alone would tell."""
-        shared = {k: value for k, value in self.items() if k not in ("connections", "failed")}
-        return FetchInfo({**shared, **self.connections[label], "connection": label})
-
-    def by_connection(self) -> dict[str | None, Mapping[str, Any]]:
-        """Return the metadata of each connection by its label; of one, that is its own."""
-        several: dict[str | None, Mapping[str, Any]] = dict(self.connections.items())
-        return several or {self.connection: self}
-
-    def as_of_each(self, otherwise: str) -> dict[str | None, datetime]:
-        """Return as of when the orders of each connection are.
-
-        One may be older than the others; `otherwise` (ISO 8601) is for those that do not say.
-
-        Examples
-        --------
-        >>> FetchInfo(fetched_at="2026-03-01T06:00:00Z").as_of_each("2026-03-02")
-        {None: datetime.datetime(2026, 3, 1, 6, 0, tzinfo=datetime.timezone.utc)}
-        """
-        return {
-            label: parse_time(each["fetched_at"] or otherwise).astimezone(UTC)
-            for label, each in self.by_connection().items()
-        }
-
-    def brief(self) -> dict[str, Any]:
-        """Return a small copy for the attrs of a frame, with the numbers of its connections.
-
-        pandas copies attrs with every column that is taken, and Parquet stores them as JSON.
-
-        Examples
-        --------
-        >>> FetchInfo(connections={"acme": {}, "beta": {}}).brief()["connections"]
-        2
-        """
-        counts = {name: len(self[name]) for name in ("connections", "failed") if name in self}
-        return copy.deepcopy({**self, **counts})
-
-    def summary(self) -> str:
-        """Return the most important values in a few words."""
-        words = [f"fetched_at={self.fetched_at}"]
-        if self.connections:
-            words.append(counted(len(self.connections), "connection"))
-        if self.failed:
-            words.append(f"failed: {_first_labels(map(repr, self.failed))}")
-        return plain("; ".join(words))
-
-    def lines(self) -> list[str]:
-        """Return a line for people on each thing they should know."""
-        filters = ", ".join(f"{name}={value!r}" for name, value in self.filters.items())
-        lines = [f"requested: {filters or 'all orders'}"]
-        if self.limit is not None:
-            lines.append(f"limit: the server's first {self.limit:,}")
-        if self.connection:
-            lines.append(f"connection: {self.connection}")
-        if self.connections:
-            several = counted(len(self.connections), "connection")
-            lines.append(f"{several}: {_first_labels(self.connections)}")
-        if self.fetched_at:
-            lines.append(self._freshness())
-        if self.duplicates:
-            lines.append(f"{counted(self.duplicates, 'duplicate')} dropped")
-        if self.pii != "keep":
-            lines.append(f"personal data: pii={self.pii!r}")
-        if self.failed:
-            lines.append(f"FAILED, and missing or older: {self._failures()}")
-        if not self.complete:
-            lines.append("INCOMPLETE: the fetch broke before its end")
-        return list(map(plain, lines))
-
-    def warn_of_failed(self) -> None:
-        """Warn the caller of this package if connections are missing from what was read."""
-        if not self.failed:
-            return
-        failed, every = len(self.failed), len({*self.connections, *self.failed})
-        warn(
-            f"{failed:,} of {every:,} connections failed when this was written, and "
-            f"{'is' if failed == 1 else 'are'} missing or older: {self._failures()}; "
-            f"the same export or sync requests them again"
-        )
-
-    def _freshness(self) -> str:
-        oldest = ", the oldest" if self.connections else ""
-        return (
-            f"fetched at {self.fetched_at}{oldest}: {counted(self.pages, 'page')}, "
-            f"{self.from_cache:,} of them from disk, {counted(self.requests, 'request')}"
-        )
-
-    def _failures(self) -> str:
-        return plain(", ".join(f"{label!r} ({words})" for label, words in self.failed.items()))
 
 
 def rename_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a deep copy in which keys of earlier versions have their names of today."""
-    known = copy.deepcopy(dict(values))
-    for each in (known, *known.get("connections", {}).values()):
-        for old, new in _RENAMED.items():
-            if old in each:
-                each[new] = each.pop(old)
-    return known
+    """Return a copy in which keys of earlier versions have their names of today."""
+
+    def rename(known: Mapping[str, Any]) -> dict[str, Any]:
+        return {_RENAMED.get(name, name): value for name, value in known.items()}
+
+    renamed = rename(values)
+    if several := renamed.get("connections"):
+        renamed["connections"] = {label: rename(each) for label, each in several.items()}
+    return renamed
+
+
+def _defaults() -> dict[str, Any]:
+    return {
+        "filters": {},
+        "extra_params": {},
+        **dict.fromkeys(("limit", "request_hash", "connection", *_TIMES)),
+        **dict.fromkeys(_COUNTS, 0),
+        "pii": "keep",
+        "complete": True,
+        "verified": False,
+    }
+
+
+def of_connection(info: FetchInfo, label: str) -> FetchInfo:
+    """Return the metadata that a fetch of this one of several connections would have."""
+    shared = {k: value for k, value in info.items() if k not in ("connections", "failed")}
+    return FetchInfo({**shared, **info.connections[label], "connection": label})
+
+
+def as_of_each(info: FetchInfo, otherwise: str) -> dict[str | None, datetime]:
+    """Return as of when the orders of each connection are; `otherwise` if that is not known."""
+    several: dict[str | None, dict[str, Any]] = dict(info.connections.items())
+    every = several or {info.connection: dict(info)}
+    return {
+        label: parse_time(each["fetched_at"] or otherwise).astimezone(UTC)
+        for label, each in every.items()
+    }
 
 
 def join_infos(
     infos: Mapping[str, Mapping[str, Any]],
     *,
     requested: Collection[str] | None = None,
-    failed: Mapping[str, str] = MappingProxyType({}),
+    failed: Mapping[str, str] = _NOTHING,
 ) -> FetchInfo:
     """Join the metadata of several connections: as old as the oldest page of all.
 
-    Parameters
-    ----------
-    infos
-        Metadata by label.
-    requested
-        Connections whose counts are summed up; by default all.
-    failed
-        Connections of which nothing newer came, and why. They do not make the others older.
+    Counts are those of `requested`, by default of all; `failed` do not make the others older.
     """
     every = {label: FetchInfo(info) for label, info in infos.items()}
     first = next(iter(every.values()))  # has the whole limit; later ones what was left of it
@@ -270,10 +218,9 @@ def join_infos(
         {name: value for name, value in first.items() if name not in _OF_EACH},
         connection=None,
         **{
-            name: min((info[name] for info in fresh if info[name]), default=None)
-            for name in ("started_at", "fetched_at", "server_time")
+            name: min((info[name] for info in fresh if info[name]), default=None) for name in _TIMES
         },
-        **{name: sum(info[name] for info in counts) for name in _SUMS},
+        **{name: sum(info[name] for info in counts) for name in _COUNTS},
         complete=not failed and all(info.complete for info in every.values()),
         verified=not failed and all(info.verified for info in every.values()),
         connections={
@@ -284,21 +231,65 @@ def join_infos(
     )
 
 
-def _defaults() -> dict[str, Any]:
-    return {
-        "filters": {},
-        "extra_params": {},
-        "limit": None,
-        "request_hash": None,
-        "connection": None,
-        "started_at": None,
-        "fetched_at": None,
-        "server_time": None,
-        **dict.fromkeys(_SUMS, 0),
-        "pii": "keep",
-        "complete": True,
-        "verified": False,
-    }
+def brief(info: FetchInfo) -> dict[str, Any]:
+    """Return a small copy for the attrs of a frame, with the numbers of its connections."""
+    # pandas copies attrs with every column that is taken, and Parquet stores them as JSON.
+    counts = {name: len(info[name]) for name in ("connections", "failed") if name in info}
+    return copy.deepcopy({**info, **counts})
+
+
+def summary(info: FetchInfo) -> str:
+    """Return the most important values in a few words."""
+    words = [f"fetched_at={info.fetched_at}"]
+    if info.connections:
+        words.append(counted(len(info.connections), "connection"))
+    if info.failed:
+        words.append(f"failed: {_first_labels(map(repr, info.failed))}")
+    return plain("; ".join(words))
+
+
+def describe(info: FetchInfo) -> list[str]:
+    """Return a line for people on each thing they should know."""
+    filters = ", ".join(f"{name}={value!r}" for name, value in info.filters.items())
+    lines = [f"requested: {filters or 'all orders'}"]
+    if info.limit is not None:
+        lines.append(f"limit: the server's first {info.limit:,}")
+    if info.connection:
+        lines.append(f"connection: {info.connection}")
+    if info.connections:
+        several = counted(len(info.connections), "connection")
+        lines.append(f"{several}: {_first_labels(info.connections)}")
+    if info.fetched_at:
+        lines.append(
+            f"fetched at {info.fetched_at}{', the oldest' if info.connections else ''}: "
+            f"{counted(info.pages, 'page')}, {info.from_cache:,} of them from disk, "
+            f"{counted(info.requests, 'request')}"
+        )
+    if info.duplicates:
+        lines.append(f"{counted(info.duplicates, 'duplicate')} dropped")
+    if info.pii != "keep":
+        lines.append(f"personal data: pii={info.pii!r}")
+    if info.failed:
+        lines.append(f"FAILED, and missing or older: {_failures(info)}")
+    if not info.complete:
+        lines.append("INCOMPLETE: the fetch broke before its end")
+    return list(map(plain, lines))
+
+
+def warn_of_failed(info: FetchInfo) -> None:
+    """Warn the caller of this package if connections are missing from what was read."""
+    if not info.failed:
+        return
+    failed, every = len(info.failed), len({*info.connections, *info.failed})
+    warn(
+        f"{failed:,} of {every:,} connections failed when this was written, and "
+        f"{'is' if failed == 1 else 'are'} missing or older: {_failures(info)}; "
+        f"the same export or sync requests them again"
+    )
+
+
+def _failures(info: FetchInfo) -> str:
+    return plain(", ".join(f"{label!r} ({words})" for label, words in info.failed.items()))
 
 
 def _first_labels(labels: Iterable[str]) -> str:

@@ -17,45 +17,27 @@ from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.settings import Masked, check_source, flag, pii_key, whole
 from trackstar_frames.tables.contradictions import combine_queries
 
-__all__ = ["MAX_WORKERS", "FetchRequest"]
-
-
 #: More chains than this wait for one another, at any rate that the API allows.
 MAX_WORKERS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchRequest:
-    """What to fetch from a connection, and how.
+    """What to fetch from a connection, and how; the last six are as for `fetch_orders`."""
 
-    Attributes
-    ----------
-    queries : list of dict
-        The caller's filters as query parameters; long lists need several.
-    listings : list of dict
-        The query parameters of each listing that is read. A sync reads several for each of
-        `queries`, one after the other; all others read the queries themselves.
-    expected : dict
-        The filters as parameters, which the orders have to match.
-    filters, extra_params : dict
-        What the caller wrote, as JSON values; see `FetchInfo`.
-    limit : int or None
-        At most so many orders: the server's first ones.
-    pii : str
-        What becomes of personal data: ``"keep"``, ``"drop"`` or ``"hash"``.
-    hash : str
-        Hash of all that decides which orders come, and how they look.
-    page_size, max_workers, refresh, offline, verify, progress
-        As for `fetch_orders`.
-    """
-
+    #: The caller's filters as query parameters; long lists need several.
     queries: list[dict[str, str]]
+    #: The query parameters of each listing that is read. A sync reads several for each of
+    #: `queries`, one after the other; all others read the queries themselves.
     listings: list[dict[str, str]]
+    #: The filters as parameters, which the orders have to match.
     expected: dict[str, list[str]]
+    #: What the caller wrote, as JSON values; see `FetchInfo`.
     filters: dict[str, Any]
     extra_params: dict[str, Any]
     limit: int | None
     pii: str
+    #: Hash of all that decides which orders come, and how they look.
     hash: str
     page_size: int = MAX_PAGE
     max_workers: int = 8

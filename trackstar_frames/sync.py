@@ -19,15 +19,14 @@ from trackstar_frames.dates import api_time, duration
 from trackstar_frames.errors import FilterError, TrackstarError
 from trackstar_frames.export import (
     Exporter,
-    ExportJob,
     MultiExport,
     SpilledOrders,
     check_dask_client,
+    export_connection,
     fetch_to_disk,
 )
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import parse_name
-from trackstar_frames.info import FetchInfo
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.snapshots.snapshot import Snapshot
@@ -43,17 +42,8 @@ from trackstar_frames.snapshots.upsert import (
 )
 from trackstar_frames.snapshots.writer import PartWriter, WriteResult
 
-__all__ = ["sync_orders"]
-
-
 #: Fields that an order keeps for life, so that it never stops matching the filters.
-CONSTANT_FIELDS = (
-    "created_date",
-    "warehouse_customer_id",
-    "type",
-    "order_number",
-    "reference_id",
-)
+CONSTANT_FIELDS = ("created_date", "warehouse_customer_id", "type", "order_number", "reference_id")
 
 _UNPROCESSABLE = 422
 
@@ -114,43 +104,39 @@ def sync_orders(
     client
         Client to use; by default one with the credentials of the environment.
     connections
-        Several connections instead of `client`: for each label, the name of the environment
-        variable that holds its token, or a function that returns the token. API key, base URL and
-        cache are those of the environment; each token has its own rate limit; eight are fetched
-        at a time. They write one snapshot, whose every part is of one of them. Each goes on
-        from the newest snapshot of several connections that has it; one that is new is fetched
-        whole, and one that is not named any more is not in the new snapshot.
+        Several connections instead of `client`: for each label, the environment variable that
+        holds its token, or a function that returns it; all else is from the environment. Each token
+        has its own rate limit; eight are fetched at a time. They write one snapshot, whose every
+        part is of one of them. Each goes on from the newest snapshot of several connections that
+        has it; a new one is fetched whole, and one that is not named any more is left out.
     dask_client
         A `distributed.Client`: its workers write the parts of the `connections`, each token used by
-        one worker at a time. All of them must see `root` at the same path. A token is named by a
-        variable of the workers' environment, or by a function that they can import; API key, base
-        URL and cache are those of the workers. The parts of a worker that is lost are written
-        again by another.
+        one worker at a time. All of them must see `root` at the same path, and have the variables
+        of the tokens or import their functions; all else is from their environment. The parts of
+        a worker that is lost are written again by another.
     page_size
         Orders of one request, 1 to 1000.
     max_workers
-        Chains of pages that are read in parallel, 1 to 32; together they keep to the client's rate
-        limit. If the filters bound ``created_date``, the time is divided into windows, each a chain
-        of its own. Which requests are made does not depend on it.
+        Chains of pages that are read in parallel, 1 to 32, under one rate limit. If the filters
+        bound ``created_date``, the time is divided into windows, each a chain of its own, whatever
+        this number is.
     refresh
         Start again, though a sync that broke could be resumed.
     offline
         Read from disk only.
     verify
         Read every chain of several pages until two readings in a row agree, page by page, or raise.
-        This is for servers whose cursors are positions, where what comes or goes during the fetch
-        shifts what follows; see `fetch_orders_df`.
+        For servers whose cursors are positions, which shift as orders come and go.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
-        What becomes of personal data. ``"keep"``: nothing. ``"drop"``: null in the columns that
-        `data_dictionary` marks as personal or free-form, and in the values of `problems`; unknown
-        keys are not named. ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under
-        the key in ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay.
-        Only with ``"keep"`` are responses cached on disk. The same on every call.
+        What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
+        as personal or free-form and in the values of `problems`, and unknown keys are not named.
+        ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under the key in
+        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
+        ``"keep"`` are responses cached on disk. The same on every call.
     extra_params
-        Query parameters that the filters do not know; passed on as they are. The same on
-        every call.
+        Query parameters that the filters do not know. The same on every call.
     **filters
         ``field=value``, ``field__operator=value``, or ``**{"field[operator]": value}``; the same on
         every call. Only on what never changes: created_date, warehouse_customer_id, type,
@@ -190,7 +176,13 @@ def sync_orders(
     (50, 0, 0)
     """
     for name in filters:
-        _check_filter(name)
+        field, _ = parse_name(name)
+        if field not in CONSTANT_FIELDS:
+            raise FilterError(
+                f"{name} cannot be kept in sync: an order's {field} may change, and then the order "
+                f"would be missing or stale; sync by {', '.join(CONSTANT_FIELDS)}, and filter the "
+                f"frame"
+            )
     request = FetchRequest.of(
         filters,
         client=client,
@@ -215,16 +207,7 @@ def sync_orders(
         bases = find_bases(exporter.root, request, hashes)
         return MultiExport(exporter, request, named, bases, dask_client).run()
     with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        return ExportJob(exporter, request, chosen).run()
-
-
-def _check_filter(name: str) -> None:
-    field, _ = parse_name(name)
-    if field not in CONSTANT_FIELDS:
-        raise FilterError(
-            f"{name} cannot be kept in sync: an order's {field} may change, and then the order "
-            f"would be missing or stale; sync by {', '.join(CONSTANT_FIELDS)}, and filter the frame"
-        )
+        return export_connection(exporter, request, chosen)
 
 
 def _timedelta(name: str, value: object) -> timedelta:
@@ -254,7 +237,13 @@ class _SyncExporter(Exporter):
         """Fetch changes to disk, by the first choice of stamps that the server takes."""
         if base is None:
             with super().fetch(request, client, resume=resume) as orders:
-                yield replace(orders, info=self._first_info(orders))
+                sync = {
+                    **self._metadata({}, None, "it is the first of these orders"),
+                    "full_at": orders.info.started_at,
+                    "new": orders.spill.orders,
+                    **dict.fromkeys(("changed", "unchanged", "gone"), 0),
+                }
+                yield replace(orders, info=orders.info.replace(sync=sync))
             return
         with ExitStack() as contexts:
             for plan in self._plans(base):
@@ -266,15 +255,6 @@ class _SyncExporter(Exporter):
                     if plan.full or error.status != _UNPROCESSABLE:
                         raise
             yield changed
-
-    def _first_info(self, orders: SpilledOrders) -> FetchInfo:
-        sync = {
-            **self._metadata({}, None, "it is the first of these orders"),
-            "full_at": orders.info.started_at,
-            "new": orders.spill.orders,
-            **dict.fromkeys(("changed", "unchanged", "gone"), 0),
-        }
-        return orders.info.replace(sync=sync)
 
     def _plans(self, base: Base) -> Iterator[_Plan]:
         """Return by which stamps to request changes, the best first; at last, all orders."""
@@ -380,9 +360,7 @@ class _ChangedOrders(SpilledOrders):
 
 
 def _bounded(query: dict[str, str], name: str, moment: datetime | None) -> dict[str, str]:
-    """Narrow a query to what is not before a moment, nor before the caller's own bound.
-
-    Of a stamp that no order was seen with, all that have one now are requested.
-    """
+    """Narrow a query to what is not before a moment, nor before the caller's own bound."""
+    # Of a stamp that no order was seen with, all that have one now are requested.
     since = _EARLIEST if moment is None else api_time(moment)
     return query | {name: max(since, query.get(name, since))}

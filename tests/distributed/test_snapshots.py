@@ -20,7 +20,7 @@ from trackstar_frames.schema import LIFECYCLE, TABLES
 from trackstar_frames.snapshots import writer
 from trackstar_frames.snapshots.manifest import MANIFEST_NAME, read_manifest
 from trackstar_frames.storage import locate
-from trackstar_frames.tables.connections import concat
+from trackstar_frames.tables.assemble import concat
 
 
 @pytest.fixture(autouse=True)

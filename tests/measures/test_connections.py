@@ -14,7 +14,7 @@ from trackstar_frames.info import join_infos
 from trackstar_frames.measures import moved_due_dates, transitions
 from trackstar_frames.measures._checks import order_keys
 from trackstar_frames.measures.backlog import AGE_BUCKETS
-from trackstar_frames.tables.connections import concat
+from trackstar_frames.tables.assemble import concat
 
 LABELS = ["acme", "be/ta"]
 TABLES = ["orders", "line_items", "shipments", "shipment_line_items", "problems"]

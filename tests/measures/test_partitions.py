@@ -23,7 +23,7 @@ from trackstar_frames.info import join_infos
 from trackstar_frames.measures._partitions import concat_parts
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE
-from trackstar_frames.tables.connections import concat
+from trackstar_frames.tables.assemble import concat
 
 TABLES = ["orders", "line_items", "shipments", "shipment_line_items"]
 BY = [None, "channel", "status", "saturday_delivery", "total_price", ["type", "units_ordered"]]

@@ -8,7 +8,7 @@ import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.info import join_infos
 from trackstar_frames.snapshots.diff import _read_orders
-from trackstar_frames.tables.connections import concat
+from trackstar_frames.tables.assemble import concat
 
 OLD, NEW = "2026-03-01T06:00:00+00:00", "2026-03-02T06:00:00+00:00"
 

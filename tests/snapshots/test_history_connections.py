@@ -7,10 +7,10 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
-from trackstar_frames.info import FetchInfo, join_infos
+from trackstar_frames.info import FetchInfo, as_of_each, join_infos
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.reader import scan
-from trackstar_frames.tables.connections import concat
+from trackstar_frames.tables.assemble import concat
 
 OPEN, PICKED, PACKED = ({"id": "a", "status": each} for each in ("open", "picked", "packed"))
 
@@ -137,7 +137,7 @@ def test_moments_without_a_zone_are_utc_and_of_any_other_become_it(text):
         "acme": datetime(2026, 3, 1, 6, tzinfo=UTC),
         "beta": datetime(2026, 3, 2, tzinfo=UTC),
     }
-    found = FetchInfo(connections=each).as_of_each("2026-03-02T00:00:00Z")
+    found = as_of_each(FetchInfo(connections=each), "2026-03-02T00:00:00Z")
     assert found == expected
     assert {moment.tzinfo for moment in found.values()} == {UTC}
 

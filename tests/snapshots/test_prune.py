@@ -6,7 +6,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.info import FetchInfo, join_infos
-from trackstar_frames.tables.connections import concat
+from trackstar_frames.tables.assemble import concat
 
 ONE = {"keep_last": 1, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0}
 

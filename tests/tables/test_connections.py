@@ -7,7 +7,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.info import join_infos
-from trackstar_frames.tables.connections import concat
+from trackstar_frames.tables.assemble import concat
 
 FAILED = {"beta": "AuthError: 401"}
 

@@ -1,22 +1,20 @@
-"""All pages of a request: several chains of pages, read in parallel, and whether they are whole.
+"""All pages of a request: chains of pages that are read in parallel, and whether they are whole.
 
 A request is one listing, or several where a list of values is too long for one URL. A listing is
-read as a chain of pages, from cursor to cursor. If its `created_date` is bounded, it is divided
-into windows of `created_date`, each a chain of its own: level by level, the first page of every
-window is read, and windows that seem crowded are divided further; then all chains are read to
-their ends, in parallel. Each chain's count is compared with the server's, and with `verify` the
-chain is read until two readings agree. Finally the changes since the first page are requested.
+a chain of pages, from cursor to cursor. If its `created_date` is bounded, it is divided into
+windows, each a chain of its own: level by level, the first page of every window is read, and
+crowded windows are divided further; then all chains are read to their ends. Each chain's count is
+compared with the server's, and with `verify` it is read until two readings agree. Finally the
+changes since the first page are requested.
 
-Why the last two: what a listing promises depends on the server's cursors. If they are keys, such
-as the id of the last order, an order that is there all the time is read, unless it changes and so
-moves from a page that is still to be read to one that was read; the request for changes finds it.
-If they are positions, whatever comes or goes before the cursor shifts all that follow it, and the
-orders that are missed were never changed; then only another reading with the same pages shows that
-nothing was missed. One page is of one moment, and so is a window of one page: `created_date` never
-changes, so an order stays in its window. Only chains of several pages can miss an order, and only
-those are verified, or need the changes.
+Why the last two: if the server's cursors are keys, such as the id of the last order, only an order
+that changes can escape, by moving from an unread page to one that was read; the request for
+changes finds it. If they are positions, whatever comes or goes before the cursor shifts all that
+follow it, and orders are missed that never changed; then only another reading with the same pages
+shows that nothing was missed. One page is of one moment, and as `created_date` never changes, so
+is a window of one page: only chains of several pages are verified, or need the changes.
 
-Which requests are made depends on the request and on the responses alone, not on timing.
+Which requests are made depends on the request and on the responses, not on timing.
 """
 
 from __future__ import annotations
@@ -24,9 +22,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from functools import cache
 from itertools import islice
 from math import ceil
 from types import MappingProxyType
@@ -40,9 +38,6 @@ from trackstar_frames.errors import ApiError, OfflineMissError, ResponseError, T
 from trackstar_frames.pagination.pages import Page, PageReader, order_id
 from trackstar_frames.pagination.threads import ThreadGroup
 from trackstar_frames.pagination.windows import Sample, Window
-
-__all__ = ["Listing", "ListingObserver", "PageKey"]
-
 
 _log = logging.getLogger("trackstar_frames")
 
@@ -75,25 +70,18 @@ _MARGINS = MappingProxyType(
     {"trackstar_updated_date": timedelta(minutes=5), "updated_date": timedelta(hours=2)}
 )
 
-#: How much farther, where the server does not tell its own time.
+#: How much farther, where the server does not send its own time.
 _CLOCK_MARGIN = timedelta(minutes=10)
 
 _SECOND = timedelta(seconds=1)
 
 
 class PageKey(NamedTuple):
-    """Identifies a page; keys sort as the server's pages do.
+    """Identifies a page; keys sort as the server's pages do."""
 
-    Attributes
-    ----------
-    path : tuple of int
-        The chain: the number of the listing, then that of each window within the one before.
-    number : int
-        The number of the page in its chain.
-    """
-
+    #: The chain: the number of the listing, then that of each window within the one before.
     path: tuple[int, ...]
-    number: int
+    number: int  # of the page in its chain
 
 
 class ListingObserver(Protocol):
@@ -107,25 +95,11 @@ class ListingObserver(Protocol):
 
 
 class Listing:
-    """All chains of a request, and how far each has been read.
+    """All chains of a request, and how far each is read; after a fault, the methods go on there.
 
-    After a fault, `read` and `read_changes` go on where they stopped.
-
-    Parameters
-    ----------
-    listings
-        The query parameters of each listing.
-    queries
-        The caller's queries, if each of them is read by the same number of listings, one after the
-        other; changes are requested once for each query.
-    page_size
-        Orders of one page.
-    limit
-        Stop after so many orders. Then there is one chain per listing, read in the server's order,
-        nothing is verified beyond the last order, and of a chain that is read again only the last
-        reading counts.
-    verify
-        Whether chains of several pages are read until two readings agree.
+    With a limit, each listing is one chain, read in the server's order, and of a chain that is
+    read again only the last reading counts. If `queries` are given, each is read by the same number
+    of listings, one after the other; changes are requested once for each query.
     """
 
     def __init__(
@@ -148,7 +122,7 @@ class Listing:
         self._divided: set[tuple[int, ...]] = set()
         self._repeats: set[PageKey] = set()
         self._changes: dict[tuple[int, str], _Chain] = {}
-        # Numbers of listings of which the server counts more orders than two readings have given.
+        #: Numbers of listings of which the server counts more orders than two readings have given.
         self._short: set[int] = set()
         self._latest: Mapping[str, datetime] = {}
         self._is_at_limit = False
@@ -181,26 +155,17 @@ class Listing:
     ) -> bool:
         """Read what has changed since the first page, so that no order that moved is missing.
 
-        Parameters
-        ----------
-        stamps
-            Stamps to request changes by, the best choice first: a server may not know one of them.
-        latest
-            The latest value of each stamp that came. Where the clocks are ahead of what sets the
-            stamps, changes are requested since then.
-
-        Returns
-        -------
-        bool
-            Whether changes could be requested; False if the server knows no such filter.
-
-        Raises
-        ------
-        ResponseError
-            If the server counts more orders than have come, with those that changed.
+        Stamps are requested by the best choice that the server knows; if it knows none, the result
+        is False. `latest` has the latest value of each stamp that came: where clocks are ahead of
+        what sets the stamps, changes are requested since then. Raises ResponseError if the server
+        counts more orders than have come, with those that changed.
         """
         per_query = len(self._roots) // len(self._queries)
-        incomplete = {n for n, root in enumerate(self._roots) if self._may_have_missed(root)}
+        incomplete = {  # an order may have moved past the reading of these
+            n
+            for n, root in enumerate(self._roots)
+            if self._may_have_grown(root) and not all(leaf.is_one_page for leaf in root.leaves)
+        }
         queries = sorted({number // per_query for number in incomplete | self._short})
         recounts = {n: self._first_page_again(n) for n in sorted(self._short)}
         self._threads.do(self._read_first_page, recounts.values())
@@ -220,11 +185,8 @@ class Listing:
         return could_request
 
     def is_repeat(self, key: PageKey) -> bool:
-        """Return whether the orders of a page are expected on others, too.
-
-        It is the first page of a chain that was divided, of another reading, or of the changes:
-        its orders count, but are no duplicates.
-        """
+        """Return whether the orders of a page are expected on others, and so are no duplicates."""
+        # First pages of divided chains, other readings, and changes.
         return key.path in self._divided or key.path[0] >= len(self._roots) or key in self._repeats
 
     # Reading chains
@@ -308,26 +270,19 @@ class Listing:
     # Verifying that chains are whole
 
     def _check_chain(self, chain: _Chain) -> None:
-        """Read a chain again if it has fewer orders than the server counts, or to verify it.
-
-        Orders that moved twice while it was read may be among the changes; then `read_changes`
-        decides.
-        """
+        """Read a chain again if it has fewer orders than the server counts, or to verify it."""
         if chain.lacks(chain.orders):
             chain.keeps_ids = True
             self._read_again(chain)
-            if chain.lacks(chain.orders):
+            if chain.lacks(chain.orders):  # those that moved twice may be among the changes
                 self._note_short(chain, chain.orders)
         if self._verify and not chain.is_one_page:
             self._read_until_two_agree(chain)
 
     def _read_until_two_agree(self, chain: _Chain) -> None:
-        """Read a chain again until two readings in a row agree, page by page, or raise.
-
-        What one reading misses was shifted by an order before it that came, changed or went, and
-        that the next reading cannot find where it was. Pages that are as before are not taken
-        twice.
-        """
+        """Read a chain again until two readings in a row agree, page by page, or raise."""
+        # What one reading misses was shifted by an order that came, changed or went before it, and
+        # that the next reading cannot find where it was. Pages as before are not taken twice.
         for _ in range(_MAX_READINGS - 1):
             chain.start_over()
             first = chain.pages
@@ -343,12 +298,9 @@ class Listing:
         )
 
     def _check_total(self, root: _Chain) -> None:
-        """Compare the orders of a listing's windows with the server's count of the listing.
-
-        If it still counts more when it is requested again (some orders may have gone meanwhile),
-        `read_changes` decides: it counts the ids of one more reading of each window, and of what
-        has changed. What is new since a window was read, for one, is in none of them.
-        """
+        """Compare the orders of a listing's windows with the server's count of the listing."""
+        # If it counts more once again, `read_changes` decides by the ids of another reading of
+        # each window, and of the changes: what is new since a window was read is in none of them.
         given = sum(leaf.orders for leaf in root.leaves)
         if root.lacks(given):
             root.start_over()
@@ -369,10 +321,6 @@ class Listing:
         self._short.add(chain.path[0])
         self._changes.clear()  # after a resume, those of before this reading are not enough
 
-    def _may_have_missed(self, root: _Chain) -> bool:
-        """Return whether an order may have moved past the reading of a listing."""
-        return self._may_have_grown(root) and not all(leaf.is_one_page for leaf in root.leaves)
-
     def _may_have_grown(self, root: _Chain) -> bool:
         """Return whether a listing may have more orders than when its pages were read."""
         is_one_page = root.is_one_page and not root.children
@@ -381,11 +329,10 @@ class Listing:
     # Reading what has changed
 
     def _first_page_again(self, number: int) -> _Chain:
-        """Return a chain whose first page tells how many orders a listing has now."""
+        """Return a chain whose first page has the server's count of a listing, as it is now."""
         path = (len(self._roots) * (1 + len(_MARGINS)) + number,)
-        chain = _Chain(path, self._roots[number].window, keeps_ids=True)
-        chain.refresh = self._has_server_pages
-        return chain
+        refresh = self._has_server_pages
+        return _Chain(path, self._roots[number].window, keeps_ids=True, refresh=refresh)
 
     def _read_changes_by_any(
         self, queries: Sequence[int], choices: Sequence[Sequence[str]]
@@ -409,28 +356,23 @@ class Listing:
         if (query, stamp) not in self._changes:
             path = (len(self._roots) * (1 + list(_MARGINS).index(stamp)) + query,)
             since = self._changes_since(stamp)
-            params = _narrowed(self._queries[query], stamp, since)
-            chain = _Chain(path, Window.of(params), changed=(stamp, since))
+            window = Window.of(_narrowed(self._queries[query], stamp, since))
             # What is on disk is older than a page that the server gave just now.
-            chain.refresh = self._has_server_pages
-            self._changes[query, stamp] = chain
+            refresh = self._has_server_pages
+            self._changes[query, stamp] = _Chain(
+                path, window, changed=(stamp, since), refresh=refresh
+            )
         return self._changes[query, stamp]
 
     def _changes_since(self, stamp: str) -> datetime:
-        """Return since when changes by a stamp matter, by the clock that sets it.
-
-        What was read anew is as old as that reading, now and when it is read from disk.
-        """
+        """Return since when changes by a stamp matter, by the clock that sets it."""
+        # What was read anew is as old as that reading, now and when it is read from disk.
         chains = [chain for root in self._roots for chain in (root, *root.leaves)]
         oldest = min((chain.oldest for chain in chains if chain.oldest), default=datetime.now(UTC))
         return min(oldest, self._latest.get(stamp, oldest)) - _MARGINS[stamp]
 
     def _read_changed(self, chain: _Chain) -> None:
-        """Read changes in windows of one page each: an order that changes again cannot escape.
-
-        What has no `created_date` is in no window; so without bounds the chain itself is read to
-        its end, too.
-        """
+        """Read changes in windows of one page each: an order that changes again cannot escape."""
         chain.refusal = None
         try:
             self._read_first_page(chain)
@@ -445,6 +387,7 @@ class Listing:
             chain.refusal = ResponseError("the server ignores the filter")
             return
         is_divided = len(chain.path) < _MAX_DEPTH and chain.divide()
+        # What has no `created_date` is in no window, so without bounds the chain is read, too.
         if not (is_divided and chain.window.is_bounded):
             self._read_chain(chain)
         if not is_divided:
@@ -465,10 +408,8 @@ def _too_few(chain: _Chain, given: int) -> ResponseError:
 
 
 def _narrowed(params: dict[str, str], stamp: str, since: datetime) -> dict[str, str]:
-    """Narrow a query to what is not before a moment, by a parameter that it did not have before.
-
-    Otherwise the response could be the one on disk, from before.
-    """
+    """Narrow a query to what is not before a moment, by a parameter that it did not have before."""
+    # Otherwise the response could be the one on disk, from before.
     is_new = f"{stamp}[gte]" not in params
     bound = since if is_new else since - _SECOND
     text = api_time(bound)
@@ -476,67 +417,55 @@ def _narrowed(params: dict[str, str], stamp: str, since: datetime) -> dict[str, 
     return params | {name: max(params.get(name, text), text)}
 
 
+@dataclass(eq=False)
 class _Chain:
-    """One chain of pages, and how far it has been read.
+    """One chain of pages, and how far it has been read."""
 
-    Parameters
-    ----------
-    path
-        The `PageKey.path` of its pages.
-    window
-        The query, and its bounds.
-    share
-        How much of its parent's first page it had.
-    changed
-        By which stamp and since when, if it is of changes: then it is divided until each window is
-        one page.
-    keeps_digests
-        Whether its readings will be compared.
-    keeps_ids
-        Whether the ids of its orders are kept, to count them with those of others.
-    """
+    #: The `PageKey.path` of its pages.
+    path: tuple[int, ...]
+    #: The query, and its bounds.
+    window: Window
+    #: How much of its parent's first page it had.
+    share: float = 0.0
+    #: Of a chain of changes, by which stamp and since when; it is divided until each window is one
+    #: page.
+    changed: tuple[str, datetime] | None = None
+    #: Whether its readings will be compared.
+    keeps_digests: bool = False
+    #: Whether the ids of its orders are kept, to count them with those of others.
+    keeps_ids: bool = False
+    #: Whether its pages are requested from the server, whatever is on disk.
+    refresh: bool = False
 
-    def __init__(
-        self,
-        path: tuple[int, ...],
-        window: Window,
-        share: float = 0.0,
-        *,
-        changed: tuple[str, datetime] | None = None,
-        keeps_digests: bool = False,
-        keeps_ids: bool = False,
-    ) -> None:
-        self.path = path
-        self.window = window
-        self.share = share
-        #: Cache expiry and time of its first page.
-        self.expires: float | None = None
-        self.fetched_at: datetime | None = None
-        #: When the first page of this reading was sent, by the server's clock if it is known.
-        self.oldest: datetime | None = None
-        #: How many pages were taken, and how many of them before this reading.
-        self.pages = self.start = 0
-        #: How many pages and orders this reading has had, and how many the server counts.
-        self.length = self.orders = 0
-        self.total: int | None = None
-        self.token: str | None = None
-        #: Whether its pages are requested from the server, whatever is on disk.
-        self.refresh = False
-        #: Why changes could not be requested.
-        self.refusal: TrackstarError | None = None
-        #: Whether orders came that have not changed since.
-        self.has_older = False
-        #: How many orders it may hold, and how many its first page had.
-        self.size = 0.0
-        self.first = 0
-        self.children: list[_Chain] = []
-        self.keeps_ids = keeps_ids or changed is not None
-        self._changed = changed
-        self._sample: Sample | None = None
-        self._ids: set[int] = set()
-        self._keeps_digests = keeps_digests or changed is not None
-        self._digests: list[bytes] = []
-        self._earlier: list[bytes] = []
+    #: Cache expiry and time of its first page.
+    expires: float | None = None
+    fetched_at: datetime | None = None
+    #: When the first page of this reading was sent, by the server's clock if it is known.
+    oldest: datetime | None = None
+    #: How many pages were taken, and how many of them before this reading.
+    pages: int = 0
+    start: int = 0
+    #: How many pages and orders this reading has had, and how many orders the server counts.
+    length: int = 0
+    orders: int = 0
+    total: int | None = None
+    #: The cursor of the next page.
+    token: str | None = None
+    #: Why changes could not be requested, and whether orders came that have not changed since.
+    refusal: TrackstarError | None = None
+    has_older: bool = False
+    #: How many orders it may hold, and how many its first page had.
+    size: float = 0.0
+    first: int = 0
+    children: list[_Chain] = field(default_factory=list)
+    _sample: Sample | None = None
+    _ids: set[int] = field(default_factory=set)
+    _digests: list[bytes] = field(default_factory=list)
+    _earlier: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.changed is not None:
+            self.keeps_digests = self.keeps_ids = True
 
     @property
     def has_ended(self) -> bool:
@@ -554,7 +483,7 @@ class _Chain:
 
     @property
     def is_size_known(self) -> bool:
-        """Whether its size is more than a lower bound: a page from all over tells no more."""
+        """Whether its size is more than a lower bound, as a page from all over it gives."""
         return self.has_ended or (self._sample is not None and self._sample.is_sorted)
 
     @property
@@ -604,17 +533,17 @@ class _Chain:
             self.total = min(known, page.total_count)
         if self.keeps_ids:
             self._ids.update(hash(order_id(order)) for order in page.raw_orders)
-        if self._keeps_digests:
+        if self.keeps_digests:
             self._digests.append(_digest(page))
 
     def divide(self, windows: float = _WINDOWS) -> bool:
         """Divide the chain, if that is possible and worth it; changes are worth it always."""
         if self._sample is None or self.children:
             return bool(self.children)
-        if self._changed and self._sample.has_others:
+        if self.changed and self._sample.has_others:
             return False  # the server ignores the window, and so any part of it
         worth = self.size / (_MIN_PAGES * self.first)
-        if self._changed:
+        if self.changed:
             windows = min(max(2.0, 4 * worth), windows)
         # The first page of all may be all over the window: then the size is unknown.
         elif len(self.path) > 1 or worth > 1:
@@ -622,20 +551,17 @@ class _Chain:
         divided = self._sample.divide(ceil(windows))
         if len(divided) > 1:
             self.children = [
-                self._child(n, window, share) for n, (window, share) in enumerate(divided)
+                _Chain(
+                    (*self.path, n),
+                    window,
+                    share,
+                    changed=self.changed,
+                    keeps_digests=self.keeps_digests,
+                    refresh=self.refresh,
+                )
+                for n, (window, share) in enumerate(divided)
             ]
         return bool(self.children)
-
-    def _child(self, number: int, window: Window, share: float) -> _Chain:
-        child = _Chain(
-            (*self.path, number),
-            window,
-            share,
-            changed=self._changed,
-            keeps_digests=self._keeps_digests,
-        )
-        child.refresh = self.refresh
-        return child
 
     def compare_children(self) -> None:
         """Estimate the children by what they had of this chain's page, unless it was sorted."""
@@ -652,13 +578,14 @@ class _Chain:
         self.expires, self.fetched_at = page.expires, page.fetched_at
         self.first = len(page.raw_orders)
         self.size = float(self.first)
-        is_dated = self.window.is_bounded or self._changed is not None
+        is_dated = self.window.is_bounded or self.changed is not None
         if is_dated and page.next_token is not None:
-            self._sample = Sample(self.window, _texts(page, "created_date"), listed_at)
+            created = (each for each in _values(page, "created_date") if isinstance(each, str))
+            self._sample = Sample(self.window, created, listed_at)
             self.size = max(self.size, self._sample.size)
-        if self._changed:
-            stamp, since = self._changed
-            self.has_older = any(map(partial(_is_before, since - _SECOND), _values(page, stamp)))
+        if self.changed:
+            stamp, since = self.changed
+            self.has_older = any(_is_before(since - _SECOND, each) for each in _values(page, stamp))
 
 
 def _digest(page: Page) -> bytes:
@@ -690,8 +617,3 @@ def _values(page: Page, field: str) -> Iterator[object]:
             yield getattr(_decoder(field).decode(order), field)
         except msgspec.DecodeError:
             continue
-
-
-def _texts(page: Page, field: str) -> Iterator[str]:
-    """Read a date of the orders, as far as it is text."""
-    return (value for value in _values(page, field) if isinstance(value, str))

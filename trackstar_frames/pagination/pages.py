@@ -15,13 +15,13 @@ from trackstar_frames.errors import ResponseError
 from trackstar_frames.http.responses import Envelope
 from trackstar_frames.http.session import Check, Observer, PageResponse, Session
 
-__all__ = ["MAX_PAGE", "PATH", "Page", "PageReader", "order_id"]
-
-
 PATH = "/wms/orders"
 
 #: The most orders that the API gives in one response.
 MAX_PAGE = 1000
+
+_MAX_REPEATED = 3  # pages in a row
+_MAX_EMPTY = 1000  # pages in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +79,7 @@ class Page:
 
 @dataclass(frozen=True)
 class PageReader:
-    """Reads listings page by page.
-
-    Attributes
-    ----------
-    session : Session
-        Session of the client.
-    page_size : int
-        Orders of one page.
-    since, offline, store, observer
-        As for `Session.get`.
-    """
+    """Reads listings page by page; all but the size of a page is as for `Session.get`."""
 
     session: Session
     page_size: int = MAX_PAGE
@@ -112,86 +102,53 @@ class PageReader:
         The end is a null token, or an absent one on a page that is not full. A token that is
         absent beside a full page is the end if the listing has as many orders as the server's
         total, or if a request for the same page by another size shows that nothing follows.
+        Raises ResponseError if that is not shown, if the listing has no end (a token or the same
+        pages come back, or empty pages go on and on), or if a response says that it is not whole.
 
-        Parameters
-        ----------
-        params
-            The encoded filters; every page is requested with all of them, as a token does not
-            remember them.
-        page_token
-            The cursor to start from.
-        orders_before
-            How many orders come before it; None if that is not known.
-        expires
-            When the listing expires that these pages continue: then only pages that expire with it
-            are taken from disk, whatever `since` says.
-        refresh
-            Request every page from the server, whatever is on disk.
-
-        Raises
-        ------
-        ResponseError
-            If the listing has no end (a token or the same pages come back, or empty pages go on
-            and on), if a response says that it is not whole, or if a token is absent beside a full
-            page and nothing proves that it is the last one.
-        TrackstarError
-            Whatever `Session.get` raises.
+        `expires` is that of the listing whose pages these are: then only pages that expire with it
+        are taken from disk, whatever `since` says; with `refresh`, none.
         """
-        return _Cursor(
-            self,
-            params,
-            page_token,
-            orders_before=orders_before,
-            expires=expires,
-            since=math.inf if refresh else self.since if expires is None else 0.0,
-        ).pages()
+        since = math.inf if refresh else self.since if expires is None else 0.0
+        return _Cursor(self, params, page_token, orders_before, expires, since).pages()
 
 
+@dataclass
 class _Cursor:
     """The position in a listing that is being read."""
 
-    def __init__(
-        self,
-        reader: PageReader,
-        params: dict[str, str],
-        token: str | None,
-        *,
-        orders_before: int | None,
-        expires: float | None,
-        since: float,
-    ) -> None:
-        self._reader = reader
-        self._params = params
+    reader: PageReader
+    params: dict[str, str]
+    token: str | None
+    orders_before: int | None  # None if that is not known
+    expires: float | None
+    since: float
+
+    def __post_init__(self) -> None:
         # With ids, the API ignores every other parameter.
-        self._size = MAX_PAGE if "ids" in params else reader.page_size
-        self._token = token
-        self._orders_before = orders_before
-        self._expires = expires
-        self._since = since
-        self._seen_tokens = {token}
+        self._size = MAX_PAGE if "ids" in self.params else self.reader.page_size
+        self._seen_tokens = {self.token}
         self._repeats = _Repeats()
 
     def pages(self) -> Iterator[Page]:
         """Read to the end."""
         while True:
-            page = self._read_page()
-            yield page
-            if page.next_token is None:
+            yield self._read_page()
+            if self.token is None:
                 return
 
     def _read_page(self) -> Page:
         response, late = self._read_proven()
         envelope = response.envelope
         self._repeats.add(envelope.data)
-        if self._orders_before is not None:
-            self._orders_before += len(envelope.data)
+        if self.orders_before is not None:
+            self.orders_before += len(envelope.data)
         # After other pages, an empty one that counts none may come of an expired cursor.
-        is_silent = self._token is not None and not envelope.data and not envelope.total_count
-        self._token = _token(envelope)
-        self._seen_tokens.add(self._token)
+        is_silent = self.token is not None and not envelope.data and not envelope.total_count
+        self.token = _token(envelope)
+        self._seen_tokens.add(self.token)
         return Page(
             body=response.body,
-            next_token=self._token,
+            next_token=self.token,
             from_cache=response.from_cache,
             fetched_at=response.fetched_at,
             expires=response.expires,
@@ -202,18 +159,15 @@ class _Cursor:
         )
 
     def _read_proven(self) -> tuple[PageResponse, list[msgspec.Raw]]:
-        """Read a page; if it does not tell whether it is the last one, prove that it is.
-
-        Returns the response, and orders that have come to the listing meanwhile.
-        """
-        response = self._get(self._token, self._size, self._check)
+        """Read a page that may be the last one, and the orders that came after it meanwhile."""
+        response = self._get(self.token, self._size, self._check)
         try:
             return response, self._prove_end(response.envelope)
         except ResponseError:
-            if self._reader.offline or not response.from_cache:
+            if self.reader.offline or not response.from_cache:
                 raise
         # The listing may have grown since the page came to the disk.
-        response = self._get(self._token, self._size, self._check, since=math.inf)
+        response = self._get(self.token, self._size, self._check, since=math.inf)
         return response, self._prove_end(response.envelope)
 
     def _get(
@@ -223,22 +177,20 @@ class _Cursor:
         check: Check | None = None,
         since: float | None = None,
     ) -> PageResponse:
-        reader = self._reader
+        reader = self.reader
+        position = {} if token is None else {"page_token": token}
         response = reader.session.get(
             PATH,
-            {
-                **self._params,
-                "limit": str(size),
-                **({} if token is None else {"page_token": token}),
-            },
-            since=self._since if since is None else since,
+            # All filters, as a token does not remember them.
+            {**self.params, "limit": str(size), **position},
+            since=self.since if since is None else since,
             offline=reader.offline,
-            expires=self._expires,
+            expires=self.expires,
             store=reader.store,
             check=check,
             observer=reader.observer,
         )
-        self._expires = response.expires
+        self.expires = response.expires
         return response
 
     def _check(self, envelope: Envelope) -> None:
@@ -248,17 +200,14 @@ class _Cursor:
         self._repeats.refuse(envelope.data)
 
     def _prove_end(self, last: Envelope) -> list[msgspec.Raw]:
-        """Prove that an open page is the last one, by requesting other sizes of it.
-
-        A larger page that is not full ends the listing. Where the page has the largest size
-        already, a smaller one must give a token, and what this leads to must end. Returns orders
-        that have come to it meanwhile.
-        """
+        """Prove that an open page is the last one; return orders that have come to it meanwhile."""
+        # A larger page that is not full ends the listing. Where the page has the largest size
+        # already, a smaller one must give a token, and what this leads to must end.
         size = self._size
-        if not _is_open(last, size, self._orders_before or 0):
+        if not _is_open(last, size, self.orders_before or 0):
             return []
         other = size + 1 if size < MAX_PAGE else size - 1
-        found = [self._get(self._token, other).envelope]
+        found = [self._get(self.token, other).envelope]
         token = _token(found[0])
         if other < size and token is not None:
             found.append(self._get(token, other).envelope)
@@ -278,11 +227,8 @@ def _token(envelope: Envelope) -> str | None:
 
 
 def _is_open(envelope: Envelope, size: int, before: int = 0) -> bool:
-    """Return whether a token is absent where something may follow.
-
-    Nothing does if the page is not full, if the server says so, or if the orders up to here are as
-    many as it counts. A count of one page's orders may be that page's own.
-    """
+    """Return whether a token is absent where something may follow."""
+    # A count of one page's orders may be that page's own; so it proves nothing on the first page.
     is_absent = isinstance(envelope.next_token, msgspec.UnsetType)
     is_full = len(envelope.data) >= size
     is_all = before > 0 and envelope.total_count == before + len(envelope.data)
@@ -290,12 +236,10 @@ def _is_open(envelope: Envelope, size: int, before: int = 0) -> bool:
 
 
 class _Repeats:
-    """Detects a listing that goes round in a circle, or on for ever, under ever new tokens.
+    """Detects a listing that goes round in a circle, or on for ever, under ever new tokens."""
 
-    A page is identified by its first and last order. One may repeat where data change between the
-    pages of a listing; several in a row do not, whatever empty ones are between them. Pages may be
-    empty, but not for ever.
-    """
+    # A page is identified by its first and last order. One may repeat where data change between
+    # the pages; several in a row do not, whatever empty ones are between them.
 
     def __init__(self) -> None:
         self._seen: set[tuple[bytes, bytes]] = set()
@@ -324,8 +268,6 @@ class _WithId(msgspec.Struct):
     id: msgspec.Raw = msgspec.Raw()
 
 
-_MAX_REPEATED = 3  # pages
-_MAX_EMPTY = 1000  # pages
 _ID_DECODER = msgspec.json.Decoder(_WithId)
 
 

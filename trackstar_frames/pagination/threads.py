@@ -15,18 +15,12 @@ from weakref import WeakSet
 
 from trackstar_frames.errors import TrackstarError
 
-__all__ = ["Cancelled", "ThreadGroup", "ThreadPool", "starting"]
-
-
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
 class ThreadPool(ThreadPoolExecutor):
-    """A pool of threads that raises TrackstarError at once if no thread can be started.
-
-    So it is once the main thread has ended: other threads may go on, but start none.
-    """
+    """A pool of threads that raises TrackstarError at once if no thread can be started."""
 
     def __init__(self, size: int, name: str = "") -> None:
         super().__init__(size, name)
@@ -62,8 +56,7 @@ class Cancelled(Exception):  # noqa: N818  (no error of its own: another thread 
 class ThreadGroup:
     """At most `size` threads, which stop together when one of them fails.
 
-    They have the context variables of the caller. A group that is created within a task of
-    another one stops with it.
+    They have the context variables of the caller, and stop with the group of the task they are in.
     """
 
     def __init__(self, size: int) -> None:
@@ -76,10 +69,9 @@ class ThreadGroup:
             parent.adopt(self)
 
     def do(self, task: Callable[[_T], object], items: Iterable[_T]) -> None:
-        """Do a task for each item, in their order, and wait for all.
+        """Do a task for each item, in their order, and wait for all; raise the first failure.
 
-        Raises the first failure, once no thread works any more; KeyboardInterrupt at once: then
-        the threads stop by themselves, at their next wait at the latest.
+        It is raised once no thread works any more; KeyboardInterrupt at once.
         """
         left = deque(items)
         outcomes: SimpleQueue[BaseException | None] = SimpleQueue()

@@ -1,7 +1,7 @@
 """Half-open windows of `created_date` that divide a query exactly; pure, no I/O.
 
 An order's `created_date` never changes, so every order belongs to one window, however the server
-sorts them. Where a window is cut depends on its filters and on its first page alone: the same
+sorts them. Where a window is cut depends on its filters and its first page only: the same
 query is divided into the same windows again, and is found on disk.
 """
 
@@ -19,9 +19,6 @@ import pandas as pd
 
 from trackstar_frames.dates import api_time
 
-__all__ = ["Sample", "Window"]
-
-
 _LOWER = ("created_date[gt]", "created_date[gte]")
 _UPPER = ("created_date[lt]", "created_date[lte]")
 _DAY = 86_400  # seconds
@@ -37,17 +34,10 @@ _SORTED = 0.9  # a share of the steps from order to order
 
 @dataclass(frozen=True)
 class Window:
-    """A query within bounds of `created_date`.
-
-    Attributes
-    ----------
-    params : dict
-        Its query parameters.
-    start, end : int or None
-        The first second that is within, and the first beyond it (Unix); None is open.
-    """
+    """The parameters of a query within bounds of `created_date`."""
 
     params: dict[str, str]
+    #: The first second that is within, and the first beyond it (Unix); None is open.
     start: int | None = None
     end: int | None = None
 
@@ -74,13 +64,10 @@ class Window:
 
     def cut(self, cuts: Iterable[int]) -> list[Window]:
         """Cut at some seconds; the outer parts keep the caller's own bounds."""
-        inside = [each for each in sorted(set(cuts)) if self._holds(each)]
-        return [self._part(start, end) for start, end in itertools.pairwise([None, *inside, None])]
-
-    def _holds(self, cut: int) -> bool:
         first = _CALENDAR[0] if self.start is None else self.start
         end = _CALENDAR[1] if self.end is None else self.end
-        return first < cut < end
+        inside = [each for each in sorted(set(cuts)) if first < each < end]
+        return [self._part(start, end) for start, end in itertools.pairwise([None, *inside, None])]
 
     def _part(self, start: int | None, end: int | None) -> Window:
         params = self.params
@@ -98,14 +85,7 @@ class Window:
 class Sample:
     """When the orders of a window's first page were created, and where the others may be.
 
-    Parameters
-    ----------
-    window
-        The window of the page.
-    created
-        The `created_date` of its orders, as the server wrote them.
-    listed_at
-        When the server sent the first page of the whole request.
+    `listed_at` is when the server sent the first page of the whole request.
     """
 
     def __init__(self, window: Window, created: Iterable[str], listed_at: datetime) -> None:
@@ -131,12 +111,10 @@ class Sample:
         return len(self._times) / max(self._share, _MIN_SHARE)
 
     def divide(self, parts: int) -> list[tuple[Window, float]]:
-        """Cut the window into so many parts, or a few more, of about as many orders each.
-
-        A page whose orders are all over the window shows where the others are. One whose orders
-        are close together is the head of a sorted listing, or a crowd with little around it: it is
-        cut off, and the rest is cut evenly. Returns each part with its share of the page's orders.
-        """
+        """Cut the window into about so many parts of as many orders; return the share of each."""
+        # A page whose orders are all over the window shows where the others are. One whose orders
+        # are close together is the head of a sorted listing, or a crowd with little around it: it
+        # is cut off, and the rest is cut evenly.
         if not len(self._times):  # where else the orders may be is not known
             return [(self._window, 1.0)]
         steps = np.arange(1, parts) / parts

@@ -17,7 +17,7 @@ import pandas as pd
 from trackstar_frames import storage
 from trackstar_frames.dates import end_of_day, is_day, is_iso8601, parse_time
 from trackstar_frames.errors import SnapshotError
-from trackstar_frames.info import FetchInfo
+from trackstar_frames.info import FetchInfo, as_of_each
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.manifest import Manifest, read_manifest, snapshot_errors
 
@@ -75,7 +75,7 @@ class Entry(NamedTuple):
     @property
     def as_of_each(self) -> dict[str | None, datetime]:
         """As of when the orders of each connection are."""
-        return self.info.as_of_each(self.manifest.written_at)
+        return as_of_each(self.info, self.manifest.written_at)
 
 
 def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:

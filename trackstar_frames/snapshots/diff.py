@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
-from trackstar_frames.info import FetchInfo
+from trackstar_frames.info import FetchInfo, brief, warn_of_failed
 from trackstar_frames.measures import moved_due_dates, transitions
 from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures.transitions import as_of_pair
@@ -21,8 +21,8 @@ from trackstar_frames.snapshots.catalog import list_snapshots
 from trackstar_frames.snapshots.manifest import read_manifest
 from trackstar_frames.snapshots.reader import scan, table_files
 from trackstar_frames.snapshots.snapshot import Snapshot
+from trackstar_frames.tables.assemble import are_labelled
 from trackstar_frames.tables.compare import KINDS, differences, differences_by_connection
-from trackstar_frames.tables.connections import are_labelled
 from trackstar_frames.tables.dtypes import to_frame
 
 __all__ = ["diff_snapshots", "due_date_changes", "status_transitions"]
@@ -239,7 +239,7 @@ def _read_orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFram
     if isinstance(side, pd.DataFrame) or is_partitioned(side):
         return cast("pd.DataFrame", side)  # the measure refuses Dask's, and says what to do
     if isinstance(side, Snapshot):
-        side.info.warn_of_failed()
+        warn_of_failed(side.info)
         manifest = read_manifest(side.path)
         files = table_files(side.path, manifest, "orders")
         orders = scan(files, "orders", columns=_with_label(side.info, columns))
@@ -259,5 +259,5 @@ def _to_frame(orders: pa.Table, info: FetchInfo) -> pd.DataFrame:
     columns = tuple(column for column in table.columns if column.name in orders.column_names)
     ordered = orders.select([column.name for column in columns])
     frame = to_frame(ordered, replace(table, columns=columns))
-    frame.attrs["trackstar"] = info.brief()
+    frame.attrs["trackstar"] = brief(info)
     return frame

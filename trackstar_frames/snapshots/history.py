@@ -15,8 +15,8 @@ from trackstar_frames.errors import SnapshotError, one_of
 from trackstar_frames.schema import CHILD_TABLES, CONNECTION, TABLES
 from trackstar_frames.snapshots.catalog import Entry, corrected_times, find_snapshots
 from trackstar_frames.snapshots.reader import scan, table_files
+from trackstar_frames.tables.assemble import split_by_connection
 from trackstar_frames.tables.compare import differences
-from trackstar_frames.tables.connections import split_by_connection
 
 __all__ = ["order_history"]
 

@@ -18,7 +18,7 @@ from trackstar_frames._text import card, counted, lines, megabytes, table
 from trackstar_frames.dates import parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
-from trackstar_frames.info import FetchInfo
+from trackstar_frames.info import FetchInfo, describe
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.catalog import Entry, connection_label, find_snapshot, next_sequence
 from trackstar_frames.snapshots.manifest import Manifest, snapshot_errors
@@ -265,7 +265,7 @@ def _facts(entry: Entry) -> Iterator[str]:
     yield f"in {entry.path}"
     written_at = parse_time(entry.manifest.written_at).astimezone(UTC)
     yield f"as of {entry.as_of:{_TIME_FORMAT}}, written {written_at:{_TIME_FORMAT}}"
-    yield from info.lines()
+    yield from describe(info)
     if info.sync is not None:
         yield _describe_sync(info.sync)
 

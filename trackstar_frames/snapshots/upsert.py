@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from trackstar_frames.dates import parse_time
 from trackstar_frames.errors import SnapshotError
-from trackstar_frames.info import FetchInfo
+from trackstar_frames.info import FetchInfo, of_connection
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.schema import CHILD_TABLES, TABLES
@@ -29,9 +29,15 @@ from trackstar_frames.snapshots.manifest import Key
 from trackstar_frames.snapshots.reader import read_column, read_table
 from trackstar_frames.snapshots.spill import Spill
 from trackstar_frames.snapshots.writer import PartWriter, SharedPart, WriteResult
-from trackstar_frames.tables.assemble import as_batch, assemble, keep_freed_memory, split, take
+from trackstar_frames.tables.assemble import (
+    as_batch,
+    assemble,
+    keep_freed_memory,
+    split,
+    take,
+    unlabel,
+)
 from trackstar_frames.tables.compare import changed_in, common_ids, rows_of_orders, unequal
-from trackstar_frames.tables.connections import unlabel
 
 __all__ = [
     "CREATED",
@@ -190,7 +196,7 @@ def bases_in(entry: Entry) -> dict[str, Base]:
     """Return the bases of a snapshot of several connections; none if it is of one."""
     parts = _shared_parts(entry)
     return {
-        connection: Base(entry.path, entry.info.of_connection(connection), parts[connection])
+        connection: Base(entry.path, of_connection(entry.info, connection), parts[connection])
         for connection in entry.info.connections
     }
 
@@ -374,7 +380,7 @@ def _replace(
 
 
 def _read(base: SharedPart, name: str) -> pa.Table:
-    return unlabel({name: read_table(base.folder, base.position, base.part, name)})[name]
+    return unlabel(read_table(base.folder, base.position, base.part, name))
 
 
 def _differing(name: str, old: _Tables, fresh: _Tables, ids: pa.ChunkedArray) -> set[str]:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from trackstar_frames import storage
 from trackstar_frames.errors import SettingsError, SnapshotError
-from trackstar_frames.info import FetchInfo
+from trackstar_frames.info import FetchInfo, of_connection
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 from trackstar_frames.snapshots.manifest import (
     FOOTER_KEY,
@@ -32,8 +32,7 @@ from trackstar_frames.snapshots.manifest import (
     reading,
     snapshot_errors,
 )
-from trackstar_frames.tables.assemble import split
-from trackstar_frames.tables.connections import are_labelled, label_rows, split_by_connection
+from trackstar_frames.tables.assemble import are_labelled, label_rows, split, split_by_connection
 
 __all__ = [
     "PART_SIZE",
@@ -105,7 +104,7 @@ def write_tables(folder: Path, tables: _Tables, info: FetchInfo) -> WriteResult:
         return _write_connection(PartWriter(folder, info), tables)
     parts = []
     for connection, own in split_by_connection(tables, info.connections).items():
-        writer = PartWriter(folder, info.of_connection(connection), connection=connection)
+        writer = PartWriter(folder, of_connection(info, connection), connection=connection)
         parts += _write_connection(writer, own).parts
     return WriteResult(parts, info)
 

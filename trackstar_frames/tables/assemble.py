@@ -1,11 +1,11 @@
-"""Batches to finished tables: joined, without duplicates, sorted, and with computed columns."""
+"""Batches to finished tables, and finished tables joined and split: by connection, by orders."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,26 +18,13 @@ import pyarrow.compute as pc
 from trackstar_frames.flatten import ORDER_INDEX, Batch, batch_schema, empty_batch
 from trackstar_frames.flatten.values import MAX_EXACT_INT
 from trackstar_frames.pagination.threads import ThreadPool
-from trackstar_frames.schema import TABLES
-
-__all__ = [
-    "Numbers",
-    "as_batch",
-    "assemble",
-    "keep_freed_memory",
-    "new_strays",
-    "release_memory",
-    "select",
-    "sort",
-    "split",
-    "take",
-]
-
+from trackstar_frames.schema import CONNECTION, TABLES
 
 #: Numbers of rows or orders.
 Numbers = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
 _Mask = npt.NDArray[np.bool_]
+_Tables = Mapping[str, pa.Table]
 
 _DROPPED = -1
 _NO_ORDER = -1  # as a row's number; and so, as an index, the last position
@@ -157,6 +144,54 @@ def split(tables: Mapping[str, pa.Table], size: int) -> Iterator[dict[str, pa.Ta
         yield {name: tables[name][first:last] for name, (first, last) in spans.items()}
 
 
+def are_labelled(tables: _Tables) -> bool:
+    """Return whether tables are of several connections."""
+    return CONNECTION.name in tables["orders"].column_names
+
+
+def label_rows(table: pa.Table, connection: str) -> pa.Table:
+    """Add a connection's label to every row of a table."""
+    labels = pa.repeat(pa.scalar(connection, pa.string()), len(table))
+    return table.add_column(0, CONNECTION.field, labels)
+
+
+def unlabel(table: pa.Table) -> pa.Table:
+    """Remove the connection's label from every row of a table, if there is one."""
+    names = [name for name in table.column_names if name != CONNECTION.name]
+    return table.select(names)
+
+
+def concat(parts: Mapping[str, _Tables]) -> dict[str, pa.Table]:
+    """Concatenate the tables of several connections, in this order, with labels."""
+    return {
+        name: pa.concat_tables(
+            [
+                table.labelled.schema.empty_table(),
+                *(label_rows(tables[name], connection) for connection, tables in parts.items()),
+            ]
+        )
+        for name, table in TABLES.items()
+    }
+
+
+def split_by_connection(
+    tables: _Tables, labels: Iterable[str] = ()
+) -> dict[str, dict[str, pa.Table]]:
+    """Split tables by the label of their rows, and drop it; the inverse of `concat`.
+
+    Connections have a table even where they have no row, and so has each of `labels`.
+    """
+    runs = {name: dict(_runs(table)) for name, table in tables.items()}
+    labels = sorted({*labels, *(connection for each in runs.values() for connection in each)})
+    return {
+        connection: {
+            name: unlabel(runs[name].get(connection, table.schema.empty_table()))
+            for name, table in tables.items()
+        }
+        for connection in labels
+    }
+
+
 def _concat_orders(batches: Sequence[Batch], *columns: str) -> pa.Table:
     return pa.concat_tables(batch["orders"].select(columns) for batch in batches)
 
@@ -207,6 +242,19 @@ def _finish(name: str, rows: _JoinedRows, ids: pa.ChunkedArray) -> pa.Table:
     if "order_id" in schema.names and "order_id" not in table.column_names:
         table = table.append_column("order_id", ids.take(pa.array(rows.order)))
     return table.select(schema.names)
+
+
+def _runs(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Split a table into the rows of each connection, in their order."""
+    labels = table[CONNECTION.name].combine_chunks().dictionary_encode()
+    codes = labels.indices.to_numpy(zero_copy_only=False)
+    if np.any(np.diff(codes) < 0):
+        sequence = np.argsort(codes, kind="stable")
+        table, codes = table.take(pa.array(sequence)), codes[sequence]
+    # Codes are given in the order of first appearance: those of contiguous rows only rise.
+    bounds = np.searchsorted(codes, np.arange(len(labels.dictionary) + 1))
+    for code, connection in enumerate(labels.dictionary.to_pylist()):
+        yield connection, table[bounds[code] : bounds[code + 1]]
 
 
 # The rows of several batches, table by table.

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames.schema import CHILD_TABLES, CONNECTION, TABLES, Column, Table
-from trackstar_frames.tables.connections import label_rows, split_by_connection
+from trackstar_frames.tables.assemble import label_rows, split_by_connection
 
 __all__ = [
     "KINDS",
