@@ -370,10 +370,10 @@ class Database:
         sql = f"SELECT count(*) FROM orders WHERE {_all(query.where)}"  # noqa: S608 -- ours
         return int(self._read(sql, *query.values)[0][0])
 
-    def body(self, seq: int) -> bytes | None:
-        """Return the JSON of the order of a sequence number; None if it has been deleted."""
+    def order(self, seq: int) -> dict[str, Any] | None:
+        """Return the order of a sequence number; None if it has been deleted."""
         rows = self._read("SELECT body FROM bodies WHERE seq = ?", seq)
-        return rows[0][0] if rows else None
+        return msgspec.json.decode(rows[0][0]) if rows else None
 
     def orders(self) -> list[dict[str, Any]]:
         """Return every order, in the order of insertion."""
@@ -382,8 +382,7 @@ class Database:
 
     def orders_of(self, rows: Iterable[OrderRow]) -> dict[OrderRow, dict[str, Any]]:
         """Return the orders of these rows; those that have been deleted are left out."""
-        bodies = {row: self.body(row.seq) for row in rows}
-        return {row: msgspec.json.decode(body) for row, body in bodies.items() if body is not None}
+        return {row: order for row in rows if (order := self.order(row.seq)) is not None}
 
     def waiting(self, before: int) -> list[OrderRow]:
         """Return the made-up orders that wait, and last changed by `before`."""
