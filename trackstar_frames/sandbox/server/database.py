@@ -47,15 +47,12 @@ class InvalidQueryError(ValueError):
 
 
 class Position(NamedTuple):
-    """A position in the listing: after the order with this sort key and sequence number.
+    """A position in the listing: after the order with this sort key and sequence number."""
 
-    A page token is a position, and nothing of the filters that led there. `nonce` distinguishes
-    tokens of the same position.
-    """
-
+    # A page token is a position, and nothing of the filters that led there.
     key: int | str
     seq: int
-    nonce: int = 0
+    nonce: int = 0  # distinguishes tokens of the same position
 
     def to_token(self) -> str:
         """Return the position as an opaque page token."""
@@ -81,9 +78,10 @@ def _is_int64(value: Any) -> bool:
 
 
 class Field(NamedTuple):
-    """A field that can be filtered on: the type of its values, and its operators."""
+    """A field that can be filtered on."""
 
-    convert: Callable[[str], Any]
+    store: Callable[[Any], Any]  # from an order's value to that of the column
+    convert: Callable[[str], Any]  # from a filter's text to what the column is compared with
     operators: tuple[str, ...]
 
 
@@ -203,45 +201,56 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
     return convert
 
 
+def _text(value: Any) -> str | None:
+    """Return a value as the text that filters compare; as JSON if it is no text."""
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def _microseconds(value: Any) -> int | None:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1_000_000)
+
+
+def _tags(value: Any) -> str | None:
+    """Return tags as the JSON list of texts that filters compare, ``key:value`` for pairs."""
+    if not isinstance(value, list):
+        return None
+    texts = []
+    for tag in value:
+        if isinstance(tag, dict):
+            texts += [f"{key}:{_text(each)}" for key, each in tag.items()]
+        elif tag is not None:
+            texts.append(str(tag))
+    return json.dumps(texts)
+
+
 COMPARISONS = ("eq", "neq", "gt", "gte", "lt", "lte")
 MEMBERSHIP = ("in", "nin")
 CATEGORY = ("eq", "neq", *MEMBERSHIP, "contains", "not_contains")
 INSENSITIVE = ("eq-insensitive", "in-insensitive", "contains-insensitive")
 NUMBER = ("eq", *MEMBERSHIP, "contains", "not_contains", *INSENSITIVE)
 FIELDS = {
-    "created_date": Field(_date, (*COMPARISONS, *MEMBERSHIP)),
-    "updated_date": Field(_date, (*COMPARISONS, *MEMBERSHIP)),
-    "trackstar_created_date": Field(_date, (*COMPARISONS, *MEMBERSHIP)),
-    "trackstar_updated_date": Field(_date, (*COMPARISONS, *MEMBERSHIP)),
-    "required_ship_date": Field(_date, COMPARISONS),
-    "status": Field(_one_of(STATUSES), CATEGORY),
-    "type": Field(_one_of(TYPES), CATEGORY),
-    "warehouse_customer_id": Field(str, CATEGORY),
-    "channel": Field(str, CATEGORY),
-    "order_number": Field(str, NUMBER),
-    "reference_id": Field(str, NUMBER),
-    "trackstar_tags": Field(str, ("contains", "not_contains")),
+    "created_date": Field(_microseconds, _date, (*COMPARISONS, *MEMBERSHIP)),
+    "updated_date": Field(_microseconds, _date, (*COMPARISONS, *MEMBERSHIP)),
+    "trackstar_created_date": Field(_microseconds, _date, (*COMPARISONS, *MEMBERSHIP)),
+    "trackstar_updated_date": Field(_microseconds, _date, (*COMPARISONS, *MEMBERSHIP)),
+    "required_ship_date": Field(_microseconds, _date, COMPARISONS),
+    "status": Field(_text, _one_of(STATUSES), CATEGORY),
+    "type": Field(_text, _one_of(TYPES), CATEGORY),
+    "warehouse_customer_id": Field(_text, str, CATEGORY),
+    "channel": Field(_text, str, CATEGORY),
+    "order_number": Field(_text, str, NUMBER),
+    "reference_id": Field(_text, str, NUMBER),
+    "trackstar_tags": Field(_tags, str, ("contains", "not_contains")),
 }
 
 
 # The database
 
-TEXTS = (
-    "id",
-    "status",
-    "type",
-    "warehouse_customer_id",
-    "channel",
-    "order_number",
-    "reference_id",
-)
-DATES = (
-    "created_date",
-    "updated_date",
-    "trackstar_created_date",
-    "trackstar_updated_date",
-    "required_ship_date",
-)
 # Name, key and direction; the key must not be null, or no page would follow a null.
 LISTING_ORDERS = {
     "inserted": ("seq", "ASC"),
@@ -252,20 +261,23 @@ LISTING_ORDERS = {
     "updated_date": ("ifnull(updated_date, 0)", "ASC"),
     "updated_date_desc": ("ifnull(updated_date, 0)", "DESC"),
 }
-_COLUMNS = (*TEXTS, *DATES, "trackstar_tags")
+_STORE: dict[str, Callable[[Any], Any]] = {
+    "id": _text,
+    **{name: field.store for name, field in FIELDS.items()},
+}
 # Large pages, because an order fills a small one.
 _TABLES = f"""
     PRAGMA page_size = 32768;
     CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
     CREATE TABLE orders (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT, {", ".join(_COLUMNS)}, made_up INTEGER NOT NULL
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, {", ".join(_STORE)}, made_up INTEGER NOT NULL
     );
 """
 _INDEXES = "".join(
-    [*(f"CREATE INDEX orders_{name} ON orders ({name});" for name in (*TEXTS, *DATES)), "ANALYZE;"]
+    f"CREATE INDEX orders_{name} ON orders ({name});" for name in _STORE if name != "trackstar_tags"
 )
-_INSERT = f"INSERT INTO orders VALUES (NULL, {_placeholders(_COLUMNS)}, ?)"  # noqa: S608 -- ours
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM orders WHERE seq = ?"  # noqa: S608 -- ours
+_INSERT = f"INSERT INTO orders VALUES (NULL, {_placeholders(_STORE)}, ?)"  # noqa: S608 -- ours
+_SELECT = f"SELECT {', '.join(_STORE)} FROM orders WHERE seq = ?"  # noqa: S608 -- ours
 _PAGE = """
     SELECT page.key, seq, body FROM (
         SELECT {key} AS key, seq FROM orders WHERE {where}
@@ -282,15 +294,11 @@ _CHANGEABLE = """
 # SQLite's statistics have it that most orders wait, so that without the index it would read all.
 _WAITING = _CHANGEABLE.format(
     index="INDEXED BY orders_status",
-    where="""status IN (
-        'open', 'confirmed', 'processing', 'picked', 'packed', 'partially_fulfilled',
-        'backordered', 'exception', 'other'
-    )""",
+    where=f"status IN {tuple(each for each in STATUSES if each not in ('fulfilled', 'cancelled'))}",
 )
 _DONE = _CHANGEABLE.format(
     index="",
-    where="""status IN ('fulfilled', 'cancelled')
-        AND seq IN (SELECT value FROM json_each(?))""",
+    where="status IN ('fulfilled', 'cancelled') AND seq IN (SELECT value FROM json_each(?))",
 )
 
 
@@ -302,10 +310,7 @@ class Page(NamedTuple):
 
 
 class Database:
-    """The orders of one connection, in a new file; may be used from several threads.
-
-    `order` is a name of `LISTING_ORDERS`; `omitted` fields are removed from every order.
-    """
+    """The orders of one connection, in a new file; may be used from several threads."""
 
     def __init__(self, path: Path, order: str, omitted: Collection[str] = ()) -> None:
         self._path = path
@@ -321,7 +326,7 @@ class Database:
             db.execute("PRAGMA journal_mode = OFF")
             for order in orders:
                 self._insert(db, order, made_up=made_up)
-            db.executescript(_INDEXES)
+            db.executescript(_INDEXES + "ANALYZE;")
             # From here on, readers do not wait for a writer.
             db.execute("PRAGMA journal_mode = WAL")
 
@@ -390,8 +395,7 @@ class Database:
 
     def sample_done(self, rng: Random, count: int, before: int) -> list[OrderRow]:
         """Return up to `count` made-up orders that were fulfilled or cancelled by `before`."""
-        span = "SELECT ifnull(min(seq), 0), ifnull(max(seq), 0) FROM orders"
-        ((low, high),) = self._read(span)
+        ((low, high),) = self._read("SELECT ifnull(min(seq), 0), ifnull(max(seq), 0) FROM orders")
         seqs = [low + rng.draw(high - low + 1) for _ in range(count)]
         return [OrderRow(*row) for row in self._read(_DONE, before, json.dumps(seqs))]
 
@@ -419,7 +423,7 @@ class Database:
             db = sqlite3.connect(self._path, check_same_thread=False)
             db.execute("PRAGMA synchronous = OFF")
             db.execute("PRAGMA mmap_size = 1073741824")
-            db.create_function("casefold", 1, _casefold, deterministic=True)
+            db.create_function("casefold", 1, lambda s: s and s.casefold(), deterministic=True)
         try:
             with db:
                 yield db
@@ -435,19 +439,17 @@ class Database:
         values, body = self._stored(order)
         old = db.execute(_SELECT, (seq,)).fetchone() or values
         # Indexes are expensive to update: touch only those of columns that changed.
-        pairs = zip(_COLUMNS, old, values, strict=True)
+        pairs = zip(_STORE, old, values, strict=True)
         changed = {name: new for name, was, new in pairs if was != new} | {"made_up": made_up}
         names = ", ".join(f"{name} = ?" for name in changed)
         db.execute(f"UPDATE orders SET {names} WHERE seq = ?", (*changed.values(), seq))  # noqa: S608 -- ours
         db.execute("UPDATE bodies SET body = ? WHERE seq = ?", (body, seq))
 
     def _stored(self, order: Order) -> tuple[tuple[Any, ...], bytes]:
-        """Return the values of `_COLUMNS`, and the JSON of an order."""
+        """Return the values of an order's columns, and its JSON."""
         if self._omitted:
             order = {name: value for name, value in order.items() if name not in self._omitted}
-        texts = [_text(order.get(name)) for name in TEXTS]
-        dates = [_microseconds(order.get(name)) for name in DATES]
-        values = (*texts, *dates, _tags(order.get("trackstar_tags")))
+        values = tuple(store(order.get(name)) for name, store in _STORE.items())
         return values, msgspec.json.encode(order)
 
 
@@ -457,34 +459,3 @@ def _all(conditions: tuple[str, ...]) -> str:
         # the contrary where the window has two ends; a plus keeps it from using that index.
         conditions = tuple(re.sub("^created_date", "+created_date", each) for each in conditions)
     return " AND ".join(conditions) or "1"
-
-
-def _casefold(value: str | None) -> str | None:
-    return None if value is None else value.casefold()
-
-
-def _text(value: Any) -> str | None:
-    """Return a value as the text that filters compare; as JSON if it is no text."""
-    return value if value is None or isinstance(value, str) else json.dumps(value)
-
-
-def _microseconds(value: Any) -> int | None:
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1_000_000)
-
-
-def _tags(value: Any) -> str | None:
-    """Return tags as the JSON list of texts that filters compare, ``key:value`` for pairs."""
-    if not isinstance(value, list):
-        return None
-    texts = []
-    for tag in value:
-        if isinstance(tag, dict):
-            texts += [f"{key}:{_text(each)}" for key, each in tag.items()]
-        elif tag is not None:
-            texts.append(str(tag))
-    return json.dumps(texts)
