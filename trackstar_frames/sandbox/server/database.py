@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -38,21 +38,19 @@ TYPES = ("d2c", "b2b", "dropship", "transfer")
 
 
 class InvalidQueryError(ValueError):
-    """A query that the endpoint refuses with 422: which parameter is invalid, and why."""
+    """A query that the endpoint refuses with 422; `args`: the invalid parameter, and why."""
 
-    def __init__(self, parameter: str, message: str) -> None:
-        super().__init__(f"{parameter}: {message}")
-        self.parameter = parameter
-        self.message = message
+
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Position(NamedTuple):
     """A position in the listing: after the order with this sort key and sequence number."""
 
     # A page token is a position, and nothing of the filters that led there.
-    key: int | str
-    seq: int
-    nonce: int = 0  # distinguishes tokens of the same position
+    key: _Int64 | str
+    seq: _Int64
+    nonce: _Int64 = 0  # distinguishes tokens of the same position
 
     def to_token(self) -> str:
         """Return the position as an opaque page token."""
@@ -62,16 +60,10 @@ class Position(NamedTuple):
     def from_token(cls, token: str) -> "Position":
         """Return the position of a page token; raise InvalidQueryError if it is none."""
         try:
-            key, seq, nonce = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
-        except (ValueError, TypeError):
-            key = seq = nonce = None
-        if not (_is_int64(seq) and _is_int64(nonce) and (_is_int64(key) or isinstance(key, str))):
-            raise InvalidQueryError("page_token", "Invalid page token.")
-        return cls(key, seq, nonce)
-
-
-def _is_int64(value: Any) -> bool:
-    return type(value) is int and -(2**63) <= value < 2**63
+            text = base64.b64decode(token, altchars=b"-_", validate=True)
+            return msgspec.json.decode(text, type=cls)
+        except (ValueError, msgspec.DecodeError):
+            raise InvalidQueryError("page_token", "Invalid page token.") from None
 
 
 # Query strings

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -67,7 +68,6 @@ class Options:
 
     orders: int | Sequence[Mapping[str, Any]]
     seed: int
-    tokens: int
     rate_limit: int | None
     latency: float
     now: datetime
@@ -119,13 +119,14 @@ class RateLimit:
         return headers
 
 
-@dataclass(frozen=True)
 class Connection:
     """What belongs to one access token: its index, its orders, its rate limit (None: no limit)."""
 
-    index: int
-    database: Database
-    rate: RateLimit | None
+    def __init__(self, path: Path, index: int, options: Options) -> None:
+        self.index = index
+        self.database = Database(path, options.order, options.omitted)
+        limit = options.rate_limit
+        self.rate = None if limit is None else RateLimit(limit, options.rate_headers)
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,8 @@ class Endpoint:
         try:
             query = parse(pairs, self.options.omitted)
         except InvalidQueryError as error:
-            return error_response(422, detail={"query": {error.parameter: [error.message]}})
+            parameter, message = error.args
+            return error_response(422, detail={"query": {parameter: [message]}})
         page = (
             PAGES[fault.kind](fault, query, database)
             if fault.kind in PAGES

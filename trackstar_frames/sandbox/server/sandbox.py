@@ -8,18 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
-from trackstar_frames.sandbox.generator.changes import Changes, OrderRow, Span, TimeStep
+from trackstar_frames.sandbox.generator.changes import Changes, OrderRow, TimeStep
 from trackstar_frames.sandbox.generator.merchant import DAY, HOUR, Random
 from trackstar_frames.sandbox.generator.orders import FIRST_NUMBER, make_orders, merchant_of
-from trackstar_frames.sandbox.server.database import LISTING_ORDERS, Database, Query
-from trackstar_frames.sandbox.server.endpoint import (
-    Connection,
-    Endpoint,
-    Options,
-    RateLimit,
-    Request,
-    Server,
-)
+from trackstar_frames.sandbox.server.database import LISTING_ORDERS, Query
+from trackstar_frames.sandbox.server.endpoint import Connection, Endpoint, Options, Request, Server
 from trackstar_frames.sandbox.server.faults import Fault, FaultPlan
 
 if TYPE_CHECKING:
@@ -97,12 +90,6 @@ class Sandbox:
     --------
     Fault : The kinds of faults, when each happens, and its parameters.
 
-    Notes
-    -----
-    `start` and `stop` run the server; `client` returns a client of it; `advance` lets time pass;
-    `upsert` and `delete` change orders; `orders_of` and `now_of` return the orders of any token,
-    and the time up to which they have happened.
-
     Examples
     --------
     >>> import trackstar_frames as tf
@@ -143,7 +130,6 @@ class Sandbox:
         self._options = Options(
             orders=orders,
             seed=seed,
-            tokens=tokens,
             rate_limit=rate_limit,
             latency=latency,
             now=now,
@@ -161,7 +147,9 @@ class Sandbox:
         self._log: dict[int, Request] = {}
         self._simulations: list[_Simulation] = []
         self._server: Server | None = None
-        self.api_key, *self.access_tokens = _credentials(seed, tokens + 1)
+        rng = Random(f"secrets/{seed}")
+        secrets = [f"sandbox{rng.getrandbits(128):032x}" for _ in range(tokens + 1)]
+        self.api_key, *self.access_tokens = secrets
 
     @property
     def access_token(self) -> str:
@@ -401,7 +389,10 @@ class Sandbox:
                 path = Path(self._folder.name) / f"{index}.sqlite"
                 self._simulations.append(_Simulation(path, index, self._options))
             self._log = {}
-            self._server = Server(self._endpoint(), self._log)
+            connections = dict(zip(self.access_tokens, self._simulations, strict=True))
+            faults = FaultPlan(self._faults)
+            endpoint = Endpoint(self.api_key, connections, faults, self._options)
+            self._server = Server(endpoint, self._log)
         except BaseException:
             self._delete_data()
             raise
@@ -449,30 +440,19 @@ class Sandbox:
             simulation.database.close()
         self._folder.cleanup()
 
-    def _endpoint(self) -> Endpoint:
-        options, connections = self._options, {}
-        for index, token in enumerate(self.access_tokens):
-            limit = options.rate_limit
-            rate = None if limit is None else RateLimit(limit, options.rate_headers)
-            connections[token] = Connection(index, self._simulations[index].database, rate)
-        return Endpoint(self.api_key, connections, FaultPlan(self._faults), options)
-
-
-_Orders = dict[OrderRow, dict[str, Any]]
 
 # How many orders that are fulfilled or cancelled change, for each new one.
 _AMENDED = 0.08
 
 
-class _Simulation:
+class _Simulation(Connection):
     """The orders of one access token, and the time up to which they have happened."""
 
     def __init__(self, path: Path, index: int, options: Options) -> None:
+        super().__init__(path, index, options)
         self._options = options
-        self._index = index
         self._now = int(options.now.timestamp())
         self._lock = threading.Lock()
-        self.database = Database(path, options.order, options.omitted)
         given = options.orders
         if isinstance(given, int):
             self._number = FIRST_NUMBER + given
@@ -498,47 +478,34 @@ class _Simulation:
                 "change them with upsert() and delete()"
             )
         with self._lock:
-            span = Span(self._now, self._now + round(hours * HOUR))
-            seed_of_changes = f"{self._options.seed if seed is None else seed}/{self._index}"
-            rng = Random(f"changes/{seed_of_changes}/{span.before}")
-            step = TimeStep(rng, span, merchant_of(self._merchant_seed), late)
-            usual = self._usual_count(span)
-            changed = self._progress(step, span, seed_of_changes)
-            changed |= self._amend(step, span, rng, _round_randomly(rng, usual * _AMENDED))
+            before, now = self._now, self._now + round(hours * HOUR)
+            seed_of_changes = f"{self._options.seed if seed is None else seed}/{self.index}"
+            rng = Random(f"changes/{seed_of_changes}/{before}")
+            step = TimeStep(rng, before, now, merchant_of(self._merchant_seed), late)
+            since = self._options.now.timestamp() - self._options.days * DAY
+            usual = self.database.count(Query()) * (now - before) / max(before - since, DAY)
+            changed = self._progress(step, seed_of_changes)
+            done = self.database.sample_done(rng, _round_randomly(rng, usual * _AMENDED), before)
+            for row, order in self.database.orders_of(done).items():
+                step.amend(row, order)
+                changed[row] = order
             count = _round_randomly(rng, usual) if new is None else new
             self.database.advance(changed, step.new_orders(count, self._number, self._options.odd))
-            self._now, self._number = span.now, self._number + count
+            self._now, self._number = now, self._number + count
             return step.changes
 
-    def _usual_count(self, span: Span) -> float:
-        """Return how many orders arrive in `span` at the rate of those that have arrived."""
-        first = self._options.now.timestamp() - self._options.days * DAY
-        so_far = self.database.count(Query())
-        return so_far * (span.now - span.before) / max(span.before - first, DAY)
-
-    def _progress(self, step: TimeStep, span: Span, seed: str) -> _Orders:
-        rows = self.database.waiting(span.before)
+    def _progress(self, step: TimeStep, seed: str) -> dict[OrderRow, dict[str, Any]]:
+        rows = self.database.waiting(self._now)
         futures = {row: future for row in rows if (future := step.future(row, seed))}
         orders = self.database.orders_of(futures)
         for row, order in orders.items():
             step.progress(row, order, futures[row])
         return orders
 
-    def _amend(self, step: TimeStep, span: Span, rng: Random, count: int) -> _Orders:
-        orders = self.database.orders_of(self.database.sample_done(rng, count, span.before))
-        for row, order in orders.items():
-            step.amend(row, order)
-        return orders
-
 
 def _round_randomly(rng: Random, number: float) -> int:
     """Return an integer next to `number`, so that the sum of many is right."""
     return int(number + rng.random())
-
-
-def _credentials(seed: int, count: int) -> list[str]:
-    rng = Random(f"secrets/{seed}")
-    return [f"sandbox{rng.getrandbits(128):032x}" for _ in range(count)]
 
 
 # Checks of arguments
