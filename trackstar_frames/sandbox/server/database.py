@@ -88,10 +88,7 @@ class Query:
 
 
 def parse(pairs: Sequence[tuple[str, str]], unknown: Collection[str] = ()) -> Query:
-    """Return the query of these decoded parameters; `unknown` fields are refused.
-
-    Raise InvalidQueryError where the endpoint answers 422.
-    """
+    """Return the query of these decoded parameters; raise InvalidQueryError if it has none."""
     for name, value in pairs:
         if name in ("ids", "ids[in]"):
             # `ids` overrides all other parameters.
