@@ -1,6 +1,6 @@
 """A server of ``GET /wms/orders`` on this machine, with made-up orders and faults on demand.
 
-It is written from the endpoint's documentation alone and shares no code with the client, so
+It is written from the endpoint's documentation only, and shares no code with the client, so
 that a mistake in one shows in the other.
 """
 

@@ -9,23 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from trackstar_frames.sandbox.generator.lifecycle import (
-    BULK_TYPES,
-    SHIPMENT_RAW_STATUSES,
-    DueDate,
-    Line,
-    Parcel,
-    Plan,
-    State,
-    Timeline,
-    make_due_date,
-    make_parcels,
-    make_shipment,
-    make_timeline,
-    next_state,
-    parcel_status,
-    state_at,
-)
+from trackstar_frames.sandbox.generator import orders
 from trackstar_frames.sandbox.generator.merchant import (
     DAY,
     HOUR,
@@ -38,13 +22,7 @@ from trackstar_frames.sandbox.generator.merchant import (
     creation_times,
     format_time,
 )
-from trackstar_frames.sandbox.generator.orders import (
-    Draft,
-    Order,
-    make_order,
-    order_numbers,
-    seen_at,
-)
+from trackstar_frames.sandbox.generator.orders import Line, Order
 
 
 class Changes(NamedTuple):
@@ -92,21 +70,6 @@ class OrderRow(NamedTuple):
     due: int | None
 
 
-class Span(NamedTuple):
-    """A span of time: after `before`, up to and including `now`."""
-
-    before: int
-    now: int
-
-    def moment(self, rng: Random) -> int:
-        """Return any second of it."""
-        return self.before + 1 + rng.draw(self.now - self.before)
-
-    def includes_event(self, rng: Random, mean: float) -> bool:
-        """Return whether an event that happens once in `mean` seconds on average falls in it."""
-        return rng.chance(-math.expm1((self.before - self.now) / mean))
-
-
 _ATTEMPTS = 40  # draws of a future, before an order counts as stuck
 _PUNCTUALITY = 0.95
 _REGRETTED = 0.08  # the share of moves that are cancellations
@@ -114,48 +77,48 @@ _DETAILS = 0.12  # the share of moves that change a detail only
 
 
 class TimeStep:
-    """A span of time that passes; of what changes in it, a share `late` arrives late."""
+    """The time after `before` up to `now`; of what changes in it, a share `late` arrives late."""
 
-    def __init__(self, rng: Random, span: Span, merchant: Merchant, late: float) -> None:
+    def __init__(self, rng: Random, before: int, now: int, merchant: Merchant, late: float) -> None:
         self.changes = Changes([], [], [], [], [])
         self._rng = rng
-        self._span = span
+        self._before = before
+        self._now = now
         self._merchant = merchant
         self._late = late
         self._products = {product.id: product for product in merchant.products}
         self._warehouses = {warehouse.id: warehouse for warehouse in merchant.warehouses}
 
-    def future(self, row: OrderRow, seed: str) -> Timeline | None:
-        """Return the timeline of an order that waits; None if it does not change in the span.
-
-        The same `seed` gives the same order the same future.
-        """
-        rng, span = self._rng, self._span
+    def future(self, row: OrderRow, seed: str) -> orders.Timeline | None:
+        """Return the timeline of an order that waits; None if it does not change in this time."""
+        rng, before, now = self._rng, self._before, self._now
         if row.status == "partially_fulfilled":
             # Such waits have no memory: whatever has passed, what is left is as long on average.
-            leaves = span.before + 1 + int(rng.expovariate(1 / (8 * DAY)))
-            timeline = Timeline(row.created, row.due, (leaves,), None, stuck=False)
-            return timeline if leaves <= span.now else None
-        timeline = _timeline_after(Random(f"fate/{seed}/{row.id}"), row, span.before)
-        if timeline.stuck and span.includes_event(rng, 180 * DAY):
+            leaves = before + 1 + int(rng.expovariate(1 / (8 * DAY)))
+            timeline = orders.Timeline(row.created, row.due, (leaves,), None, stuck=False)
+            return timeline if leaves <= now else None
+        timeline = _timeline_after(Random(f"fate/{seed}/{row.id}"), row, before)
+        if timeline.stuck and self._happens(180 * DAY):
             timeline = self._unstuck(timeline)
-        moves = span.includes_event(rng, 20 * DAY if timeline.stuck else 3 * DAY)
+        moves = self._happens(20 * DAY if timeline.stuck else 3 * DAY)
         if moves and rng.chance(_REGRETTED):
-            timeline = timeline._replace(cancelled=span.moment(rng))
-        return timeline if moves or timeline.next_event <= span.now else None
+            timeline = timeline._replace(cancelled=self._moment())
+        return timeline if moves or timeline.next_event <= now else None
 
-    def progress(self, row: OrderRow, order: Order, timeline: Timeline) -> None:
-        """Change an order that waits to what `timeline` says at the end of the span."""
+    def progress(self, row: OrderRow, order: Order, timeline: orders.Timeline) -> None:
+        """Change an order that waits to what `timeline` says at the end of this time."""
         plan = self._plan(order, timeline)
         late = self._late_after(row)
         state = self._next_state(plan)
         if state is not None:
-            state = state if late is None else _made_late(state, late)
+            if late is not None:
+                shipped = tuple(min(each, late) for each in state.shipped)
+                state = state._replace(updated=late, shipped=shipped)
             self._apply(order, plan._replace(state=state))
             moment = state.updated
         else:
             self._change_detail(row, order)
-            moment = self._span.moment(self._rng) if late is None else late
+            moment = self._moment() if late is None else late
         self._record(row, order, moment)
 
     def amend(self, row: OrderRow, order: Order) -> None:
@@ -163,39 +126,46 @@ class TimeStep:
         late = self._late_after(row)
         if not self._rng.pick(_AMENDMENTS)(self._rng, order):
             _add_tag(self._rng, order)
-        self._record(row, order, self._span.moment(self._rng) if late is None else late)
+        self._record(row, order, self._moment() if late is None else late)
 
     def new_orders(self, count: int, first_number: int, odd: float) -> list[Order]:
         """Return `count` new orders, numbered from `first_number`."""
-        rng, (before, now) = self._rng, self._span
+        rng, before, now = self._rng, self._before, self._now
         created = creation_times(rng, count, before + 1, now + 1)
         ends = [self._late_moment() if rng.chance(self._late) else now for _ in created]
         created = [
             moment if end == now else end - rng.draw(12 * HOUR)
             for moment, end in zip(created, ends, strict=True)
         ]
-        numbers = order_numbers(created, first_number)
-        drafts = zip(numbers, created, ends, strict=True)
+        drafts = zip(orders.order_numbers(created, first_number), created, ends, strict=True)
         return [self._new_order(*draft, odd) for draft in drafts]
 
-    def _unstuck(self, timeline: Timeline) -> Timeline:
-        moment = self._span.moment(self._rng)
+    def _moment(self) -> int:
+        """Return any second of this time."""
+        return self._before + 1 + self._rng.draw(self._now - self._before)
+
+    def _happens(self, mean: float) -> bool:
+        """Return whether what happens once in `mean` seconds on average happens in this time."""
+        return self._rng.chance(-math.expm1((self._before - self._now) / mean))
+
+    def _unstuck(self, timeline: orders.Timeline) -> orders.Timeline:
+        moment = self._moment()
         if self._rng.chance(0.4):
             return timeline._replace(cancelled=moment, stuck=False)
         return timeline._replace(shipped=(moment,), stuck=False)
 
-    def _plan(self, order: Order, timeline: Timeline) -> Plan:
+    def _plan(self, order: Order, timeline: orders.Timeline) -> orders.Plan:
         kind = order["type"] or "d2c"
         warehouse, service = self._warehouse(order), self._service(order, kind)
         lines = [
             (self._products[line["product_id"]], int(line["quantity"]))
             for line in order["line_items"]
         ]
-        parts = len(_parts_left(order, lines)) if order["shipments"] else _units(lines)
+        parts = len(_parts_left(order, lines)) if order["shipments"] else orders.units(lines)
         if parts <= 1:  # which cannot leave at two times
             timeline = timeline._replace(shipped=timeline.shipped[-1:])
-        state = State(order["status"], order["raw_status"], timeline.created, ())
-        return Plan(kind, warehouse, service, lines, timeline, state)
+        state = orders.State(order["status"], order["raw_status"], timeline.created, ())
+        return orders.Plan(kind, warehouse, service, lines, timeline, state)
 
     def _warehouse(self, order: Order) -> Warehouse:
         for each in (order, *(order["shipments"] or [])):
@@ -205,7 +175,7 @@ class TimeStep:
 
     def _service(self, order: Order, kind: str) -> Service:
         merchant = self._merchant
-        usual = merchant.freight if kind in BULK_TYPES else merchant.parcels
+        usual = merchant.freight if kind in orders.BULK_TYPES else merchant.parcels
         stated = {
             name: order[key] for name, key in _SERVICE_KEYS.items() if order.get(key) is not None
         }
@@ -217,22 +187,24 @@ class TimeStep:
             if all(getattr(service, name) == value for name, value in stated.items())
         )
 
-    def _next_state(self, plan: Plan) -> State | None:
-        rng, now = self._rng, self._span.now
+    def _next_state(self, plan: orders.Plan) -> orders.State | None:
+        rng, now = self._rng, self._now
         if plan.timeline.next_event <= now:
-            return state_at(rng, plan.timeline, now)
+            return orders.state_at(rng, plan.timeline, now)
         if rng.chance(_DETAILS):
             return None
         left = min(plan.timeline.shipped, default=now + DAY) - now
-        return next_state(rng, plan.state.status, left, self._span.moment(rng))
+        return orders.next_state(rng, plan.state.status, left, self._moment())
 
-    def _apply(self, order: Order, plan: Plan) -> None:
+    def _apply(self, order: Order, plan: orders.Plan) -> None:
         order |= {"status": plan.state.status, "raw_status": plan.state.raw_status}
         for line in order["line_items"]:
             line["is_picked"] = plan.state.picked
         if not order["shipments"]:
-            parcels = make_parcels(self._rng, self._merchant, plan)
-            made = [make_shipment(self._rng, each, order["ship_to_address"]) for each in parcels]
+            parcels = orders.make_parcels(self._rng, self._merchant, plan)
+            made = [
+                orders.make_shipment(self._rng, each, order["ship_to_address"]) for each in parcels
+            ]
             order["shipments"] = made or order["shipments"]
         elif plan.state.status == "cancelled":
             _cancel_shipments(self._rng, order)
@@ -254,13 +226,13 @@ class TimeStep:
         self.changes.changed.append(row.id)
         if order["status"] == "cancelled" != row.status:
             self.changes.cancelled.append(row.id)
-        if moment <= self._span.before:
+        if moment <= self._before:
             self.changes.late.append(row.id)
 
     def _new_order(self, number: int, created: int, end: int, odd: float) -> Order:
-        draft = Draft(self._merchant, number, created, end, self._span.before + 1)
-        order = make_order(self._rng, draft, odd)
-        if end <= self._span.before:
+        draft = orders.Draft(self._merchant, number, created, end, self._before + 1)
+        order = orders.make_order(self._rng, draft, odd)
+        if end <= self._before:
             seen = self._seen_at(end)
             order |= {"trackstar_created_date": seen, "trackstar_updated_date": seen}
             self.changes.late.append(order["id"])
@@ -273,16 +245,16 @@ class TimeStep:
             return None
         moment = max(self._late_moment(), row.created + 1, row.updated + 1)
         # What has just changed cannot have changed again hours ago.
-        return moment if moment <= self._span.before - HOUR else None
+        return moment if moment <= self._before - HOUR else None
 
     def _late_moment(self) -> int:
         delay = HOUR + int(self._rng.expovariate(1 / DAY))
-        return self._span.before - min(delay, 7 * DAY)
+        return self._before - min(delay, 7 * DAY)
 
     def _seen_at(self, moment: int) -> str:
-        if moment <= self._span.before:
-            moment = self._span.moment(self._rng)
-        return format_time(min(seen_at(self._rng, self._merchant, moment), self._span.now))
+        if moment <= self._before:
+            moment = self._moment()
+        return format_time(min(orders.seen_at(self._rng, self._merchant, moment), self._now))
 
 
 # Fields of a service, and where an order repeats them.
@@ -294,24 +266,20 @@ _SERVICE_KEYS = {
 }
 
 
-def _timeline_after(stream: Random, row: OrderRow, before: int) -> Timeline:
+def _timeline_after(stream: Random, row: OrderRow, before: int) -> orders.Timeline:
     """Return a timeline of which nothing has happened by `before`."""
     kind = row.kind or "d2c"
     # An order that is this old and still waits is hardly ever merely late.
     attempts = _ATTEMPTS if before - row.created < 30 * DAY else 0
     for _ in range(attempts):
         if row.due is None:
-            due = make_due_date(stream, row.created, kind, "none")
+            due = orders.make_due_date(stream, row.created, kind, "none")
         else:
-            due = DueDate(row.due, row.due + (DAY - 1 if row.due % DAY == 0 else 0))
-        timeline = make_timeline(stream, row.created, kind, due, _PUNCTUALITY)
+            due = orders.DueDate(row.due, row.due + (DAY - 1 if row.due % DAY == 0 else 0))
+        timeline = orders.make_timeline(stream, row.created, kind, due, _PUNCTUALITY)
         if timeline.next_event > before:
             return timeline
-    return Timeline(row.created, row.due, (), None, stuck=True)
-
-
-def _made_late(state: State, late: int) -> State:
-    return state._replace(updated=late, shipped=tuple(min(each, late) for each in state.shipped))
+    return orders.Timeline(row.created, row.due, (), None, stuck=True)
 
 
 # Shipments
@@ -336,7 +304,7 @@ def _parts_left(order: Order, lines: list[Line]) -> list[_Part]:
         if shipment["status"] == "open"
     ]
     # A unit may be missing from a shipment that is otherwise whole; it does not follow alone.
-    if _units(rest) > (1 if parts else 0):
+    if orders.units(rest) > (1 if parts else 0):
         parts.append(_Part(rest, None))
     return parts
 
@@ -364,25 +332,21 @@ def _contents(shipment: Order, lines: list[Line]) -> list[Line]:
     return contents
 
 
-def _units(lines: list[Line]) -> int:
-    return sum(quantity for _, quantity in lines)
-
-
 def _cancel_shipments(rng: Random, order: Order) -> None:
     for shipment in order["shipments"]:
         if shipment["status"] == "open":
-            raw_status = rng.pick(SHIPMENT_RAW_STATUSES["cancelled"])
+            raw_status = rng.pick(orders.SHIPMENT_RAW_STATUSES["cancelled"])
             shipment |= {"status": "cancelled", "raw_status": raw_status}
 
 
-def _ship(rng: Random, order: Order, plan: Plan) -> None:
+def _ship(rng: Random, order: Order, plan: orders.Plan) -> None:
     parts, moments = _parts_left(order, plan.lines), [*plan.state.shipped]
     if plan.state.status == "fulfilled":
         moments += moments[-1:] * len(parts)
     for part, moment in zip(parts, moments, strict=False):
-        status = parcel_status(rng, moment)
-        parcel = Parcel(part.lines, plan.warehouse, plan.service, status, moment)
-        made = make_shipment(rng, parcel, order["ship_to_address"])
+        status = orders.parcel_status(rng, moment)
+        parcel = orders.Parcel(part.lines, plan.warehouse, plan.service, status, moment)
+        made = orders.make_shipment(rng, parcel, order["ship_to_address"])
         if part.shipment is None:
             order["shipments"].append(made)
         else:
@@ -419,7 +383,7 @@ def _refund(_rng: Random, order: Order) -> bool:
 def _return(rng: Random, order: Order) -> bool:
     shipped = [each for each in order["shipments"] or [] if each["status"] == "shipped"]
     for shipment in shipped[-1:]:
-        raw_status: Any = rng.pick(SHIPMENT_RAW_STATUSES["other"])
+        raw_status: Any = rng.pick(orders.SHIPMENT_RAW_STATUSES["other"])
         shipment |= {"status": "other", "raw_status": raw_status}
     return bool(shipped)
 

@@ -1,62 +1,96 @@
-"""Made-up orders, as the API gives them."""
+"""Made-up orders, as the API gives them.
 
+An order is drawn as a plan: what is in it, when it is due, leaves or is cancelled, and what of that
+has happened by now. The plan is then written as JSON.
+"""
+
+import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from trackstar_frames.sandbox.generator.lifecycle import (
-    BULK_TYPES,
-    Plan,
-    make_parcels,
-    make_plan,
-    make_shipment,
-)
 from trackstar_frames.sandbox.generator.merchant import (
     DAY,
     HOUR,
+    MINUTE,
+    SATURDAY,
     Customer,
     Merchant,
     Product,
     Random,
+    Service,
+    Warehouse,
+    after_workdays,
     creation_times,
     format_time,
     make_address,
     make_merchant,
+    weekday,
 )
 
 Order = dict[str, Any]
+Line = tuple[Product, int]
 
 FIRST_NUMBER = 10_000
+BULK_TYPES = ("b2b", "transfer")
 
 
-def make_orders(count: int, seed: str, now: datetime, *, days: int, odd: float) -> Iterator[Order]:
-    """Yield orders of the `days` before `now`, in no meaningful order; a share `odd` is odd.
+class DueDate(NamedTuple):
+    """The due date as an order states it (None: it does not), and the last second of it."""
 
-    The same seed and the same `now` give the same orders.
-    """
-    rng = _rng(seed)
-    merchant = make_merchant(rng)
-    today = int(now.timestamp())
-    created = creation_times(rng, count, today - days * DAY, today)
-    connected = today - max(days - 30, 0) * DAY
-    for moment, number in zip(created, order_numbers(created, FIRST_NUMBER), strict=True):
-        yield make_order(rng, Draft(merchant, number, moment, today, connected), odd)
+    stated: int | None
+    last: int
 
 
-def merchant_of(seed: str) -> Merchant:
-    """Return the merchant whose orders `make_orders` makes from `seed`."""
-    return make_merchant(_rng(seed))
+class Timeline(NamedTuple):
+    """The times of one order, in seconds since the epoch."""
+
+    created: int
+    due: int | None  # as the order states it
+    shipped: tuple[int, ...]  # when each shipment leaves, the first one first
+    cancelled: int | None
+    stuck: bool  # it waits without end
+
+    @property
+    def next_event(self) -> float:
+        """When the order first leaves or is cancelled; infinite if neither happens."""
+        cancelled = math.inf if self.cancelled is None else self.cancelled
+        return min((cancelled, *self.shipped))
 
 
-def _rng(seed: str) -> Random:
-    return Random(f"orders/{seed}")
+class State(NamedTuple):
+    """An order's status, when it last changed, and which of its shipments have left, and when."""
+
+    status: str
+    raw_status: str | None
+    updated: int
+    shipped: tuple[int, ...]
+
+    @property
+    def picked(self) -> bool:
+        """Whether the goods have been taken from the shelves."""
+        return self.status in ("picked", "packed", "partially_fulfilled", "fulfilled")
 
 
-def order_numbers(created: Sequence[int], first: int) -> list[int]:
-    """Return a number for each of the creation times, counted from `first`, the earliest first."""
-    by_time = sorted(range(len(created)), key=created.__getitem__)
-    numbers = dict(zip(by_time, range(first, first + len(created)), strict=True))
-    return [numbers[index] for index in range(len(created))]
+class Plan(NamedTuple):
+    """What is decided about an order before it is written as JSON."""
+
+    kind: str
+    warehouse: Warehouse
+    service: Service
+    lines: list[Line]
+    timeline: Timeline
+    state: State
+
+
+class Parcel(NamedTuple):
+    """A shipment before it is written as JSON; `shipped` is None until it has left."""
+
+    lines: list[Line]
+    warehouse: Warehouse
+    service: Service
+    status: str
+    shipped: int | None
 
 
 class Draft(NamedTuple):
@@ -67,6 +101,29 @@ class Draft(NamedTuple):
     created: int
     now: int
     connected: int
+
+
+def make_orders(count: int, seed: str, now: datetime, *, days: int, odd: float) -> Iterator[Order]:
+    """Yield orders of the `days` before `now`, in no meaningful order; a share `odd` is odd."""
+    rng = Random(f"orders/{seed}")
+    merchant = make_merchant(rng)
+    today = int(now.timestamp())
+    created = creation_times(rng, count, today - days * DAY, today)
+    connected = today - max(days - 30, 0) * DAY
+    for moment, number in zip(created, order_numbers(created, FIRST_NUMBER), strict=True):
+        yield make_order(rng, Draft(merchant, number, moment, today, connected), odd)
+
+
+def merchant_of(seed: str) -> Merchant:
+    """Return the merchant whose orders `make_orders` makes from `seed`."""
+    return make_merchant(Random(f"orders/{seed}"))
+
+
+def order_numbers(created: Sequence[int], first: int) -> list[int]:
+    """Return a number for each of the creation times, counted from `first`, the earliest first."""
+    by_time = sorted(range(len(created)), key=created.__getitem__)
+    numbers = dict(zip(by_time, range(first, first + len(created)), strict=True))
+    return [numbers[index] for index in range(len(created))]
 
 
 def make_order(rng: Random, draft: Draft, odd: float) -> Order:
@@ -223,6 +280,335 @@ def _additional_fields(rng: Random, merchant: Merchant) -> dict[str, Any]:
         wave = {"id": rng.draw(9000), "picker": rng.pick(("ana", "józef", "li", None))}
         return {"wave": wave, "printed": rng.pick((0, 1, 2))}
     return {"custom": [{"name": "gift_note", "value": rng.pick(("", "Happy birthday! 🎉"))}]}
+
+
+# Plans
+
+
+def make_plan(rng: Random, merchant: Merchant, customer: Customer, created: int, now: int) -> Plan:
+    """Return the plan of an order of `customer` as it stands at `now`."""
+    kind = "b2b" if customer.channel == "edi" else rng.pick(_TYPES)
+    bulk = kind in BULK_TYPES
+    warehouse = rng.pick(merchant.warehouses)
+    service = rng.pick(merchant.freight if bulk else merchant.parcels)
+    # Two weeks went badly, two months ago.
+    bad_weeks = 56 * DAY < now - created < 70 * DAY
+    punctuality = warehouse.punctuality * (0.8 if bad_weeks else 1.0)
+    due = make_due_date(rng, created, kind, customer.due)
+    timeline = make_timeline(rng, created, kind, due, punctuality)
+    lines = _lines(rng, merchant, bulk=bulk)
+    if units(lines) == 1:
+        timeline = timeline._replace(shipped=timeline.shipped[-1:])
+    return Plan(kind, warehouse, service, lines, timeline, state_at(rng, timeline, now))
+
+
+_TYPES = ("d2c",) * 86 + ("b2b",) * 6 + ("dropship",) * 7 + ("transfer",)
+
+
+def _lines(rng: Random, merchant: Merchant, *, bulk: bool) -> list[Line]:
+    count = rng.pick((1, 2, 3, 4, 6) if bulk else (1, 1, 1, 1, 2, 2, 3, 4))
+    sizes = (6, 12, 12, 24, 48) if bulk else (1, 1, 1, 1, 1, 2, 2, 3)
+    products = {rng.pick(merchant.products) for _ in range(count)}
+    # The order of a set varies between processes; the orders of a seed must not.
+    return [(product, rng.pick(sizes)) for product in sorted(products)]
+
+
+# Timelines
+
+_CANCELLED, _STUCK, _NO_DUE_DATE = 0.03, 0.005, 0.03
+_SPLIT = {"d2c": 0.06, "b2b": 0.12, "dropship": 0.03, "transfer": 0.1}
+_WORKDAYS_TO_SHIP = {
+    "d2c": (0, 1, 1, 1, 2, 2),
+    "b2b": (3, 4, 5, 7, 10),
+    "dropship": (1, 2),
+    "transfer": (4, 7),
+}
+_CLOSING_TIMES = (17 * HOUR, 20 * HOUR + HOUR // 2, 22 * HOUR + 59 * 60 + 59)
+
+
+def make_due_date(rng: Random, created: int, kind: str, form: str) -> DueDate:
+    """Return the due date of an order, in a customer's form: ``"day"``, ``"time"``, ``"none"``."""
+    late_in_day = created % DAY > 14 * HOUR
+    day = after_workdays(created, max(rng.pick(_WORKDAYS_TO_SHIP[kind]), int(late_in_day)))
+    time = rng.pick(_CLOSING_TIMES)
+    if form == "time":
+        while day + time < created + 2 * HOUR:
+            day = after_workdays(day, 1)
+        due = DueDate(day + time, day + time)
+    else:
+        due = DueDate(day, day + DAY - 1)
+    unknown = form == "none" or rng.chance(_NO_DUE_DATE)
+    return due._replace(stated=None) if unknown else due
+
+
+def make_timeline(
+    rng: Random, created: int, kind: str, due: DueDate, punctuality: float
+) -> Timeline:
+    """Return the whole life of an order; `punctuality` is the probability that it is in time."""
+    regretted = created + 120 + int(rng.expovariate(1 / (8 * HOUR)))
+    cancelled = rng.or_null(regretted, 1 - _CANCELLED)
+    stuck = cancelled is None and rng.chance(_STUCK)
+    shipped = () if stuck else _shipped(rng, created, due.last, kind, punctuality)
+    return Timeline(created, due.stated, shipped, cancelled, stuck)
+
+
+def _shipped(rng: Random, created: int, due: int, kind: str, punctuality: float) -> tuple[int, ...]:
+    if rng.chance(punctuality):
+        last = _in_time(rng, created, due)
+    else:
+        last = due + HOUR + int(rng.expovariate(1 / (1.5 * DAY)))
+    if not rng.chance(_SPLIT[kind]):
+        return (last,)
+    if rng.chance(0.5):
+        return (created + int((last - created) * rng.uniform(0.3, 0.9)), last)
+    return (last, last + HOUR + int(rng.expovariate(1 / (8 * DAY))))
+
+
+def _in_time(rng: Random, created: int, due: int) -> int:
+    earliest = min(created + HOUR // 2, due)
+    moment = earliest + int((due - earliest) * rng.random() ** 0.7)
+    workday = moment if weekday(moment) < SATURDAY else after_workdays(moment, 0)
+    for preferred in (workday, moment):
+        working = preferred // DAY * DAY + 8 * HOUR + rng.draw(10 * HOUR)
+        if earliest <= working <= due:
+            return working
+    return moment
+
+
+# States
+
+_RAW_STATUSES: dict[str, tuple[str | None, ...]] = {
+    "open": ("NEW", "Awaiting fulfillment", None),
+    "confirmed": ("ACCEPTED", "Allocated"),
+    "processing": ("IN_WAVE", "Picking", None),
+    "picked": ("PICKED",),
+    "packed": ("PACKED", "Awaiting carrier"),
+    "partially_fulfilled": ("PARTIAL", "Partially shipped"),
+    "fulfilled": ("SHIPPED", "SHIPPED", "Complete", None, ""),
+    "backordered": ("BACKORDER", "Out of stock"),
+    "exception": ("ADDRESS_ERROR", "Exception"),
+    "cancelled": ("CANCELLED", "Canceled", None),
+    "other": ("ON_HOLD_FRAUD", "Awaiting payment", "PENDING_PICKUP"),
+}
+# At most how long before it leaves an order is in each stage, roughly.
+_STAGES = (
+    (2 * HOUR, "packed"),
+    (4 * HOUR, "picked"),
+    (9 * HOUR, "processing"),
+    (20 * HOUR, "confirmed"),
+    (math.inf, "open"),
+)
+_STAGES_IN_ORDER = tuple(stage for _, stage in reversed(_STAGES))
+_PROBLEMS = ("backordered", "backordered", "exception", "other", "other")
+_BEFORE_PICKING = _STAGES_IN_ORDER[:3]
+
+
+def state_at(rng: Random, timeline: Timeline, now: int) -> State:
+    """Return the state that an order of `timeline` has at `now`."""
+    shipped = tuple(moment for moment in timeline.shipped if moment <= now)
+    cancelled = timeline.cancelled
+    if cancelled is not None and cancelled <= now and cancelled < min((*timeline.shipped, now + 1)):
+        return _state(rng, "cancelled", cancelled)
+    if shipped:
+        status = "fulfilled" if shipped == timeline.shipped else "partially_fulfilled"
+        updated = min(now, shipped[-1] + rng.draw(20 * MINUTE))
+        return _state(rng, status, updated, shipped)
+    return _waiting_state(rng, timeline, now)
+
+
+def next_state(rng: Random, status: str, left: int, updated: int) -> State | None:
+    """Return the state after `status` of an order that leaves in `left` seconds; None: no other."""
+    if status in _PROBLEMS:
+        others = [problem for problem in _PROBLEMS if problem != status]
+        following = _stage(rng, left) if rng.chance(0.75) else rng.pick(others)
+    elif status in _BEFORE_PICKING and rng.chance(0.15):
+        following = rng.pick(_PROBLEMS)
+    elif status == _STAGES_IN_ORDER[-1]:
+        return None
+    else:
+        stages = _STAGES_IN_ORDER
+        following = stages[max(stages.index(_stage(rng, left)), stages.index(status) + 1)]
+    return _state(rng, following, updated)
+
+
+def _state(rng: Random, status: str, updated: int, shipped: tuple[int, ...] = ()) -> State:
+    return State(status, rng.pick(_RAW_STATUSES[status]), updated, shipped)
+
+
+def _waiting_state(rng: Random, timeline: Timeline, now: int) -> State:
+    end = min(now, timeline.created + 30 * HOUR) if timeline.stuck else now
+    updated = timeline.created + int((end - timeline.created) * rng.random())
+    if rng.chance(0.7 if timeline.stuck else 0.2):
+        return _state(rng, rng.pick(_PROBLEMS), updated)
+    return _state(rng, _stage(rng, min(timeline.shipped, default=now + DAY) - now), updated)
+
+
+def _stage(rng: Random, left: int) -> str:
+    if rng.chance(0.8):
+        # Waves, shifts and weekends decide more than the hours that are left.
+        return rng.pick(_STAGES)[1]
+    about = left * rng.uniform(0.3, 1.5)
+    return next(stage for limit, stage in _STAGES if about < limit)
+
+
+# Shipments
+
+SHIPMENT_RAW_STATUSES = {
+    "open": ("READY", "LABEL_PENDING", None),
+    "shipped": ("SHIPPED", "SHIPPED", "Shipped", "COMPLETE", None),
+    "cancelled": ("VOID", "CANCELLED"),
+    "other": ("RETURN_TO_SENDER", "HELD_AT_CARRIER"),
+}
+_GRAMS_PER_UNIT = {"lb": 453.592, "oz": 28.3495, "kg": 1000.0}
+
+
+def make_parcels(rng: Random, merchant: Merchant, plan: Plan) -> list[Parcel]:
+    """Return the shipments that an order of `plan` has so far."""
+    elsewhere = rng.pick(merchant.warehouses)
+    warehouse = elsewhere if rng.chance(0.05) else plan.warehouse
+    if plan.state.status == "cancelled":
+        lines = [plan.lines] if rng.chance(0.25) else []
+        return [Parcel(each, warehouse, plan.service, "cancelled", None) for each in lines]
+    split = len(plan.timeline.shipped) > 1
+    parts = _split(rng, plan.lines) if split else [_maybe_short(rng, plan.lines)]
+    moments = [*plan.state.shipped, None, None][: len(parts)]
+    return [
+        Parcel(part, warehouse, plan.service, parcel_status(rng, moment), moment)
+        for part, moment in zip(parts, moments, strict=True)
+        if moment is not None or (plan.state.picked and rng.chance(0.6))
+    ]
+
+
+def parcel_status(rng: Random, shipped: int | None) -> str:
+    """Return the status of a shipment that left at `shipped`, or has not left (None)."""
+    if shipped is None:
+        return "open"
+    return "other" if rng.chance(0.004) else "shipped"
+
+
+def make_shipment(rng: Random, parcel: Parcel, ship_to: dict[str, Any]) -> dict[str, Any]:
+    """Return the shipment that `parcel` describes, as the API gives it."""
+    lines = [line for line in parcel.lines if line[1]]
+    return {
+        "shipment_id": rng.make_id(),
+        "warehouse_id": parcel.warehouse.id,
+        "raw_status": rng.pick(SHIPMENT_RAW_STATUSES[parcel.status]),
+        "status": parcel.status,
+        "shipped_date": None if parcel.shipped is None else format_time(parcel.shipped),
+        "shipping_method": parcel.service.method_name,
+        "line_items": [_shipped_line(*item) for line in lines for item in _items(*line)],
+        "ship_to_address": ship_to,
+        "ship_from_address": parcel.warehouse.address,
+        "packages": _packages(rng, parcel, lines) if parcel.shipped and rng.chance(0.95) else [],
+    }
+
+
+def _split(rng: Random, lines: list[Line]) -> list[list[Line]]:
+    """Split `lines` into two shipments of at least one unit each; one if there is only one unit."""
+    if units(lines) == 1:
+        return [lines]
+    first, left = [], rng.randrange(1, units(lines))
+    for product, quantity in lines:
+        first.append((product, min(quantity, left)))
+        left -= first[-1][1]
+    pairs = zip(lines, first, strict=True)
+    return [first, [(product, all_ - taken) for (product, all_), (_, taken) in pairs]]
+
+
+def units(lines: list[Line]) -> int:
+    """Return how many units `lines` contain."""
+    return sum(quantity for _, quantity in lines)
+
+
+def _maybe_short(rng: Random, lines: list[Line]) -> list[Line]:
+    if not rng.chance(0.012):
+        return lines
+    (product, quantity), *others = lines
+    return [(product, max(1, quantity - 1)), *others]
+
+
+def _items(product: Product, quantity: int) -> list[tuple[Product, int, str | None]]:
+    if not product.parts:
+        return [(product, quantity, None)]
+    return [(part, quantity, product.id) for part in product.parts]
+
+
+def _shipped_line(product: Product, quantity: int, parent: str | None) -> dict[str, Any]:
+    return {
+        "inventory_item_id": product.item_id,
+        "sku": product.sku,
+        "quantity": quantity,
+        "parent_product_id": parent,
+    }
+
+
+def _packages(rng: Random, parcel: Parcel, lines: list[Line]) -> list[dict[str, Any]]:
+    boxes = _distribute(lines, rng.pick((1, 1, 1, 1, 1, 1, 2, 3)))
+    return [_package(rng, parcel, box, number) for number, box in enumerate(boxes, 1)]
+
+
+def _distribute(lines: list[Line], count: int) -> list[list[Line]]:
+    """Distribute `lines` over `count` boxes; empty ones are left out."""
+    boxes: list[list[Line]] = [[] for _ in range(count)]
+    for number, (product, quantity) in enumerate(lines):
+        for index, box in enumerate(boxes):
+            share = quantity // count + ((index - number) % count < quantity % count)
+            if share:
+                box.append((product, share))
+    return [box for box in boxes if box]
+
+
+def _package(rng: Random, parcel: Parcel, lines: list[Line], number: int) -> dict[str, Any]:
+    service = parcel.service
+    tracking = rng.or_null(rng.fill_pattern(service.tracking), 0.02)
+    package = {
+        "package_id": rng.make_id(),
+        "package_name": rng.pick((None, "", f"Box {number}", "Poly mailer", "Carton M")),
+        "tracking_number": tracking,
+        "tracking_url": service.url.format(tracking) if service.url and tracking else None,
+        "shipping_method": service.method_name,
+        "shipping_method_id": service.method_id,
+        "shipping_method_name": service.method_name,
+        "carrier": service.carrier_name,
+        "carrier_id": service.carrier_id,
+        "carrier_name": service.carrier_name,
+        "scac": service.scac,
+        "shipping_cost": rng.or_null(round(rng.lognormvariate(2.1, 0.5), 2), 0.08),
+        "measurements": _measurements(rng, lines),
+        "line_items": [
+            _packed_line(rng, parcel, *item) for line in lines for item in _items(*line)
+        ],
+    }
+    if rng.chance(0.05):
+        # Some integrations no longer send the deprecated keys.
+        del package["shipping_method"], package["carrier"]
+    return package
+
+
+def _measurements(rng: Random, lines: list[Line]) -> dict[str, Any]:
+    if rng.chance(0.08):
+        return dict.fromkeys(("length", "width", "height", "unit", "weight", "weight_unit"))
+    grams = sum(product.grams * quantity for product, quantity in lines) + 120
+    weight_unit = rng.pick(("lb", "lb", "oz", "kg"))
+    sizes = sorted((round(rng.uniform(4, 30), 1) for _ in range(3)), reverse=True)
+    return {
+        **dict(zip(("length", "width", "height"), sizes, strict=True)),
+        "unit": "cm" if weight_unit == "kg" else "in",
+        "weight": round(grams / _GRAMS_PER_UNIT[weight_unit], 2),
+        "weight_unit": weight_unit,
+    }
+
+
+def _packed_line(
+    rng: Random, parcel: Parcel, product: Product, quantity: int, parent: str | None
+) -> dict[str, Any]:
+    lot = rng.fill_pattern("L####@") if rng.chance(0.15) else None
+    expiry = (parcel.shipped or 0) // DAY * DAY + (90 + rng.draw(800)) * DAY
+    return _shipped_line(product, quantity, parent) | {
+        "sku": rng.or_null(product.sku, 0.01),
+        "lot_id": lot,
+        "expiration_date": format_time(expiry) if lot else None,
+    }
 
 
 # Oddities: what real integrations send, and the documentation does not promise

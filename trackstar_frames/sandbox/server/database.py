@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -38,24 +38,19 @@ TYPES = ("d2c", "b2b", "dropship", "transfer")
 
 
 class InvalidQueryError(ValueError):
-    """A query that the endpoint refuses with 422: which parameter is invalid, and why."""
+    """A query that the endpoint refuses with 422; `args`: the invalid parameter, and why."""
 
-    def __init__(self, parameter: str, message: str) -> None:
-        super().__init__(f"{parameter}: {message}")
-        self.parameter = parameter
-        self.message = message
+
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Position(NamedTuple):
-    """A position in the listing: after the order with this sort key and sequence number.
+    """A position in the listing: after the order with this sort key and sequence number."""
 
-    A page token is a position, and nothing of the filters that led there. `nonce` distinguishes
-    tokens of the same position.
-    """
-
-    key: int | str
-    seq: int
-    nonce: int = 0
+    # A page token is a position, and nothing of the filters that led there.
+    key: _Int64 | str
+    seq: _Int64
+    nonce: _Int64 = 0  # distinguishes tokens of the same position
 
     def to_token(self) -> str:
         """Return the position as an opaque page token."""
@@ -65,25 +60,20 @@ class Position(NamedTuple):
     def from_token(cls, token: str) -> "Position":
         """Return the position of a page token; raise InvalidQueryError if it is none."""
         try:
-            key, seq, nonce = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
-        except (ValueError, TypeError):
-            key = seq = nonce = None
-        if not (_is_int64(seq) and _is_int64(nonce) and (_is_int64(key) or isinstance(key, str))):
-            raise InvalidQueryError("page_token", "Invalid page token.")
-        return cls(key, seq, nonce)
-
-
-def _is_int64(value: Any) -> bool:
-    return type(value) is int and -(2**63) <= value < 2**63
+            text = base64.b64decode(token, altchars=b"-_", validate=True)
+            return msgspec.json.decode(text, type=cls)
+        except (ValueError, msgspec.DecodeError):
+            raise InvalidQueryError("page_token", "Invalid page token.") from None
 
 
 # Query strings
 
 
 class Field(NamedTuple):
-    """A field that can be filtered on: the type of its values, and its operators."""
+    """A field that can be filtered on."""
 
-    convert: Callable[[str], Any]
+    store: Callable[[Any], Any]  # from an order's value to that of the column
+    convert: Callable[[str], Any]  # from a filter's text to what the column is compared with
     operators: tuple[str, ...]
 
 
@@ -98,10 +88,7 @@ class Query:
 
 
 def parse(pairs: Sequence[tuple[str, str]], unknown: Collection[str] = ()) -> Query:
-    """Return the query of these decoded parameters; `unknown` fields are refused.
-
-    Raise InvalidQueryError where the endpoint answers 422.
-    """
+    """Return the query of these decoded parameters; raise InvalidQueryError if it has none."""
     for name, value in pairs:
         if name in ("ids", "ids[in]"):
             # `ids` overrides all other parameters.
@@ -203,45 +190,56 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
     return convert
 
 
+def _text(value: Any) -> str | None:
+    """Return a value as the text that filters compare; as JSON if it is no text."""
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def _microseconds(value: Any) -> int | None:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1_000_000)
+
+
+def _tags(value: Any) -> str | None:
+    """Return tags as the JSON list of texts that filters compare, ``key:value`` for pairs."""
+    if not isinstance(value, list):
+        return None
+    texts = []
+    for tag in value:
+        if isinstance(tag, dict):
+            texts += [f"{key}:{_text(each)}" for key, each in tag.items()]
+        elif tag is not None:
+            texts.append(str(tag))
+    return json.dumps(texts)
+
+
 COMPARISONS = ("eq", "neq", "gt", "gte", "lt", "lte")
 MEMBERSHIP = ("in", "nin")
 CATEGORY = ("eq", "neq", *MEMBERSHIP, "contains", "not_contains")
 INSENSITIVE = ("eq-insensitive", "in-insensitive", "contains-insensitive")
 NUMBER = ("eq", *MEMBERSHIP, "contains", "not_contains", *INSENSITIVE)
 FIELDS = {
-    "created_date": Field(_date, (*COMPARISONS, *MEMBERSHIP)),
-    "updated_date": Field(_date, (*COMPARISONS, *MEMBERSHIP)),
-    "trackstar_created_date": Field(_date, (*COMPARISONS, *MEMBERSHIP)),
-    "trackstar_updated_date": Field(_date, (*COMPARISONS, *MEMBERSHIP)),
-    "required_ship_date": Field(_date, COMPARISONS),
-    "status": Field(_one_of(STATUSES), CATEGORY),
-    "type": Field(_one_of(TYPES), CATEGORY),
-    "warehouse_customer_id": Field(str, CATEGORY),
-    "channel": Field(str, CATEGORY),
-    "order_number": Field(str, NUMBER),
-    "reference_id": Field(str, NUMBER),
-    "trackstar_tags": Field(str, ("contains", "not_contains")),
+    "created_date": Field(_microseconds, _date, (*COMPARISONS, *MEMBERSHIP)),
+    "updated_date": Field(_microseconds, _date, (*COMPARISONS, *MEMBERSHIP)),
+    "trackstar_created_date": Field(_microseconds, _date, (*COMPARISONS, *MEMBERSHIP)),
+    "trackstar_updated_date": Field(_microseconds, _date, (*COMPARISONS, *MEMBERSHIP)),
+    "required_ship_date": Field(_microseconds, _date, COMPARISONS),
+    "status": Field(_text, _one_of(STATUSES), CATEGORY),
+    "type": Field(_text, _one_of(TYPES), CATEGORY),
+    "warehouse_customer_id": Field(_text, str, CATEGORY),
+    "channel": Field(_text, str, CATEGORY),
+    "order_number": Field(_text, str, NUMBER),
+    "reference_id": Field(_text, str, NUMBER),
+    "trackstar_tags": Field(_tags, str, ("contains", "not_contains")),
 }
 
 
 # The database
 
-TEXTS = (
-    "id",
-    "status",
-    "type",
-    "warehouse_customer_id",
-    "channel",
-    "order_number",
-    "reference_id",
-)
-DATES = (
-    "created_date",
-    "updated_date",
-    "trackstar_created_date",
-    "trackstar_updated_date",
-    "required_ship_date",
-)
 # Name, key and direction; the key must not be null, or no page would follow a null.
 LISTING_ORDERS = {
     "inserted": ("seq", "ASC"),
@@ -252,20 +250,23 @@ LISTING_ORDERS = {
     "updated_date": ("ifnull(updated_date, 0)", "ASC"),
     "updated_date_desc": ("ifnull(updated_date, 0)", "DESC"),
 }
-_COLUMNS = (*TEXTS, *DATES, "trackstar_tags")
+_STORE: dict[str, Callable[[Any], Any]] = {
+    "id": _text,
+    **{name: field.store for name, field in FIELDS.items()},
+}
 # Large pages, because an order fills a small one.
 _TABLES = f"""
     PRAGMA page_size = 32768;
     CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
     CREATE TABLE orders (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT, {", ".join(_COLUMNS)}, made_up INTEGER NOT NULL
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, {", ".join(_STORE)}, made_up INTEGER NOT NULL
     );
 """
 _INDEXES = "".join(
-    [*(f"CREATE INDEX orders_{name} ON orders ({name});" for name in (*TEXTS, *DATES)), "ANALYZE;"]
+    f"CREATE INDEX orders_{name} ON orders ({name});" for name in _STORE if name != "trackstar_tags"
 )
-_INSERT = f"INSERT INTO orders VALUES (NULL, {_placeholders(_COLUMNS)}, ?)"  # noqa: S608 -- ours
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM orders WHERE seq = ?"  # noqa: S608 -- ours
+_INSERT = f"INSERT INTO orders VALUES (NULL, {_placeholders(_STORE)}, ?)"  # noqa: S608 -- ours
+_SELECT = f"SELECT {', '.join(_STORE)} FROM orders WHERE seq = ?"  # noqa: S608 -- ours
 _PAGE = """
     SELECT page.key, seq, body FROM (
         SELECT {key} AS key, seq FROM orders WHERE {where}
@@ -282,15 +283,11 @@ _CHANGEABLE = """
 # SQLite's statistics have it that most orders wait, so that without the index it would read all.
 _WAITING = _CHANGEABLE.format(
     index="INDEXED BY orders_status",
-    where="""status IN (
-        'open', 'confirmed', 'processing', 'picked', 'packed', 'partially_fulfilled',
-        'backordered', 'exception', 'other'
-    )""",
+    where=f"status IN {tuple(each for each in STATUSES if each not in ('fulfilled', 'cancelled'))}",
 )
 _DONE = _CHANGEABLE.format(
     index="",
-    where="""status IN ('fulfilled', 'cancelled')
-        AND seq IN (SELECT value FROM json_each(?))""",
+    where="status IN ('fulfilled', 'cancelled') AND seq IN (SELECT value FROM json_each(?))",
 )
 
 
@@ -302,10 +299,7 @@ class Page(NamedTuple):
 
 
 class Database:
-    """The orders of one connection, in a new file; may be used from several threads.
-
-    `order` is a name of `LISTING_ORDERS`; `omitted` fields are removed from every order.
-    """
+    """The orders of one connection, in a new file; may be used from several threads."""
 
     def __init__(self, path: Path, order: str, omitted: Collection[str] = ()) -> None:
         self._path = path
@@ -321,7 +315,7 @@ class Database:
             db.execute("PRAGMA journal_mode = OFF")
             for order in orders:
                 self._insert(db, order, made_up=made_up)
-            db.executescript(_INDEXES)
+            db.executescript(_INDEXES + "ANALYZE;")
             # From here on, readers do not wait for a writer.
             db.execute("PRAGMA journal_mode = WAL")
 
@@ -370,10 +364,10 @@ class Database:
         sql = f"SELECT count(*) FROM orders WHERE {_all(query.where)}"  # noqa: S608 -- ours
         return int(self._read(sql, *query.values)[0][0])
 
-    def body(self, seq: int) -> bytes | None:
-        """Return the JSON of the order of a sequence number; None if it has been deleted."""
+    def order(self, seq: int) -> dict[str, Any] | None:
+        """Return the order of a sequence number; None if it has been deleted."""
         rows = self._read("SELECT body FROM bodies WHERE seq = ?", seq)
-        return rows[0][0] if rows else None
+        return msgspec.json.decode(rows[0][0]) if rows else None
 
     def orders(self) -> list[dict[str, Any]]:
         """Return every order, in the order of insertion."""
@@ -382,8 +376,7 @@ class Database:
 
     def orders_of(self, rows: Iterable[OrderRow]) -> dict[OrderRow, dict[str, Any]]:
         """Return the orders of these rows; those that have been deleted are left out."""
-        bodies = {row: self.body(row.seq) for row in rows}
-        return {row: msgspec.json.decode(body) for row, body in bodies.items() if body is not None}
+        return {row: order for row in rows if (order := self.order(row.seq)) is not None}
 
     def waiting(self, before: int) -> list[OrderRow]:
         """Return the made-up orders that wait, and last changed by `before`."""
@@ -391,8 +384,7 @@ class Database:
 
     def sample_done(self, rng: Random, count: int, before: int) -> list[OrderRow]:
         """Return up to `count` made-up orders that were fulfilled or cancelled by `before`."""
-        span = "SELECT ifnull(min(seq), 0), ifnull(max(seq), 0) FROM orders"
-        ((low, high),) = self._read(span)
+        ((low, high),) = self._read("SELECT ifnull(min(seq), 0), ifnull(max(seq), 0) FROM orders")
         seqs = [low + rng.draw(high - low + 1) for _ in range(count)]
         return [OrderRow(*row) for row in self._read(_DONE, before, json.dumps(seqs))]
 
@@ -420,7 +412,7 @@ class Database:
             db = sqlite3.connect(self._path, check_same_thread=False)
             db.execute("PRAGMA synchronous = OFF")
             db.execute("PRAGMA mmap_size = 1073741824")
-            db.create_function("casefold", 1, _casefold, deterministic=True)
+            db.create_function("casefold", 1, lambda s: s and s.casefold(), deterministic=True)
         try:
             with db:
                 yield db
@@ -436,19 +428,17 @@ class Database:
         values, body = self._stored(order)
         old = db.execute(_SELECT, (seq,)).fetchone() or values
         # Indexes are expensive to update: touch only those of columns that changed.
-        pairs = zip(_COLUMNS, old, values, strict=True)
+        pairs = zip(_STORE, old, values, strict=True)
         changed = {name: new for name, was, new in pairs if was != new} | {"made_up": made_up}
         names = ", ".join(f"{name} = ?" for name in changed)
         db.execute(f"UPDATE orders SET {names} WHERE seq = ?", (*changed.values(), seq))  # noqa: S608 -- ours
         db.execute("UPDATE bodies SET body = ? WHERE seq = ?", (body, seq))
 
     def _stored(self, order: Order) -> tuple[tuple[Any, ...], bytes]:
-        """Return the values of `_COLUMNS`, and the JSON of an order."""
+        """Return the values of an order's columns, and its JSON."""
         if self._omitted:
             order = {name: value for name, value in order.items() if name not in self._omitted}
-        texts = [_text(order.get(name)) for name in TEXTS]
-        dates = [_microseconds(order.get(name)) for name in DATES]
-        values = (*texts, *dates, _tags(order.get("trackstar_tags")))
+        values = tuple(store(order.get(name)) for name, store in _STORE.items())
         return values, msgspec.json.encode(order)
 
 
@@ -458,34 +448,3 @@ def _all(conditions: tuple[str, ...]) -> str:
         # the contrary where the window has two ends; a plus keeps it from using that index.
         conditions = tuple(re.sub("^created_date", "+created_date", each) for each in conditions)
     return " AND ".join(conditions) or "1"
-
-
-def _casefold(value: str | None) -> str | None:
-    return None if value is None else value.casefold()
-
-
-def _text(value: Any) -> str | None:
-    """Return a value as the text that filters compare; as JSON if it is no text."""
-    return value if value is None or isinstance(value, str) else json.dumps(value)
-
-
-def _microseconds(value: Any) -> int | None:
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1_000_000)
-
-
-def _tags(value: Any) -> str | None:
-    """Return tags as the JSON list of texts that filters compare, ``key:value`` for pairs."""
-    if not isinstance(value, list):
-        return None
-    texts = []
-    for tag in value:
-        if isinstance(tag, dict):
-            texts += [f"{key}:{_text(each)}" for key, each in tag.items()]
-        elif tag is not None:
-            texts.append(str(tag))
-    return json.dumps(texts)

@@ -2,37 +2,35 @@
 
 import gzip
 import itertools
-import json
 import math
 import os
 import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
 from cheroot.server import Gateway, HTTPConnection, HTTPServer
 from cheroot.workers.threadpool import ThreadPool, WorkerThread
 
-from trackstar_frames.sandbox.server.database import Database, InvalidQueryError, Query, parse
+from trackstar_frames.sandbox.server.database import Database, InvalidQueryError, parse
 from trackstar_frames.sandbox.server.faults import (
+    ENVELOPES,
+    INSTEAD,
+    NO_FAULT,
+    PAGES,
     Fault,
     FaultPlan,
     Response,
-    change_delivery,
-    change_envelope,
-    change_parameters,
     error_response,
-    json_response,
-    read_page,
-    replacement_response,
 )
-
-PATH = "/wms/orders"
 
 
 class Request(NamedTuple):
@@ -64,178 +62,154 @@ class Request(NamedTuple):
     status: int | None
 
 
-class RequestLog:
-    """The requests in the order of their arrival, written by several threads."""
+@dataclass(frozen=True)
+class Options:
+    """The parameters of `Sandbox`; no order has the fields of `omitted`."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._requests: list[Request] = []
-
-    def add(self, request: Request) -> int:
-        """Add a request, and return its number."""
-        with self._lock:
-            self._requests.append(request)
-            return len(self._requests) - 1
-
-    def set_status(self, number: int, status: int | None) -> None:
-        """Set the status of the response to the request with that number."""
-        with self._lock:
-            self._requests[number] = self._requests[number]._replace(status=status)
-
-    def all(self) -> list[Request]:
-        """Return a copy of the list."""
-        with self._lock:
-            return list(self._requests)
-
-
-class Budget(NamedTuple):
-    """What the rate limit has left after a request.
-
-    Nothing of it is used at the time `reset`; the next request is allowed in `wait` seconds.
-    """
-
-    allowed: bool
-    remaining: int
-    reset: float
-    wait: float
+    orders: int | Sequence[Mapping[str, Any]]
+    seed: int
+    rate_limit: int | None
+    latency: float
+    now: datetime
+    days: int
+    odd: float
+    order: str
+    total_count: str
+    gzip: bool
+    rate_headers: str | None
+    omitted: tuple[str, ...]
+    port: int
+    clock: Callable[[], float]
 
 
 class RateLimit:
-    """At most `limit` requests in any second."""
+    """At most `limit` requests in any second; headers that begin with `prefix` state it."""
 
     # A client that sends exactly at the limit must not be refused because its eleventh request
     # travelled a millisecond faster than its first.
     _WINDOW = 0.95
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, prefix: str | None) -> None:
+        self._limit = limit
+        self._prefix = prefix
         self._lock = threading.Lock()
         self._allowed: deque[float] = deque()
 
-    def acquire(self, now: float) -> Budget:
-        """Count a request at `now`, in seconds since the epoch; a refused one is not counted."""
+    def acquire(self, now: float) -> tuple[bool, dict[str, str]]:
+        """Return whether a request at `now` is allowed, and counted; and its rate headers."""
         with self._lock:
             while self._allowed and self._allowed[0] <= now - self._WINDOW:
                 self._allowed.popleft()
-            allowed = len(self._allowed) < self.limit
+            allowed = len(self._allowed) < self._limit
             if allowed:
                 self._allowed.append(now)
-            wait = 0.0 if allowed else self._allowed[0] + self._WINDOW - now
-            return Budget(allowed, self.limit - len(self._allowed), self._allowed[-1] + 1, wait)
+            return allowed, {} if self._prefix is None else self._headers(now, allowed=allowed)
+
+    def _headers(self, now: float, *, allowed: bool) -> dict[str, str]:
+        headers = {
+            f"{self._prefix}-limit": str(self._limit),
+            f"{self._prefix}-remaining": str(self._limit - len(self._allowed)),
+            f"{self._prefix}-reset": str(math.ceil(self._allowed[-1] + 1)),
+        }
+        if not allowed:
+            # The older spelling, "x-rate-limit", has the prefix here too.
+            prefix = "" if self._prefix == "x-ratelimit" else f"{self._prefix}-"
+            wait = self._allowed[0] + self._WINDOW - now
+            headers[f"{prefix}retry-after"] = str(max(1, math.ceil(wait)))
+        return headers
 
 
-@dataclass(frozen=True)
 class Connection:
     """What belongs to one access token: its index, its orders, its rate limit (None: no limit)."""
 
-    index: int
-    database: Database
-    rate: RateLimit | None
+    def __init__(self, path: Path, index: int, options: Options) -> None:
+        self.index = index
+        self.database = Database(path, options.order, options.omitted)
+        limit = options.rate_limit
+        self.rate = None if limit is None else RateLimit(limit, options.rate_headers)
 
 
 @dataclass(frozen=True)
-class Behaviour:
-    """What the documentation leaves open; see the parameters of `Sandbox`."""
-
-    total_count: str
-    rate_headers: str | None
-    gzip: bool
-    unknown_fields: Collection[str]
-
-
 class Endpoint:
     """Responds to requests; the connections are by access token."""
 
-    def __init__(
-        self,
-        api_key: str,
-        connections: Mapping[str, Connection],
-        faults: FaultPlan,
-        behaviour: Behaviour,
-        clock: Callable[[], float],
-    ) -> None:
-        self.clock = clock
-        self._api_key = api_key
-        self._connections = connections
-        self._faults = faults
-        self._behaviour = behaviour
-        self._numbers = itertools.count(1)
+    api_key: str
+    connections: Mapping[str, Connection]
+    faults: FaultPlan
+    options: Options
 
-    def respond(self, method: str, path: str, headers: Mapping[str, str]) -> Response:
+    def respond(self, number: int, method: str, path: str, headers: Mapping[str, str]) -> Response:
         """Return the response to a request; names of `headers` are in lower case."""
-        common = {"X-Request-Id": f"req_{next(self._numbers):08d}"}
-        connection = self._connection(headers)
-        budget = None
+        common = {"X-Request-Id": f"req_{number:08d}"}
+        url, connection, allowed = urlsplit(path), None, True
+        if headers.get("x-trackstar-api-key") == self.api_key:
+            connection = self.connections.get(headers.get("x-trackstar-access-token", ""))
         if connection is not None and connection.rate is not None:
-            budget = connection.rate.acquire(self.clock())
-            common |= _rate_headers(connection.rate.limit, budget, self._behaviour.rate_headers)
-        if budget is not None and not budget.allowed:
+            allowed, rate_headers = connection.rate.acquire(self.options.clock())
+            common |= rate_headers
+        if not allowed:
             response = error_response(429)
-        elif urlsplit(path).path != PATH:
+        elif url.path != "/wms/orders":
             response = error_response(404)
         elif method != "GET":
-            response = error_response(405, headers={"Allow": "GET"})
+            response = error_response(405)
+            common["Allow"] = "GET"
         elif connection is None:
             response = error_response(401)
         else:
-            response = self._orders(path, headers, connection)
-        response = replace(response, headers=common | dict(response.headers))
-        return self._compress(headers, response)
+            response = self._orders(
+                parse_qsl(url.query, keep_blank_values=True), headers, connection
+            )
+        response.headers = common | response.headers
+        accepted = self.options.gzip and "gzip" in headers.get("accept-encoding", "")
+        if accepted and "Content-Encoding" not in response.headers:
+            response.headers["Vary"] = "Accept-Encoding"
+            _compress(response)
+        return response
 
-    def _connection(self, headers: Mapping[str, str]) -> Connection | None:
-        if headers.get("x-trackstar-api-key") != self._api_key:
-            return None
-        return self._connections.get(headers.get("x-trackstar-access-token", ""))
+    def _orders(
+        self, pairs: list[tuple[str, str]], headers: Mapping[str, str], connection: Connection
+    ) -> Response:
+        fault = self.faults.next(connection.index, dict(pairs))
+        if fault.kind in INSTEAD:
+            response = INSTEAD[fault.kind](fault, headers)
+        else:
+            response = self._page(pairs, connection.database, fault)
+        response.fault = fault
+        if fault.kind == "bad_gzip":
+            response.headers["Content-Encoding"] = "gzip"
+        elif fault.kind == "cut_gzip":
+            _compress(response)
+            response.body = response.body[: len(response.body) // 2]
+        return response
 
-    def _orders(self, path: str, headers: Mapping[str, str], connection: Connection) -> Response:
-        pairs = parse_qsl(urlsplit(path).query, keep_blank_values=True)
-        fault = self._faults.next(connection.index, dict(pairs))
-        response = replacement_response(fault, headers)
-        if response is not None:
-            return response
+    def _page(self, pairs: list[tuple[str, str]], database: Database, fault: Fault) -> Response:
+        if fault.kind == "ignores_dates":
+            pairs = [pair for pair in pairs if pair[0].partition("[")[0] != "created_date"]
         try:
-            query = parse(change_parameters(fault, pairs), self._behaviour.unknown_fields)
-            response = self._page(connection.database, query, fault)
+            query = parse(pairs, self.options.omitted)
         except InvalidQueryError as error:
-            detail = {"query": {error.parameter: [error.message]}}
-            response = error_response(422, detail=detail)
-        return change_delivery(fault, response)
-
-    def _page(self, database: Database, query: Query, fault: Fault | None) -> Response:
-        page = read_page(fault, query, database)
-        whole = self._behaviour.total_count == "total"
+            parameter, message = error.args
+            return error_response(422, detail={"query": {parameter: [message]}})
+        page = (
+            PAGES[fault.kind](fault, query, database)
+            if fault.kind in PAGES
+            else database.page(query)
+        )
+        whole = self.options.total_count == "total"
         envelope = {
-            "data": b"[%b]" % b",".join(page.orders),
-            "next_token": json.dumps(page.end and page.end.to_token()).encode(),
-            "total_count": b"%d" % (database.count(query) if whole else len(page.orders)),
+            "data": [msgspec.Raw(order) for order in page.orders],
+            "next_token": page.end and page.end.to_token(),
+            "total_count": database.count(query) if whole else len(page.orders),
         }
-        envelope = change_envelope(fault, envelope, query)
-        members = b",".join(b'"%b":%b' % (name.encode(), text) for name, text in envelope.items())
-        return json_response(200, b"{%b}" % members)
-
-    def _compress(self, headers: Mapping[str, str], response: Response) -> Response:
-        accepted = "gzip" in headers.get("accept-encoding", "")
-        if not self._behaviour.gzip or not accepted or "Content-Encoding" in response.headers:
-            return response
-        encoding = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-        body = gzip.compress(response.body, compresslevel=1)
-        return replace(response, body=body, headers=dict(response.headers) | encoding)
+        if fault.kind in ENVELOPES:
+            ENVELOPES[fault.kind](envelope, query)
+        return Response(200, msgspec.json.encode(envelope))
 
 
-def _rate_headers(limit: int, budget: Budget, prefix: str | None) -> dict[str, str]:
-    """Return the headers that state a client's budget; none if the prefix is None."""
-    if prefix is None:
-        return {}
-    headers = {
-        f"{prefix}-limit": str(limit),
-        f"{prefix}-remaining": str(budget.remaining),
-        f"{prefix}-reset": str(math.ceil(budget.reset)),
-    }
-    if not budget.allowed:
-        # The older spelling, "x-rate-limit", has the prefix here too.
-        name = "retry-after" if prefix == "x-ratelimit" else f"{prefix}-retry-after"
-        headers[name] = str(max(1, math.ceil(budget.wait)))
-    return headers
+def _compress(response: Response) -> None:
+    response.headers["Content-Encoding"] = "gzip"
+    response.body = gzip.compress(response.body, compresslevel=1)
 
 
 # The HTTP server
@@ -255,7 +229,8 @@ class _Connection(HTTPConnection):
 
 class _ThreadPool(ThreadPool):
     def grow(self, amount: int) -> None:
-        """Start threads without waiting for them; the library waits in steps of 0.1 s."""
+        # The library's own grow() waits for each thread in steps of 0.1 s, and offers no public
+        # list to add threads to; stop() ends those of `_threads`.
         for _ in range(amount):
             worker = WorkerThread(self.server)  # type: ignore[no-untyped-call]
             worker.start()
@@ -263,7 +238,7 @@ class _ThreadPool(ThreadPool):
 
 
 class Server(HTTPServer):
-    """Serves an endpoint on loopback, in threads of its own, and logs the requests."""
+    """Serves an endpoint on loopback, in threads of its own, and adds the requests to `log`."""
 
     ConnectionClass = _Connection
     timeout = 60  # seconds that a connection may be idle, as is common for load balancers
@@ -272,13 +247,13 @@ class Server(HTTPServer):
     expiration_interval = 0.02
     shutdown_timeout = 0
 
-    def __init__(self, port: int, endpoint: Endpoint, log: RequestLog, latency: float) -> None:
-        _check_free(port)
-        super().__init__(("127.0.0.1", port), _Gateway)
+    def __init__(self, endpoint: Endpoint, log: dict[int, Request]) -> None:
+        _check_free(endpoint.options.port)
+        super().__init__(("127.0.0.1", endpoint.options.port), _Gateway)
         self.requests = _ThreadPool(self, min=_THREADS)
         self.endpoint = endpoint
         self.log = log
-        self.latency = latency
+        self.numbers = itertools.count(1)
         self.stopping = threading.Event()
         self.prepare()
         self.server_port: int = self.bind_addr[1]
@@ -300,23 +275,26 @@ class _Gateway(Gateway):
 
     def respond(self) -> None:
         server: Server = self.req.server
+        options = server.endpoint.options
         method, path = self.req.method.decode(), self.req.uri.decode()
         headers = {
             name.decode().lower(): value.decode() for name, value in self.req.inheaders.items()
         }
-        token = headers.get("x-trackstar-access-token")
-        number = server.log.add(Request(server.endpoint.clock(), token, path, None))
-        response = server.endpoint.respond(method, path, headers)
-        self._pause(server.latency + (response.seconds if response.delivery == "late" else 0))
-        server.log.set_status(number, response.status or None)
+        number, token = next(server.numbers), headers.get("x-trackstar-access-token")
+        server.log[number] = Request(options.clock(), token, path, None)
+        response = server.endpoint.respond(number, method, path, headers)
+        fault = response.fault or NO_FAULT
+        late = 5.0 if fault.seconds is None else fault.seconds
+        self._pause(options.latency + (late if fault.kind == "hang" else 0))
+        server.log[number] = server.log[number]._replace(status=response.status or None)
         # The body of a request is never read: close the connection instead.
-        self.req.close_connection |= method != "GET" or response.delivery == "cut"
-        if response.delivery == "reset":
+        self.req.close_connection |= method != "GET" or fault.kind == "cut"
+        if fault.kind == "reset":
             self._reset()
         else:
             self._send_head(response)
             if method != "HEAD":
-                self._send_body(response)
+                self._send_body(response.body, fault)
 
     def _send_head(self, response: Response) -> None:
         self.req.status = f"{response.status} {HTTPStatus(response.status).phrase}".encode()
@@ -326,16 +304,16 @@ class _Gateway(Gateway):
         ]
         self.req.ensure_headers_sent()
 
-    def _send_body(self, response: Response) -> None:
-        body = response.body
-        if response.delivery == "slow":
-            step = -(-len(body) // response.pieces)
+    def _send_body(self, body: bytes, fault: Fault) -> None:
+        if fault.kind == "slow":
+            pieces, seconds = fault.pieces or 10, 1.0 if fault.seconds is None else fault.seconds
+            step = -(-len(body) // pieces)
             for start in range(0, len(body), step):
                 self.req.write(body[start : start + step])
-                self._pause(response.seconds / response.pieces)
-        elif response.delivery in ("cut", "reset_mid"):
+                self._pause(seconds / pieces)
+        elif fault.kind in ("cut", "reset_mid"):
             self.req.write(body[: len(body) // 2])
-            if response.delivery == "reset_mid":
+            if fault.kind == "reset_mid":
                 self._reset()
         else:
             self.req.write(body)

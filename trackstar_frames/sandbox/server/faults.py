@@ -1,6 +1,5 @@
 """Faults: rules of what goes wrong, and what each kind does to a request and its response."""
 
-import gzip
 import json
 import secrets
 import threading
@@ -10,6 +9,8 @@ from datetime import datetime, timedelta
 from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any
+
+import msgspec
 
 from trackstar_frames.sandbox.server.database import Database, Page, Query
 
@@ -157,26 +158,20 @@ class Fault:
             raise ValueError(f"unknown kind of fault {self.kind!r}{hint} The kinds are: {kinds}")
         allowed = PARAMETERS_OF.get(self.kind, ())
         for name in sorted({name for names in PARAMETERS_OF.values() for name in names}):
-            given = getattr(self, name) is not None
-            if given and name not in allowed:
+            if getattr(self, name) is not None and name not in allowed:
                 takes = f"it takes {', '.join(allowed) or 'nothing'} beside the choice of requests"
                 raise ValueError(f"a fault {self.kind!r} takes no {name}: {takes}")
         if self.kind == "redirect" and self.to is None:
             raise ValueError("a fault 'redirect' needs to")
-        self._check_numbers()
-
-    def _check_numbers(self) -> None:
-        numbers = {"every": self.every, "times": self.times, "pieces": self.pieces}
-        for name, value in (numbers | {"nth": min(_numbers(self.nth), default=None)}).items():
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r}: numbers begin with 1")
+        for name in ("every", "times", "pieces", "nth"):
+            value = getattr(self, name)
+            if value is not None and min(_numbers(value), default=1) < 1:
+                raise ValueError(f"{name}={value!r}: numbers begin with 1")
         if self.status is not None and self.status not in {*HTTPStatus}:
             raise ValueError(f"status={self.status!r} is no HTTP status")
 
 
-def _numbers(nth: int | Collection[int] | None) -> Collection[int]:
-    if nth is None:
-        return ()
+def _numbers(nth: int | Collection[int]) -> Collection[int]:
     return (nth,) if isinstance(nth, int) else nth
 
 
@@ -187,17 +182,14 @@ class FaultPlan:
         self._rules = [_Rule(fault) for fault in faults]
         self._lock = threading.Lock()
 
-    def next(self, token: int, query: Mapping[str, str]) -> Fault | None:
+    def next(self, token: int, query: Mapping[str, str]) -> Fault:
         """Count a request with the token of this index, and return the fault that acts on it."""
         with self._lock:
-            matching = [rule for rule in self._rules if rule.matches(token, query)]
-            for rule in matching:
-                rule.counted += 1
-            for rule in matching:
-                if rule.is_due():
-                    rule.acted += 1
-                    return rule.fault
-        return None
+            due = [rule for rule in self._rules if rule.count(token, query)]
+            for rule in due[:1]:
+                rule.acted += 1
+                return rule.fault
+        return NO_FAULT
 
 
 @dataclass
@@ -206,16 +198,14 @@ class _Rule:
     counted: int = 0
     acted: int = 0
 
-    def matches(self, token: int, query: Mapping[str, str]) -> bool:
+    def count(self, token: int, query: Mapping[str, str]) -> bool:
+        """Count a request if it matches, and return whether the fault is to act on it."""
         fault, first = self.fault, "page_token" not in query
-        return (
-            fault.first_page in (None, first)
-            and fault.token in (None, token)
-            and (fault.where is None or fault.where(query))
-        )
-
-    def is_due(self) -> bool:
-        fault = self.fault
+        if fault.first_page not in (None, first) or fault.token not in (None, token):
+            return False
+        if fault.where is not None and not fault.where(query):
+            return False
+        self.counted += 1
         return (
             (fault.times is None or self.acted < fault.times)
             and (fault.nth is None or self.counted in _numbers(fault.nth))
@@ -223,44 +213,21 @@ class _Rule:
         )
 
 
-# Responses
-
-
-@dataclass(frozen=True)
+@dataclass
 class Response:
-    """A response, and how it is sent.
-
-    Attributes
-    ----------
-    status, body, headers
-        As in HTTP; every response has further headers.
-    delivery
-        ``"whole"``, ``"late"``, ``"slow"``, ``"cut"``, ``"reset"`` or ``"reset_mid"``.
-    seconds, pieces
-        For ``"late"``: how long nothing is sent. For ``"slow"``: how long the body takes, and in
-        how many pieces it is sent.
-    """
+    """A response, and the fault that may change how it is sent."""
 
     status: int
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    delivery: str = "whole"
-    seconds: float = 0.0
-    pieces: int = 1
-
-
-def json_response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a response with a body of JSON."""
-    return Response(status, body, {"Content-Type": "application/json"} | dict(headers or {}))
+    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+    fault: Fault | None = None
 
 
 def error_response(
     status: int,
     error: str | None = None,
-    *,
     origin: str | None = None,
     detail: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return an error as the API words it; an `origin` of ``""`` is omitted."""
     body: dict[str, Any] = {"error": error or _ERRORS.get(status) or HTTPStatus(status).phrase}
@@ -268,7 +235,7 @@ def error_response(
         body["origin"] = origin or "trackstar"
     if detail is not None:
         body["detail"] = detail
-    return json_response(status, json.dumps(body).encode(), headers)
+    return Response(status, json.dumps(body).encode())
 
 
 _ERRORS = {
@@ -283,146 +250,72 @@ _ERRORS = {
 }
 
 
-# What a fault does at each step of a request; None is no fault
-
-Pairs = Sequence[tuple[str, str]]
-Headers = Mapping[str, str]
-Envelope = dict[str, bytes]
-# The members of an envelope that change; None removes one.
-Members = Mapping[str, bytes | None]
+# Responses that are sent instead of a page; the headers are those of the request.
 
 
-def replacement_response(fault: Fault | None, headers: Headers) -> Response | None:
-    """Return the response that is sent instead of a page; None if a page is sent."""
-    if fault is None or fault.kind not in _INSTEAD:
-        return None
-    return _INSTEAD[fault.kind](fault, headers)
+def _status(fault: Fault, _headers: Mapping[str, str]) -> Response:
+    response = error_response(fault.status or 500, fault.error, fault.origin)
+    if fault.retry_after is not None:
+        response.headers["retry-after"] = str(fault.retry_after)
+    return response
 
 
-def change_parameters(fault: Fault | None, pairs: Pairs) -> Pairs:
-    """Return the parameters of a request that the endpoint observes."""
-    if fault is None or fault.kind != "ignores_dates":
-        return pairs
-    return [pair for pair in pairs if pair[0].partition("[")[0] != "created_date"]
-
-
-def read_page(fault: Fault | None, query: Query, database: Database) -> Page:
-    """Return the page that a query gets."""
-    if fault is None or fault.kind not in _PAGES:
-        return database.page(query)
-    return _PAGES[fault.kind](fault, query, database)
-
-
-def change_envelope(fault: Fault | None, envelope: Envelope, query: Query) -> Envelope:
-    """Return the members of a response's JSON object."""
-    if fault is None or fault.kind not in _ENVELOPES:
-        return envelope
-    changed = {**envelope, **_ENVELOPES[fault.kind](envelope, query)}
-    return {name: text for name, text in changed.items() if text is not None}
-
-
-def change_delivery(fault: Fault | None, response: Response) -> Response:
-    """Return a response as it is sent."""
-    if fault is None or fault.kind not in _DELIVERIES:
-        return response
-    return _DELIVERIES[fault.kind](fault, response)
-
-
-def _status(fault: Fault, _headers: Headers) -> Response:
-    headers = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
-    return error_response(fault.status or 500, fault.error, origin=fault.origin, headers=headers)
-
-
-def _error_in_200(fault: Fault, _headers: Headers) -> Response:
-    error = error_response(500, fault.error, origin=fault.origin)
-    return replace(error, status=200)
-
-
-def _html(fault: Fault, _headers: Headers) -> Response:
+def _html(fault: Fault, _headers: Mapping[str, str]) -> Response:
     body = b"<html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
     return Response(fault.status or 502, body, {"Content-Type": "text/html; charset=utf-8"})
 
 
-def _echo_secret(fault: Fault, headers: Headers) -> Response:
-    credentials = [headers["x-trackstar-api-key"], headers["x-trackstar-access-token"]]
-    return error_response(fault.status or 500, f"Cannot serve {' / '.join(credentials)}")
+def _echo_secret(fault: Fault, headers: Mapping[str, str]) -> Response:
+    secret = f"{headers['x-trackstar-api-key']} / {headers['x-trackstar-access-token']}"
+    return error_response(fault.status or 500, f"Cannot serve {secret}")
 
 
-_INSTEAD: dict[str, Callable[[Fault, Headers], Response]] = {
+INSTEAD: dict[str, Callable[[Fault, Mapping[str, str]], Response]] = {
     "status": _status,
     "html": _html,
-    "error_in_200": _error_in_200,
-    "not_json": lambda _fault, _headers: json_response(200, b'{"data": [{"id": "6'),
-    "not_object": lambda _fault, _headers: json_response(200, b"[]"),
+    "error_in_200": lambda fault, _: replace(_status(fault, _), status=200),
+    "not_json": lambda _fault, _: Response(200, b'{"data": [{"id": "6'),
+    "not_object": lambda _fault, _: Response(200, b"[]"),
     "echo_secret": _echo_secret,
-    "redirect": lambda fault, _headers: Response(
-        fault.status or 302, b"", {"Location": fault.to or ""}
-    ),
-    "reset": lambda _fault, _headers: Response(0, b"", delivery="reset"),
+    "redirect": lambda fault, _: Response(fault.status or 302, b"", {"Location": fault.to or ""}),
+    "reset": lambda _fault, _: Response(0, b""),
 }
 
 
-def _hang(fault: Fault, response: Response) -> Response:
-    seconds = 5.0 if fault.seconds is None else fault.seconds
-    return replace(response, delivery="late", seconds=seconds)
+# Changes of the JSON object that contains a page.
 
 
-def _slow(fault: Fault, response: Response) -> Response:
-    seconds = 1.0 if fault.seconds is None else fault.seconds
-    return replace(response, delivery="slow", seconds=seconds, pieces=fault.pieces or 10)
+def _absent_token_mid(envelope: dict[str, Any], _query: Query) -> None:
+    if envelope["next_token"] is not None:
+        del envelope["next_token"]
 
 
-def _bad_gzip(_fault: Fault, response: Response) -> Response:
-    return replace(response, headers={**response.headers, "Content-Encoding": "gzip"})
+def _absent_token_end(envelope: dict[str, Any], query: Query) -> None:
+    if envelope["next_token"] is None and len(envelope["data"]) < query.limit:
+        del envelope["next_token"]
 
 
-def _cut_gzip(fault: Fault, response: Response) -> Response:
-    body = gzip.compress(response.body, compresslevel=1)
-    return replace(_bad_gzip(fault, response), body=body[: len(body) // 2])
+def _repeat_token(envelope: dict[str, Any], query: Query) -> None:
+    if query.position is not None:
+        envelope["next_token"] = query.position.to_token()
 
 
-_DELIVERIES: dict[str, Callable[[Fault, Response], Response]] = {
-    "hang": _hang,
-    "slow": _slow,
-    "cut": lambda _fault, response: replace(response, delivery="cut"),
-    "reset_mid": lambda _fault, response: replace(response, delivery="reset_mid"),
-    "bad_gzip": _bad_gzip,
-    "cut_gzip": _cut_gzip,
-}
-
-
-def _first_item_not_object(envelope: Envelope, _query: Query) -> Members:
-    return {"data": json.dumps(["order", *json.loads(envelope["data"])[1:]]).encode()}
-
-
-def _absent_token_mid(envelope: Envelope, _query: Query) -> Members:
-    return {} if envelope["next_token"] == b"null" else {"next_token": None}
-
-
-def _absent_token_end(envelope: Envelope, query: Query) -> Members:
-    full = len(json.loads(envelope["data"])) >= query.limit
-    return {"next_token": None} if envelope["next_token"] == b"null" and not full else {}
-
-
-def _repeat_token(_envelope: Envelope, query: Query) -> Members:
-    if query.position is None:
-        return {}
-    return {"next_token": json.dumps(query.position.to_token()).encode()}
-
-
-_ENVELOPES: dict[str, Callable[[Envelope, Query], Members]] = {
-    "no_data": lambda _envelope, _query: {"data": None},
-    "null_data": lambda _envelope, _query: {"data": b"null"},
-    "data_not_list": lambda envelope, _query: {"data": b'{"orders":%b}' % envelope["data"]},
-    "item_not_object": _first_item_not_object,
-    "wrong_count": lambda _envelope, _query: {"total_count": b"0"},
-    "no_token": lambda _envelope, _query: {"next_token": None},
+ENVELOPES: dict[str, Callable[[dict[str, Any], Query], object]] = {
+    "no_data": lambda envelope, _: envelope.pop("data"),
+    "null_data": lambda envelope, _: envelope.update(data=None),
+    "data_not_list": lambda envelope, _: envelope.update(data={"orders": envelope["data"]}),
+    "item_not_object": lambda envelope, _: envelope.update(data=["order", *envelope["data"][1:]]),
+    "wrong_count": lambda envelope, _: envelope.update(total_count=0),
+    "no_token": lambda envelope, _: envelope.pop("next_token"),
     "absent_token_mid": _absent_token_mid,
     "absent_token_end": _absent_token_end,
-    "empty_token": lambda _envelope, _query: {"next_token": b'""'},
-    "bad_token_type": lambda _envelope, _query: {"next_token": b"12345"},
+    "empty_token": lambda envelope, _: envelope.update(next_token=""),
+    "bad_token_type": lambda envelope, _: envelope.update(next_token=12345),
     "repeat_token": _repeat_token,
 }
+
+
+# Pages other than the one that was requested.
 
 
 def _loop_token(_fault: Fault, query: Query, database: Database) -> Page:
@@ -435,6 +328,10 @@ def _empty_page(_fault: Fault, query: Query, database: Database) -> Page:
     return Page([], position._replace(nonce=position.nonce + 1))
 
 
+def _short_page(_fault: Fault, query: Query, database: Database) -> Page:
+    return database.page(replace(query, limit=max(1, query.limit // 2)))
+
+
 def _same_orders(_fault: Fault, query: Query, database: Database) -> Page:
     first = database.page(replace(query, position=None))
     return first._replace(end=database.start._replace(nonce=secrets.randbits(62)))
@@ -442,18 +339,17 @@ def _same_orders(_fault: Fault, query: Query, database: Database) -> Page:
 
 def _duplicate(fault: Fault, query: Query, database: Database) -> Page:
     previous = _last_of_previous_page(query, database)
-    if previous is None or query.position is None:
+    if previous is None:
         return database.page(query)
-    order = json.dumps(previous | dict(fault.change or {})).encode()
+    order = msgspec.json.encode(previous | dict(fault.change or {}))
     if query.limit == 1:
-        return Page([order], query.position._replace(nonce=query.position.nonce + 1))
+        return _empty_page(fault, query, database)._replace(orders=[order])
     page = database.page(replace(query, limit=query.limit - 1))
     return page._replace(orders=[order, *page.orders])
 
 
 def _new_order(fault: Fault, query: Query, database: Database) -> Page:
-    first = _first_of_page(query, database)
-    if first is not None:
+    for first in _first_of_page(query, database):
         database.upsert([first | {"id": secrets.token_hex(12)} | dict(fault.change or {})])
     return database.page(query)
 
@@ -466,18 +362,15 @@ def _changed_order(fault: Fault, query: Query, database: Database) -> Page:
 
 
 def _gone_order(_fault: Fault, query: Query, database: Database) -> Page:
-    first = _first_of_page(query, database)
-    if first is not None and first.get("id") is not None:
-        database.delete([first["id"]])
+    ids = [first.get("id") for first in _first_of_page(query, database)]
+    database.delete(key for key in ids if key is not None)
     return database.page(query)
 
 
-_PAGES: dict[str, Callable[[Fault, Query, Database], Page]] = {
+PAGES: dict[str, Callable[[Fault, Query, Database], Page]] = {
     "loop_token": _loop_token,
     "empty_page": _empty_page,
-    "short_page": lambda _fault, query, database: database.page(
-        replace(query, limit=max(1, query.limit // 2))
-    ),
+    "short_page": _short_page,
     "duplicate": _duplicate,
     "same_orders": _same_orders,
     "new_order": _new_order,
@@ -487,16 +380,14 @@ _PAGES: dict[str, Callable[[Fault, Query, Database], Page]] = {
 
 
 def _last_of_previous_page(query: Query, database: Database) -> dict[str, Any] | None:
-    body = None if query.position is None else database.body(query.position.seq)
-    return None if body is None else dict(json.loads(body))
+    return None if query.position is None else database.order(query.position.seq)
 
 
-def _first_of_page(query: Query, database: Database) -> dict[str, Any] | None:
-    bodies = database.page(replace(query, limit=1)).orders
-    return dict(json.loads(bodies[0])) if bodies else None
+def _first_of_page(query: Query, database: Database) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(body) for body in database.page(replace(query, limit=1)).orders]
 
 
-def _a_second_later(order: dict[str, Any]) -> dict[str, str]:
+def _a_second_later(order: Mapping[str, Any]) -> dict[str, str]:
     """Return the order's time of change, one second later; nothing if it is no time."""
     try:
         moment = datetime.fromisoformat(order["updated_date"]) + timedelta(seconds=1)
@@ -505,7 +396,8 @@ def _a_second_later(order: dict[str, Any]) -> dict[str, str]:
     return {"updated_date": moment.isoformat().replace("+00:00", "Z")}
 
 
-KINDS = (*_INSTEAD, *_DELIVERIES, *_ENVELOPES, *_PAGES, "ignores_dates")
+_TRANSPORT = ("hang", "slow", "cut", "reset_mid", "bad_gzip", "cut_gzip")
+KINDS = (*INSTEAD, *_TRANSPORT, *ENVELOPES, *PAGES, "ignores_dates")
 # The parameters that a kind takes, if any.
 PARAMETERS_OF = {
     "status": ("status", "retry_after", "origin", "error"),
@@ -519,3 +411,4 @@ PARAMETERS_OF = {
     "new_order": ("change",),
     "changed_order": ("change",),
 }
+NO_FAULT = Fault("hang", seconds=0)

@@ -3,25 +3,16 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
-from trackstar_frames.sandbox.generator.changes import Changes, OrderRow, Span, TimeStep
+from trackstar_frames.sandbox.generator.changes import Changes, OrderRow, TimeStep
 from trackstar_frames.sandbox.generator.merchant import DAY, HOUR, Random
 from trackstar_frames.sandbox.generator.orders import FIRST_NUMBER, make_orders, merchant_of
-from trackstar_frames.sandbox.server.database import LISTING_ORDERS, Database, Query
-from trackstar_frames.sandbox.server.endpoint import (
-    Behaviour,
-    Connection,
-    Endpoint,
-    RateLimit,
-    Request,
-    RequestLog,
-    Server,
-)
+from trackstar_frames.sandbox.server.database import LISTING_ORDERS, Query
+from trackstar_frames.sandbox.server.endpoint import Connection, Endpoint, Options, Request, Server
 from trackstar_frames.sandbox.server.faults import Fault, FaultPlan
 
 if TYPE_CHECKING:
@@ -47,7 +38,7 @@ class Sandbox:
     latency
         Seconds before every response.
     faults
-        What goes wrong, and when: a list of `Fault`. The kinds are listed below.
+        What goes wrong, and when: a list of `Fault`.
     now
         The time up to which orders have happened, with a time zone; by default the current hour.
     days
@@ -97,52 +88,7 @@ class Sandbox:
 
     See Also
     --------
-    Fault : When each fault happens, and its parameters.
-
-    Notes
-    -----
-    `start` and `stop` run the server; `client` returns a client of it; `advance` lets time pass;
-    `upsert` and `delete` change orders; `orders_of` and `now_of` return the orders of any token,
-    and the time up to which they have happened.
-
-    Kinds of faults:
-
-    ================  =============================================================
-    status            an error with any status
-    html              a proxy's error page
-    error_in_200      an error with status 200
-    not_json          truncated JSON
-    not_object        a list in place of the envelope
-    echo_secret       an error that repeats the credentials
-    redirect          a redirect
-    reset             the connection is reset
-    hang              nothing is sent for a while
-    slow              the body is sent slowly
-    cut               the connection is closed in the middle of the body
-    reset_mid         the connection is reset in the middle of the body
-    bad_gzip          a body that claims to be compressed
-    cut_gzip          half of a compressed body
-    no_data           no ``data``
-    null_data         a null for ``data``
-    data_not_list     an object for ``data``
-    item_not_object   a string among the orders
-    wrong_count       a ``total_count`` of 0
-    no_token          no ``next_token``
-    absent_token_mid  no ``next_token``, though a page follows
-    absent_token_end  no ``next_token`` on the last page: valid
-    empty_token       ``""`` for ``next_token``
-    bad_token_type    a number for ``next_token``
-    repeat_token      the same ``next_token`` again
-    loop_token        tokens that lead back to the first page
-    empty_page        an empty page in the middle
-    short_page        half a page
-    duplicate         the last order of the previous page again
-    same_orders       the first page again and again
-    ignores_dates     the filters on ``created_date`` are ignored
-    new_order         an order is added while the listing is read
-    changed_order     an order changes
-    gone_order        an order is deleted
-    ================  =============================================================
+    Fault : The kinds of faults, when each happens, and its parameters.
 
     Examples
     --------
@@ -181,17 +127,29 @@ class Sandbox:
         _check_choice("rate_headers", rate_headers, ("x-ratelimit", "x-rate-limit", None))
         now = now or datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         omitted = () if trackstar_dates else ("trackstar_created_date", "trackstar_updated_date")
-        self._data = _DataOptions(orders, seed, now, days, odd, order, omitted)
-        self._behaviour = Behaviour(total_count, rate_headers, gzip, omitted)
-        self._rate_limit = rate_limit
-        self._latency = latency
+        self._options = Options(
+            orders=orders,
+            seed=seed,
+            rate_limit=rate_limit,
+            latency=latency,
+            now=now,
+            days=days,
+            odd=odd,
+            order=order,
+            total_count=total_count,
+            gzip=gzip,
+            rate_headers=rate_headers,
+            omitted=omitted,
+            port=port,
+            clock=clock,
+        )
         self._faults = tuple(faults or ())
-        self._port = port
-        self._clock = clock
-        self._log = RequestLog()
+        self._log: dict[int, Request] = {}
         self._simulations: list[_Simulation] = []
         self._server: Server | None = None
-        self.api_key, *self.access_tokens = _credentials(seed, tokens + 1)
+        rng = Random(f"secrets/{seed}")
+        secrets = [f"sandbox{rng.getrandbits(128):032x}" for _ in range(tokens + 1)]
+        self.api_key, *self.access_tokens = secrets
 
     @property
     def access_token(self) -> str:
@@ -234,7 +192,7 @@ class Sandbox:
     @property
     def requests(self) -> list[Request]:
         """The requests since `start`, in the order of arrival."""
-        return self._log.all()
+        return [*self._log.copy().values()]  # the server may add one meanwhile
 
     def orders_of(self, token: int) -> list[dict[str, Any]]:
         """Return the orders of a token.
@@ -429,9 +387,12 @@ class Sandbox:
         try:
             for index in range(len(self.access_tokens)):
                 path = Path(self._folder.name) / f"{index}.sqlite"
-                self._simulations.append(_Simulation(path, index, self._data))
-            self._log = RequestLog()
-            self._server = Server(self._port, self._endpoint(), self._log, self._latency)
+                self._simulations.append(_Simulation(path, index, self._options))
+            self._log = {}
+            connections = dict(zip(self.access_tokens, self._simulations, strict=True))
+            faults = FaultPlan(self._faults)
+            endpoint = Endpoint(self.api_key, connections, faults, self._options)
+            self._server = Server(endpoint, self._log)
         except BaseException:
             self._delete_data()
             raise
@@ -460,7 +421,7 @@ class Sandbox:
 
     def __repr__(self) -> str:
         where = "stopped" if self._server is None else self.base_url
-        given = self._data.orders
+        given = self._options.orders
         count = given if isinstance(given, int) else len(given)
         return f"<Sandbox {where}: {count:,} orders, tokens: {len(self.access_tokens)}>"
 
@@ -479,47 +440,19 @@ class Sandbox:
             simulation.database.close()
         self._folder.cleanup()
 
-    def _endpoint(self) -> Endpoint:
-        pairs = zip(self.access_tokens, self._simulations, strict=True)
-        connections = {
-            token: Connection(index, simulation.database, self._rate())
-            for index, (token, simulation) in enumerate(pairs)
-        }
-        plan = FaultPlan(self._faults)
-        return Endpoint(self.api_key, connections, plan, self._behaviour, self._clock)
-
-    def _rate(self) -> RateLimit | None:
-        return None if self._rate_limit is None else RateLimit(self._rate_limit)
-
-
-@dataclass(frozen=True)
-class _DataOptions:
-    """The options of a sandbox that decide its orders."""
-
-    orders: int | Sequence[Mapping[str, Any]]
-    seed: int
-    now: datetime
-    days: int
-    odd: float
-    order: str
-    omitted: tuple[str, ...]
-
-
-_Orders = dict[OrderRow, dict[str, Any]]
 
 # How many orders that are fulfilled or cancelled change, for each new one.
 _AMENDED = 0.08
 
 
-class _Simulation:
+class _Simulation(Connection):
     """The orders of one access token, and the time up to which they have happened."""
 
-    def __init__(self, path: Path, index: int, options: _DataOptions) -> None:
+    def __init__(self, path: Path, index: int, options: Options) -> None:
+        super().__init__(path, index, options)
         self._options = options
-        self._index = index
         self._now = int(options.now.timestamp())
         self._lock = threading.Lock()
-        self.database = Database(path, options.order, options.omitted)
         given = options.orders
         if isinstance(given, int):
             self._number = FIRST_NUMBER + given
@@ -545,47 +478,34 @@ class _Simulation:
                 "change them with upsert() and delete()"
             )
         with self._lock:
-            span = Span(self._now, self._now + round(hours * HOUR))
-            seed_of_changes = f"{self._options.seed if seed is None else seed}/{self._index}"
-            rng = Random(f"changes/{seed_of_changes}/{span.before}")
-            step = TimeStep(rng, span, merchant_of(self._merchant_seed), late)
-            usual = self._usual_count(span)
-            changed = self._progress(step, span, seed_of_changes)
-            changed |= self._amend(step, span, rng, _round_randomly(rng, usual * _AMENDED))
+            before, now = self._now, self._now + round(hours * HOUR)
+            seed_of_changes = f"{self._options.seed if seed is None else seed}/{self.index}"
+            rng = Random(f"changes/{seed_of_changes}/{before}")
+            step = TimeStep(rng, before, now, merchant_of(self._merchant_seed), late)
+            since = self._options.now.timestamp() - self._options.days * DAY
+            usual = self.database.count(Query()) * (now - before) / max(before - since, DAY)
+            changed = self._progress(step, seed_of_changes)
+            done = self.database.sample_done(rng, _round_randomly(rng, usual * _AMENDED), before)
+            for row, order in self.database.orders_of(done).items():
+                step.amend(row, order)
+                changed[row] = order
             count = _round_randomly(rng, usual) if new is None else new
             self.database.advance(changed, step.new_orders(count, self._number, self._options.odd))
-            self._now, self._number = span.now, self._number + count
+            self._now, self._number = now, self._number + count
             return step.changes
 
-    def _usual_count(self, span: Span) -> float:
-        """Return how many orders arrive in `span` at the rate of those that have arrived."""
-        first = self._options.now.timestamp() - self._options.days * DAY
-        so_far = self.database.count(Query())
-        return so_far * (span.now - span.before) / max(span.before - first, DAY)
-
-    def _progress(self, step: TimeStep, span: Span, seed: str) -> _Orders:
-        rows = self.database.waiting(span.before)
+    def _progress(self, step: TimeStep, seed: str) -> dict[OrderRow, dict[str, Any]]:
+        rows = self.database.waiting(self._now)
         futures = {row: future for row in rows if (future := step.future(row, seed))}
         orders = self.database.orders_of(futures)
         for row, order in orders.items():
             step.progress(row, order, futures[row])
         return orders
 
-    def _amend(self, step: TimeStep, span: Span, rng: Random, count: int) -> _Orders:
-        orders = self.database.orders_of(self.database.sample_done(rng, count, span.before))
-        for row, order in orders.items():
-            step.amend(row, order)
-        return orders
-
 
 def _round_randomly(rng: Random, number: float) -> int:
     """Return an integer next to `number`, so that the sum of many is right."""
     return int(number + rng.random())
-
-
-def _credentials(seed: int, count: int) -> list[str]:
-    rng = Random(f"secrets/{seed}")
-    return [f"sandbox{rng.getrandbits(128):032x}" for _ in range(count)]
 
 
 # Checks of arguments
