@@ -8,17 +8,6 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 
-__all__ = [
-    "card",
-    "counted",
-    "lines",
-    "megabytes",
-    "plain",
-    "table",
-    "warn",
-]
-
-
 # Control characters, line and paragraph separators, marks of direction, lone surrogates.
 _UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"

@@ -16,18 +16,6 @@ import pandas as pd
 
 from trackstar_frames.errors import FilterError, SettingsError
 
-__all__ = [
-    "api_time",
-    "day_bounds",
-    "duration",
-    "encode_time",
-    "end_of_day",
-    "is_day",
-    "is_iso8601",
-    "parse_time",
-]
-
-
 #: x > 1.5 means x > 1 for whole seconds, and x >= 1.5 means x >= 2.
 _ROUND_UP = MappingProxyType({"gt": 0, "gte": 1, "lt": 1, "lte": 0})
 # Both Python and pandas guess: Python takes any letter for the T, so that 2026-01-31-05:00 is five

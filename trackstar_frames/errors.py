@@ -33,24 +33,6 @@ if TYPE_CHECKING:
     from trackstar_frames.frames import OrderFrames
     from trackstar_frames.snapshots.snapshot import Snapshot
 
-__all__ = [
-    "ApiError",
-    "AuthError",
-    "CredentialsError",
-    "FilterError",
-    "IncompleteFetchError",
-    "NetworkError",
-    "NotSupportedError",
-    "OfflineMissError",
-    "RateLimitError",
-    "ResponseError",
-    "ServerError",
-    "SettingsError",
-    "SnapshotError",
-    "TrackstarError",
-    "one_of",
-]
-
 
 class TrackstarError(Exception):
     """Base of every error of this package.

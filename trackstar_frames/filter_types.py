@@ -11,9 +11,6 @@ from typing import Literal, TypeAlias, TypedDict
 
 import numpy as np
 
-__all__ = ["OrderFilters"]
-
-
 #: A moment or a day; a Timestamp and a datetime are dates too.
 Moment: TypeAlias = str | date | np.datetime64
 Moments: TypeAlias = Moment | Iterable[Moment]

@@ -30,8 +30,6 @@ from trackstar_frames.errors import FilterError, one_of
 from trackstar_frames.schema import LIFECYCLE
 from trackstar_frames.settings import FETCH_OPTIONS
 
-__all__ = ["FIELDS", "MAX_LIST", "Field", "encode", "is_list", "parse_name"]
-
 #: How many values the API takes in one comma-separated list.
 MAX_LIST = 100
 

@@ -24,23 +24,6 @@ from urllib3.util import parse_url
 
 from trackstar_frames.errors import CredentialsError, SettingsError, one_of
 
-__all__ = [
-    "FETCH_OPTIONS",
-    "PII",
-    "PII_VARIABLE",
-    "Credentials",
-    "Masked",
-    "Settings",
-    "cache_dir",
-    "check_source",
-    "flag",
-    "local_file",
-    "local_folder",
-    "pii_key",
-    "whole",
-]
-
-
 _ENDLESS = 1e9  # seconds
 _PORTS = {"http": 80, "https": 443}
 _ODD_IN_URL = re.compile(r"[\x00-\x20\x7f?#\\]")
@@ -104,8 +87,8 @@ class Settings:
             raise SettingsError(f"connection={connection!r} is not UTF-8; give another label")
         rate_limit = given["rate_limit"]
         if rate_limit is not None:
-            rate_limit = whole("rate_limit", rate_limit, low=1, high=1000)
-        has_cache, folder = flag("cache", given["cache"]), given["cache_dir"]
+            rate_limit = check_int("rate_limit", rate_limit, low=1, high=1000)
+        has_cache, folder = check_bool("cache", given["cache"]), given["cache_dir"]
         if has_cache or folder is not None:
             folder = cache_dir(folder)
         return cls(
@@ -116,7 +99,7 @@ class Settings:
             expire_after=_seconds("expire_after", given["expire_after"]),
             rate_limit=rate_limit,
             timeout=_seconds("timeout", given["timeout"]),
-            retries=whole("retries", given["retries"], low=0),
+            retries=check_int("retries", given["retries"], low=0),
             max_wait=_seconds("max_wait", given["max_wait"], may_be_zero=True),
         )
 
@@ -254,7 +237,7 @@ def _seconds(name: str, value: object, *, may_be_zero: bool = False) -> float:
     raise SettingsError(f"{name}={value!r} must be a finite number of seconds {least}")
 
 
-def whole(name: str, value: object, *, low: int, high: int | None = None) -> int:
+def check_int(name: str, value: object, *, low: int, high: int | None = None) -> int:
     """Check that an option is a whole number within its bounds."""
     good = isinstance(value, Integral) and not isinstance(value, bool)
     if not good or value < low or (high is not None and value > high):  # type: ignore[operator]
@@ -263,7 +246,7 @@ def whole(name: str, value: object, *, low: int, high: int | None = None) -> int
     return int(value)  # type: ignore[call-overload,no-any-return]
 
 
-def flag(name: str, value: object) -> bool:
+def check_bool(name: str, value: object) -> bool:
     """Check that an option is True or False, and not a word that happens to be true."""
     if not isinstance(value, bool):
         raise SettingsError(f"{name}={value!r} must be True or False")
@@ -272,7 +255,7 @@ def flag(name: str, value: object) -> bool:
 
 def check_source(*, refresh: object, offline: object, cache: bool) -> None:
     """Check that `refresh` and `offline` agree with each other and with the cache."""
-    if flag("refresh", refresh) & flag("offline", offline):
+    if check_bool("refresh", refresh) & check_bool("offline", offline):
         raise SettingsError("refresh=True asks the server, and offline=True forbids it; choose one")
     if offline and not cache:
         raise SettingsError("offline=True reads from disk, and this client has cache=False")

@@ -9,9 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-__all__ = ["Limiter", "Slot", "limiter_of"]
-
-
 # The second that the server counts, and a little more: requests do not travel equally fast.
 _SPAN = 1.01
 _WIDER = 0.03  # after each refusal, so that the next one is less likely

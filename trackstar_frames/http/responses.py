@@ -27,20 +27,6 @@ from trackstar_frames.errors import (
     ServerError,
 )
 
-__all__ = [
-    "Envelope",
-    "as_received",
-    "error_for",
-    "has_constant",
-    "is_constant",
-    "is_partial",
-    "mark",
-    "read_count",
-    "read_envelope",
-    "strict_json",
-    "with_nulls",
-]
-
 
 class Envelope(msgspec.Struct, frozen=True):
     """One page as the server sent it.

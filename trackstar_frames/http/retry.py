@@ -16,9 +16,6 @@ from typing import TypeVar
 
 from trackstar_frames.errors import TrackstarError
 
-__all__ = ["JITTER", "RetryPolicy", "read_date", "requested_wait", "retry_after"]
-
-
 #: Its numbers do not depend on the generator that programs seed, and differ in every fork.
 JITTER = random.SystemRandom()
 

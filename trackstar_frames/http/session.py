@@ -29,9 +29,6 @@ from trackstar_frames.http.retry import RetryPolicy, read_date, requested_wait
 from trackstar_frames.http.transport import ApiSession, Reply, SessionPool
 from trackstar_frames.settings import Credentials, Masked, Settings
 
-__all__ = ["Check", "Observer", "PageResponse", "Session"]
-
-
 _log = logging.getLogger("trackstar_frames")
 
 #: Raises ResponseError for a response that is whole and yet not acceptable.

@@ -27,9 +27,6 @@ import urllib3
 
 from trackstar_frames.errors import NetworkError
 
-__all__ = ["FAULTS", "ApiSession", "Reply", "SessionPool", "network_error"]
-
-
 _log = logging.getLogger("trackstar_frames")
 
 #: What a request without a response ends in. `requests` itself raises OSError, and lets it pass
