@@ -122,21 +122,11 @@ def cache_dir(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def local_folder(given: object, name: str) -> Path:
-    """Make the path of a folder absolute, and expand ``~``; the folder need not exist.
-
-    Raises SettingsError, with the name that the user calls it by, if it is not a path, or if it
-    is a URL: a folder of that name would be made instead.
-
-    Examples
-    --------
-    >>> local_folder("s3://bucket/orders", "root")
-    Traceback (most recent call last):
-    trackstar_frames.errors.SettingsError: root is a URL (s3:), and must be the path of a local \
-folder, such as 'snapshots' or '/data/snapshots'
-    """
+    """Return the absolute path of a local folder, which need not exist; expands ``~``."""
     text = os.fspath(given) if isinstance(given, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise SettingsError(f"{name}={given!r} must be the path of a folder")
+    # A folder with the name of the URL would be made instead.
     _refuse_url(text, name, "local folder, such as 'snapshots' or '/data/snapshots'")
     try:
         folder = Path(text).expanduser().absolute()
@@ -166,19 +156,15 @@ def _refuse_url(text: str, name: str, instead: str) -> None:
         raise SettingsError(f"{name} is a URL ({scheme}:), and must be the path of a {instead}")
 
 
-def _is_utf8(text: str) -> bool:
-    """Return whether a text has no lone surrogates, which stand for bytes that are not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _scheme(text: str) -> str | None:
     """Return the scheme of a URL, or of one that pathlib has made a path; None of a path."""
     found = _URL.match(text)
     return None if found is None else found[found.lastindex or 0]
+
+
+def _is_utf8(text: str) -> bool:
+    """Return whether a text has no lone surrogates, which stand for bytes that are not UTF-8."""
+    return not re.search("[\ud800-\udfff]", text)
 
 
 def _or_environment(name: str, given: Any, default: str | None = None) -> Any:
@@ -322,11 +308,8 @@ class Credentials:
         return cls(_secret("api_key", api_key), _secret("access_token", access_token))
 
     def scrub(self, text: str) -> str:
-        """Take the secrets out of a text from elsewhere, however they are spelt or encoded.
-
-        The end of a long text is left out: searching takes time, and nobody reads it.
-        """
-        if len(text) > _LONGEST:  # a secret that was cut in two stands at the end
+        """Take the secrets out of a text from elsewhere, however they are spelt or encoded."""
+        if len(text) > _LONGEST:  # searching takes time; a secret cut in two stands at the end
             return self.scrub(text[:_LONGEST])[:-_CUT] + "..."
         for secret in sorted((self.access_token, self.api_key), key=len, reverse=True):
             spellings = _spellings(secret)
@@ -368,8 +351,8 @@ def _decodings(text: str) -> list[str]:
 
 def _joined(text: str) -> str:
     """Join what blanks and line ends cut up, even within an escape."""
-    whole = _BYTES.sub(lambda found: found[0].encode("latin-1").decode(errors="replace"), text)
-    return re.sub(rf"{_BLANK}|(?<!\\){_LINE_END}", "", whole, flags=re.IGNORECASE)
+    text = _BYTES.sub(lambda found: found[0].encode("latin-1").decode(errors="replace"), text)
+    return re.sub(rf"{_BLANK}|(?<!\\){_LINE_END}", "", text, flags=re.IGNORECASE)
 
 
 def _untagged(text: str) -> str:
@@ -381,36 +364,33 @@ def _from_html(text: str) -> str:
 
 
 def _uncoded(text: str) -> str:
-    coded = _NUMBERS.sub(lambda found: _NUMBER.sub(_char, found[0]), text)
-    return _CODE.sub(
-        lambda found: chr(
-            int(found[4], 8) if found[4] else int(found[1] or found[2] or found[3], 16)
-        ),
-        coded,
-    )
+    """Decode the escapes of code, and lists of bytes as numbers."""
 
+    def decoded(found: re.Match[str]) -> str:
+        octal, hexadecimal = found[4], found[1] or found[2] or found[3]
+        return chr(int(octal, 8) if octal else int(hexadecimal, 16))
 
-def _char(found: re.Match[str]) -> str:
-    return chr(int(found[1], 16) if found[1] else int(found[2]))
+    def character(found: re.Match[str]) -> str:
+        return chr(int(found[1], 16) if found[1] else int(found[2]))
+
+    return _CODE.sub(decoded, _NUMBERS.sub(lambda found: _NUMBER.sub(character, found[0]), text))
 
 
 def _from_base64(text: str) -> str:
     """Decode whatever may be base64; what is not becomes meaningless letters."""
 
     def decode(found: re.Match[str]) -> str:
-        whole = found[0][: len(found[0]) // 4 * 4]
-        return base64.b64decode(whole, altchars="-_" if set("-_") & set(whole) else None).decode(
-            errors="replace"
-        )
+        text = found[0][: len(found[0]) // 4 * 4]
+        url_safe = "-_" if set("-_") & set(text) else None
+        return base64.b64decode(text, altchars=url_safe).decode(errors="replace")
 
     return _BASE64.sub(decode, text)
 
 
 def _resembles(text: str, secret: Masked) -> bool:
-    """Return whether the letters and digits of a secret follow one another in a text.
+    """Return whether a text has a secret cut up by quotes, commas, accents or tags, or cut short.
 
-    This finds secrets cut up by quotes, commas, accents or tags, and most that are cut short.
-    Of short secrets, words may resemble them by chance.
+    Short secrets are not looked for: words may resemble them by chance.
     """
     letters = _letters(secret)
     most = max(_LONG_ENOUGH, len(letters) * 3 // 4)
@@ -429,26 +409,22 @@ def _letters(text: str) -> Masked:
 
 def _in_json(secret: Masked) -> Masked:
     """Return a pattern that finds a secret in JSON, where all but letters may be escaped."""
-    return Masked(re.sub(r"\W", _escaped_for_json, secret))
 
+    def escaped(found: re.Match[str]) -> str:
+        return rf"(?:\\?{re.escape(found[0])}|\\u(?i:{ord(found[0]):04x}))"
 
-def _escaped_for_json(found: re.Match[str]) -> str:
-    code = f"{ord(found[0]):04x}"
-    return rf"(?:\\?{re.escape(found[0])}|\\u(?i:{code}))"
+    return Masked(re.sub(r"\W", escaped, secret))
 
 
 def _spellings(secret: Masked) -> Masked:
-    """Return a pattern that finds a secret in clear, escaped, in base64 and in hexadecimals.
-
-    A secret that itself looks escaped is found decoded, too: ``a%2Fb+c`` as ``a/b c``. The
-    pattern is masked as the secret is: `re` keeps it, and tracebacks may show it.
-    """
+    """Return a pattern that finds a secret in clear, escaped, in base64 and in hexadecimals."""
+    # Masked as the secret is: `re` keeps the pattern, and tracebacks may show it.
     words = [*_decoded(secret), *_encoded(secret)]
     return Masked("|".join(_escaped(word) for word in sorted(words, key=len, reverse=True)))
 
 
 def _decoded(secret: Masked) -> set[Masked]:
-    """Return a secret as it is, and as a server reads it that takes it for escaped."""
+    """Return a secret as it is, and as it is read if taken for escaped: ``a%2Fb`` as ``a/b``."""
     spaced = Masked.of(secret.replace("+", " "))
     decoded = {Masked.of(each) for text in (secret, spaced) for each in _decodings(text)}
     return decoded - {Masked()}
@@ -465,10 +441,7 @@ def _encoded(secret: Masked) -> Iterator[Masked]:
 
 
 def _escaped(word: Masked) -> str:
-    """Return a pattern that finds a word escaped for JSON, URLs, HTML or code, in any mixture.
-
-    Escapes may be escaped again, and lines may be broken anywhere.
-    """
+    """Return a pattern that finds a word escaped for JSON, URLs, HTML or code, in any mixture."""
     first, *others = re.findall(r"\\+|[^\\]", word)
     return _spelt(first) + "".join(f"{_GAP}{_slashes(each)}{_spelt(each)}" for each in others)
 

@@ -21,30 +21,19 @@ _SPELLINGS = ("x-ratelimit", "x-rate-limit")
 
 
 class Slot(NamedTuple):
-    """One request's slot in the budget.
+    """One request's slot in the budget."""
 
-    Attributes
-    ----------
-    number : int
-        How many slots this process had taken by then.
-    used : int
-        How many of them were within one second.
-    left : int or None
-        How many more may follow at once; None if there is no limit.
-    """
-
-    number: int
-    used: int
-    left: int | None
+    number: int  # how many slots this process had taken by then
+    used: int  # how many of them were within one second
+    left: int | None  # how many more may follow at once; None if there is no limit
 
 
 class Limiter:
-    """Keep the requests of one access token, over all threads and clients, within its budget.
+    """Keeps the requests of one access token, over all threads and clients, within its budget.
 
-    A request takes a slot, which is free again one second after it was sent. The server's own
-    count comes back in the headers of its responses: what it has counted beyond the requests of
-    this process was sent by others, who share the token, and leaves so many slots fewer for a
-    second. `clock` returns the time in seconds.
+    A request takes a slot, which is free again one second after it was sent. What the server has
+    counted beyond the requests of this process, by the headers of its responses, was sent by
+    others, who share the token, and leaves so many slots fewer for a second.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -60,18 +49,14 @@ class Limiter:
         self._counted_at = -math.inf
 
     def acquire(self, rate: int | None, wait: Callable[[str, float], None]) -> Slot:
-        """Wait until a request may be sent, and take its slot.
-
-        At most `rate` requests are sent a second; None is no limit. `wait` is called with the
-        reason and the seconds; where it raises, no slot is taken.
-        """
+        """Take a slot, of at most `rate` a second; `wait` is called with a reason and seconds."""
         while True:
             with self._lock:
                 now = self._clock()
                 reason, seconds = self._until_free(now, rate)
                 if seconds <= 0:
                     return self._take(now, rate)
-            wait(reason, seconds)
+            wait(reason, seconds)  # where it raises, no slot is taken
 
     def observe(self, headers: Mapping[str, str], slot: Slot) -> None:
         """Read what the response to a request says of the budget."""

@@ -1,8 +1,6 @@
-"""requests, made safe for credentials: where it sends, when, and how long it waits.
+"""`requests`, made safe for credentials: where it sends, when, and how long it waits.
 
-The only module that touches sockets. Requests, those of redirects too, stay with one scheme,
-host and port; no cookie is kept, no netrc is read; a response must be whole in time, and has a
-limited size.
+The only module that touches sockets. No cookie is kept, and no netrc is read.
 """
 
 from __future__ import annotations
@@ -88,11 +86,10 @@ class Reply:
 
 
 class ApiSession(requests.Session):
-    """A session that is safe for credentials; for one thread at a time, as `requests` asks.
+    """A session that sends credentials to the origin of `base_url` only; for one thread at a time.
 
-    It sends to the scheme, host and port of `base_url` only: the headers would go along to any
-    other. `sign` adds the credentials to each request, `scrub` takes them out of a text, and
-    `trust_env` is whether proxies and certificates are taken from the environment.
+    `sign` adds the credentials to each request, `scrub` takes them out of a text, and `trust_env`
+    is whether proxies and certificates are taken from the environment.
     """
 
     def __init__(
@@ -121,9 +118,9 @@ class ApiSession(requests.Session):
     ) -> Reply:
         """Return one whole response, behind redirects that stay with the server.
 
-        A response must begin, and end, within `timeout` seconds from its request. `acquire` is
-        called before each request, those of redirects too, once the connection is open; it may
-        wait. Raises `FAULTS`, whose frames hold the headers in clear.
+        It must begin, and end, within `timeout` seconds of its request. `acquire` waits until a
+        request may be sent; it is called before each, once the connection is open. Raises
+        `FAULTS`, whose frames hold the headers in clear.
         """
         self._adapter.acquire = acquire
         for _ in range(1 + self.max_redirects):
@@ -140,7 +137,7 @@ class ApiSession(requests.Session):
         return super().send(request, **options)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Have `requests` follow none: it reads their bodies whatever their size."""
+        """Keep `requests` from following redirects: it reads bodies of any size."""
 
     def _fetch_one(self, url: str, params: dict[str, str], timeout: float) -> tuple[Reply, str]:
         """Return one whole response, and the URL that it redirects to, if it is to be followed."""
@@ -154,11 +151,7 @@ class ApiSession(requests.Session):
             raise _Timeout(f"the response was not whole after {timeout:g} s") from None
 
     def _redirect(self, response: requests.Response) -> tuple[str, str]:
-        """Return where a redirect leads, or why it is not followed; two empty texts if it is none.
-
-        It must stay with the server and repeat the query: other filters would have other orders.
-        A URL with a credential in it would be logged.
-        """
+        """Return where a redirect leads, or why it is not followed."""
         if not response.is_redirect:
             return "", ""
         try:
@@ -168,10 +161,10 @@ class ApiSession(requests.Session):
             return "", "cannot be read"
         if origin != self._origin:
             return "", "leads to another server"
-        if query != _query(response.url):
+        if query != _query(response.url):  # other filters would have other orders
             return "", "does not repeat the query as it is, and with it the filters"
         if self._scrub(target).count("***") > self._scrub(response.url).count("***"):
-            return "", "holds a credential"
+            return "", "holds a credential"  # which would be logged
         return target, ""
 
 
@@ -207,14 +200,13 @@ def network_error(error: BaseException, base_url: str, scrub: Callable[[str], st
     """Return the error for one of `FAULTS`, which quotes nothing that was sent or received."""
     description = scrub(_describe(error))[:_MAX_DESCRIPTION]
     is_bad_certificate = isinstance(error, requests.exceptions.SSLError)
-    advice = (
-        "; where a proxy signs anew, as companies' do, put the path of its authority's "
-        "certificate (PEM) into the environment variable REQUESTS_CA_BUNDLE"
-        if is_bad_certificate and "CERTIFICATE_VERIFY" in str(error)
-        else ""
-    )
+    if is_bad_certificate and "CERTIFICATE_VERIFY" in str(error):
+        description += (
+            "; where a proxy signs anew, as companies' do, put the path of its authority's "
+            "certificate (PEM) into the environment variable REQUESTS_CA_BUNDLE"
+        )
     return NetworkError(
-        f"no whole response from {base_url}: {description}{advice}",
+        f"no whole response from {base_url}: {description}",
         retryable=isinstance(error, _TRANSIENT) and not is_bad_certificate,
     )
 
@@ -278,14 +270,7 @@ class ThrottledAdapter(requests.adapters.HTTPAdapter):
     """Opens connections whose requests wait for the rate limit, and whose responses end in time.
 
     A request waits with its connection open: it is then soon at the server, whose second is so
-    the same as ours. urllib3 logs the URL that it is given, and filters, as well as paths that a
-    server redirects to, may be personal data: it is given the path of the first request only, and
-    the real URL takes its place when the request is sent.
-
-    Attributes
-    ----------
-    acquire : callable
-        Waits until the request at hand may be sent.
+    the same as ours. `acquire` waits until the request at hand may be sent.
     """
 
     acquire: Callable[[], object]
@@ -306,6 +291,8 @@ class ThrottledAdapter(requests.adapters.HTTPAdapter):
 
     def request_url(self, *args: Any, **options: Any) -> str:
         """Return the path to log, and keep the URL until the request is sent."""
+        # urllib3 logs the URL that it is given. Filters, and paths that a server redirects to, may
+        # be personal data: it is given the path of the first request only.
         self._url = super().request_url(*args, **options)
         self._logged_url = self._logged_url or self._url.partition("?")[0]
         return self._logged_url
