@@ -220,20 +220,12 @@ class IncompleteFetchError(TrackstarError):
 
 
 def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
-    """Word the error for a value that is not among those allowed, with the nearest of them.
-
-    Examples
-    --------
-    >>> one_of("freq", "weekly", ["D", "W"])
-    "freq='weekly' is not allowed; use one of 'D', 'W'"
-    >>> one_of("status", "OPNE", ["open", "packed"])
-    "status='OPNE' is not allowed; did you mean 'open'? Use one of 'open', 'packed'"
-    """
+    """Word the error for a value that is not among those allowed, with the nearest of them."""
     choices = list(allowed)
     folded = {each.casefold(): each for each in choices}
     near = difflib.get_close_matches(str(value).casefold(), folded, n=1)
     listed = ", ".join(map(repr, choices))
     if near:
-        meant = folded[near[0]]
-        return f"{name}={value!r} is not allowed; did you mean {meant!r}? Use one of {listed}"
+        nearest = folded[near[0]]
+        return f"{name}={value!r} is not allowed; did you mean {nearest!r}? Use one of {listed}"
     return f"{name}={value!r} is not allowed; use one of {listed}"

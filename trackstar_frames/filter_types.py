@@ -30,12 +30,7 @@ Status: TypeAlias = Literal[
 ]
 #: The lists of any text are for variables, in which a type checker does not see words.
 Statuses: TypeAlias = Status | Iterable[Status] | list[str] | tuple[str, ...] | set[str]
-Type: TypeAlias = Literal[
-    "d2c",
-    "b2b",
-    "dropship",
-    "transfer",
-]
+Type: TypeAlias = Literal["d2c", "b2b", "dropship", "transfer"]
 Types: TypeAlias = Type | Iterable[Type] | list[str] | tuple[str, ...] | set[str]
 
 
