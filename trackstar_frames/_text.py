@@ -24,9 +24,6 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-_MEGABYTE = 1e6  # bytes
-
-
 def card(title: str, *parts: str) -> str:
     """Return HTML of a title above parts, which are HTML already."""
     return (
@@ -53,7 +50,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> 
 
 def megabytes(size: int) -> float:
     """Convert bytes to megabytes."""
-    return size / _MEGABYTE
+    return size / 1e6
 
 
 def _row(cells: list[str | int | float]) -> str:
@@ -63,34 +60,18 @@ def _row(cells: list[str | int | float]) -> str:
 
 
 def _cell(tag: str, value: str | float, align: str) -> str:
-    return f"<{tag} style='text-align:{align}'>{html.escape(_shown(value))}</{tag}>"
+    if not isinstance(value, str):
+        value = f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+    return f"<{tag} style='text-align:{align}'>{html.escape(value)}</{tag}>"
 
 
 def _align(values: Iterable[str | float]) -> str:
     return "right" if any(isinstance(value, (int, float)) for value in values) else "left"
 
 
-def _shown(value: str | float) -> str:
-    if isinstance(value, float):
-        return f"{value:,.2f}"
-    return value if isinstance(value, str) else f"{value:,}"
-
-
-_PACKAGE = __name__.partition(".")[0]
-
-
 def warn(message: str) -> None:
     """Warn whoever called this package."""
-    warnings.warn(plain(message), stacklevel=_level_outside())
-
-
-def _level_outside() -> int:
-    """Return the `stacklevel` of the first caller outside this package."""
-    level, frame = 0, inspect.currentframe()
-    while frame is not None and _is_ours(frame.f_globals.get("__name__", "")):
+    level, frame = 1, inspect.currentframe()
+    while frame and f"{frame.f_globals.get('__name__')}.".startswith("trackstar_frames."):
         level, frame = level + 1, frame.f_back
-    return level
-
-
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] == _PACKAGE
+    warnings.warn(plain(message), stacklevel=level)

@@ -64,7 +64,7 @@ class TrackstarClient:
         Seconds to wait for a response.
     retries
         How often to retry a request: after 408, 425, 429, a fault of the server (5xx but 501), or
-        no whole response; never after anything else.
+        no complete response; never after anything else.
     max_wait
         Seconds of waiting in all for one page. A longer ``Retry-After`` raises at once.
 
@@ -239,14 +239,14 @@ class TrackstarClient:
     def __repr__(self) -> str:
         if not hasattr(self, "settings"):  # in a traceback of `__init__`
             return "TrackstarClient(?)"
-        where = f"{str(self.settings.cache_dir)!r}" if self.settings.cache else "False"
+        cache = str(self.settings.cache_dir) if self.settings.cache else False
         return (
             f"TrackstarClient({self.settings.base_url!r}, "
-            f"connection={self.settings.connection!r}, cache={where})"
+            f"connection={self.settings.connection!r}, cache={cache!r})"
         )
 
     def _repr_html_(self) -> str:
-        return card("TrackstarClient", table(("option", "value"), _options(self.settings)))
+        return card("TrackstarClient", table(("option", "value"), _options(self.settings).items()))
 
 
 def identify(connection: str, text: str) -> str:
@@ -274,10 +274,7 @@ def check_connections(connections: object) -> dict[str, Source]:
 
 
 def open_clients(connections: Mapping[str, Source]) -> dict[str, TrackstarClient]:
-    """Open a client for each connection, with its token, and all else from the environment.
-
-    Raises SettingsError or CredentialsError if a token is missing, or two connections share one.
-    """
+    """Open a client for each connection, with its token, and all else from the environment."""
     clients: dict[str, TrackstarClient] = {}
     owners: dict[str, str] = {}
     for label, source in connections.items():
@@ -312,30 +309,25 @@ def _check_total(pages: Iterator[Page], *, is_whole: bool) -> Iterator[Page]:
         )
 
 
-def _options(settings: Settings) -> Iterator[tuple[str, str]]:
+def _options(settings: Settings) -> dict[str, str]:
     """Describe the options of a client, which hold no credential."""
-    rate = settings.rate_limit
-    yield "base URL", settings.base_url
-    yield "connection", settings.connection or "no label"
-    yield "cache", _cache(settings)
-    yield "rate", "no limit" if rate is None else f"{rate:,} requests a second, per access token"
-    yield (
-        "timeout and retries",
-        (
+    rate, cache = settings.rate_limit, "none: nothing is kept on disk"
+    if settings.cache_dir is not None:
+        size = megabytes(PageCache(settings.cache_dir).size())
+        cache = (
+            f"{settings.cache_dir}: {size:,.2f} MB of all clients; "
+            f"a response is deleted after {settings.expire_after:,g} s"
+        )
+    return {
+        "base URL": settings.base_url,
+        "connection": settings.connection or "no label",
+        "cache": cache,
+        "rate": "no limit" if rate is None else f"{rate:,} requests a second, per access token",
+        "timeout and retries": (
             f"{settings.timeout:g} s for a response, {settings.retries:,} retries, "
             f"{settings.max_wait:g} s of waiting for a page"
         ),
-    )
-
-
-def _cache(settings: Settings) -> str:
-    if settings.cache_dir is None:
-        return "none: nothing is kept on disk"
-    size = megabytes(PageCache(settings.cache_dir).size())
-    return (
-        f"{settings.cache_dir}: {size:,.2f} MB of all clients; "
-        f"a response is deleted after {settings.expire_after:,g} s"
-    )
+    }
 
 
 def _token(label: str, source: Source) -> Masked:

@@ -6,6 +6,7 @@ The API's times are UTC in whole seconds: ``2026-01-31T13:45:00Z``.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from numbers import Real
 from types import MappingProxyType
@@ -59,8 +60,10 @@ def encode_time(name: str, operator: str, value: Any) -> str:
 
 def is_day(value: Any) -> bool:
     """Return whether a value is a bare day rather than a moment."""
-    if isinstance(value, str):
-        return _is_iso_day(value)
+    if isinstance(value, str):  # in any spelling that `datetime` takes for midnight
+        with suppress(ValueError):
+            return _BARE_DAY.fullmatch(value) is not None and bool(date.fromisoformat(value))
+        return False
     if isinstance(value, np.datetime64):
         return np.datetime_data(value)[0] == "D" and not np.isnat(value)
     return isinstance(value, date) and not isinstance(value, datetime)
@@ -188,14 +191,3 @@ def _later(moment: datetime, seconds: int) -> datetime:
         return moment + timedelta(seconds=seconds)
     except OverflowError:
         raise FilterError(f"{moment} cannot be rounded up: the calendar ends there") from None
-
-
-def _is_iso_day(text: str) -> bool:
-    # Any spelling that `datetime` would take for midnight: 2026-01-31, 20260131, 2026-W05-6.
-    if not _BARE_DAY.fullmatch(text):
-        return False
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True

@@ -66,11 +66,7 @@ class TrackstarError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would call cls(*args), which keyword-only fields do not survive.
-        return _blank, (type(self),), {"args": self.args, **self.__dict__}
-
-
-def _blank(cls: type[TrackstarError]) -> TrackstarError:
-    return cls.__new__(cls)
+        return Exception.__new__, (type(self),), {"args": self.args, **self.__dict__}
 
 
 class SettingsError(TrackstarError, ValueError):

@@ -1,16 +1,7 @@
 """The filters of ``GET /wms/orders``: the grammar as data, and `encode`, a pure function over it.
 
 A filter is written ``field=value``, ``field__op=value`` or, as in the API, ``{"field[op]": ...}``.
-Its path from there:
-
-1. `FetchRequest.of` (`request`) passes all filters of a call to `encode`.
-2. `parse_name` cuts the name into field and operator, which `FIELDS` must have.
-3. `_Filter.parse` checks that a list is given only where the operator takes one.
-4. `_Filter.encode` checks the values, and writes them as the API does (dates by `dates`).
-5. `encode` joins the filters into the parameters of one query, or of several where a list has more
-   values than the API takes, or the URL would be too long.
-6. `PageReader` (`pagination.pages`) sends the parameters of a query with every page.
-7. `tables.contradictions` checks that the orders that come match the filters.
+CONTRIBUTING.md follows one from a call to the server and back.
 """
 
 from __future__ import annotations

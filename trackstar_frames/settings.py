@@ -15,7 +15,6 @@ from html import unescape
 from html.entities import html5
 from numbers import Integral, Real
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -39,15 +38,6 @@ _URL = re.compile(
 )
 
 
-#: The environment variables of those options of `TrackstarClient` that have one.
-VARIABLES = MappingProxyType(
-    {
-        "api_key": "TRACKSTAR_API_KEY",
-        "access_token": "TRACKSTAR_ACCESS_TOKEN",
-        "base_url": "TRACKSTAR_BASE_URL",
-        "cache_dir": "TRACKSTAR_CACHE_DIR",
-    }
-)
 _BASE_URL = "https://production.trackstarhq.com"
 
 #: What the fetch functions take beside filters.
@@ -151,15 +141,10 @@ def local_file(given: os.PathLike[Any], name: str) -> Path:
 
 
 def _refuse_url(text: str, name: str, instead: str) -> None:
-    if scheme := _scheme(text):
-        # Never the whole URL: it may hold a password, or a signature.
+    """Refuse a URL, or one that pathlib has made a path."""
+    if found := _URL.match(text):
+        scheme = found[found.lastindex or 0]  # the URL may hold a password, or a signature
         raise SettingsError(f"{name} is a URL ({scheme}:), and must be the path of a {instead}")
-
-
-def _scheme(text: str) -> str | None:
-    """Return the scheme of a URL, or of one that pathlib has made a path; None of a path."""
-    found = _URL.match(text)
-    return None if found is None else found[found.lastindex or 0]
 
 
 def _is_utf8(text: str) -> bool:
@@ -167,8 +152,13 @@ def _is_utf8(text: str) -> bool:
     return not re.search("[\ud800-\udfff]", text)
 
 
+def _variable(name: str) -> str:
+    """Return the environment variable of an option, such as TRACKSTAR_API_KEY."""
+    return f"TRACKSTAR_{name.upper()}"
+
+
 def _or_environment(name: str, given: Any, default: str | None = None) -> Any:
-    return given if given is not None else os.environ.get(VARIABLES[name]) or default
+    return given if given is not None else os.environ.get(_variable(name)) or default
 
 
 def _base_url(url: object) -> str:
@@ -207,12 +197,9 @@ def _canonical(url: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
+    with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host == "localhost"
 
 
 def _seconds(name: str, value: object, *, may_be_zero: bool = False) -> float:
@@ -242,7 +229,9 @@ def check_bool(name: str, value: object) -> bool:
 def check_source(*, refresh: object, offline: object, cache: bool) -> None:
     """Check that `refresh` and `offline` agree with each other and with the cache."""
     if check_bool("refresh", refresh) & check_bool("offline", offline):
-        raise SettingsError("refresh=True asks the server, and offline=True forbids it; choose one")
+        raise SettingsError(
+            "refresh=True requests every page again, and offline=True forbids it; choose one"
+        )
     if offline and not cache:
         raise SettingsError("offline=True reads from disk, and this client has cache=False")
 
@@ -434,21 +423,20 @@ def _encoded(secret: Masked) -> Iterator[Masked]:
     """Encode a secret; of base64, the part that does not depend on the text around it."""
     words = {Masked(secret.encode().hex())}
     for shift, first in ((0, 0), (1, 2), (2, 3)):
-        whole = slice(first, (shift + len(secret)) * 8 // 6)
+        part = slice(first, (shift + len(secret)) * 8 // 6)
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            words |= {Masked(encode(bytes(shift) + secret.encode())[whole].decode())}
+            words |= {Masked(encode(bytes(shift) + secret.encode())[part].decode())}
     return (word for word in words if len(word) >= _SHORTEST_ENCODED)
 
 
 def _escaped(word: Masked) -> str:
     """Return a pattern that finds a word escaped for JSON, URLs, HTML or code, in any mixture."""
     first, *others = re.findall(r"\\+|[^\\]", word)
-    return _spelt(first) + "".join(f"{_GAP}{_slashes(each)}{_spelt(each)}" for each in others)
-
-
-def _slashes(char: str) -> str:
-    """Return a pattern of what may precede a character; a backslash is one itself."""
-    return "" if char[0] == "\\" else r"\\*+"
+    return _spelt(first) + "".join(
+        # Escapes may be escaped again, by backslashes before any character but a backslash.
+        f"{_GAP}{_spelt(each)}" if each[0] == "\\" else rf"{_GAP}\\*+{_spelt(each)}"
+        for each in others
+    )
 
 
 def _spelt(char: str) -> str:
@@ -475,7 +463,7 @@ for _name, _text in html5.items():
 
 
 def _secret(name: str, given: str | None) -> Masked:
-    variable = VARIABLES[name]
+    variable = _variable(name)
     text = Masked.of(os.environ.get(variable, "") if given is None else given)
     if not isinstance(text, Masked):
         raise CredentialsError(f"{name} must be a str, not {type(text).__name__}")

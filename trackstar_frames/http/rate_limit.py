@@ -1,4 +1,4 @@
-"""The API's budget: so many requests a second for each access token, in the whole process."""
+"""The API's rate limit: so many requests a second for each access token, in this process."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Limiter:
             self._careful_until = self._paused_until + _CAREFUL
 
     def cooldown(self) -> float:
-        """Return the seconds until the budget is whole again, if no more requests are sent."""
+        """Return the seconds until no slot is taken, if no more requests are sent."""
         with self._lock:
             free = self._sent[-1] + self._span if self._sent else -math.inf
             return max(0.0, max(free, self._paused_until) - self._clock())

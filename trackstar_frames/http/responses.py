@@ -1,7 +1,7 @@
 """Bodies of responses: pages of orders, and the errors that other responses stand for.
 
 A page is ``{"data": [...], "next_token": ..., "total_count": ...}``. One pass checks its shape and
-cuts the orders apart, without building them.
+cuts it into orders, without decoding them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _CURSORS = (
     *("next", "nexttoken", "nextcursor", "nextpage", "nextpagetoken", "nextpageurl"),
     *("nexturl", "nextlink"),
 )
-# Those of `_FAILED` say that a response is not whole, unless they are empty or false; those of
+# Those of `_FAILED` say that a response is incomplete, unless they are empty or false; those of
 # `_WHOLE` if they are false.
 _FAILED = (
     *("error", "errors", "failures", "partial", "ispartial", "partialdata", "partialresults"),
@@ -205,7 +205,7 @@ def _has_more(members: list[_Member]) -> bool | None:
 
 
 def _refuse_partial(members: list[_Member], scrub: Callable[[str], str] | None) -> None:
-    """Refuse a response that says that it is not whole, or not what was requested."""
+    """Refuse a response that says that it is incomplete, or not what was requested."""
     for member in members:
         has_failed = member.word in (_WHOLE if member.is_false else _FAILED)
         has_ignored = _IGNORED.fullmatch(member.word) and not member.is_false
@@ -213,7 +213,7 @@ def _refuse_partial(members: list[_Member], scrub: Callable[[str], str] | None) 
             continue
         shown = f"`{member.name}`" + (f" is {scrub(member.text)[:_QUOTED]}" if scrub else "")
         if has_failed:
-            raise ResponseError(f"the response says that it is not whole: {shown}", retryable=True)
+            raise ResponseError(f"the response says that it is incomplete: {shown}", retryable=True)
         raise ResponseError(  # not retryable: the server would ignore the same parameters again
             f"the server has ignored a part of the request: {shown}; so its orders may be others "
             f"than those that were requested"
@@ -293,23 +293,21 @@ def error_for(
         members = {}
         request_id = request_id if _IDENTIFIER.fullmatch(request_id or "") else None
     cls = _CLASSES.get(status, ServerError if status >= 500 else ApiError)  # noqa: PLR2004
-    parts = [f"the API answered {status}"]
+    message = f"the API answered {status}"
     if not_followed:
-        parts.append(
-            f", a redirect that {not_followed}, so it was not followed; check the base URL"
-        )
+        message += f", a redirect that {not_followed}, so it was not followed; check the base URL"
     if error:
-        parts.append(f": {error[:_MAX_QUOTED]}")
+        message += f": {error[:_MAX_QUOTED]}"
     if isinstance(members.get("detail"), dict):
-        parts.append(f" {scrub(json.dumps(members['detail'], ensure_ascii=False))[:_MAX_QUOTED]}")
+        message += f" {scrub(json.dumps(members['detail'], ensure_ascii=False))[:_MAX_QUOTED]}"
     if body and not quote:
-        parts.append("; its words are not shown, as they may hold personal data")
+        message += "; its words are not shown, as they may hold personal data"
     if status in _ADVICE:
-        parts.append(f"; {_ADVICE[status]}")
+        message += f"; {_ADVICE[status]}"
     if request_id:
-        parts.append(f" (request id {request_id})")
+        message += f" (request id {request_id})"
     return cls(
-        "".join(parts),
+        message,
         error=error,
         origin=origin,
         status=status,

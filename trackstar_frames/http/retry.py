@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 class RetryPolicy:
     """Retries after errors that are `retryable`, bounded in number and in time."""
 
-    retries: int  # attempts beside the first
+    retries: int  # attempts after the first
     max_wait: float  # seconds in all; a wait that would exceed them is not begun
 
     def run(
@@ -97,7 +97,7 @@ def retry_after(header: str, now: float | None = None) -> float | None:
 
 
 def _until_reset(header: str, now: float | None) -> float | None:
-    """Read when the budget is whole again, in Unix seconds by the server's clock."""
+    """Read when the budget is free again, in Unix seconds by the server's clock."""
     if now is None or not re.fullmatch(r"[0-9]{1,12}", header.strip()):
         return None
     seconds = float(header) - now

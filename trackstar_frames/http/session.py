@@ -1,7 +1,7 @@
 """One connection's HTTP: credentials, cache, rate limit, retries.
 
 `Session.get` takes a page from the cache, or sends a request: each attempt waits for the rate
-limit, and its response is checked; only a whole one is counted and stored.
+limit, and its response is checked; only a complete one is counted and stored.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from trackstar_frames.settings import Credentials, Masked, Settings
 
 _log = logging.getLogger("trackstar_frames")
 
-#: Raises ResponseError for a response that is whole and yet not acceptable.
+#: Raises ResponseError for a response that is complete and yet not acceptable.
 Check = Callable[[Envelope], None]
 
 
 @dataclass(frozen=True, slots=True)
 class PageResponse:
-    """One whole response; its times are in UTC."""
+    """One complete response; its times are in UTC."""
 
     body: bytes = field(repr=False)  # as the server sent it, decompressed
     envelope: Envelope = field(repr=False)  # the same, checked and cut into orders
@@ -223,10 +223,10 @@ class Session:
     def _wait(
         self, observer: Observer, error: TrackstarError, attempt: int, seconds: float
     ) -> None:
-        _log.info("waiting %.1f s before another try: %s", seconds, error)
+        _log.info("waiting %.1f s before another attempt: %s", seconds, error)
         if isinstance(error, RateLimitError):
             self._limiter.pause(seconds)  # other threads would only be refused as well
-        observer.wait(f"before try {attempt + 1}", seconds)
+        observer.wait(f"before attempt {attempt + 1}", seconds)
 
     def _request(
         self,

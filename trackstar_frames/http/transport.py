@@ -27,8 +27,8 @@ from trackstar_frames.errors import NetworkError
 
 _log = logging.getLogger("trackstar_frames")
 
-#: What a request without a response ends in. `requests` itself raises OSError, and lets it pass
-#: for a missing file of certificates.
+#: The exceptions of a request without a response. `requests` derives its own from OSError, which
+#: it also raises for a missing file of certificates.
 FAULTS = (OSError, urllib3.exceptions.HTTPError, ValueError)
 
 _TRANSIENT = (
@@ -72,17 +72,18 @@ class _Fault(requests.RequestException):
 
 
 class _Timeout(_Fault, requests.Timeout):
-    """A response that was not whole in time."""
+    """A response that was not complete in time."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reply:
-    """A whole response, of any status; of a redirect, why it is not followed."""
+    """A complete response, of any status."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    not_followed: str = ""
+    target: str = ""  # the URL of a redirect that is to be followed
+    not_followed: str = ""  # why another is not
 
 
 class ApiSession(requests.Session):
@@ -116,7 +117,7 @@ class ApiSession(requests.Session):
     def fetch(
         self, url: str, params: dict[str, str], timeout: float, acquire: Callable[[], object]
     ) -> Reply:
-        """Return one whole response, behind redirects that stay with the server.
+        """Return one complete response, behind redirects that stay with the server.
 
         It must begin, and end, within `timeout` seconds of its request. `acquire` waits until a
         request may be sent; it is called before each, once the connection is open. Raises
@@ -124,10 +125,10 @@ class ApiSession(requests.Session):
         """
         self._adapter.acquire = acquire
         for _ in range(1 + self.max_redirects):
-            reply, target = self._fetch_one(url, params, timeout)
-            if not target:
+            reply = self._fetch_one(url, params, timeout)
+            if not reply.target:
                 return reply
-            url, params = target, {}
+            url, params = reply.target, {}
         raise _Fault(f"TooManyRedirects: more than {self.max_redirects} redirects")
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
@@ -139,16 +140,16 @@ class ApiSession(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Keep `requests` from following redirects: it reads bodies of any size."""
 
-    def _fetch_one(self, url: str, params: dict[str, str], timeout: float) -> tuple[Reply, str]:
-        """Return one whole response, and the URL that it redirects to, if it is to be followed."""
+    def _fetch_one(self, url: str, params: dict[str, str], timeout: float) -> Reply:
+        """Return one complete response, which may be a redirect."""
         timeouts = (min(timeout, _CONNECT_TIMEOUT), timeout)
         try:
             with self.get(url, params=params, timeout=timeouts, stream=True) as response:
                 body = b"".join(_chunks(response))
-                target, not_followed = self._redirect(response)
-                return Reply(response.status_code, response.headers, body, not_followed), target
+                redirect = self._redirect(response)
+                return Reply(response.status_code, response.headers, body, *redirect)
         except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
-            raise _Timeout(f"the response was not whole after {timeout:g} s") from None
+            raise _Timeout(f"the response was not complete after {timeout:g} s") from None
 
     def _redirect(self, response: requests.Response) -> tuple[str, str]:
         """Return where a redirect leads, or why it is not followed."""
@@ -206,7 +207,7 @@ def network_error(error: BaseException, base_url: str, scrub: Callable[[str], st
             "certificate (PEM) into the environment variable REQUESTS_CA_BUNDLE"
         )
     return NetworkError(
-        f"no whole response from {base_url}: {description}",
+        f"no complete response from {base_url}: {description}",
         retryable=isinstance(error, _TRANSIENT) and not is_bad_certificate,
     )
 
@@ -269,8 +270,8 @@ _Pools = TypeVar("_Pools", bound=urllib3.PoolManager)
 class ThrottledAdapter(requests.adapters.HTTPAdapter):
     """Opens connections whose requests wait for the rate limit, and whose responses end in time.
 
-    A request waits with its connection open: it is then soon at the server, whose second is so
-    the same as ours. `acquire` waits until the request at hand may be sent.
+    `acquire` waits until the request at hand may be sent. It is called with the connection open:
+    the request then reaches the server soon, which counts it within the same second.
     """
 
     acquire: Callable[[], object]
@@ -280,12 +281,12 @@ class ThrottledAdapter(requests.adapters.HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Have the inherited pools open such connections."""
+        """Create the pools, and throttle their connections."""
         super().init_poolmanager(*args, **options)
         self._throttle(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:
-        """Have the pools of a proxy open such connections."""
+        """Return the pools of a proxy, whose connections are throttled."""
         known: urllib3.ProxyManager | None = self.proxy_manager.get(proxy)
         return known or self._throttle(super().proxy_manager_for(proxy, **options))
 
@@ -328,10 +329,9 @@ def _throttled(
 
 
 class _TimedResponse(HTTPResponse):
-    """A response that must be whole, with its header, within the timeout of the socket.
+    """A response that must be complete, with its header, within the timeout of the socket.
 
-    By itself, that timeout is for each read: a server that sends a byte now and then would have
-    no end. Every interim response (1xx) is skipped, not only 100.
+    By itself, that timeout is for each read, and a server may send a byte now and then.
     """
 
     def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
@@ -339,9 +339,9 @@ class _TimedResponse(HTTPResponse):
         self.fp = io.BufferedReader(_TimedReader(self.fp.detach(), sock))
 
     def begin(self) -> None:
-        """Read the header of the response."""
+        """Read the header of the response; skip every interim response, not only 100."""
         super().begin()
-        while self.status in _INTERIM:  # without a header, it reads the next one
+        while self.status in _INTERIM:  # without headers, `begin` reads those of the next response
             self.headers = self.msg = None  # type: ignore[assignment]
             super().begin()
         if self.headers.defects or self.headers.get_payload():
