@@ -21,7 +21,7 @@ LAYERS = (
     ("http",),
     ("pagination",),
     ("client", "flatten"),
-    ("tables", "connections", "progress"),
+    ("tables", "progress"),
     ("request", "measures"),
     ("storage",),
     ("frames", "snapshots"),

@@ -551,10 +551,10 @@ def test_no_bad_answer_is_taken_for_an_empty_page(raw_server, status, body, kind
 def test_nobody_listens(closed_url, caplog):
     caplog.set_level(logging.INFO, "trackstar_frames")
     client = tf.TrackstarClient("key", "token", base_url=closed_url, retries=1, max_wait=2)
-    with pytest.raises(tf.NetworkError, match="no whole response") as caught:
+    with pytest.raises(tf.NetworkError, match="no complete response") as caught:
         tf.fetch_orders_df(client=client)
     assert caught.value.retryable
-    assert [r.msg for r in caplog.records] == ["waiting %.1f s before another try: %s"]
+    assert [r.msg for r in caplog.records] == ["waiting %.1f s before another attempt: %s"]
 
 
 @pytest.mark.parametrize("way", ["closed", "no status", "chunks"])
@@ -590,6 +590,6 @@ def test_an_answer_that_drips_is_given_up(serve_with_client):
     sandbox, client = serve_with_client(
         Fault("slow", seconds=20, pieces=200), client={"timeout": 0.5, "retries": 0}
     )
-    with pytest.raises(tf.NetworkError, match=r"not whole after 0\.5 s"):
+    with pytest.raises(tf.NetworkError, match=r"not complete after 0\.5 s"):
         tf.fetch_orders(client=client)
     assert len(sandbox.requests) == 1

@@ -80,7 +80,7 @@ def test_a_fetch_of_less_than_ten_seconds_logs_nothing(clock, logged, capfd):
 
 
 @pytest.mark.parametrize(
-    ("call", "given"), [("add", (1,)), ("sent", (3,)), ("waiting", ("before try 3", 0.5))]
+    ("call", "given"), [("add", (1,)), ("sent", (3,)), ("waiting", ("before attempt 3", 0.5))]
 )
 def test_any_call_brings_the_line_that_is_due(clock, logged, call, given):
     with Progress(clock=clock) as progress:

@@ -49,9 +49,9 @@ def test_of_several_waits_the_one_that_ends_last_is_shown():
     counters.waiting("rate limit", 1.0)
     assert "server asked to wait: 4.0 s" in counters.bar(0.0, None)
     assert "rate limit" not in counters.bar(0.0, None)
-    counters.waiting("before try 3", 4.5)
-    assert "before try 3: 0.5 s" in counters.bar(4.0, None)
-    assert "before try 3: 0.1 s" in counters.bar(4.49, None)
+    counters.waiting("before attempt 3", 4.5)
+    assert "before attempt 3: 0.5 s" in counters.bar(4.0, None)
+    assert "before attempt 3: 0.1 s" in counters.bar(4.49, None)
     assert ":" not in counters.bar(4.5, None).partition("]")[2]
 
 

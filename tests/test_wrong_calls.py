@@ -174,7 +174,7 @@ SETTINGS = {
     ),
     "offline and refresh": (
         fetch(offline=True, refresh=True),
-        "refresh=True asks the server",
+        "refresh=True requests every page again",
         "offline=True forbids it",
         "choose one",
     ),

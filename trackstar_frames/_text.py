@@ -8,17 +8,6 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 
-__all__ = [
-    "card",
-    "counted",
-    "lines",
-    "megabytes",
-    "plain",
-    "table",
-    "warn",
-]
-
-
 # Control characters, line and paragraph separators, marks of direction, lone surrogates.
 _UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -26,38 +15,17 @@ _UNSAFE = re.compile(
 
 
 def plain(text: str) -> str:
-    r"""Replace line ends by spaces, and what would control a terminal by ``?``.
-
-    Examples
-    --------
-    >>> plain("no such filter\x1b[2J\nINFO all is well")
-    'no such filter?[2J INFO all is well'
-    """
+    """Replace line ends by spaces, and what would control a terminal by ``?``."""
     return _UNSAFE.sub(lambda match: " " if match[0].isspace() else "?", text)
 
 
 def counted(number: int, thing: str) -> str:
-    """Count a thing in words.
-
-    Examples
-    --------
-    >>> counted(1, "page"), counted(2500, "page")
-    ('1 page', '2,500 pages')
-    """
+    """Count a thing in words: ``1 page``, ``2,500 pages``."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-_MEGABYTE = 1e6  # bytes
-
-
 def card(title: str, *parts: str) -> str:
-    """Return HTML of a title above parts, which are HTML already.
-
-    Examples
-    --------
-    >>> card("Words", lines(["a < b"]))
-    "<div><p style='margin:0'><strong>Words</strong></p><p style='margin:.5em 0 0'>a &lt; b</p></div>"
-    """  # noqa: E501  (one line is what it is)
+    """Return HTML of a title above parts, which are HTML already."""
     return (
         f"<div><p style='margin:0'><strong>{html.escape(title)}</strong></p>{''.join(parts)}</div>"
     )
@@ -69,13 +37,7 @@ def lines(words: Iterable[str]) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> str:
-    """Return HTML of a table; the first column names the row, numbers are aligned right.
-
-    Examples
-    --------
-    >>> "<td style='text-align:right'>1,200</td>" in table(("table", "rows"), [("orders", 1200)])
-    True
-    """
+    """Return HTML of a table; the first column names the row, numbers are aligned right."""
     body = [list(row) for row in rows]
     head = "".join(
         _cell("th", name, _align(rest)) for name, *rest in zip(heads, *body, strict=True)
@@ -88,7 +50,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> 
 
 def megabytes(size: int) -> float:
     """Convert bytes to megabytes."""
-    return size / _MEGABYTE
+    return size / 1e6
 
 
 def _row(cells: list[str | int | float]) -> str:
@@ -98,34 +60,18 @@ def _row(cells: list[str | int | float]) -> str:
 
 
 def _cell(tag: str, value: str | float, align: str) -> str:
-    return f"<{tag} style='text-align:{align}'>{html.escape(_shown(value))}</{tag}>"
+    if not isinstance(value, str):
+        value = f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+    return f"<{tag} style='text-align:{align}'>{html.escape(value)}</{tag}>"
 
 
 def _align(values: Iterable[str | float]) -> str:
     return "right" if any(isinstance(value, (int, float)) for value in values) else "left"
 
 
-def _shown(value: str | float) -> str:
-    if isinstance(value, float):
-        return f"{value:,.2f}"
-    return value if isinstance(value, str) else f"{value:,}"
-
-
-_PACKAGE = __name__.partition(".")[0]
-
-
 def warn(message: str) -> None:
     """Warn whoever called this package."""
-    warnings.warn(plain(message), stacklevel=_level_outside())
-
-
-def _level_outside() -> int:
-    """Return the `stacklevel` of the first caller outside this package."""
-    level, frame = 0, inspect.currentframe()
-    while frame is not None and _is_ours(frame.f_globals.get("__name__", "")):
+    level, frame = 1, inspect.currentframe()
+    while frame and f"{frame.f_globals.get('__name__')}.".startswith("trackstar_frames."):
         level, frame = level + 1, frame.f_back
-    return level
-
-
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] == _PACKAGE
+    warnings.warn(plain(message), stacklevel=level)

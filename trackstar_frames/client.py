@@ -5,19 +5,29 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any, Self, Unpack
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self, TypeAlias, Unpack
 
 from trackstar_frames._text import card, megabytes, table
-from trackstar_frames.errors import CredentialsError, FilterError, ResponseError
+from trackstar_frames.errors import (
+    CredentialsError,
+    FilterError,
+    ResponseError,
+    SettingsError,
+    TrackstarError,
+)
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import encode
 from trackstar_frames.http.cache import PageCache
 from trackstar_frames.http.session import Session
 from trackstar_frames.pagination.pages import MAX_PAGE, Page, PageReader
-from trackstar_frames.settings import Credentials, Masked, Settings, check_source, whole
+from trackstar_frames.settings import Credentials, Masked, Settings, check_int, check_source
 
-__all__ = ["TrackstarClient", "identify"]
+#: The name of the environment variable that holds a token, or a function that returns it.
+Source: TypeAlias = str | Callable[[], str]
+Connections: TypeAlias = Mapping[str, Source]
+
+_NAMES = "{'acme': 'ACME_TOKEN'}"
 
 
 class TrackstarClient:
@@ -54,7 +64,7 @@ class TrackstarClient:
         Seconds to wait for a response.
     retries
         How often to retry a request: after 408, 425, 429, a fault of the server (5xx but 501), or
-        no whole response; never after anything else.
+        no complete response; never after anything else.
     max_wait
         Seconds of waiting in all for one page. A longer ``Retry-After`` raises at once.
 
@@ -178,7 +188,7 @@ class TrackstarClient:
         ...     [len(page.orders) for page in client.iter_pages(page_size=20)]
         [20, 20, 10]
         """
-        page_size = whole("page_size", page_size, low=1, high=MAX_PAGE)
+        page_size = check_int("page_size", page_size, low=1, high=MAX_PAGE)
         check_source(refresh=refresh, offline=offline, cache=self.settings.cache)
         queries = encode(filters, extra_params)
         if page_token is not None and not (isinstance(page_token, str) and page_token):
@@ -229,14 +239,58 @@ class TrackstarClient:
     def __repr__(self) -> str:
         if not hasattr(self, "settings"):  # in a traceback of `__init__`
             return "TrackstarClient(?)"
-        where = f"{str(self.settings.cache_dir)!r}" if self.settings.cache else "False"
+        cache = str(self.settings.cache_dir) if self.settings.cache else False
         return (
             f"TrackstarClient({self.settings.base_url!r}, "
-            f"connection={self.settings.connection!r}, cache={where})"
+            f"connection={self.settings.connection!r}, cache={cache!r})"
         )
 
     def _repr_html_(self) -> str:
-        return card("TrackstarClient", table(("option", "value"), _options(self.settings)))
+        return card("TrackstarClient", table(("option", "value"), _options(self.settings).items()))
+
+
+def identify(connection: str, text: str) -> str:
+    """Hash a text together with a connection's label."""
+    return hashlib.sha256(f"{connection}\0{text}".encode()).hexdigest()
+
+
+def check_connections(connections: object) -> dict[str, Source]:
+    """Check what a user passes as `connections`, and sort it by label."""
+    if not isinstance(connections, Mapping) or not connections:
+        raise SettingsError(
+            f"connections must map labels to the names of environment variables that hold their "
+            f"tokens, or to functions that return them, such as {_NAMES}; it is "
+            f"{'empty' if isinstance(connections, Mapping) else type(connections).__name__}"
+        )
+    for label, source in connections.items():
+        if not (isinstance(label, str) and label.strip() == label != ""):
+            raise SettingsError(f"connections: the label {label!r} must be a text, as {_NAMES}")
+        if not (callable(source) or (isinstance(source, str) and source)):
+            raise SettingsError(
+                f"connections[{label!r}] must be the name of an environment variable (str), or a "
+                f"function that returns the token, not {type(source).__name__}"
+            )
+    return dict(sorted(connections.items()))
+
+
+def open_clients(connections: Mapping[str, Source]) -> dict[str, TrackstarClient]:
+    """Open a client for each connection, with its token, and all else from the environment."""
+    clients: dict[str, TrackstarClient] = {}
+    owners: dict[str, str] = {}
+    for label, source in connections.items():
+        clients[label] = client = open_client(label, source)
+        other = owners.setdefault(client.session.budget, label)
+        if other != label:
+            raise SettingsError(
+                f"connections: {other!r} and {label!r} have the same token, and would be the same "
+                f"orders twice; give each its own, or leave one out"
+            )
+    return clients
+
+
+def open_client(label: str, source: Source) -> TrackstarClient:
+    """Open the client of one connection; errors never show the source, which may be a token."""
+    return TrackstarClient(access_token=_token(label, source), connection=label)
 
 
 def _check_total(pages: Iterator[Page], *, is_whole: bool) -> Iterator[Page]:
@@ -255,32 +309,54 @@ def _check_total(pages: Iterator[Page], *, is_whole: bool) -> Iterator[Page]:
         )
 
 
-def _options(settings: Settings) -> Iterator[tuple[str, str]]:
+def _options(settings: Settings) -> dict[str, str]:
     """Describe the options of a client, which hold no credential."""
-    rate = settings.rate_limit
-    yield "base URL", settings.base_url
-    yield "connection", settings.connection or "no label"
-    yield "cache", _cache(settings)
-    yield "rate", "no limit" if rate is None else f"{rate:,} requests a second, per access token"
-    yield (
-        "timeout and retries",
-        (
+    rate, cache = settings.rate_limit, "none: nothing is kept on disk"
+    if settings.cache_dir is not None:
+        size = megabytes(PageCache(settings.cache_dir).size())
+        cache = (
+            f"{settings.cache_dir}: {size:,.2f} MB of all clients; "
+            f"a response is deleted after {settings.expire_after:,g} s"
+        )
+    return {
+        "base URL": settings.base_url,
+        "connection": settings.connection or "no label",
+        "cache": cache,
+        "rate": "no limit" if rate is None else f"{rate:,} requests a second, per access token",
+        "timeout and retries": (
             f"{settings.timeout:g} s for a response, {settings.retries:,} retries, "
             f"{settings.max_wait:g} s of waiting for a page"
         ),
+    }
+
+
+def _token(label: str, source: Source) -> Masked:
+    if isinstance(source, str):
+        token: Masked = Masked.of(os.environ.get(source, ""))
+        if not token:
+            raise CredentialsError(
+                f"connections[{label!r}] names an environment variable that is not set or empty; "
+                f"it must be the variable's name, and not the token itself"
+            )
+        return token
+    token = _call(label, source)
+    if not isinstance(token, Masked) or not token:
+        raise CredentialsError(
+            f"connections[{label!r}]: its function must return the token (str), and returned "
+            f"{'an empty text' if isinstance(token, Masked) else type(token).__name__}"
+        )
+    return token
+
+
+def _call(label: str, source: Callable[[], str]) -> Any:
+    """Call a function that returns a token; what it raises may quote one, so it is not chained."""
+    try:
+        return Masked.of(source())
+    except TrackstarError:
+        raise
+    except Exception as error:  # noqa: BLE001  (raised below, not chained)
+        kind = type(error).__name__
+    raise CredentialsError(
+        f"connections[{label!r}]: its function raised {kind}, whose message is not shown, as it "
+        f"may contain the token; call the function itself to read it"
     )
-
-
-def _cache(settings: Settings) -> str:
-    if settings.cache_dir is None:
-        return "none: nothing is kept on disk"
-    size = megabytes(PageCache(settings.cache_dir).size())
-    return (
-        f"{settings.cache_dir}: {size:,.2f} MB of all clients; "
-        f"a response is deleted after {settings.expire_after:,g} s"
-    )
-
-
-def identify(connection: str, text: str) -> str:
-    """Hash a text together with a connection's label."""
-    return hashlib.sha256(f"{connection}\0{text}".encode()).hexdigest()

@@ -6,6 +6,7 @@ The API's times are UTC in whole seconds: ``2026-01-31T13:45:00Z``.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from numbers import Real
 from types import MappingProxyType
@@ -15,18 +16,6 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.errors import FilterError, SettingsError
-
-__all__ = [
-    "api_time",
-    "day_bounds",
-    "duration",
-    "encode_time",
-    "end_of_day",
-    "is_day",
-    "is_iso8601",
-    "parse_time",
-]
-
 
 #: x > 1.5 means x > 1 for whole seconds, and x >= 1.5 means x >= 2.
 _ROUND_UP = MappingProxyType({"gt": 0, "gte": 1, "lt": 1, "lte": 0})
@@ -43,13 +32,7 @@ _LAST_SECOND = timedelta(hours=23, minutes=59, seconds=59)
 
 
 def api_time(moment: datetime) -> str:
-    """Write a moment in UTC as the API does, without its fraction of a second.
-
-    Examples
-    --------
-    >>> api_time(datetime(2026, 1, 31, 13, 45, tzinfo=UTC))
-    '2026-01-31T13:45:00Z'
-    """
+    """Write a moment in UTC as the API does, without its fraction of a second."""
     # Not by strftime, which writes the year 1, where some systems put missing dates, as "1".
     return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
@@ -61,11 +44,7 @@ def parse_time(text: str) -> datetime:
 
 
 def encode_time(name: str, operator: str, value: Any) -> str:
-    """Write a filter's moment as the API does, rounded to keep the operator's meaning.
-
-    `value` is a string, datetime, Timestamp or datetime64; naive means UTC. Raises FilterError
-    if it is not a moment, or not one that the operator can compare with.
-    """
+    """Write a filter's moment as the API does, rounded to keep the operator's meaning."""
     if is_day(value):
         raise FilterError(_day_refused(name, operator, value))
     moment, has_fraction = _whole_second(name, value)
@@ -81,34 +60,23 @@ def encode_time(name: str, operator: str, value: Any) -> str:
 
 def is_day(value: Any) -> bool:
     """Return whether a value is a bare day rather than a moment."""
-    if isinstance(value, str):
-        return _is_iso_day(value)
+    if isinstance(value, str):  # in any spelling that `datetime` takes for midnight
+        with suppress(ValueError):
+            return _BARE_DAY.fullmatch(value) is not None and bool(date.fromisoformat(value))
+        return False
     if isinstance(value, np.datetime64):
         return np.datetime_data(value)[0] == "D" and not np.isnat(value)
     return isinstance(value, date) and not isinstance(value, datetime)
 
 
 def is_iso8601(text: str) -> bool:
-    """Return whether a text is a day or a moment in ISO 8601, with nothing left to guess.
-
-    Examples
-    --------
-    >>> is_iso8601("2026-01-31 12:00"), is_iso8601("2026-01-31-05:00")
-    (True, False)
-    """
+    """Return whether a text is a day or a moment in ISO 8601, with nothing left to guess."""
     return _ISO.fullmatch(text) is not None
 
 
 def day_bounds(operator: str, value: Any) -> dict[str, str]:
-    """Write a bare day as bounds by operator, so that eq, gt, gte, lt or lte means all of it.
-
-    The upper bound is the next midnight, not the last second: servers may keep fractions.
-
-    Examples
-    --------
-    >>> day_bounds("lte", "2026-01-31")
-    {'lt': '2026-02-01T00:00:00Z'}
-    """
+    """Write a bare day as bounds by operator, so that eq, gt, gte, lt or lte means all of it."""
+    # The upper bound is the next midnight, not the last second: servers may keep fractions.
     start = datetime.combine(_day(value), time.min, UTC)
     midnight = api_time(start)
     after, until = _next_midnight(start)
@@ -122,32 +90,20 @@ def day_bounds(operator: str, value: Any) -> dict[str, str]:
 
 
 def end_of_day(value: Any) -> datetime:
-    """Return the last moment, in UTC, of what `is_day` takes for a day.
-
-    Examples
-    --------
-    >>> end_of_day("2026-01-31").isoformat()
-    '2026-01-31T23:59:59.999999+00:00'
-    """
+    """Return the last moment, in UTC, of what `is_day` takes for a day."""
     return datetime.combine(_day(value), time.max, UTC)
 
 
 def duration(name: str, value: object, *, allow_seconds: bool = False) -> pd.Timedelta:
     """Read a length of time that is not negative, in whole microseconds.
 
-    `value` is a timedelta, or text that has a unit: pandas would take a bare number for
-    nanoseconds. A number is a TypeError, unless numbers of seconds are allowed.
-
-    Examples
-    --------
-    >>> duration("grace", "90min"), duration("overlap", 60, allow_seconds=True)
-    (Timedelta('0 days 01:30:00'), Timedelta('0 days 00:01:00'))
+    A number is a TypeError, unless numbers of seconds are allowed.
     """
     is_number = isinstance(value, Real) and not isinstance(value, bool | np.timedelta64)
     if not (isinstance(value, str | timedelta | np.timedelta64) or (allow_seconds and is_number)):
         kind = SettingsError if allow_seconds else TypeError
         raise kind(f"{name}={value!r} is not a length of time; pass a string such as '2h'")
-    if _lacks_unit(value):
+    if _lacks_unit(value):  # pandas would take it for nanoseconds
         raise SettingsError(f"{name}={value!r} has no unit; write it like '2h'")
     try:
         length = pd.Timedelta(value, unit="s" if is_number else None)  # type: ignore[arg-type]
@@ -235,14 +191,3 @@ def _later(moment: datetime, seconds: int) -> datetime:
         return moment + timedelta(seconds=seconds)
     except OverflowError:
         raise FilterError(f"{moment} cannot be rounded up: the calendar ends there") from None
-
-
-def _is_iso_day(text: str) -> bool:
-    # Any spelling that `datetime` would take for midnight: 2026-01-31, 20260131, 2026-W05-6.
-    if not _BARE_DAY.fullmatch(text):
-        return False
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True

@@ -31,8 +31,13 @@ from pandas.tseries.frequencies import to_offset
 from pandas.tseries.offsets import BaseOffset
 
 from trackstar_frames._text import card, counted, lines, plain, table
-from trackstar_frames.client import TrackstarClient
-from trackstar_frames.connections import Connections, Source, check_connections, open_client
+from trackstar_frames.client import (
+    Connections,
+    Source,
+    TrackstarClient,
+    check_connections,
+    open_client,
+)
 from trackstar_frames.errors import ResponseError, SettingsError, TrackstarError
 from trackstar_frames.fetch import FetchJob, MemorySink, root_cause
 from trackstar_frames.filter_types import OrderFilters

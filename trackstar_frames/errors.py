@@ -33,24 +33,6 @@ if TYPE_CHECKING:
     from trackstar_frames.frames import OrderFrames
     from trackstar_frames.snapshots.snapshot import Snapshot
 
-__all__ = [
-    "ApiError",
-    "AuthError",
-    "CredentialsError",
-    "FilterError",
-    "IncompleteFetchError",
-    "NetworkError",
-    "NotSupportedError",
-    "OfflineMissError",
-    "RateLimitError",
-    "ResponseError",
-    "ServerError",
-    "SettingsError",
-    "SnapshotError",
-    "TrackstarError",
-    "one_of",
-]
-
 
 class TrackstarError(Exception):
     """Base of every error of this package.
@@ -84,11 +66,7 @@ class TrackstarError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would call cls(*args), which keyword-only fields do not survive.
-        return _blank, (type(self),), {"args": self.args, **self.__dict__}
-
-
-def _blank(cls: type[TrackstarError]) -> TrackstarError:
-    return cls.__new__(cls)
+        return Exception.__new__, (type(self),), {"args": self.args, **self.__dict__}
 
 
 class SettingsError(TrackstarError, ValueError):
@@ -238,20 +216,12 @@ class IncompleteFetchError(TrackstarError):
 
 
 def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
-    """Word the error for a value that is not among those allowed, with the nearest of them.
-
-    Examples
-    --------
-    >>> one_of("freq", "weekly", ["D", "W"])
-    "freq='weekly' is not allowed; use one of 'D', 'W'"
-    >>> one_of("status", "OPNE", ["open", "packed"])
-    "status='OPNE' is not allowed; did you mean 'open'? Use one of 'open', 'packed'"
-    """
+    """Word the error for a value that is not among those allowed, with the nearest of them."""
     choices = list(allowed)
     folded = {each.casefold(): each for each in choices}
     near = difflib.get_close_matches(str(value).casefold(), folded, n=1)
     listed = ", ".join(map(repr, choices))
     if near:
-        meant = folded[near[0]]
-        return f"{name}={value!r} is not allowed; did you mean {meant!r}? Use one of {listed}"
+        nearest = folded[near[0]]
+        return f"{name}={value!r} is not allowed; did you mean {nearest!r}? Use one of {listed}"
     return f"{name}={value!r} is not allowed; use one of {listed}"

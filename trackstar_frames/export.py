@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from trackstar_frames import storage
-from trackstar_frames.client import TrackstarClient
-from trackstar_frames.connections import Connections, Source, check_connections
+from trackstar_frames.client import Connections, Source, TrackstarClient, check_connections
 from trackstar_frames.errors import (
     IncompleteFetchError,
     SettingsError,

@@ -20,8 +20,13 @@ import pyarrow.compute as pc
 
 from trackstar_frames import storage
 from trackstar_frames._text import counted, warn
-from trackstar_frames.client import TrackstarClient
-from trackstar_frames.connections import Connections, Source, check_connections, open_clients
+from trackstar_frames.client import (
+    Connections,
+    Source,
+    TrackstarClient,
+    check_connections,
+    open_clients,
+)
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.flatten import ORDER_INDEX, Batch, Flattener, batch_schema

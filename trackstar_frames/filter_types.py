@@ -11,9 +11,6 @@ from typing import Literal, TypeAlias, TypedDict
 
 import numpy as np
 
-__all__ = ["OrderFilters"]
-
-
 #: A moment or a day; a Timestamp and a datetime are dates too.
 Moment: TypeAlias = str | date | np.datetime64
 Moments: TypeAlias = Moment | Iterable[Moment]
@@ -33,12 +30,7 @@ Status: TypeAlias = Literal[
 ]
 #: The lists of any text are for variables, in which a type checker does not see words.
 Statuses: TypeAlias = Status | Iterable[Status] | list[str] | tuple[str, ...] | set[str]
-Type: TypeAlias = Literal[
-    "d2c",
-    "b2b",
-    "dropship",
-    "transfer",
-]
+Type: TypeAlias = Literal["d2c", "b2b", "dropship", "transfer"]
 Types: TypeAlias = Type | Iterable[Type] | list[str] | tuple[str, ...] | set[str]
 
 

@@ -1,26 +1,16 @@
 """The filters of ``GET /wms/orders``: the grammar as data, and `encode`, a pure function over it.
 
 A filter is written ``field=value``, ``field__op=value`` or, as in the API, ``{"field[op]": ...}``.
-Its path from there:
-
-1. `FetchRequest.of` (`request`) passes all filters of a call to `encode`.
-2. `parse_name` cuts the name into field and operator, which `FIELDS` must have.
-3. `_Filter.parse` checks that a list is given only where the operator takes one.
-4. `_Filter.encode` checks the values, and writes them as the API does (dates by `dates`).
-5. `encode` joins the filters into the parameters of one query, or of several where a list has more
-   values than the API takes, or the URL would be too long.
-6. `PageReader` (`pagination.pages`) sends the parameters of a query with every page.
-7. `tables.contradictions` checks that the orders that come match them.
+CONTRIBUTING.md follows one from a call to the server and back.
 """
 
 from __future__ import annotations
 
 import difflib
-import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import ceil, isfinite
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
@@ -29,8 +19,6 @@ from trackstar_frames.dates import day_bounds, encode_time, is_day
 from trackstar_frames.errors import FilterError, one_of
 from trackstar_frames.schema import LIFECYCLE
 from trackstar_frames.settings import FETCH_OPTIONS
-
-__all__ = ["FIELDS", "MAX_LIST", "Field", "encode", "is_list", "parse_name"]
 
 #: How many values the API takes in one comma-separated list.
 MAX_LIST = 100
@@ -48,37 +36,19 @@ _UNSENDABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field that orders can be filtered by.
+    """One field that orders can be filtered by."""
 
-    Attributes
-    ----------
-    kind : str
-        ``date``, ``string`` or ``enum``.
-    operators : tuple of str
-        What may follow the field.
-    allowed : tuple of str
-        The values of an enum.
-    plain : str or None
-        What ``field=value`` means: ``eq``, ``in``, or nothing.
-    """
-
-    kind: str
+    kind: str  # "date", "string" or "enum"
     operators: tuple[str, ...]
-    allowed: tuple[str, ...] = ()
-    plain: str | None = "eq"
+    allowed: tuple[str, ...] = ()  # the values of an enum
+    plain: str | None = "eq"  # the operator that field=value means, if any
 
 
 _DATES = ("eq", "neq", "gt", "gte", "lt", "lte", "in", "nin")
 _WORDS = ("eq", "neq", "in", "nin", "contains", "not_contains")
 _NUMBERS = (
-    "eq",
-    "in",
-    "nin",
-    "eq-insensitive",
-    "in-insensitive",
-    "contains",
-    "contains-insensitive",
-    "not_contains",
+    *("eq", "in", "nin", "eq-insensitive", "in-insensitive"),
+    *("contains", "contains-insensitive", "not_contains"),
 )
 
 #: Every field and its operators.
@@ -104,14 +74,11 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
 def encode(
     filters: Mapping[str, Any], extra_params: Mapping[str, Any] | None = None
 ) -> list[dict[str, str]]:
-    """Turn filters into the query parameters of one or more listings.
+    """Return the query parameters of the listings whose orders together match the filters.
 
-    Lists of ``in`` (and ``ids``) over 100 values, or too long for one URL, need several listings,
-    whose orders together are the result. Lists are sorted and freed of duplicates, so that the
-    same filters have the same parameters. Without any filter, the one query is empty.
-
-    Raises FilterError if a field, an operator or a value is not allowed, naming what is; so do
-    `extra_params`, which are passed on as they are, where they name a filter.
+    There is one listing, unless a list of ``in`` (or ``ids``) is too long for it. Values are sorted
+    and freed of duplicates, so that the same filters have the same parameters. `extra_params` are
+    passed on as they are, and may not name a filter.
 
     Examples
     --------
@@ -129,25 +96,16 @@ def encode(
             f"the API ignores every other filter beside ids, so {', '.join(others)} would have "
             f"no effect; ask for the ids alone and filter the frame"
         )
-    chunks = [[(each.name, chunk) for chunk in each.chunks()] for each in parameters.values()]
-    splittable = {each.name for each in parameters.values() if each.may_split}
-    return [
-        query
-        for choice in itertools.product(*chunks)
-        for query in _fitted(dict(choice), extra, splittable)
+    lists = {each.name: each.values for each in parameters.values()}
+    # Two shorter lists of these find the same orders as the whole list.
+    splittable = [
+        each.name for each in parameters.values() if each.operator in ("in", "in-insensitive")
     ]
+    return list(_queries(lists, extra, splittable))
 
 
 def parse_name(name: str) -> tuple[str, str | None]:
-    """Cut a filter's name into field and operator (None where it is plain).
-
-    Raises FilterError if there is no such field, or the field has no such operator.
-
-    Examples
-    --------
-    >>> parse_name("order_number__eq_insensitive"), parse_name("created_date[gte]")
-    (('order_number', 'eq-insensitive'), ('created_date', 'gte'))
-    """
+    """Cut a filter's name into field and operator (None where it is plain); both must exist."""
     match = re.fullmatch(r"(\w+?)(?:__([\w-]+)|\[([\w-]+)\])?", name)
     field, after_underscores, in_brackets = match.groups() if match else (name, None, None)
     if field in FETCH_OPTIONS:
@@ -174,23 +132,11 @@ def is_list(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Parameter:
-    """One query parameter, with its values as texts; one value unless the operator takes a list.
-
-    The operator is the user's: of a bare day, the name may hold another one.
-    """
+    """One query parameter, with its values as texts; one value unless the operator takes a list."""
 
     name: str
-    operator: str
+    operator: str  # the user's: of a bare day, the name may hold another one
     values: list[str]
-
-    @property
-    def may_split(self) -> bool:
-        """Whether the orders of two shorter lists are those of the whole list."""
-        return self.operator in ("in", "in-insensitive")
-
-    def chunks(self) -> list[list[str]]:
-        """Cut the values into lists that one request may hold."""
-        return [self.values[at : at + MAX_LIST] for at in range(0, len(self.values), MAX_LIST)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,26 +296,34 @@ def _is_filter(name: str) -> bool:
     return True
 
 
-def _fitted(
-    lists: dict[str, list[str]], extra: dict[str, str], splittable: set[str]
+def _queries(
+    lists: dict[str, list[str]], extra: dict[str, str], splittable: list[str]
 ) -> Iterator[dict[str, str]]:
-    """Join the values of each list; halve the longest one until the URL is short enough."""
-    query = {name: ",".join(texts) for name, texts in lists.items()} | extra
-    if len(urlencode(query)) <= _MAX_URL - _NOT_FILTERS:
-        yield query
-        return
+    """Join the values of each list; cut lists that are longer than the API or a URL takes."""
+    name = next((name for name, texts in lists.items() if len(texts) > MAX_LIST), None)
+    if name is not None:
+        middle = ceil(len(lists[name]) / MAX_LIST / 2) * MAX_LIST
+    else:
+        query = {name: ",".join(texts) for name, texts in lists.items()} | extra
+        if len(urlencode(query)) <= _MAX_URL - _NOT_FILTERS:
+            yield query
+            return
+        name = _longest(query, [name for name in splittable if len(lists[name]) > 1])
+        middle = len(lists[name]) // 2
+    for texts in (lists[name][:middle], lists[name][middle:]):
+        yield from _queries(lists | {name: texts}, extra, splittable)
+
+
+def _longest(query: dict[str, str], splittable: list[str]) -> str:
+    """Return the parameter to cut in two, as the URL is too long."""
 
     def size(name: str) -> int:
         return len(urlencode({name: query[name]}))
 
-    candidates = [name for name, texts in lists.items() if name in splittable and len(texts) > 1]
-    if not candidates:
-        raise FilterError(
-            f"{max(query, key=size)} is too long: servers refuse a URL of more than {_MAX_URL:,} "
-            f"bytes, and these filters cannot be split over several requests; give fewer values, "
-            f"and filter the frame"
-        )
-    name = max(candidates, key=size)
-    half = len(lists[name]) // 2
-    for texts in (lists[name][:half], lists[name][half:]):
-        yield from _fitted(lists | {name: texts}, extra, splittable)
+    if splittable:
+        return max(splittable, key=size)
+    raise FilterError(
+        f"{max(query, key=size)} is too long: servers refuse a URL of more than {_MAX_URL:,} "
+        f"bytes, and these filters cannot be split over several requests; give fewer values, "
+        f"and filter the frame"
+    )

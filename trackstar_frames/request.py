@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trackstar_frames.client import TrackstarClient
-from trackstar_frames.connections import Connections, check_connections
+from trackstar_frames.client import Connections, TrackstarClient, check_connections
 from trackstar_frames.errors import SettingsError
 from trackstar_frames.filters import MAX_LIST, encode, is_list
 from trackstar_frames.pagination.pages import MAX_PAGE
-from trackstar_frames.settings import Masked, check_source, flag, pii_key, whole
+from trackstar_frames.settings import Masked, check_bool, check_int, check_source, pii_key
 from trackstar_frames.tables.contradictions import combine_queries
 
 #: More chains than this wait for one another, at any rate that the API allows.
@@ -64,9 +63,9 @@ class FetchRequest:
         extra_params: Mapping[str, Any] | None,
     ) -> FetchRequest:
         """Check a call; raise FilterError or SettingsError if it is invalid."""
-        page_size = whole("page_size", page_size, low=1, high=MAX_PAGE)
-        limit = None if limit is None else whole("limit", limit, low=1)
-        max_workers = whole("max_workers", max_workers, low=1, high=MAX_WORKERS)
+        page_size = check_int("page_size", page_size, low=1, high=MAX_PAGE)
+        limit = None if limit is None else check_int("limit", limit, low=1)
+        max_workers = check_int("max_workers", max_workers, low=1, high=MAX_WORKERS)
         if client is not None and not isinstance(client, TrackstarClient):
             # Only its type: its repr may hold a key.
             raise SettingsError(
@@ -81,11 +80,11 @@ class FetchRequest:
                     "the two"
                 )
         if progress is not None:
-            flag("progress", progress)
+            check_bool("progress", progress)
         check_source(
             refresh=refresh, offline=offline, cache=client is None or client.settings.cache
         )
-        _check_verify(flag("verify", verify), limit=limit, offline=offline)
+        _check_verify(check_bool("verify", verify), limit=limit, offline=offline)
         key = pii_key(pii)
         listed = {name: list(each) if is_list(each) else each for name, each in filters.items()}
         queries = encode(listed, extra_params)

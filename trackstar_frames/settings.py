@@ -15,7 +15,6 @@ from html import unescape
 from html.entities import html5
 from numbers import Integral, Real
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -23,23 +22,6 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from trackstar_frames.errors import CredentialsError, SettingsError, one_of
-
-__all__ = [
-    "FETCH_OPTIONS",
-    "PII",
-    "PII_VARIABLE",
-    "Credentials",
-    "Masked",
-    "Settings",
-    "cache_dir",
-    "check_source",
-    "flag",
-    "local_file",
-    "local_folder",
-    "pii_key",
-    "whole",
-]
-
 
 _ENDLESS = 1e9  # seconds
 _PORTS = {"http": 80, "https": 443}
@@ -56,15 +38,6 @@ _URL = re.compile(
 )
 
 
-#: The environment variables of those options of `TrackstarClient` that have one.
-VARIABLES = MappingProxyType(
-    {
-        "api_key": "TRACKSTAR_API_KEY",
-        "access_token": "TRACKSTAR_ACCESS_TOKEN",
-        "base_url": "TRACKSTAR_BASE_URL",
-        "cache_dir": "TRACKSTAR_CACHE_DIR",
-    }
-)
 _BASE_URL = "https://production.trackstarhq.com"
 
 #: What the fetch functions take beside filters.
@@ -104,8 +77,8 @@ class Settings:
             raise SettingsError(f"connection={connection!r} is not UTF-8; give another label")
         rate_limit = given["rate_limit"]
         if rate_limit is not None:
-            rate_limit = whole("rate_limit", rate_limit, low=1, high=1000)
-        has_cache, folder = flag("cache", given["cache"]), given["cache_dir"]
+            rate_limit = check_int("rate_limit", rate_limit, low=1, high=1000)
+        has_cache, folder = check_bool("cache", given["cache"]), given["cache_dir"]
         if has_cache or folder is not None:
             folder = cache_dir(folder)
         return cls(
@@ -116,7 +89,7 @@ class Settings:
             expire_after=_seconds("expire_after", given["expire_after"]),
             rate_limit=rate_limit,
             timeout=_seconds("timeout", given["timeout"]),
-            retries=whole("retries", given["retries"], low=0),
+            retries=check_int("retries", given["retries"], low=0),
             max_wait=_seconds("max_wait", given["max_wait"], may_be_zero=True),
         )
 
@@ -139,21 +112,11 @@ def cache_dir(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def local_folder(given: object, name: str) -> Path:
-    """Make the path of a folder absolute, and expand ``~``; the folder need not exist.
-
-    Raises SettingsError, with the name that the user calls it by, if it is not a path, or if it
-    is a URL: a folder of that name would be made instead.
-
-    Examples
-    --------
-    >>> local_folder("s3://bucket/orders", "root")
-    Traceback (most recent call last):
-    trackstar_frames.errors.SettingsError: root is a URL (s3:), and must be the path of a local \
-folder, such as 'snapshots' or '/data/snapshots'
-    """
+    """Return the absolute path of a local folder, which need not exist; expands ``~``."""
     text = os.fspath(given) if isinstance(given, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise SettingsError(f"{name}={given!r} must be the path of a folder")
+    # A folder with the name of the URL would be made instead.
     _refuse_url(text, name, "local folder, such as 'snapshots' or '/data/snapshots'")
     try:
         folder = Path(text).expanduser().absolute()
@@ -178,28 +141,24 @@ def local_file(given: os.PathLike[Any], name: str) -> Path:
 
 
 def _refuse_url(text: str, name: str, instead: str) -> None:
-    if scheme := _scheme(text):
-        # Never the whole URL: it may hold a password, or a signature.
+    """Refuse a URL, or one that pathlib has made a path."""
+    if found := _URL.match(text):
+        scheme = found[found.lastindex or 0]  # the URL may hold a password, or a signature
         raise SettingsError(f"{name} is a URL ({scheme}:), and must be the path of a {instead}")
 
 
 def _is_utf8(text: str) -> bool:
     """Return whether a text has no lone surrogates, which stand for bytes that are not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return not re.search("[\ud800-\udfff]", text)
 
 
-def _scheme(text: str) -> str | None:
-    """Return the scheme of a URL, or of one that pathlib has made a path; None of a path."""
-    found = _URL.match(text)
-    return None if found is None else found[found.lastindex or 0]
+def _variable(name: str) -> str:
+    """Return the environment variable of an option, such as TRACKSTAR_API_KEY."""
+    return f"TRACKSTAR_{name.upper()}"
 
 
 def _or_environment(name: str, given: Any, default: str | None = None) -> Any:
-    return given if given is not None else os.environ.get(VARIABLES[name]) or default
+    return given if given is not None else os.environ.get(_variable(name)) or default
 
 
 def _base_url(url: object) -> str:
@@ -238,12 +197,9 @@ def _canonical(url: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
+    with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host == "localhost"
 
 
 def _seconds(name: str, value: object, *, may_be_zero: bool = False) -> float:
@@ -254,7 +210,7 @@ def _seconds(name: str, value: object, *, may_be_zero: bool = False) -> float:
     raise SettingsError(f"{name}={value!r} must be a finite number of seconds {least}")
 
 
-def whole(name: str, value: object, *, low: int, high: int | None = None) -> int:
+def check_int(name: str, value: object, *, low: int, high: int | None = None) -> int:
     """Check that an option is a whole number within its bounds."""
     good = isinstance(value, Integral) and not isinstance(value, bool)
     if not good or value < low or (high is not None and value > high):  # type: ignore[operator]
@@ -263,7 +219,7 @@ def whole(name: str, value: object, *, low: int, high: int | None = None) -> int
     return int(value)  # type: ignore[call-overload,no-any-return]
 
 
-def flag(name: str, value: object) -> bool:
+def check_bool(name: str, value: object) -> bool:
     """Check that an option is True or False, and not a word that happens to be true."""
     if not isinstance(value, bool):
         raise SettingsError(f"{name}={value!r} must be True or False")
@@ -272,8 +228,10 @@ def flag(name: str, value: object) -> bool:
 
 def check_source(*, refresh: object, offline: object, cache: bool) -> None:
     """Check that `refresh` and `offline` agree with each other and with the cache."""
-    if flag("refresh", refresh) & flag("offline", offline):
-        raise SettingsError("refresh=True asks the server, and offline=True forbids it; choose one")
+    if check_bool("refresh", refresh) & check_bool("offline", offline):
+        raise SettingsError(
+            "refresh=True requests every page again, and offline=True forbids it; choose one"
+        )
     if offline and not cache:
         raise SettingsError("offline=True reads from disk, and this client has cache=False")
 
@@ -339,11 +297,8 @@ class Credentials:
         return cls(_secret("api_key", api_key), _secret("access_token", access_token))
 
     def scrub(self, text: str) -> str:
-        """Take the secrets out of a text from elsewhere, however they are spelt or encoded.
-
-        The end of a long text is left out: searching takes time, and nobody reads it.
-        """
-        if len(text) > _LONGEST:  # a secret that was cut in two stands at the end
+        """Take the secrets out of a text from elsewhere, however they are spelt or encoded."""
+        if len(text) > _LONGEST:  # searching takes time; a secret cut in two stands at the end
             return self.scrub(text[:_LONGEST])[:-_CUT] + "..."
         for secret in sorted((self.access_token, self.api_key), key=len, reverse=True):
             spellings = _spellings(secret)
@@ -385,8 +340,8 @@ def _decodings(text: str) -> list[str]:
 
 def _joined(text: str) -> str:
     """Join what blanks and line ends cut up, even within an escape."""
-    whole = _BYTES.sub(lambda found: found[0].encode("latin-1").decode(errors="replace"), text)
-    return re.sub(rf"{_BLANK}|(?<!\\){_LINE_END}", "", whole, flags=re.IGNORECASE)
+    text = _BYTES.sub(lambda found: found[0].encode("latin-1").decode(errors="replace"), text)
+    return re.sub(rf"{_BLANK}|(?<!\\){_LINE_END}", "", text, flags=re.IGNORECASE)
 
 
 def _untagged(text: str) -> str:
@@ -398,36 +353,33 @@ def _from_html(text: str) -> str:
 
 
 def _uncoded(text: str) -> str:
-    coded = _NUMBERS.sub(lambda found: _NUMBER.sub(_char, found[0]), text)
-    return _CODE.sub(
-        lambda found: chr(
-            int(found[4], 8) if found[4] else int(found[1] or found[2] or found[3], 16)
-        ),
-        coded,
-    )
+    """Decode the escapes of code, and lists of bytes as numbers."""
 
+    def decoded(found: re.Match[str]) -> str:
+        octal, hexadecimal = found[4], found[1] or found[2] or found[3]
+        return chr(int(octal, 8) if octal else int(hexadecimal, 16))
 
-def _char(found: re.Match[str]) -> str:
-    return chr(int(found[1], 16) if found[1] else int(found[2]))
+    def character(found: re.Match[str]) -> str:
+        return chr(int(found[1], 16) if found[1] else int(found[2]))
+
+    return _CODE.sub(decoded, _NUMBERS.sub(lambda found: _NUMBER.sub(character, found[0]), text))
 
 
 def _from_base64(text: str) -> str:
     """Decode whatever may be base64; what is not becomes meaningless letters."""
 
     def decode(found: re.Match[str]) -> str:
-        whole = found[0][: len(found[0]) // 4 * 4]
-        return base64.b64decode(whole, altchars="-_" if set("-_") & set(whole) else None).decode(
-            errors="replace"
-        )
+        text = found[0][: len(found[0]) // 4 * 4]
+        url_safe = "-_" if set("-_") & set(text) else None
+        return base64.b64decode(text, altchars=url_safe).decode(errors="replace")
 
     return _BASE64.sub(decode, text)
 
 
 def _resembles(text: str, secret: Masked) -> bool:
-    """Return whether the letters and digits of a secret follow one another in a text.
+    """Return whether a text has a secret cut up by quotes, commas, accents or tags, or cut short.
 
-    This finds secrets cut up by quotes, commas, accents or tags, and most that are cut short.
-    Of short secrets, words may resemble them by chance.
+    Short secrets are not looked for: words may resemble them by chance.
     """
     letters = _letters(secret)
     most = max(_LONG_ENOUGH, len(letters) * 3 // 4)
@@ -446,26 +398,22 @@ def _letters(text: str) -> Masked:
 
 def _in_json(secret: Masked) -> Masked:
     """Return a pattern that finds a secret in JSON, where all but letters may be escaped."""
-    return Masked(re.sub(r"\W", _escaped_for_json, secret))
 
+    def escaped(found: re.Match[str]) -> str:
+        return rf"(?:\\?{re.escape(found[0])}|\\u(?i:{ord(found[0]):04x}))"
 
-def _escaped_for_json(found: re.Match[str]) -> str:
-    code = f"{ord(found[0]):04x}"
-    return rf"(?:\\?{re.escape(found[0])}|\\u(?i:{code}))"
+    return Masked(re.sub(r"\W", escaped, secret))
 
 
 def _spellings(secret: Masked) -> Masked:
-    """Return a pattern that finds a secret in clear, escaped, in base64 and in hexadecimals.
-
-    A secret that itself looks escaped is found decoded, too: ``a%2Fb+c`` as ``a/b c``. The
-    pattern is masked as the secret is: `re` keeps it, and tracebacks may show it.
-    """
+    """Return a pattern that finds a secret in clear, escaped, in base64 and in hexadecimals."""
+    # Masked as the secret is: `re` keeps the pattern, and tracebacks may show it.
     words = [*_decoded(secret), *_encoded(secret)]
     return Masked("|".join(_escaped(word) for word in sorted(words, key=len, reverse=True)))
 
 
 def _decoded(secret: Masked) -> set[Masked]:
-    """Return a secret as it is, and as a server reads it that takes it for escaped."""
+    """Return a secret as it is, and as it is read if taken for escaped: ``a%2Fb`` as ``a/b``."""
     spaced = Masked.of(secret.replace("+", " "))
     decoded = {Masked.of(each) for text in (secret, spaced) for each in _decodings(text)}
     return decoded - {Masked()}
@@ -475,24 +423,20 @@ def _encoded(secret: Masked) -> Iterator[Masked]:
     """Encode a secret; of base64, the part that does not depend on the text around it."""
     words = {Masked(secret.encode().hex())}
     for shift, first in ((0, 0), (1, 2), (2, 3)):
-        whole = slice(first, (shift + len(secret)) * 8 // 6)
+        part = slice(first, (shift + len(secret)) * 8 // 6)
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            words |= {Masked(encode(bytes(shift) + secret.encode())[whole].decode())}
+            words |= {Masked(encode(bytes(shift) + secret.encode())[part].decode())}
     return (word for word in words if len(word) >= _SHORTEST_ENCODED)
 
 
 def _escaped(word: Masked) -> str:
-    """Return a pattern that finds a word escaped for JSON, URLs, HTML or code, in any mixture.
-
-    Escapes may be escaped again, and lines may be broken anywhere.
-    """
+    """Return a pattern that finds a word escaped for JSON, URLs, HTML or code, in any mixture."""
     first, *others = re.findall(r"\\+|[^\\]", word)
-    return _spelt(first) + "".join(f"{_GAP}{_slashes(each)}{_spelt(each)}" for each in others)
-
-
-def _slashes(char: str) -> str:
-    """Return a pattern of what may precede a character; a backslash is one itself."""
-    return "" if char[0] == "\\" else r"\\*+"
+    return _spelt(first) + "".join(
+        # Escapes may be escaped again, by backslashes before any character but a backslash.
+        f"{_GAP}{_spelt(each)}" if each[0] == "\\" else rf"{_GAP}\\*+{_spelt(each)}"
+        for each in others
+    )
 
 
 def _spelt(char: str) -> str:
@@ -519,7 +463,7 @@ for _name, _text in html5.items():
 
 
 def _secret(name: str, given: str | None) -> Masked:
-    variable = VARIABLES[name]
+    variable = _variable(name)
     text = Masked.of(os.environ.get(variable, "") if given is None else given)
     if not isinstance(text, Masked):
         raise CredentialsError(f"{name} must be a str, not {type(text).__name__}")

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, Unpack
 
 from trackstar_frames import storage
 from trackstar_frames._text import counted
-from trackstar_frames.client import TrackstarClient, identify
-from trackstar_frames.connections import Connections, check_connections
+from trackstar_frames.client import Connections, TrackstarClient, check_connections, identify
 from trackstar_frames.dates import api_time, duration
 from trackstar_frames.errors import FilterError, TrackstarError
 from trackstar_frames.export import (

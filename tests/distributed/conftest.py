@@ -29,7 +29,7 @@ import time
 
 from distributed import Semaphore
 
-from trackstar_frames.connections import open_client
+from trackstar_frames.client import open_client
 from trackstar_frames.distributed import token_lock
 
 def set_environment(variables):

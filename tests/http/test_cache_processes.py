@@ -19,7 +19,7 @@ STRICT = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]
 HEAD = """
 import os, sys, threading, time, warnings
 from pathlib import Path
-from trackstar_frames.http import forks
+from trackstar_frames.http import cache as cache_module
 from trackstar_frames.http.cache import PageCache, StoredPage
 
 folder = Path(sys.argv[1])
@@ -152,7 +152,7 @@ print(sum(holds(f"{who} {index}") for who in ("child", "grandchild") for index i
 @forks
 def test_a_child_forked_in_the_middle_of_work_warns_once_and_ends(tmp_path):
     code = """
-forks._FORK_WAIT = 0.05
+cache_module._FORK_WAIT = 0.05
 at_work, go_on = threading.Event(), threading.Event()
 
 def work():

@@ -93,7 +93,7 @@ DRIPS = {
 def test_a_server_that_drips_is_given_up_wherever_it_does(raw_server, what):
     written = []
     server = raw_server(lambda handler: written.extend(drip(handler, *DRIPS[what])))
-    with pytest.raises(tf.NetworkError, match=r"not whole after 0\.5 s"):
+    with pytest.raises(tf.NetworkError, match=r"not complete after 0\.5 s"):
         tf.fetch_orders(client=impatient_client(server.base_url, retries=0))
     assert 0 < len(written) < PIECES
 

@@ -8,9 +8,8 @@ from contextlib import suppress
 import pytest
 
 import trackstar_frames as tf
-from trackstar_frames.http import forks
-from trackstar_frames.http.cache import PageCache, StoredPage
-from trackstar_frames.http.forks import ForkSafe
+from trackstar_frames.http import cache as cache_module
+from trackstar_frames.http.cache import ForkSafe, PageCache, StoredPage
 from trackstar_frames.http.rate_limit import Limiter
 from trackstar_frames.http.transport import SessionPool
 
@@ -100,8 +99,8 @@ def test_a_fork_beside_a_resource_that_cannot_be_closed_leaves_all_free(is_free)
     for shared in both:
         with shared.lock:
             shared.get()
-    forks._before_fork()
-    forks._after_fork_in_parent()
+    cache_module._before_fork()
+    cache_module._after_fork_in_parent()
     for shared in both:
 
         def use(shared=shared):

@@ -8,9 +8,12 @@ do in parallel.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import hmac
+import os
 import sqlite3
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -18,18 +21,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakValueDictionary
 
 import msgspec
 import pyarrow as pa
 
-from trackstar_frames.http.forks import ForkSafe
-
 if TYPE_CHECKING:
     from trackstar_frames.http.page_store import PageStore
-
-__all__ = ["PageCache", "StoredPage"]
-
 
 _FILE = "pages.sqlite"
 _FAULTS = (sqlite3.Error, OSError, MemoryError)
@@ -37,31 +36,17 @@ _SEAL_SIZE = 32  # bytes
 # Pages of 1,000 orders shrink to a tenth. Level 1 makes 8 % more of them and saves less than a
 # millisecond of each page's five, which is little beside the second that a server takes.
 _LEVEL = 3
-_T = TypeVar("_T")
+_FORK_WAIT = 5.0  # seconds that a fork waits for a thread that uses the file
 
 
 class StoredPage(msgspec.Struct, frozen=True):
-    """One page as it is stored; times in Unix seconds.
+    """One page as it is stored; times in Unix seconds."""
 
-    Attributes
-    ----------
-    key : str
-        The keyed hash of its request.
-    body : bytes
-        The body of the response.
-    fetched : float
-        When it was fetched.
-    expires : float
-        When it expires.
-    server_time : float or None
-        When the server sent it, by the header ``Date``.
-    """
-
-    key: str
+    key: str  # the keyed hash of its request
     body: bytes
     fetched: float
     expires: float
-    server_time: float | None = None
+    server_time: float | None = None  # when the server sent it, by the header ``Date``
 
     def __repr__(self) -> str:
         size = len(self.body)  # the body itself may be personal data
@@ -69,20 +54,11 @@ class StoredPage(msgspec.Struct, frozen=True):
 
 
 class PageCache:
-    """Pages by key, until they expire; after a fault of the file, the cache is switched off.
+    """Pages by key, in a private folder inside `folder`, until they expire by `clock`.
 
     A cache is a convenience: a file that is locked, damaged, full or read-only costs one
-    warning and the speed, never the result.
-
-    Parameters
-    ----------
-    folder
-        Where to keep it; the file goes to a private folder inside.
-    secret
-        Seals the rows, at most 64 bytes: a row that was written with another secret, or under
-        another key, is not returned.
-    clock
-        Returns the time by which pages expire, in Unix seconds.
+    warning and the speed, never the result. `secret`, of at most 64 bytes, seals the rows: one
+    that was written with another secret, or under another key, is not returned.
     """
 
     def __init__(
@@ -158,7 +134,7 @@ class PageCache:
     def _files(self) -> list[Path]:
         return [self.path, *self.path.parent.glob(f"{_FILE}-*")]
 
-    def _try(self, use: Callable[[PageStore], _T]) -> _T | None:
+    def _try(self, use: Callable[[PageStore], object]) -> object:
         """Use the store; after a fault, warn once, and return None from then on."""
         with self._store.lock:
             if self._is_broken:
@@ -210,3 +186,94 @@ def _seal(secret: bytes, packed: bytes | memoryview) -> bytes:
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+class ForkSafe:
+    """A page store that is closed before a fork, and opened anew in parent and child.
+
+    For one thread at a time, which holds `lock` while it uses the store.
+    """
+
+    #: Whether this process was forked while a thread of its parent used a store.
+    is_torn: ClassVar[bool] = False
+
+    def __init__(self, open_store: Callable[[], PageStore]) -> None:
+        self.lock = threading.Lock()
+        self._open = open_store
+        self._store: PageStore | None = None
+        _LIVE[id(self)] = self
+
+    def get(self) -> PageStore:
+        """Return the open store; OSError if a fork has torn it from a thread at work."""
+        if ForkSafe.is_torn:
+            raise OSError("this process was forked while a thread of its parent used a cache")
+        if self._store is None:
+            self._store = self._open()
+        return self._store
+
+    def close(self) -> None:
+        """Close the store; the next use opens it again."""
+        with self.lock:
+            self._close()
+
+    def before_fork(self) -> bool:
+        """Close the store and keep its lock; return False if a thread does not release it."""
+        if not self.lock.acquire(timeout=_FORK_WAIT):
+            return False
+        try:
+            with suppress(Exception):  # the store is dropped all the same, and the fork goes on
+                self._close()
+        except BaseException:
+            self.lock.release()
+            raise
+        return True
+
+    def after_fork_in_child(self, *, was_locked: bool) -> None:
+        """Start without a store; `was_locked` is what `before_fork` returned."""
+        if self._store is not None:
+            # Closing it could wait for a thread that this process does not have. With one
+            # reference too many, even the end of the interpreter does not close it.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._store))
+        ForkSafe.is_torn |= not was_locked and (self._store is not None or self.lock.locked())
+        self._store = None
+        self.lock = threading.Lock()
+
+    def _close(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()  # type: ignore[no-untyped-call]
+
+
+#: All stores of this process, and by forking thread those that it has locked.
+_LIVE: WeakValueDictionary[int, ForkSafe] = WeakValueDictionary()
+_LOCKED: dict[int, list[ForkSafe]] = {}
+
+
+def _live() -> list[ForkSafe]:
+    # `valuerefs` copies at once; to iterate would fail where another thread adds one.
+    return [store for ref in _LIVE.valuerefs() if (store := ref()) is not None]
+
+
+def _before_fork() -> None:
+    locked = _LOCKED[threading.get_ident()] = []
+    locked.extend(each for each in _live() if each.before_fork())  # one by one: each may raise
+
+
+def _after_fork_in_parent() -> None:
+    for each in _LOCKED.pop(threading.get_ident()):
+        each.lock.release()
+
+
+def _after_fork_in_child() -> None:
+    locked = _LOCKED.pop(threading.get_ident())
+    _LOCKED.clear()
+    for each in _live():
+        each.after_fork_in_child(was_locked=each in locked)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

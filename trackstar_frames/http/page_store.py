@@ -19,9 +19,6 @@ from requests_cache.backends.sqlite import SQLiteDict
 
 from trackstar_frames.http.retry import JITTER
 
-__all__ = ["PageStore", "open_store"]
-
-
 _LOCK_WAIT = 5.0  # seconds
 
 

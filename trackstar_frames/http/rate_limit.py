@@ -1,4 +1,4 @@
-"""The API's budget: so many requests a second for each access token, in the whole process."""
+"""The API's rate limit: so many requests a second for each access token, in this process."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
-
-__all__ = ["Limiter", "Slot", "limiter_of"]
-
 
 # The second that the server counts, and a little more: requests do not travel equally fast.
 _SPAN = 1.01
@@ -24,30 +21,19 @@ _SPELLINGS = ("x-ratelimit", "x-rate-limit")
 
 
 class Slot(NamedTuple):
-    """One request's slot in the budget.
+    """One request's slot in the budget."""
 
-    Attributes
-    ----------
-    number : int
-        How many slots this process had taken by then.
-    used : int
-        How many of them were within one second.
-    left : int or None
-        How many more may follow at once; None if there is no limit.
-    """
-
-    number: int
-    used: int
-    left: int | None
+    number: int  # how many slots this process had taken by then
+    used: int  # how many of them were within one second
+    left: int | None  # how many more may follow at once; None if there is no limit
 
 
 class Limiter:
-    """Keep the requests of one access token, over all threads and clients, within its budget.
+    """Keeps the requests of one access token, over all threads and clients, within its budget.
 
-    A request takes a slot, which is free again one second after it was sent. The server's own
-    count comes back in the headers of its responses: what it has counted beyond the requests of
-    this process was sent by others, who share the token, and leaves so many slots fewer for a
-    second. `clock` returns the time in seconds.
+    A request takes a slot, which is free again one second after it was sent. What the server has
+    counted beyond the requests of this process, by the headers of its responses, was sent by
+    others, who share the token, and leaves so many slots fewer for a second.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -63,18 +49,14 @@ class Limiter:
         self._counted_at = -math.inf
 
     def acquire(self, rate: int | None, wait: Callable[[str, float], None]) -> Slot:
-        """Wait until a request may be sent, and take its slot.
-
-        At most `rate` requests are sent a second; None is no limit. `wait` is called with the
-        reason and the seconds; where it raises, no slot is taken.
-        """
+        """Take a slot, of at most `rate` a second; `wait` is called with a reason and seconds."""
         while True:
             with self._lock:
                 now = self._clock()
                 reason, seconds = self._until_free(now, rate)
                 if seconds <= 0:
                     return self._take(now, rate)
-            wait(reason, seconds)
+            wait(reason, seconds)  # where it raises, no slot is taken
 
     def observe(self, headers: Mapping[str, str], slot: Slot) -> None:
         """Read what the response to a request says of the budget."""
@@ -96,7 +78,7 @@ class Limiter:
             self._careful_until = self._paused_until + _CAREFUL
 
     def cooldown(self) -> float:
-        """Return the seconds until the budget is whole again, if no more requests are sent."""
+        """Return the seconds until no slot is taken, if no more requests are sent."""
         with self._lock:
             free = self._sent[-1] + self._span if self._sent else -math.inf
             return max(0.0, max(free, self._paused_until) - self._clock())

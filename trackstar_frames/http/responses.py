@@ -1,7 +1,7 @@
 """Bodies of responses: pages of orders, and the errors that other responses stand for.
 
 A page is ``{"data": [...], "next_token": ..., "total_count": ...}``. One pass checks its shape and
-cuts the orders apart, without building them.
+cuts it into orders, without decoding them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,43 +27,16 @@ from trackstar_frames.errors import (
     ServerError,
 )
 
-__all__ = [
-    "Envelope",
-    "as_received",
-    "error_for",
-    "has_constant",
-    "is_constant",
-    "is_partial",
-    "mark",
-    "read_count",
-    "read_envelope",
-    "strict_json",
-    "with_nulls",
-]
-
 
 class Envelope(msgspec.Struct, frozen=True):
-    """One page as the server sent it.
+    """One page as the server sent it."""
 
-    Attributes
-    ----------
-    data : list of msgspec.Raw
-        The JSON text of each order.
-    next_token : str or None or UNSET
-        The cursor of the next page; None ends the listing, UNSET is an absent cursor.
-    total_count : int or None
-        How many orders there are, on this page or in the listing; None if not given.
-    has_more : bool or None
-        Whether more orders follow; None if not given.
-    other_members : dict of str to str
-        Every other member of the body that is not null, ``""``, ``[]`` or ``{}``: JSON text
-        by name.
-    """
-
-    data: list[msgspec.Raw]
+    data: list[msgspec.Raw]  # the JSON text of each order
+    #: The cursor of the next page; None ends the listing, UNSET is an absent cursor.
     next_token: str | msgspec.UnsetType | None = msgspec.UNSET
-    total_count: int | None = None
-    has_more: bool | None = None
+    total_count: int | None = None  # on this page or in the listing, if given
+    has_more: bool | None = None  # whether more orders follow, if given
+    #: Every other member of the body that is not empty: JSON text by name.
     other_members: dict[str, str] = {}
 
 
@@ -75,7 +48,7 @@ class _Body(msgspec.Struct):
 _BRACE = ord("{")
 _DECODER = msgspec.json.Decoder(_Body)
 
-# Names of members, as `_normalized` spells them, that other APIs use. Those of `_HAS_MORE` say
+# Names of members that other APIs use, as `_Member.word` spells them. Those of `_HAS_MORE` say
 # that more orders follow, those of `_IS_LAST` if they are false; a cursor says the same.
 _HAS_MORE = ("hasmore", "hasnext", "hasnextpage", "more", "moreresults")
 _IS_LAST = ("islast", "islastpage", "done", "finished")
@@ -83,14 +56,13 @@ _CURSORS = (
     *("next", "nexttoken", "nextcursor", "nextpage", "nextpagetoken", "nextpageurl"),
     *("nexturl", "nextlink"),
 )
-# Those of `_FAILED` say that a response is not whole, unless they are empty or false; those of
+# Those of `_FAILED` say that a response is incomplete, unless they are empty or false; those of
 # `_WHOLE` if they are false.
 _FAILED = (
     *("error", "errors", "failures", "partial", "ispartial", "partialdata", "partialresults"),
     *("incomplete", "truncated", "datatruncated", "timedout"),
 )
 _WHOLE = ("success", "ok", "complete", "iscomplete")
-_NOT_ALL = (*_HAS_MORE, *_CURSORS, *_FAILED)
 # Names of what the server has ignored.
 _IGNORED = re.compile(
     "(unused|ignored|unknown|invalid|unsupported|unrecognized)"
@@ -100,12 +72,7 @@ _QUOTED = 200  # characters
 
 
 def read_envelope(body: bytes, scrub: Callable[[str], str] | None = None) -> Envelope:
-    """Check the body of a 200 and cut it into orders.
-
-    Raises ResponseError if it is not JSON (then retryable: it may have been cut short), or not the
-    documented object. `scrub` takes what must not be shown out of the words that an error quotes;
-    without it, an error quotes none.
-    """
+    """Check the body of a 200 and cut it into orders; errors quote it scrubbed, or not at all."""
     try:
         _as_text(body).validate(full=True)
         envelope = _decode(body, scrub)
@@ -116,7 +83,7 @@ def read_envelope(body: bytes, scrub: Callable[[str], str] | None = None) -> Env
             f"the response ({len(body):,} bytes) is nested too deeply to be read"
         ) from None
     except ValueError as error:
-        raise ResponseError(
+        raise ResponseError(  # retryable, as it may have been cut short
             f"the response ({len(body):,} bytes) is not JSON: {error}", retryable=True
         ) from None
     for index, order in enumerate(envelope.data):
@@ -158,15 +125,13 @@ def _without_orders(body: bytes, orders: list[msgspec.Raw]) -> bytes:
 def _envelope(decoded: _Body, frame: bytes, scrub: Callable[[str], str] | None) -> Envelope:
     """Read the other members of a body from what is left of it without its orders."""
     _refuse_repeated(frame)
-    other = {
-        name: bytes(value)
-        for name, value in msgspec.json.decode(frame, type=dict[str, msgspec.Raw]).items()
-        if name not in _Body.__struct_fields__ and bytes(value) not in _EMPTY
-    }
-    members = _with_inner(other)
+    fields = _Body.__struct_fields__
+    other = {name: text for name, text in _parse_object(frame).items() if name not in fields}
+    members = _members(other)
     has_more = _has_more(members)
     is_last = isinstance(decoded.next_token, msgspec.UnsetType) or decoded.next_token is None
-    if is_last and (has_more or _has_cursor(members)):
+    has_cursor = any(each.word in _CURSORS and not each.is_false for each in members)
+    if is_last and (has_more or has_cursor):
         raise ResponseError(
             "the response says that more orders follow, and has no next_token", retryable=True
         )
@@ -175,104 +140,8 @@ def _envelope(decoded: _Body, frame: bytes, scrub: Callable[[str], str] | None) 
     total_count = read_count(texts.get("total_count", ""))
     if total_count is not None:
         del texts["total_count"]
-    unknown = {name: text for name, text in texts.items() if not _is_known(name)}
+    unknown = {name: text for name, text in texts.items() if not _is_known(_word(name))}
     return Envelope(decoded.data, decoded.next_token, total_count, has_more, unknown)
-
-
-_EMPTY = (b"null", b'""', b"[]", b"{}")
-_FALSE = ("false", "0", "no")
-
-
-def _is_false(value: str) -> bool:
-    """Return whether a JSON text means false; some systems write all values as texts."""
-    return value.strip('"').lower() in _FALSE
-
-
-def _with_inner(members: Mapping[str, bytes]) -> dict[str, str]:
-    """Add the members of objects: some APIs describe a listing in one, such as ``meta``."""
-    inner = {
-        f"{outer}.{name}": bytes(value)
-        for outer, text in members.items()
-        if text.startswith(b"{")
-        for name, value in msgspec.json.decode(text, type=dict[str, msgspec.Raw]).items()
-        if bytes(value) not in _EMPTY
-    }
-    return {name: text.decode() for name, text in (*members.items(), *inner.items())}
-
-
-def _normalized(name: str) -> str:
-    return re.sub("[^a-z]", "", name.rpartition(".")[2].lower())
-
-
-def _is_known(name: str) -> bool:
-    """Return whether a member that is not a failure only says that all is well."""
-    return bool(
-        _normalized(name) in {*_HAS_MORE, *_IS_LAST, *_FAILED, *_WHOLE}
-        or _IGNORED.fullmatch(_normalized(name))
-    )
-
-
-def is_partial(name: str, value: bytes) -> bool:
-    """Return whether a member of a body, or of an object in it, says that orders are missing.
-
-    Examples
-    --------
-    >>> is_partial("hasMore", b"true"), is_partial("success", b"false"), is_partial("more", b"0")
-    (True, True, False)
-    >>> is_partial("meta", b'{"next_cursor": "abc"}')
-    True
-    """
-    return any(
-        _normalized(name) in ((*_WHOLE, *_IS_LAST) if _is_false(text) else _NOT_ALL)
-        for name, text in _with_inner({name: value}).items()
-    )
-
-
-def read_count(text: str) -> int | None:
-    """Read a count, even as a text, or with a fraction that is zero.
-
-    Examples
-    --------
-    >>> read_count('"12"'), read_count("12.0"), read_count("-1")
-    (12, 12, None)
-    """
-    whole = re.fullmatch(r"([0-9]{1,15})(\.0+)?", text.strip('"'))
-    return int(whole[1]) if whole else None
-
-
-def _has_more(members: dict[str, str]) -> bool | None:
-    found = [
-        _is_false(value) == (_normalized(name) in _IS_LAST)
-        for name, value in members.items()
-        if _normalized(name) in {*_HAS_MORE, *_IS_LAST}
-    ]
-    return any(found) if found else None
-
-
-def _has_cursor(members: dict[str, str]) -> bool:
-    return any(
-        _normalized(name) in _CURSORS and not _is_false(value) for name, value in members.items()
-    )
-
-
-def _refuse_partial(members: dict[str, str], scrub: Callable[[str], str] | None) -> None:
-    """Refuse a response that says that it is not whole, or not what was requested.
-
-    Retryable, unless the server would ignore the same parameters again.
-    """
-    for name, value in members.items():
-        normalized, is_false = _normalized(name), _is_false(value)
-        has_failed = normalized in (_WHOLE if is_false else _FAILED)
-        has_ignored = _IGNORED.fullmatch(normalized) and not is_false
-        if not (has_failed or has_ignored):
-            continue
-        shown = f"`{name}`" + (f" is {scrub(value)[:_QUOTED]}" if scrub else "")
-        if has_failed:
-            raise ResponseError(f"the response says that it is not whole: {shown}", retryable=True)
-        raise ResponseError(
-            f"the server has ignored a part of the request: {shown}; so its orders may be others "
-            f"than those that were requested"
-        )
 
 
 def _refuse_repeated(frame: bytes) -> None:
@@ -284,13 +153,88 @@ def _refuse_repeated(frame: bytes) -> None:
             raise msgspec.ValidationError(f"`{key}` is given {times[key]} times")
 
 
-def strict_json(body: bytes) -> bytes:
-    r"""Rewrite what only lenient parsers accept, so that nothing of it is lost.
+def _parse_object(text: bytes) -> dict[str, bytes]:
+    """Return the members of an object that are not empty, as JSON texts."""
+    members = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    empty = (b"null", b'""', b"[]", b"{}")
+    return {name: bytes(value) for name, value in members.items() if bytes(value) not in empty}
 
-    ``NaN`` and ``Infinity`` become marks (see `mark`); a lone surrogate becomes the text of its
-    escape (``\ud800`` as six characters); a byte order mark is removed. All else keeps its
-    spelling.
-    """
+
+class _Member(NamedTuple):
+    """One member of a body, or of an object in it, with its JSON text."""
+
+    name: str
+    text: str
+
+    @property
+    def word(self) -> str:
+        """The name as all spellings of it have it."""
+        return _word(self.name)
+
+    @property
+    def is_false(self) -> bool:
+        """Whether the value means false; some systems write all values as texts."""
+        return self.text.strip('"').lower() in ("false", "0", "no")
+
+
+def _word(name: str) -> str:
+    return re.sub("[^a-z]", "", name.rpartition(".")[2].lower())
+
+
+def _members(outer: Mapping[str, bytes]) -> list[_Member]:
+    """List members, and those of objects: some APIs describe a listing in one, such as ``meta``."""
+    inner = {
+        f"{name}.{each}": value
+        for name, text in outer.items()
+        if text.startswith(b"{")
+        for each, value in _parse_object(text).items()
+    }
+    return [_Member(name, text.decode()) for name, text in {**outer, **inner}.items()]
+
+
+def _is_known(word: str) -> bool:
+    """Return whether a member that is not a failure only says that all is well."""
+    known = {*_HAS_MORE, *_IS_LAST, *_FAILED, *_WHOLE}
+    return word in known or _IGNORED.fullmatch(word) is not None
+
+
+def _has_more(members: list[_Member]) -> bool | None:
+    words = {*_HAS_MORE, *_IS_LAST}
+    found = [each.is_false == (each.word in _IS_LAST) for each in members if each.word in words]
+    return any(found) if found else None
+
+
+def _refuse_partial(members: list[_Member], scrub: Callable[[str], str] | None) -> None:
+    """Refuse a response that says that it is incomplete, or not what was requested."""
+    for member in members:
+        has_failed = member.word in (_WHOLE if member.is_false else _FAILED)
+        has_ignored = _IGNORED.fullmatch(member.word) and not member.is_false
+        if not (has_failed or has_ignored):
+            continue
+        shown = f"`{member.name}`" + (f" is {scrub(member.text)[:_QUOTED]}" if scrub else "")
+        if has_failed:
+            raise ResponseError(f"the response says that it is incomplete: {shown}", retryable=True)
+        raise ResponseError(  # not retryable: the server would ignore the same parameters again
+            f"the server has ignored a part of the request: {shown}; so its orders may be others "
+            f"than those that were requested"
+        )
+
+
+def is_partial(name: str, value: bytes) -> bool:
+    """Return whether a member of a body, or of an object in it, says that orders are missing."""
+    if_false, otherwise = (*_WHOLE, *_IS_LAST), (*_HAS_MORE, *_CURSORS, *_FAILED)
+    members = _members({name: value})
+    return any(each.word in (if_false if each.is_false else otherwise) for each in members)
+
+
+def read_count(text: str) -> int | None:
+    """Read a count, even as a text, or with a fraction that is zero."""
+    count = re.fullmatch(r"([0-9]{1,15})(\.0+)?", text.strip('"'))
+    return int(count[1]) if count else None
+
+
+def strict_json(body: bytes) -> bytes:
+    """Rewrite what only lenient parsers accept, so that nothing of it is lost."""
     return _ESCAPE.sub(_spelt_out, mark(body.removeprefix(codecs.BOM_UTF8)))
 
 
@@ -303,6 +247,7 @@ _ESCAPE = re.compile(
 
 
 def _spelt_out(escape: re.Match[bytes]) -> bytes:
+    """Turn the escape of a lone surrogate into its six characters."""
     return rb"\\%b" % escape["lone"] if escape["lone"] else escape[0]
 
 
@@ -339,11 +284,7 @@ def error_for(
     quote: bool = True,
     not_followed: str = "",
 ) -> ApiError:
-    """Build the error that a response with another status than 200 stands for.
-
-    `scrub` goes over the server's words, which are shown only if `quote`: they may hold what
-    orders hold. `not_followed` is why a redirect was not followed.
-    """
+    """Build the error for a status other than 200; it has the server's words only if `quote`."""
     members = _parse(body)
     error, origin = (_quoted(members.get(name), scrub) for name in ("error", "origin"))
     request_id = _quoted(request_id, scrub) or None
@@ -352,23 +293,21 @@ def error_for(
         members = {}
         request_id = request_id if _IDENTIFIER.fullmatch(request_id or "") else None
     cls = _CLASSES.get(status, ServerError if status >= 500 else ApiError)  # noqa: PLR2004
-    parts = [f"the API answered {status}"]
+    message = f"the API answered {status}"
     if not_followed:
-        parts.append(
-            f", a redirect that {not_followed}, so it was not followed; check the base URL"
-        )
+        message += f", a redirect that {not_followed}, so it was not followed; check the base URL"
     if error:
-        parts.append(f": {error[:_MAX_QUOTED]}")
+        message += f": {error[:_MAX_QUOTED]}"
     if isinstance(members.get("detail"), dict):
-        parts.append(f" {scrub(json.dumps(members['detail'], ensure_ascii=False))[:_MAX_QUOTED]}")
+        message += f" {scrub(json.dumps(members['detail'], ensure_ascii=False))[:_MAX_QUOTED]}"
     if body and not quote:
-        parts.append("; its words are not shown, as they may hold personal data")
+        message += "; its words are not shown, as they may hold personal data"
     if status in _ADVICE:
-        parts.append(f"; {_ADVICE[status]}")
+        message += f"; {_ADVICE[status]}"
     if request_id:
-        parts.append(f" (request id {request_id})")
+        message += f" (request id {request_id})"
     return cls(
-        "".join(parts),
+        message,
         error=error,
         origin=origin,
         status=status,
@@ -398,13 +337,7 @@ _STRING_OR_CONSTANT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity',
 
 
 def mark(text: bytes) -> bytes:
-    """Replace NaN and Infinity by marks, but not in strings.
-
-    Examples
-    --------
-    >>> has_constant(mark(b'["NaN"]')), has_constant(mark(b"[NaN]"))
-    (False, True)
-    """
+    """Replace NaN and Infinity by marks, but not in strings."""
     if b"NaN" in text or b"Infinity" in text:
         return _STRING_OR_CONSTANT.sub(_marked, text)
     return text
@@ -421,24 +354,12 @@ def is_constant(text: bytes) -> bool:
 
 
 def with_nulls(text: bytes) -> bytes:
-    """Replace marks by null.
-
-    Examples
-    --------
-    >>> with_nulls(mark(b'{"x": NaN}'))
-    b'{"x": null}'
-    """
+    """Replace marks by null."""
     return _MARKED.sub(b"null", text) if has_constant(text) else text
 
 
 def as_received(text: bytes) -> bytes:
-    """Replace marks by the NaN or Infinity that they stand for.
-
-    Examples
-    --------
-    >>> as_received(mark(b"[-Infinity]"))
-    b'[-Infinity]'
-    """
+    """Replace marks by the NaN or Infinity that they stand for."""
     return _MARKED.sub(rb"\1", text) if has_constant(text) else text
 
 

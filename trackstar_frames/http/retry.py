@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -16,42 +16,30 @@ from typing import TypeVar
 
 from trackstar_frames.errors import TrackstarError
 
-__all__ = ["JITTER", "RetryPolicy", "read_date", "requested_wait", "retry_after"]
-
-
 #: Its numbers do not depend on the generator that programs seed, and differ in every fork.
 JITTER = random.SystemRandom()
 
 _FIRST_PAUSE = 0.25  # seconds; doubled with each attempt
 _WAIT_HEADERS = ("retry-after", "x-ratelimit-retry-after", "x-rate-limit-retry-after")
 _RESET_HEADERS = ("x-ratelimit-reset", "x-rate-limit-reset")
-# A longer wait is not meant as one: it is the end of the calendar, or milliseconds.
+# A longer wait is not one: it is the end of the calendar, or milliseconds.
 _LONGEST = 366 * 86_400.0  # seconds
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Retry after errors that are `retryable`, bounded in number and in time.
+    """Retries after errors that are `retryable`, bounded in number and in time."""
 
-    Attributes
-    ----------
-    retries : int
-        Attempts beside the first.
-    max_wait : float
-        Seconds of waiting in all. A wait that would exceed them is not begun.
-    """
-
-    retries: int
-    max_wait: float
+    retries: int  # attempts after the first
+    max_wait: float  # seconds in all; a wait that would exceed them is not begun
 
     def run(
         self, request: Callable[[], _T], wait: Callable[[TrackstarError, int, float], object]
     ) -> _T:
         """Return what `request` returns, or raise its last error.
 
-        Between two attempts, `wait` is called with the error, the number of the attempt (from
-        1), and the seconds to wait.
+        `wait` is called with the error, the number of the attempt (from 1), and the seconds.
         """
         attempt, waited = 0, 0.0
         while True:
@@ -67,12 +55,10 @@ class RetryPolicy:
             waited += seconds
 
     def _pause(self, error: TrackstarError, attempt: int, waited: float) -> float | None:
-        """Return the seconds to wait before the next attempt, or None if there is to be none.
-
-        As long as the server asks, but never less than a growing pause, with jitter.
-        """
+        """Return the seconds to wait before the next attempt, or None if there is to be none."""
         if not error.retryable or attempt > self.retries:
             return None
+        # As long as the server asks, but never less than a growing pause, with jitter.
         growing = _FIRST_PAUSE * 2.0 ** (attempt - 1)
         pause = max(error.retry_after or 0.0, growing)
         if waited + pause > self.max_wait:
@@ -81,29 +67,23 @@ class RetryPolicy:
 
 
 def requested_wait(headers: Mapping[str, str]) -> float | None:
-    """Return how many seconds a response asks to wait: the longest of all header spellings.
-
-    Dates are compared with the response's own: this machine's clock may be wrong.
-
-    Examples
-    --------
-    >>> requested_wait({"retry-after": "2", "x-rate-limit-retry-after": "9"})
-    9.0
-    """
+    """Return how many seconds a response asks to wait: the longest of all header spellings."""
+    # Dates are compared with the response's own: this machine's clock may be wrong.
     now = read_date(headers.get("date", ""))
-    waits = [_longest(headers.get(name, ""), now) for name in _WAIT_HEADERS]
-    if all(wait is None for wait in waits):
-        waits = [_until_reset(headers.get(name, ""), now) for name in _RESET_HEADERS]
+    longest = _longest(_read_wait(headers.get(name, ""), now) for name in _WAIT_HEADERS)
+    if longest is not None:
+        return longest
+    return _longest(_until_reset(headers.get(name, ""), now) for name in _RESET_HEADERS)
+
+
+def _longest(waits: Iterable[float | None]) -> float | None:
     return max((wait for wait in waits if wait is not None), default=None)
 
 
-def _longest(header: str, now: float | None) -> float | None:
+def _read_wait(header: str, now: float | None) -> float | None:
     """Read a header that may have been sent several times, joined with commas."""
-    whole = retry_after(header, now)
-    parts = header.split(",") if whole is None else []
-    return max(
-        (wait for part in parts if (wait := retry_after(part, now)) is not None), default=whole
-    )
+    wait = retry_after(header, now)
+    return _longest(retry_after(each, now) for each in header.split(",")) if wait is None else wait
 
 
 def retry_after(header: str, now: float | None = None) -> float | None:
@@ -117,7 +97,7 @@ def retry_after(header: str, now: float | None = None) -> float | None:
 
 
 def _until_reset(header: str, now: float | None) -> float | None:
-    """Read when the budget is whole again, in Unix seconds by the server's clock."""
+    """Read when the budget is free again, in Unix seconds by the server's clock."""
     if now is None or not re.fullmatch(r"[0-9]{1,12}", header.strip()):
         return None
     seconds = float(header) - now

@@ -1,7 +1,7 @@
 """One connection's HTTP: credentials, cache, rate limit, retries.
 
 `Session.get` takes a page from the cache, or sends a request: each attempt waits for the rate
-limit, and its response is checked; only a whole one is counted and stored.
+limit, and its response is checked; only a complete one is counted and stored.
 """
 
 from __future__ import annotations
@@ -29,41 +29,22 @@ from trackstar_frames.http.retry import RetryPolicy, read_date, requested_wait
 from trackstar_frames.http.transport import ApiSession, Reply, SessionPool
 from trackstar_frames.settings import Credentials, Masked, Settings
 
-__all__ = ["Check", "Observer", "PageResponse", "Session"]
-
-
 _log = logging.getLogger("trackstar_frames")
 
-#: Raises ResponseError for a response that is whole and yet not acceptable.
+#: Raises ResponseError for a response that is complete and yet not acceptable.
 Check = Callable[[Envelope], None]
 
 
 @dataclass(frozen=True, slots=True)
 class PageResponse:
-    """One whole response.
+    """One complete response; its times are in UTC."""
 
-    Attributes
-    ----------
-    body : bytes
-        As the server sent it, decompressed.
-    envelope : Envelope
-        The same, checked and cut into orders.
-    fetched_at : datetime.datetime
-        When it was fetched, UTC.
-    expires : float
-        When it expires in the cache, in Unix seconds.
-    from_cache : bool
-        Whether it was read from disk.
-    server_time : datetime.datetime or None
-        When the server sent it by its own clock (the header ``Date``), UTC.
-    """
-
-    body: bytes = field(repr=False)
-    envelope: Envelope = field(repr=False)
+    body: bytes = field(repr=False)  # as the server sent it, decompressed
+    envelope: Envelope = field(repr=False)  # the same, checked and cut into orders
     fetched_at: datetime
-    expires: float
+    expires: float  # in Unix seconds
     from_cache: bool
-    server_time: datetime | None
+    server_time: datetime | None  # when the server sent it, by the header ``Date``
 
 
 class Observer:
@@ -85,16 +66,10 @@ def _now() -> float:
 
 
 class Session:
-    """GET requests of one connection; safe to use from several threads, and after a fork.
-
-    `clock` returns the time by which pages expire, in Unix seconds.
-    """
+    """GET requests of one connection; safe to use from several threads, and after a fork."""
 
     def __init__(
-        self,
-        settings: Settings,
-        credentials: Credentials,
-        clock: Callable[[], float] = _now,
+        self, settings: Settings, credentials: Credentials, clock: Callable[[], float] = _now
     ) -> None:
         self.settings = settings
         #: Names the budget of requests, and so the token, without showing it.
@@ -125,12 +100,8 @@ class Session:
 
         A page on disk is requested again if it was fetched before `since` (Unix seconds), or does
         not pass `check`. `expires` is the expiry of the listing that the page continues: all
-        pages of a listing expire together, and a page on disk with another expiry belongs to
-        another listing, so that the head of one day is never joined to the tail of the next.
-        `store` is whether the response may be stored, and its words be quoted in errors.
-
-        Raises OfflineMissError if the page is not on disk, and ApiError, NetworkError or
-        ResponseError if no attempt brings a whole response that passes `check`.
+        pages of a listing expire together, so that the head of one day is never joined to the
+        tail of the next. `store` is whether the response may be stored, and quoted in errors.
         """
         key = self._key(path, params)
         cached = self._cached(key, expires, since, check, offline=offline)
@@ -163,10 +134,7 @@ class Session:
         return self._credentials.fingerprint(text)
 
     def mark_started(self, work: str, *, restart: bool = False) -> float:
-        """Return when work was started that was not finished; without any, mark it as started now.
-
-        With `restart`, it starts now in any case. Without a cache, nothing is remembered.
-        """
+        """Return when unfinished work was started: now if it is new, a `restart` or not cached."""
         now = self._clock()
         if self._cache is None:
             return now
@@ -196,7 +164,7 @@ class Session:
         return f"Session({self.settings.base_url!r})"
 
     def _key(self, path: str, params: dict[str, str]) -> str:
-        """Return the cache key: other credentials do not find it, and it shows nothing."""
+        """Return a page's key in the cache, which shows nothing."""
         query = urlencode(sorted(params.items()))
         return self._credentials.fingerprint(f"{self.settings.base_url}{path}?{query}")
 
@@ -242,24 +210,23 @@ class Session:
         token = envelope.next_token
         if isinstance(token, str) and scrub(token) != token:  # tracebacks show cursors
             envelope = msgspec.structs.replace(envelope, next_token=Masked.of(token))
+        sent = page.server_time
         return PageResponse(
             body=page.body,
             envelope=envelope,
             fetched_at=datetime.fromtimestamp(page.fetched, UTC),
             expires=page.expires,
             from_cache=from_cache,
-            server_time=None
-            if page.server_time is None
-            else datetime.fromtimestamp(page.server_time, UTC),
+            server_time=None if sent is None else datetime.fromtimestamp(sent, UTC),
         )
 
     def _wait(
         self, observer: Observer, error: TrackstarError, attempt: int, seconds: float
     ) -> None:
-        _log.info("waiting %.1f s before another try: %s", seconds, error)
+        _log.info("waiting %.1f s before another attempt: %s", seconds, error)
         if isinstance(error, RateLimitError):
             self._limiter.pause(seconds)  # other threads would only be refused as well
-        observer.wait(f"before try {attempt + 1}", seconds)
+        observer.wait(f"before attempt {attempt + 1}", seconds)
 
     def _request(
         self,
@@ -273,29 +240,30 @@ class Session:
         reply = self._send(path, params, observer)
         if isinstance(reply, BaseException):
             raise reply
-        request_id = self._request_id(reply)
+        scrub = self._credentials.scrub
         if reply.status != HTTPStatus.OK:
             raise error_for(
                 reply.status,
                 reply.body,
-                request_id=request_id,
+                request_id=reply.headers.get("X-Request-Id"),
                 retry_after=requested_wait(reply.headers),
-                scrub=self._credentials.scrub,
+                scrub=scrub,
                 quote=quote,
                 not_followed=reply.not_followed,
             )
-        envelope = _checked(reply.body, check, self._credentials.scrub if quote else None)
+        envelope = _checked(reply.body, check, scrub if quote else None)
         if isinstance(envelope, ResponseError):
             envelope.status = reply.status
-            envelope.request_id = request_id if quote else None
+            if quote:
+                envelope.request_id = plain(scrub(reply.headers.get("X-Request-Id", ""))) or None
             raise envelope
         return reply, envelope
 
     def _send(self, path: str, params: dict[str, str], observer: Observer) -> Reply | BaseException:
         """Send, and return an error rather than raise it.
 
-        The frames below hold the headers in clear; an exception raised here, or chained to
-        one from there, would carry them into every traceback that shows locals.
+        The frames below hold the headers in clear; an exception raised here, or chained to one
+        from there, would carry them into every traceback that shows locals.
         """
         slots: list[Slot] = []
 
@@ -315,10 +283,6 @@ class Session:
             error.__context__ = error.__cause__ = None
             return error.with_traceback(None)
 
-    def _request_id(self, reply: Reply) -> str | None:
-        request_id = reply.headers.get("X-Request-Id")
-        return None if request_id is None else plain(self._credentials.scrub(request_id))
-
     def _open_session(self) -> ApiSession:
         # A proxy would read plain http, which is allowed on loopback only.
         url = self.settings.base_url
@@ -334,10 +298,7 @@ class Session:
 def _checked(
     body: bytes, check: Check | None, scrub: Callable[[str], str] | None = None
 ) -> Envelope | ResponseError:
-    """Read a response, and return an error without the frames that hold the body.
-
-    Its own words are quoted scrubbed, or not at all.
-    """
+    """Read a response, and return an error without the frames that hold the body."""
     try:
         envelope = read_envelope(body, scrub)
         if check is not None:

@@ -1,8 +1,6 @@
-"""requests, made safe for credentials: where it sends, when, and how long it waits.
+"""`requests`, made safe for credentials: where it sends, when, and how long it waits.
 
-The only module that touches sockets. Requests, those of redirects too, stay with one scheme,
-host and port; no cookie is kept, no netrc is read; a response must be whole in time, and has a
-limited size.
+The only module that touches sockets. No cookie is kept, and no netrc is read.
 """
 
 from __future__ import annotations
@@ -27,13 +25,10 @@ import urllib3
 
 from trackstar_frames.errors import NetworkError
 
-__all__ = ["FAULTS", "ApiSession", "Reply", "SessionPool", "network_error"]
-
-
 _log = logging.getLogger("trackstar_frames")
 
-#: What a request without a response ends in. `requests` itself raises OSError, and lets it pass
-#: for a missing file of certificates.
+#: The exceptions of a request without a response. `requests` derives its own from OSError, which
+#: it also raises for a missing file of certificates.
 FAULTS = (OSError, urllib3.exceptions.HTTPError, ValueError)
 
 _TRANSIENT = (
@@ -77,25 +72,25 @@ class _Fault(requests.RequestException):
 
 
 class _Timeout(_Fault, requests.Timeout):
-    """A response that was not whole in time."""
+    """A response that was not complete in time."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reply:
-    """A whole response, of any status; of a redirect, why it is not followed."""
+    """A complete response, of any status."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    not_followed: str = ""
+    target: str = ""  # the URL of a redirect that is to be followed
+    not_followed: str = ""  # why another is not
 
 
 class ApiSession(requests.Session):
-    """A session that is safe for credentials; for one thread at a time, as `requests` asks.
+    """A session that sends credentials to the origin of `base_url` only; for one thread at a time.
 
-    It sends to the scheme, host and port of `base_url` only: the headers would go along to any
-    other. `sign` adds the credentials to each request, `scrub` takes them out of a text, and
-    `trust_env` is whether proxies and certificates are taken from the environment.
+    `sign` adds the credentials to each request, `scrub` takes them out of a text, and `trust_env`
+    is whether proxies and certificates are taken from the environment.
     """
 
     def __init__(
@@ -122,18 +117,18 @@ class ApiSession(requests.Session):
     def fetch(
         self, url: str, params: dict[str, str], timeout: float, acquire: Callable[[], object]
     ) -> Reply:
-        """Return one whole response, behind redirects that stay with the server.
+        """Return one complete response, behind redirects that stay with the server.
 
-        A response must begin, and end, within `timeout` seconds from its request. `acquire` is
-        called before each request, those of redirects too, once the connection is open; it may
-        wait. Raises `FAULTS`, whose frames hold the headers in clear.
+        It must begin, and end, within `timeout` seconds of its request. `acquire` waits until a
+        request may be sent; it is called before each, once the connection is open. Raises
+        `FAULTS`, whose frames hold the headers in clear.
         """
         self._adapter.acquire = acquire
         for _ in range(1 + self.max_redirects):
-            reply, target = self._fetch_one(url, params, timeout)
-            if not target:
+            reply = self._fetch_one(url, params, timeout)
+            if not reply.target:
                 return reply
-            url, params = target, {}
+            url, params = reply.target, {}
         raise _Fault(f"TooManyRedirects: more than {self.max_redirects} redirects")
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
@@ -143,25 +138,21 @@ class ApiSession(requests.Session):
         return super().send(request, **options)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Have `requests` follow none: it reads their bodies whatever their size."""
+        """Keep `requests` from following redirects: it reads bodies of any size."""
 
-    def _fetch_one(self, url: str, params: dict[str, str], timeout: float) -> tuple[Reply, str]:
-        """Return one whole response, and the URL that it redirects to, if it is to be followed."""
+    def _fetch_one(self, url: str, params: dict[str, str], timeout: float) -> Reply:
+        """Return one complete response, which may be a redirect."""
         timeouts = (min(timeout, _CONNECT_TIMEOUT), timeout)
         try:
             with self.get(url, params=params, timeout=timeouts, stream=True) as response:
                 body = b"".join(_chunks(response))
-                target, not_followed = self._redirect(response)
-                return Reply(response.status_code, response.headers, body, not_followed), target
+                redirect = self._redirect(response)
+                return Reply(response.status_code, response.headers, body, *redirect)
         except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
-            raise _Timeout(f"the response was not whole after {timeout:g} s") from None
+            raise _Timeout(f"the response was not complete after {timeout:g} s") from None
 
     def _redirect(self, response: requests.Response) -> tuple[str, str]:
-        """Return where a redirect leads, or why it is not followed; two empty texts if it is none.
-
-        It must stay with the server and repeat the query: other filters would have other orders.
-        A URL with a credential in it would be logged.
-        """
+        """Return where a redirect leads, or why it is not followed."""
         if not response.is_redirect:
             return "", ""
         try:
@@ -171,10 +162,10 @@ class ApiSession(requests.Session):
             return "", "cannot be read"
         if origin != self._origin:
             return "", "leads to another server"
-        if query != _query(response.url):
+        if query != _query(response.url):  # other filters would have other orders
             return "", "does not repeat the query as it is, and with it the filters"
         if self._scrub(target).count("***") > self._scrub(response.url).count("***"):
-            return "", "holds a credential"
+            return "", "holds a credential"  # which would be logged
         return target, ""
 
 
@@ -210,14 +201,13 @@ def network_error(error: BaseException, base_url: str, scrub: Callable[[str], st
     """Return the error for one of `FAULTS`, which quotes nothing that was sent or received."""
     description = scrub(_describe(error))[:_MAX_DESCRIPTION]
     is_bad_certificate = isinstance(error, requests.exceptions.SSLError)
-    advice = (
-        "; where a proxy signs anew, as companies' do, put the path of its authority's "
-        "certificate (PEM) into the environment variable REQUESTS_CA_BUNDLE"
-        if is_bad_certificate and "CERTIFICATE_VERIFY" in str(error)
-        else ""
-    )
+    if is_bad_certificate and "CERTIFICATE_VERIFY" in str(error):
+        description += (
+            "; where a proxy signs anew, as companies' do, put the path of its authority's "
+            "certificate (PEM) into the environment variable REQUESTS_CA_BUNDLE"
+        )
     return NetworkError(
-        f"no whole response from {base_url}: {description}{advice}",
+        f"no complete response from {base_url}: {description}",
         retryable=isinstance(error, _TRANSIENT) and not is_bad_certificate,
     )
 
@@ -280,15 +270,8 @@ _Pools = TypeVar("_Pools", bound=urllib3.PoolManager)
 class ThrottledAdapter(requests.adapters.HTTPAdapter):
     """Opens connections whose requests wait for the rate limit, and whose responses end in time.
 
-    A request waits with its connection open: it is then soon at the server, whose second is so
-    the same as ours. urllib3 logs the URL that it is given, and filters, as well as paths that a
-    server redirects to, may be personal data: it is given the path of the first request only, and
-    the real URL takes its place when the request is sent.
-
-    Attributes
-    ----------
-    acquire : callable
-        Waits until the request at hand may be sent.
+    `acquire` waits until the request at hand may be sent. It is called with the connection open:
+    the request then reaches the server soon, which counts it within the same second.
     """
 
     acquire: Callable[[], object]
@@ -298,17 +281,19 @@ class ThrottledAdapter(requests.adapters.HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Have the inherited pools open such connections."""
+        """Create the pools, and throttle their connections."""
         super().init_poolmanager(*args, **options)
         self._throttle(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:
-        """Have the pools of a proxy open such connections."""
+        """Return the pools of a proxy, whose connections are throttled."""
         known: urllib3.ProxyManager | None = self.proxy_manager.get(proxy)
         return known or self._throttle(super().proxy_manager_for(proxy, **options))
 
     def request_url(self, *args: Any, **options: Any) -> str:
         """Return the path to log, and keep the URL until the request is sent."""
+        # urllib3 logs the URL that it is given. Filters, and paths that a server redirects to, may
+        # be personal data: it is given the path of the first request only.
         self._url = super().request_url(*args, **options)
         self._logged_url = self._logged_url or self._url.partition("?")[0]
         return self._logged_url
@@ -344,10 +329,9 @@ def _throttled(
 
 
 class _TimedResponse(HTTPResponse):
-    """A response that must be whole, with its header, within the timeout of the socket.
+    """A response that must be complete, with its header, within the timeout of the socket.
 
-    By itself, that timeout is for each read: a server that sends a byte now and then would have
-    no end. Every interim response (1xx) is skipped, not only 100.
+    By itself, that timeout is for each read, and a server may send a byte now and then.
     """
 
     def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
@@ -355,9 +339,9 @@ class _TimedResponse(HTTPResponse):
         self.fp = io.BufferedReader(_TimedReader(self.fp.detach(), sock))
 
     def begin(self) -> None:
-        """Read the header of the response."""
+        """Read the header of the response; skip every interim response, not only 100."""
         super().begin()
-        while self.status in _INTERIM:  # without a header, it reads the next one
+        while self.status in _INTERIM:  # without headers, `begin` reads those of the next response
             self.headers = self.msg = None  # type: ignore[assignment]
             super().begin()
         if self.headers.defects or self.headers.get_payload():

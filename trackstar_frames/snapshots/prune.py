@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from trackstar_frames import storage
-from trackstar_frames.settings import flag, whole
+from trackstar_frames.settings import check_bool, check_int
 from trackstar_frames.snapshots.catalog import by_connection, find_snapshots, tabulate
 from trackstar_frames.snapshots.manifest import snapshot_errors
 
@@ -71,12 +71,12 @@ def prune_snapshots(
     ['removed', 'removed', 'last']
     """
     rules = {
-        "last": whole("keep_last", keep_last, low=1),
-        "daily": whole("keep_daily", keep_daily, low=0),
-        "weekly": whole("keep_weekly", keep_weekly, low=0),
-        "monthly": whole("keep_monthly", keep_monthly, low=0),
+        "last": check_int("keep_last", keep_last, low=1),
+        "daily": check_int("keep_daily", keep_daily, low=0),
+        "weekly": check_int("keep_weekly", keep_weekly, low=0),
+        "monthly": check_int("keep_monthly", keep_monthly, low=0),
     }
-    flag("dry_run", dry_run)
+    check_bool("dry_run", dry_run)
     entries = find_snapshots(root)
     table = tabulate(entries)
     table["kept_by"] = pd.Series(None, table.index, dtype="str")
