@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from numbers import Integral
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -20,19 +20,6 @@ from trackstar_frames.errors import SnapshotError
 from trackstar_frames.info import FetchInfo
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.manifest import Manifest, read_manifest, snapshot_errors
-
-__all__ = [
-    "Entry",
-    "by_connection",
-    "connection_label",
-    "corrected_times",
-    "find_snapshot",
-    "find_snapshots",
-    "list_snapshots",
-    "next_sequence",
-    "tabulate",
-]
-
 
 _TYPES = {
     "name": "str",
@@ -118,7 +105,19 @@ def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
 
 def tabulate(entries: Iterable[Entry]) -> pd.DataFrame:
     """Make the table that `list_snapshots` returns."""
-    rows = [_describe(entry) for entry in entries]
+    rows = [
+        {
+            "name": entry.name,
+            "path": str(entry.path),
+            "as_of": entry.as_of,
+            "written_at": entry.manifest.written_at,
+            "connection": connection_label(entry.info),
+            "orders": entry.manifest.rows("orders"),
+            "bytes": sum(map(entry.manifest.size, TABLES)),
+            "schema_version": entry.manifest.schema_version,
+        }
+        for entry in entries
+    ]
     rows.sort(key=itemgetter("as_of", "written_at", "name"))
     table = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
     # pandas before 3 makes "None" of None.
@@ -127,10 +126,7 @@ def tabulate(entries: Iterable[Entry]) -> pd.DataFrame:
 
 
 def find_snapshots(root: str | os.PathLike[str]) -> list[Entry]:
-    """Find the snapshots under a root, in the order in which they were written.
-
-    Those of older versions, which have no sequence number, come first, by what they are as of.
-    """
+    """Find the snapshots under a root, in the order in which they were written."""
     folder = storage.locate(root)
     entries = []
     with snapshot_errors(f"cannot list {folder}"):
@@ -140,14 +136,20 @@ def find_snapshots(root: str | os.PathLike[str]) -> list[Entry]:
                     entries.append(Entry.at(path))
     for entry in entries:
         _check_name(entry.path)
-    return sorted(entries, key=_sort_key)
+    # Those of older versions, which have no sequence number, come first, by what they are as of.
+    return sorted(
+        entries,
+        key=lambda each: (
+            each.manifest.sequence or 0,
+            each.as_of,
+            each.manifest.written_at,
+            each.name,
+        ),
+    )
 
 
 def find_snapshot(root: str | os.PathLike[str], version: str | datetime | int) -> Path:
-    """Find a snapshot by its name, a time, its number from the newest, or as the latest.
-
-    Raises SnapshotError if there is no such snapshot, with the names of those there are.
-    """
+    """Find a snapshot by its name, a time, its number from the newest, or as the latest."""
     entries = find_snapshots(root)
     if not entries:
         raise SnapshotError(_explain_nothing(storage.locate(root)))
@@ -165,10 +167,8 @@ def next_sequence(root: Path) -> int:
 
 
 def corrected_times(entries: Sequence[Entry]) -> dict[str, datetime]:
-    """Return, by name, as of when the snapshots of a clock that was ahead can be at the latest.
-
-    A clock was ahead if a snapshot says that it was written after one that came after it.
-    """
+    """Return, by name, as of when the snapshots of a clock that was ahead can be at the latest."""
+    # A clock was ahead if a snapshot says that it was written after one that came after it.
     corrected = {}
     earliest_written: datetime | None = None
     following: datetime | None = None
@@ -183,13 +183,9 @@ def corrected_times(entries: Sequence[Entry]) -> dict[str, datetime]:
     return corrected
 
 
-def by_connection(
-    entries: Iterable[Entry],
-) -> dict[str | None, list[tuple[Path, datetime]]]:
-    """Return, for each connection, the snapshots that have it, and as of when, in sequence.
-
-    What a snapshot has of a connection that had failed is from an earlier one, and sorted as that.
-    """
+def by_connection(entries: Iterable[Entry]) -> dict[str | None, list[tuple[Path, datetime]]]:
+    """Return, for each connection, the snapshots that have it, and as of when, in sequence."""
+    # What a snapshot has of a connection that had failed is from an earlier one, and sorted as it.
     found: dict[str | None, list[tuple[int, Path, datetime]]] = defaultdict(list)
     first_positions: dict[tuple[str | None, datetime], int] = {}
     for position, entry in enumerate(entries):
@@ -210,9 +206,10 @@ def connection_label(info: FetchInfo) -> str | None:
 
 def _counted_back(version: int, entries: Sequence[Entry]) -> Path:
     if not -len(entries) <= version < 0:
+        oldest = f"and {-len(entries)} the oldest of the {len(entries):,} there are"
         raise SnapshotError(
             f"version={version}: an integer counts back from the newest snapshot: -1 is "
-            f"{entries[-1].name}, and {-len(entries)} the oldest of the {len(entries):,} there are"
+            f"{entries[-1].name}, {oldest if len(entries) > 1 else 'the only one'}"
         )
     return entries[version].path
 
@@ -274,21 +271,3 @@ def _check_name(path: Path) -> None:
         raise SnapshotError(
             f"the name of the snapshot {path.name!r} under {path.parent} is not UTF-8; rename it"
         ) from None
-
-
-def _sort_key(entry: Entry) -> tuple[int, datetime, str, str]:
-    return entry.manifest.sequence or 0, entry.as_of, entry.manifest.written_at, entry.name
-
-
-def _describe(entry: Entry) -> dict[str, Any]:
-    path, manifest = entry
-    return {
-        "name": entry.name,
-        "path": str(path),
-        "as_of": entry.as_of,
-        "written_at": manifest.written_at,
-        "connection": connection_label(manifest.info),
-        "orders": manifest.rows("orders"),
-        "bytes": sum(map(manifest.size, TABLES)),
-        "schema_version": manifest.schema_version,
-    }

@@ -13,8 +13,6 @@ from trackstar_frames.settings import flag, whole
 from trackstar_frames.snapshots.catalog import by_connection, find_snapshots, tabulate
 from trackstar_frames.snapshots.manifest import snapshot_errors
 
-__all__ = ["prune_snapshots"]
-
 
 def prune_snapshots(
     root: str | os.PathLike[str],
