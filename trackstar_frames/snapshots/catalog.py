@@ -137,15 +137,11 @@ def find_snapshots(root: str | os.PathLike[str]) -> list[Entry]:
     for entry in entries:
         _check_name(entry.path)
     # Those of older versions, which have no sequence number, come first, by what they are as of.
-    return sorted(
-        entries,
-        key=lambda each: (
-            each.manifest.sequence or 0,
-            each.as_of,
-            each.manifest.written_at,
-            each.name,
-        ),
+    # They are listed by name, and stay so where all else is equal.
+    entries.sort(
+        key=lambda each: (each.manifest.sequence or 0, each.as_of, each.manifest.written_at)
     )
+    return entries
 
 
 def find_snapshot(root: str | os.PathLike[str], version: str | datetime | int) -> Path:

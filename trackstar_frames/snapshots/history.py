@@ -176,11 +176,11 @@ def _find_orders(
     if not labels:
         return []
     files = table_files(*entry, "orders", labels)
+    table = TABLES["orders"].labelled if entry.info.connections else TABLES["orders"]
+    tables = {"orders": scan(files, "orders", columns=table.schema.names, order_id=order_id)}
     if not entry.info.connections:
-        return [(labels[0], {"orders": scan(files, "orders", order_id=order_id)})]
-    columns = TABLES["orders"].labelled.schema.names
-    rows = scan(files, "orders", columns=columns, order_id=order_id)
-    return split_by_connection({"orders": rows}, filter(None, labels)).items()
+        return [(labels[0], tables)]
+    return split_by_connection(tables, filter(None, labels)).items()
 
 
 def _by_label(seen: Sequence[_Sighting]) -> Iterator[tuple[str | None, list[_Sighting]]]:

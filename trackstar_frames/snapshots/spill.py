@@ -89,9 +89,8 @@ class Spill:
     def ids(self) -> pa.Array:
         """Return the ids of the orders that are kept, in no order."""
         kept = [run.columns("id")["id"].filter(pa.array(run.kept)) for run in self._runs]
-        return (
-            pa.chunked_array(kept, pa.string()).combine_chunks() if kept else pa.array([], "string")
-        )
+        chunks = [chunk for ids in kept for chunk in ids.chunks]
+        return pa.chunked_array(chunks, pa.string()).combine_chunks()
 
     def cuts(self, size: int) -> list[Key]:
         """Return the first key of each span of so many orders but the first, which needs none."""

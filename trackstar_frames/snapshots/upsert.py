@@ -34,11 +34,8 @@ from trackstar_frames.tables.compare import changed_in, common_ids, rows_of_orde
 from trackstar_frames.tables.connections import unlabel
 
 #: The stamp of Trackstar's copy, that of the source, and the one that never changes.
-TRACKSTAR_UPDATED, UPDATED, CREATED = STAMPS = (
-    "trackstar_updated_date",
-    "updated_date",
-    "created_date",
-)
+TRACKSTAR_UPDATED, UPDATED, CREATED = "trackstar_updated_date", "updated_date", "created_date"
+STAMPS = (TRACKSTAR_UPDATED, UPDATED, CREATED)
 
 #: How many orders must have so late a stamp before the snapshot counts as complete up to it.
 _WITNESSES = 2
@@ -140,8 +137,7 @@ def find_bases(root: Path, request: FetchRequest, identities: Mapping[str, str])
     found = {}
     for connection, identity in identities.items():
         bases = [each[connection] for each in newest_first if connection in each]
-        base = _newest(bases, root, request, identity)
-        if base is not None:
+        if base := _newest(bases, root, request, identity):
             found[connection] = base
     return found
 
@@ -274,14 +270,13 @@ class Upsert:
         """Drop orders without an id that are known, or gone; return whether that changes any."""
         if self._several_listings:
             fresh["problems"] = _without_repeats(fresh["problems"])
-        is_stray = pc.is_null(old["problems"]["order_id"])
+        removed = 0
         if self._removes:
-            old["problems"] = old["problems"].filter(pc.invert(is_stray))
-            had = bool(pc.any(is_stray).as_py())
+            ids = old["problems"]["order_id"]
+            old["problems"], removed = old["problems"].filter(pc.is_valid(ids)), ids.null_count
         else:
             fresh["problems"] = _without_known(fresh["problems"], old["problems"])
-            had = False
-        return had or bool(pc.any(pc.is_null(fresh["problems"]["order_id"])).as_py())
+        return bool(removed or fresh["problems"]["order_id"].null_count)
 
 
 def _merge(

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,12 +72,16 @@ def partial_folder(target: Path) -> Iterator[Path]:
 
 def write_tables(folder: Path, tables: _Tables, info: FetchInfo) -> WriteResult:
     """Write sorted tables in parts, each of one connection."""
-    if not are_labelled(tables):
-        return _write_connection(PartWriter(folder, info), tables)
+    of_each: Iterable[tuple[str | None, _Tables]] = [(None, tables)]
+    if are_labelled(tables):
+        of_each = split_by_connection(tables, info.connections).items()
     parts = []
-    for connection, own in split_by_connection(tables, info.connections).items():
-        writer = PartWriter(folder, info.of_connection(connection), connection=connection)
-        parts += _write_connection(writer, own).parts
+    for connection, own in of_each:
+        own_info = info if connection is None else info.of_connection(connection)
+        writer = PartWriter(folder, own_info, connection=connection)
+        for part in split(own, PART_SIZE):
+            writer.add(part)
+        parts += writer.result().parts
     return WriteResult(parts, info)
 
 
@@ -91,10 +95,8 @@ class SharedPart:
 
     def share(self, table: str, target: Path) -> manifest.File:
         """Copy one of its files to another path, and describe it."""
-        source, file = (
-            self.folder / table / manifest.file_name(self.position),
-            self.part.files[table],
-        )
+        file = self.part.files[table]
+        source = self.folder / table / manifest.file_name(self.position)
         with manifest.reading(self.folder, f"{source} is damaged"):
             if storage.size(source) != file.bytes:
                 raise SnapshotError(f"{source} is damaged: it is not what was written")
@@ -165,8 +167,9 @@ class PartWriter:
             first = _first_key(tables["orders"])
         else:
             first = shared.part.first
-            for table in [name for name in TABLES if name not in tables]:
-                files[table] = shared.share(table, self._folder / table / name)
+            for table in TABLES:
+                if table not in tables:
+                    files[table] = shared.share(table, self._folder / table / name)
         part = manifest.Part(first, files, self._connection)
         self._parts.append(PartFile((self._connection or "", sort_key or (number,)), name, part))
 
@@ -180,6 +183,13 @@ class PartWriter:
         if self._connection is not None:
             table = label_rows(table, self._connection)
         table = table.replace_schema_metadata(self._metadata)
+        # Only of columns that sort the rows, or follow their order as moments do, can an engine
+        # skip a row group by its statistics; of others, each group has all values.
+        with_statistics = [
+            field.name
+            for field in table.schema
+            if field.name in ("id", "order_id") or pa.types.is_timestamp(field.type)
+        ]
         sink = pa.BufferOutputStream()
         pq.write_table(
             table,
@@ -187,8 +197,7 @@ class PartWriter:
             compression="zstd",
             row_group_size=max(1, len(table)),
             write_page_checksum=True,
-            # By these an engine can skip a row group; of others, each group has all values.
-            write_statistics=[each.name for each in table.schema if _follows_sort_order(each)],
+            write_statistics=with_statistics,
             # Ids and addresses, nearly all different, are smaller and faster without one.
             dictionary_pagesize_limit=128 * 1024,
         )
@@ -198,21 +207,12 @@ class PartWriter:
 
 
 def finish(folder: Path, result: WriteResult, *, sequence: int | None = None) -> None:
-    """Give the files of all parts their final names, and write the manifest.
-
-    Others are deleted: those of workers that were given up.
-    """
+    """Give the files of all parts their final names, delete others, and write the manifest."""
     parts = sorted(result.parts, key=lambda each: each.sort_key)
     names = {each.name: manifest.file_name(position) for position, each in enumerate(parts)}
-    for table in TABLES:
+    for table in TABLES:  # others are those of workers that were given up
         storage.rename_files(folder / table, names)
     manifest.Manifest.new([each.part for each in parts], result.info, sequence).write(folder)
-
-
-def _write_connection(writer: PartWriter, tables: _Tables) -> WriteResult:
-    for part in split(tables, PART_SIZE):
-        writer.add(part)
-    return writer.result()
 
 
 def _refuse_foreign(target: Path) -> None:
@@ -227,8 +227,3 @@ def _first_key(orders: pa.Table) -> manifest.Key | None:
         return None
     created = orders["created_date"][0].cast(pa.int64()).as_py()
     return created, orders["id"][0].as_py()
-
-
-def _follows_sort_order(field: pa.Field) -> bool:
-    """Return whether a column sorts the rows, or follows their order as moments do."""
-    return field.name in ("id", "order_id") or pa.types.is_timestamp(field.type)

@@ -21,4 +21,4 @@ There is one storage: `local`, a file system. Another one takes three files: a m
 `settings.local_folder`, which refuses every URL for now.
 """
 
-from trackstar_frames.storage.local import *  # noqa: F403  (its public functions are the verbs)
+from trackstar_frames.storage.local import *  # noqa: F403  (all verbs, and nothing else)

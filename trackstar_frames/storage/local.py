@@ -31,6 +31,26 @@ from trackstar_frames.settings import local_folder
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
+__all__ = [
+    "commit",
+    "copy",
+    "delete",
+    "exists",
+    "filesystem",
+    "is_folder",
+    "list_folder",
+    "locate",
+    "lock",
+    "make_folder",
+    "open_file",
+    "partial_folder",
+    "read",
+    "rename_files",
+    "replace",
+    "size",
+    "write",
+]
+
 #: Errors of a disk that does not support an operation; that it is full or broken is none of these.
 _UNSUPPORTED = {
     *(errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK),
@@ -220,14 +240,10 @@ def sweep(parent: Path) -> None:
             with suppress(OSError), _hold_lock(parent / name, timeout=0) as is_dead:
                 if is_dead:
                     with lock(target):
-                        _clean_up(parent / name, target)
-
-
-def _clean_up(folder: Path, target: Path) -> None:
-    if folder.suffix == ".earlier" and not target.exists():
-        folder.rename(target)  # its writer died between the two renames
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
+                        if match["kind"] == "earlier" and not target.exists():
+                            (parent / name).rename(target)  # it died between the two renames
+                        else:
+                            shutil.rmtree(parent / name, ignore_errors=True)
 
 
 def _hidden_name(target: Path, kind: str) -> Path:
