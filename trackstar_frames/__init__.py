@@ -69,10 +69,9 @@ if TYPE_CHECKING:
         plot_status_transitions,
     )
     from trackstar_frames.schema import data_dictionary
-    from trackstar_frames.snapshots.catalog import list_snapshots
+    from trackstar_frames.snapshots.catalog import list_snapshots, prune_snapshots
     from trackstar_frames.snapshots.diff import diff_snapshots, due_date_changes, status_transitions
     from trackstar_frames.snapshots.history import order_history
-    from trackstar_frames.snapshots.prune import prune_snapshots
     from trackstar_frames.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
     from trackstar_frames.sync import sync_orders
 
@@ -150,10 +149,9 @@ _MODULES = {
     "pagination.pages": ("Page",),
     "plots": tuple(name for name in __all__ if name.startswith("plot_")),
     "schema": ("data_dictionary",),
-    "snapshots.catalog": ("list_snapshots",),
+    "snapshots.catalog": ("list_snapshots", "prune_snapshots"),
     "snapshots.diff": ("diff_snapshots", "due_date_changes", "status_transitions"),
     "snapshots.history": ("order_history",),
-    "snapshots.prune": ("prune_snapshots",),
     "snapshots.snapshot": ("Snapshot", "read_snapshot", "write_snapshot"),
     "sync": ("sync_orders",),
 }

@@ -183,6 +183,12 @@ def test_a_number_that_is_not_there_is_an_error(frames, tmp_path, version):
             read(tmp_path, version)
 
 
+def test_a_number_beside_the_only_snapshot_is_an_error(frames, tmp_path):
+    snapshot = tf.write_snapshot(frames, tmp_path)
+    with pytest.raises(SnapshotError, match=rf"-1 is {re.escape(snapshot.name)}, the only one$"):
+        tf.read_snapshot(tmp_path, 0)
+
+
 def test_two_snapshots_of_one_moment_have_two_names(frames, tmp_path):
     names = [tf.write_snapshot(frames, tmp_path).name for _ in range(3)]
     assert len(set(names)) == 3

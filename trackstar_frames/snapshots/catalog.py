@@ -1,16 +1,16 @@
-"""The snapshots under a root: list them, and find one by its name, a time or its number."""
+"""The snapshots under a root: list them, remove old ones, and find one by name, time or number."""
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from numbers import Integral
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -19,20 +19,8 @@ from trackstar_frames.dates import end_of_day, is_day, is_iso8601, parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.info import FetchInfo, as_of_each
 from trackstar_frames.schema import TABLES
+from trackstar_frames.settings import check_bool, check_int
 from trackstar_frames.snapshots.manifest import Manifest, read_manifest, snapshot_errors
-
-__all__ = [
-    "Entry",
-    "by_connection",
-    "connection_label",
-    "corrected_times",
-    "find_snapshot",
-    "find_snapshots",
-    "list_snapshots",
-    "next_sequence",
-    "tabulate",
-]
-
 
 _TYPES = {
     "name": "str",
@@ -113,24 +101,89 @@ def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
     ...     list_snapshots(root)["orders"].tolist()
     [2]
     """
-    return tabulate(find_snapshots(root))
+    return _tabulate(find_snapshots(root))
 
 
-def tabulate(entries: Iterable[Entry]) -> pd.DataFrame:
-    """Make the table that `list_snapshots` returns."""
-    rows = [_describe(entry) for entry in entries]
-    rows.sort(key=itemgetter("as_of", "written_at", "name"))
-    table = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
-    # pandas before 3 makes "None" of None.
-    table.loc[[row["connection"] is None for row in rows], "connection"] = None
+def prune_snapshots(
+    root: str | os.PathLike[str],
+    *,
+    keep_last: int = 3,
+    keep_daily: int = 14,
+    keep_weekly: int = 8,
+    keep_monthly: int = 24,
+    dry_run: bool = False,
+) -> pd.DataFrame:
+    """Remove the snapshots that no rule keeps.
+
+    Rules apply to each connection by itself. A snapshot of several connections stays while a rule
+    keeps it for one of them: the last one that has a connection is not removed for newer ones
+    without it.
+
+    No snapshot needs another: files that several share stay until the last one is removed.
+    Periods are of UTC, weeks begin on Monday; a period without a snapshot does not count. Which
+    snapshots are the newest depends on the sequence in which they were written, not on a clock.
+
+    Parameters
+    ----------
+    root
+        The folder of all snapshots.
+    keep_last
+        Keep the newest so many, 1 at least.
+    keep_daily, keep_weekly, keep_monthly
+        Keep the last one of each of the newest so many days, weeks and months.
+    dry_run
+        Return what would be done, and do nothing.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per snapshot that there was, oldest first: the columns of `list_snapshots`,
+        and kept_by: ``"last"``, ``"daily"``, ``"weekly"`` or ``"monthly"``, the first that
+        keeps it for any connection; null for one that was removed.
+
+    Raises
+    ------
+    SettingsError
+        If a number is invalid, before anything is removed.
+    SnapshotError
+        If the disk refuses.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from trackstar_frames import OrderFrames, write_snapshot
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     for _ in range(3):
+    ...         _ = write_snapshot(OrderFrames.from_json({"id": "a1"}), root)
+    ...     prune_snapshots(root, keep_last=1)["kept_by"].fillna("removed").tolist()
+    ['removed', 'removed', 'last']
+    """
+    rules = {
+        "last": check_int("keep_last", keep_last, low=1),
+        "daily": check_int("keep_daily", keep_daily, low=0),
+        "weekly": check_int("keep_weekly", keep_weekly, low=0),
+        "monthly": check_int("keep_monthly", keep_monthly, low=0),
+    }
+    check_bool("dry_run", dry_run)
+    entries = find_snapshots(root)
+    table = _tabulate(entries)
+    table["kept_by"] = pd.Series(None, table.index, dtype="str")
+    connections = [
+        pd.Series({str(path): pd.Timestamp(as_of) for path, as_of in own})
+        for own in _by_connection(entries).values()
+    ]
+    for reason, number in rules.items():
+        kept = {path for as_of in connections for path in _kept(as_of, reason, number)}
+        table.loc[table["path"].isin(kept) & table["kept_by"].isna(), "kept_by"] = reason
+    if not dry_run:
+        for path in table.loc[table["kept_by"].isna(), "path"]:
+            with snapshot_errors(f"cannot remove {path}"):
+                storage.delete(Path(path))
     return table
 
 
 def find_snapshots(root: str | os.PathLike[str]) -> list[Entry]:
-    """Find the snapshots under a root, in the order in which they were written.
-
-    Those of older versions, which have no sequence number, come first, by what they are as of.
-    """
+    """Find the snapshots under a root, in the order in which they were written."""
     folder = storage.locate(root)
     entries = []
     with snapshot_errors(f"cannot list {folder}"):
@@ -140,14 +193,16 @@ def find_snapshots(root: str | os.PathLike[str]) -> list[Entry]:
                     entries.append(Entry.at(path))
     for entry in entries:
         _check_name(entry.path)
-    return sorted(entries, key=_sort_key)
+    # Those of older versions, which have no sequence number, come first, by what they are as of.
+    # They are listed by name, and stay so where all else is equal.
+    entries.sort(
+        key=lambda each: (each.manifest.sequence or 0, each.as_of, each.manifest.written_at)
+    )
+    return entries
 
 
 def find_snapshot(root: str | os.PathLike[str], version: str | datetime | int) -> Path:
-    """Find a snapshot by its name, a time, its number from the newest, or as the latest.
-
-    Raises SnapshotError if there is no such snapshot, with the names of those there are.
-    """
+    """Find a snapshot by its name, a time, its number from the newest, or as the latest."""
     entries = find_snapshots(root)
     if not entries:
         raise SnapshotError(_explain_nothing(storage.locate(root)))
@@ -165,10 +220,8 @@ def next_sequence(root: Path) -> int:
 
 
 def corrected_times(entries: Sequence[Entry]) -> dict[str, datetime]:
-    """Return, by name, as of when the snapshots of a clock that was ahead can be at the latest.
-
-    A clock was ahead if a snapshot says that it was written after one that came after it.
-    """
+    """Return, by name, as of when the snapshots of a clock that was ahead can be at the latest."""
+    # A clock was ahead if a snapshot says that it was written after one that came after it.
     corrected = {}
     earliest_written: datetime | None = None
     following: datetime | None = None
@@ -183,13 +236,35 @@ def corrected_times(entries: Sequence[Entry]) -> dict[str, datetime]:
     return corrected
 
 
-def by_connection(
-    entries: Iterable[Entry],
-) -> dict[str | None, list[tuple[Path, datetime]]]:
-    """Return, for each connection, the snapshots that have it, and as of when, in sequence.
+def connection_label(info: FetchInfo) -> str | None:
+    """Return the label of the connection; of several, their labels with commas between them."""
+    return ", ".join(info.connections) if info.connections else info.connection
 
-    What a snapshot has of a connection that had failed is from an earlier one, and sorted as that.
-    """
+
+def _tabulate(entries: Iterable[Entry]) -> pd.DataFrame:
+    rows = [
+        {
+            "name": entry.name,
+            "path": str(entry.path),
+            "as_of": entry.as_of,
+            "written_at": entry.manifest.written_at,
+            "connection": connection_label(entry.info),
+            "orders": entry.manifest.rows("orders"),
+            "bytes": sum(map(entry.manifest.size, TABLES)),
+            "schema_version": entry.manifest.schema_version,
+        }
+        for entry in entries
+    ]
+    rows.sort(key=itemgetter("as_of", "written_at", "name"))
+    table = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
+    # pandas before 3 makes "None" of None.
+    table.loc[[row["connection"] is None for row in rows], "connection"] = None
+    return table
+
+
+def _by_connection(entries: Iterable[Entry]) -> dict[str | None, list[tuple[Path, datetime]]]:
+    """Return, for each connection, the snapshots that have it, and as of when, in sequence."""
+    # What a snapshot has of a connection that had failed is from an earlier one, and sorted as it.
     found: dict[str | None, list[tuple[int, Path, datetime]]] = defaultdict(list)
     first_positions: dict[tuple[str | None, datetime], int] = {}
     for position, entry in enumerate(entries):
@@ -203,16 +278,22 @@ def by_connection(
     }
 
 
-def connection_label(info: FetchInfo) -> str | None:
-    """Return the label of the connection; of several, their labels with commas between them."""
-    return ", ".join(info.connections) if info.connections else info.connection
+def _kept(as_of: pd.Series[pd.Timestamp], reason: str, number: int) -> Iterator[str]:
+    """Return the paths that a rule keeps, of as-ofs by path; the newest is last."""
+    period = {"last": None, "daily": "D", "weekly": "W-SUN", "monthly": "M"}[reason]
+    last = as_of
+    if period is not None:
+        periods = as_of.dt.tz_localize(None).dt.to_period(period)
+        last = as_of[~periods.duplicated(keep="last")]
+    yield from last.index[max(0, len(last) - number) :]
 
 
 def _counted_back(version: int, entries: Sequence[Entry]) -> Path:
     if not -len(entries) <= version < 0:
+        oldest = f"and {-len(entries)} the oldest of the {len(entries):,} there are"
         raise SnapshotError(
             f"version={version}: an integer counts back from the newest snapshot: -1 is "
-            f"{entries[-1].name}, and {-len(entries)} the oldest of the {len(entries):,} there are"
+            f"{entries[-1].name}, {oldest if len(entries) > 1 else 'the only one'}"
         )
     return entries[version].path
 
@@ -274,21 +355,3 @@ def _check_name(path: Path) -> None:
         raise SnapshotError(
             f"the name of the snapshot {path.name!r} under {path.parent} is not UTF-8; rename it"
         ) from None
-
-
-def _sort_key(entry: Entry) -> tuple[int, datetime, str, str]:
-    return entry.manifest.sequence or 0, entry.as_of, entry.manifest.written_at, entry.name
-
-
-def _describe(entry: Entry) -> dict[str, Any]:
-    path, manifest = entry
-    return {
-        "name": entry.name,
-        "path": str(path),
-        "as_of": entry.as_of,
-        "written_at": manifest.written_at,
-        "connection": connection_label(manifest.info),
-        "orders": manifest.rows("orders"),
-        "bytes": sum(map(manifest.size, TABLES)),
-        "schema_version": manifest.schema_version,
-    }

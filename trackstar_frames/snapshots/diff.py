@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
-from trackstar_frames.info import FetchInfo, brief, warn_of_failed
+from trackstar_frames.info import brief, warn_of_failed
 from trackstar_frames.measures import moved_due_dates, transitions
 from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures.transitions import as_of_pair
-from trackstar_frames.schema import CONNECTION, table_for
+from trackstar_frames.schema import CONNECTION, TABLES
 from trackstar_frames.snapshots.catalog import list_snapshots
 from trackstar_frames.snapshots.manifest import read_manifest
 from trackstar_frames.snapshots.reader import scan, table_files
@@ -24,9 +24,6 @@ from trackstar_frames.snapshots.snapshot import Snapshot
 from trackstar_frames.tables.assemble import are_labelled
 from trackstar_frames.tables.compare import KINDS, differences, differences_by_connection
 from trackstar_frames.tables.dtypes import to_frame
-
-__all__ = ["diff_snapshots", "due_date_changes", "status_transitions"]
-
 
 _Side: TypeAlias = Snapshot | OrderFrames | str | os.PathLike[str]
 
@@ -217,20 +214,16 @@ def _read_whole(name: str, side: object) -> OrderFrames:
     if isinstance(side, Snapshot):
         return side.read()
     if isinstance(side, str | os.PathLike):
-        return _read_path(name, side)
+        below = list_snapshots(side)
+        if below.empty:
+            return OrderFrames.from_parquet(side)
+        raise SnapshotError(
+            f"{name}={str(side)!r} is a folder of snapshots; pass the path of one of them, such as "
+            f"{below['path'].iloc[-1]!r}"
+        )
     raise TypeError(
         f"{name} is a {type(side).__name__}; pass a Snapshot, OrderFrames, or the path of a "
         f"snapshot"
-    )
-
-
-def _read_path(name: str, path: str | os.PathLike[str]) -> OrderFrames:
-    below = list_snapshots(path)
-    if below.empty:
-        return OrderFrames.from_parquet(path)
-    raise SnapshotError(
-        f"{name}={str(path)!r} is a folder of snapshots; pass the path of one of them, such as "
-        f"{below['path'].iloc[-1]!r}"
     )
 
 
@@ -238,26 +231,16 @@ def _read_orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFram
     """Read some columns of a side's orders; of a snapshot, no others are read from disk."""
     if isinstance(side, pd.DataFrame) or is_partitioned(side):
         return cast("pd.DataFrame", side)  # the measure refuses Dask's, and says what to do
-    if isinstance(side, Snapshot):
-        warn_of_failed(side.info)
-        manifest = read_manifest(side.path)
-        files = table_files(side.path, manifest, "orders")
-        orders = scan(files, "orders", columns=_with_label(side.info, columns))
-        return _to_frame(orders, side.info)
-    frames = _read_whole(name, side)
-    orders = frames.to_arrow()["orders"].select(_with_label(frames.info, columns))
-    return _to_frame(orders, frames.info)
-
-
-def _with_label(info: FetchInfo, columns: Sequence[str]) -> list[str]:
-    """Add the column of the connection, where orders are of several."""
-    return [CONNECTION.name, *columns] if info.connections else [*columns]
-
-
-def _to_frame(orders: pa.Table, info: FetchInfo) -> pd.DataFrame:
-    table = table_for("orders", orders.column_names)
-    columns = tuple(column for column in table.columns if column.name in orders.column_names)
-    ordered = orders.select([column.name for column in columns])
-    frame = to_frame(ordered, replace(table, columns=columns))
-    frame.attrs["trackstar"] = brief(info)
+    source = side if isinstance(side, Snapshot) else _read_whole(name, side)
+    names = {*columns, CONNECTION.name}
+    table = TABLES["orders"].labelled if source.info.connections else TABLES["orders"]
+    table = replace(table, columns=tuple(each for each in table.columns if each.name in names))
+    if isinstance(source, Snapshot):
+        warn_of_failed(source.info)
+        files = table_files(source.path, read_manifest(source.path), "orders")
+        orders = scan(files, "orders", columns=table.schema.names)
+    else:
+        orders = source.to_arrow()["orders"].select(table.schema.names)
+    frame = to_frame(orders, table)
+    frame.attrs["trackstar"] = brief(source.info)
     return frame

@@ -18,9 +18,6 @@ from trackstar_frames.snapshots.reader import scan, table_files
 from trackstar_frames.tables.assemble import split_by_connection
 from trackstar_frames.tables.compare import differences
 
-__all__ = ["order_history"]
-
-
 _KINDS = ("first_seen", "changed", "vanished", "seen_again")
 _SCHEMA = pa.schema(
     [
@@ -140,7 +137,12 @@ def _sightings(
     seen = [each for entry in entries for each in _look(entry, order_id, connection)]
     if not seen:
         labels = {label for entry in entries for label in entry.as_of_each if label}
-        raise SnapshotError(_explain_unknown(connection, sorted(labels), root))
+        if labels:
+            raise SnapshotError(f"{one_of('connection', connection, sorted(labels))} under {root}")
+        raise SnapshotError(
+            f"connection={connection!r}: no snapshot under {root} has a label of its connection; "
+            f"leave it out"
+        )
     return _in_order_of_time(seen, corrected_times(entries))
 
 
@@ -153,15 +155,6 @@ def _in_order_of_time(seen: Sequence[_Sighting], ahead: Container[str]) -> list[
         last[each.connection] = known if each.snapshot in ahead else each.as_of
         times.append(last[each.connection])
     return [seen[number] for number in sorted(range(len(seen)), key=times.__getitem__)]
-
-
-def _explain_unknown(connection: str | None, labels: Sequence[str], root: object) -> str:
-    if labels:
-        return f"{one_of('connection', connection, labels)} under {root}"
-    return (
-        f"connection={connection!r}: no snapshot under {root} has a label of its connection; "
-        f"leave it out"
-    )
 
 
 def _look(entry: Entry, order_id: str, connection: str | None) -> Iterator[_Sighting]:
@@ -183,11 +176,11 @@ def _find_orders(
     if not labels:
         return []
     files = table_files(*entry, "orders", labels)
+    table = TABLES["orders"].labelled if entry.info.connections else TABLES["orders"]
+    tables = {"orders": scan(files, "orders", columns=table.schema.names, order_id=order_id)}
     if not entry.info.connections:
-        return [(labels[0], {"orders": scan(files, "orders", order_id=order_id)})]
-    columns = TABLES["orders"].labelled.schema.names
-    rows = scan(files, "orders", columns=columns, order_id=order_id)
-    return split_by_connection({"orders": rows}, filter(None, labels)).items()
+        return [(labels[0], tables)]
+    return split_by_connection(tables, filter(None, labels)).items()
 
 
 def _by_label(seen: Sequence[_Sighting]) -> Iterator[tuple[str | None, list[_Sighting]]]:

@@ -20,21 +20,6 @@ from trackstar_frames.info import FetchInfo, rename_keys
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
 
-__all__ = [
-    "FOOTER_KEY",
-    "MANIFEST_NAME",
-    "File",
-    "Key",
-    "Manifest",
-    "Part",
-    "file_name",
-    "for_each_table",
-    "read_manifest",
-    "reading",
-    "snapshot_errors",
-]
-
-
 #: Engines ignore files whose names begin with an underscore.
 MANIFEST_NAME = "_trackstar_frames.json"
 
@@ -60,20 +45,13 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """Some consecutive orders, with all their rows in the other tables.
+    """Some consecutive orders, with all their rows in the other tables."""
 
-    Attributes
-    ----------
-    first : tuple or None
-        The key of its first order; None if it has no orders.
-    files : dict of str to File
-        One for each table that the schema had when it was written.
-    connection : str or None
-        The label of all its rows; None in a snapshot of one connection.
-    """
-
+    #: The key of its first order; None if it has no orders.
     first: Key | None
+    #: The file of each table that the schema had when the part was written.
     files: dict[str, File]
+    #: The label of all its rows; None in a snapshot of one connection.
     connection: str | None = None
 
     def rows(self, table: str) -> int:
@@ -86,28 +64,17 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a snapshot, or another folder of tables, has in it.
+    """What a snapshot, or another folder of tables, has in it."""
 
-    Attributes
-    ----------
-    schema_version : int
-        Of the newest of its files.
-    written_at : str
-        ISO 8601, UTC.
-    info : FetchInfo
-        Metadata of the fetch: filters, connection, fetched_at and more.
-    parts : list of Part
-        In the sort order of their orders; of several connections, one connection after the other.
-    sequence : int or None
-        Its number among the snapshots under its root in the order in which they were written, as
-        clocks may be wrong. None outside of a root, and in the snapshots of older versions, which
-        come before all others.
-    """
-
+    #: Of the newest of its files.
     schema_version: Annotated[int, msgspec.Meta(ge=1)]
+    #: ISO 8601, UTC.
     written_at: str
     info: FetchInfo
+    #: In the sort order of their orders; of several connections, one connection after the other.
     parts: list[Part]
+    #: Counts the snapshots under a root as they are written, as clocks may be wrong. None outside
+    #: of a root, and in snapshots of older versions, which come before all others.
     sequence: _Count | None = None
 
     def __post_init__(self) -> None:

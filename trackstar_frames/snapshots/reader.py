@@ -24,8 +24,6 @@ from trackstar_frames.snapshots.manifest import (
     reading,
 )
 
-__all__ = ["read_column", "read_folder", "read_table", "scan", "table_files"]
-
 
 def read_folder(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], FetchInfo]:
     """Read all tables and the info of a snapshot, or another folder of tables."""
@@ -49,11 +47,8 @@ def read_folder(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], Fetc
 def read_table(
     folder: Path, position: int, part: Part, name: str, columns: Sequence[str] | None = None
 ) -> pa.Table:
-    """Read a table of one part, or some of its columns, and check that its file is whole.
-
-    A table that the schema did not have when the part was written is empty.
-    """
-    if name not in part.files:
+    """Read a table of one part, or some of its columns, and check that its file is whole."""
+    if name not in part.files:  # the schema did not have it when the part was written
         table = TABLES[name] if part.connection is None else TABLES[name].labelled
         return _select(table.schema.empty_table(), columns)
     file = part.files[name]
@@ -102,12 +97,9 @@ def scan(
     columns: Sequence[str] | None = None,
     order_id: str | None = None,
 ) -> pa.Table:
-    """Read a table of some files, some of its columns, or the rows of one order.
-
-    Row groups whose statistics exclude the order are not read, so checksums of whole files are
-    not compared. All columns are those without the label of the connection. Columns that the files
-    do not have are null.
-    """
+    """Read a table of some files, without labels: some of its columns, or the rows of one order."""
+    # Row groups whose statistics exclude the order are not read, so the checksums of whole files
+    # are not compared. Columns that the files do not have are null.
     schema = table_for(name, columns or ()).schema
     if not files:
         return _select(schema.empty_table(), columns)

@@ -25,14 +25,6 @@ from trackstar_frames.snapshots.manifest import Manifest, snapshot_errors
 from trackstar_frames.snapshots.writer import WriteResult, finish, partial_folder, write_tables
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
 
-__all__ = [
-    "NewSnapshot",
-    "Snapshot",
-    "new_snapshot",
-    "read_snapshot",
-    "write_snapshot",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -107,7 +99,8 @@ class Snapshot:
         try:
             entry = Entry.at(self.path)
             with snapshot_errors(f"{self.path} is damaged"):
-                return card(title, table(heads, _table_rows(entry.manifest)), lines(_facts(entry)))
+                rows = [_table_row(name, entry.manifest) for name in TABLES]
+                return card(title, table(heads, rows), lines(_facts(entry)))
         except SnapshotError as error:
             return card(title, lines([str(error)]))
 
@@ -158,15 +151,7 @@ def write_snapshot(frames: OrderFrames, root: str | os.PathLike[str]) -> Snapsho
 
 @dataclass(frozen=True, slots=True)
 class NewSnapshot:
-    """A snapshot that is being written; nobody sees anything of it before `commit`.
-
-    Attributes
-    ----------
-    root : pathlib.Path
-        The folder of all snapshots.
-    folder : pathlib.Path
-        The private folder to write parts in.
-    """
+    """A snapshot that is being written to a private folder; nobody sees it before `commit`."""
 
     root: Path
     folder: Path
@@ -253,11 +238,9 @@ def _stem(info: FetchInfo) -> str:
     return stem
 
 
-def _table_rows(manifest: Manifest) -> Iterator[tuple[str, str, int, int, float]]:
-    for name, described in TABLES.items():
-        files = sum(name in part.files for part in manifest.parts)
-        size = megabytes(manifest.size(name))
-        yield name, described.grain, manifest.rows(name), files, size
+def _table_row(name: str, manifest: Manifest) -> tuple[str, str, int, int, float]:
+    files = sum(name in part.files for part in manifest.parts)
+    return name, TABLES[name].grain, manifest.rows(name), files, megabytes(manifest.size(name))
 
 
 def _facts(entry: Entry) -> Iterator[str]:

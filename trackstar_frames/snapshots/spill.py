@@ -23,9 +23,6 @@ from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.manifest import Key
 from trackstar_frames.tables.assemble import Numbers, new_strays, release_memory, select, sort
 
-__all__ = ["Spill"]
-
-
 _RUN_SIZE = 16_000  # orders; twice as many are in memory at times
 
 #: Columns of orders and of problems: the number of their page, and one that rises as they arrive.
@@ -36,13 +33,7 @@ _NO_UPDATE, _NO_CREATION = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
 class Spill:
-    """Batches on disk: added from several threads, then deduplicated, then read by their keys.
-
-    Parameters
-    ----------
-    folder
-        A private one; whoever made it removes it.
-    """
+    """Batches in a private folder: added by several threads, deduplicated, then read by keys."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -73,10 +64,9 @@ class Spill:
     ) -> int:
         """Choose which orders to keep, once all are there; return the number of duplicates.
 
-        Of several orders of an id, the newest `updated_date` is kept; of equals, that of the page
-        with the higher rank, and the last on it. A page `repeats` if its orders are expected on
-        other pages, too: they are no duplicates then (and dropped by `drop_repeats`), and its rows
-        of no order are kept only if no other page has them.
+        Of an id, the newest `updated_date` is kept; of equals, the last of the page with the
+        highest rank. A page `repeats` if other pages are expected to have its orders, too: they
+        are no duplicates (dropped if `drop_repeats`), and its rows of no order only count if new.
         """
         with self._lock:
             left, self._batches = self._batches, []
@@ -99,27 +89,22 @@ class Spill:
     def ids(self) -> pa.Array:
         """Return the ids of the orders that are kept, in no order."""
         kept = [run.columns("id")["id"].filter(pa.array(run.kept)) for run in self._runs]
-        return (
-            pa.chunked_array(kept, pa.string()).combine_chunks() if kept else pa.array([], "string")
-        )
+        chunks = [chunk for ids in kept for chunk in ids.chunks]
+        return pa.chunked_array(chunks, pa.string()).combine_chunks()
 
     def cuts(self, size: int) -> list[Key]:
-        """Return the keys that cut the orders into spans of so many: the first key of each but one.
-
-        The first span begins before all keys.
-        """
+        """Return the first key of each span of so many orders but the first, which needs none."""
         if not self._runs:
             return []
         created = np.sort(np.concatenate([run.created[run.kept] for run in self._runs]))
         return [self._key_at(position, created) for position in range(size, len(created), size)]
 
     def spans(self, cuts: Sequence[Key]) -> Iterator[tuple[list[Batch], Numbers]]:
-        """Read the orders span by span.
+        """Yield the batches of each span, and the numbers of its orders over these batches.
 
-        Yields the batches of each, and the numbers of the orders to keep over these batches. The
-        last span has the rows of no order too.
+        The last span has the rows of no order too.
         """
-        rows = [run.rows_of(cuts) for run in self._runs]
+        rows = [[0, *map(run.row, cuts), len(run.created)] for run in self._runs]
         for span in range(len(cuts) + 1):
             release_memory()
             batches, orders = [], 0
@@ -209,18 +194,11 @@ _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 class _Run:
-    """Sorted orders: a file for each table, in blocks of the same orders; the last is of no order.
-
-    Attributes
-    ----------
-    created : numpy.ndarray
-        When its orders were created, in microseconds; set by `Spill.deduplicate`.
-    kept : numpy.ndarray
-        Which of its orders are kept; set by `Spill.deduplicate`.
-    """
+    """Sorted orders: a file for each table in blocks of the same orders, at last rows of none."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # When its orders were created, in microseconds, and which are kept: see deduplicate().
         self.created: Numbers = np.array([], np.int64)
         self.kept: npt.NDArray[np.bool_] = np.array([], bool)
 
@@ -234,7 +212,8 @@ class _Run:
             ends = [*np.searchsorted(numbers, starts), len(table)]
             with pa.ipc.new_file(self._path(name), table.schema, options=_OPTIONS) as file:
                 for first, end in itertools.pairwise(ends):
-                    file.write_batch(_as_one(table[first:end]))
+                    arrays = [column.combine_chunks() for column in table[first:end].columns]
+                    file.write_batch(pa.record_batch(arrays, schema=table.schema))
 
     def columns(self, *names: str) -> pa.Table:
         """Read some columns of all its orders."""
@@ -244,10 +223,6 @@ class _Run:
             options = pa.ipc.IpcReadOptions(included_fields=wanted)
             return pa.ipc.open_file(source, options=options).read_all().combine_chunks()
 
-    def rows_of(self, cuts: Sequence[Key]) -> list[int]:
-        """Return the first row of each span, and the end of the last one."""
-        return [0, *(self._row(key) for key in cuts), len(self.created)]
-
     def ids_at(self, moment: int) -> list[str]:
         """Return the ids of the orders created at a moment that are kept."""
         first, end = self._rows_at(moment)
@@ -256,6 +231,15 @@ class _Run:
         ids = self.columns("id")["id"][first:end]
         found: list[str] = ids.filter(pa.array(self.kept[first:end])).to_pylist()
         return found
+
+    def row(self, key: Key) -> int:
+        """Return the first row that does not come before a key."""
+        moment = _NO_CREATION if key[0] is None else key[0]
+        first, end = self._rows_at(moment)
+        if first == end or not key[1]:
+            return first
+        ids = self.columns("id")["id"]
+        return bisect_left(range(len(ids)), key[1], first, end, key=lambda row: ids[row].as_py())
 
     def read(self, first: int, end: int) -> Batch:
         """Read the rows of some orders."""
@@ -282,20 +266,9 @@ class _Run:
             file = pa.ipc.open_file(source)
             return pa.Table.from_batches([file.get_batch(file.num_record_batches - 1)])
 
-    def _row(self, key: Key) -> int:
-        """Return the first row that does not come before a key."""
-        moment = _NO_CREATION if key[0] is None else key[0]
-        first, end = self._rows_at(moment)
-        if first == end or not key[1]:
-            return first
-        ids = self.columns("id")["id"]
-        return bisect_left(range(len(ids)), key[1], first, end, key=lambda row: ids[row].as_py())
-
     def _rows_at(self, moment: int) -> tuple[int, int]:
-        first, end = (
-            int(np.searchsorted(self.created, moment, side)) for side in ("left", "right")
-        )
-        return first, end
+        first, end = (np.searchsorted(self.created, moment, side) for side in ("left", "right"))
+        return int(first), int(end)
 
     def _path(self, table: str) -> Path:
         return self._folder / f"{table}.arrow"
@@ -310,8 +283,3 @@ def _microseconds(column: pa.ChunkedArray, missing: int) -> Numbers:
     """Return timestamps as integers."""
     whole: Numbers = column.cast(pa.int64()).fill_null(missing).to_numpy()
     return whole
-
-
-def _as_one(table: pa.Table) -> pa.RecordBatch:
-    arrays = [column.combine_chunks() for column in table.columns]
-    return pa.record_batch(arrays, schema=table.schema)

@@ -39,67 +39,35 @@ from trackstar_frames.tables.assemble import (
 )
 from trackstar_frames.tables.compare import changed_in, common_ids, rows_of_orders, unequal
 
-__all__ = [
-    "CREATED",
-    "STAMPS",
-    "TRACKSTAR_UPDATED",
-    "UPDATED",
-    "Base",
-    "Stamps",
-    "Upsert",
-    "bases_in",
-    "find_base",
-    "find_bases",
-]
-
-
 #: The stamp of Trackstar's copy, that of the source, and the one that never changes.
-TRACKSTAR_UPDATED, UPDATED, CREATED = STAMPS = (
-    "trackstar_updated_date",
-    "updated_date",
-    "created_date",
-)
+TRACKSTAR_UPDATED, UPDATED, CREATED = "trackstar_updated_date", "updated_date", "created_date"
+STAMPS = (TRACKSTAR_UPDATED, UPDATED, CREATED)
 
 #: How many orders must have so late a stamp before the snapshot counts as complete up to it.
 _WITNESSES = 2
 
 
 class Stamps(NamedTuple):
-    """The stamps of a snapshot's orders.
+    """The stamps of a snapshot's orders."""
 
-    Attributes
-    ----------
-    missing : dict of str to int
-        How many of its orders lack each stamp.
-    lacking : int
-        How many lack both stamps of their changes.
-    until : dict of str to datetime
-        Up to when it has all changes, by the clock of each stamp: the second greatest, as one
-        order alone may have any stamp, of those that are not later than its fetch started.
-        Stamps that fewer orders have are left out.
-    """
-
+    #: How many of its orders lack each stamp.
     missing: dict[str, int]
+    #: How many lack both stamps of their changes.
     lacking: int
+    #: Up to when it has all changes, by the clock of each stamp: the second greatest, as a single
+    #: order may have any stamp, of those that are not later than its fetch started. Stamps that
+    #: fewer orders have are left out.
     until: dict[str, datetime]
 
 
 @dataclass(frozen=True)
 class Base:
-    """The orders of one connection in a snapshot, from which a sync goes on.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        The snapshot.
-    info : FetchInfo
-        Metadata of the connection's fetch.
-    parts : list of SharedPart
-        The connection's parts, in the sort order of their orders.
-    """
+    """The orders of one connection in a snapshot, from which a sync goes on."""
 
     path: Path
+    #: Metadata of the connection's fetch.
     info: FetchInfo
+    #: In the sort order of their orders.
     parts: list[SharedPart]
 
     @property
@@ -151,11 +119,8 @@ class Base:
         return writer.result()
 
     def _starts(self) -> list[datetime]:
-        """Return when its fetch had started at the latest, by each clock that was read.
-
-        What was read first may have changed before the end, and a cached page is older than the
-        start.
-        """
+        """Return when its fetch had started at the latest, by each clock that was read."""
+        # What was read first may have changed since, and a cached page is older than the start.
         texts = (self.info.started_at, self.info.fetched_at, self.info.server_time)
         return [parse_time(text) for text in texts if text]
 
@@ -163,11 +128,7 @@ class Base:
 def find_base(
     root: Path, request: FetchRequest, connection: str | None, identity: str
 ) -> Base | None:
-    """Find the newest snapshot of one connection and request; None if the connection has none.
-
-    `identity` is the hash of the request to this connection. Raises SnapshotError if the
-    snapshots of this connection are of other requests.
-    """
+    """Find the newest snapshot of one connection and of the request with this hash, if any."""
     bases = [
         Base(entry.path, entry.info, _shared_parts(entry)[None])
         for entry in reversed(find_snapshots(root))
@@ -177,17 +138,12 @@ def find_base(
 
 
 def find_bases(root: Path, request: FetchRequest, identities: Mapping[str, str]) -> dict[str, Base]:
-    """Find the newest snapshot of several connections for each one that is in any of them.
-
-    `identities` has the hash of the request to each connection. Raises SnapshotError if the
-    snapshots of a connection are of other requests.
-    """
+    """Find, for each connection's hash of a request, the newest snapshot of several that has it."""
     newest_first = [bases_in(entry) for entry in reversed(find_snapshots(root))]
     found = {}
     for connection, identity in identities.items():
         bases = [each[connection] for each in newest_first if connection in each]
-        base = _newest(bases, root, request, identity)
-        if base is not None:
+        if base := _newest(bases, root, request, identity):
             found[connection] = base
     return found
 
@@ -209,10 +165,11 @@ def _shared_parts(entry: Entry) -> dict[str | None, list[SharedPart]]:
 
 
 def _newest(bases: list[Base], root: Path, request: FetchRequest, identity: str) -> Base | None:
-    same = [base for base in bases if base.info.request_hash == identity]
-    if bases and not same:
+    same = (base for base in bases if base.info.request_hash == identity)
+    newest = next(same, None)
+    if bases and newest is None:
         raise SnapshotError(_explain_mismatch(root, bases[0], request))
-    return same[0] if same else None
+    return newest
 
 
 def _explain_mismatch(root: Path, newest: Base, request: FetchRequest) -> str:
@@ -249,24 +206,15 @@ _GROWTH = 1.2
 class Upsert:
     """The parts of a base with the orders that a sync fetched; those without a change are shared.
 
-    Parameters
-    ----------
-    base
-        What there was.
-    spill
-        What the server gave, deduplicated.
-    several_listings
-        Whether orders without an id may be in the spill twice, as several listings had them.
-    removes
-        Whether what the server did not give is gone, as all orders were requested.
+    `spill` has been deduplicated.
     """
 
-    def __init__(
-        self, base: Base, spill: Spill, *, several_listings: bool, removes: bool = False
-    ) -> None:
+    def __init__(self, base: Base, spill: Spill, *, several_listings: bool, removes: bool) -> None:
         self._base = base
         self._spill = spill
+        # Whether orders without an id may be in the spill twice, as several listings had them.
         self._several_listings = several_listings
+        # Whether orders that are not in the spill are gone, as all were requested.
         self._removes = removes
         self._ids = spill.ids()
 
@@ -295,9 +243,8 @@ class Upsert:
     ) -> Counter[str]:
         """Write one part with the orders that were fetched for it, or only what they change.
 
-        `fresh` is emptied, so that its memory is freed as it is written. Returns how many orders
-        of the base the server gave, how many of those have changed (or moved to another part) and
-        have not, and how many are gone.
+        Empties `fresh`, to free its memory. Counts the base's orders that the server gave, those
+        of them that have changed (or moved to another part) or have not, and those that are gone.
         """
         is_given = pc.is_in(read_column(base.folder, base.position, "id"), value_set=self._ids)
         given = _count(is_given)
@@ -329,14 +276,13 @@ class Upsert:
         """Drop orders without an id that are known, or gone; return whether that changes any."""
         if self._several_listings:
             fresh["problems"] = _without_repeats(fresh["problems"])
-        is_stray = pc.is_null(old["problems"]["order_id"])
+        removed = 0
         if self._removes:
-            old["problems"] = old["problems"].filter(pc.invert(is_stray))
-            had = bool(pc.any(is_stray).as_py())
+            ids = old["problems"]["order_id"]
+            old["problems"], removed = old["problems"].filter(pc.is_valid(ids)), ids.null_count
         else:
             fresh["problems"] = _without_known(fresh["problems"], old["problems"])
-            had = False
-        return had or bool(pc.any(pc.is_null(fresh["problems"]["order_id"])).as_py())
+        return bool(removed or fresh["problems"]["order_id"].null_count)
 
 
 def _merge(
@@ -361,11 +307,9 @@ def _in_same_places(old: _Tables, fresh: _Tables) -> bool:
 def _replace(
     base: SharedPart, old: dict[str, pa.Table], fresh: dict[str, pa.Table], ids: pa.ChunkedArray
 ) -> tuple[dict[str, pa.Table], int]:
-    """Replace known orders; return the tables in which any differ, and how many orders differ.
-
-    Both sides are emptied, and tables of the base are read one after the other: a part is in
-    memory about twice, and not three times.
-    """
+    """Replace known orders; return the tables in which any differ, and how many orders differ."""
+    # Both sides are emptied, and tables of the base are read one after the other: a part is in
+    # memory about twice, and not three times.
     orders = old["orders"]["id"].combine_chunks()
     tables, changed = {}, set()
     for name in TABLES:

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,33 +20,8 @@ from trackstar_frames import storage
 from trackstar_frames.errors import SettingsError, SnapshotError
 from trackstar_frames.info import FetchInfo, of_connection
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
-from trackstar_frames.snapshots.manifest import (
-    FOOTER_KEY,
-    File,
-    Key,
-    Manifest,
-    Part,
-    file_name,
-    for_each_table,
-    read_manifest,
-    reading,
-    snapshot_errors,
-)
+from trackstar_frames.snapshots import manifest
 from trackstar_frames.tables.assemble import are_labelled, label_rows, split, split_by_connection
-
-__all__ = [
-    "PART_SIZE",
-    "PartFile",
-    "PartWriter",
-    "SharedPart",
-    "WriteResult",
-    "check_target",
-    "finish",
-    "partial_folder",
-    "write_folder",
-    "write_tables",
-]
-
 
 _Tables: TypeAlias = Mapping[str, pa.Table]
 
@@ -60,10 +35,7 @@ _OTHER_FORMATS = frozenset(
 
 
 def write_folder(path: str | os.PathLike[str], tables: _Tables, info: FetchInfo) -> None:
-    """Write sorted tables to a folder, in place of an empty one or an earlier one of this package.
-
-    Raises SnapshotError if the disk refuses, or something else is at `path`.
-    """
+    """Write sorted tables to a folder, in place of an empty or an earlier one of this package."""
     target = check_target(path)
     with partial_folder(target) as folder:
         finish(folder, write_tables(folder, tables, info))
@@ -73,11 +45,7 @@ def write_folder(path: str | os.PathLike[str], tables: _Tables, info: FetchInfo)
 
 
 def check_target(path: str | os.PathLike[str], name: str = "path") -> Path:
-    """Check, before any work, that a folder can be written to a path.
-
-    Raises what `storage.locate` raises, SettingsError for the name of a file of another format,
-    and SnapshotError if there is something else.
-    """
+    """Check, before any work, that a folder can be written to a path."""
     target = storage.locate(path, name)
     if target.suffix.lower() in _OTHER_FORMATS:
         raise SettingsError(
@@ -86,7 +54,7 @@ def check_target(path: str | os.PathLike[str], name: str = "path") -> Path:
             f"one table with pandas, such as frames.orders.to_csv(...)"
         )
     if storage.exists(target):
-        with snapshot_errors(f"cannot write {target}"), storage.lock(target):
+        with manifest.snapshot_errors(f"cannot write {target}"), storage.lock(target):
             _refuse_foreign(target)
     return target
 
@@ -94,18 +62,25 @@ def check_target(path: str | os.PathLike[str], name: str = "path") -> Path:
 @contextmanager
 def partial_folder(target: Path) -> Iterator[Path]:
     """Yield a private folder to write parts in; errors of the disk are a SnapshotError."""
-    with snapshot_errors(f"cannot write {target}"), storage.partial_folder(target) as folder:
+    with (
+        manifest.snapshot_errors(f"cannot write {target}"),
+        storage.partial_folder(target) as folder,
+    ):
         yield folder
 
 
 def write_tables(folder: Path, tables: _Tables, info: FetchInfo) -> WriteResult:
     """Write sorted tables in parts, each of one connection."""
-    if not are_labelled(tables):
-        return _write_connection(PartWriter(folder, info), tables)
+    of_each: Iterable[tuple[str | None, _Tables]] = [(None, tables)]
+    if are_labelled(tables):
+        of_each = split_by_connection(tables, info.connections).items()
     parts = []
-    for connection, own in split_by_connection(tables, info.connections).items():
-        writer = PartWriter(folder, of_connection(info, connection), connection=connection)
-        parts += _write_connection(writer, own).parts
+    for connection, own in of_each:
+        own_info = info if connection is None else of_connection(info, connection)
+        writer = PartWriter(folder, own_info, connection=connection)
+        for part in split(own, PART_SIZE):
+            writer.add(part)
+        parts += writer.result().parts
     return WriteResult(parts, info)
 
 
@@ -115,15 +90,16 @@ class SharedPart:
 
     folder: Path
     position: int
-    part: Part
+    part: manifest.Part
 
-    def share(self, table: str, target: Path) -> File:
+    def share(self, table: str, target: Path) -> manifest.File:
         """Copy one of its files to another path, and describe it."""
-        source, file = self.folder / table / file_name(self.position), self.part.files[table]
-        with reading(self.folder, f"{source} is damaged"):
+        file = self.part.files[table]
+        source = self.folder / table / manifest.file_name(self.position)
+        with manifest.reading(self.folder, f"{source} is damaged"):
             if storage.size(source) != file.bytes:
                 raise SnapshotError(f"{source} is damaged: it is not what was written")
-        with reading(self.folder, f"cannot share {source}"):
+        with manifest.reading(self.folder, f"cannot share {source}"):
             storage.copy(source, target)
         return file
 
@@ -133,7 +109,7 @@ class PartFile(NamedTuple):
 
     sort_key: tuple[str, tuple[int, ...]]
     name: str
-    part: Part
+    part: manifest.Part
 
 
 class WriteResult(NamedTuple):
@@ -149,23 +125,9 @@ class WriteResult(NamedTuple):
 
 
 class PartWriter:
-    """Writes parts of one connection to a folder; `add` may be called from several threads.
+    """Writes parts of one connection to a private folder, beside others that do; thread-safe.
 
-    Other writers may write to the same folder at the same time.
-
-    Parameters
-    ----------
-    folder
-        A private one.
-    info
-        Of the fetch; in the footer of every file.
-    connection
-        The label of every row; None in a folder of one connection.
-
-    Attributes
-    ----------
-    part_size : int
-        How many orders a part is to have.
+    `info` is in the footer of every file; `connection` labels every row, unless it is None.
     """
 
     def __init__(self, folder: Path, info: FetchInfo, *, connection: str | None = None) -> None:
@@ -175,7 +137,7 @@ class PartWriter:
         self._connection = connection
         self._parts: list[PartFile] = []
         footer = {"schema_version": SCHEMA_VERSION, "info": self._info}
-        self._metadata = {FOOTER_KEY: json.dumps(footer)}
+        self._metadata = {manifest.FOOTER_KEY: json.dumps(footer)}
         # A worker that was given up may still write the same connection to this folder.
         self._prefix = uuid.uuid4().hex
         self._numbers = itertools.count()
@@ -190,22 +152,24 @@ class PartWriter:
     ) -> None:
         """Write one more part, after those before it unless it has a `sort_key`.
 
-        `tables` are without labels: all, or those that differ from a part of another folder with
-        the same orders, which is `shared`: its files serve for the other tables.
+        Tables that are not among `tables` share the files of a part of the same orders, `shared`.
         """
         number = next(self._numbers)
         name = f".{self._prefix}-{number}"
-        tables = {**(_missing_tables(shared) if shared else {}), **tables}
-        files = for_each_table(
+        if shared is not None:  # the schema may have more tables than when it was written
+            new = [table for table in TABLES if table not in shared.part.files]
+            tables = {**{table: TABLES[table].schema.empty_table() for table in new}, **tables}
+        files = manifest.for_each_table(
             tables, lambda table: self._write_file(self._folder / table / name, tables[table])
         )
         if shared is None:
             first = _first_key(tables["orders"])
         else:
             first = shared.part.first
-            for table in TABLES.keys() - tables.keys():
-                files[table] = shared.share(table, self._folder / table / name)
-        part = Part(first, files, self._connection)
+            for table in TABLES:
+                if table not in tables:
+                    files[table] = shared.share(table, self._folder / table / name)
+        part = manifest.Part(first, files, self._connection)
         self._parts.append(PartFile((self._connection or "", sort_key or (number,)), name, part))
 
     def result(self, **more_info: Any) -> WriteResult:
@@ -214,10 +178,17 @@ class PartWriter:
             self.add({name: table.schema.empty_table() for name, table in TABLES.items()})
         return WriteResult(self._parts, self._info.replace(**more_info))
 
-    def _write_file(self, path: Path, table: pa.Table) -> File:
+    def _write_file(self, path: Path, table: pa.Table) -> manifest.File:
         if self._connection is not None:
             table = label_rows(table, self._connection)
         table = table.replace_schema_metadata(self._metadata)
+        # Only of columns that sort the rows, or follow their order as moments do, can an engine
+        # skip a row group by its statistics; of others, each group has all values.
+        with_statistics = [
+            field.name
+            for field in table.schema
+            if field.name in ("id", "order_id") or pa.types.is_timestamp(field.type)
+        ]
         sink = pa.BufferOutputStream()
         pq.write_table(
             table,
@@ -225,54 +196,33 @@ class PartWriter:
             compression="zstd",
             row_group_size=max(1, len(table)),
             write_page_checksum=True,
-            # By these an engine can skip a row group; of others, each group has all values.
-            write_statistics=[each.name for each in table.schema if _follows_sort_order(each)],
+            write_statistics=with_statistics,
             # Ids and addresses, nearly all different, are smaller and faster without one.
             dictionary_pagesize_limit=128 * 1024,
         )
         body = sink.getvalue()
         storage.write(path, body)
-        return File(len(table), body.size, hashlib.sha256(body).hexdigest())
+        return manifest.File(len(table), body.size, hashlib.sha256(body).hexdigest())
 
 
 def finish(folder: Path, result: WriteResult, *, sequence: int | None = None) -> None:
-    """Give the files of all parts their final names, and write the manifest.
-
-    Files that are not of these parts are deleted: those of workers that were given up.
-    """
+    """Give the files of all parts their final names, delete others, and write the manifest."""
     parts = sorted(result.parts, key=lambda each: each.sort_key)
-    names = {each.name: file_name(position) for position, each in enumerate(parts)}
-    for table in TABLES:
+    names = {each.name: manifest.file_name(position) for position, each in enumerate(parts)}
+    for table in TABLES:  # others are those of workers that were given up
         storage.rename_files(folder / table, names)
-    Manifest.new([each.part for each in parts], result.info, sequence).write(folder)
-
-
-def _write_connection(writer: PartWriter, tables: _Tables) -> WriteResult:
-    for part in split(tables, PART_SIZE):
-        writer.add(part)
-    return writer.result()
+    manifest.Manifest.new([each.part for each in parts], result.info, sequence).write(folder)
 
 
 def _refuse_foreign(target: Path) -> None:
     """Refuse to replace what is there, unless it is an empty folder or one of this package."""
     is_empty = storage.is_folder(target) and not storage.list_folder(target)
     if storage.exists(target) and not is_empty:
-        read_manifest(target)
+        manifest.read_manifest(target)
 
 
-def _missing_tables(shared: SharedPart) -> dict[str, pa.Table]:
-    """Make the tables, empty, that the schema did not have when a part was written."""
-    missing = [name for name in TABLES if name not in shared.part.files]
-    return {name: TABLES[name].schema.empty_table() for name in missing}
-
-
-def _first_key(orders: pa.Table) -> Key | None:
+def _first_key(orders: pa.Table) -> manifest.Key | None:
     if not len(orders):
         return None
     created = orders["created_date"][0].cast(pa.int64()).as_py()
     return created, orders["id"][0].as_py()
-
-
-def _follows_sort_order(field: pa.Field) -> bool:
-    """Return whether a column sorts the rows, or follows their order as moments do."""
-    return field.name in ("id", "order_id") or pa.types.is_timestamp(field.type)

@@ -51,7 +51,6 @@ __all__ = [
     "write",
 ]
 
-
 #: Errors of a disk that does not support an operation; that it is full or broken is none of these.
 _UNSUPPORTED = {
     *(errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK),
@@ -70,11 +69,7 @@ _HIDDEN = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{32}\.(?P<kind>partial|earlier)
 
 
 def locate(path: str | os.PathLike[str], name: str = "root") -> Path:
-    """Make the path of a folder absolute, and ``~`` the user's home; the folder need not exist.
-
-    `name` is what the user calls it. Raises TypeError if it is no path, SettingsError if it is a
-    URL or no folder can have that name, and SnapshotError if it is a file, or below one.
-    """
+    """Check and make absolute the path of a folder, which need not exist; `name` is for errors."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{path!r} is not the path of a folder; pass a string or a Path")
     folder = local_folder(path, name)
@@ -163,10 +158,7 @@ def rename_files(folder: Path, names: Mapping[str, str]) -> None:
 
 @contextmanager
 def partial_folder(target: Path) -> Iterator[Path]:
-    """Yield a private folder beside `target` to write in; delete it afterwards if it is unused.
-
-    The folders of dead writers beside `target` are removed first.
-    """
+    """Remove what dead writers left; yield a private folder, which is deleted if it is unused."""
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(target.parent)
     folder = _hidden_name(target, "partial")
@@ -217,12 +209,7 @@ def replace(folder: Path, target: Path) -> None:
 
 
 def delete(target: Path) -> None:
-    """Delete a folder, so that nobody ever finds a part of it in its place.
-
-    It is no error if somebody else has just deleted it. What a reader still has open stays on
-    some disks (NFS, Windows) until it is closed, hidden, and goes with the next sweep. Whatever
-    else stays is an error, as orders hold names and addresses. So is a symbolic link.
-    """
+    """Delete a folder, so that nobody ever finds a part of it in its place."""
     if target.is_symlink():
         raise OSError(errno.ELOOP, "it is a symbolic link")
     with _hold_lock(folder := _hidden_name(target, "partial")):
@@ -230,7 +217,7 @@ def delete(target: Path) -> None:
             target.rename(folder)
         except FileNotFoundError:
             if target.parent.is_dir():
-                return
+                return  # another process has just deleted it
             raise
         _flush(target.parent)
         shutil.rmtree(folder, ignore_errors=True)  # as much as can be
@@ -238,6 +225,8 @@ def delete(target: Path) -> None:
             try:
                 shutil.rmtree(folder)
             except OSError as error:
+                # Some disks (NFS, Windows) keep a file that a reader has open; the next sweep
+                # removes it. Whatever else stays is an error: orders hold names and addresses.
                 if error.errno not in _IN_USE and os.name != "nt":
                     raise
 
@@ -251,14 +240,10 @@ def sweep(parent: Path) -> None:
             with suppress(OSError), _hold_lock(parent / name, timeout=0) as is_dead:
                 if is_dead:
                     with lock(target):
-                        _clean_up(parent / name, target)
-
-
-def _clean_up(folder: Path, target: Path) -> None:
-    if folder.suffix == ".earlier" and not target.exists():
-        folder.rename(target)  # its writer died between the two renames
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
+                        if match["kind"] == "earlier" and not target.exists():
+                            (parent / name).rename(target)  # it died between the two renames
+                        else:
+                            shutil.rmtree(parent / name, ignore_errors=True)
 
 
 def _hidden_name(target: Path, kind: str) -> Path:
@@ -301,9 +286,7 @@ def _hold_lock(folder: Path, timeout: float | None = None) -> Iterator[bool]:
         try:
             stack.enter_context(file_lock)
             is_held = True
-        except filelock.Timeout:
-            raise
-        except (OSError, NotImplementedError) as error:
+        except (OSError, NotImplementedError) as error:  # a timeout is an OSError too
             if isinstance(error, OSError) and error.errno not in _UNSUPPORTED:
                 raise
             is_held = False
@@ -317,11 +300,9 @@ def _hold_lock(folder: Path, timeout: float | None = None) -> Iterator[bool]:
 
 @cache
 def _lock_options() -> dict[str, Any]:
-    """Return options such that a disk without locks is an error, and not a mere file as a lock.
-
-    A file outlives its holder. Older versions of filelock make none, but let others open theirs.
-    """
+    """Return options such that a disk without locks is an error, and not a mere file as a lock."""
     import filelock  # noqa: PLC0415  (as above)
 
+    # A mere file outlives its holder. Older versions make none, but let others open the lock.
     known = inspect.signature(filelock.BaseFileLock.__init__).parameters
     return {"fallback_to_soft": False} if "fallback_to_soft" in known else {"mode": 0o600}
