@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from trackstar_frames._text import card, lines, megabytes, table
-from trackstar_frames.flatten import Batch, Flattener
+from trackstar_frames.flatten import Flattener
+from trackstar_frames.flatten.layout import Batch
 from trackstar_frames.flatten.sources import JsonSource
 from trackstar_frames.info import FetchInfo, join_infos
 from trackstar_frames.schema import TABLES, table_for

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames.flatten import ORDER_INDEX, Batch, batch_schema
+from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.manifest import Key
 from trackstar_frames.tables.assemble import Numbers, new_strays, release_memory, select, sort

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.flatten import ORDER_INDEX, Batch, batch_schema, empty_batch
+from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema, empty_batch
 from trackstar_frames.flatten.values import MAX_EXACT_INT
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.schema import TABLES

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames.filters import FIELDS, parse_name
-from trackstar_frames.flatten import ORDER_INDEX, batch_schema
+from trackstar_frames.flatten.layout import ORDER_INDEX, batch_schema
 
 __all__ = ["combine_queries", "contradictions", "count_contradictions"]
 
