@@ -24,8 +24,6 @@ from trackstar_frames.tables.connections import concat
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
 from trackstar_frames.tables.pii import redact
 
-__all__ = ["OrderFrames"]
-
 
 class OrderFrames:
     """The tables of some orders, their problems, and their provenance.

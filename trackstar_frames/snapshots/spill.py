@@ -21,7 +21,7 @@ import pyarrow as pa
 from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.manifest import Key
-from trackstar_frames.tables.assemble import Numbers, new_strays, release_memory, select, sort
+from trackstar_frames.tables.assemble import Numbers, drop_repeats, release_memory, select, sort
 
 __all__ = ["Spill"]
 
@@ -181,8 +181,8 @@ class Spill:
             rows = pa.concat_tables(run.strays() for run in self._runs)
             ranks = self._ranks[rows[_PAGE].to_numpy()]
             rows = rows.take(pa.array(np.lexsort([rows[_ARRIVAL].to_numpy(), ranks])))
-            keep = new_strays(rows, self._repeats[rows[_PAGE].to_numpy()].tolist())
-            batch["problems"] = rows.filter(keep).select(batch["problems"].column_names)
+            rows = drop_repeats(rows, self._repeats[rows[_PAGE].to_numpy()].tolist())
+            batch["problems"] = rows.select(batch["problems"].column_names)
         return batch
 
     def _key_at(self, position: int, created: Numbers) -> Key:

@@ -20,20 +20,6 @@ from trackstar_frames.flatten.values import MAX_EXACT_INT
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.schema import TABLES
 
-__all__ = [
-    "Numbers",
-    "as_batch",
-    "assemble",
-    "keep_freed_memory",
-    "new_strays",
-    "release_memory",
-    "select",
-    "sort",
-    "split",
-    "take",
-]
-
-
 #: Numbers of rows or orders.
 Numbers = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
@@ -45,61 +31,44 @@ _NO_DATE = np.iinfo(np.int64).min
 
 
 def assemble(
-    batches: Sequence[Batch], kept: Numbers | None = None, *, repeats: Sequence[bool] = ()
+    batches: Sequence[Batch],  # as the server sent the pages; emptied, to free their memory
+    kept: Numbers | None = None,  # the orders to keep, numbered over all batches, if known
+    *,
+    repeats: Sequence[bool] = (),  # of each batch, whether its orders are expected in others, too
 ) -> tuple[dict[str, pa.Table], int]:
-    """Join batches into the tables of the schema.
-
-    Of duplicates, the order with the newest `updated_date` is kept with its children; of equals,
-    the last. Orders are sorted by `created_date`, then `id`, nulls last; children as their orders,
-    then by position.
-
-    Parameters
-    ----------
-    batches
-        In the order in which the server sent the pages. They are emptied, so that their memory is
-        free as the tables are made.
-    kept
-        The numbers of the orders to keep, over all batches, if that is known.
-    repeats
-        Of each batch, whether its orders are expected in others, too: those are no duplicates, and
-        its problems of no order are kept only if no other batch has them.
-
-    Returns
-    -------
-    dict of str to pyarrow.Table, int
-        The tables by name, with exactly the columns of the schema; and how many orders were
-        dropped as duplicates.
-    """
+    """Join batches into the tables of the schema, and count the orders dropped as duplicates."""
     batches = batches or [empty_batch()]
     orders = _concat_orders(batches, "id", "created_date", "updated_date")
     kept = _sorted(orders, _newest(orders) if kept is None else kept)
-    has_repeats = any(repeats)
-    duplicates = _count_duplicates(batches, repeats) if has_repeats else len(orders) - len(kept)
-    stray_repeats = _repeats_of_strays(batches, repeats) if has_repeats else []
+    duplicates, is_repeat = len(orders) - len(kept), []
+    if any(repeats):
+        duplicates = _count_duplicates(batches, repeats)
+        without_order = [batch["problems"][ORDER_INDEX].null_count for batch in batches]
+        is_repeat = np.repeat(repeats, without_order).tolist()
     rows = _join(batches, kept)
     table = rows["orders"].table
     for name, column in _computed(rows).items():
         table = table.append_column(name, column)
     rows["orders"].table = table
     tables = {name: _finish(name, rows[name], table["id"]) for name in TABLES}
-    if has_repeats:
+    if is_repeat:
         problems = tables["problems"]
-        strays = problems[len(problems) - len(stray_repeats) :]
-        new = strays.filter(new_strays(strays, stray_repeats))
-        tables["problems"] = pa.concat_tables([problems[: len(problems) - len(strays)], new])
+        first = len(problems) - len(is_repeat)
+        new = drop_repeats(problems[first:], is_repeat)
+        tables["problems"] = pa.concat_tables([problems[:first], new])
     return tables, duplicates
 
 
-def new_strays(strays: pa.Table, repeats: Sequence[bool]) -> pa.BooleanArray:
-    """Return which problems of no order to keep: of those that may repeat others, the new ones."""
+def drop_repeats(problems: pa.Table, repeats: Sequence[bool]) -> pa.Table:
+    """Drop the problems of no order that are expected in other batches, too, and are there."""
     names = TABLES["problems"].schema.names
-    values = list(zip(*(strays[name].to_pylist() for name in names), strict=True))
+    values = list(zip(*(problems[name].to_pylist() for name in names), strict=True))
     known = {value for value, repeat in zip(values, repeats, strict=True) if not repeat}
     keep = []
     for value, repeat in zip(values, repeats, strict=True):
         keep.append(not repeat or value not in known)
         known.add(value)
-    return pa.array(keep, pa.bool_())
+    return problems.filter(pa.array(keep, pa.bool_()))
 
 
 def sort(batches: Sequence[Batch]) -> Batch:
@@ -137,10 +106,7 @@ def as_batch(tables: Mapping[str, pa.Table]) -> Batch:
 
 
 def split(tables: Mapping[str, pa.Table], size: int) -> Iterator[dict[str, pa.Table]]:
-    """Split finished tables into runs of so many orders, each with all rows below them.
-
-    Rows of no order come with the last run; of no orders at all there is one run.
-    """
+    """Split finished tables into runs of so many orders, at least one, with all rows below them."""
     orders = len(tables["orders"])
     if orders <= size:
         yield dict(tables)
@@ -149,6 +115,7 @@ def split(tables: Mapping[str, pa.Table], size: int) -> Iterator[dict[str, pa.Ta
         name: table[ORDER_INDEX].fill_null(orders) for name, table in as_batch(tables).items()
     }
     for start in range(0, orders, size):
+        # Rows of no order come with the last run.
         end = start + size if start + size < orders else orders + 1
         spans = {
             name: np.searchsorted(number.to_numpy(), [start, end])
@@ -162,23 +129,22 @@ def _concat_orders(batches: Sequence[Batch], *columns: str) -> pa.Table:
 
 
 def _newest(orders: pa.Table) -> Numbers:
-    """Return the numbers of the orders to keep, one for each id."""
+    """Return the numbers of the newest order of each id by `updated_date`; of equals, the last."""
     codes = orders["id"].combine_chunks().dictionary_encode().indices.to_numpy()
     has_duplicates = np.bincount(codes, minlength=1)[codes] > 1
     if not has_duplicates.any():
         return np.arange(len(orders))
     numbers = pa.array(np.flatnonzero(has_duplicates))
     dated = orders.select(["id", "updated_date"]).take(numbers).append_column("number", numbers)
-    ranked = dated.sort_by([("updated_date", "ascending"), ("number", "ascending")])
-    is_null = pc.is_null(ranked["updated_date"])
-    oldest_first = pa.concat_tables([ranked.filter(is_null), ranked.filter(pc.invert(is_null))])
-    ids, numbers = (oldest_first[name].to_pylist() for name in ("id", "number"))
-    best = dict(zip(ids, numbers, strict=True)).values()
+    by = [("updated_date", "ascending"), ("number", "ascending")]
+    oldest_first = dated.take(pc.sort_indices(dated, sort_keys=by, null_placement="at_start"))
+    best = dict(zip(*(oldest_first[name].to_pylist() for name in ("id", "number")), strict=True))
     unique = np.flatnonzero(~has_duplicates)
-    return np.sort(np.concatenate([unique, np.fromiter(best, np.int64, len(best))]))
+    return np.sort(np.concatenate([unique, list(best.values())]))
 
 
 def _sorted(orders: pa.Table, kept: Numbers) -> Numbers:
+    """Sort numbers of orders by `created_date`, then `id`, nulls last."""
     chosen = orders.select(["created_date", "id"]).take(pa.array(kept))
     by = [("created_date", "ascending"), ("id", "ascending")]
     sequence: Numbers = pc.sort_indices(chosen, sort_keys=by).to_numpy()
@@ -194,13 +160,6 @@ def _count_duplicates(batches: Sequence[Batch], repeats: Sequence[bool]) -> int:
     return len(ids) - int(pc.count_distinct(ids).as_py())
 
 
-def _repeats_of_strays(batches: Sequence[Batch], repeats: Sequence[bool]) -> list[bool]:
-    """Return of each problem of no order whether its batch repeats others."""
-    counts = [batch["problems"][ORDER_INDEX].null_count for batch in batches]
-    of_strays: list[bool] = np.repeat(np.array(repeats, bool), counts).tolist()
-    return of_strays
-
-
 def _finish(name: str, rows: _JoinedRows, ids: pa.ChunkedArray) -> pa.Table:
     """Return exactly the columns of the schema, the id of each row's order among them."""
     table, schema = rows.table, TABLES[name].schema
@@ -214,21 +173,11 @@ def _finish(name: str, rows: _JoinedRows, ids: pa.ChunkedArray) -> pa.Table:
 
 @dataclass(slots=True)
 class _JoinedRows:
-    """The rows of one table, in the sequence of their orders.
-
-    Attributes
-    ----------
-    table : pyarrow.Table
-        The rows.
-    order : numpy.ndarray
-        The number of each row's order; `orders` for rows of none, which come last.
-    orders : int
-        How many orders there are.
-    """
+    """The rows of one table, in the sequence of their orders."""
 
     table: pa.Table
-    order: Numbers
-    orders: int
+    order: Numbers  # of each row; `orders` for rows of none, which come last
+    orders: int  # how many there are
 
     def as_batch(self) -> pa.Table:
         """Return the rows as a table of a batch."""
@@ -266,7 +215,11 @@ def _join_table(
     parts: list[pa.Table], starts: Numbers, position: Numbers, threads: ThreadPool
 ) -> _JoinedRows:
     """Join the parts of a table in the sequence of their orders, without those of dropped ones."""
-    moved = position[_order_numbers(parts, starts)]
+    numbers = [
+        pc.add(part[ORDER_INDEX], start).fill_null(_NO_ORDER).to_numpy()
+        for part, start in zip(parts, starts, strict=False)
+    ]
+    moved = position[np.concatenate(numbers)]
     sequence = np.argsort(moved, kind="stable")[np.count_nonzero(moved == _DROPPED) :]
     joined = pa.concat_tables(part.drop_columns(ORDER_INDEX) for part in parts)
     rows, schema, columns = pa.array(sequence), joined.schema, joined.columns
@@ -281,15 +234,6 @@ def _join_table(
     taken = list(threads.map(take_column, range(len(columns))))
     table = pa.Table.from_arrays(taken, schema=schema)
     return _JoinedRows(table, moved[sequence], position[_NO_ORDER])
-
-
-def _order_numbers(parts: Sequence[pa.Table], starts: Numbers) -> Numbers:
-    """Return the number, over all parts, of each row's order."""
-    found = []
-    for part, start in zip(parts, starts, strict=False):
-        number = part[ORDER_INDEX].fill_null(_NO_ORDER).to_numpy()
-        found.append(np.where(number == _NO_ORDER, _NO_ORDER, number + start))
-    return np.concatenate(found)
 
 
 def _take(column: pa.ChunkedArray, rows: pa.Array) -> pa.Array | pa.ChunkedArray:
@@ -400,40 +344,21 @@ def release_memory() -> None:
 
 @contextmanager
 def keep_freed_memory() -> Iterator[None]:
-    """Have Arrow keep freed memory for what comes next, where tables come and go by the dozen.
-
-    Its usual pool returns all to the system at once, and requests as much again: a tenth of the
-    time. The pool is the whole process's, so this is for work that takes seconds; of several
-    uses at a time, the last one to end restores the usual pool.
-    """
-    _pool_switch.enter()
+    """Have Arrow keep freed memory for what comes next, where tables come and go by the dozen."""
+    # Its usual pool returns all to the system at once, and requests as much again: a tenth of the
+    # time. The pool is the whole process's, so this is for work that takes seconds.
+    with _pool_lock:
+        _former_pools.append(pa.default_memory_pool())
+        if "jemalloc" in pa.supported_memory_backends():
+            pa.set_memory_pool(pa.jemalloc_memory_pool())
     try:
         yield
     finally:
-        _pool_switch.leave()
+        with _pool_lock:
+            pa.set_memory_pool(_former_pools.pop())
 
 
-class _PoolSwitch:
-    """Replaces the process's memory pool while anybody needs the other one."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._usual: pa.MemoryPool | None = None
-
-    def enter(self) -> None:
-        with self._lock:
-            if not self._users and "jemalloc" in pa.supported_memory_backends():
-                self._usual = pa.default_memory_pool()
-                pa.set_memory_pool(pa.jemalloc_memory_pool())
-            self._users += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if not self._users and self._usual is not None:
-                pa.set_memory_pool(self._usual)
-                self._usual = None
-
-
-_pool_switch = _PoolSwitch()
+#: One for each use of `keep_freed_memory`: the last one to end, whichever it is, restores the
+#: usual pool, which is the first.
+_former_pools: list[pa.MemoryPool] = []
+_pool_lock = threading.Lock()

@@ -19,8 +19,6 @@ import pyarrow.compute as pc
 from trackstar_frames.filters import FIELDS, parse_name
 from trackstar_frames.flatten.layout import ORDER_INDEX, batch_schema
 
-__all__ = ["combine_queries", "contradictions", "count_contradictions"]
-
 _TOLERANCE = timedelta(seconds=1)
 
 #: Operators of which the value must be one of the given ones, or none of them.
@@ -30,17 +28,11 @@ _NONE_OF = ("neq", "nin")
 #: Those of them that take one value, which may have a comma.
 _SINGLE = ("eq", "eq-insensitive", "neq")
 
-_Filters = Mapping[str, list[str]]
+_Filters = Mapping[str, list[str]]  # by parameter, from `combine_queries`
 
 
 def combine_queries(queries: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
-    """Combine the parameters of several listings, each with its part of a long list.
-
-    Examples
-    --------
-    >>> combine_queries([{"status": "open", "ids": "a,b"}, {"status": "open", "ids": "c"}])
-    {'status': ['open'], 'ids': ['a,b', 'c']}
-    """
+    """Combine the parameters of several listings, each with its part of a long list."""
     combined: dict[str, dict[str, None]] = {}
     for query in queries:
         for name, value in query.items():
@@ -49,10 +41,7 @@ def combine_queries(queries: Iterable[Mapping[str, str]]) -> dict[str, list[str]
 
 
 def contradictions(filters: _Filters, orders: pa.Table) -> pa.Table:
-    """Return problems of a batch: one for each of its orders and filter that do not match.
-
-    The filters are parameters, from `combine_queries`; those without a column are ignored.
-    """
+    """Return problems: one for each order of a batch and filter of it that do not match."""
     mismatches = [each for each in _mismatches(filters, orders) if pc.any(each.mask).as_py()]
     problems = [_as_problems(each, filters[each.name], orders) for each in mismatches]
     return pa.concat_tables([batch_schema("problems").empty_table(), *problems])
@@ -110,19 +99,18 @@ def _other_dates(column: pa.ChunkedArray, operator: str, values: list[str]) -> p
     dates = [datetime.fromisoformat(one) for one in _split_lists(values)]
     if operator in _NONE_OF:
         return pa.chunked_array([pa.nulls(len(column), pa.bool_())])
-    early = pc.less(column, pa.scalar(_just_before(min(dates)), column.type))
-    late = pc.greater(column, pa.scalar(_just_after(max(dates)), column.type))
+    early = pc.less(column, pa.scalar(_shifted(min(dates), -_TOLERANCE), column.type))
+    late = pc.greater(column, pa.scalar(_shifted(max(dates), _TOLERANCE), column.type))
     return {"gt": early, "gte": early, "lt": late, "lte": late}.get(operator, pc.or_(early, late))
 
 
-def _just_before(date: datetime) -> datetime:
-    first = datetime.min.replace(tzinfo=date.tzinfo)
-    return date - _TOLERANCE if date - first > _TOLERANCE else first
-
-
-def _just_after(date: datetime) -> datetime:
-    last = datetime.max.replace(tzinfo=date.tzinfo)
-    return date + _TOLERANCE if last - date > _TOLERANCE else last
+def _shifted(date: datetime, by: timedelta) -> datetime:
+    try:
+        return date + by
+    except OverflowError:
+        if by < timedelta():
+            return datetime.min.replace(tzinfo=date.tzinfo)
+        return datetime.max.replace(tzinfo=date.tzinfo)
 
 
 def _as_problems(mismatch: _Mismatch, values: list[str], orders: pa.Table) -> pa.Table:

@@ -15,8 +15,6 @@ import pyarrow.compute as pc
 from trackstar_frames.errors import SettingsError, one_of
 from trackstar_frames.schema import ARROW_TYPES, LIFECYCLE, Table
 
-__all__ = ["DtypeBackend", "check_backend", "to_frame", "to_pandas_types"]
-
 DtypeBackend = Literal["pyarrow"] | None
 
 
@@ -33,11 +31,7 @@ def check_backend(value: object) -> DtypeBackend:
 
 
 def to_frame(table: pa.Table, declared: Table, dtype_backend: DtypeBackend = None) -> pd.DataFrame:
-    """Convert an Arrow table with exactly the declared columns and types.
-
-    The frame has a RangeIndex, and can be changed without changing the table. A status is an
-    ordered categorical with both backends; all other Arrow types share the table's memory.
-    """
+    """Convert an Arrow table with exactly the declared columns to a frame that can be changed."""
     converters = _STATUS if dtype_backend == "pyarrow" else _STATUS_AND_LISTS
     converted = [
         (position, column.name, converters[column.kind])
@@ -55,15 +49,7 @@ def to_frame(table: pa.Table, declared: Table, dtype_backend: DtypeBackend = Non
 
 
 def to_pandas_types(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Convert a column of Arrow types, or of Dask's nullable strings, to the types of `to_frame`.
-
-    Any other is returned as it is.
-
-    Examples
-    --------
-    >>> to_pandas_types(pd.Series([1, None], dtype="int64[pyarrow]")).dtype
-    Int64Dtype()
-    """
+    """Convert a column of Arrow's types, or Dask's nullable strings, to the types of `to_frame`."""
     if isinstance(column.dtype, pd.StringDtype) and column.dtype.na_value is pd.NA:
         return column.astype(pd.Series(["x"]).dtype).where(column.notna(), None)
     if not isinstance(column.dtype, pd.ArrowDtype):
