@@ -130,16 +130,14 @@ class OrderFrames:
               tables of events always have a ``connection`` column, so events cannot be mixed with
               orders that name no connection.
         pii
-            What becomes of personal data: ``"keep"``, ``"drop"`` or ``"hash"``, as in
-            `fetch_orders_df`.
+            Whether to ``"keep"``, ``"drop"`` or ``"hash"`` personal data, as in `fetch_orders_df`.
         dtype_backend
             None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
         Returns
         -------
         OrderFrames
-            As `fetch_orders` returns them, but without the time of the fetch, which JSON does not
-            tell.
+            As `fetch_orders` returns them, but without the time of the fetch.
 
         Raises
         ------

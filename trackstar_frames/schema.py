@@ -88,7 +88,7 @@ class Table:
     #: bool. If a list is also a column of the parent, that is of kind strings, and the value a
     #: string.
     columns: tuple[Column, ...]
-    older_key: str | None = None  # of the list in older responses
+    older_key: str = ""  # of the list in older responses, if it had another
 
     @property
     def schema(self) -> pa.Schema:
@@ -184,7 +184,7 @@ def _child(
 ) -> Table:
     """Declare a table of the objects in a list below an order."""
     names = tuple(column.name for column in key)
-    return Table(name, grain, names, path, (*key, *columns, _EXTRA), older_key or None)
+    return Table(name, grain, names, path, (*key, *columns, _EXTRA), older_key)
 
 
 def _column(path: str, kind: str, description: str, *marks: str) -> Column:
@@ -436,14 +436,12 @@ CHILD_TABLES = tuple(name for name, table in TABLES.items() if table.path)
 
 
 def _lists_in(parent: Table) -> MappingProxyType[str, str]:
-    paths = {name: TABLES[name].path.rpartition(".") for name in CHILD_TABLES}
-    return MappingProxyType(
-        {
-            key.removesuffix("[]"): name
-            for name, (outer, _, key) in paths.items()
-            if outer == parent.path
-        }
-    )
+    lists = {}
+    for name in CHILD_TABLES:
+        outer, _, key = TABLES[name].path.rpartition(".")
+        if outer == parent.path:
+            lists[key.removesuffix("[]")] = name
+    return MappingProxyType(lists)
 
 
 #: For `orders` and each child table, the table of each list in its rows, by the list's JSON key.

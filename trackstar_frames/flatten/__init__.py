@@ -28,29 +28,16 @@ from trackstar_frames.flatten.fast import REFUSALS, flatten_fast
 from trackstar_frames.flatten.layout import Batch, Layout, Path
 from trackstar_frames.pagination.threads import ThreadPool
 
-#: More threads than this would wait for Python's lock.
-_THREADS = min(4, pa.cpu_count())
+_THREADS = min(4, pa.cpu_count())  # more would wait for Python's lock
 
-#: Reading so few orders carefully takes as long as starting to read them fast.
-SMALL_BATCH = 16
+SMALL_BATCH = 16  # orders; to read them carefully takes as long as to start reading them fast
 
-#: How many orders are read fast while one is read carefully.
-_SPEEDUP = 6
-
-#: How many orders are read carefully for each that may be lost to failed attempts.
-_CAREFUL_PER_CREDIT = 4
-
-#: The credit at the start, and its maximum; in orders read carefully.
-_FIRST_CREDIT, _MAX_CREDIT = 250, 1000
-
-#: A value that was odd so often is extracted from then on.
-_OFTEN = 10
-
-#: How many paths are learned at most: more are not a schema, but free text.
-_MAX_LEARNED = 50
-
-#: How many paths are counted at a time; beyond, the rare ones are forgotten.
-_MAX_COUNTED = 1000
+_SPEEDUP = 6  # orders are read fast while one is read carefully
+_CAREFUL_PER_CREDIT = 4  # orders read carefully, for each that may be lost to failed attempts
+_FIRST_CREDIT, _MAX_CREDIT = 250, 1000  # in orders read carefully
+_OFTEN = 10  # a value that was odd so many times is extracted from then on
+_MAX_LEARNED = 50  # paths; more are not a schema, but free text
+_MAX_COUNTED = 1000  # paths at a time; beyond, the rare ones are forgotten
 
 
 class Flattener:
@@ -78,9 +65,7 @@ class Flattener:
             oldest = self._pages.popleft() if len(self._pages) >= 2 * _THREADS else None
         if oldest is not None:
             oldest.result()
-        page = self._threads.submit(self._flatten, orders, context)
-        with self._lock:
-            self._pages.append(page)
+        self._pages.append(page := self._threads.submit(self._flatten, orders, context))
         return page
 
     def _flatten(self, orders: Sequence[msgspec.Raw], context: tuple[Any, ...]) -> list[Any]:
@@ -181,6 +166,6 @@ class Experience:
         if often:
             self._learned += len(often)
             self._credit = max(self._credit, _FIRST_CREDIT)
-            self.layout = self.layout.with_extracted(often)
+            self.layout = Layout(self.layout.extracted.union(often))
             for path in often:
                 del self._odd[path]

@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
 
 from trackstar_frames.flatten.layout import MAX_ID_LENGTH, UNKNOWN_KEY, Batch, Path, batch_schema
-from trackstar_frames.flatten.values import Converted, as_text, convert, is_plain
+from trackstar_frames.flatten.values import as_text, convert, is_plain
 from trackstar_frames.http.responses import as_received, has_constant, is_constant, with_nulls
 from trackstar_frames.schema import LISTS, TABLES
 
@@ -163,7 +162,7 @@ class _BatchRows:
             return False
         position, kind = node.column
         plain = with_nulls(text)
-        converted = Converted() if plain == b"null" else convert(kind, plain)
+        converted = convert(kind, plain)
         row.cells[position] = converted.value
         if converted.message is not None:
             self._add_problem(row, path + name, text, converted.message)
@@ -233,7 +232,7 @@ def _has_items(items: msgspec.Raw | None) -> bool:
 
 
 #: Python refuses to read integers of thousands of digits.
-_NUMBERS_AS_TEXT: Mapping[str, Any] = MappingProxyType({"parse_int": str, "parse_float": str})
+_NUMBERS_AS_TEXT: Mapping[str, Any] = {"parse_int": str, "parse_float": str}
 
 
 class _Overridden(str):

@@ -32,7 +32,6 @@ from trackstar_frames.flatten.values import (
     EARLIEST_DATE,
     MAX_EXACT_INT,
     ROUNDED_DIGITS,
-    Converted,
     convert,
     is_rounded,
 )
@@ -41,6 +40,9 @@ from trackstar_frames.schema import ARROW_TYPES, LISTS, TABLES
 
 _Numbers = npt.NDArray[np.int64]
 _Bytes = npt.NDArray[np.uint8]
+
+#: For each of some values, where it starts and ends in the text, and the number of its row.
+_Spans = npt.NDArray[np.int64]
 
 #: What `flatten_fast` raises for orders that it refuses.
 REFUSALS = (pa.ArrowInvalid, msgspec.DecodeError, RecursionError)
@@ -93,10 +95,6 @@ def _read(text: bytes, layout: Layout) -> pa.StructArray:
     return batch.to_struct_array()
 
 
-#: For each of some values, where it starts and ends in the text, and the number of its row.
-_Spans = npt.NDArray[np.int64]
-
-
 class _Extra(NamedTuple):
     """Values under one path that `extra` keeps, and their JSON texts."""
 
@@ -132,23 +130,19 @@ class _TableColumns:
         values |= {name: pa.array(numbers) for name, numbers in self.numbers.items()}
         schema = batch_schema(self.table)
         if "extra" in values:
-            values["extra"] = self._extra_column()
+            texts: list[bytes | None] = [None] * len(self.numbers[ORDER_INDEX])
+            for row, text in _as_objects(self.extra):
+                texts[row] = text
+            values["extra"] = pa.array(texts, pa.string())
         return pa.Table.from_arrays([values[name] for name in schema.names], schema=schema)
 
     def path_prefixes(self, rows: _Numbers) -> list[str]:
         """Return how the paths in an order begin for these rows, such as ``shipments[0].``."""
-        numbers = [
-            each[rows].tolist() for name, each in self.numbers.items() if name != ORDER_INDEX
-        ]
-        if not numbers:
+        if self.table == "orders":
             return [""] * len(rows)
+        keys = TABLES[self.table].key[1:]
+        numbers = [self.numbers[name][rows].tolist() for name in keys]
         return list(map(f"{TABLES[self.table].path}.".replace("[]", "[{}]").format, *numbers))
-
-    def _extra_column(self) -> pa.Array:
-        texts: list[bytes | None] = [None] * len(self.numbers[ORDER_INDEX])
-        for row, text in _as_objects(self.extra):
-            texts[row] = text
-        return pa.array(texts, pa.string())
 
 
 def _leaves(rows: pa.Array, path: tuple[str, ...] = ()) -> Iterator[tuple[Any, pa.Array]]:
@@ -248,7 +242,8 @@ def _refuse_rounded(text: bytes) -> None:
         np.concatenate([np.flatnonzero(piece == letter) + at for at, piece in pieces])
         for letter in (_POINT, _DASH)
     )
-    for at in [*_with_many_digits(letters, points), *_in_exponents(letters, dashes)]:
+    suspects = _with_many_digits(letters, points), _in_exponents(letters, dashes)
+    for at in np.concatenate(suspects).tolist():
         head = text[max(at - _MAX_DIGITS, 0) : at]
         start = at - len(head) + len(head.rstrip(b"0123456789.eE").rstrip(b"-"))
         found = _DECIMAL.match(text, start - 1)
@@ -256,24 +251,21 @@ def _refuse_rounded(text: bytes) -> None:
             raise pa.ArrowInvalid("a decimal that float64 rounds")
 
 
-def _with_many_digits(letters: _Bytes, points: _Numbers) -> list[int]:
+def _with_many_digits(letters: _Bytes, points: _Numbers) -> _Numbers:
     """Choose the decimal points that have many digits beside them."""
     # Most points are in prices: so many digits reach half as far, on one side or the other.
     far = letters.take([points - _HALF, points + _HALF], mode="clip") - _ZERO < _DIGITS
     points = points[far.any(axis=0)]
     before, after = (_count_digits(letters, points, step) for step in (-1, 1))
-    chosen: list[int] = points[
-        (before > 0) & (after > 0) & (before + after >= ROUNDED_DIGITS)
-    ].tolist()
-    return chosen
+    return points[(before > 0) & (after > 0) & (before + after >= ROUNDED_DIGITS)]
 
 
-def _in_exponents(letters: _Bytes, dashes: _Numbers) -> list[int]:
+def _in_exponents(letters: _Bytes, dashes: _Numbers) -> _Numbers:
     """Choose the dashes that can be in exponents; those of dates and most ids cannot."""
     dashes = dashes[letters[dashes - 1] | _LOWER == _E]
-    is_between = (letters[dashes - 2] - _ZERO < _DIGITS) & (letters[dashes + 1] - _ZERO < _DIGITS)
-    chosen: list[int] = dashes[is_between].tolist()
-    return chosen
+    for side in (-2, 1):
+        dashes = dashes[letters[dashes + side] - _ZERO < _DIGITS]
+    return dashes
 
 
 def _count_digits(letters: _Bytes, points: _Numbers, step: int) -> _Numbers:
@@ -293,7 +285,7 @@ def _count_digits(letters: _Bytes, points: _Numbers, step: int) -> _Numbers:
 _DECIMAL = re.compile(rb"[:,\[\s](?P<number>-?\d+(\.\d+)?([eE][+-]?\d+)?)")
 _MAX_DIGITS = 400  # a number with more digits before its point is too large for a float64
 _PIECE = 2**18
-_POINT, _DASH, _ZERO, _E = np.frombuffer(b".-0e", np.uint8)
+_POINT, _DASH, _ZERO, _E = b".-0e"
 _LOWER = 0x20  # the bit that lower case adds to a letter
 _DIGITS = 10  # a byte is a digit if its distance from zero, which has no sign, is less
 _HALF = ROUNDED_DIGITS // 2
@@ -303,9 +295,6 @@ _HALF = ROUNDED_DIGITS // 2
 _KINDS = {
     (table.name, column.path): column.kind for table in TABLES.values() for column in table.columns
 }
-_NULL = Converted()
-
-_NO_SPANS = np.empty((0, 3), np.int64)
 
 
 class _Extraction:
@@ -328,7 +317,7 @@ class _Extraction:
         """Return the lines with a null in place of each value."""
         # Bytes rather than views: thousands of those would keep the garbage collector busy.
         text, behind, pieces = self._lines, 0, []
-        spans = np.concatenate([_NO_SPANS, *self._spans.values()])
+        spans = np.concatenate([np.empty((0, 3), np.int64), *self._spans.values()])
         for start, end, _ in _each(spans[np.argsort(spans[:, 0])]):
             pieces.append(text[behind:start])
             behind = end
@@ -370,7 +359,7 @@ class _Extraction:
             for row, text in zip(numbers, texts, strict=True):
                 values[row] = None if text == b"null" else text  # as it is, and much faster
             return pa.array(values, ARROW_TYPES[kind])
-        converted = [_NULL if text == b"null" else convert(kind, text) for text in texts]
+        converted = [convert(kind, text) for text in texts]
         for row, each in zip(numbers, converted, strict=True):
             values[row] = each.value
         failed = [at for at, each in enumerate(converted) if each.message is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -57,14 +57,13 @@ class Layout:
     @classmethod
     def of_schema(cls) -> Layout:
         """Return the layout that extracts free-form values only."""
-        return cls(
-            frozenset(
-                (table.name, column.path)
-                for table in TABLES.values()
-                for column in table.columns
-                if column.kind == "json" and column.path
-            )
-        )
+        free_form = {
+            (table.name, column.path)
+            for table in TABLES.values()
+            for column in table.columns
+            if column.kind == "json" and column.path
+        }
+        return cls(frozenset(free_form))
 
     @staticmethod
     def can_extract(path: Path) -> bool:
@@ -73,10 +72,6 @@ class Layout:
         if not keys or (len(keys) == 1 and keys[0] in _lists(table)):
             return False
         return not any(len(key) > _MAX_KEY_LENGTH or _UNDECLARABLE.search(key) for key in keys)
-
-    def with_extracted(self, paths: Iterable[Path]) -> Layout:
-        """Return a layout that extracts more."""
-        return Layout(self.extracted.union(paths))
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -94,8 +89,13 @@ class Layout:
         for table, lists in LISTS.items():
             for child in lists.values():
                 if child in self._structs:
-                    keys = [key for key, each in _lists(table).items() if each == child]
-                    rows[child] = list(_children(rows[table], keys))
+                    names = [attribute(key) for key, each in _lists(table).items() if each == child]
+                    rows[child] = [
+                        row
+                        for parent in rows[table]
+                        for name in names
+                        for row in getattr(parent, name, None) or ()
+                    ]
         return rows
 
     def _fields(self, table: str) -> list[pa.Field]:
@@ -149,13 +149,6 @@ def _lists(table: str) -> dict[str, str]:
 def _type_to_read(column: Column) -> pa.DataType:
     # Dates are read as text: from timestamps, one could not see which of them name no time zone.
     return pa.string() if column.kind == "timestamp" else ARROW_TYPES[column.kind]
-
-
-def _children(parents: Iterable[Any], keys: Iterable[str]) -> Iterator[Any]:
-    names = [attribute(key) for key in keys]
-    for parent in parents:
-        for name in names:
-            yield from getattr(parent, name, None) or ()
 
 
 def _nested(flat: Mapping[Any, Any]) -> dict[str, Any]:

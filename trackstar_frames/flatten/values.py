@@ -14,7 +14,6 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -46,8 +45,13 @@ class Converted(NamedTuple):
     in_extra: bool = False  # whether `extra` keeps its text, which says more than the column
 
 
+_NULL = Converted()
+
+
 def convert(kind: str, raw: bytes) -> Converted:
-    """Convert the JSON text of a value that is not null; where no text is expected, "" is null."""
+    """Convert the JSON text of a value; an empty one is null where no text is expected."""
+    if raw == b"null":
+        return _NULL
     try:
         value = _KINDS[kind].convert(raw)
     except ValueError as error:
@@ -142,10 +146,10 @@ def _whole_decimal(text: str) -> int:
     return int(number)
 
 
-_BOOLEANS = MappingProxyType(
-    dict.fromkeys(("true", "1", "1.0", "yes", "y"), True)
-    | dict.fromkeys(("false", "0", "0.0", "no", "n"), False)
-)
+_BOOLEANS = {
+    **dict.fromkeys(("true", "1", "1.0", "yes", "y"), True),
+    **dict.fromkeys(("false", "0", "0.0", "no", "n"), False),
+}
 
 
 def _bool(raw: bytes) -> bool | None:
@@ -285,15 +289,13 @@ class _Kind(NamedTuple):
 
 _PLAIN_DATE = re.compile(rb'"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?"$')
 _PLAIN_STRINGS = re.compile(rb'\[\s*+((null|"[^"\\]*+(\\.[^"\\]*+)*+")\s*+(,\s*+|(?=\])))*+\]$')
-_KINDS = MappingProxyType(
-    {
-        "string": _Kind(as_text, re.compile(rb'"')),
-        "status": _Kind(as_text, re.compile(rb'"')),
-        "int": _Kind(_int, re.compile(rb"-?\d+$")),
-        "float": _Kind(_float, re.compile(rb"[-\d]")),
-        "bool": _Kind(_bool, re.compile(rb"true|false")),
-        "timestamp": _Kind(_timestamp, _PLAIN_DATE),
-        "strings": _Kind(_strings, _PLAIN_STRINGS),
-        "json": _Kind(bytes.decode, re.compile(b"")),
-    }
-)
+_KINDS = {
+    "string": _Kind(as_text, re.compile(rb'"')),
+    "status": _Kind(as_text, re.compile(rb'"')),
+    "int": _Kind(_int, re.compile(rb"-?\d+$")),
+    "float": _Kind(_float, re.compile(rb"[-\d]")),
+    "bool": _Kind(_bool, re.compile(rb"true|false")),
+    "timestamp": _Kind(_timestamp, _PLAIN_DATE),
+    "strings": _Kind(_strings, _PLAIN_STRINGS),
+    "json": _Kind(bytes.decode, re.compile(b"")),
+}

@@ -23,7 +23,6 @@ from trackstar_frames.schema import TABLES
 #: Numbers of rows or orders.
 Numbers = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
-_Mask = npt.NDArray[np.bool_]
 
 _DROPPED = -1
 _NO_ORDER = -1  # as a row's number; and so, as an index, the last position
@@ -46,11 +45,10 @@ def assemble(
         without_order = [batch["problems"][ORDER_INDEX].null_count for batch in batches]
         is_repeat = np.repeat(repeats, without_order).tolist()
     rows = _join(batches, kept)
-    table = rows["orders"].table
     for name, column in _computed(rows).items():
-        table = table.append_column(name, column)
-    rows["orders"].table = table
-    tables = {name: _finish(name, rows[name], table["id"]) for name in TABLES}
+        rows["orders"].table = rows["orders"].table.append_column(name, column)
+    ids = rows["orders"].table["id"]
+    tables = {name: _finish(name, each, ids) for name, each in rows.items()}
     if is_repeat:
         problems = tables["problems"]
         first = len(problems) - len(is_repeat)
@@ -96,11 +94,9 @@ def as_batch(tables: Mapping[str, pa.Table]) -> Batch:
     ids = tables["orders"]["id"].combine_chunks()
     batch = {}
     for name, table in tables.items():
-        number = (
-            pa.array(np.arange(len(ids)))
-            if name == "orders"
-            else pc.index_in(table["order_id"], value_set=ids).cast(pa.int64())
-        )
+        number = pa.array(np.arange(len(ids)))
+        if name != "orders":
+            number = pc.index_in(table["order_id"], value_set=ids).cast(pa.int64())
         batch[name] = table.append_column(ORDER_INDEX, number).select(batch_schema(name).names)
     return batch
 
@@ -112,15 +108,13 @@ def split(tables: Mapping[str, pa.Table], size: int) -> Iterator[dict[str, pa.Ta
         yield dict(tables)
         return
     numbers = {
-        name: table[ORDER_INDEX].fill_null(orders) for name, table in as_batch(tables).items()
+        name: table[ORDER_INDEX].fill_null(orders).to_numpy()
+        for name, table in as_batch(tables).items()
     }
     for start in range(0, orders, size):
         # Rows of no order come with the last run.
         end = start + size if start + size < orders else orders + 1
-        spans = {
-            name: np.searchsorted(number.to_numpy(), [start, end])
-            for name, number in numbers.items()
-        }
+        spans = {name: np.searchsorted(number, [start, end]) for name, number in numbers.items()}
         yield {name: tables[name][first:last] for name, (first, last) in spans.items()}
 
 
@@ -130,17 +124,14 @@ def _concat_orders(batches: Sequence[Batch], *columns: str) -> pa.Table:
 
 def _newest(orders: pa.Table) -> Numbers:
     """Return the numbers of the newest order of each id by `updated_date`; of equals, the last."""
-    codes = orders["id"].combine_chunks().dictionary_encode().indices.to_numpy()
-    has_duplicates = np.bincount(codes, minlength=1)[codes] > 1
-    if not has_duplicates.any():
+    ids = orders["id"].combine_chunks().dictionary_encode()
+    codes, newest = ids.indices.to_numpy(), np.empty(len(ids.dictionary), np.int64)
+    if len(newest) == len(orders):
         return np.arange(len(orders))
-    numbers = pa.array(np.flatnonzero(has_duplicates))
-    dated = orders.select(["id", "updated_date"]).take(numbers).append_column("number", numbers)
-    by = [("updated_date", "ascending"), ("number", "ascending")]
-    oldest_first = dated.take(pc.sort_indices(dated, sort_keys=by, null_placement="at_start"))
-    best = dict(zip(*(oldest_first[name].to_pylist() for name in ("id", "number")), strict=True))
-    unique = np.flatnonzero(~has_duplicates)
-    return np.sort(np.concatenate([unique, list(best.values())]))
+    updated = orders["updated_date"].cast(pa.int64()).fill_null(_NO_DATE).to_numpy()
+    oldest_first = np.argsort(updated, kind="stable")
+    newest[codes[oldest_first]] = oldest_first  # of several of one id, the last one stays
+    return np.sort(newest)
 
 
 def _sorted(orders: pa.Table, kept: Numbers) -> Numbers:
@@ -186,7 +177,9 @@ class _JoinedRows:
 
     def count(self, column: str | None = None) -> Numbers:
         """Count the rows of each order, or those whose column is not null."""
-        order = self.order if column is None else self.order[_is_valid(self.table[column])]
+        order = self.order
+        if column is not None:
+            order = order[pc.is_valid(self.table[column]).to_numpy()]
         return np.bincount(order, minlength=self.orders)
 
     def total(self, column: str) -> _Floats:
@@ -204,9 +197,8 @@ def _join(batches: Sequence[Batch], kept: Numbers) -> dict[str, _JoinedRows]:
     rows = {}
     with ThreadPool(pa.cpu_count()) as threads:
         for name in TABLES:
-            rows[name] = _join_table(
-                [batch.pop(name) for batch in batches], starts, position, threads
-            )
+            parts = [batch.pop(name) for batch in batches]
+            rows[name] = _join_table(parts, starts, position, threads)
             release_memory()
     return rows
 
@@ -262,16 +254,14 @@ def _take_in_parts(values: pa.Array, rows: pa.Array, kind: pa.DataType) -> list[
 
 def _computed(rows: Mapping[str, _JoinedRows]) -> dict[str, pa.Array]:
     lines, shipments, packages = (rows[name] for name in ("line_items", "shipments", "packages"))
-    ordered = lines.total("quantity")
+    ordered, without_cost = lines.total("quantity"), packages.count("shipping_cost") == 0
     return {
         "line_item_count": pa.array(lines.count()),
         "units_ordered": _as_ints(ordered),
         "shipment_count": pa.array(shipments.count()),
         "package_count": pa.array(packages.count()),
         **_ship_events(shipments, _units(rows["shipment_line_items"], shipments), ordered),
-        "shipping_cost": pa.array(
-            packages.total("shipping_cost"), mask=packages.count("shipping_cost") == 0
-        ),
+        "shipping_cost": pa.array(packages.total("shipping_cost"), mask=without_cost),
     }
 
 
@@ -286,7 +276,7 @@ def _units(lines: _JoinedRows, shipments: _JoinedRows) -> _Floats:
 def _ship_events(shipments: _JoinedRows, units: _Floats, ordered: _Floats) -> dict[str, pa.Array]:
     """Compute how much was shipped, and when first, last and completely."""
     cancelled = pc.equal(shipments.table["status"], "cancelled").fill_null(False)
-    shipped = _is_valid(shipments.table["shipped_date"]) & ~cancelled.to_numpy()
+    shipped = pc.is_valid(shipments.table["shipped_date"]).to_numpy() & ~cancelled.to_numpy()
     events = pd.DataFrame(
         {
             "order": shipments.order[shipped],
@@ -297,14 +287,12 @@ def _ship_events(shipments: _JoinedRows, units: _Floats, ordered: _Floats) -> di
     # A running sum for each order by itself: one absurd quantity must not blur the others.
     so_far = events.groupby("order")["units"].cumsum().to_numpy()
     complete = events[so_far >= ordered[events["order"]]]
-    dates = events.groupby("order")["date"]
+    dates, complete_dates = (each.groupby("order")["date"] for each in (events, complete))
     return {
         "units_shipped": _as_ints(_sum_by(events["order"], events["units"], shipments.orders)),
         "first_shipped_date": _as_dates(dates.min(), shipments.orders),
         "last_shipped_date": _as_dates(dates.max(), shipments.orders),
-        "complete_shipped_date": _as_dates(
-            complete.groupby("order")["date"].min(), shipments.orders
-        ),
+        "complete_shipped_date": _as_dates(complete_dates.min(), shipments.orders),
     }
 
 
@@ -321,11 +309,6 @@ def _as_ints(sums: _Floats) -> pa.Array:
 
 def _sum_by(groups: npt.ArrayLike, values: npt.ArrayLike, size: int) -> _Floats:
     return np.bincount(groups, weights=values, minlength=size).astype(np.float64)
-
-
-def _is_valid(column: pa.ChunkedArray) -> _Mask:
-    is_valid: _Mask = pc.is_valid(column).to_numpy()
-    return is_valid
 
 
 # Memory.

@@ -156,8 +156,8 @@ def _differ(table: Table, old: pa.Table, new: pa.Table, ids: _Column) -> _Mask:
 
 def _positions(table: Table, rows: pa.Table, ids: _Column) -> _Numbers:
     """Return the position of each row's order in `ids`, or the one after the last."""
-    positions = pc.index_in(rows[table.key[0]], value_set=ids)
-    numbers: _Numbers = positions.cast(pa.int64()).fill_null(len(ids)).to_numpy()
+    positions = pc.index_in(rows[table.key[0]], value_set=ids).cast(pa.int64())
+    numbers: _Numbers = positions.fill_null(len(ids)).to_numpy()
     return numbers
 
 
@@ -204,18 +204,12 @@ def _changed_children(old: _Tables, new: _Tables, ids: _Column) -> Iterator[pa.T
 
 
 def _part(
-    ids: _Column,
-    rank: int,
-    column: str | None,
-    *,
-    old: _Column,
-    new: _Column,
-    kind: str = "changed",
+    ids: _Column, rank: int, name: str | None, *, old: _Column, new: _Column, kind: str = "changed"
 ) -> pa.Table:
     size = len(ids)
     ranks = pa.repeat(pa.scalar(rank, pa.int64()), size)
-    columns = pa.repeat(pa.scalar(column, pa.string()), size)
-    return pa.table([ids, ranks, columns, old, new, pa.repeat(kind, size)], schema=_SCHEMA)
+    names = pa.repeat(pa.scalar(name, pa.string()), size)
+    return pa.table([ids, ranks, names, old, new, pa.repeat(kind, size)], schema=_SCHEMA)
 
 
 def _rows_as_json(table: Table, rows: pa.Table, ids: _Column) -> pa.Array:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import reduce
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -42,33 +41,30 @@ def combine_queries(queries: Iterable[Mapping[str, str]]) -> dict[str, list[str]
 
 def contradictions(filters: _Filters, orders: pa.Table) -> pa.Table:
     """Return problems: one for each order of a batch and filter of it that do not match."""
-    mismatches = [each for each in _mismatches(filters, orders) if pc.any(each.mask).as_py()]
-    problems = [_as_problems(each, filters[each.name], orders) for each in mismatches]
-    return pa.concat_tables([batch_schema("problems").empty_table(), *problems])
+    problems = [batch_schema("problems").empty_table()]
+    for name, column, mask in _mismatches(filters, orders):
+        if pc.any(mask).as_py():
+            shown = ",".join(filters[name])[:100]
+            message = f"the order does not match the filter {name}={shown}"
+            problems.append(_as_problems(orders.filter(mask), column, message))
+    return pa.concat_tables(problems)
 
 
 def count_contradictions(filters: _Filters, orders: pa.Table) -> int:
     """Count the orders that do not match some filter."""
-    masks = [each.mask for each in _mismatches(filters, orders)]
+    masks = [mask for _, _, mask in _mismatches(filters, orders)]
     return pc.sum(reduce(pc.or_, masks)).as_py() or 0 if masks else 0
 
 
-class _Mismatch(NamedTuple):
-    """A filter, its column, and which orders do not match it."""
-
-    name: str
-    column: str
-    mask: pa.ChunkedArray
-
-
-def _mismatches(filters: _Filters, orders: pa.Table) -> Iterator[_Mismatch]:
+def _mismatches(filters: _Filters, orders: pa.Table) -> Iterator[tuple[str, str, pa.ChunkedArray]]:
+    """Yield each filter that has a column, its column, and which orders do not match it."""
     for name, values in filters.items():
         column, operator = _split(name)
         if column in orders.column_names:
             found = orders[column]
             is_date = pa.types.is_timestamp(found.type)
             mask = (_other_dates if is_date else _other_texts)(found, operator, values)
-            yield _Mismatch(name, column, pc.fill_null(mask, False))
+            yield name, column, pc.fill_null(mask, False)
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -113,19 +109,17 @@ def _shifted(date: datetime, by: timedelta) -> datetime:
         return datetime.max.replace(tzinfo=date.tzinfo)
 
 
-def _as_problems(mismatch: _Mismatch, values: list[str], orders: pa.Table) -> pa.Table:
-    orders = orders.filter(mismatch.mask)
+def _as_problems(orders: pa.Table, column: str, message: str) -> pa.Table:
     found = [
         json.dumps(value.isoformat() if isinstance(value, datetime) else value)
-        for value in orders[mismatch.column].to_pylist()
+        for value in orders[column].to_pylist()
     ]
-    message = f"the order does not match the filter {mismatch.name}={','.join(values)[:100]}"
     return pa.table(
         {
             ORDER_INDEX: orders[ORDER_INDEX],
             "table": pa.repeat("orders", len(orders)),
             "order_id": orders["id"],
-            "path": pa.repeat(mismatch.column, len(orders)),
+            "path": pa.repeat(column, len(orders)),
             "value": pa.array(found, pa.string()),
             "message": pa.repeat(message, len(orders)),
         }

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -32,7 +31,10 @@ def check_backend(value: object) -> DtypeBackend:
 
 def to_frame(table: pa.Table, declared: Table, dtype_backend: DtypeBackend = None) -> pd.DataFrame:
     """Convert an Arrow table with exactly the declared columns to a frame that can be changed."""
-    converters = _STATUS if dtype_backend == "pyarrow" else _STATUS_AND_LISTS
+    # What Arrow does not convert as needed.
+    converters: dict[str, Callable[[pa.ChunkedArray], Any]] = {"status": _to_categorical}
+    if dtype_backend != "pyarrow":
+        converters["strings"] = _to_tuples
     converted = [
         (position, column.name, converters[column.kind])
         for position, column in enumerate(declared.columns)
@@ -88,10 +90,3 @@ def _to_tuples(column: pa.ChunkedArray) -> pd.Series[Any]:
     cells = np.fromiter((tuple(flat[start:end]) for start, end in ends), object, len(lists))
     cells[lists.is_null().to_numpy(zero_copy_only=False)] = None
     return pd.Series(cells, dtype=object, copy=False)
-
-
-_Converter = Callable[[pa.ChunkedArray], Any]
-
-# Kinds of columns that Arrow does not convert as needed.
-_STATUS: Mapping[str, _Converter] = MappingProxyType({"status": _to_categorical})
-_STATUS_AND_LISTS: Mapping[str, _Converter] = MappingProxyType({**_STATUS, "strings": _to_tuples})

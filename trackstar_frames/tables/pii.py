@@ -13,7 +13,6 @@ import hmac
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
-from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -117,6 +116,4 @@ def _parents_pattern(table: Table) -> str:
 
 
 _KNOWN_PATHS = pa.array(sorted(set().union(*map(_known_paths, TABLES.values()))))
-_PARENTS = MappingProxyType(
-    {name: _parents_pattern(table) for name, table in TABLES.items() if name != "problems"}
-)
+_PARENTS = {name: _parents_pattern(table) for name, table in TABLES.items() if name != "problems"}
