@@ -67,7 +67,11 @@ def modules(path):
 def distributions(folder):
     """Tell the distributions that the files below a folder, or a file, import."""
     files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]
-    ours = {path.stem for path in BENCHMARKS.glob("*.py")} | {PACKAGE.name, "helpers"}
+    ours = {path.stem for path in BENCHMARKS.glob("*.py")} | {
+        PACKAGE.name,
+        "helpers",
+        "test_architecture",
+    }
     tops = {module.partition(".")[0] for path in files for module in modules(path)}
     foreign = tops - set(sys.stdlib_module_names) - ours
     return {canonicalize_name(OF[top][0]) if top in OF else top for top in foreign}

@@ -125,7 +125,7 @@ def kill_once(server, queries, clean, tmp_path):
         shutil.rmtree(folder, ignore_errors=True)
         requests = int(len(paths) * (draw + rng.random()) / DRAWS)
         process, before = process or start(queries[name], server), len(server.requests)
-        kill(process, server, requests, pause=rng.uniform(0, 2 * LATENCY), until=wait_until)
+        kill(process, server, requests, pause=rng.uniform(0, 2 * LATENCY))
         keys = keys_on_disk(folder, scratch)
         with server.client(rate_limit=None) as client:
             started = len(server.requests)
