@@ -186,8 +186,7 @@ class OrderFrames:
         known = {"pii": pii, "complete": orders.complete}
         if not orders.has_events:
             tables, duplicates = assemble(batches.get(None, []))
-            info = FetchInfo(known, duplicates=duplicates)
-            return cls(tables, info, dtype_backend=dtype_backend)
+            return cls(tables, FetchInfo(known, duplicates=duplicates), dtype_backend=dtype_backend)
         parts = {each: assemble(batches[each]) for each in sorted(filter(None, batches))}
         infos = {each: FetchInfo(known, duplicates=n) for each, (_, n) in parts.items()}
         tables = concat({each: tables for each, (tables, _) in parts.items()})

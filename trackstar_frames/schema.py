@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Written into every Parquet footer; raise it when tables, columns, their meaning or files change.
 SCHEMA_VERSION = 3
 
-#: The statuses of an order: seven on the way to the customer, then four beside it.
+#: The statuses of an order: seven on the way to the customer, then four that are off it.
 LIFECYCLE = (
     "open",
     "confirmed",

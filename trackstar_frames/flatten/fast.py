@@ -252,7 +252,7 @@ def _refuse_rounded(text: bytes) -> None:
 
 
 def _with_many_digits(letters: _Bytes, points: _Numbers) -> _Numbers:
-    """Choose the decimal points that have many digits beside them."""
+    """Choose the decimal points with many digits around them."""
     # Most points are in prices: so many digits reach half as far, on one side or the other.
     far = letters.take([points - _HALF, points + _HALF], mode="clip") - _ZERO < _DIGITS
     points = points[far.any(axis=0)]
@@ -298,12 +298,10 @@ _KINDS = {
 
 
 class _Extraction:
-    """The values of a page that are read as text.
-
-    `lines` are the orders, byte by byte as they were received, but each of them on one line.
-    """
+    """The values of a page that are read as text."""
 
     def __init__(self, received: bytes, lines: bytes, layout: Layout) -> None:
+        # Both are the orders, byte by byte; but in `lines`, each order is on one line.
         self._text = received
         self._lines = lines
         rows = layout.rows_by_table(layout.read_lines(lines))

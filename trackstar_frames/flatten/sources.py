@@ -1,6 +1,7 @@
 """JSON of any shape that users have, cut into pages of orders.
 
-A shape that is not recognised is an error; what comes beside the orders, and matters, is a problem.
+A shape that is not recognised is an error; what a body holds besides orders is a problem, if it
+matters.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _ORDER_KEYS = frozenset(
 )
 _TELLTALE_KEYS = _ORDER_KEYS - {"status", "type"}
 
-#: Beside one of these, an id alone makes no order.
+#: With one of these, an id is not enough to be an order.
 _ERROR_KEYS = frozenset({"error", "errors"})
 
 _BODY_KEYS = frozenset({"data", "next_token", "total_count"})
@@ -236,7 +237,7 @@ class JsonSource:
     def _report_members(
         self, connection: str | None, members: _Members, known: frozenset[str]
     ) -> None:
-        """Report what comes beside the orders, unless it is known or empty."""
+        """Report the other members of a body, unless they are known or empty."""
         for key, value in members.items():
             text = bytes(value)
             if key in known or text in _EMPTY:

@@ -49,7 +49,7 @@ _NULL = Converted()
 
 
 def convert(kind: str, raw: bytes) -> Converted:
-    """Convert the JSON text of a value; an empty one is null where no text is expected."""
+    """Convert the JSON text of a value; an empty string is null where no text is expected."""
     if raw == b"null":
         return _NULL
     try:
@@ -91,7 +91,7 @@ def is_rounded(text: str, number: float) -> bool:
     if not has_exponent and ("." not in text or len(text.lstrip("+-")) <= ROUNDED_DIGITS):
         return False
     try:
-        # As few digits as distinguish the number from its neighbours, or all of them.
+        # Spelt with as few digits as distinguish it from its neighbours, or with all of them.
         return Decimal(text) not in (Decimal(repr(number)), Decimal(number))
     except ArithmeticError:  # an exponent of twenty digits
         return True
@@ -224,7 +224,7 @@ def _parse_unix_time(found: re.Match[str]) -> datetime:
 
 
 def _parse_dot_net(found: re.Match[str]) -> datetime | None:
-    """Return a Unix time in milliseconds; the offset beside them changes nothing."""
+    """Return a Unix time in milliseconds; the offset after them changes nothing."""
     try:
         return _EPOCH + timedelta(milliseconds=int(found["milliseconds"]))
     except OverflowError:

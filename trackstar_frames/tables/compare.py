@@ -23,13 +23,11 @@ _Tables: TypeAlias = Mapping[str, pa.Table]
 
 KINDS = ("new", "vanished", "changed")
 
-#: One row per order that only one side has, per field of `orders` that differs, and per child table
-#: in which an order's rows differ; sorted by `order_id`, then by `rank`: the position of the column
-#: of `orders`, or of the table after them.
-_TEXTS = ("column", "old", "new", "kind")
-_SCHEMA = pa.schema(
-    [("order_id", pa.string()), ("rank", pa.int64()), *((name, pa.string()) for name in _TEXTS)]
-)
+#: Of differences: one row per order that only one side has, per field of `orders` that differs, and
+#: per child table in which an order's rows differ; sorted by `order_id`, then by `rank`: the
+#: position of the column of `orders`, or of the table after them.
+_TEXTS = [(name, pa.string()) for name in ("column", "old", "new", "kind")]
+_SCHEMA = pa.schema([("order_id", pa.string()), ("rank", pa.int64()), *_TEXTS])
 
 
 def differences(old: _Tables, new: _Tables) -> pa.Table:

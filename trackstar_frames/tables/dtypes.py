@@ -35,18 +35,15 @@ def to_frame(table: pa.Table, declared: Table, dtype_backend: DtypeBackend = Non
     converters: dict[str, Callable[[pa.ChunkedArray], Any]] = {"status": _to_categorical}
     if dtype_backend != "pyarrow":
         converters["strings"] = _to_tuples
-    converted = [
-        (position, column.name, converters[column.kind])
-        for position, column in enumerate(declared.columns)
-        if column.kind in converters
-    ]
+    converted = [column.name for column in declared.columns if column.kind in converters]
     # Not with split_blocks: a block that shares the table's memory cannot be written to.
-    frame: pd.DataFrame = table.drop_columns([name for _, name, _ in converted]).to_pandas(
+    frame: pd.DataFrame = table.drop_columns(converted).to_pandas(
         types_mapper=pd.ArrowDtype if dtype_backend == "pyarrow" else _nullable,
         ignore_metadata=True,
     )
-    for position, name, convert in converted:
-        frame.insert(position, name, convert(table[name]))
+    for position, column in enumerate(declared.columns):
+        if column.kind in converters:
+            frame.insert(position, column.name, converters[column.kind](table[column.name]))
     return frame
 
 
