@@ -156,11 +156,11 @@ class OrderFrames:
         was too large to hold its order (``data_truncated``) is a row of `problems`, whose value
         has the ``data_url``.
 
-        What comes beside the orders is a row of `problems`, too, except for an event's
+        Each other member of a body or event is a row of `problems`, too, except for an event's
         ``integration_name``, ``integration_type`` and ``previous_attributes``, which are history,
         and for ``next_token`` and ``total_count``. If the last body has a cursor, or a count is
         larger than the number of orders in all bodies, the listing goes on: that is a problem, and
-        ``info["complete"]`` is False, as it is beside an ``error`` or a true ``has_more``. So pass
+        ``info["complete"]`` is False, as it is with an ``error`` or a true ``has_more``. So pass
         the bodies of a listing in their order.
 
         Examples
