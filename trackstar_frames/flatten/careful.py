@@ -31,7 +31,7 @@ _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def flatten_carefully(orders: Iterable[msgspec.Raw]) -> tuple[Batch, Counter[Path]]:
-    """Return a batch, and how often paths were odd: an unknown key, a type not of their column."""
+    """Return a batch, and how often each path was odd: an unknown key, or of another type."""
     rows = _BatchRows()
     for order in orders:
         rows.add(bytes(order))
