@@ -26,7 +26,7 @@ from trackstar_frames.fetch import (
     run_each,
 )
 from trackstar_frames.filter_types import OrderFilters
-from trackstar_frames.flatten import Batch
+from trackstar_frames.flatten.layout import Batch
 from trackstar_frames.info import FetchInfo, join_infos
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.progress import Progress

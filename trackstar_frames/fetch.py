@@ -29,7 +29,8 @@ from trackstar_frames.client import (
 )
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
 from trackstar_frames.filter_types import OrderFilters
-from trackstar_frames.flatten import ORDER_INDEX, Batch, Flattener, batch_schema
+from trackstar_frames.flatten import Flattener
+from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.http.session import Observer
 from trackstar_frames.info import FetchInfo, join_infos

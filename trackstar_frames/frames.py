@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from trackstar_frames._text import card, lines, megabytes, table
-from trackstar_frames.flatten import Batch, Flattener
+from trackstar_frames.flatten import Flattener
+from trackstar_frames.flatten.layout import Batch
 from trackstar_frames.flatten.sources import JsonSource
 from trackstar_frames.info import FetchInfo, brief, describe, join_infos, summary, warn_of_failed
 from trackstar_frames.schema import TABLES, table_for
@@ -21,8 +22,6 @@ from trackstar_frames.snapshots.writer import write_folder
 from trackstar_frames.tables.assemble import assemble, concat
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
 from trackstar_frames.tables.pii import redact
-
-__all__ = ["OrderFrames"]
 
 
 class OrderFrames:
@@ -130,16 +129,14 @@ class OrderFrames:
               tables of events always have a ``connection`` column, so events cannot be mixed with
               orders that name no connection.
         pii
-            What becomes of personal data: ``"keep"``, ``"drop"`` or ``"hash"``, as in
-            `fetch_orders_df`.
+            Whether to ``"keep"``, ``"drop"`` or ``"hash"`` personal data, as in `fetch_orders_df`.
         dtype_backend
             None for pandas' own types, ``"pyarrow"`` for Arrow's.
 
         Returns
         -------
         OrderFrames
-            As `fetch_orders` returns them, but without the time of the fetch, which JSON does not
-            tell.
+            As `fetch_orders` returns them, but without the time of the fetch.
 
         Raises
         ------
@@ -158,11 +155,11 @@ class OrderFrames:
         was too large to hold its order (``data_truncated``) is a row of `problems`, whose value
         has the ``data_url``.
 
-        What comes beside the orders is a row of `problems`, too, except for an event's
+        Each other member of a body or event is a row of `problems`, too, except for an event's
         ``integration_name``, ``integration_type`` and ``previous_attributes``, which are history,
         and for ``next_token`` and ``total_count``. If the last body has a cursor, or a count is
         larger than the number of orders in all bodies, the listing goes on: that is a problem, and
-        ``info["complete"]`` is False, as it is beside an ``error`` or a true ``has_more``. So pass
+        ``info["complete"]`` is False, as it is with an ``error`` or a true ``has_more``. So pass
         the bodies of a listing in their order.
 
         Examples
@@ -188,8 +185,7 @@ class OrderFrames:
         known = {"pii": pii, "complete": orders.complete}
         if not orders.has_events:
             tables, duplicates = assemble(batches.get(None, []))
-            info = FetchInfo(known, duplicates=duplicates)
-            return cls(tables, info, dtype_backend=dtype_backend)
+            return cls(tables, FetchInfo(known, duplicates=duplicates), dtype_backend=dtype_backend)
         parts = {each: assemble(batches[each]) for each in sorted(filter(None, batches))}
         infos = {each: FetchInfo(known, duplicates=n) for each, (_, n) in parts.items()}
         tables = concat({each: tables for each, (tables, _) in parts.items()})

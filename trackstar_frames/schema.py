@@ -17,23 +17,10 @@ import pyarrow as pa
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "CHILD_TABLES",
-    "CONNECTION",
-    "LIFECYCLE",
-    "LISTS",
-    "SCHEMA_VERSION",
-    "TABLES",
-    "Column",
-    "Table",
-    "data_dictionary",
-    "table_for",
-]
-
 #: Written into every Parquet footer; raise it when tables, columns, their meaning or files change.
 SCHEMA_VERSION = 3
 
-#: The statuses of an order: seven on the way to the customer, then four beside it.
+#: The statuses of an order: seven on the way to the customer, then four that are off it.
 LIFECYCLE = (
     "open",
     "confirmed",
@@ -67,38 +54,18 @@ PANDAS_TYPES = MappingProxyType({kind: name for kind, (_, name) in _TYPES.items(
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of one table.
+    """One column of one table."""
 
-    Attributes
-    ----------
-    name : str
-        Its name in pandas and Parquet.
-    kind : str
-        A key of `ARROW_TYPES`.
-    description : str
-        One sentence for the data dictionary.
-    path : tuple of str or None
-        The keys from the JSON object of a row to the value; ``()`` if the rows are plain values,
-        and the value is the row itself; None if it is not read from there (keys, counts, `extra`).
-    personal : bool
-        Whether it identifies or locates a person.
-    deprecated : bool
-        Whether the API keeps it only for older clients.
-    free_form : bool
-        Whether it may hold anything, personal data included: tags, URLs, free-form and unknown
-        JSON.
-    computed : bool
-        Whether it is computed when the tables are assembled, rather than flattened.
-    """
-
-    name: str
-    kind: str
-    description: str
+    name: str  # in pandas and Parquet
+    kind: str  # a key of `ARROW_TYPES`
+    description: str  # one sentence for the data dictionary
+    #: The keys from the JSON object of a row to the value; ``()`` if the rows are plain values,
+    #: and the value is the row itself; None if it is not read from there (keys, counts, `extra`).
     path: tuple[str, ...] | None = None
-    personal: bool = False
-    deprecated: bool = False
-    free_form: bool = False
-    computed: bool = False
+    personal: bool = False  # whether it identifies or locates a person
+    deprecated: bool = False  # whether the API keeps it only for older clients
+    free_form: bool = False  # whether it may hold anything, personal data too: tags, URLs, JSON
+    computed: bool = False  # whether it is computed when tables are assembled, and not flattened
 
     @property
     def field(self) -> pa.Field:
@@ -108,34 +75,20 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table: one kind of row.
+    """One table: one kind of row."""
 
-    Attributes
-    ----------
-    name : str
-        The attribute of `OrderFrames`, and the folder of a snapshot.
-    grain : str
-        What one row is.
-    key : tuple of str
-        The columns that together are unique. A child table's are ``order_id``, then the position
-        in each list from the order down to the row.
-    path : str
-        The list of the rows in the JSON of an order, such as ``shipments[].packages[]``.
-    columns : tuple of Column
-        In their order: those of the key first. The last column is `extra`, which takes unknown
-        keys. Rows of plain values have none; their one column with the path ``()`` is of kind
-        string, int, float or bool. If a list is also a column of the parent, that is of kind
-        strings, and the value a string.
-    older_key : str or None
-        The key under which older responses have the list.
-    """
-
-    name: str
-    grain: str
+    name: str  # the attribute of `OrderFrames`, and the folder of a snapshot
+    grain: str  # what one row is
+    #: The columns that together are unique. A child table's are ``order_id``, then the position in
+    #: each list from the order down to the row.
     key: tuple[str, ...]
-    path: str
+    path: str  # the list of the rows in the JSON of an order, such as ``shipments[].packages[]``
+    #: Those of the key first. The last one is `extra`, which takes unknown keys. Rows of plain
+    #: values have none; their one column with the path ``()`` is of kind string, int, float or
+    #: bool. If a list is also a column of the parent, that is of kind strings, and the value a
+    #: string.
     columns: tuple[Column, ...]
-    older_key: str | None = None
+    older_key: str = ""  # of the list in older responses, if it had another
 
     @property
     def schema(self) -> pa.Schema:
@@ -224,6 +177,14 @@ def data_dictionary() -> pd.DataFrame:
 
 def _full_path(table: Table, column: Column) -> str | None:
     return None if column.path is None else ".".join(filter(None, (table.path, *column.path)))
+
+
+def _child(
+    name: str, grain: str, path: str, key: tuple[Column, ...], *columns: Column, older_key: str = ""
+) -> Table:
+    """Declare a table of the objects in a list below an order."""
+    names = tuple(column.name for column in key)
+    return Table(name, grain, names, path, (*key, *columns, _EXTRA), older_key)
 
 
 def _column(path: str, kind: str, description: str, *marks: str) -> Column:
@@ -364,109 +325,80 @@ _ORDERS = Table(
     ),
 )
 
-_LINE_ITEMS = Table(
+_LINE_ITEMS = _child(
     "line_items",
     "one ordered line",
-    ("order_id", "line_index"),
     "line_items[]",
-    (
-        _ORDER_ID,
-        _LINE_INDEX,
-        _column("product_id", "string", "The product's id."),
-        _column("sku", "string", "The product's stock keeping unit."),
-        _column("quantity", "int", "Units ordered."),
-        _column("unit_price", "float", "Price of one unit, in the order's currency."),
-        _column("is_picked", "bool", "Whether the line has been picked."),
-        _column("discount_amount", "float", "Discount, in the order's currency."),
-        _EXTRA,
-    ),
+    (_ORDER_ID, _LINE_INDEX),
+    _column("product_id", "string", "The product's id."),
+    _column("sku", "string", "The product's stock keeping unit."),
+    _column("quantity", "int", "Units ordered."),
+    _column("unit_price", "float", "Price of one unit, in the order's currency."),
+    _column("is_picked", "bool", "Whether the line has been picked."),
+    _column("discount_amount", "float", "Discount, in the order's currency."),
 )
 
-_SHIPMENTS = Table(
+_SHIPMENTS = _child(
     "shipments",
     "one shipment of an order",
-    ("order_id", "shipment_index"),
     "shipments[]",
-    (
-        _ORDER_ID,
-        _SHIPMENT_INDEX,
-        _column("shipment_id", "string", "The shipment's id; not trusted to be unique."),
-        _column("warehouse_id", "string", "The warehouse that actually ships."),
-        _column("status", "string", "open, shipped, cancelled or other."),
-        _column("raw_status", "string", "The WMS's own status."),
-        _column(
-            "shipped_date",
-            "timestamp",
-            "The WMS's one timestamp: label printed or left the dock, it does not say which.",
-        ),
-        _column("shipping_method", "string", "The older, plain name.", "deprecated"),
-        *_ship_to("the shipment"),
-        *_address("ship_from_address", "sender"),
-        _EXTRA,
+    (_ORDER_ID, _SHIPMENT_INDEX),
+    _column("shipment_id", "string", "The shipment's id; not trusted to be unique."),
+    _column("warehouse_id", "string", "The warehouse that actually ships."),
+    _column("status", "string", "open, shipped, cancelled or other."),
+    _column("raw_status", "string", "The WMS's own status."),
+    _column(
+        "shipped_date",
+        "timestamp",
+        "The WMS's one timestamp: label printed or left the dock, it does not say which.",
     ),
+    _column("shipping_method", "string", "The older, plain name.", "deprecated"),
+    *_ship_to("the shipment"),
+    *_address("ship_from_address", "sender"),
 )
 
-_SHIPMENT_LINE_ITEMS = Table(
+_SHIPMENT_LINE_ITEMS = _child(
     "shipment_line_items",
     "one line of a shipment",
-    ("order_id", "shipment_index", "line_index"),
     "shipments[].line_items[]",
-    (
-        _ORDER_ID,
-        _SHIPMENT_INDEX,
-        _LINE_INDEX,
-        _column("inventory_item_id", "string", "The stock item's id."),
-        _column("sku", "string", "The stock item's stock keeping unit."),
-        _column("quantity", "int", "Units in the shipment."),
-        _column("parent_product_id", "string", "The kit that the item is part of."),
-        _EXTRA,
-    ),
+    (_ORDER_ID, _SHIPMENT_INDEX, _LINE_INDEX),
+    _column("inventory_item_id", "string", "The stock item's id."),
+    _column("sku", "string", "The stock item's stock keeping unit."),
+    _column("quantity", "int", "Units in the shipment."),
+    _column("parent_product_id", "string", "The kit that the item is part of."),
 )
 
-_PACKAGES = Table(
+_PACKAGES = _child(
     "packages",
     "one package of a shipment",
-    ("order_id", "shipment_index", "package_index"),
     "shipments[].packages[]",
-    (
-        _ORDER_ID,
-        _SHIPMENT_INDEX,
-        _PACKAGE_INDEX,
-        _column("package_id", "string", "The package's id; not trusted to be unique."),
-        _column("package_name", "string", "The kind of package."),
-        _column("tracking_number", "string", "The carrier's tracking number.", "personal"),
-        _column("tracking_url", "string", "The carrier's tracking page.", "personal", "free_form"),
-        *_method(old=("shipping_method", "carrier")),
-        _column("shipping_cost", "float", "The carrier's charge, in the order's currency."),
-        _column("measurements.length", "float", "In `measurements_unit`."),
-        _column("measurements.width", "float", "In `measurements_unit`."),
-        _column("measurements.height", "float", "In `measurements_unit`."),
-        _column("measurements.unit", "string", "cm or in."),
-        _column("measurements.weight", "float", "In `measurements_weight_unit`."),
-        _column("measurements.weight_unit", "string", "kg, oz or lb."),
-        _EXTRA,
-    ),
+    (_ORDER_ID, _SHIPMENT_INDEX, _PACKAGE_INDEX),
+    _column("package_id", "string", "The package's id; not trusted to be unique."),
+    _column("package_name", "string", "The kind of package."),
+    _column("tracking_number", "string", "The carrier's tracking number.", "personal"),
+    _column("tracking_url", "string", "The carrier's tracking page.", "personal", "free_form"),
+    *_method(old=("shipping_method", "carrier")),
+    _column("shipping_cost", "float", "The carrier's charge, in the order's currency."),
+    _column("measurements.length", "float", "In `measurements_unit`."),
+    _column("measurements.width", "float", "In `measurements_unit`."),
+    _column("measurements.height", "float", "In `measurements_unit`."),
+    _column("measurements.unit", "string", "cm or in."),
+    _column("measurements.weight", "float", "In `measurements_weight_unit`."),
+    _column("measurements.weight_unit", "string", "kg, oz or lb."),
     older_key="boxes",
 )
 
-_PACKAGE_LINE_ITEMS = Table(
+_PACKAGE_LINE_ITEMS = _child(
     "package_line_items",
     "one line of a package",
-    ("order_id", "shipment_index", "package_index", "line_index"),
     "shipments[].packages[].line_items[]",
-    (
-        _ORDER_ID,
-        _SHIPMENT_INDEX,
-        _PACKAGE_INDEX,
-        _LINE_INDEX,
-        _column("inventory_item_id", "string", "The stock item's id."),
-        _column("sku", "string", "The stock item's stock keeping unit."),
-        _column("quantity", "int", "Units in the package."),
-        _column("lot_id", "string", "The lot that the units come from."),
-        _column("expiration_date", "timestamp", "When the lot expires."),
-        _column("parent_product_id", "string", "The kit that the item is part of."),
-        _EXTRA,
-    ),
+    (_ORDER_ID, _SHIPMENT_INDEX, _PACKAGE_INDEX, _LINE_INDEX),
+    _column("inventory_item_id", "string", "The stock item's id."),
+    _column("sku", "string", "The stock item's stock keeping unit."),
+    _column("quantity", "int", "Units in the package."),
+    _column("lot_id", "string", "The lot that the units come from."),
+    _column("expiration_date", "timestamp", "When the lot expires."),
+    _column("parent_product_id", "string", "The kit that the item is part of."),
 )
 
 _PROBLEMS = Table(
@@ -504,14 +436,12 @@ CHILD_TABLES = tuple(name for name, table in TABLES.items() if table.path)
 
 
 def _lists_in(parent: Table) -> MappingProxyType[str, str]:
-    paths = {name: TABLES[name].path.rpartition(".") for name in CHILD_TABLES}
-    return MappingProxyType(
-        {
-            key.removesuffix("[]"): name
-            for name, (outer, _, key) in paths.items()
-            if outer == parent.path
-        }
-    )
+    lists = {}
+    for name in CHILD_TABLES:
+        outer, _, key = TABLES[name].path.rpartition(".")
+        if outer == parent.path:
+            lists[key.removesuffix("[]")] = name
+    return MappingProxyType(lists)
 
 
 #: For `orders` and each child table, the table of each list in its rows, by the list's JSON key.

@@ -165,7 +165,7 @@ def test_what_is_as_documented_is_read_the_fast_way(given_orders):
 @given(orders(known, odd))
 def test_what_is_odd_is_taken_out_or_refused(given_orders):
     expected, found_odd = flatten_carefully(given_orders)
-    layout = Layout.of_schema().with_extracted(filter(Layout.can_extract, found_odd))
+    layout = Layout(Layout.of_schema().extracted.union(filter(Layout.can_extract, found_odd)))
     try:
         batch = flatten_fast(given_orders, layout)
     except REFUSALS as error:

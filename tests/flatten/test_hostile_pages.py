@@ -9,8 +9,7 @@ from helpers.servers import reply
 
 from trackstar_frames import IncompleteFetchError, OrderFrames, ResponseError, fetch_orders
 from trackstar_frames.client import TrackstarClient
-from trackstar_frames.flatten import Flattener
-from trackstar_frames.flatten.adaptive import SMALL_BATCH, Experience
+from trackstar_frames.flatten import SMALL_BATCH, Experience, Flattener
 from trackstar_frames.flatten.layout import Layout
 from trackstar_frames.tables.assemble import _take
 

@@ -10,7 +10,7 @@ from helpers.marks import sample, slow
 
 import trackstar_frames as tf
 from trackstar_frames.filters import encode
-from trackstar_frames.flatten import ORDER_INDEX
+from trackstar_frames.flatten.layout import ORDER_INDEX
 from trackstar_frames.settings import Credentials
 from trackstar_frames.tables.contradictions import combine_queries, contradictions
 

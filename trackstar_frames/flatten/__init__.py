@@ -7,15 +7,15 @@ that loses nothing, else in a row of `problems`; a key that the schema does not 
 There are two readers with one result. The fast one (`fast`) has Arrow read a whole page, and
 refuses it if anything is not as expected. The careful one (`careful`) takes anything, value by
 value. A refused page is halved until the odd orders are isolated, as long as that pays; what is odd
-often is learned (`adaptive`) and from then on extracted as text before Arrow reads (`layout`).
+often is learned (`Experience`) and from then on extracted as text before Arrow reads (`layout`).
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Self
 
@@ -23,35 +23,29 @@ import msgspec
 import pyarrow as pa
 
 from trackstar_frames.errors import ResponseError
-from trackstar_frames.flatten.adaptive import SMALL_BATCH, Experience
 from trackstar_frames.flatten.careful import flatten_carefully
 from trackstar_frames.flatten.fast import REFUSALS, flatten_fast
-from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema, empty_batch
+from trackstar_frames.flatten.layout import Batch, Layout, Path
 from trackstar_frames.pagination.threads import ThreadPool
 
-__all__ = ["ORDER_INDEX", "Batch", "Flattener", "batch_schema", "empty_batch"]
+_THREADS = min(4, pa.cpu_count())  # more would wait for Python's lock
 
-#: More threads than this would wait for Python's lock.
-_THREADS = min(4, pa.cpu_count())
+SMALL_BATCH = 16  # orders; to read them carefully takes as long as to start reading them fast
+
+_SPEEDUP = 6  # orders are read fast while one is read carefully
+_CAREFUL_PER_CREDIT = 4  # orders read carefully, for each that may be lost to failed attempts
+_FIRST_CREDIT, _MAX_CREDIT = 250, 1000  # in orders read carefully
+_OFTEN = 10  # a value that was odd so many times is extracted from then on
+_MAX_LEARNED = 50  # paths; more are not a schema, but free text
+_MAX_COUNTED = 1000  # paths at a time; beyond, the rare ones are forgotten
 
 
 class Flattener:
-    """Flattens pages on threads, while later ones arrive.
-
-    Parameters
-    ----------
-    finish
-        Called on the thread with each batch of a page, and with what else was given to `add`; its
-        result replaces the batch.
-
-    Notes
-    -----
-    A batch is a dict of tables by name: the columns that `Table.stored` names, after `ORDER_INDEX`,
-    which numbers the row's order. An order without an id is no row of `orders`; it is kept whole in
-    `problems`, without a number.
-    """
+    """Flattens pages on threads, while later ones arrive."""
 
     def __init__(self, finish: Callable[..., Any] | None = None) -> None:
+        # Called on the thread with each batch of a page, and with the context given to `add`; its
+        # result replaces the batch.
         self._finish = finish
         self._experience = Experience()
         self._threads = ThreadPool(_THREADS, "flatten")
@@ -65,19 +59,13 @@ class Flattener:
         self._threads.shutdown(cancel_futures=True)
 
     def add(self, orders: Sequence[msgspec.Raw], *context: Any) -> Future[list[Any]]:
-        """Start to flatten a page, given as the JSON objects of its orders.
-
-        The future holds its batches, in the order of its rows; or a ResponseError, if an order is
-        nested too deeply. Raises what an earlier page has failed with.
-        """
+        """Start to flatten a page into batches; raise what an earlier page has failed with."""
         # A page takes megabytes: where pages come faster than they are flattened, wait here.
         with self._lock:
             oldest = self._pages.popleft() if len(self._pages) >= 2 * _THREADS else None
         if oldest is not None:
             oldest.result()
-        page = self._threads.submit(self._flatten, orders, context)
-        with self._lock:
-            self._pages.append(page)
+        self._pages.append(page := self._threads.submit(self._flatten, orders, context))
         return page
 
     def _flatten(self, orders: Sequence[msgspec.Raw], context: tuple[Any, ...]) -> list[Any]:
@@ -102,6 +90,17 @@ class Flattener:
         else:
             yield from self._read_carefully(orders)
 
+    def _try_fast(self, orders: Sequence[msgspec.Raw]) -> Batch | None:
+        if not self._experience.has_credit:
+            return None
+        try:
+            batch = flatten_fast(orders, self._experience.layout)
+        except REFUSALS:
+            self._experience.add_refused(len(orders))
+            return None
+        self._experience.add_fast(len(orders))
+        return batch
+
     def _read_carefully(self, orders: Sequence[msgspec.Raw]) -> Iterator[Batch]:
         """Read a small batch carefully, and the others too unless something was learned from it."""
         layout = self._experience.layout
@@ -117,13 +116,56 @@ class Flattener:
         self._experience.add_careful(len(orders), odd)
         return batch
 
-    def _try_fast(self, orders: Sequence[msgspec.Raw]) -> Batch | None:
-        if not self._experience.has_credit:
-            return None
-        try:
-            batch = flatten_fast(orders, self._experience.layout)
-        except REFUSALS:
-            self._experience.add_refused(len(orders))
-            return None
-        self._experience.add_fast(len(orders))
-        return batch
+
+class Experience:
+    """What the threads of a flattener learn: which values to extract, and if fast reading pays."""
+
+    # A failed attempt to read fast costs time. It is paid from a credit, counted in orders read
+    # carefully, that grows with the orders read fast and, more slowly, with those read carefully.
+    # So the worst orders take a quarter longer than without any attempt.
+
+    def __init__(self) -> None:
+        self.layout = Layout.of_schema()
+        self._odd: Counter[Path] = Counter()
+        self._learned = 0
+        self._credit: float = _FIRST_CREDIT
+        self._lock = threading.Lock()
+
+    @property
+    def has_credit(self) -> bool:
+        """Whether an attempt to read fast can be paid."""
+        return self._credit > 0
+
+    def add_fast(self, orders: int) -> None:
+        """Count orders that were read fast."""
+        self._earn(orders)
+
+    def add_refused(self, orders: int) -> None:
+        """Count orders that could not be read fast."""
+        self._earn(-orders / _SPEEDUP - SMALL_BATCH)
+
+    def add_careful(self, orders: int, odd: Mapping[Path, int]) -> None:
+        """Count orders that were read carefully, and learn from the paths that were odd there."""
+        self._earn(orders / _CAREFUL_PER_CREDIT)
+        with self._lock:
+            if self._learned < _MAX_LEARNED:
+                self._learn(odd)
+
+    def _earn(self, orders: float) -> None:
+        with self._lock:
+            self._credit = min(self._credit + orders, _MAX_CREDIT)
+
+    def _learn(self, odd: Mapping[Path, int]) -> None:
+        for path, times in odd.items():
+            if path not in self.layout.extracted and Layout.can_extract(path):
+                self._odd[path] += times
+        if len(self._odd) > _MAX_COUNTED:
+            self._odd = Counter(dict(self._odd.most_common(_MAX_COUNTED // 2)))
+        often = [path for path, times in self._odd.items() if times >= _OFTEN]
+        often = often[: _MAX_LEARNED - self._learned]
+        if often:
+            self._learned += len(often)
+            self._credit = max(self._credit, _FIRST_CREDIT)
+            self.layout = Layout(self.layout.extracted.union(often))
+            for path in often:
+                del self._odd[path]

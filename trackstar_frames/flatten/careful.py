@@ -10,19 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
 
 from trackstar_frames.flatten.layout import MAX_ID_LENGTH, UNKNOWN_KEY, Batch, Path, batch_schema
-from trackstar_frames.flatten.values import Converted, as_text, convert, is_plain
+from trackstar_frames.flatten.values import as_text, convert, is_plain
 from trackstar_frames.http.responses import as_received, has_constant, is_constant, with_nulls
 from trackstar_frames.schema import LISTS, TABLES
-
-__all__ = ["flatten_carefully", "has_repeated", "read_repeated"]
-
 
 _REPEATED = "given twice; the last is kept"
 _CONSTANT = "NaN and Infinity are no JSON; null is kept in their place"
@@ -35,11 +31,7 @@ _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def flatten_carefully(orders: Iterable[msgspec.Raw]) -> tuple[Batch, Counter[Path]]:
-    """Flatten orders value by value.
-
-    Returns the batch, and how often which paths were odd: of another JSON type than their column,
-    or under an unknown key.
-    """
+    """Return a batch, and how often each path was odd: an unknown key, or of another type."""
     rows = _BatchRows()
     for order in orders:
         rows.add(bytes(order))
@@ -48,24 +40,12 @@ def flatten_carefully(orders: Iterable[msgspec.Raw]) -> tuple[Batch, Counter[Pat
 
 @dataclass(slots=True)
 class _Node:
-    """What the schema makes of one JSON value.
+    """What the schema makes of one JSON value."""
 
-    Attributes
-    ----------
-    path : tuple of str
-        The keys from the row's object to the value.
-    column : tuple of int and str, or None
-        The position in the row, and the kind, of its column.
-    table : str or None
-        The table of its items, if it is a list of rows.
-    members : dict of str to _Node
-        Its members by key, if it is an object.
-    """
-
-    path: tuple[str, ...] = ()
-    column: tuple[int, str] | None = None
-    table: str | None = None
-    members: dict[str, _Node] = field(default_factory=dict)
+    path: tuple[str, ...] = ()  # the keys from the row's object to the value
+    column: tuple[int, str] | None = None  # its position in the row, and its kind
+    table: str | None = None  # of its items, if it is a list of rows
+    members: dict[str, _Node] = field(default_factory=dict)  # by key, if it is an object
 
     def below(self, path: tuple[str, ...]) -> _Node:
         """Return the node that a path leads to from here."""
@@ -76,11 +56,11 @@ class _Node:
 
 
 class _RowSpec(NamedTuple):
-    """What the schema makes of a row: its value, the number of cells, and lists' older keys."""
+    """What the schema makes of a row."""
 
     root: _Node
-    width: int
-    older_keys: dict[str, str]
+    width: int  # the number of its cells
+    older_keys: dict[str, str]  # to the current keys of the same lists
 
 
 @cache
@@ -91,27 +71,18 @@ def _row_spec(table: str) -> _RowSpec:
             root.below(column.path).column = (position, column.kind)
     for key, child in LISTS[table].items():
         root.below((key,)).table = child
-    older = {TABLES[child].older_key: key for key, child in LISTS[table].items()}
-    return _RowSpec(root, 1 + len(columns), {each: key for each, key in older.items() if each})
+    older_keys = {
+        older: key for key, child in LISTS[table].items() if (older := TABLES[child].older_key)
+    }
+    return _RowSpec(root, 1 + len(columns), older_keys)
 
 
-@dataclass(slots=True, frozen=True)
-class _RowRef:
-    """A row that values are put into.
-
-    Attributes
-    ----------
-    table : str
-        Its table.
-    cells : list
-        Its values: the number of its order, its position in each list, then all others.
-    key : tuple of int
-        The positions.
-    """
+class _RowRef(NamedTuple):
+    """A row that values are put into."""
 
     table: str
-    cells: list[Any]
-    key: tuple[int, ...]
+    cells: list[Any]  # the number of its order, its position in each list, then its values
+    key: tuple[int, ...]  # the positions
 
 
 class _BatchRows:
@@ -128,8 +99,8 @@ class _BatchRows:
         """Flatten one order."""
         self._read_object = read_repeated if has_repeated(order) else _read_object
         members = self._read_object(order)
-        self._order_id = _find_id(members)
-        if self._order_id is None:
+        self._order_id = member_text(members, "id")
+        if self._order_id is None or not 1 <= len(self._order_id) <= MAX_ID_LENGTH:
             row = [None, "orders", None, "", as_received(order).decode(), _ANONYMOUS]
             self._rows["problems"].append(row)
             return
@@ -171,7 +142,8 @@ class _BatchRows:
                     extra[name] = msgspec.Raw(with_nulls(text))
                     self.odd[row.table, (*node.path, name)] += 1
                     self._add_problem(row, path + name, None, UNKNOWN_KEY)
-                    self._check_constants(row, path + name, text)
+                    if has_constant(text):
+                        self._add_problem(row, path + name, text, _CONSTANT)
                 continue
             if known.column is not None and self._fill_column(row, known, text, path, name):
                 extra[name] = raw
@@ -190,7 +162,7 @@ class _BatchRows:
             return False
         position, kind = node.column
         plain = with_nulls(text)
-        converted = Converted() if plain == b"null" else convert(kind, plain)
+        converted = convert(kind, plain)
         row.cells[position] = converted.value
         if converted.message is not None:
             self._add_problem(row, path + name, text, converted.message)
@@ -228,22 +200,18 @@ class _BatchRows:
             self._add_problem(row, path, text, f"not {expected}")
             return None
 
-    def _check_constants(self, row: _RowRef, path: str, text: bytes) -> None:
-        if has_constant(text):
-            self._add_problem(row, path, text, _CONSTANT)
-
     def _add_problem(self, row: _RowRef, path: str, text: bytes | None, message: str) -> None:
         value = None if text is None else as_received(text).decode()
         problem = [self._number, row.table, self._order_id, path, value, message]
         self._rows["problems"].append(problem)
 
 
-def _find_id(members: _Members) -> str | None:
+def member_text(members: _Members, key: str) -> str | None:
+    """Return a member of an object as text; None if it is missing or no text."""
     try:
-        found = as_text(bytes(members["id"]))
+        return as_text(bytes(members[key]))
     except (KeyError, ValueError):
         return None
-    return found if 1 <= len(found) <= MAX_ID_LENGTH else None
 
 
 def _with_current_key(members: _Members, key: str, older_key: str) -> _Members:
@@ -264,7 +232,7 @@ def _has_items(items: msgspec.Raw | None) -> bool:
 
 
 #: Python refuses to read integers of thousands of digits.
-_NUMBERS_AS_TEXT: Mapping[str, Any] = MappingProxyType({"parse_int": str, "parse_float": str})
+_NUMBERS_AS_TEXT: Mapping[str, Any] = {"parse_int": str, "parse_float": str}
 
 
 class _Overridden(str):
@@ -283,12 +251,12 @@ class _Overridden(str):
 
 def has_repeated(text: bytes) -> bool:
     """Return whether any object in a JSON text has a key twice."""
-    found = []
-
-    def look(pairs: list[tuple[str, Any]]) -> None:
-        found.append(len(dict(pairs)) < len(pairs))
-
-    json.loads(text, object_pairs_hook=look, **_NUMBERS_AS_TEXT)
+    found: list[bool] = []
+    json.loads(
+        text,
+        object_pairs_hook=lambda pairs: found.append(len(dict(pairs)) < len(pairs)),
+        **_NUMBERS_AS_TEXT,
+    )
     return any(found)
 
 

@@ -32,18 +32,17 @@ from trackstar_frames.flatten.values import (
     EARLIEST_DATE,
     MAX_EXACT_INT,
     ROUNDED_DIGITS,
-    Converted,
     convert,
     is_rounded,
 )
 from trackstar_frames.http.responses import has_constant
 from trackstar_frames.schema import ARROW_TYPES, LISTS, TABLES
 
-__all__ = ["REFUSALS", "flatten_fast"]
-
-
 _Numbers = npt.NDArray[np.int64]
 _Bytes = npt.NDArray[np.uint8]
+
+#: For each of some values, where it starts and ends in the text, and the number of its row.
+_Spans = npt.NDArray[np.int64]
 
 #: What `flatten_fast` raises for orders that it refuses.
 REFUSALS = (pa.ArrowInvalid, msgspec.DecodeError, RecursionError)
@@ -65,7 +64,7 @@ def flatten_fast(orders: Sequence[msgspec.Raw], layout: Layout) -> Batch:
     extraction.put_back(tables)
     _refuse_anonymous(tables["orders"])
     batch = {name: rows.as_table() for name, rows in tables.items()}
-    return batch | {"problems": extraction.problems(tables)}
+    return batch | {"problems": extraction.problems(tables["orders"])}
 
 
 def _as_lines(orders: Sequence[msgspec.Raw], received: bytes) -> bytes:
@@ -96,10 +95,6 @@ def _read(text: bytes, layout: Layout) -> pa.StructArray:
     return batch.to_struct_array()
 
 
-#: For each of some values, where it starts and ends in the text, and the number of its row.
-_Spans = npt.NDArray[np.int64]
-
-
 class _Extra(NamedTuple):
     """Values under one path that `extra` keeps, and their JSON texts."""
 
@@ -109,25 +104,13 @@ class _Extra(NamedTuple):
 
 
 class _TableColumns:
-    """One table of a batch, column by column.
-
-    Attributes
-    ----------
-    table : str
-        Its name.
-    numbers : dict of str to numpy.ndarray
-        Where each row is, by key column: the position of its order, by `ORDER_INDEX`, and its
-        position in each list below.
-    values : dict of tuple of str to pyarrow.Array
-        What Arrow read, by path.
-    extra : list of _Extra
-        What belongs into `extra`.
-    """
+    """One table of a batch, column by column."""
 
     def __init__(self, table: str, rows: pa.Array, numbers: Mapping[str, _Numbers] = {}) -> None:
         self.table = table
+        #: By key column, the position of each row's order, and the row's in each list below it.
         self.numbers = dict(numbers) or {ORDER_INDEX: np.arange(len(rows))}
-        self.values = dict(_leaves(rows))
+        self.values = dict(_leaves(rows))  # by path
         self.extra: list[_Extra] = []
 
     def children(self, key: str, table: str) -> _TableColumns:
@@ -147,23 +130,19 @@ class _TableColumns:
         values |= {name: pa.array(numbers) for name, numbers in self.numbers.items()}
         schema = batch_schema(self.table)
         if "extra" in values:
-            values["extra"] = self._extra_column()
+            texts: list[bytes | None] = [None] * len(self.numbers[ORDER_INDEX])
+            for row, text in _as_objects(self.extra):
+                texts[row] = text
+            values["extra"] = pa.array(texts, pa.string())
         return pa.Table.from_arrays([values[name] for name in schema.names], schema=schema)
 
     def path_prefixes(self, rows: _Numbers) -> list[str]:
         """Return how the paths in an order begin for these rows, such as ``shipments[0].``."""
-        numbers = [
-            each[rows].tolist() for name, each in self.numbers.items() if name != ORDER_INDEX
-        ]
-        if not numbers:
+        if self.table == "orders":
             return [""] * len(rows)
+        keys = TABLES[self.table].key[1:]
+        numbers = [self.numbers[name][rows].tolist() for name in keys]
         return list(map(f"{TABLES[self.table].path}.".replace("[]", "[{}]").format, *numbers))
-
-    def _extra_column(self) -> pa.Array:
-        texts: list[bytes | None] = [None] * len(self.numbers[ORDER_INDEX])
-        for row, text in _as_objects(self.extra):
-            texts[row] = text
-        return pa.array(texts, pa.string())
 
 
 def _leaves(rows: pa.Array, path: tuple[str, ...] = ()) -> Iterator[tuple[Any, pa.Array]]:
@@ -263,7 +242,8 @@ def _refuse_rounded(text: bytes) -> None:
         np.concatenate([np.flatnonzero(piece == letter) + at for at, piece in pieces])
         for letter in (_POINT, _DASH)
     )
-    for at in [*_with_many_digits(letters, points), *_in_exponents(letters, dashes)]:
+    suspects = _with_many_digits(letters, points), _in_exponents(letters, dashes)
+    for at in np.concatenate(suspects).tolist():
         head = text[max(at - _MAX_DIGITS, 0) : at]
         start = at - len(head) + len(head.rstrip(b"0123456789.eE").rstrip(b"-"))
         found = _DECIMAL.match(text, start - 1)
@@ -271,33 +251,28 @@ def _refuse_rounded(text: bytes) -> None:
             raise pa.ArrowInvalid("a decimal that float64 rounds")
 
 
-def _with_many_digits(letters: _Bytes, points: _Numbers) -> list[int]:
-    """Choose the decimal points that have many digits beside them."""
+def _with_many_digits(letters: _Bytes, points: _Numbers) -> _Numbers:
+    """Choose the decimal points with many digits around them."""
     # Most points are in prices: so many digits reach half as far, on one side or the other.
     far = letters.take([points - _HALF, points + _HALF], mode="clip") - _ZERO < _DIGITS
     points = points[far.any(axis=0)]
     before, after = (_count_digits(letters, points, step) for step in (-1, 1))
-    chosen: list[int] = points[
-        (before > 0) & (after > 0) & (before + after >= ROUNDED_DIGITS)
-    ].tolist()
-    return chosen
+    return points[(before > 0) & (after > 0) & (before + after >= ROUNDED_DIGITS)]
 
 
-def _in_exponents(letters: _Bytes, dashes: _Numbers) -> list[int]:
+def _in_exponents(letters: _Bytes, dashes: _Numbers) -> _Numbers:
     """Choose the dashes that can be in exponents; those of dates and most ids cannot."""
     dashes = dashes[letters[dashes - 1] | _LOWER == _E]
-    is_between = (letters[dashes - 2] - _ZERO < _DIGITS) & (letters[dashes + 1] - _ZERO < _DIGITS)
-    chosen: list[int] = dashes[is_between].tolist()
-    return chosen
+    for side in (-2, 1):
+        dashes = dashes[letters[dashes + side] - _ZERO < _DIGITS]
+    return dashes
 
 
 def _count_digits(letters: _Bytes, points: _Numbers, step: int) -> _Numbers:
-    """Count the digits on one side of each point, as far as that matters.
-
-    This cannot run over an end of the text: each point is inside an object.
-    """
+    """Count the digits on one side of each point, as far as that matters."""
     counts = np.zeros(len(points), np.int64)
     counting, at = np.arange(len(points)), points
+    # This cannot run over an end of the text: each point is inside an object.
     for _ in range(ROUNDED_DIGITS):
         at = at + step
         is_digit = letters[at] - _ZERO < _DIGITS
@@ -310,7 +285,7 @@ def _count_digits(letters: _Bytes, points: _Numbers, step: int) -> _Numbers:
 _DECIMAL = re.compile(rb"[:,\[\s](?P<number>-?\d+(\.\d+)?([eE][+-]?\d+)?)")
 _MAX_DIGITS = 400  # a number with more digits before its point is too large for a float64
 _PIECE = 2**18
-_POINT, _DASH, _ZERO, _E = np.frombuffer(b".-0e", np.uint8)
+_POINT, _DASH, _ZERO, _E = b".-0e"
 _LOWER = 0x20  # the bit that lower case adds to a letter
 _DIGITS = 10  # a byte is a digit if its distance from zero, which has no sign, is less
 _HALF = ROUNDED_DIGITS // 2
@@ -320,35 +295,13 @@ _HALF = ROUNDED_DIGITS // 2
 _KINDS = {
     (table.name, column.path): column.kind for table in TABLES.values() for column in table.columns
 }
-_NULL = Converted()
-
-_NO_SPANS = np.empty((0, 3), np.int64)
-
-
-class _Problems(NamedTuple):
-    """The problems of values under one path."""
-
-    table: str
-    path: tuple[str, ...]
-    spans: _Spans
-    values: Sequence[str | None]
-    messages: Sequence[str]
 
 
 class _Extraction:
-    """The values of a page that are read as text.
-
-    Parameters
-    ----------
-    received
-        The orders as they were received, each followed by the end of a line.
-    lines
-        The same, byte by byte, but each order on one line.
-    layout
-        Names the values.
-    """
+    """The values of a page that are read as text."""
 
     def __init__(self, received: bytes, lines: bytes, layout: Layout) -> None:
+        # Both are the orders, byte by byte; but in `lines`, each order is on one line.
         self._text = received
         self._lines = lines
         rows = layout.rows_by_table(layout.read_lines(lines))
@@ -356,13 +309,13 @@ class _Extraction:
         self._spans: dict[Path, _Spans] = {
             (table, path): _find_spans(rows[table], path, base) for table, path in layout.extracted
         }
-        self._problems: list[_Problems] = []
+        self._problems: list[pa.Table] = []
 
     def text_without_values(self) -> bytes:
         """Return the lines with a null in place of each value."""
         # Bytes rather than views: thousands of those would keep the garbage collector busy.
         text, behind, pieces = self._lines, 0, []
-        spans = np.concatenate([_NO_SPANS, *self._spans.values()])
+        spans = np.concatenate([np.empty((0, 3), np.int64), *self._spans.values()])
         for start, end, _ in _each(spans[np.argsort(spans[:, 0])]):
             pieces.append(text[behind:start])
             behind = end
@@ -371,54 +324,71 @@ class _Extraction:
     def put_back(self, tables: Mapping[str, _TableColumns]) -> None:
         """Fill the columns of the values; what has no column goes to `extra`."""
         for (table, path), spans in self._spans.items():
-            rows = tables[table]
+            rows, texts = tables[table], self._texts(spans)
             if (table, path) in _KINDS:
-                rows.values[path] = self._column(table, path, rows)
+                rows.values[path] = self._column(rows, path, spans, texts)
             elif len(spans):
-                self._add_extra(rows, path, spans)
-                values, messages = [None] * len(spans), [UNKNOWN_KEY] * len(spans)
-                self._problems.append(_Problems(table, path, spans, values, messages))
+                rows.extra.append(_Extra(path, spans, texts))
+                nothing, unknown = [None] * len(spans), [UNKNOWN_KEY] * len(spans)
+                self._add_problems(rows, path, spans, nothing, unknown)
 
-    def problems(self, tables: Mapping[str, _TableColumns]) -> pa.Table:
+    def problems(self, orders: _TableColumns) -> pa.Table:
         """Return the problems found by `put_back`, in the order of the text."""
         schema = batch_schema("problems")
         if not self._problems:
             return schema.empty_table()
-        parts = [_as_table(each, tables[each.table]) for each in self._problems]
-        found = pa.concat_tables(parts).sort_by("start")
-        ids = tables["orders"].values["id",].take(found[ORDER_INDEX].combine_chunks())
+        found = pa.concat_tables(self._problems).sort_by("start")
+        ids = orders.values["id",].take(found[ORDER_INDEX].combine_chunks())
         return found.append_column("order_id", ids).select(schema.names).cast(schema)
 
-    def _column(self, table: str, path: tuple[str, ...], rows: _TableColumns) -> pa.Array:
-        kind, spans = _KINDS[table, path], self._spans[table, path]
-        values: list[Any] = [None] * len(rows.values[path])
-        texts = self._texts(spans)
-        if kind == "json":
-            for row, text in zip(spans[:, 2].tolist(), texts, strict=True):
-                values[row] = None if text == b"null" else text  # as it is, and much faster
-            return pa.array(values, ARROW_TYPES[kind])
-        converted = [_NULL if text == b"null" else convert(kind, text) for text in texts]
-        for row, each in zip(spans[:, 2].tolist(), converted, strict=True):
-            values[row] = each.value
-        failed = spans[[each.message is not None for each in converted]]
-        if len(failed):
-            messages = [each.message for each in converted if each.message is not None]
-            received = [text.decode() for text in self._texts(failed)]
-            self._problems.append(_Problems(table, path, failed, received, messages))
-        in_extra = spans[[each.in_extra for each in converted]]
-        if len(in_extra):
-            self._add_extra(rows, path, in_extra)
-        return pa.array(values, ARROW_TYPES[kind])
-
-    def _add_extra(self, rows: _TableColumns, path: tuple[str, ...], spans: _Spans) -> None:
-        rows.extra.append(_Extra(path, spans, self._texts(spans)))
-
     def _texts(self, spans: _Spans) -> list[bytes]:
-        """Cut the values out of the text; those that are no JSON are for the careful reader."""
+        """Cut values out of the text; those that are no JSON are for the careful reader."""
         texts = [self._text[start:end] for start, end, _ in _each(spans)]
         if has_constant(b" ".join(texts)):
             raise pa.ArrowInvalid("NaN or Infinity")
         return texts
+
+    def _column(
+        self, rows: _TableColumns, path: tuple[str, ...], spans: _Spans, texts: list[bytes]
+    ) -> pa.Array:
+        kind, numbers = _KINDS[rows.table, path], spans[:, 2].tolist()
+        values: list[Any] = [None] * len(rows.values[path])
+        if kind == "json":
+            for row, text in zip(numbers, texts, strict=True):
+                values[row] = None if text == b"null" else text  # as it is, and much faster
+            return pa.array(values, ARROW_TYPES[kind])
+        converted = [convert(kind, text) for text in texts]
+        for row, each in zip(numbers, converted, strict=True):
+            values[row] = each.value
+        failed = [at for at, each in enumerate(converted) if each.message is not None]
+        if failed:
+            messages = [converted[at].message for at in failed]
+            received = [texts[at].decode() for at in failed]
+            self._add_problems(rows, path, spans[failed], received, messages)
+        in_extra = [at for at, each in enumerate(converted) if each.in_extra]
+        if in_extra:
+            rows.extra.append(_Extra(path, spans[in_extra], [texts[at] for at in in_extra]))
+        return pa.array(values, ARROW_TYPES[kind])
+
+    def _add_problems(
+        self,
+        rows: _TableColumns,
+        path: tuple[str, ...],
+        spans: _Spans,
+        values: Sequence[str | None],
+        messages: Sequence[str | None],
+    ) -> None:
+        starts, _, found = spans.T
+        last = ".".join(path)
+        problems = {
+            "start": starts,
+            ORDER_INDEX: rows.numbers[ORDER_INDEX][found],
+            "table": pa.repeat(rows.table, len(found)),
+            "path": [f"{prefix}{last}" for prefix in rows.path_prefixes(found)],
+            "value": pa.array(values, pa.string()),
+            "message": pa.array(messages, pa.string()),
+        }
+        self._problems.append(pa.table(problems))
 
 
 def _find_spans(rows: list[Any], path: tuple[str, ...], base: int) -> _Spans:
@@ -435,18 +405,3 @@ def _find_spans(rows: list[Any], path: tuple[str, ...], base: int) -> _Spans:
 
 def _each(spans: _Spans) -> Iterator[tuple[int, int, int]]:
     return zip(*spans.T.tolist(), strict=True)
-
-
-def _as_table(problems: _Problems, rows: _TableColumns) -> pa.Table:
-    starts, _, found = problems.spans.T
-    last = ".".join(problems.path)
-    return pa.table(
-        {
-            "start": pa.array(starts, pa.int64()),
-            ORDER_INDEX: rows.numbers[ORDER_INDEX][found],
-            "table": pa.repeat(problems.table, len(found)),
-            "path": [f"{prefix}{last}" for prefix in rows.path_prefixes(found)],
-            "value": pa.array(problems.values, pa.string()),
-            "message": problems.messages,
-        }
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -13,20 +13,8 @@ import pyarrow as pa
 
 from trackstar_frames.schema import ARROW_TYPES, LISTS, TABLES, Column
 
-__all__ = [
-    "MAX_ID_LENGTH",
-    "ORDER_INDEX",
-    "UNKNOWN_KEY",
-    "Batch",
-    "Layout",
-    "Path",
-    "attribute",
-    "batch_schema",
-    "empty_batch",
-    "set_nested",
-]
-
-#: The tables of a page by name, each with `ORDER_INDEX` as its first column.
+#: The tables of a page by name: `ORDER_INDEX`, then the columns of `Table.stored`. An order without
+#: an id is no row of `orders`, but kept whole in `problems`.
 Batch = dict[str, pa.Table]
 
 #: A table, and the keys from the JSON object of one of its rows to a value.
@@ -60,43 +48,30 @@ def empty_batch() -> Batch:
 
 @dataclass(frozen=True)
 class Layout:
-    """What Arrow reads of an order, and what is extracted before.
+    """What Arrow reads of an order, and what is extracted before."""
 
-    Attributes
-    ----------
-    extracted : frozenset of Path
-        The values that are cut out of the JSON as text: the free-form ones, and those whose keys
-        or types are not the schema's.
-    """
-
+    #: The values that are cut out of the JSON as text: the free-form ones, and those whose keys or
+    #: types are not the schema's.
     extracted: frozenset[Path]
 
     @classmethod
     def of_schema(cls) -> Layout:
         """Return the layout that extracts free-form values only."""
-        return cls(
-            frozenset(
-                (table.name, column.path)
-                for table in TABLES.values()
-                for column in table.columns
-                if column.kind == "json" and column.path
-            )
-        )
+        free_form = {
+            (table.name, column.path)
+            for table in TABLES.values()
+            for column in table.columns
+            if column.kind == "json" and column.path
+        }
+        return cls(frozenset(free_form))
 
     @staticmethod
     def can_extract(path: Path) -> bool:
         """Return whether a value can be extracted: no list of rows, no key that is too odd."""
         table, keys = path
-        is_list = len(keys) == 1 and keys[0] in _lists(table)
-        return (
-            bool(keys)
-            and not is_list
-            and not any(len(key) > _MAX_KEY_LENGTH or _UNDECLARABLE.search(key) for key in keys)
-        )
-
-    def with_extracted(self, paths: Iterable[Path]) -> Layout:
-        """Return a layout that extracts more."""
-        return Layout(self.extracted.union(paths))
+        if not keys or (len(keys) == 1 and keys[0] in _lists(table)):
+            return False
+        return not any(len(key) > _MAX_KEY_LENGTH or _UNDECLARABLE.search(key) for key in keys)
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -111,21 +86,25 @@ class Layout:
     def rows_by_table(self, orders: list[Any]) -> dict[str, list[Any]]:
         """Return the structs of `read_lines` by the table whose rows they are."""
         rows = {"orders": orders}
-        for table in LISTS:
-            keys_of: dict[str, list[str]] = {}
-            for key, child in _lists(table).items():
-                keys_of.setdefault(child, []).append(key)
-            for child, keys in keys_of.items():
+        for table, lists in LISTS.items():
+            for child in lists.values():
                 if child in self._structs:
-                    rows[child] = list(_children(rows[table], keys))
+                    names = [attribute(key) for key, each in _lists(table).items() if each == child]
+                    rows[child] = [
+                        row
+                        for parent in rows[table]
+                        for name in names
+                        for row in getattr(parent, name, None) or ()
+                    ]
         return rows
 
     def _fields(self, table: str) -> list[pa.Field]:
         known: dict[Any, pa.DataType] = {
-            column.path: _type_to_read(column) for column in TABLES[table].stored
+            column.path: _type_to_read(column)
+            for column in TABLES[table].stored
+            if column.path is not None
         }
-        del known[None]
-        known.update((path, pa.null()) for owner, path in self.extracted if owner == table)
+        known |= {path: pa.null() for owner, path in self.extracted if owner == table}
         for key, child in _lists(table).items():
             value = TABLES[child].value
             item = _type_to_read(value) if value else pa.struct(self._fields(child))
@@ -141,8 +120,8 @@ class Layout:
                 path: msgspec.Raw for owner, path in self.extracted if owner == table
             }
             for key, child in _lists(table).items():
-                if child in structs:
-                    known[key,] = _optional_list(structs[child])
+                if row := structs.get(child):
+                    known[key,] = list[row | None] | None  # type: ignore[valid-type]
             if known:
                 structs[table] = _as_struct(_nested(known))
         return structs
@@ -172,13 +151,6 @@ def _type_to_read(column: Column) -> pa.DataType:
     return pa.string() if column.kind == "timestamp" else ARROW_TYPES[column.kind]
 
 
-def _children(parents: Iterable[Any], keys: Iterable[str]) -> Iterator[Any]:
-    names = [attribute(key) for key in keys]
-    for parent in parents:
-        for name in names:
-            yield from getattr(parent, name, None) or ()
-
-
 def _nested(flat: Mapping[Any, Any]) -> dict[str, Any]:
     root: dict[str, Any] = {}
     for path, value in flat.items():
@@ -191,10 +163,6 @@ def _as_fields(tree: Mapping[str, Any]) -> list[pa.Field]:
         pa.field(key, pa.struct(_as_fields(kind)) if isinstance(kind, dict) else kind)
         for key, kind in tree.items()
     ]
-
-
-def _optional_list(row: Any) -> Any:
-    return list[row | None] | None
 
 
 def _as_struct(tree: Mapping[str, Any]) -> type[msgspec.Struct]:

@@ -1,6 +1,7 @@
 """JSON of any shape that users have, cut into pages of orders.
 
-A shape that is not recognised is an error; what comes beside the orders, and matters, is a problem.
+A shape that is not recognised is an error; what a body holds besides orders is a problem, if it
+matters.
 """
 
 from __future__ import annotations
@@ -19,11 +20,9 @@ import msgspec
 import pyarrow as pa
 
 from trackstar_frames.errors import ResponseError
-from trackstar_frames.flatten.careful import read_repeated
+from trackstar_frames.flatten.careful import member_text, read_repeated
 from trackstar_frames.flatten.layout import Batch, batch_schema, empty_batch
-from trackstar_frames.flatten.values import as_text
 from trackstar_frames.http.responses import (
-    Envelope,
     as_received,
     is_partial,
     read_count,
@@ -32,9 +31,6 @@ from trackstar_frames.http.responses import (
 )
 from trackstar_frames.schema import LISTS, TABLES
 from trackstar_frames.settings import local_file
-
-__all__ = ["JsonSource"]
-
 
 _PAGE_SIZE = 1000  # many orders at once are flattened much faster than one by one
 
@@ -51,17 +47,14 @@ _ORDER_KEYS = frozenset(
 )
 _TELLTALE_KEYS = _ORDER_KEYS - {"status", "type"}
 
-#: Beside one of these, an id alone makes no order.
+#: With one of these, an id is not enough to be an order.
 _ERROR_KEYS = frozenset({"error", "errors"})
 
 _BODY_KEYS = frozenset({"data", "next_token", "total_count"})
 _EVENT_TYPES = ("order.created", "order.updated", "order.shipment.created")
 _EVENT_KEYS = frozenset(
-    {
-        *("event_type", "connection_id", "integration_name", "integration_type"),
-        *("data", "data_truncated", "previous_attributes"),
-    }
-)
+    ("event_type", "connection_id", "integration_name", "integration_type", "previous_attributes")
+) | {"data", "data_truncated"}
 _EMPTY = (b"null", b'""', b"[]", b"{}")
 
 # Messages in `problems`.
@@ -70,7 +63,8 @@ _MORE = "the listing goes on, and the rest is not here"
 _TRUNCATED = "an event that was too large: the order is at its data_url"
 
 _BRACE, _BRACKET = b"{["
-
+_GZIP = b"\x1f\x8b"
+_NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 
 _ABSENT = msgspec.Raw()
 _Members = Mapping[str, msgspec.Raw]
@@ -92,30 +86,13 @@ _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class JsonSource:
-    """Cuts JSON at hand into pages of orders.
-
-    Parameters
-    ----------
-    source
-        JSON or JSON Lines as text or bytes, gzip or not; an object as a dict; a path or an open
-        file of these; or an iterable of any of these. Each JSON text is a response's body, an
-        order, a list of orders, an event, or an object whose ``data`` is one order.
-    names_keys
-        Whether error messages may name unknown keys, which may be personal data.
-
-    Attributes
-    ----------
-    has_events : bool
-        Whether the orders came in webhook events, each of which names its connection.
-    complete : bool
-        Whether nothing in the bodies says that their listing goes on: a last cursor, a larger
-        count, an error.
-    """
+    """Cuts JSON at hand, of the shapes that `OrderFrames.from_json` takes, into pages of orders."""
 
     def __init__(self, source: Any, *, names_keys: bool = True) -> None:
+        #: Whether the orders came in webhook events, each of which names its connection.
+        self.has_events: bool | None = None
         self._source = source
-        self._names_keys = names_keys
-        self._kind: str | None = None
+        self._names_keys = names_keys  # in error messages; unknown keys may be personal data
         self._orders: dict[str | None, list[msgspec.Raw]] = {}
         self._problems: dict[str | None, list[dict[str, str | None]]] = {}
         self._next_token = b""
@@ -123,21 +100,12 @@ class JsonSource:
         self._count, self._total = 0, 0
 
     @property
-    def has_events(self) -> bool:
-        """Whether the orders came in events."""
-        return self._kind == "events"
-
-    @property
     def complete(self) -> bool:
-        """Whether nothing says that there are more orders."""
+        """Whether nothing says that there are more orders: a cursor, a larger count, an error."""
         return not (self._is_partial or self._next_token or self._total > self._count)
 
     def pages(self) -> Iterator[tuple[str | None, list[msgspec.Raw]]]:
-        """Yield the connection, of events, and a page of its orders.
-
-        Raises ResponseError if something is none of the shapes, or if events and orders without a
-        connection are mixed; OSError if a file cannot be read.
-        """
+        """Yield the connection, of events, and a page of its orders."""
         for where, text in _texts(self._source):
             try:
                 self._read(text)
@@ -169,8 +137,12 @@ class JsonSource:
                 envelope = read_envelope(text)
             except ResponseError:
                 self._read_object(_check_json(text))
+                return
+            members = _members_beside(text, envelope.data)
+            if "event_type" in members or not _TELLTALE_KEYS.isdisjoint(members):
+                self._read_object(_check_json(text))
             else:
-                self._read_body(text, envelope)
+                self._add_body(members, envelope.data)
             return
         text = _check_json(text)
         if start != b"[":
@@ -179,13 +151,6 @@ class JsonSource:
             if memoryview(item)[0] != _BRACE:
                 raise ResponseError(f"[{number}] of a list is no object; {_ALLOWED}")
             self._read_object(item)
-
-    def _read_body(self, text: bytes, envelope: Envelope) -> None:
-        members = _members_beside(text, envelope.data)
-        if "event_type" in members or not _TELLTALE_KEYS.isdisjoint(members):
-            self._read_object(_check_json(text))
-        else:
-            self._add_body(members, envelope.data)
 
     def _read_object(self, text: bytes) -> None:
         """Read an object of any shape."""
@@ -219,13 +184,13 @@ class JsonSource:
         ):
             self._add_body(members, inner)
         elif _is_order(members["data"]):
-            self._report_members(None, members, _BODY_KEYS - {"next_token", "total_count"})
+            self._report_members(None, members, frozenset({"data"}))
             self._add_orders(None, inner)
         else:
             raise ResponseError(f"`data` holds neither an order nor a list of them; {_ALLOWED}")
 
     def _read_event(self, text: bytes, members: _Members) -> None:
-        kind, connection = (_text_of(members, key) for key in ("event_type", "connection_id"))
+        kind, connection = (member_text(members, key) for key in ("event_type", "connection_id"))
         if kind not in _EVENT_TYPES:
             raise ResponseError(
                 f"an event of a kind that holds no order; allowed are {', '.join(_EVENT_TYPES)}"
@@ -238,8 +203,8 @@ class JsonSource:
         if data is None or not _is_order(data):
             raise ResponseError("an event whose `data` is no order")
         if bytes(members.get("data_truncated", b"false")) not in (b"false", b"null"):
-            order_id = _text_of(_read_object(data), "id")
             self._add_orders(connection, [])
+            order_id = member_text(_read_object(data), "id")
             self._add_problem(connection, order_id, "", text, _TRUNCATED)
             return
         self._add_orders(connection, [data])
@@ -260,19 +225,19 @@ class JsonSource:
         self._report_members(None, members, known)
 
     def _add_orders(self, connection: str | None, orders: list[msgspec.Raw]) -> None:
-        kind = "orders" if connection is None else "events"
-        if self._kind not in (None, kind):
+        is_event = connection is not None
+        if self.has_events not in (None, is_event):
             raise ResponseError(
                 "webhook events, each of which names a connection, are mixed with orders that name "
                 "none; pass them in separate calls"
             )
-        self._kind = kind
+        self.has_events = is_event
         self._orders.setdefault(connection, []).extend(orders)
 
     def _report_members(
         self, connection: str | None, members: _Members, known: frozenset[str]
     ) -> None:
-        """Report what comes beside the orders, unless it is known or empty."""
+        """Report the other members of a body, unless they are known or empty."""
         for key, value in members.items():
             text = bytes(value)
             if key in known or text in _EMPTY:
@@ -302,9 +267,8 @@ def _check_json(text: bytes) -> bytes:
         text.decode()
         return _as_strict(text)
     except RecursionError:
-        raise ResponseError(
-            f"the text ({len(text):,} bytes) is nested too deeply to be read"
-        ) from None
+        message = f"the text ({len(text):,} bytes) is nested too deeply to be read"
+        raise ResponseError(message) from None
     except ValueError as error:
         hint = "" if text.lstrip()[:1] in (b"{", b"[", b"") else _PATH_HINT
         raise ResponseError(
@@ -354,22 +318,16 @@ def _is_envelope(text: bytes) -> bool:
     return "id" not in members and ("data" in members or "event_type" in members)
 
 
-def _text_of(members: _Members, key: str) -> str | None:
-    try:
-        return as_text(bytes(members[key]))
-    except (KeyError, ValueError):
-        return None
-
-
-_GZIP = b"\x1f\x8b"
-_NOT_BLANK = re.compile(rb"[^ \t\r\n]")
-
-
 def _texts(source: Any) -> Iterator[tuple[str, bytes]]:
     """Yield each JSON text, and where it is, as the beginning of an error message."""
     for item in _items(source):
         text = _unzip(_as_bytes(item)).removeprefix(codecs.BOM_UTF8)
-        yield from _lines(text)
+        if not _has_lines(text):
+            yield "", text
+            continue
+        for number, line in enumerate(text.split(b"\n"), 1):
+            if _NOT_BLANK.search(line):
+                yield f"line {number:,}: ", line.removeprefix(codecs.BOM_UTF8)
 
 
 def _items(source: Any) -> Iterable[Any]:
@@ -430,18 +388,8 @@ def _unzip(data: bytes) -> bytes:
         raise ResponseError(f"gzip that cannot be unpacked: {error}") from None
 
 
-def _lines(text: bytes) -> Iterator[tuple[str, bytes]]:
-    """Split JSON Lines; any other text is one."""
-    if not _has_lines(text):
-        yield "", text
-        return
-    for number, line in enumerate(text.split(b"\n"), 1):
-        if _NOT_BLANK.search(line):
-            yield f"line {number:,}: ", line.removeprefix(codecs.BOM_UTF8)
-
-
 def _has_lines(text: bytes) -> bool:
-    """Return whether the first line that is not blank is JSON by itself, and not the last."""
+    """Return whether this is JSON Lines: the first of several lines is JSON by itself."""
     first = _NOT_BLANK.search(text)
     end = text.find(b"\n", first.start()) if first else -1
     if end < 0 or not _NOT_BLANK.search(text, end):

@@ -10,26 +10,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
-
-__all__ = [
-    "EARLIEST_DATE",
-    "MAX_EXACT_INT",
-    "ROUNDED_DIGITS",
-    "Converted",
-    "as_text",
-    "convert",
-    "is_plain",
-    "is_rounded",
-]
-
 
 #: Up to here a float64 distinguishes all integers.
 MAX_EXACT_INT = 2**53
@@ -51,39 +38,22 @@ _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Converted(NamedTuple):
-    """What becomes of a value.
+    """What becomes of a value."""
 
-    Attributes
-    ----------
-    value
-        The value of its column; None is null.
-    message
-        What is wrong with it, for `problems`; None if nothing is.
-    in_extra
-        Whether `extra` keeps its text: nothing is wrong, but it says more than the column.
-    """
+    value: Any = None  # of its column
+    message: str | None = None  # what is wrong with it, for `problems`
+    in_extra: bool = False  # whether `extra` keeps its text, which says more than the column
 
-    value: Any = None
-    message: str | None = None
-    in_extra: bool = False
+
+_NULL = Converted()
 
 
 def convert(kind: str, raw: bytes) -> Converted:
-    """Convert the JSON text of a value that is not null to a kind of column.
-
-    An empty string is null in a column that is not text.
-
-    Examples
-    --------
-    >>> convert("float", b'"1,234.50"')
-    Converted(value=1234.5, message=None, in_extra=False)
-    >>> convert("float", b'"12,50"').message
-    'not a number'
-    >>> convert("timestamp", b'"0001-01-01T00:00:00"')
-    Converted(value=None, message=None, in_extra=True)
-    """
+    """Convert the JSON text of a value; an empty string is null where no text is expected."""
+    if raw == b"null":
+        return _NULL
     try:
-        value = _CONVERTERS[kind](raw)
+        value = _KINDS[kind].convert(raw)
     except ValueError as error:
         return Converted(message=str(error))
     return value if isinstance(value, Converted) else Converted(value)
@@ -91,7 +61,7 @@ def convert(kind: str, raw: bytes) -> Converted:
 
 def is_plain(kind: str, raw: bytes) -> bool:
     """Return whether a value that is not null is spelt as documented for its kind."""
-    return _PLAIN[kind].match(raw) is not None
+    return _KINDS[kind].plain.match(raw) is not None
 
 
 def as_text(raw: bytes) -> str:
@@ -116,22 +86,12 @@ def _float(raw: bytes) -> float | Converted | None:
 
 
 def is_rounded(text: str, number: float) -> bool:
-    """Return whether a decimal has lost some of its digits, or all, as a float64.
-
-    Nothing is lost if the digits come back: spelt out in full, or as few as distinguish the number
-    from its neighbours.
-
-    Examples
-    --------
-    >>> is_rounded("0.1", 0.1), is_rounded("0.1234567890123456789012", 0.12345678901234568)
-    (False, True)
-    >>> is_rounded("1e-400", 0.0)
-    True
-    """
+    """Return whether a decimal has lost some of its digits, or all, as a float64."""
     has_exponent = "e" in text.lower()
     if not has_exponent and ("." not in text or len(text.lstrip("+-")) <= ROUNDED_DIGITS):
         return False
     try:
+        # Spelt with as few digits as distinguish it from its neighbours, or with all of them.
         return Decimal(text) not in (Decimal(repr(number)), Decimal(number))
     except ArithmeticError:  # an exponent of twenty digits
         return True
@@ -186,10 +146,10 @@ def _whole_decimal(text: str) -> int:
     return int(number)
 
 
-_BOOLEANS = MappingProxyType(
-    dict.fromkeys(("true", "1", "1.0", "yes", "y"), True)
-    | dict.fromkeys(("false", "0", "0.0", "no", "n"), False)
-)
+_BOOLEANS = {
+    **dict.fromkeys(("true", "1", "1.0", "yes", "y"), True),
+    **dict.fromkeys(("false", "0", "0.0", "no", "n"), False),
+}
 
 
 def _bool(raw: bytes) -> bool | None:
@@ -264,7 +224,7 @@ def _parse_unix_time(found: re.Match[str]) -> datetime:
 
 
 def _parse_dot_net(found: re.Match[str]) -> datetime | None:
-    """Return a Unix time in milliseconds; the offset beside them changes nothing."""
+    """Return a Unix time in milliseconds; the offset after them changes nothing."""
     try:
         return _EPOCH + timedelta(milliseconds=int(found["milliseconds"]))
     except OverflowError:
@@ -320,34 +280,22 @@ def _strings(raw: bytes) -> list[str | None] | None:
     return [None if bytes(item) == b"null" else as_text(bytes(item)) for item in _read_list(raw)]
 
 
-def _json(raw: bytes) -> str:
-    return raw.decode()
+class _Kind(NamedTuple):
+    """How a kind of column takes values, and how they are spelt as documented."""
+
+    convert: Callable[[bytes], Any]
+    plain: re.Pattern[bytes]
 
 
-#: By the kind of a column.
-_CONVERTERS: Mapping[str, Callable[[bytes], Any]] = MappingProxyType(
-    {
-        "string": as_text,
-        "status": as_text,
-        "int": _int,
-        "float": _float,
-        "bool": _bool,
-        "timestamp": _timestamp,
-        "strings": _strings,
-        "json": _json,
-    }
-)
-
-
-_PLAIN = MappingProxyType(
-    {
-        "string": re.compile(rb'"'),
-        "status": re.compile(rb'"'),
-        "int": re.compile(rb"-?\d+$"),
-        "float": re.compile(rb"[-\d]"),
-        "bool": re.compile(rb"true|false"),
-        "timestamp": re.compile(rb'"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?"$'),
-        "strings": re.compile(rb'\[\s*+((null|"[^"\\]*+(\\.[^"\\]*+)*+")\s*+(,\s*+|(?=\])))*+\]$'),
-        "json": re.compile(b""),
-    }
-)
+_PLAIN_DATE = re.compile(rb'"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?"$')
+_PLAIN_STRINGS = re.compile(rb'\[\s*+((null|"[^"\\]*+(\\.[^"\\]*+)*+")\s*+(,\s*+|(?=\])))*+\]$')
+_KINDS = {
+    "string": _Kind(as_text, re.compile(rb'"')),
+    "status": _Kind(as_text, re.compile(rb'"')),
+    "int": _Kind(_int, re.compile(rb"-?\d+$")),
+    "float": _Kind(_float, re.compile(rb"[-\d]")),
+    "bool": _Kind(_bool, re.compile(rb"true|false")),
+    "timestamp": _Kind(_timestamp, _PLAIN_DATE),
+    "strings": _Kind(_strings, _PLAIN_STRINGS),
+    "json": _Kind(bytes.decode, re.compile(b"")),
+}

@@ -18,10 +18,10 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames.flatten import ORDER_INDEX, Batch, batch_schema
+from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.manifest import Key
-from trackstar_frames.tables.assemble import Numbers, new_strays, release_memory, select, sort
+from trackstar_frames.tables.assemble import Numbers, drop_repeats, release_memory, select, sort
 
 _RUN_SIZE = 16_000  # orders; twice as many are in memory at times
 
@@ -166,8 +166,8 @@ class Spill:
             rows = pa.concat_tables(run.strays() for run in self._runs)
             ranks = self._ranks[rows[_PAGE].to_numpy()]
             rows = rows.take(pa.array(np.lexsort([rows[_ARRIVAL].to_numpy(), ranks])))
-            keep = new_strays(rows, self._repeats[rows[_PAGE].to_numpy()].tolist())
-            batch["problems"] = rows.filter(keep).select(batch["problems"].column_names)
+            rows = drop_repeats(rows, self._repeats[rows[_PAGE].to_numpy()].tolist())
+            batch["problems"] = rows.select(batch["problems"].column_names)
         return batch
 
     def _key_at(self, position: int, created: Numbers) -> Key:

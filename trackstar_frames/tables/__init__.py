@@ -1,1 +1,1 @@
-"""Arrow tables of orders: joined, finished, labelled, hidden, compared, and as dataframes."""
+"""Arrow tables of orders: joined, labelled, redacted, compared, and as dataframes."""

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trackstar_frames.flatten import ORDER_INDEX, Batch, batch_schema, empty_batch
+from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema, empty_batch
 from trackstar_frames.flatten.values import MAX_EXACT_INT
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.schema import CONNECTION, TABLES
@@ -32,61 +32,43 @@ _NO_DATE = np.iinfo(np.int64).min
 
 
 def assemble(
-    batches: Sequence[Batch], kept: Numbers | None = None, *, repeats: Sequence[bool] = ()
+    batches: Sequence[Batch],  # as the server sent the pages; emptied, to free their memory
+    kept: Numbers | None = None,  # the orders to keep, numbered over all batches, if known
+    *,
+    repeats: Sequence[bool] = (),  # of each batch, whether its orders are expected in others, too
 ) -> tuple[dict[str, pa.Table], int]:
-    """Join batches into the tables of the schema.
-
-    Of duplicates, the order with the newest `updated_date` is kept with its children; of equals,
-    the last. Orders are sorted by `created_date`, then `id`, nulls last; children as their orders,
-    then by position.
-
-    Parameters
-    ----------
-    batches
-        In the order in which the server sent the pages. They are emptied, so that their memory is
-        free as the tables are made.
-    kept
-        The numbers of the orders to keep, over all batches, if that is known.
-    repeats
-        Of each batch, whether its orders are expected in others, too: those are no duplicates, and
-        its problems of no order are kept only if no other batch has them.
-
-    Returns
-    -------
-    dict of str to pyarrow.Table, int
-        The tables by name, with exactly the columns of the schema; and how many orders were
-        dropped as duplicates.
-    """
+    """Join batches into the tables of the schema, and count the orders dropped as duplicates."""
     batches = batches or [empty_batch()]
     orders = _concat_orders(batches, "id", "created_date", "updated_date")
     kept = _sorted(orders, _newest(orders) if kept is None else kept)
-    has_repeats = any(repeats)
-    duplicates = _count_duplicates(batches, repeats) if has_repeats else len(orders) - len(kept)
-    stray_repeats = _repeats_of_strays(batches, repeats) if has_repeats else []
+    duplicates, is_repeat = len(orders) - len(kept), []
+    if any(repeats):
+        duplicates = _count_duplicates(batches, repeats)
+        without_order = [batch["problems"][ORDER_INDEX].null_count for batch in batches]
+        is_repeat = np.repeat(repeats, without_order).tolist()
     rows = _join(batches, kept)
-    table = rows["orders"].table
     for name, column in _computed(rows).items():
-        table = table.append_column(name, column)
-    rows["orders"].table = table
-    tables = {name: _finish(name, rows[name], table["id"]) for name in TABLES}
-    if has_repeats:
+        rows["orders"].table = rows["orders"].table.append_column(name, column)
+    ids = rows["orders"].table["id"]
+    tables = {name: _finish(name, each, ids) for name, each in rows.items()}
+    if is_repeat:
         problems = tables["problems"]
-        strays = problems[len(problems) - len(stray_repeats) :]
-        new = strays.filter(new_strays(strays, stray_repeats))
-        tables["problems"] = pa.concat_tables([problems[: len(problems) - len(strays)], new])
+        first = len(problems) - len(is_repeat)
+        new = drop_repeats(problems[first:], is_repeat)
+        tables["problems"] = pa.concat_tables([problems[:first], new])
     return tables, duplicates
 
 
-def new_strays(strays: pa.Table, repeats: Sequence[bool]) -> pa.BooleanArray:
-    """Return which problems of no order to keep: of those that may repeat others, the new ones."""
+def drop_repeats(problems: pa.Table, repeats: Sequence[bool]) -> pa.Table:
+    """Drop the problems of no order that are expected in other batches, too, and are there."""
     names = TABLES["problems"].schema.names
-    values = list(zip(*(strays[name].to_pylist() for name in names), strict=True))
+    values = list(zip(*(problems[name].to_pylist() for name in names), strict=True))
     known = {value for value, repeat in zip(values, repeats, strict=True) if not repeat}
     keep = []
     for value, repeat in zip(values, repeats, strict=True):
         keep.append(not repeat or value not in known)
         known.add(value)
-    return pa.array(keep, pa.bool_())
+    return problems.filter(pa.array(keep, pa.bool_()))
 
 
 def sort(batches: Sequence[Batch]) -> Batch:
@@ -114,33 +96,27 @@ def as_batch(tables: Mapping[str, pa.Table]) -> Batch:
     ids = tables["orders"]["id"].combine_chunks()
     batch = {}
     for name, table in tables.items():
-        number = (
-            pa.array(np.arange(len(ids)))
-            if name == "orders"
-            else pc.index_in(table["order_id"], value_set=ids).cast(pa.int64())
-        )
+        number = pa.array(np.arange(len(ids)))
+        if name != "orders":
+            number = pc.index_in(table["order_id"], value_set=ids).cast(pa.int64())
         batch[name] = table.append_column(ORDER_INDEX, number).select(batch_schema(name).names)
     return batch
 
 
 def split(tables: Mapping[str, pa.Table], size: int) -> Iterator[dict[str, pa.Table]]:
-    """Split finished tables into runs of so many orders, each with all rows below them.
-
-    Rows of no order come with the last run; of no orders at all there is one run.
-    """
+    """Split finished tables into runs of so many orders, at least one, with all rows below them."""
     orders = len(tables["orders"])
     if orders <= size:
         yield dict(tables)
         return
     numbers = {
-        name: table[ORDER_INDEX].fill_null(orders) for name, table in as_batch(tables).items()
+        name: table[ORDER_INDEX].fill_null(orders).to_numpy()
+        for name, table in as_batch(tables).items()
     }
     for start in range(0, orders, size):
+        # Rows of no order come with the last run.
         end = start + size if start + size < orders else orders + 1
-        spans = {
-            name: np.searchsorted(number.to_numpy(), [start, end])
-            for name, number in numbers.items()
-        }
+        spans = {name: np.searchsorted(number, [start, end]) for name, number in numbers.items()}
         yield {name: tables[name][first:last] for name, (first, last) in spans.items()}
 
 
@@ -197,23 +173,19 @@ def _concat_orders(batches: Sequence[Batch], *columns: str) -> pa.Table:
 
 
 def _newest(orders: pa.Table) -> Numbers:
-    """Return the numbers of the orders to keep, one for each id."""
-    codes = orders["id"].combine_chunks().dictionary_encode().indices.to_numpy()
-    has_duplicates = np.bincount(codes, minlength=1)[codes] > 1
-    if not has_duplicates.any():
+    """Return the numbers of the newest order of each id by `updated_date`; of equals, the last."""
+    ids = orders["id"].combine_chunks().dictionary_encode()
+    codes, newest = ids.indices.to_numpy(), np.empty(len(ids.dictionary), np.int64)
+    if len(newest) == len(orders):
         return np.arange(len(orders))
-    numbers = pa.array(np.flatnonzero(has_duplicates))
-    dated = orders.select(["id", "updated_date"]).take(numbers).append_column("number", numbers)
-    ranked = dated.sort_by([("updated_date", "ascending"), ("number", "ascending")])
-    is_null = pc.is_null(ranked["updated_date"])
-    oldest_first = pa.concat_tables([ranked.filter(is_null), ranked.filter(pc.invert(is_null))])
-    ids, numbers = (oldest_first[name].to_pylist() for name in ("id", "number"))
-    best = dict(zip(ids, numbers, strict=True)).values()
-    unique = np.flatnonzero(~has_duplicates)
-    return np.sort(np.concatenate([unique, np.fromiter(best, np.int64, len(best))]))
+    updated = orders["updated_date"].cast(pa.int64()).fill_null(_NO_DATE).to_numpy()
+    oldest_first = np.argsort(updated, kind="stable")
+    newest[codes[oldest_first]] = oldest_first  # of several of one id, the last one stays
+    return np.sort(newest)
 
 
 def _sorted(orders: pa.Table, kept: Numbers) -> Numbers:
+    """Sort numbers of orders by `created_date`, then `id`, nulls last."""
     chosen = orders.select(["created_date", "id"]).take(pa.array(kept))
     by = [("created_date", "ascending"), ("id", "ascending")]
     sequence: Numbers = pc.sort_indices(chosen, sort_keys=by).to_numpy()
@@ -227,13 +199,6 @@ def _count_duplicates(batches: Sequence[Batch], repeats: Sequence[bool]) -> int:
         return 0
     ids = _concat_orders(firsts, "id")["id"]
     return len(ids) - int(pc.count_distinct(ids).as_py())
-
-
-def _repeats_of_strays(batches: Sequence[Batch], repeats: Sequence[bool]) -> list[bool]:
-    """Return of each problem of no order whether its batch repeats others."""
-    counts = [batch["problems"][ORDER_INDEX].null_count for batch in batches]
-    of_strays: list[bool] = np.repeat(np.array(repeats, bool), counts).tolist()
-    return of_strays
 
 
 def _finish(name: str, rows: _JoinedRows, ids: pa.ChunkedArray) -> pa.Table:
@@ -262,21 +227,11 @@ def _runs(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 
 @dataclass(slots=True)
 class _JoinedRows:
-    """The rows of one table, in the sequence of their orders.
-
-    Attributes
-    ----------
-    table : pyarrow.Table
-        The rows.
-    order : numpy.ndarray
-        The number of each row's order; `orders` for rows of none, which come last.
-    orders : int
-        How many orders there are.
-    """
+    """The rows of one table, in the sequence of their orders."""
 
     table: pa.Table
-    order: Numbers
-    orders: int
+    order: Numbers  # of each row; `orders` for rows of none, which come last
+    orders: int  # how many there are
 
     def as_batch(self) -> pa.Table:
         """Return the rows as a table of a batch."""
@@ -285,7 +240,9 @@ class _JoinedRows:
 
     def count(self, column: str | None = None) -> Numbers:
         """Count the rows of each order, or those whose column is not null."""
-        order = self.order if column is None else self.order[_is_valid(self.table[column])]
+        order = self.order
+        if column is not None:
+            order = order[pc.is_valid(self.table[column]).to_numpy()]
         return np.bincount(order, minlength=self.orders)
 
     def total(self, column: str) -> _Floats:
@@ -303,9 +260,8 @@ def _join(batches: Sequence[Batch], kept: Numbers) -> dict[str, _JoinedRows]:
     rows = {}
     with ThreadPool(pa.cpu_count()) as threads:
         for name in TABLES:
-            rows[name] = _join_table(
-                [batch.pop(name) for batch in batches], starts, position, threads
-            )
+            parts = [batch.pop(name) for batch in batches]
+            rows[name] = _join_table(parts, starts, position, threads)
             release_memory()
     return rows
 
@@ -314,7 +270,11 @@ def _join_table(
     parts: list[pa.Table], starts: Numbers, position: Numbers, threads: ThreadPool
 ) -> _JoinedRows:
     """Join the parts of a table in the sequence of their orders, without those of dropped ones."""
-    moved = position[_order_numbers(parts, starts)]
+    numbers = [
+        pc.add(part[ORDER_INDEX], start).fill_null(_NO_ORDER).to_numpy()
+        for part, start in zip(parts, starts, strict=False)
+    ]
+    moved = position[np.concatenate(numbers)]
     sequence = np.argsort(moved, kind="stable")[np.count_nonzero(moved == _DROPPED) :]
     joined = pa.concat_tables(part.drop_columns(ORDER_INDEX) for part in parts)
     rows, schema, columns = pa.array(sequence), joined.schema, joined.columns
@@ -329,15 +289,6 @@ def _join_table(
     taken = list(threads.map(take_column, range(len(columns))))
     table = pa.Table.from_arrays(taken, schema=schema)
     return _JoinedRows(table, moved[sequence], position[_NO_ORDER])
-
-
-def _order_numbers(parts: Sequence[pa.Table], starts: Numbers) -> Numbers:
-    """Return the number, over all parts, of each row's order."""
-    found = []
-    for part, start in zip(parts, starts, strict=False):
-        number = part[ORDER_INDEX].fill_null(_NO_ORDER).to_numpy()
-        found.append(np.where(number == _NO_ORDER, _NO_ORDER, number + start))
-    return np.concatenate(found)
 
 
 def _take(column: pa.ChunkedArray, rows: pa.Array) -> pa.Array | pa.ChunkedArray:
@@ -366,16 +317,14 @@ def _take_in_parts(values: pa.Array, rows: pa.Array, kind: pa.DataType) -> list[
 
 def _computed(rows: Mapping[str, _JoinedRows]) -> dict[str, pa.Array]:
     lines, shipments, packages = (rows[name] for name in ("line_items", "shipments", "packages"))
-    ordered = lines.total("quantity")
+    ordered, without_cost = lines.total("quantity"), packages.count("shipping_cost") == 0
     return {
         "line_item_count": pa.array(lines.count()),
         "units_ordered": _as_ints(ordered),
         "shipment_count": pa.array(shipments.count()),
         "package_count": pa.array(packages.count()),
         **_ship_events(shipments, _units(rows["shipment_line_items"], shipments), ordered),
-        "shipping_cost": pa.array(
-            packages.total("shipping_cost"), mask=packages.count("shipping_cost") == 0
-        ),
+        "shipping_cost": pa.array(packages.total("shipping_cost"), mask=without_cost),
     }
 
 
@@ -390,7 +339,7 @@ def _units(lines: _JoinedRows, shipments: _JoinedRows) -> _Floats:
 def _ship_events(shipments: _JoinedRows, units: _Floats, ordered: _Floats) -> dict[str, pa.Array]:
     """Compute how much was shipped, and when first, last and completely."""
     cancelled = pc.equal(shipments.table["status"], "cancelled").fill_null(False)
-    shipped = _is_valid(shipments.table["shipped_date"]) & ~cancelled.to_numpy()
+    shipped = pc.is_valid(shipments.table["shipped_date"]).to_numpy() & ~cancelled.to_numpy()
     events = pd.DataFrame(
         {
             "order": shipments.order[shipped],
@@ -401,14 +350,12 @@ def _ship_events(shipments: _JoinedRows, units: _Floats, ordered: _Floats) -> di
     # A running sum for each order by itself: one absurd quantity must not blur the others.
     so_far = events.groupby("order")["units"].cumsum().to_numpy()
     complete = events[so_far >= ordered[events["order"]]]
-    dates = events.groupby("order")["date"]
+    dates, complete_dates = (each.groupby("order")["date"] for each in (events, complete))
     return {
         "units_shipped": _as_ints(_sum_by(events["order"], events["units"], shipments.orders)),
         "first_shipped_date": _as_dates(dates.min(), shipments.orders),
         "last_shipped_date": _as_dates(dates.max(), shipments.orders),
-        "complete_shipped_date": _as_dates(
-            complete.groupby("order")["date"].min(), shipments.orders
-        ),
+        "complete_shipped_date": _as_dates(complete_dates.min(), shipments.orders),
     }
 
 
@@ -427,11 +374,6 @@ def _sum_by(groups: npt.ArrayLike, values: npt.ArrayLike, size: int) -> _Floats:
     return np.bincount(groups, weights=values, minlength=size).astype(np.float64)
 
 
-def _is_valid(column: pa.ChunkedArray) -> _Mask:
-    is_valid: _Mask = pc.is_valid(column).to_numpy()
-    return is_valid
-
-
 # Memory.
 
 # Only glibc has it. Arrow calls it too, but not for all that its threads have freed.
@@ -448,40 +390,21 @@ def release_memory() -> None:
 
 @contextmanager
 def keep_freed_memory() -> Iterator[None]:
-    """Have Arrow keep freed memory for what comes next, where tables come and go by the dozen.
-
-    Its usual pool returns all to the system at once, and requests as much again: a tenth of the
-    time. The pool is the whole process's, so this is for work that takes seconds; of several
-    uses at a time, the last one to end restores the usual pool.
-    """
-    _pool_switch.enter()
+    """Have Arrow keep freed memory for what comes next, where tables come and go by the dozen."""
+    # Its usual pool returns all to the system at once, and requests as much again: a tenth of the
+    # time. The pool is the whole process's, so this is for work that takes seconds.
+    with _pool_lock:
+        _former_pools.append(pa.default_memory_pool())
+        if "jemalloc" in pa.supported_memory_backends():
+            pa.set_memory_pool(pa.jemalloc_memory_pool())
     try:
         yield
     finally:
-        _pool_switch.leave()
+        with _pool_lock:
+            pa.set_memory_pool(_former_pools.pop())
 
 
-class _PoolSwitch:
-    """Replaces the process's memory pool while anybody needs the other one."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._usual: pa.MemoryPool | None = None
-
-    def enter(self) -> None:
-        with self._lock:
-            if not self._users and "jemalloc" in pa.supported_memory_backends():
-                self._usual = pa.default_memory_pool()
-                pa.set_memory_pool(pa.jemalloc_memory_pool())
-            self._users += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if not self._users and self._usual is not None:
-                pa.set_memory_pool(self._usual)
-                self._usual = None
-
-
-_pool_switch = _PoolSwitch()
+#: One for each use of `keep_freed_memory`: the last one to end, whichever it is, restores the
+#: usual pool, which is the first.
+_former_pools: list[pa.MemoryPool] = []
+_pool_lock = threading.Lock()

@@ -16,18 +16,6 @@ import pyarrow.compute as pc
 from trackstar_frames.schema import CHILD_TABLES, CONNECTION, TABLES, Column, Table
 from trackstar_frames.tables.assemble import label_rows, split_by_connection
 
-__all__ = [
-    "KINDS",
-    "changed_in",
-    "common_ids",
-    "differences",
-    "differences_by_connection",
-    "rows_of_orders",
-    "unequal",
-    "unequal_in",
-]
-
-
 _Mask = npt.NDArray[np.bool_]
 _Numbers = npt.NDArray[np.int64]
 _Column: TypeAlias = pa.Array | pa.ChunkedArray
@@ -35,26 +23,15 @@ _Tables: TypeAlias = Mapping[str, pa.Table]
 
 KINDS = ("new", "vanished", "changed")
 
-_TEXTS = ("column", "old", "new", "kind")
-_SCHEMA = pa.schema(
-    [("order_id", pa.string()), ("rank", pa.int64()), *((name, pa.string()) for name in _TEXTS)]
-)
+#: Of differences: one row per order that only one side has, per field of `orders` that differs, and
+#: per child table in which an order's rows differ; sorted by `order_id`, then by `rank`: the
+#: position of the column of `orders`, or of the table after them.
+_TEXTS = [(name, pa.string()) for name in ("column", "old", "new", "kind")]
+_SCHEMA = pa.schema([("order_id", pa.string()), ("rank", pa.int64()), *_TEXTS])
 
 
 def differences(old: _Tables, new: _Tables) -> pa.Table:
-    """List what differs between two sets of the finished tables, of one connection.
-
-    The result has the texts order_id, column, old, new and kind: one row per order that only one
-    side has, per field of `orders` that differs, and per child table in which an order's rows
-    differ. It is sorted by order_id, then by the columns of `orders`, then by child table.
-
-    Examples
-    --------
-    >>> from trackstar_frames.frames import OrderFrames
-    >>> was, now = (OrderFrames.from_json({"id": "a1", "tags": [tag]}) for tag in ("x", "y"))
-    >>> differences(was.to_arrow(), now.to_arrow()).to_pylist()
-    [{'order_id': 'a1', 'column': 'tags', 'old': '["x"]', 'new': '["y"]', 'kind': 'changed'}]
-    """
+    """List what differs between two sets of the finished tables, of one connection."""
     ids = common_ids(old["orders"], new["orders"])
     parts = [
         _SCHEMA.empty_table(),
@@ -68,12 +45,7 @@ def differences(old: _Tables, new: _Tables) -> pa.Table:
 
 
 def differences_by_connection(old: _Tables, new: _Tables) -> pa.Table:
-    """List what differs between two sets of the tables of several connections.
-
-    As `differences`, with the label of the connection as first column, and sorted by it first. An
-    id is compared within its connection only; of a connection that one side does not have, all
-    orders are new, or have vanished.
-    """
+    """List what differs within each connection, sorted by its label, which is the first column."""
     labels = sorted(_labels(old["orders"]) | _labels(new["orders"]))
     was, now = split_by_connection(old, labels), split_by_connection(new, labels)
     nothing = _SCHEMA.empty_table().drop_columns("rank")
@@ -104,18 +76,7 @@ def rows_of_orders(ids: _Column, rows: pa.Table, key: str) -> pa.Table:
 
 
 def unequal_in(column: Column, left: _Column, right: _Column) -> _Mask:
-    """Compare the values of a column of the schema: JSON as JSON, all else exactly.
-
-    In JSON, white space, the sequence of an object's keys and the spelling of a text or a number
-    make no difference; the sequence of a list does.
-
-    Examples
-    --------
-    >>> extra = TABLES["orders"].columns[-1]
-    >>> texts = pa.array(['{"x": 1, "y": 2}', "[1, 2]"]), pa.array(['{"y":2,"x":1.0}', "[2, 1]"])
-    >>> unequal_in(extra, *texts).tolist()
-    [False, True]
-    """
+    """Compare the values of a column of the schema: JSON as JSON, all else exactly."""
     differ = unequal(left, right)
     if column.kind == "json":
         for row in np.flatnonzero(differ):
@@ -124,17 +85,7 @@ def unequal_in(column: Column, left: _Column, right: _Column) -> _Mask:
 
 
 def unequal(left: _Column, right: _Column) -> _Mask:
-    """Compare two columns of one type of the schema and one length: True where they differ.
-
-    Null equals null and nothing else, inside lists too; NaN equals NaN. Raises ValueError if their
-    types or lengths differ.
-
-    Examples
-    --------
-    >>> tags = pa.list_(pa.string())
-    >>> unequal(pa.array([None, ["x"], ["y"]], tags), pa.array([[], ["x"], [None]], tags)).tolist()
-    [True, False, True]
-    """
+    """Compare two columns; null equals null and nothing else, in lists too, and NaN equals NaN."""
     if left.type != right.type or len(left) != len(right):
         raise ValueError(
             f"{len(left):,} values of {left.type} cannot be compared with {len(right):,} of "
@@ -176,18 +127,13 @@ def _is_same_json(left: str | None, right: str | None) -> bool:
 
 def _parse(text: str | None) -> Any:
     return json.loads(
-        text or "", parse_int=_number, parse_float=_number, object_pairs_hook=_sorted_pairs
+        text or "",
+        # Equal to no truth value and to no text; and as exact as it is spelt.
+        parse_int=lambda number: frozenset([Decimal(number)]),
+        parse_float=lambda number: frozenset([Decimal(number)]),
+        # As a tuple it equals no list; of a repeated key, all values count.
+        object_pairs_hook=lambda pairs: tuple(sorted(pairs, key=itemgetter(0))),
     )
-
-
-def _number(text: str) -> frozenset[Decimal]:
-    # Equal to no truth value and to no text; and as exact as it is spelt.
-    return frozenset([Decimal(text)])
-
-
-def _sorted_pairs(pairs: list[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
-    # As a tuple it equals no list; of a repeated key, all values count.
-    return tuple(sorted(pairs, key=itemgetter(0)))
 
 
 # Which orders differ in a table.
@@ -208,8 +154,8 @@ def _differ(table: Table, old: pa.Table, new: pa.Table, ids: _Column) -> _Mask:
 
 def _positions(table: Table, rows: pa.Table, ids: _Column) -> _Numbers:
     """Return the position of each row's order in `ids`, or the one after the last."""
-    positions = pc.index_in(rows[table.key[0]], value_set=ids)
-    numbers: _Numbers = positions.cast(pa.int64()).fill_null(len(ids)).to_numpy()
+    positions = pc.index_in(rows[table.key[0]], value_set=ids).cast(pa.int64())
+    numbers: _Numbers = positions.fill_null(len(ids)).to_numpy()
     return numbers
 
 
@@ -229,7 +175,7 @@ def _sorted_rows(
     return rows.take(pa.array(sequence)), positions[sequence]
 
 
-# The rows of `differences`; their rank is the position of a column of `orders`, or of a table.
+# The rows of `differences`.
 
 
 def _one_sided(orders: pa.Table, others: pa.Table, kind: str) -> pa.Table:
@@ -256,18 +202,12 @@ def _changed_children(old: _Tables, new: _Tables, ids: _Column) -> Iterator[pa.T
 
 
 def _part(
-    ids: _Column,
-    rank: int,
-    column: str | None,
-    *,
-    old: _Column,
-    new: _Column,
-    kind: str = "changed",
+    ids: _Column, rank: int, name: str | None, *, old: _Column, new: _Column, kind: str = "changed"
 ) -> pa.Table:
     size = len(ids)
     ranks = pa.repeat(pa.scalar(rank, pa.int64()), size)
-    columns = pa.repeat(pa.scalar(column, pa.string()), size)
-    return pa.table([ids, ranks, columns, old, new, pa.repeat(kind, size)], schema=_SCHEMA)
+    names = pa.repeat(pa.scalar(name, pa.string()), size)
+    return pa.table([ids, ranks, names, old, new, pa.repeat(kind, size)], schema=_SCHEMA)
 
 
 def _rows_as_json(table: Table, rows: pa.Table, ids: _Column) -> pa.Array:

@@ -11,15 +11,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import reduce
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames.filters import FIELDS, parse_name
-from trackstar_frames.flatten import ORDER_INDEX, batch_schema
-
-__all__ = ["combine_queries", "contradictions", "count_contradictions"]
+from trackstar_frames.flatten.layout import ORDER_INDEX, batch_schema
 
 _TOLERANCE = timedelta(seconds=1)
 
@@ -30,17 +27,11 @@ _NONE_OF = ("neq", "nin")
 #: Those of them that take one value, which may have a comma.
 _SINGLE = ("eq", "eq-insensitive", "neq")
 
-_Filters = Mapping[str, list[str]]
+_Filters = Mapping[str, list[str]]  # by parameter, from `combine_queries`
 
 
 def combine_queries(queries: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
-    """Combine the parameters of several listings, each with its part of a long list.
-
-    Examples
-    --------
-    >>> combine_queries([{"status": "open", "ids": "a,b"}, {"status": "open", "ids": "c"}])
-    {'status': ['open'], 'ids': ['a,b', 'c']}
-    """
+    """Combine the parameters of several listings, each with its part of a long list."""
     combined: dict[str, dict[str, None]] = {}
     for query in queries:
         for name, value in query.items():
@@ -49,37 +40,31 @@ def combine_queries(queries: Iterable[Mapping[str, str]]) -> dict[str, list[str]
 
 
 def contradictions(filters: _Filters, orders: pa.Table) -> pa.Table:
-    """Return problems of a batch: one for each of its orders and filter that do not match.
-
-    The filters are parameters, from `combine_queries`; those without a column are ignored.
-    """
-    mismatches = [each for each in _mismatches(filters, orders) if pc.any(each.mask).as_py()]
-    problems = [_as_problems(each, filters[each.name], orders) for each in mismatches]
-    return pa.concat_tables([batch_schema("problems").empty_table(), *problems])
+    """Return problems: one for each order of a batch and filter of it that do not match."""
+    problems = [batch_schema("problems").empty_table()]
+    for name, column, mask in _mismatches(filters, orders):
+        if pc.any(mask).as_py():
+            shown = ",".join(filters[name])[:100]
+            message = f"the order does not match the filter {name}={shown}"
+            problems.append(_as_problems(orders.filter(mask), column, message))
+    return pa.concat_tables(problems)
 
 
 def count_contradictions(filters: _Filters, orders: pa.Table) -> int:
     """Count the orders that do not match some filter."""
-    masks = [each.mask for each in _mismatches(filters, orders)]
+    masks = [mask for _, _, mask in _mismatches(filters, orders)]
     return pc.sum(reduce(pc.or_, masks)).as_py() or 0 if masks else 0
 
 
-class _Mismatch(NamedTuple):
-    """A filter, its column, and which orders do not match it."""
-
-    name: str
-    column: str
-    mask: pa.ChunkedArray
-
-
-def _mismatches(filters: _Filters, orders: pa.Table) -> Iterator[_Mismatch]:
+def _mismatches(filters: _Filters, orders: pa.Table) -> Iterator[tuple[str, str, pa.ChunkedArray]]:
+    """Yield each filter that has a column, its column, and which orders do not match it."""
     for name, values in filters.items():
         column, operator = _split(name)
         if column in orders.column_names:
             found = orders[column]
             is_date = pa.types.is_timestamp(found.type)
             mask = (_other_dates if is_date else _other_texts)(found, operator, values)
-            yield _Mismatch(name, column, pc.fill_null(mask, False))
+            yield name, column, pc.fill_null(mask, False)
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -110,34 +95,31 @@ def _other_dates(column: pa.ChunkedArray, operator: str, values: list[str]) -> p
     dates = [datetime.fromisoformat(one) for one in _split_lists(values)]
     if operator in _NONE_OF:
         return pa.chunked_array([pa.nulls(len(column), pa.bool_())])
-    early = pc.less(column, pa.scalar(_just_before(min(dates)), column.type))
-    late = pc.greater(column, pa.scalar(_just_after(max(dates)), column.type))
+    early = pc.less(column, pa.scalar(_shifted(min(dates), -_TOLERANCE), column.type))
+    late = pc.greater(column, pa.scalar(_shifted(max(dates), _TOLERANCE), column.type))
     return {"gt": early, "gte": early, "lt": late, "lte": late}.get(operator, pc.or_(early, late))
 
 
-def _just_before(date: datetime) -> datetime:
-    first = datetime.min.replace(tzinfo=date.tzinfo)
-    return date - _TOLERANCE if date - first > _TOLERANCE else first
+def _shifted(date: datetime, by: timedelta) -> datetime:
+    try:
+        return date + by
+    except OverflowError:
+        if by < timedelta():
+            return datetime.min.replace(tzinfo=date.tzinfo)
+        return datetime.max.replace(tzinfo=date.tzinfo)
 
 
-def _just_after(date: datetime) -> datetime:
-    last = datetime.max.replace(tzinfo=date.tzinfo)
-    return date + _TOLERANCE if last - date > _TOLERANCE else last
-
-
-def _as_problems(mismatch: _Mismatch, values: list[str], orders: pa.Table) -> pa.Table:
-    orders = orders.filter(mismatch.mask)
+def _as_problems(orders: pa.Table, column: str, message: str) -> pa.Table:
     found = [
         json.dumps(value.isoformat() if isinstance(value, datetime) else value)
-        for value in orders[mismatch.column].to_pylist()
+        for value in orders[column].to_pylist()
     ]
-    message = f"the order does not match the filter {mismatch.name}={','.join(values)[:100]}"
     return pa.table(
         {
             ORDER_INDEX: orders[ORDER_INDEX],
             "table": pa.repeat("orders", len(orders)),
             "order_id": orders["id"],
-            "path": pa.repeat(mismatch.column, len(orders)),
+            "path": pa.repeat(column, len(orders)),
             "value": pa.array(found, pa.string()),
             "message": pa.repeat(message, len(orders)),
         }

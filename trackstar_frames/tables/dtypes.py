@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -14,8 +13,6 @@ import pyarrow.compute as pc
 
 from trackstar_frames.errors import SettingsError, one_of
 from trackstar_frames.schema import ARROW_TYPES, LIFECYCLE, Table
-
-__all__ = ["DtypeBackend", "check_backend", "to_frame", "to_pandas_types"]
 
 DtypeBackend = Literal["pyarrow"] | None
 
@@ -33,37 +30,25 @@ def check_backend(value: object) -> DtypeBackend:
 
 
 def to_frame(table: pa.Table, declared: Table, dtype_backend: DtypeBackend = None) -> pd.DataFrame:
-    """Convert an Arrow table with exactly the declared columns and types.
-
-    The frame has a RangeIndex, and can be changed without changing the table. A status is an
-    ordered categorical with both backends; all other Arrow types share the table's memory.
-    """
-    converters = _STATUS if dtype_backend == "pyarrow" else _STATUS_AND_LISTS
-    converted = [
-        (position, column.name, converters[column.kind])
-        for position, column in enumerate(declared.columns)
-        if column.kind in converters
-    ]
+    """Convert an Arrow table with exactly the declared columns to a frame that can be changed."""
+    # What Arrow does not convert as needed.
+    converters: dict[str, Callable[[pa.ChunkedArray], Any]] = {"status": _to_categorical}
+    if dtype_backend != "pyarrow":
+        converters["strings"] = _to_tuples
+    converted = [column.name for column in declared.columns if column.kind in converters]
     # Not with split_blocks: a block that shares the table's memory cannot be written to.
-    frame: pd.DataFrame = table.drop_columns([name for _, name, _ in converted]).to_pandas(
+    frame: pd.DataFrame = table.drop_columns(converted).to_pandas(
         types_mapper=pd.ArrowDtype if dtype_backend == "pyarrow" else _nullable,
         ignore_metadata=True,
     )
-    for position, name, convert in converted:
-        frame.insert(position, name, convert(table[name]))
+    for position, column in enumerate(declared.columns):
+        if column.kind in converters:
+            frame.insert(position, column.name, converters[column.kind](table[column.name]))
     return frame
 
 
 def to_pandas_types(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Convert a column of Arrow types, or of Dask's nullable strings, to the types of `to_frame`.
-
-    Any other is returned as it is.
-
-    Examples
-    --------
-    >>> to_pandas_types(pd.Series([1, None], dtype="int64[pyarrow]")).dtype
-    Int64Dtype()
-    """
+    """Convert a column of Arrow's types, or Dask's nullable strings, to the types of `to_frame`."""
     if isinstance(column.dtype, pd.StringDtype) and column.dtype.na_value is pd.NA:
         return column.astype(pd.Series(["x"]).dtype).where(column.notna(), None)
     if not isinstance(column.dtype, pd.ArrowDtype):
@@ -102,10 +87,3 @@ def _to_tuples(column: pa.ChunkedArray) -> pd.Series[Any]:
     cells = np.fromiter((tuple(flat[start:end]) for start, end in ends), object, len(lists))
     cells[lists.is_null().to_numpy(zero_copy_only=False)] = None
     return pd.Series(cells, dtype=object, copy=False)
-
-
-_Converter = Callable[[pa.ChunkedArray], Any]
-
-# Kinds of columns that Arrow does not convert as needed.
-_STATUS: Mapping[str, _Converter] = MappingProxyType({"status": _to_categorical})
-_STATUS_AND_LISTS: Mapping[str, _Converter] = MappingProxyType({**_STATUS, "strings": _to_tuples})

@@ -1,8 +1,10 @@
 """Personal data removed from tables, or replaced by keyed hashes; no I/O.
 
-The schema says which columns are personal, and which may hold anything. What remains are things,
-places of business, amounts and dates, and the ids, numbers and references that connect them. The
-columns and their types do not change.
+The schema says which columns are personal, and which may hold anything. ``"drop"`` makes both null;
+``"hash"`` replaces each text in personal columns, but ``""``, by the hex digits of its HMAC-SHA-256
+under a key, and makes free-form columns null. With both, the path of an unknown key, which may be a
+name itself, ends in ``*``. What remains are things, places of business, amounts and dates, and the
+ids, numbers and references that connect them. The columns and their types do not change.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import hmac
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
-from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,27 +21,11 @@ from trackstar_frames.errors import SettingsError
 from trackstar_frames.schema import TABLES, Column, Table
 from trackstar_frames.settings import PII_VARIABLE
 
-__all__ = ["redact"]
-
-
 _Digest = Callable[[bytes], str]
 
 
 def redact(tables: Mapping[str, pa.Table], how: str, key: str | None = None) -> dict[str, pa.Table]:
-    """Redact the personal data in some tables of the schema, once.
-
-    ``"keep"`` changes nothing; ``"drop"`` makes personal columns null; ``"hash"`` replaces each
-    text in them, but null and ``""``, by the hex digits of its HMAC-SHA-256 under `key`. Free-form
-    columns become null with both, and the path of an unknown key, which may be a name itself, ends
-    in ``*``. Unknown keys are recognised by values of `problems` that are null afterwards, so
-    redact a table only once.
-
-    Examples
-    --------
-    >>> packages = pa.table({"package_id": ["p1"], "tracking_number": ["1Z999"]})
-    >>> redact({"packages": packages}, "drop")["packages"].to_pylist()
-    [{'package_id': 'p1', 'tracking_number': None}]
-    """
+    """Redact the personal data in some tables of the schema, once."""
     if how == "keep":
         return dict(tables)
     digest = _keyed_digest(key) if how == "hash" else None
@@ -64,6 +49,7 @@ def _keyed_digest(key: str | None) -> _Digest:
 
 def _redact_table(declared: Table, table: pa.Table, digest: _Digest | None) -> pa.Table:
     if declared.name == "problems":
+        # Before the values are: those that are null are of unknown keys.
         table = _replace(table, "path", _star_unknown_keys(table))
     for column in declared.columns:
         if column.name in table.column_names and (column.personal or column.free_form):
@@ -130,6 +116,4 @@ def _parents_pattern(table: Table) -> str:
 
 
 _KNOWN_PATHS = pa.array(sorted(set().union(*map(_known_paths, TABLES.values()))))
-_PARENTS = MappingProxyType(
-    {name: _parents_pattern(table) for name, table in TABLES.items() if name != "problems"}
-)
+_PARENTS = {name: _parents_pattern(table) for name, table in TABLES.items() if name != "problems"}
