@@ -180,8 +180,8 @@ def __dir__() -> list[str]:
 
 
 def _nearest(name: str) -> str:
-    """Word which name was meant: notebooks do not show Python's own hint."""
-    if name.startswith("_"):  # looked up by tools, many of them
+    """Suggest the nearest name, as notebooks do not show Python's own hint."""
+    if name.startswith("_"):  # looked up by tools
         return ""
     import difflib  # noqa: PLC0415  (only where it is needed)
 

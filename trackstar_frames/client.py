@@ -27,7 +27,7 @@ from trackstar_frames.settings import Credentials, Masked, Settings, check_int, 
 Source: TypeAlias = str | Callable[[], str]
 Connections: TypeAlias = Mapping[str, Source]
 
-_NAMES = "{'acme': 'ACME_TOKEN'}"
+_EXAMPLE = "{'acme': 'ACME_TOKEN'}"
 
 
 class TrackstarClient:
@@ -259,12 +259,12 @@ def check_connections(connections: object) -> dict[str, Source]:
     if not isinstance(connections, Mapping) or not connections:
         raise SettingsError(
             f"connections must map labels to the names of environment variables that hold their "
-            f"tokens, or to functions that return them, such as {_NAMES}; it is "
+            f"tokens, or to functions that return them, such as {_EXAMPLE}; it is "
             f"{'empty' if isinstance(connections, Mapping) else type(connections).__name__}"
         )
     for label, source in connections.items():
         if not (isinstance(label, str) and label.strip() == label != ""):
-            raise SettingsError(f"connections: the label {label!r} must be a text, as {_NAMES}")
+            raise SettingsError(f"connections: the label {label!r} must be a text, as {_EXAMPLE}")
         if not (callable(source) or (isinstance(source, str) and source)):
             raise SettingsError(
                 f"connections[{label!r}] must be the name of an environment variable (str), or a "

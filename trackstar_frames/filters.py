@@ -74,17 +74,8 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
 def encode(
     filters: Mapping[str, Any], extra_params: Mapping[str, Any] | None = None
 ) -> list[dict[str, str]]:
-    """Return the query parameters of the listings whose orders together match the filters.
-
-    There is one listing, unless a list of ``in`` (or ``ids``) is too long for it. Values are sorted
-    and freed of duplicates, so that the same filters have the same parameters. `extra_params` are
-    passed on as they are, and may not name a filter.
-
-    Examples
-    --------
-    >>> encode({"status__in": ["packed", "open"], "created_date__gte": "2026-01-01"})
-    [{'status[in]': 'open,packed', 'created_date[gte]': '2026-01-01T00:00:00Z'}]
-    """
+    """Return the query parameters of the listings whose orders together match the filters."""
+    # Lists are sorted and freed of duplicates: the same filters have the same parameters.
     parameters: dict[str, _Parameter] = {}
     for name, value in filters.items():
         for each in _Filter.parse(name, value).encode():

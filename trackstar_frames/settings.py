@@ -23,9 +23,9 @@ from urllib3.util import parse_url
 
 from trackstar_frames.errors import CredentialsError, SettingsError, one_of
 
-_ENDLESS = 1e9  # seconds
+_MAX_SECONDS = 1e9
 _PORTS = {"http": 80, "https": 443}
-_ODD_IN_URL = re.compile(r"[\x00-\x20\x7f?#\\]")
+_INVALID_IN_URL = re.compile(r"[\x00-\x20\x7f?#\\]")
 
 # A scheme has two letters at least: one alone is a drive of Windows.
 _SCHEMES = "s3[an]?|gc?s|az|adl|abfss?|wasbs?|(?:web)?hdfs|file|dbfs|https?|s?ftp|ssh|smb|oss"
@@ -37,16 +37,15 @@ _URL = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
-
 _BASE_URL = "https://production.trackstarhq.com"
 
-#: What the fetch functions take beside filters.
+#: The options of the fetch functions, whose other arguments are filters.
 FETCH_OPTIONS = (
     *("client", "connections", "page_size", "limit", "max_workers", "refresh", "offline"),
     *("verify", "progress", "pii", "extra_params", "snapshot", "dtype_backend"),
 )
 
-#: What `pii` may be.
+#: The values of the option `pii`.
 PII = ("keep", "drop", "hash")
 
 #: Never an argument: it would stand in notebooks and in the shell's history.
@@ -60,7 +59,7 @@ class Settings:
     base_url: str
     connection: str | None
     cache: bool
-    cache_dir: Path | None  # None without a cache: it needs no home
+    cache_dir: Path | None  # None without a cache, which needs no home folder
     expire_after: float
     rate_limit: int | None
     timeout: float
@@ -172,7 +171,7 @@ def _base_url(url: object) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise SettingsError(f"base_url={shown!r} is not a URL: {error}") from None
-    if parts.scheme not in {"http", "https"} or not host or _ODD_IN_URL.search(url):
+    if parts.scheme not in {"http", "https"} or not host or _INVALID_IN_URL.search(url):
         raise SettingsError(
             f"base_url={shown!r} must look like 'https://host' or 'https://host/path'"
         )
@@ -204,7 +203,7 @@ def _is_loopback(host: str) -> bool:
 
 def _seconds(name: str, value: object, *, may_be_zero: bool = False) -> float:
     good = isinstance(value, Real) and not isinstance(value, bool)
-    if good and (0 < value < _ENDLESS or (may_be_zero and value == 0)):  # type: ignore[operator]
+    if good and (0 < value < _MAX_SECONDS or (may_be_zero and value == 0)):  # type: ignore[operator]
         return float(value)  # type: ignore[arg-type]
     least = "of at least 0" if may_be_zero else "above 0"
     raise SettingsError(f"{name}={value!r} must be a finite number of seconds {least}")
@@ -236,7 +235,7 @@ def check_source(*, refresh: object, offline: object, cache: bool) -> None:
         raise SettingsError("offline=True reads from disk, and this client has cache=False")
 
 
-_SHORTEST_KEY = 16  # characters; a shorter key can be found by trying
+_MIN_KEY = 16  # characters; a shorter key can be found by trying
 _MAX_DECODINGS = 20  # of one text
 # Escapes of JSON, code, JavaScript's URLs and mails (quoted-printable).
 _CODE = re.compile(
@@ -254,9 +253,9 @@ _TAGS = re.compile(r"<[^<>]*>")
 # Leading zeros of a character's number in HTML, or more digits than one has: Python refuses to
 # read thousands.
 _LONG_NUMBER = re.compile(r"(&#x?)0+(?=[0-9a-f])|&#x?[1-9a-f][0-9a-f]{20,}", re.IGNORECASE)
-_LONGEST, _CUT = 20_000, 2_000  # characters of a text that is searched, and of its cut end
-_LONG_ENOUGH = 12  # characters of a secret that is not part of a word by chance
-_SHORTEST_ENCODED = 8  # characters; fewer are found where they mean something else
+_MAX_TEXT, _CUT_END = 20_000, 2_000  # characters of a text that is searched, and of its cut end
+_MIN_SECRET = 12  # characters of a secret that is not part of a word by chance
+_MIN_ENCODED = 8  # characters; fewer are found where they mean something else
 
 
 class Masked(str):
@@ -298,8 +297,8 @@ class Credentials:
 
     def scrub(self, text: str) -> str:
         """Take the secrets out of a text from elsewhere, however they are spelt or encoded."""
-        if len(text) > _LONGEST:  # searching takes time; a secret cut in two stands at the end
-            return self.scrub(text[:_LONGEST])[:-_CUT] + "..."
+        if len(text) > _MAX_TEXT:  # searching takes time; a secret cut in two stands at the end
+            return self.scrub(text[:_MAX_TEXT])[:-_CUT_END] + "..."
         for secret in sorted((self.access_token, self.api_key), key=len, reverse=True):
             spellings = _spellings(secret)
             text = re.sub(spellings, "***", text, flags=re.IGNORECASE)
@@ -312,7 +311,7 @@ class Credentials:
         """Return whether a JSON body repeats a secret; a short one may be part of any word."""
         secrets = (self.access_token, self.api_key)
         return any(
-            len(each) >= _LONG_ENOUGH and re.search(_in_json(each).encode(), body) is not None
+            len(each) >= _MIN_SECRET and re.search(_in_json(each).encode(), body) is not None
             for each in secrets
         )
 
@@ -382,10 +381,10 @@ def _resembles(text: str, secret: Masked) -> bool:
     Short secrets are not looked for: words may resemble them by chance.
     """
     letters = _letters(secret)
-    most = max(_LONG_ENOUGH, len(letters) * 3 // 4)
+    most = max(_MIN_SECRET, len(letters) * 3 // 4)
     shown = (_letters(text), _letters(_untagged(text)))
     parts = (letters[:most], letters[-most:], Masked.of(secret.encode().hex()))
-    return any(len(each) >= _LONG_ENOUGH and each in text for each in parts for text in shown)
+    return any(len(each) >= _MIN_SECRET and each in text for each in parts for text in shown)
 
 
 def _letters(text: str) -> Masked:
@@ -426,7 +425,7 @@ def _encoded(secret: Masked) -> Iterator[Masked]:
         part = slice(first, (shift + len(secret)) * 8 // 6)
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             words |= {Masked(encode(bytes(shift) + secret.encode())[part].decode())}
-    return (word for word in words if len(word) >= _SHORTEST_ENCODED)
+    return (word for word in words if len(word) >= _MIN_ENCODED)
 
 
 def _escaped(word: Masked) -> str:
@@ -484,11 +483,11 @@ def pii_key(pii: object) -> Masked | None:
     if pii != "hash":
         return None
     key: Masked = Masked.of(os.environ.get(PII_VARIABLE, ""))
-    if len(key) < _SHORTEST_KEY or not key.isprintable():
+    if len(key) < _MIN_KEY or not key.isprintable():
         raise SettingsError(
             f"pii='hash' needs a key in the environment variable {PII_VARIABLE}, which is "
             f"{'too short or holds control characters' if key else 'missing'}; give it at least "
-            f"{_SHORTEST_KEY} characters, and keep it, as another key gives other hashes; to make "
+            f"{_MIN_KEY} characters, and keep it, as another key gives other hashes; to make "
             f'one: python -c "import secrets; print(secrets.token_hex(32))"'
         )
     return key

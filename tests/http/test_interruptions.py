@@ -1,4 +1,4 @@
-"""Every way out of a lock or a wait of `net`, and clocks that are set while it works."""
+"""Every way out of a lock or a wait of `http`, and clocks that are set while it works."""
 
 import sqlite3
 import threading

@@ -1,9 +1,8 @@
 """Pages on disk, under keyed hashes and sealed: the cache holds no credential.
 
-It uses the storage of requests-cache (see `page_store`), not its session: a session would
-store each request with its headers. A row is msgpack and zstd: reading it runs no code.
-Threads use the file one at a time; compressing and sealing, which take most of the time, they
-do in parallel.
+The storage is that of requests-cache (see `page_store`), without its session, which would store
+each request with its headers. A row is msgpack and zstd: reading it runs no code. Threads use the
+file one at a time, and compress and seal, which takes most of the time, in parallel.
 """
 
 from __future__ import annotations

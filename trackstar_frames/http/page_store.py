@@ -1,8 +1,8 @@
 """The rows of the page cache: one SQLite file, private to its user.
 
-The storage of requests-cache, of which only public names are used. Its transactions are not:
-they wait for ever on a locked file and drop a write that fails. Imported where a file is
-opened, as requests-cache takes long to import.
+It is a storage of requests-cache, by public names only, but not by its transactions: they wait
+for ever on a locked file, and drop a write that fails. Imported when a file is opened, as
+requests-cache takes long to import.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOCK_WAIT = 5.0  # seconds
 
 
 def open_store(path: Path, clock: Callable[[], float]) -> PageStore:
-    """Open the file; one that may not be written is opened to be read only."""
+    """Open the file, which is created; read-only, if it may not be written."""
     if path.is_file() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         return _ReadOnlyPageStore(path, clock)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -48,7 +48,8 @@ class PageStore(SQLiteDict):
             try:
                 return self._create()
             except sqlite3.OperationalError as error:
-                if not _is_busy(error) or time.monotonic() >= deadline:
+                code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the higher bits are its kind
+                if code != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
                     raise
             time.sleep(JITTER.uniform(0, 0.05))
 
@@ -115,26 +116,21 @@ class PageStore(SQLiteDict):
         return connection.execute("DELETE FROM pages WHERE expires <= ?", (now,)).rowcount
 
     def _checkpoint(self, deleted: int) -> None:
-        # Until then, the log beside the file holds what was deleted.
+        # Until a checkpoint, the log still holds what was deleted.
         if deleted:
             with self.connection() as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 class _ReadOnlyPageStore(PageStore):
-    """The same of a file that may not be written: writing raises."""
+    """A page store whose file may not be written: writing raises."""
 
     def init_db(self) -> None:
-        # With a log, the file is not all there is; without one, SQLite would create it to read.
+        # A log holds rows, too; where there is none, SQLite would create one, unless immutable.
         has_log = Path(f"{self.db_path}-wal").exists()
         self.db_path = f"{Path(self.db_path).as_uri()}?mode=ro{'' if has_log else '&immutable=1'}"
         self.connection_kwargs["uri"] = True
         self.wal = False
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF == sqlite3.SQLITE_BUSY  # the higher bits say of what kind
 
 
 def _make_private(path: Path) -> None:

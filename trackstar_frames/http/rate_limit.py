@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,12 +12,11 @@ from typing import NamedTuple
 
 # The second that the server counts, and a little more: requests do not travel equally fast.
 _SPAN = 1.01
-_WIDER = 0.03  # after each refusal, so that the next one is less likely
-_WIDEST = 1.2
+_SPAN_STEP = 0.03  # more after each refusal, so that the next one is less likely
+_MAX_SPAN = 1.2
 # Seconds after a refusal in which requests are spread evenly: so the counts in the responses
 # show others who share the token before both have sent all they may.
-_CAREFUL = 60.0
-_LONG = 10  # digits; no limit has as many, and Python refuses to read thousands
+_CAREFUL_TIME = 60.0
 _SPELLINGS = ("x-ratelimit", "x-rate-limit")
 
 
@@ -59,7 +59,7 @@ class Limiter:
             wait(reason, seconds)  # where it raises, no slot is taken
 
     def observe(self, headers: Mapping[str, str], slot: Slot) -> None:
-        """Read what the response to a request says of the budget."""
+        """Update the budget from the headers of the response to a request."""
         limit, remaining = (_count(headers, name) for name in ("limit", "remaining"))
         if not limit or remaining is None:
             return
@@ -71,11 +71,11 @@ class Limiter:
             self._counted_at = self._clock()
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for so long, as the server has refused a request."""
+        """Send nothing for some seconds, as the server has refused a request."""
         with self._lock:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
-            self._span = min(self._span + _WIDER, _WIDEST)
-            self._careful_until = self._paused_until + _CAREFUL
+            self._span = min(self._span + _SPAN_STEP, _MAX_SPAN)
+            self._careful_until = self._paused_until + _CAREFUL_TIME
 
     def cooldown(self) -> float:
         """Return the seconds until no slot is taken, if no more requests are sent."""
@@ -84,7 +84,7 @@ class Limiter:
             return max(0.0, max(free, self._paused_until) - self._clock())
 
     def after_fork_in_child(self) -> None:
-        """Be unlocked, whichever thread of the parent held the lock."""
+        """Replace the lock, which a thread of the parent may have held."""
         self._lock = threading.Lock()
 
     def _until_free(self, now: float, rate: int | None) -> tuple[str, float]:
@@ -137,7 +137,6 @@ if hasattr(os, "register_at_fork"):
 def _count(headers: Mapping[str, str], name: str) -> int | None:
     """Read a count in either spelling; of two, the smaller."""
     texts = [headers.get(f"{spelling}-{name}", "").strip() for spelling in _SPELLINGS]
-    counts = [
-        int(text) for text in texts if text.isascii() and text.isdecimal() and len(text) < _LONG
-    ]
+    # No limit has more digits, and Python refuses to read thousands.
+    counts = [int(text) for text in texts if re.fullmatch("[0-9]{1,9}", text)]
     return min(counts, default=None)

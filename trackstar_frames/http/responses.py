@@ -338,9 +338,11 @@ _STRING_OR_CONSTANT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity',
 
 def mark(text: bytes) -> bytes:
     """Replace NaN and Infinity by marks, but not in strings."""
-    if b"NaN" in text or b"Infinity" in text:
-        return _STRING_OR_CONSTANT.sub(_marked, text)
-    return text
+    if b"NaN" not in text and b"Infinity" not in text:
+        return text
+    return _STRING_OR_CONSTANT.sub(
+        lambda found: found[0] if found[0].startswith(b'"') else _BEGIN + found[0] + b'"}', text
+    )
 
 
 def has_constant(text: bytes) -> bool:
@@ -361,7 +363,3 @@ def with_nulls(text: bytes) -> bytes:
 def as_received(text: bytes) -> bytes:
     """Replace marks by the NaN or Infinity that they stand for."""
     return _MARKED.sub(rb"\1", text) if has_constant(text) else text
-
-
-def _marked(found: re.Match[bytes]) -> bytes:
-    return found[0] if found[0].startswith(b'"') else _BEGIN + found[0] + b'"}'

@@ -23,7 +23,7 @@ _FIRST_PAUSE = 0.25  # seconds; doubled with each attempt
 _WAIT_HEADERS = ("retry-after", "x-ratelimit-retry-after", "x-rate-limit-retry-after")
 _RESET_HEADERS = ("x-ratelimit-reset", "x-rate-limit-reset")
 # A longer wait is not one: it is the end of the calendar, or milliseconds.
-_LONGEST = 366 * 86_400.0  # seconds
+_MAX_WAIT = 366 * 86_400.0  # seconds
 _T = TypeVar("_T")
 
 
@@ -105,7 +105,7 @@ def _until_reset(header: str, now: float | None) -> float | None:
 
 
 def _within_reason(seconds: float) -> float | None:
-    return seconds if seconds <= _LONGEST else None
+    return seconds if seconds <= _MAX_WAIT else None
 
 
 def read_date(header: str) -> float | None:

@@ -134,7 +134,7 @@ class Session:
         return self._credentials.fingerprint(text)
 
     def mark_started(self, work: str, *, restart: bool = False) -> float:
-        """Return when unfinished work was started: now if it is new, a `restart` or not cached."""
+        """Return when unfinished work was started: now, if it is new, or to `restart`."""
         now = self._clock()
         if self._cache is None:
             return now
