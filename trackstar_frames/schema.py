@@ -246,20 +246,31 @@ def _computed(name: str, kind: str, description: str) -> Column:
 
 _COMPUTED = (
     _computed("line_item_count", "int", "The number of ordered lines."),
-    _computed("units_ordered", "int", "Units over all ordered lines; 0 without lines."),
+    _computed(
+        "units_ordered",
+        "int",
+        "Units ordered, netted by sku (lines of 2 and -1 are 1); null if a line's quantity is "
+        "unknown, 0 without lines.",
+    ),
     _computed("shipment_count", "int", "The number of shipments, cancelled ones included."),
     _computed("package_count", "int", "The number of packages, over all shipments."),
     _computed(
         "units_shipped",
         "int",
-        "Units in shipments that are not cancelled and have a shipped_date.",
+        "Ordered units that have shipped, of each sku at most what was ordered: those in shipments "
+        "that are not cancelled and have a shipped_date.",
+    ),
+    _computed(
+        "units_overshipped",
+        "int",
+        "Units in those shipments beyond what was ordered of their sku; null as units_ordered.",
     ),
     _computed("first_shipped_date", "timestamp", "The first shipped_date of those shipments."),
     _computed("last_shipped_date", "timestamp", "The last shipped_date of those shipments."),
     _computed(
         "complete_shipped_date",
         "timestamp",
-        "The earliest moment at which the units shipped reach the units ordered.",
+        "The earliest moment by which all that was ordered has shipped, sku by sku.",
     ),
     _computed(
         "shipping_cost",

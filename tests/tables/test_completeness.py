@@ -141,7 +141,7 @@ def _ints(values):
 
 
 def _texts(values):
-    return pa.array(values, pa.string())
+    return pa.array([value or None for value in values], pa.string())
 
 
 @given(orders=ORDERS, moment=st.sampled_from([0, 1, 2, 3, 8, 9, END]))

@@ -19,6 +19,7 @@ from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema, em
 from trackstar_frames.flatten.values import MAX_EXACT_INT
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.schema import CONNECTION, TABLES
+from trackstar_frames.tables.completeness import END, NEVER, Contents, Rows, shipped_at
 
 #: Numbers of rows or orders.
 Numbers = npt.NDArray[np.int64]
@@ -28,6 +29,7 @@ _Tables = Mapping[str, pa.Table]
 
 _DROPPED = -1
 _NO_ORDER = -1  # as a row's number; and so, as an index, the last position
+_STAMP = pa.timestamp("us", tz="UTC")
 _NO_DATE = np.iinfo(np.int64).min
 
 
@@ -317,57 +319,61 @@ def _take_in_parts(values: pa.Array, rows: pa.Array, kind: pa.DataType) -> list[
 
 def _computed(rows: Mapping[str, _JoinedRows]) -> dict[str, pa.Array]:
     lines, shipments, packages = (rows[name] for name in ("line_items", "shipments", "packages"))
-    ordered, without_cost = lines.total("quantity"), packages.count("shipping_cost") == 0
+    without_cost = packages.count("shipping_cost") == 0
     return {
         "line_item_count": pa.array(lines.count()),
-        "units_ordered": _as_ints(ordered),
         "shipment_count": pa.array(shipments.count()),
         "package_count": pa.array(packages.count()),
-        **_ship_events(shipments, _units(rows["shipment_line_items"], shipments), ordered),
+        **_units_and_dates(rows),
         "shipping_cost": pa.array(packages.total("shipping_cost"), mask=without_cost),
     }
 
 
-def _units(lines: _JoinedRows, shipments: _JoinedRows) -> _Floats:
-    """Sum the units of each shipment."""
+def _units_and_dates(rows: Mapping[str, _JoinedRows]) -> dict[str, pa.Array]:
+    """Compute how much was ordered and shipped, and when first, last and completely."""
+    lines, shipments = rows["line_items"], rows["shipments"]
+    orders = shipments.orders
     first = np.concatenate(([0], np.cumsum(shipments.count())))
-    shipment = first[lines.order] + lines.table["shipment_index"].to_numpy()
-    units = lines.table["quantity"].fill_null(0).to_numpy()
-    return _sum_by(shipment, units, len(shipments.table))
 
+    def contents_of(name: str) -> Rows:
+        table, order = rows[name].table, rows[name].order
+        return Rows(table, order, first[order] + table["shipment_index"].to_numpy())
 
-def _ship_events(shipments: _JoinedRows, units: _Floats, ordered: _Floats) -> dict[str, pa.Array]:
-    """Compute how much was shipped, and when first, last and completely."""
-    cancelled = pc.equal(shipments.table["status"], "cancelled").fill_null(False)
-    shipped = pc.is_valid(shipments.table["shipped_date"]).to_numpy() & ~cancelled.to_numpy()
-    events = pd.DataFrame(
-        {
-            "order": shipments.order[shipped],
-            "date": shipments.table["shipped_date"].filter(pa.array(shipped)).cast(pa.int64()),
-            "units": units[shipped],
-        }
-    ).sort_values(["order", "date"])
-    # A running sum for each order by itself: one absurd quantity must not blur the others.
-    so_far = events.groupby("order")["units"].cumsum().to_numpy()
-    complete = events[so_far >= ordered[events["order"]]]
-    dates, complete_dates = (each.groupby("order")["date"] for each in (events, complete))
+    contents = Contents.of_tables(
+        orders,
+        Rows(lines.table, lines.order),
+        Rows(shipments.table, shipments.order),
+        contents_of("shipment_line_items"),
+        contents_of("package_line_items"),
+    )
+    coverage = contents.shipped_by(np.full(orders, END))
+    date = shipped_at(shipments.table)
+    order, date = shipments.order[date != NEVER], date[date != NEVER]
+    dates = pd.Series(date).groupby(order)
+    complete = contents.complete_dates(order, date, coverage)
+    # All that has shipped, where it is unknown what was ordered.
+    shipped = coverage.units + np.where(contents.is_unknown, coverage.surplus, 0)
     return {
-        "units_shipped": _as_ints(_sum_by(events["order"], events["units"], shipments.orders)),
-        "first_shipped_date": _as_dates(dates.min(), shipments.orders),
-        "last_shipped_date": _as_dates(dates.max(), shipments.orders),
-        "complete_shipped_date": _as_dates(complete_dates.min(), shipments.orders),
+        "units_ordered": _as_ints(contents.net, contents.is_unknown),
+        "units_shipped": _as_ints(shipped),
+        "units_overshipped": _as_ints(coverage.surplus, contents.is_unknown),
+        "first_shipped_date": _as_dates(dates.min(), orders),
+        "last_shipped_date": _as_dates(dates.max(), orders),
+        "complete_shipped_date": pa.array(complete, mask=complete == NEVER).cast(_STAMP),
     }
 
 
 def _as_dates(microseconds: pd.Series[int], orders: int) -> pa.Array:
     whole = microseconds.reindex(range(orders), fill_value=_NO_DATE).to_numpy(np.int64)
-    return pa.array(whole, mask=whole == _NO_DATE).cast(pa.timestamp("us", tz="UTC"))
+    return pa.array(whole, mask=whole == _NO_DATE).cast(_STAMP)
 
 
-def _as_ints(sums: _Floats) -> pa.Array:
-    """Return sums as integers, null where one is too large to be exact."""
-    inexact = np.abs(sums) >= MAX_EXACT_INT
-    return pa.array(np.where(inexact, 0, sums).astype(np.int64), mask=inexact)
+def _as_ints(sums: _Floats, is_unknown: _Mask | None = None) -> pa.Array:
+    """Return sums as integers, null where one is unknown, or too large to be exact."""
+    is_null = np.abs(sums) >= MAX_EXACT_INT
+    if is_unknown is not None:
+        is_null |= is_unknown
+    return pa.array(np.where(is_null, 0, sums).astype(np.int64), mask=is_null)
 
 
 def _sum_by(groups: npt.ArrayLike, values: npt.ArrayLike, size: int) -> _Floats:

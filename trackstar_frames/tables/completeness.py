@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,14 @@ NEVER = np.iinfo(np.int64).max
 END = NEVER - 1
 
 _NONE = -1
+
+
+class Rows(NamedTuple):
+    """Rows of a table of the schema, as far as they belong to orders."""
+
+    table: pa.Table
+    order: Numbers  # the position of each row's order
+    shipment: Numbers | None = None  # of what is in a shipment, the position of its row
 
 
 class Goods(NamedTuple):
@@ -62,6 +70,37 @@ class Contents:
         of the sku of an ordered line.
     """
 
+    @classmethod
+    def of_tables(
+        cls, orders: int, lines: Rows, shipments: Rows, shipped: Rows, packed: Rows
+    ) -> Self:
+        """Read the contents of shipments from their lines or, where there are none, packages."""
+        is_live = ~_is_cancelled(shipments.table)
+        dates = shipped_at(shipments.table)
+        kept = np.flatnonzero(is_live[shipped.shipment])
+        has_lines = np.zeros(len(is_live), np.bool_)
+        has_lines[shipped.shipment] = True
+        unpacked = np.flatnonzero((is_live & ~has_lines)[packed.shipment])
+        parts = [(shipped, kept), (packed, unpacked)] if len(unpacked) else [(shipped, kept)]
+        columns = ["sku", "parent_product_id", "inventory_item_id", "quantity"]
+        taken = [rows.table.select(columns).take(pa.array(those)) for rows, those in parts]
+        table = pa.concat_tables(taken)
+        goods = Goods(
+            np.concatenate([rows.order[those] for rows, those in parts]),
+            _quantity(table),
+            _text(table["sku"]),
+            _text(table["parent_product_id"]),
+        )
+        shipment = np.concatenate([rows.shipment[those] for rows, those in parts])
+        ordered = Goods(
+            lines.order,
+            _quantity(lines.table),
+            _text(lines.table["sku"]),
+            _text(lines.table["product_id"]),
+        )
+        items = _text(table["inventory_item_id"])
+        return cls(orders, ordered, goods, dates[shipment], items)
+
     def __init__(
         self,
         orders: int,
@@ -72,7 +111,6 @@ class Contents:
     ) -> None:
         self._size, self._order, self._dates = orders, shipped.order, dates
         self._line_order = lines.order
-        lines, shipped = (each._replace(sku=_text(each.sku)) for each in (lines, shipped))
         skus = pc.drop_null(lines.sku.unique())
         sku, shipped_sku = _codes(lines.sku, skus), _codes(shipped.sku, skus)
         kit, shipped_kit, kits = _match_kits(lines, shipped)
@@ -122,7 +160,7 @@ class Contents:
 
     def _read_parts(self, sku: pa.Array, items: pa.Array) -> None:
         rows = pa.array(self._parts)
-        names = pc.coalesce(sku.take(rows), _text(items).take(rows)).to_pandas()
+        names = pc.coalesce(sku.take(rows), items.take(rows)).to_pandas()
         parts = pd.DataFrame(
             {
                 "slot": self._kit[self._parts],
@@ -231,6 +269,24 @@ class Contents:
         return _sum_by(self._order[rows], units[rows], self._size)
 
 
+def shipped_at(shipments: pa.Table) -> Numbers:
+    """Return when shipments were shipped, in microseconds; NEVER for those that were not."""
+    dates = shipments["shipped_date"].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+    found: Numbers = dates.fill_null(NEVER).to_numpy()
+    return np.where(_is_cancelled(shipments), NEVER, found)
+
+
+def _is_cancelled(shipments: pa.Table) -> Mask:
+    mask: Mask = pc.equal(shipments["status"], "cancelled").fill_null(False).to_numpy()
+    return mask
+
+
+def _quantity(table: pa.Table) -> Floats:
+    """Return quantities, NaN where there is none; each is exact as a float."""
+    quantity: Floats = table["quantity"].cast(pa.float64()).fill_null(np.nan).to_numpy()
+    return quantity
+
+
 def _text(values: pa.Array) -> pa.Array:
     """Return texts with null for empty ones."""
     if isinstance(values, pa.ChunkedArray):
@@ -248,11 +304,11 @@ def _codes(values: pa.Array, distinct: pa.Array) -> Numbers:
 
 def _match_kits(lines: Goods, shipped: Goods) -> tuple[Numbers, Numbers, int]:
     """Return numbers of the kits on a line and in a shipment of one order, and how many."""
-    parents = _text(shipped.product)
+    parents = shipped.product
     if parents.null_count == len(parents):
         return np.full(len(lines.order), _NONE), np.full(len(parents), _NONE), 0
     kits = pc.drop_null(parents.unique())
-    line, part = _codes(_text(lines.product), kits), _codes(parents, kits)
+    line, part = _codes(lines.product, kits), _codes(parents, kits)
     keys = lines.order * len(kits) + line, shipped.order * len(kits) + part
     line = np.where((line >= 0) & np.isin(keys[0], keys[1][part >= 0]), line, _NONE)
     part = np.where((part >= 0) & np.isin(keys[1], keys[0][line >= 0]), part, _NONE)
