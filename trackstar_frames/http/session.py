@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -37,14 +36,11 @@ Check = Callable[[Envelope], None]
 
 @dataclass(frozen=True, slots=True)
 class PageResponse:
-    """One complete response; its times are in UTC."""
+    """One complete response."""
 
-    body: bytes = field(repr=False)  # as the server sent it, decompressed
-    envelope: Envelope = field(repr=False)  # the same, checked and cut into orders
-    fetched_at: datetime
-    expires: float  # in Unix seconds
+    stored: StoredPage
+    envelope: Envelope = field(repr=False)  # its body, checked and cut into orders
     from_cache: bool
-    server_time: datetime | None  # when the server sent it, by the header ``Date``
 
 
 class Observer:
@@ -104,9 +100,13 @@ class Session:
         tail of the next. `store` is whether the response may be stored, and quoted in errors.
         """
         key = self._key(path, params)
-        cached = self._cached(key, expires, since, check, offline=offline)
-        if cached is not None:
-            return cached
+        cached = self._cache.read(key) if self._cache is not None and since < math.inf else None
+        if cached is not None and self._is_current(cached, expires, since):
+            envelope = _checked(cached.body, check)
+            if not isinstance(envelope, ResponseError):
+                return PageResponse(cached, self._scrubbed(envelope), from_cache=True)
+            if offline:
+                raise envelope
         if offline:
             raise OfflineMissError(
                 "offline=True, and a page of this listing is not on disk (never read with this "
@@ -117,17 +117,13 @@ class Session:
             partial(self._wait, observer),
         )
         now = self._clock()
-        page = StoredPage(
-            key=key,
-            body=reply.body,
-            fetched=now,
-            expires=now + self.settings.expire_after if expires is None else expires,
-            server_time=read_date(reply.headers.get("Date", "")),
-        )
+        expires = now + self.settings.expire_after if expires is None else expires
+        server_time = read_date(reply.headers.get("Date", ""))
+        page = StoredPage(key, reply.body, now, expires, server_time)
         # A server that echoes the request would have the credentials stored.
         if self._cache is not None and store and not self._credentials.are_in(reply.body):
             self._cache.write(page)
-        return self._page_response(page, envelope, from_cache=False)
+        return PageResponse(page, self._scrubbed(envelope), from_cache=False)
 
     def fingerprint(self, text: str) -> str:
         """Hash a text with the credentials as the key."""
@@ -171,38 +167,16 @@ class Session:
     def _work_key(self, work: str) -> str:
         return self._credentials.fingerprint(f"the beginning of {work}")
 
-    def _cached(
-        self,
-        key: str,
-        expires: float | None,
-        since: float,
-        check: Check | None,
-        *,
-        offline: bool,
-    ) -> PageResponse | None:
-        page = self._cache.read(key) if self._cache is not None and since < math.inf else None
-        if page is None or not self._is_current(page, expires, since):
-            return None
-        envelope = _checked(page.body, check)
-        if isinstance(envelope, ResponseError):
-            if offline:
-                raise envelope
-            return None
-        return self._page_response(page, envelope, from_cache=True)
-
     def _is_current(self, page: StoredPage, expires: float | None, since: float) -> bool:
         now = self._clock()
         if page.fetched > now:  # by a clock that was ahead: its age is unknown
             return False
         if expires is not None:
             return page.expires == expires
-        if page.fetched < since:
-            return False
-        return min(page.expires, page.fetched + self.settings.expire_after) > now
+        expiry = min(page.expires, page.fetched + self.settings.expire_after)
+        return page.fetched >= since and expiry > now
 
-    def _page_response(
-        self, page: StoredPage, envelope: Envelope, *, from_cache: bool
-    ) -> PageResponse:
+    def _scrubbed(self, envelope: Envelope) -> Envelope:
         scrub = self._credentials.scrub
         if envelope.other_members:  # it goes to `problems`, and may echo the request
             scrubbed = {scrub(name): scrub(text) for name, text in envelope.other_members.items()}
@@ -210,15 +184,7 @@ class Session:
         token = envelope.next_token
         if isinstance(token, str) and scrub(token) != token:  # tracebacks show cursors
             envelope = msgspec.structs.replace(envelope, next_token=Masked.of(token))
-        sent = page.server_time
-        return PageResponse(
-            body=page.body,
-            envelope=envelope,
-            fetched_at=datetime.fromtimestamp(page.fetched, UTC),
-            expires=page.expires,
-            from_cache=from_cache,
-            server_time=None if sent is None else datetime.fromtimestamp(sent, UTC),
-        )
+        return envelope
 
     def _wait(
         self, observer: Observer, error: TrackstarError, attempt: int, seconds: float
@@ -238,7 +204,7 @@ class Session:
         quote: bool,
     ) -> tuple[Reply, Envelope]:
         reply = self._send(path, params, observer)
-        if isinstance(reply, BaseException):
+        if not isinstance(reply, Reply):
             raise reply
         scrub = self._credentials.scrub
         if reply.status != HTTPStatus.OK:

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -146,14 +146,16 @@ class _Cursor:
         is_silent = self.token is not None and not envelope.data and not envelope.total_count
         self.token = _token(envelope)
         self._seen_tokens.add(self.token)
+        stored = response.stored
+        sent = stored.server_time
         return Page(
-            body=response.body,
+            body=stored.body,
             next_token=self.token,
             from_cache=response.from_cache,
-            fetched_at=response.fetched_at,
-            expires=response.expires,
+            fetched_at=datetime.fromtimestamp(stored.fetched, UTC),
+            expires=stored.expires,
             raw_orders=envelope.data + late,
-            server_time=response.server_time,
+            server_time=None if sent is None else datetime.fromtimestamp(sent, UTC),
             total_count=None if is_silent else envelope.total_count,
             other_members=envelope.other_members,
         )
@@ -190,7 +192,7 @@ class _Cursor:
             check=check,
             observer=reader.observer,
         )
-        self.expires = response.expires
+        self.expires = response.stored.expires
         return response
 
     def _check(self, envelope: Envelope) -> None:
