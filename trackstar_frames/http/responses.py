@@ -17,15 +17,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from trackstar_frames import errors
 from trackstar_frames._text import plain
-from trackstar_frames.errors import (
-    ApiError,
-    AuthError,
-    NotSupportedError,
-    RateLimitError,
-    ResponseError,
-    ServerError,
-)
+from trackstar_frames.errors import ApiError, ResponseError
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -251,27 +245,26 @@ def _spelt_out(escape: re.Match[bytes]) -> bytes:
     return rb"\\%b" % escape["lone"] if escape["lone"] else escape[0]
 
 
-_CLASSES: dict[int, type[ApiError]] = {
-    401: AuthError,
-    403: AuthError,
-    429: RateLimitError,
-    501: NotSupportedError,
+#: The class of a status's error, and what to do.
+_STATUSES: dict[int, tuple[type[ApiError], str]] = {
+    401: (errors.AuthError, "check the API key and the access token"),
+    403: (errors.AuthError, "the connection's policy forbids this; ask its owner"),
+    404: (ApiError, "check the base URL"),
+    422: (
+        ApiError,
+        "the server does not accept a filter; it may be newer or older than this package",
+    ),
+    429: (errors.RateLimitError, "wait, and use fewer clients on one access token"),
+    501: (
+        errors.NotSupportedError,
+        "the warehouse system behind this connection cannot list orders",
+    ),
 }
-
 #: Statuses below 500 after which a retry may succeed: too late, too early, too often.
 _RETRYABLE = (408, 425, 429)
 _ORIGINS = ("trackstar", "integration")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 _MAX_QUOTED = 500  # characters of the server's words in a message
-
-_ADVICE = {
-    401: "check the API key and the access token",
-    403: "the connection's policy forbids this; ask its owner",
-    404: "check the base URL",
-    422: "the server does not accept a filter; it may be newer or older than this package",
-    429: "wait, and use fewer clients on one access token",
-    501: "the warehouse system behind this connection cannot list orders",
-}
 
 
 def error_for(
@@ -292,7 +285,8 @@ def error_for(
         error, origin = None, origin if origin in _ORIGINS else None
         members = {}
         request_id = request_id if _IDENTIFIER.fullmatch(request_id or "") else None
-    cls = _CLASSES.get(status, ServerError if status >= 500 else ApiError)  # noqa: PLR2004
+    other = errors.ServerError if status >= 500 else ApiError  # noqa: PLR2004
+    cls, advice = _STATUSES.get(status, (other, ""))
     message = f"the API answered {status}"
     if not_followed:
         message += f", a redirect that {not_followed}, so it was not followed; check the base URL"
@@ -302,8 +296,8 @@ def error_for(
         message += f" {scrub(json.dumps(members['detail'], ensure_ascii=False))[:_MAX_QUOTED]}"
     if body and not quote:
         message += "; its words are not shown, as they may hold personal data"
-    if status in _ADVICE:
-        message += f"; {_ADVICE[status]}"
+    if advice:
+        message += f"; {advice}"
     if request_id:
         message += f" (request id {request_id})"
     return cls(
