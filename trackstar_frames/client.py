@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, TypeAlias, Unpack
 
 from trackstar_frames import errors
-from trackstar_frames._text import card, megabytes, table
+from trackstar_frames._text import card, table
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import encode
 from trackstar_frames.http.cache import PageCache
@@ -311,7 +311,7 @@ def _options(settings: Settings) -> dict[str, str]:
     """Describe the options of a client, which hold no credential."""
     rate, cache = settings.rate_limit, "none: nothing is kept on disk"
     if settings.cache_dir is not None:
-        size = megabytes(PageCache(settings.cache_dir).size())
+        size = PageCache(settings.cache_dir).size() / 1e6
         cache = (
             f"{settings.cache_dir}: {size:,.2f} MB of all clients; "
             f"a response is deleted after {settings.expire_after:,g} s"

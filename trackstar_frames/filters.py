@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil, isfinite
 from types import MappingProxyType
@@ -280,11 +281,9 @@ def _checked_extra(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_filter(name: str) -> bool:
-    try:
-        parse_name(name)
-    except FilterError:
-        return False
-    return True
+    with suppress(FilterError):
+        return bool(parse_name(name))
+    return False
 
 
 def _queries(

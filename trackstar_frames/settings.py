@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from html import unescape
 from html.entities import html5
 from numbers import Integral, Real
@@ -249,7 +250,7 @@ _NUMBER = re.compile(r"(?:0x([0-9a-f]{2})|([0-9]{1,3}))[\s,]*", re.IGNORECASE)
 _BASE64 = re.compile(r"[a-z0-9+/_-]{16,}", re.IGNORECASE)
 _BYTES = re.compile(r"[\xc2-\xf4][\x80-\xbf]+")  # of UTF-8, each decoded as one letter
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[a-z]", re.IGNORECASE)  # of a terminal
-_TAGS = re.compile(r"<[^<>]*>")
+_untagged = partial(re.compile(r"<[^<>]*>").sub, "")  # without tags
 # Leading zeros of a character's number in HTML, or more digits than one has: Python refuses to
 # read thousands.
 _LONG_NUMBER = re.compile(r"(&#x?)0+(?=[0-9a-f])|&#x?[1-9a-f][0-9a-f]{20,}", re.IGNORECASE)
@@ -341,10 +342,6 @@ def _joined(text: str) -> str:
     """Join what blanks and line ends cut up, even within an escape."""
     text = _BYTES.sub(lambda found: found[0].encode("latin-1").decode(errors="replace"), text)
     return re.sub(rf"{_BLANK}|(?<!\\){_LINE_END}", "", text, flags=re.IGNORECASE)
-
-
-def _untagged(text: str) -> str:
-    return _TAGS.sub("", text)
 
 
 def _from_html(text: str) -> str:

@@ -77,7 +77,9 @@ class Session:
             secret = credentials.fingerprint("the seal of what is on disk").encode()
             self._cache = PageCache(settings.cache_dir, secret, clock)
         self._limiter = limiter_of(self.budget)
-        self._pool = SessionPool(self._open_session)
+        self._pool = SessionPool(
+            partial(ApiSession, settings.base_url, self._sign, credentials.scrub)
+        )
         self._retries = RetryPolicy(settings.retries, settings.max_wait)
 
     def get(
@@ -248,12 +250,6 @@ class Session:
         except BaseException as error:  # noqa: BLE001  (returned, without those frames)
             error.__context__ = error.__cause__ = None
             return error.with_traceback(None)
-
-    def _open_session(self) -> ApiSession:
-        # A proxy would read plain http, which is allowed on loopback only.
-        url = self.settings.base_url
-        is_secure = url.startswith("https:")
-        return ApiSession(url, self._sign, self._credentials.scrub, trust_env=is_secure)
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["x-trackstar-api-key"] = self._credentials.api_key

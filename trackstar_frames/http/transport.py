@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from http.client import HTTPResponse
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import requests
@@ -89,8 +89,7 @@ class Reply:
 class ApiSession(requests.Session):
     """A session that sends credentials to the origin of `base_url` only; for one thread at a time.
 
-    `sign` adds the credentials to each request, `scrub` takes them out of a text, and `trust_env`
-    is whether proxies and certificates are taken from the environment.
+    `sign` adds the credentials to each request, and `scrub` takes them out of a text.
     """
 
     def __init__(
@@ -98,8 +97,6 @@ class ApiSession(requests.Session):
         base_url: str,
         sign: Callable[[requests.PreparedRequest], requests.PreparedRequest],
         scrub: Callable[[str], str],
-        *,
-        trust_env: bool,
     ) -> None:
         super().__init__()
         # As it is sent: a host name that is not ASCII is encoded.
@@ -111,7 +108,8 @@ class ApiSession(requests.Session):
         self.auth = sign
         agents = (f"trackstar_frames/{version('trackstar_frames')}", self.headers["User-Agent"])
         self.headers["User-Agent"] = " ".join(map(str, agents))
-        self.trust_env = trust_env
+        # A proxy would read plain http, which is allowed on loopback only.
+        self.trust_env = self._origin[0] == "https"
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def fetch(
@@ -264,8 +262,6 @@ def _query(url: str) -> list[tuple[str, str]]:
 #: Interim responses. After 101 another protocol would follow, which nobody requests.
 _INTERIM = {*range(100, 200)} - {101}
 
-_Pools = TypeVar("_Pools", bound=urllib3.PoolManager)
-
 
 class ThrottledAdapter(requests.adapters.HTTPAdapter):
     """Opens connections whose requests wait for the rate limit, and whose responses end in time.
@@ -285,9 +281,9 @@ class ThrottledAdapter(requests.adapters.HTTPAdapter):
         super().init_poolmanager(*args, **options)
         self._throttle(self.poolmanager)
 
-    def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:
+    def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.PoolManager:
         """Return the pools of a proxy, whose connections are throttled."""
-        known: urllib3.ProxyManager | None = self.proxy_manager.get(proxy)
+        known = self.proxy_manager.get(proxy)
         return known or self._throttle(super().proxy_manager_for(proxy, **options))
 
     def request_url(self, *args: Any, **options: Any) -> str:
@@ -303,7 +299,7 @@ class ThrottledAdapter(requests.adapters.HTTPAdapter):
         self.acquire()
         return self._url
 
-    def _throttle(self, pools: _Pools) -> _Pools:
+    def _throttle(self, pools: urllib3.PoolManager) -> urllib3.PoolManager:
         # Each of its own kind: a SOCKS proxy has others.
         pools.pool_classes_by_scheme = {
             scheme: _throttled(kind, self._acquire_url)
