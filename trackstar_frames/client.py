@@ -194,10 +194,7 @@ class TrackstarClient:
                 f"page_token continues one listing, and these filters need {len(queries)}"
             )
         reader = PageReader(
-            self.session,
-            page_size=page_size,
-            since=math.inf if refresh else 0.0,
-            offline=offline,
+            self.session, page_size=page_size, since=math.inf if refresh else 0.0, offline=offline
         )
         before = 0 if page_token is None else None
         return (

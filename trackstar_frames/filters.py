@@ -138,6 +138,7 @@ class _Filter:
     name: str
     value: Any
     field: str
+    spec: Field
     operator: str
 
     @classmethod
@@ -152,14 +153,10 @@ class _Filter:
             raise FilterError(
                 f"{name} was given a list, and {field} has no 'in'; use {', '.join(spec.operators)}"
             )
-        parsed = cls(name, value, field, operator)
+        parsed = cls(name, value, field, spec, operator)
         if is_list(value) and not parsed.takes_list:
             raise FilterError(f"{name} takes one value, not {value!r}; {parsed._for_several()}")
         return parsed
-
-    @property
-    def spec(self) -> Field:
-        return FIELDS[self.field]
 
     @property
     def takes_list(self) -> bool:

@@ -8,7 +8,6 @@ import ipaddress
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -404,25 +403,21 @@ def _in_json(secret: Masked) -> Masked:
 def _spellings(secret: Masked) -> Masked:
     """Return a pattern that finds a secret in clear, escaped, in base64 and in hexadecimals."""
     # Masked as the secret is: `re` keeps the pattern, and tracebacks may show it.
-    words = [*_decoded(secret), *_encoded(secret)]
+    spaced = Masked.of(secret.replace("+", " "))
+    # As it is, and as it is read if taken for escaped: ``a%2Fb`` as ``a/b``.
+    decoded = {Masked.of(each) for text in (secret, spaced) for each in _decodings(text)}
+    words = (decoded - {Masked()}) | _encoded(secret)
     return Masked("|".join(_escaped(word) for word in sorted(words, key=len, reverse=True)))
 
 
-def _decoded(secret: Masked) -> set[Masked]:
-    """Return a secret as it is, and as it is read if taken for escaped: ``a%2Fb`` as ``a/b``."""
-    spaced = Masked.of(secret.replace("+", " "))
-    decoded = {Masked.of(each) for text in (secret, spaced) for each in _decodings(text)}
-    return decoded - {Masked()}
-
-
-def _encoded(secret: Masked) -> Iterator[Masked]:
+def _encoded(secret: Masked) -> set[Masked]:
     """Encode a secret; of base64, the part that does not depend on the text around it."""
     words = {Masked(secret.encode().hex())}
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         part = slice(first, (shift + len(secret)) * 8 // 6)
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             words |= {Masked(encode(bytes(shift) + secret.encode())[part].decode())}
-    return (word for word in words if len(word) >= _MIN_ENCODED)
+    return {word for word in words if len(word) >= _MIN_ENCODED}
 
 
 def _escaped(word: Masked) -> str:

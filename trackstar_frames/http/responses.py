@@ -57,6 +57,7 @@ _FAILED = (
     *("incomplete", "truncated", "datatruncated", "timedout"),
 )
 _WHOLE = ("success", "ok", "complete", "iscomplete")
+_KNOWN = {*_HAS_MORE, *_IS_LAST, *_FAILED, *_WHOLE}
 # Names of what the server has ignored.
 _IGNORED = re.compile(
     "(unused|ignored|unknown|invalid|unsupported|unrecognized)"
@@ -68,7 +69,9 @@ _QUOTED = 200  # characters
 def read_envelope(body: bytes, scrub: Callable[[str], str] | None = None) -> Envelope:
     """Check the body of a 200 and cut it into orders; errors quote it scrubbed, or not at all."""
     try:
-        _as_text(body).validate(full=True)
+        # As Arrow text: Arrow checks UTF-8 without decoding it.
+        ends = pa.py_buffer(np.array([0, len(body)], np.int64))
+        pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(body)).validate(full=True)
         envelope = _decode(body, scrub)
     except msgspec.ValidationError as error:
         raise ResponseError(f"the response is not as documented: {error}") from None
@@ -88,12 +91,6 @@ def read_envelope(body: bytes, scrub: Callable[[str], str] | None = None) -> Env
     if envelope.next_token == "":
         raise ResponseError("the response is not as documented: next_token is an empty string")
     return envelope
-
-
-def _as_text(body: bytes) -> pa.LargeStringArray:
-    """Wrap a body as Arrow text: Arrow checks UTF-8 without decoding it."""
-    ends = pa.py_buffer(np.array([0, len(body)], np.int64))
-    return pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(body))
 
 
 def _decode(body: bytes, scrub: Callable[[str], str] | None) -> Envelope:
@@ -134,7 +131,11 @@ def _envelope(decoded: _Body, frame: bytes, scrub: Callable[[str], str] | None) 
     total_count = read_count(texts.get("total_count", ""))
     if total_count is not None:
         del texts["total_count"]
-    unknown = {name: text for name, text in texts.items() if not _is_known(_word(name))}
+    unknown = {
+        name: text
+        for name, text in texts.items()
+        if not (_word(name) in _KNOWN or _IGNORED.fullmatch(_word(name)))
+    }
     return Envelope(decoded.data, decoded.next_token, total_count, has_more, unknown)
 
 
@@ -184,12 +185,6 @@ def _members(outer: Mapping[str, bytes]) -> list[_Member]:
         for each, value in _parse_object(text).items()
     }
     return [_Member(name, text.decode()) for name, text in {**outer, **inner}.items()]
-
-
-def _is_known(word: str) -> bool:
-    """Return whether a member that is not a failure only says that all is well."""
-    known = {*_HAS_MORE, *_IS_LAST, *_FAILED, *_WHOLE}
-    return word in known or _IGNORED.fullmatch(word) is not None
 
 
 def _has_more(members: list[_Member]) -> bool | None:

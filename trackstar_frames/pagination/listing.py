@@ -138,9 +138,7 @@ class Listing:
             self._threads.do(self._check_total, [root for root in self._roots if root.children])
 
     def read_changes(
-        self,
-        stamps: Sequence[Sequence[str]],
-        latest: Mapping[str, datetime] = MappingProxyType({}),
+        self, stamps: Sequence[Sequence[str]], latest: Mapping[str, datetime] = MappingProxyType({})
     ) -> bool:
         """Read what has changed since the first page, so that no order that moved is missing.
 

@@ -173,11 +173,7 @@ class _Cursor:
         return response, self._prove_end(response.envelope)
 
     def _get(
-        self,
-        token: str | None,
-        size: int,
-        check: Check | None = None,
-        since: float | None = None,
+        self, token: str | None, size: int, check: Check | None = None, since: float | None = None
     ) -> PageResponse:
         reader = self.reader
         position = {} if token is None else {"page_token": token}
