@@ -31,7 +31,7 @@ class Reader:
         self.listing = Listing(queries, page_size=size)
         self.taken, self.expected, self.broke, self._numbers = [], [], 0, 0
         while True:
-            self.listing.open(self, ThreadGroup(threads), self)
+            self.listing.open(self, ThreadGroup(threads), self)  # a group that has stopped is over
             try:
                 self.listing.read()
             except OSError:
