@@ -295,22 +295,14 @@ def _queries(
         if len(urlencode(query)) <= _MAX_URL - _NOT_FILTERS:
             yield query
             return
-        name = _longest(query, [name for name in splittable if len(lists[name]) > 1])
+        cuttable = [name for name in splittable if len(lists[name]) > 1]
+        name = max(cuttable or query, key=lambda each: len(urlencode({each: query[each]})))
+        if not cuttable:
+            raise FilterError(
+                f"{name} is too long: servers refuse a URL of more than {_MAX_URL:,} bytes, and "
+                f"these filters cannot be split over several requests; give fewer values, and "
+                f"filter the frame"
+            )
         middle = len(lists[name]) // 2
     for texts in (lists[name][:middle], lists[name][middle:]):
         yield from _queries(lists | {name: texts}, extra, splittable)
-
-
-def _longest(query: dict[str, str], splittable: list[str]) -> str:
-    """Return the parameter to cut in two, as the URL is too long."""
-
-    def size(name: str) -> int:
-        return len(urlencode({name: query[name]}))
-
-    if splittable:
-        return max(splittable, key=size)
-    raise FilterError(
-        f"{max(query, key=size)} is too long: servers refuse a URL of more than {_MAX_URL:,} "
-        f"bytes, and these filters cannot be split over several requests; give fewer values, "
-        f"and filter the frame"
-    )

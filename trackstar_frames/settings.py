@@ -180,19 +180,14 @@ def _base_url(url: object) -> str:
             f"base_url={shown!r} would send the credentials in clear; use https "
             f"(plain http is for loopback only)"
         )
-    return _canonical(url)
-
-
-def _canonical(url: str) -> str:
-    """Spell a URL as it is sent, so that one server has one name as a key."""
-    try:
-        parts = parse_url(url)
+    try:  # spelt as it is sent, so that one server has one name as a key
+        sent = parse_url(url)
     except LocationParseError:
         raise SettingsError(
             f"base_url={url!r} is not a URL: its host cannot be looked up"
         ) from None
-    port = None if parts.port == _PORTS[parts.scheme or ""] else parts.port
-    return parts._replace(port=port).url.rstrip("/")
+    port = None if sent.port == _PORTS[parts.scheme] else sent.port
+    return sent._replace(port=port).url.rstrip("/")
 
 
 def _is_loopback(host: str) -> bool:

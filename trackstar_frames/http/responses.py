@@ -224,7 +224,9 @@ def read_count(text: str) -> int | None:
 
 def strict_json(body: bytes) -> bytes:
     """Rewrite what only lenient parsers accept, so that nothing of it is lost."""
-    return _ESCAPE.sub(_spelt_out, mark(body.removeprefix(codecs.BOM_UTF8)))
+    text = mark(body.removeprefix(codecs.BOM_UTF8))
+    # The escape of a lone surrogate becomes its six characters.
+    return _ESCAPE.sub(lambda each: rb"\\%b" % each["lone"] if each["lone"] else each[0], text)
 
 
 _ESCAPE = re.compile(
@@ -233,11 +235,6 @@ _ESCAPE = re.compile(
     rb"|\\.",
     re.DOTALL,
 )
-
-
-def _spelt_out(escape: re.Match[bytes]) -> bytes:
-    """Turn the escape of a lone surrogate into its six characters."""
-    return rb"\\%b" % escape["lone"] if escape["lone"] else escape[0]
 
 
 #: The class of a status's error, and what to do.

@@ -37,10 +37,7 @@ class RetryPolicy:
     def run(
         self, request: Callable[[], _T], wait: Callable[[TrackstarError, int, float], object]
     ) -> _T:
-        """Return what `request` returns, or raise its last error.
-
-        `wait` is called with the error, the number of the attempt (from 1), and the seconds.
-        """
+        """Return what `request` returns; `wait` takes the error, the attempt and seconds."""
         attempt, waited = 0, 0.0
         while True:
             attempt += 1

@@ -96,10 +96,10 @@ class Session:
     ) -> PageResponse:
         """Return one page, from disk or, unless `offline`, from the server.
 
-        A page on disk is requested again if it was fetched before `since` (Unix seconds), or does
-        not pass `check`. `expires` is the expiry of the listing that the page continues: all
-        pages of a listing expire together, so that the head of one day is never joined to the
-        tail of the next. `store` is whether the response may be stored, and quoted in errors.
+        A page on disk is requested again if it was fetched before `since` (Unix seconds), does not
+        pass `check`, or does not expire with the listing that it continues, at `expires`: the head
+        of one day is never joined to the tail of the next. Without `store`, a response is neither
+        stored nor quoted in errors.
         """
         key = self._key(path, params)
         cached = self._cache.read(key) if self._cache is not None and since < math.inf else None
@@ -136,7 +136,7 @@ class Session:
         now = self._clock()
         if self._cache is None:
             return now
-        key = self._work_key(work)
+        key = self.fingerprint(f"the beginning of {work}")
         page = None if restart else self._cache.read(key)
         if page is not None and page.fetched <= now < page.expires:
             return page.fetched
@@ -146,7 +146,7 @@ class Session:
     def mark_finished(self, work: str) -> None:
         """Forget that work was started."""
         if self._cache is not None:
-            self._cache.delete(self._work_key(work))
+            self._cache.delete(self.fingerprint(f"the beginning of {work}"))
 
     def cooldown(self) -> float:
         """Return the seconds after which another process may use the token as if it were unused."""
@@ -164,10 +164,7 @@ class Session:
     def _key(self, path: str, params: dict[str, str]) -> str:
         """Return a page's key in the cache, which shows nothing."""
         query = urlencode(sorted(params.items()))
-        return self._credentials.fingerprint(f"{self.settings.base_url}{path}?{query}")
-
-    def _work_key(self, work: str) -> str:
-        return self._credentials.fingerprint(f"the beginning of {work}")
+        return self.fingerprint(f"{self.settings.base_url}{path}?{query}")
 
     def _is_current(self, page: StoredPage, expires: float | None, since: float) -> bool:
         now = self._clock()

@@ -87,10 +87,7 @@ class Reply:
 
 
 class ApiSession(requests.Session):
-    """A session that sends credentials to the origin of `base_url` only; for one thread at a time.
-
-    `sign` adds the credentials to each request, and `scrub` takes them out of a text.
-    """
+    """Sends credentials to the origin of `base_url` only; for one thread at a time."""
 
     def __init__(
         self,
@@ -117,9 +114,8 @@ class ApiSession(requests.Session):
     ) -> Reply:
         """Return one complete response, behind redirects that stay with the server.
 
-        It must begin, and end, within `timeout` seconds of its request. `acquire` waits until a
-        request may be sent; it is called before each, once the connection is open. Raises
-        `FAULTS`, whose frames hold the headers in clear.
+        It must begin, and end, within `timeout` seconds of its request; before each, `acquire`
+        waits until it may be sent. Raises `FAULTS`, whose frames hold the headers in clear.
         """
         self._adapter.acquire = acquire
         for _ in range(1 + self.max_redirects):
@@ -264,12 +260,10 @@ _INTERIM = {*range(100, 200)} - {101}
 
 
 class ThrottledAdapter(requests.adapters.HTTPAdapter):
-    """Opens connections whose requests wait for the rate limit, and whose responses end in time.
+    """Opens connections whose requests wait for the rate limit, and whose responses end in time."""
 
-    `acquire` waits until the request at hand may be sent. It is called with the connection open:
-    the request then reaches the server soon, which counts it within the same second.
-    """
-
+    #: Waits until the request at hand may be sent. The connection is open by then: so the request
+    #: reaches the server soon, which counts it within the same second.
     acquire: Callable[[], object]
 
     def __init__(self) -> None:

@@ -142,10 +142,9 @@ class Listing:
     ) -> bool:
         """Read what has changed since the first page, so that no order that moved is missing.
 
-        Stamps are requested by the best choice that the server knows; if it knows none, the result
-        is False. `latest` has the latest value of each stamp that came: where clocks are ahead of
-        what sets the stamps, changes are requested since then. Raises ResponseError if the server
-        counts more orders than have come, with those that changed.
+        Of `stamps`, the first choice that the server knows is requested; if it knows none, the
+        result is False. `latest` has the latest value of each that came: changes are requested
+        since then where clocks are ahead of the stamps. Raises ResponseError if orders are missing.
         """
         per_query = len(self._roots) // len(self._queries)
         incomplete = {  # an order may have moved past the reading of these

@@ -68,10 +68,7 @@ class ThreadGroup:
             parent.adopt(self)
 
     def do(self, task: Callable[[_T], object], items: Iterable[_T]) -> None:
-        """Do a task for each item, in their order, and wait for all; raise the first failure.
-
-        It is raised once no thread works any more; KeyboardInterrupt at once.
-        """
+        """Do a task for each item, in order; then raise the first failure, an interrupt at once."""
         left = deque(items)
         outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
         threads: list[threading.Thread] = []

@@ -54,11 +54,6 @@ class Window:
         """Whether all its orders have a `created_date`, so that it can be divided."""
         return self.start > -math.inf or self.end < math.inf
 
-    def holds(self, seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Return which moments are within."""
-        within: npt.NDArray[np.bool_] = (seconds >= self.start) & (seconds < self.end)
-        return within
-
     def cut(self, cuts: Iterable[int]) -> list[Window]:
         """Cut at some seconds; the outer parts keep the caller's own bounds."""
         first, end = max(self.start, _CALENDAR[0]), min(self.end, _CALENDAR[1])
@@ -78,15 +73,12 @@ class Window:
 
 
 class Sample:
-    """When the orders of a window's first page were created, and where the others may be.
-
-    `listed_at` is when the server sent the first page of the whole request.
-    """
+    """When the orders of a window's first page were created, and where the others may be."""
 
     def __init__(self, window: Window, created: Iterable[str], listed_at: datetime) -> None:
         self._window = window
         every = _seconds(created)
-        times = every[window.holds(every)]
+        times = every[(every >= window.start) & (every < window.end)]
         #: Whether the server gave orders that are not of the window.
         self.has_others = len(times) < len(every)
         self._steps = np.sign(np.diff(times))
@@ -96,9 +88,8 @@ class Sample:
     @property
     def is_sorted(self) -> bool:
         """Whether the page was the head of a sorted listing, and shows its one end only."""
-        if not len(self._steps):
-            return False
-        return bool(max(np.mean(self._steps >= 0), np.mean(self._steps <= 0)) > _SORTED)
+        steps = self._steps
+        return bool(len(steps) and max(np.mean(steps >= 0), np.mean(steps <= 0)) > _SORTED)
 
     @property
     def size(self) -> float:
