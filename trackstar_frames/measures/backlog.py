@@ -11,19 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from trackstar_frames.measures import completeness
 from trackstar_frames.measures._checks import add_measure_info, by_columns, require
 from trackstar_frames.measures._grouping import factorize, group_numbers, row_labels
 from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
 from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
-from trackstar_frames.measures.completeness import (
-    LIFECYCLE_COLUMNS,
-    OPEN,
-    SHIPPED,
-    STATES,
-    closed_at,
-    order_states,
-    units_left,
-)
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
 
@@ -36,7 +28,12 @@ SHIPPED_SINCE = "(shipped since)"
 _DAY = np.timedelta64(1, "D")
 _FLOORS = np.array([0, 4, 8, 15, 22, 31, 46]) * _DAY
 _PACE_DAYS = 28
-_COLUMNS_READ = (*LIFECYCLE_COLUMNS, "first_shipped_date", "units_ordered", "units_shipped")
+_COLUMNS_READ = (
+    *completeness.LIFECYCLE_COLUMNS,
+    "first_shipped_date",
+    "units_ordered",
+    "units_shipped",
+)
 _OPEN_STATUSES = tuple(each for each in LIFECYCLE if each not in ("fulfilled", "cancelled"))
 
 
@@ -143,7 +140,10 @@ def backlog(
         "pace_days": _PACE_DAYS,
         "shipped": int(found.shipped.sum()),
         "pace": float(found.shipped.sum() / _PACE_DAYS),
-        "left_out": {name: int(found.states[code]) for code, name in enumerate(STATES[:OPEN])},
+        "left_out": {
+            name: int(found.states[code])
+            for code, name in enumerate(completeness.STATES[: completeness.OPEN])
+        },
     }
     add_measure_info(table, found.keys, "backlog", info)
     return table
@@ -160,25 +160,25 @@ class _OpenOrders(NamedTuple):
 
 
 def _find_open_orders(names: list[str], now: np.datetime64, orders: pd.DataFrame) -> _OpenOrders:
-    states = order_states(orders, now)
+    states = completeness.order_states(orders, now)
     groups, keys = group_numbers(orders, names)
     keys.attrs = dict(orders.attrs)
     is_recent = instants(orders, "complete_shipped_date") > now - _PACE_DAYS * _DAY
-    shipped = groups[(states == SHIPPED) & is_recent]
-    read = orders[list(_COLUMNS_READ)][states == OPEN]
+    shipped = groups[(states == completeness.SHIPPED) & is_recent]
+    read = orders[list(_COLUMNS_READ)][states == completeness.OPEN]
     codes, values = factorize(read, "status")
     codes = np.where(codes < 0, len(values), codes)
-    codes = np.where(closed_at(read) > now, len(values) + 1, codes)
+    codes = np.where(completeness.closed_at(read) > now, len(values) + 1, codes)
     found = {
-        "group": groups[states == OPEN],
+        "group": groups[states == completeness.OPEN],
         "status": codes,
-        "units": units_left(read, now),
+        "units": completeness.units_left(read, now),
         "age": now - instants(read, "created_date"),
     }
     return _OpenOrders(
         keys,
         np.bincount(shipped, minlength=len(keys)),
-        np.bincount(states, minlength=len(STATES)),
+        np.bincount(states, minlength=len(completeness.STATES)),
         pd.DataFrame(found),
         [*values, NO_STATUS, SHIPPED_SINCE],
     )

@@ -9,16 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from trackstar_frames.measures import completeness
 from trackstar_frames.measures._checks import add_measure_info, by_columns, require
 from trackstar_frames.measures._grouping import Z95, group_numbers, sum_by_group
 from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
-from trackstar_frames.measures.completeness import (
-    LIFECYCLE_COLUMNS,
-    OPEN,
-    SHIPPED,
-    STATES,
-    order_states,
-)
 
 _CURVE_COLUMNS = ("time", "at_risk", "shipped", "open_share", "low", "high")
 _NOT_EVALUABLE = -1
@@ -103,16 +97,16 @@ def cycle_time(
        n  shipped  open median p90 shipped_median
     0  4        2     2 3 days NaT         1 days
     """
-    require(orders, LIFECYCLE_COLUMNS, source="fetch_orders_df")
+    require(orders, completeness.LIFECYCLE_COLUMNS, source="fetch_orders_df")
     names = by_columns(orders, by)
     durations = _durations(orders, resolve_as_of(orders, as_of))
     groups, keys = group_numbers(orders, names)
-    shipped, curve = durations.state == SHIPPED, _curve(groups, durations)
+    shipped, curve = durations.state == completeness.SHIPPED, _curve(groups, durations)
     counts = {
         "n": durations.is_evaluated,
         "shipped": shipped,
-        "open": durations.state == OPEN,
-        "cancelled": durations.state == STATES.index("cancelled"),
+        "open": durations.state == completeness.OPEN,
+        "cancelled": durations.state == completeness.STATES.index("cancelled"),
         "not_evaluable": durations.state == _NOT_EVALUABLE,
     }
     _, table = sum_by_group(orders, pd.DataFrame(counts).astype(np.int64), names)
@@ -182,7 +176,7 @@ def cycle_time_curve(
     >>> curve[["low", "high"]].round(2).loc[0].tolist()
     [0.13, 0.96]
     """
-    require(orders, LIFECYCLE_COLUMNS, source="fetch_orders_df")
+    require(orders, completeness.LIFECYCLE_COLUMNS, source="fetch_orders_df")
     names = by_columns(orders, by, reserved=_CURVE_COLUMNS)
     durations = _durations(orders, resolve_as_of(orders, as_of))
     groups, keys = group_numbers(orders, names)
@@ -211,12 +205,13 @@ class _Durations(NamedTuple):
 
 def _durations(orders: pd.DataFrame, as_of: pd.Timestamp) -> _Durations:
     now = now_of(as_of)
-    state = order_states(orders, now)
-    until = np.where(state == SHIPPED, instants(orders, "complete_shipped_date"), now)
+    state = completeness.order_states(orders, now)
+    until = np.where(state == completeness.SHIPPED, instants(orders, "complete_shipped_date"), now)
     length = until - instants(orders, "created_date")
-    has_length = (state == SHIPPED) | (state == OPEN)
+    has_length = (state == completeness.SHIPPED) | (state == completeness.OPEN)
     reasons = {
-        name: state == STATES.index(name) for name in ("created_after", "closed_short", "undated")
+        name: state == completeness.STATES.index(name)
+        for name in ("created_after", "closed_short", "undated")
     }
     reasons["no_created_date"] = has_length & np.isnat(length)
     reasons["shipped_before_created"] = has_length & (length < _ZERO)
@@ -229,7 +224,9 @@ def _durations(orders: pd.DataFrame, as_of: pd.Timestamp) -> _Durations:
 
 def _curve(groups: Array, durations: _Durations) -> Curve:
     used = durations.is_evaluated
-    return product_limit(groups[used], durations.length[used], durations.state[used] == SHIPPED)
+    return product_limit(
+        groups[used], durations.length[used], durations.state[used] == completeness.SHIPPED
+    )
 
 
 class Curve(NamedTuple):

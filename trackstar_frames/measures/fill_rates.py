@@ -10,23 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import (
-    add_measure_info,
-    by_columns,
-    has_status,
-    require,
-    require_unique_orders,
-)
+from trackstar_frames.measures import _checks, completeness
 from trackstar_frames.measures._grouping import is_small, sum_by_group, wilson
 from trackstar_frames.measures._partitions import compute_each, concat_parts
 from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
-from trackstar_frames.measures.completeness import (
-    Tables,
-    are_partitioned,
-    check_tables,
-    fill_by_order,
-    narrow_tables,
-)
+from trackstar_frames.measures.completeness import Tables
 
 _COLUMNS_READ = ("status", "created_date")
 # Why an order is in no rate; where several reasons hold, the first counts.
@@ -123,13 +111,13 @@ def fill_rates(
        lines  line_rate  order_rate  unit_rate
     0      3       0.67         0.0       0.85
     """
-    orders = check_tables(frames, lazy=True).orders
-    require(orders, _COLUMNS_READ, source="an OrderFrames", name="frames.orders", lazy=True)
-    groups = by_columns(orders, by)
+    orders = completeness.check_tables(frames, lazy=True).orders
+    _checks.require(orders, _COLUMNS_READ, source="an OrderFrames", name="frames.orders", lazy=True)
+    groups = _checks.by_columns(orders, by)
     moment = resolve_as_of(orders, as_of)
     now = now_of(moment)
-    if are_partitioned(frames):
-        tables = narrow_tables(frames, [*_COLUMNS_READ, *groups])
+    if completeness.are_partitioned(frames):
+        tables = completeness.narrow_tables(frames, [*_COLUMNS_READ, *groups])
         sum_each = partial(_sum_partition, [*tables], groups, now)
         parts = compute_each([*tables.values()], sum_each)
         rows, counts = concat_parts([keys for keys, _ in parts]), pd.concat([n for _, n in parts])
@@ -143,7 +131,7 @@ def fill_rates(
         "lines_left_out": int(sums["lines_void"].sum()),
         "lines_unknown": int(sums["lines_unknown"].sum()),
     }
-    add_measure_info(table, rows, "fill_rates", info)
+    _checks.add_measure_info(table, rows, "fill_rates", info)
     return table
 
 
@@ -161,11 +149,11 @@ def _sum_partition(
 def _count_orders(tables: Tables, now: np.datetime64) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the orders and the counts of each; of one that is left out, only the reason."""
     orders = tables.orders
-    require_unique_orders(orders, "frames.orders")
-    filled = fill_by_order(tables, np.full(len(orders), now))
+    _checks.require_unique_orders(orders, "frames.orders")
+    filled = completeness.fill_by_order(tables, np.full(len(orders), now))
     conditions = [
         instants(orders, "created_date") > now,
-        has_status(orders, "cancelled"),
+        _checks.has_status(orders, "cancelled"),
         filled["lines"].to_numpy() == 0,
     ]
     codes = np.select(conditions, range(len(_LEFT_OUT)), default=-1)

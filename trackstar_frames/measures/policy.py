@@ -17,21 +17,9 @@ import pandas as pd
 from trackstar_frames._text import card, lines, table
 from trackstar_frames.dates import duration
 from trackstar_frames.errors import one_of
+from trackstar_frames.measures import _time
 from trackstar_frames.measures._checks import choice
-from trackstar_frames.measures._time import (
-    NAT,
-    Array,
-    TzLike,
-    by_warehouse_from_json,
-    by_warehouse_to_json,
-    codes_by_warehouse,
-    day_ends,
-    instants,
-    local,
-    parse_by_warehouse,
-    parse_stamp,
-    parse_zones,
-)
+from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.schema import LIFECYCLE
 
 DueDay = Literal["auto", "instant", "end"]
@@ -217,7 +205,7 @@ class SlaPolicy:
         """
         values = asdict(self)
         for name in _BY_WAREHOUSE:
-            values |= by_warehouse_to_json(name, values[name])
+            values |= _time.by_warehouse_to_json(name, values[name])
         return cast("dict[str, Any]", json.loads(json.dumps(values)))
 
     @classmethod
@@ -250,7 +238,7 @@ class SlaPolicy:
         given = {name: value for name, value in values.items() if name not in _OTHER_INFO}
         for name in _BY_WAREHOUSE:
             if name in given:
-                given[name] = by_warehouse_from_json(name, given)
+                given[name] = _time.by_warehouse_from_json(name, given)
                 given.pop(f"{name}_default", None)
         for name in given:
             if name not in known:
@@ -423,7 +411,7 @@ def _parse_holidays(given: object) -> Dates | dict[str | None, Dates]:
             f"holidays={given!r} is not a map from warehouse ids; pass a code such as 'US', or a "
             f"list of dates"
         )
-    return parse_by_warehouse("holidays", given, _parse_dates)
+    return _time.parse_by_warehouse("holidays", given, _parse_dates)
 
 
 def _parse_dates(given: object) -> Dates:
@@ -455,7 +443,7 @@ def _parse_code(code: str) -> str:
 
 
 def _parse_date(day: Any) -> str:
-    stamp = parse_stamp(day)
+    stamp = _time.parse_stamp(day)
     if stamp is None or stamp != stamp.normalize():
         raise ValueError(f"holidays holds {day!r}, not a date; write it like '2026-12-25'")
     return stamp.date().isoformat()  # strftime writes the year 99 as "99"
@@ -515,7 +503,7 @@ _PARSERS = MappingProxyType(
         "holidays": _parse_holidays,
         "clock_start": _parse_clock_start,
         "due_day": lambda given: choice("due_day", given, ("auto", "instant", "end")),
-        "tz": parse_zones,
+        "tz": _time.parse_zones,
         "ship_event": lambda given: choice("ship_event", given, ("first", "last", "complete")),
         "grace": lambda given: str(duration("grace", given)).removeprefix("0 days "),
         "exclude_statuses": _parse_exclude_statuses,
@@ -533,15 +521,15 @@ _WORKED_WEEKS = 40
 
 def clock_ends(orders: pd.DataFrame, policy: SlaPolicy) -> Array:
     """Return the ends of the business days at which clocks run out; NaT where that is unknown."""
-    starts = instants(orders, "created_date")
+    starts = _time.instants(orders, "created_date")
     if policy.clock_start is not None:
-        given = instants(orders, policy.clock_start)
+        given = _time.instants(orders, policy.clock_start)
         starts = np.where(np.isnat(given), starts, given)
-    zone_codes, zones = codes_by_warehouse(orders, "tz", policy.tz, noun="zone")
-    holiday_codes, holidays = codes_by_warehouse(
+    zone_codes, zones = _time.codes_by_warehouse(orders, "tz", policy.tz, noun="zone")
+    holiday_codes, holidays = _time.codes_by_warehouse(
         orders, "holidays", policy.holidays, noun="calendar"
     )
-    ends = np.full(len(orders), NAT)
+    ends = np.full(len(orders), _time.NAT)
     for (zone_code, zone), (holiday_code, dates) in itertools.product(
         enumerate(zones), enumerate(holidays)
     ):
@@ -551,7 +539,7 @@ def clock_ends(orders: pd.DataFrame, policy: SlaPolicy) -> Array:
 
 
 def _clock_ends_in(zone: str, holidays: Dates, starts: Array, policy: SlaPolicy) -> Array:
-    walls = local(starts, zone)
+    walls = _time.local(starts, zone)
     days = walls.astype("M8[D]")
     years = 2 + policy.business_days // (_WORKED_WEEKS * len(policy.workdays.split()))
     closed = np.array(_dates_from(holidays, days, years), dtype="M8[D]")
@@ -560,7 +548,7 @@ def _clock_ends_in(zone: str, holidays: Dates, starts: Array, policy: SlaPolicy)
     is_after = (walls - days >= cut_off) & np.is_busday(days, busdaycal=calendar)
     offsets = policy.business_days + is_after
     due = np.busday_offset(days, offsets, roll="forward", busdaycal=calendar)
-    return day_ends(due, zone)
+    return _time.day_ends(due, zone)
 
 
 def _dates_from(holidays: Dates, days: Array, years: int) -> Iterable[str]:

@@ -7,14 +7,9 @@ from functools import partial
 
 import pandas as pd
 
+from trackstar_frames.measures import _grouping
 from trackstar_frames.measures._checks import by_columns, copy_attrs, require
-from trackstar_frames.measures._grouping import (
-    CodedRows,
-    concat_rows,
-    count_codes,
-    factorize,
-    read_rows,
-)
+from trackstar_frames.measures._grouping import CodedRows
 from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._time import instants, period
 from trackstar_frames.schema import LIFECYCLE
@@ -75,10 +70,12 @@ def status_mix(
     groups = by_columns(orders, by)
     span = None if freq is None else period(freq)
     read = partial(_read_statuses, dated=freq is not None)
-    rows = concat_rows(read_rows(orders, read, columns=columns, by=groups, period=span))
+    rows = _grouping.concat_rows(
+        _grouping.read_rows(orders, read, columns=columns, by=groups, period=span)
+    )
     statuses = [*LIFECYCLE, *sorted(set(rows.words) - set(LIFECYCLE))]
     statuses += [NO_STATUS] if (rows.codes < 0).any() else []
-    counts, labels = count_codes(rows.recode(statuses), groups, span)
+    counts, labels = _grouping.count_codes(rows.recode(statuses), groups, span)
     table = pd.DataFrame(counts, index=labels, columns=pd.Index(statuses, name="status"))
     if normalize:
         n = table.sum(axis=1)
@@ -89,4 +86,4 @@ def status_mix(
 
 def _read_statuses(orders: pd.DataFrame, *, dated: bool) -> CodedRows:
     stamps = instants(orders, "created_date") if dated else None
-    return CodedRows(orders, *factorize(orders, "status"), stamps)
+    return CodedRows(orders, *_grouping.factorize(orders, "status"), stamps)
