@@ -28,12 +28,7 @@ SHIPPED_SINCE = "(shipped since)"
 _DAY = np.timedelta64(1, "D")
 _FLOORS = np.array([0, 4, 8, 15, 22, 31, 46]) * _DAY
 _PACE_DAYS = 28
-_COLUMNS_READ = (
-    *completeness.LIFECYCLE_COLUMNS,
-    "first_shipped_date",
-    "units_ordered",
-    "units_shipped",
-)
+_COLUMNS_READ = (*completeness.LIFECYCLE_COLUMNS, *completeness.UNIT_COLUMNS)
 _OPEN_STATUSES = tuple(each for each in LIFECYCLE if each not in ("fulfilled", "cancelled"))
 
 
@@ -140,10 +135,7 @@ def backlog(
         "pace_days": _PACE_DAYS,
         "shipped": int(found.shipped.sum()),
         "pace": float(found.shipped.sum() / _PACE_DAYS),
-        "left_out": {
-            name: int(found.states[code])
-            for code, name in enumerate(completeness.STATES[: completeness.OPEN])
-        },
+        "left_out": dict(zip(completeness.STATES[:-1], found.states[:-1].tolist(), strict=True)),
     }
     add_measure_info(table, found.keys, "backlog", info)
     return table

@@ -47,7 +47,7 @@ class Tables(Protocol):
 
 
 def check_tables(frames: object, *, lazy: bool = False) -> Tables:
-    """Raise unless `frames` has the tables to match by; Dask's will do with `lazy`."""
+    """Raise unless `frames` has the tables to match by; with `lazy`, all of Dask will do too."""
     if not all(hasattr(frames, name) for name in _COLUMNS_READ):
         raise TypeError(
             f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders or "
@@ -59,6 +59,18 @@ def check_tables(frames: object, *, lazy: bool = False) -> Tables:
     _checks.require_connections_alike(tables)
     if not lazy:
         _checks.require_unique_orders(tables["frames.orders"], "frames.orders")
+    partitioned = [name for name, table in tables.items() if is_partitioned(table)]
+    if partitioned and len(partitioned) < len(tables):
+        eager = next(name for name in tables if name not in partitioned)
+        raise TypeError(
+            f"{partitioned[0]} is a Dask frame, and {eager} is not; pass all as one or other"
+        )
+    sizes = {name: tables[name].npartitions for name in partitioned}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(
+            f"the tables have different numbers of partitions, {sizes}; pass tables whose "
+            f"partitions of the same number hold the same orders"
+        )
     return cast("Tables", frames)
 
 
@@ -70,22 +82,6 @@ def narrow_tables(frames: Tables, more: Sequence[str]) -> dict[str, Any]:
         name: table[list(dict.fromkeys([*_checks.connection_columns(table), *wanted[name]]))]
         for name, table in tables.items()
     }
-
-
-def are_partitioned(frames: Tables) -> bool:
-    """Return whether the tables are of Dask; raise if only some are, or not partitioned alike."""
-    tables = {f"frames.{name}": getattr(frames, name) for name in _COLUMNS_READ}
-    lazy = [name for name, table in tables.items() if is_partitioned(table)]
-    if lazy and len(lazy) < len(tables):
-        eager = next(name for name in tables if name not in lazy)
-        raise TypeError(f"{lazy[0]} is a Dask frame, and {eager} is not; pass all as one or other")
-    sizes = {name: tables[name].npartitions for name in lazy}
-    if len(set(sizes.values())) > 1:
-        raise ValueError(
-            f"the tables have different numbers of partitions, {sizes}; pass tables whose "
-            f"partitions of the same number hold the same orders"
-        )
-    return bool(lazy)
 
 
 def order_states(orders: pd.DataFrame, now: np.datetime64) -> Array:
@@ -110,9 +106,8 @@ def closed_at(orders: pd.DataFrame) -> Array:
 
 def units_left(orders: pd.DataFrame, now: np.datetime64) -> Array:
     """Return the units that had not shipped at a moment; NaN where that is unknown."""
-    ordered, shipped = (
-        _checks.number_column(orders, f"units_{word}") for word in ("ordered", "shipped")
-    )
+    ordered = _checks.number_column(orders, "units_ordered")
+    shipped = _checks.number_column(orders, "units_shipped")
     untouched = instants(orders, "first_shipped_date") > now
     changed = (instants(orders, "last_shipped_date") > now) | (closed_at(orders) > now)
     left = np.where(changed, np.nan, np.maximum(ordered - shipped, 0))

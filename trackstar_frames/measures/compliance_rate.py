@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures import _checks, _grouping, _time
-from trackstar_frames.measures._grouping import CodedRows
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned
 from trackstar_frames.measures._time import Array, Period
 from trackstar_frames.measures.policy import SlaPolicy
@@ -145,15 +144,14 @@ def warn_if_policy_lost(judged: pd.DataFrame, *, stacklevel: int) -> None:
 def local_due_times(judged: pd.DataFrame) -> Array:
     """Return when orders were due, on the clocks of their warehouses."""
     _checks.require(judged, ["due_at"], source="ship_date_compliance", name="compliance")
-    tz = _time.by_warehouse_from_json(
-        "tz", _checks.measure_info(judged, "compliance") or {"tz": "UTC"}
-    )
+    info = _checks.measure_info(judged, "compliance") or {"tz": "UTC"}
+    tz = _time.by_warehouse_from_json("tz", info)
     return _time.convert_by_zone(judged, _time.instants(judged, "due_at"), tz, _time.local)
 
 
 def _read_all(
     judged: pd.DataFrame | Partitioned, groups: Sequence[str], span: Period | None
-) -> CodedRows:
+) -> _grouping.CodedRows:
     warehouses = [name for name in ("warehouse_id",) if name in judged.columns]
     columns = ["outcome"] if span is None else ["outcome", "due_at", *warehouses]
     read = partial(_read_outcomes, dated=span is not None)
@@ -167,10 +165,10 @@ def _read_all(
     return _grouping.concat_rows(parts).recode(list(OUTCOMES))
 
 
-def _read_outcomes(judged: pd.DataFrame, *, dated: bool) -> CodedRows:
+def _read_outcomes(judged: pd.DataFrame, *, dated: bool) -> _grouping.CodedRows:
     codes, words = _grouping.factorize(judged, "outcome")
     for word in words:
         _checks.choice("outcome", word, OUTCOMES)
     if (codes < 0).any():
         raise ValueError("outcome holds nulls; pass the frame of ship_date_compliance as it is")
-    return CodedRows(judged, codes, words, local_due_times(judged) if dated else None)
+    return _grouping.CodedRows(judged, codes, words, local_due_times(judged) if dated else None)

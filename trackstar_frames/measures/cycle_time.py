@@ -190,8 +190,7 @@ def cycle_time_curve(
 def observed_times(orders: pd.DataFrame, as_of: pd.Timestamp) -> Array:
     """Return how long each order in the curve is known to have been open, shortest first."""
     durations = _durations(orders, as_of)
-    times: Array = np.sort(durations.length[durations.is_evaluated])
-    return times
+    return np.sort(durations.length[durations.is_evaluated])
 
 
 class _Durations(NamedTuple):
@@ -209,10 +208,8 @@ def _durations(orders: pd.DataFrame, as_of: pd.Timestamp) -> _Durations:
     until = np.where(state == completeness.SHIPPED, instants(orders, "complete_shipped_date"), now)
     length = until - instants(orders, "created_date")
     has_length = (state == completeness.SHIPPED) | (state == completeness.OPEN)
-    reasons = {
-        name: state == completeness.STATES.index(name)
-        for name in ("created_after", "closed_short", "undated")
-    }
+    others = ("created_after", "closed_short", "undated")
+    reasons = {name: state == completeness.STATES.index(name) for name in others}
     reasons["no_created_date"] = has_length & np.isnat(length)
     reasons["shipped_before_created"] = has_length & (length < _ZERO)
     counts = {name: int(holds.sum()) for name, holds in reasons.items()}
@@ -224,9 +221,8 @@ def _durations(orders: pd.DataFrame, as_of: pd.Timestamp) -> _Durations:
 
 def _curve(groups: Array, durations: _Durations) -> Curve:
     used = durations.is_evaluated
-    return product_limit(
-        groups[used], durations.length[used], durations.state[used] == completeness.SHIPPED
-    )
+    shipped = durations.state[used] == completeness.SHIPPED
+    return product_limit(groups[used], durations.length[used], shipped)
 
 
 class Curve(NamedTuple):

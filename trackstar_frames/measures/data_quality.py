@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Iterator, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -21,48 +20,46 @@ from trackstar_frames.measures.ship_date_compliance import required_times
 from trackstar_frames.schema import LIFECYCLE, TABLES
 
 #: The checks of each table: what is wrong with the rows affected, and what follows from it.
-CHECKS = MappingProxyType(
-    {
-        "orders": {
-            "no_created_date": "Without a created_date: of unknown age, and in no cycle time.",
-            "after_as_of": "Created, changed or shipped after as_of: a stamp is wrong.",
-            "no_due_date": "Not cancelled, without a required_ship_date: cannot be judged.",
-            "due_at_midnight": "Due at midnight UTC: read as a day in the warehouse's zone.",
-            "due_before_created": "Due before it was created: it can only be late.",
-            "shipped_before_created": "First shipped before it was created: a stamp is wrong.",
-            "fulfilled_without_shipment": "Fulfilled without any shipment: ship date unknown.",
-            "fulfilled_without_ship_date": "Fulfilled, but all its shipments are cancelled or "
-            "without a shipped_date.",
-            "fulfilled_short": "Fulfilled, but fewer units have shipped than were ordered.",
-            "status_other": "In a custom status of the warehouse, which Trackstar calls other.",
-            "status_unknown": "In a status unknown to this package: open until it ships.",
-            "no_status": "Without a status: open until it ships.",
-            "no_warehouse": "Without a warehouse_id: a group of its own, in the default zone.",
-            "no_customer": "Without a warehouse_customer_id: a group of its own.",
-            "order_number_twice": "Has the order_number of another order of the same customer: "
-            "one may be a copy.",
-            "no_lines": "Without a line: nothing was ordered.",
-            "shipped_elsewhere": "A shipment left from another warehouse than the order expects.",
-            "placeholder_date": "A date before 1990, such as 0001-01-01, is a placeholder: null, "
-            "with its text in extra.",
-            "date_without_zone": "A stamp without a zone: read as UTC, it may be hours off; its "
-            "text is in extra.",
-            "value_not_kept": "A value could not be converted to its column's type: see problems.",
-            "unknown_key": "A key unknown to this package: its value is in extra.",
-        },
-        "line_items": {
-            "line_without_sku": "Without a sku: not matched with what has shipped.",
-            "line_without_quantity": "Without a quantity: never filled.",
-            "line_of_no_units": "Of zero units or fewer: in no fill rate.",
-        },
-        "shipment_line_items": {
-            "shipped_line_without_sku": "Shipped without a sku: fills no line by sku.",
-            "shipped_line_without_quantity": "Shipped without a quantity: counts as no units.",
-            "shipped_line_not_ordered": "Shipped, but no line of the order has its sku, or is the "
-            "kit that it is a part of.",
-        },
-    }
-)
+CHECKS = {
+    "orders": {
+        "no_created_date": "Without a created_date: of unknown age, and in no cycle time.",
+        "after_as_of": "Created, changed or shipped after as_of: a stamp is wrong.",
+        "no_due_date": "Not cancelled, without a required_ship_date: cannot be judged.",
+        "due_at_midnight": "Due at midnight UTC: read as a day in the warehouse's zone.",
+        "due_before_created": "Due before it was created: it can only be late.",
+        "shipped_before_created": "First shipped before it was created: a stamp is wrong.",
+        "fulfilled_without_shipment": "Fulfilled without any shipment: ship date unknown.",
+        "fulfilled_without_ship_date": "Fulfilled, but all its shipments are cancelled or "
+        "without a shipped_date.",
+        "fulfilled_short": "Fulfilled, but fewer units have shipped than were ordered.",
+        "status_other": "In a custom status of the warehouse, which Trackstar calls other.",
+        "status_unknown": "In a status unknown to this package: open until it ships.",
+        "no_status": "Without a status: open until it ships.",
+        "no_warehouse": "Without a warehouse_id: a group of its own, in the default zone.",
+        "no_customer": "Without a warehouse_customer_id: a group of its own.",
+        "order_number_twice": "Has the order_number of another order of the same customer: "
+        "one may be a copy.",
+        "no_lines": "Without a line: nothing was ordered.",
+        "shipped_elsewhere": "A shipment left from another warehouse than the order expects.",
+        "placeholder_date": "A date before 1990, such as 0001-01-01, is a placeholder: null, "
+        "with its text in extra.",
+        "date_without_zone": "A stamp without a zone: read as UTC, it may be hours off; its "
+        "text is in extra.",
+        "value_not_kept": "A value could not be converted to its column's type: see problems.",
+        "unknown_key": "A key unknown to this package: its value is in extra.",
+    },
+    "line_items": {
+        "line_without_sku": "Without a sku: not matched with what has shipped.",
+        "line_without_quantity": "Without a quantity: never filled.",
+        "line_of_no_units": "Of zero units or fewer: in no fill rate.",
+    },
+    "shipment_line_items": {
+        "shipped_line_without_sku": "Shipped without a sku: fills no line by sku.",
+        "shipped_line_without_quantity": "Shipped without a quantity: counts as no units.",
+        "shipped_line_not_ordered": "Shipped, but no line of the order has its sku, or is the "
+        "kit that it is a part of.",
+    },
+}
 _TABLE_OF = {check: table for table, checks in CHECKS.items() for check in checks}
 _MEANINGS = [meaning for checks in CHECKS.values() for meaning in checks.values()]
 
@@ -236,14 +233,13 @@ def _check_frames(frames: Any) -> tuple[pd.DataFrame, Tables | None]:
         _checks.require_unique_orders(orders, "orders")
         return orders, None
     tables = completeness.check_tables(frames)
-    needed: dict[str, Sequence[str]] = {"orders": _COLUMNS_READ, "shipments": ["warehouse_id"]}
+    needed = {"frames.orders": _COLUMNS_READ, "frames.shipments": ("warehouse_id",)}
     if getattr(tables, "problems", None) is not None:
-        needed["problems"] = ["order_id", "path", "message"]
+        needed["frames.problems"] = ("order_id", "path", "message")
+    given = {name: getattr(tables, name.removeprefix("frames.")) for name in needed}
     for name, columns in needed.items():
-        _checks.require(
-            getattr(tables, name), columns, source="an OrderFrames", name=f"frames.{name}"
-        )
-    _checks.require_connections_alike({f"frames.{name}": getattr(tables, name) for name in needed})
+        _checks.require(given[name], columns, source="an OrderFrames", name=name)
+    _checks.require_connections_alike(given)
     return tables.orders, tables
 
 
@@ -272,14 +268,14 @@ def _check_orders(orders: pd.DataFrame, now: np.datetime64, tz: TzLike) -> dict[
     )
     unknown = (status.notna() & ~status.isin(LIFECYCLE)).to_numpy(dtype=bool)
     words = ("created", "required_ship", "first_shipped", "last_shipped", "complete_shipped")
-    created, required, first, last, complete = (
-        _time.instants(orders, f"{word}_date") for word in words
-    )
+    stamps = [_time.instants(orders, f"{word}_date") for word in words]
+    created, required, first, last, complete = stamps
     due = required_times(orders, "auto", tz)
     has_created, has_due = ~np.isnat(created), ~np.isnat(required)
     no_shipment = _checks.float_column(orders, "shipment_count") == 0
     customer = (*_checks.connection_columns(orders), "warehouse_customer_id", "order_number")
     numbers = pd.DataFrame({name: _checks.column(orders, name).array for name in customer})
+    is_twice = numbers.duplicated(keep=False).to_numpy()
     may_lack = ("created_date", "status", "warehouse_id", "warehouse_customer_id", "order_number")
     blank = {name: _checks.is_blank(_checks.column(orders, name)) for name in may_lack}
     is_midnight = required == required.astype("M8[D]")
@@ -287,9 +283,7 @@ def _check_orders(orders: pd.DataFrame, now: np.datetime64, tz: TzLike) -> dict[
     late_order = np.concatenate([np.flatnonzero(each) for each in late])
     late_stamps = np.repeat(np.array(_STAMPS, dtype=object), [each.sum() for each in late])
     return {
-        "no_created_date": _among(
-            everyone, _checks.is_blank(_checks.column(orders, "created_date"))
-        ),
+        "no_created_date": _among(everyone, blank["created_date"]),
         "after_as_of": _Finding(
             np.arange(len(orders)), np.any(late, axis=0), (late_order, late_stamps)
         ),
@@ -304,12 +298,8 @@ def _check_orders(orders: pd.DataFrame, now: np.datetime64, tz: TzLike) -> dict[
         "status_unknown": _among(everyone, unknown, status),
         "no_status": _among(everyone, blank["status"]),
         "no_warehouse": _among(everyone, blank["warehouse_id"]),
-        "no_customer": _among(
-            everyone, _checks.is_blank(_checks.column(orders, "warehouse_customer_id"))
-        ),
-        "order_number_twice": _among(
-            ~blank["order_number"], numbers.duplicated(keep=False).to_numpy()
-        ),
+        "no_customer": _among(everyone, blank["warehouse_customer_id"]),
+        "order_number_twice": _among(~blank["order_number"], is_twice),
         "no_lines": _among(everyone, _checks.float_column(orders, "line_item_count") == 0),
     }
 
@@ -337,15 +327,19 @@ def _check_lines_and_shipments(tables: Tables, ids: pd.Index) -> dict[str, _Find
         np.isin(np.arange(len(ids)), shipments["order"][shipments[name]])
         for name in ("is_known", "elsewhere")
     )
-    return {
-        "shipped_elsewhere": _among(is_known, elsewhere),
-        "line_without_sku": _rows_where(lines, "no_sku"),
-        "line_without_quantity": _rows_where(lines, "no_quantity"),
-        "line_of_no_units": _rows_where(lines, "no_units"),
-        "shipped_line_without_sku": _rows_where(shipped, "no_sku"),
-        "shipped_line_without_quantity": _rows_where(shipped, "no_quantity"),
-        "shipped_line_not_ordered": _rows_where(shipped[~shipped["no_sku"]], "not_ordered"),
+    hits = {
+        "line_without_sku": (lines, "no_sku"),
+        "line_without_quantity": (lines, "no_quantity"),
+        "line_of_no_units": (lines, "no_units"),
+        "shipped_line_without_sku": (shipped, "no_sku"),
+        "shipped_line_without_quantity": (shipped, "no_quantity"),
+        "shipped_line_not_ordered": (shipped[~shipped["no_sku"]], "not_ordered"),
     }
+    found = {
+        check: _Finding(rows["order"].to_numpy(), rows[name].to_numpy(dtype=bool))
+        for check, (rows, name) in hits.items()
+    }
+    return {"shipped_elsewhere": _among(is_known, elsewhere), **found}
 
 
 def _goods(items: pd.DataFrame) -> dict[str, Any]:
@@ -381,15 +375,8 @@ def _read_shipments(tables: Tables, ids: pd.Index) -> pd.DataFrame:
 def _are_ordered(rows: pd.DataFrame, lines: pd.DataFrame, name: str) -> Array:
     """Return which rows have the value of a line of their order in a column."""
     values = pd.Index(lines[name].dropna().unique())
-    wanted, known = (
-        pd.Series(completeness.within_order(each, name, values)) for each in (rows, lines)
-    )
-    return ((wanted >= 0) & wanted.isin(known)).to_numpy()
-
-
-def _rows_where(rows: pd.DataFrame, name: str) -> _Finding:
-    """Find the rows of another table for which a column is true."""
-    return _Finding(rows["order"].to_numpy(), rows[name].to_numpy(dtype=bool))
+    wanted, known = (completeness.within_order(each, name, values) for each in (rows, lines))
+    return (wanted >= 0) & pd.Series(wanted).isin(known).to_numpy()
 
 
 def _check_dates_in_extra(
@@ -403,9 +390,8 @@ def _check_dates_in_extra(
     for name in ("shipments", "package_line_items"):
         rows = getattr(tables, name, None)
         if rows is not None and "extra" in rows:
-            found += _dates_in_extra(
-                name, rows, ids.get_indexer(_checks.order_keys(rows, "order_id"))
-            )
+            order = ids.get_indexer(_checks.order_keys(rows, "order_id"))
+            found += _dates_in_extra(name, rows, order)
     dates = pd.DataFrame(found, columns=["order", "path", "null"])
     dates = dates.astype({"order": np.int64, "null": bool})
     dates = dates[dates["order"] >= 0]

@@ -6,14 +6,15 @@ import datetime as dt
 from collections.abc import Sequence
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures import _checks, completeness
-from trackstar_frames.measures._grouping import is_small, sum_by_group, wilson
-from trackstar_frames.measures._partitions import compute_each, concat_parts
-from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
+from trackstar_frames.measures._grouping import SMALL, sum_by_group, wilson
+from trackstar_frames.measures._partitions import compute_each, concat_parts, is_partitioned
+from trackstar_frames.measures._time import instants, now_of, resolve_as_of
 from trackstar_frames.measures.completeness import Tables
 
 _COLUMNS_READ = ("status", "created_date")
@@ -116,7 +117,7 @@ def fill_rates(
     groups = _checks.by_columns(orders, by)
     moment = resolve_as_of(orders, as_of)
     now = now_of(moment)
-    if completeness.are_partitioned(frames):
+    if is_partitioned(orders):
         tables = completeness.narrow_tables(frames, [*_COLUMNS_READ, *groups])
         sum_each = partial(_sum_partition, [*tables], groups, now)
         parts = compute_each([*tables.values()], sum_each)
@@ -166,7 +167,7 @@ def _count_orders(tables: Tables, now: np.datetime64) -> tuple[pd.DataFrame, pd.
 
 def _rates(sums: pd.DataFrame) -> pd.DataFrame:
     """Return the sums with each rate after what it is computed from."""
-    columns: dict[str, pd.Series[float] | Array] = {}
+    columns: dict[str, Any] = {}
     for name in ("order", "line"):
         columns |= {column: sums[column] for column in (f"{name}s", f"{name}s_filled")}
         rates = wilson(sums[f"{name}s_filled"].to_numpy(), sums[f"{name}s"].to_numpy())
@@ -177,5 +178,5 @@ def _rates(sums: pd.DataFrame) -> pd.DataFrame:
     columns |= {name: sums[name] for name in ("units_shipped", "kit_units", "unmatched_units")}
     both = sums["units"] + sums["units_shipped"]
     columns["unmatched_share"] = sums["unmatched_units"] / both.where(both > 0)
-    columns |= {"small": is_small(sums["orders"].to_numpy()), "left_out": sums["left_out"]}
+    columns |= {"small": sums["orders"] < SMALL, "left_out": sums["left_out"]}
     return pd.DataFrame(columns, index=sums.index)

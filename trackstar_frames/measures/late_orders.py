@@ -105,12 +105,10 @@ def late_orders(
     now = now_of(instant("as_of", info["as_of"]))
     ordered, left = _checks.number_column(late, "units_ordered"), units_left(late, now)
     units = {"units_ordered": ordered, "units_shipped": ordered - left, "units_left": left}
+    names = (*_checks.connection_columns(late), *_NAMES)
     table = pd.DataFrame(
         {
-            **{
-                name: _checks.column(late, name).array
-                for name in (*_checks.connection_columns(late), *_NAMES)
-            },
+            **{name: _checks.column(late, name).array for name in names},
             **{name: late[name].array for name in ("outcome", "due_at")},
             "due_local": local_due_times(late),
             "lateness": late["lateness"].array,

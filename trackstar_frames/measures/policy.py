@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any, Literal, Self, cast
 
 import numpy as np
@@ -37,7 +37,7 @@ _CLOCK_FIELDS = ("business_days", "workdays", "holidays", "clock_start")
 _BY_WAREHOUSE = ("tz", "holidays")
 #: What else is in ``attrs["trackstar"]["compliance"]``.
 _OTHER_INFO = ("as_of", "text", "n")
-_NEW_YORK = MappingProxyType({"tz": "America/New_York", "holidays": "US"})
+_NEW_YORK = {"tz": "America/New_York", "holidays": "US"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +145,11 @@ class SlaPolicy:
     late_below: float | None = None
 
     def __post_init__(self) -> None:
-        for name, parse in _PARSERS.items():
-            object.__setattr__(self, name, parse(getattr(self, name)))
         defaults = {each.name: each.default for each in fields(self)}
+        for name, parse in _PARSERS.items():
+            given = getattr(self, name)
+            if given is not None or defaults[name] is not None:
+                object.__setattr__(self, name, parse(given))
         changed = [name for name in _CLOCK_FIELDS if getattr(self, name) != defaults[name]]
         if changed and self.cut_off is None:
             raise ValueError(
@@ -168,9 +170,8 @@ class SlaPolicy:
     def _repr_html_(self) -> str:
         default, mine = asdict(type(self)()), asdict(self)
         rows = [(name, _cell(value)) for name, value in mine.items() if value != default[name]]
-        return card(
-            "SlaPolicy", lines([self.text]), table(("field", "value"), rows) if rows else ""
-        )
+        changed = table(("field", "value"), rows) if rows else ""
+        return card("SlaPolicy", lines([self.text]), changed)
 
     @property
     def text(self) -> str:
@@ -297,13 +298,8 @@ class SlaPolicy:
         (UTC); shipped = first; no grace; not judged if due more than 30 d before as-of;
         target: less than 4 % late.
         """
-        amazon = {
-            "name": "Late shipment rate",
-            "ship_event": "first",
-            "window": "30D",
-            "late_below": 0.04,
-        }
-        return cls(**{**amazon, **changes})
+        amazon = {"name": "Late shipment rate", "ship_event": "first", "window": "30D"}
+        return cls(**{**amazon, "late_below": 0.04, **changes})
 
     @classmethod
     def d2c_noon_cut_off(cls, **changes: Any) -> Self:
@@ -358,7 +354,7 @@ class SlaPolicy:
         return cls(**{**four, **_NEW_YORK, **changes})
 
 
-# Parsing: each field is checked and kept as JSON has it.
+# Parsing: each field that is given is checked and kept as JSON has it.
 
 _MOST_DAYS = 1000
 _WEEK = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -370,9 +366,7 @@ def _parse_name(given: object) -> str:
     return " ".join(given.split())
 
 
-def _parse_cut_off(given: object) -> str | None:
-    if given is None:
-        return None
+def _parse_cut_off(given: object) -> str:
     if not isinstance(given, str | dt.time):
         raise TypeError(f"cut_off={given!r} is not a time of day; pass a string such as '12:00'")
     try:
@@ -461,8 +455,8 @@ def _library() -> ModuleType:
     return holidays
 
 
-def _parse_clock_start(given: object) -> str | None:
-    if given is not None and not isinstance(given, str):
+def _parse_clock_start(given: object) -> str:
+    if not isinstance(given, str):
         raise TypeError(f"clock_start={given!r} is not a column's name")
     return given
 
@@ -475,18 +469,14 @@ def _parse_exclude_statuses(given: object) -> tuple[str, ...]:
     return tuple(status for status in LIFECYCLE if status in chosen)
 
 
-def _parse_window(given: object) -> str | None:
-    if given is None:
-        return None
+def _parse_window(given: object) -> str:
     window = duration("window", given)
     if not window:
         raise ValueError(f"window={given!r} holds no order; use a length such as '30D'")
     return str(window).removesuffix(" 00:00:00")
 
 
-def _parse_late_below(given: object) -> float | None:
-    if given is None:
-        return None
+def _parse_late_below(given: object) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float | np.number):
         raise TypeError(f"late_below={given!r} is not a number")
     if not 0 < given <= 1:
@@ -494,23 +484,21 @@ def _parse_late_below(given: object) -> float | None:
     return float(given)
 
 
-_PARSERS = MappingProxyType(
-    {
-        "name": _parse_name,
-        "cut_off": _parse_cut_off,
-        "business_days": _parse_business_days,
-        "workdays": _parse_workdays,
-        "holidays": _parse_holidays,
-        "clock_start": _parse_clock_start,
-        "due_day": lambda given: choice("due_day", given, ("auto", "instant", "end")),
-        "tz": _time.parse_zones,
-        "ship_event": lambda given: choice("ship_event", given, ("first", "last", "complete")),
-        "grace": lambda given: str(duration("grace", given)).removeprefix("0 days "),
-        "exclude_statuses": _parse_exclude_statuses,
-        "window": _parse_window,
-        "late_below": _parse_late_below,
-    }
-)
+_PARSERS = {
+    "name": _parse_name,
+    "cut_off": _parse_cut_off,
+    "business_days": _parse_business_days,
+    "workdays": _parse_workdays,
+    "holidays": _parse_holidays,
+    "clock_start": _parse_clock_start,
+    "due_day": lambda given: choice("due_day", given, ("auto", "instant", "end")),
+    "tz": _time.parse_zones,
+    "ship_event": lambda given: choice("ship_event", given, ("first", "last", "complete")),
+    "grace": lambda given: str(duration("grace", given)).removeprefix("0 days "),
+    "exclude_statuses": _parse_exclude_statuses,
+    "window": _parse_window,
+    "late_below": _parse_late_below,
+}
 
 
 # The clock: from a moment to the end of a business day.
@@ -525,16 +513,12 @@ def clock_ends(orders: pd.DataFrame, policy: SlaPolicy) -> Array:
     if policy.clock_start is not None:
         given = _time.instants(orders, policy.clock_start)
         starts = np.where(np.isnat(given), starts, given)
-    zone_codes, zones = _time.codes_by_warehouse(orders, "tz", policy.tz, noun="zone")
-    holiday_codes, holidays = _time.codes_by_warehouse(
-        orders, "holidays", policy.holidays, noun="calendar"
-    )
+    zone_codes, zones = _time.codes_by_warehouse(orders, "tz", policy.tz)
+    holiday_codes, holidays = _time.codes_by_warehouse(orders, "holidays", policy.holidays)
     ends = np.full(len(orders), _time.NAT)
-    for (zone_code, zone), (holiday_code, dates) in itertools.product(
-        enumerate(zones), enumerate(holidays)
-    ):
-        rows = (zone_codes == zone_code) & (holiday_codes == holiday_code)
-        ends[rows] = _clock_ends_in(zone, dates, starts[rows], policy)
+    for zone, dates in itertools.product(range(len(zones)), range(len(holidays))):
+        rows = (zone_codes == zone) & (holiday_codes == dates)
+        ends[rows] = _clock_ends_in(zones[zone], holidays[dates], starts[rows], policy)
     return ends
 
 

@@ -252,11 +252,8 @@ def _reasons(
     """Return the index of each order's reason in `_REASONS`; -1 for one that is evaluable."""
     by_clock, complete = policy.cut_off is not None, policy.ship_event == "complete"
     dated = _time.instants(orders, "created_date" if by_clock else "required_ship_date")
-    given = (
-        _time.instants(orders, policy.clock_start)
-        if policy.clock_start
-        else np.full_like(dated, _time.NAT)
-    )
+    start = policy.clock_start
+    given = _time.instants(orders, start) if start else np.full_like(dated, _time.NAT)
     undated = np.isnat(dated) & np.isnat(given)
     done = ["fulfilled"] if complete else ["fulfilled", "partially_fulfilled"]
     unstamped = _checks.has_status(orders, *done) & np.isnat(stamped)

@@ -9,7 +9,6 @@ import pandas as pd
 
 from trackstar_frames.measures import _grouping
 from trackstar_frames.measures._checks import by_columns, copy_attrs, require
-from trackstar_frames.measures._grouping import CodedRows
 from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._time import instants, period
 from trackstar_frames.schema import LIFECYCLE
@@ -70,9 +69,8 @@ def status_mix(
     groups = by_columns(orders, by)
     span = None if freq is None else period(freq)
     read = partial(_read_statuses, dated=freq is not None)
-    rows = _grouping.concat_rows(
-        _grouping.read_rows(orders, read, columns=columns, by=groups, period=span)
-    )
+    parts = _grouping.read_rows(orders, read, columns=columns, by=groups, period=span)
+    rows = _grouping.concat_rows(parts)
     statuses = [*LIFECYCLE, *sorted(set(rows.words) - set(LIFECYCLE))]
     statuses += [NO_STATUS] if (rows.codes < 0).any() else []
     counts, labels = _grouping.count_codes(rows.recode(statuses), groups, span)
@@ -84,6 +82,6 @@ def status_mix(
     return table
 
 
-def _read_statuses(orders: pd.DataFrame, *, dated: bool) -> CodedRows:
+def _read_statuses(orders: pd.DataFrame, *, dated: bool) -> _grouping.CodedRows:
     stamps = instants(orders, "created_date") if dated else None
-    return CodedRows(orders, *_grouping.factorize(orders, "status"), stamps)
+    return _grouping.CodedRows(orders, *_grouping.factorize(orders, "status"), stamps)
