@@ -11,9 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import completeness
-from trackstar_frames.measures._checks import add_measure_info, by_columns, require
-from trackstar_frames.measures._grouping import factorize, group_numbers, row_labels
+from trackstar_frames.measures import _checks, _grouping, completeness
 from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
 from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
 from trackstar_frames.measures.status_mix import NO_STATUS
@@ -114,8 +112,8 @@ def backlog(
     open    1      5    0     1 9 days          28.0
     picked  1      2    1     0 1 days          28.0
     """
-    require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
-    names = by_columns(orders, by, reserved=["status"])
+    _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
+    names = _checks.by_columns(orders, by, reserved=["status"])
     moment = resolve_as_of(orders, as_of)
     find = partial(_find_open_orders, names, now_of(moment))
     if isinstance(orders, pd.DataFrame):
@@ -125,7 +123,7 @@ def backlog(
         found = _concat(compute_each([wanted], find), names)
     codes, statuses = _sorted_statuses(found)
     rows = pd.CategoricalIndex(statuses, statuses, ordered=True, name="status")
-    labels = row_labels(found.keys, names, rows, len(AGE_BUCKETS))
+    labels = _grouping.row_labels(found.keys, names, rows, len(AGE_BUCKETS))
     cells = found.orders["group"].to_numpy() * len(statuses) + codes
     table = _counts(found.orders, cells, labels)
     table["pace"] = np.repeat(found.shipped / _PACE_DAYS, len(statuses))
@@ -137,7 +135,7 @@ def backlog(
         "pace": float(found.shipped.sum() / _PACE_DAYS),
         "left_out": dict(zip(completeness.STATES[:-1], found.states[:-1].tolist(), strict=True)),
     }
-    add_measure_info(table, found.keys, "backlog", info)
+    _checks.add_measure_info(table, found.keys, "backlog", info)
     return table
 
 
@@ -153,12 +151,12 @@ class _OpenOrders(NamedTuple):
 
 def _find_open_orders(names: list[str], now: np.datetime64, orders: pd.DataFrame) -> _OpenOrders:
     states = completeness.order_states(orders, now)
-    groups, keys = group_numbers(orders, names)
+    groups, keys = _grouping.group_numbers(orders, names)
     keys.attrs = dict(orders.attrs)
     is_recent = instants(orders, "complete_shipped_date") > now - _PACE_DAYS * _DAY
     shipped = groups[(states == completeness.SHIPPED) & is_recent]
     read = orders[list(_COLUMNS_READ)][states == completeness.OPEN]
-    codes, values = factorize(read, "status")
+    codes, values = _grouping.factorize(read, "status")
     codes = np.where(codes < 0, len(values), codes)
     codes = np.where(completeness.closed_at(read) > now, len(values) + 1, codes)
     found = {
@@ -178,7 +176,7 @@ def _find_open_orders(names: list[str], now: np.datetime64, orders: pd.DataFrame
 
 def _concat(parts: Sequence[_OpenOrders], names: list[str]) -> _OpenOrders:
     whole = concat_parts([part.keys for part in parts])
-    groups, keys = group_numbers(whole, names)
+    groups, keys = _grouping.group_numbers(whole, names)
     keys.attrs = dict(whole.attrs)
     ends = np.cumsum([len(part.keys) for part in parts])
     statuses = list(dict.fromkeys(chain.from_iterable(part.statuses for part in parts)))

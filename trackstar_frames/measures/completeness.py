@@ -8,8 +8,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks
-from trackstar_frames.measures._partitions import is_partitioned
+from trackstar_frames.measures import _checks, _partitions
 from trackstar_frames.measures._time import Array, instants
 
 #: The columns from which the state of an order is read.
@@ -59,7 +58,7 @@ def check_tables(frames: object, *, lazy: bool = False) -> Tables:
     _checks.require_connections_alike(tables)
     if not lazy:
         _checks.require_unique_orders(tables["frames.orders"], "frames.orders")
-    partitioned = [name for name, table in tables.items() if is_partitioned(table)]
+    partitioned = [name for name, table in tables.items() if _partitions.is_partitioned(table)]
     if partitioned and len(partitioned) < len(tables):
         eager = next(name for name in tables if name not in partitioned)
         raise TypeError(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from trackstar_frames.measures import _checks, _grouping, _time
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned
-from trackstar_frames.measures._time import Array, Period
+from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import OUTCOMES, columns_needed, judged_orders
 
@@ -117,7 +117,17 @@ def outcome_rates(
 ) -> pd.DataFrame:
     """Return the table of `compliance_rate` for judged orders."""
     groups, span = _checks.by_columns(judged, by), None if freq is None else _time.period(freq)
-    rows = _read_all(judged, groups, span)
+    warehouses = [name for name in ("warehouse_id",) if name in judged.columns]
+    columns = ["outcome"] if span is None else ["outcome", "due_at", *warehouses]
+    read = partial(_read_outcomes, dated=span is not None)
+    parts = _grouping.read_rows(judged, read, columns=columns, by=groups, period=span)
+    infos = [_checks.measure_info(part.frame, "compliance") for part in parts if len(part.frame)]
+    if any(info != infos[0] for info in infos):
+        raise ValueError(
+            "the partitions of compliance have been judged by different policies, or as of "
+            "different moments; judge all of them anew with ship_date_compliance"
+        )
+    rows = _grouping.concat_rows(parts).recode(list(OUTCOMES))
     if warn:
         warn_if_policy_lost(rows.frame, stacklevel=4)
     counts, labels = _grouping.count_codes(rows, groups, span)
@@ -147,22 +157,6 @@ def local_due_times(judged: pd.DataFrame) -> Array:
     info = _checks.measure_info(judged, "compliance") or {"tz": "UTC"}
     tz = _time.by_warehouse_from_json("tz", info)
     return _time.convert_by_zone(judged, _time.instants(judged, "due_at"), tz, _time.local)
-
-
-def _read_all(
-    judged: pd.DataFrame | Partitioned, groups: Sequence[str], span: Period | None
-) -> _grouping.CodedRows:
-    warehouses = [name for name in ("warehouse_id",) if name in judged.columns]
-    columns = ["outcome"] if span is None else ["outcome", "due_at", *warehouses]
-    read = partial(_read_outcomes, dated=span is not None)
-    parts = _grouping.read_rows(judged, read, columns=columns, by=groups, period=span)
-    infos = [_checks.measure_info(part.frame, "compliance") for part in parts if len(part.frame)]
-    if any(info != infos[0] for info in infos):
-        raise ValueError(
-            "the partitions of compliance have been judged by different policies, or as of "
-            "different moments; judge all of them anew with ship_date_compliance"
-        )
-    return _grouping.concat_rows(parts).recode(list(OUTCOMES))
 
 
 def _read_outcomes(judged: pd.DataFrame, *, dated: bool) -> _grouping.CodedRows:

@@ -11,9 +11,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _time, completeness
-from trackstar_frames.measures._grouping import group_numbers, row_labels
-from trackstar_frames.measures._partitions import is_partitioned
+from trackstar_frames.measures import _checks, _grouping, _partitions, _time, completeness
 from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.completeness import Tables
 from trackstar_frames.measures.ship_date_compliance import required_times
@@ -196,9 +194,9 @@ def data_quality(
         is_order = problems["order_id"].isna() & _checks.column(problems, "path").isin([""])
         orders_without_id = int(is_order.sum())
 
-    groups, keys = group_numbers(orders, names)
+    groups, keys = _grouping.group_numbers(orders, names)
     checks = pd.CategoricalIndex([*_TABLE_OF], [*_TABLE_OF], ordered=True, name="check")
-    labels = row_labels(keys, names, checks, _COLUMN_COUNT)
+    labels = _grouping.row_labels(keys, names, checks, _COLUMN_COUNT)
     columns = [
         _columns(found.get(check), groups, len(keys), ids.to_numpy(object), most)
         for check in _TABLE_OF
@@ -227,7 +225,7 @@ def data_quality(
 
 def _check_frames(frames: Any) -> tuple[pd.DataFrame, Tables | None]:
     """Return the orders and, of whole frames, all tables."""
-    if isinstance(frames, pd.DataFrame) or is_partitioned(frames):
+    if isinstance(frames, pd.DataFrame) or _partitions.is_partitioned(frames):
         _checks.require(frames, _COLUMNS_READ, source="fetch_orders_df")
         orders = cast("pd.DataFrame", frames)
         _checks.require_unique_orders(orders, "orders")
@@ -263,9 +261,8 @@ def _check_orders(orders: pd.DataFrame, now: np.datetime64, tz: TzLike) -> dict[
     """Return what each check finds that needs the columns of orders only."""
     everyone = np.ones(len(orders), dtype=bool)
     status = _checks.column(orders, "status")
-    fulfilled, cancelled, other = (
-        _checks.has_status(orders, word) for word in ("fulfilled", "cancelled", "other")
-    )
+    fulfilled, cancelled = (_checks.has_status(orders, word) for word in ("fulfilled", "cancelled"))
+    other = _checks.has_status(orders, "other")
     unknown = (status.notna() & ~status.isin(LIFECYCLE)).to_numpy(dtype=bool)
     words = ("created", "required_ship", "first_shipped", "last_shipped", "complete_shipped")
     stamps = [_time.instants(orders, f"{word}_date") for word in words]
@@ -280,13 +277,11 @@ def _check_orders(orders: pd.DataFrame, now: np.datetime64, tz: TzLike) -> dict[
     blank = {name: _checks.is_blank(_checks.column(orders, name)) for name in may_lack}
     is_midnight = required == required.astype("M8[D]")
     late = [_time.instants(orders, name) > now for name in _STAMPS]
-    late_order = np.concatenate([np.flatnonzero(each) for each in late])
-    late_stamps = np.repeat(np.array(_STAMPS, dtype=object), [each.sum() for each in late])
+    order = np.concatenate([np.flatnonzero(each) for each in late])
+    names = np.repeat(np.array(_STAMPS, dtype=object), [each.sum() for each in late])
     return {
         "no_created_date": _among(everyone, blank["created_date"]),
-        "after_as_of": _Finding(
-            np.arange(len(orders)), np.any(late, axis=0), (late_order, late_stamps)
-        ),
+        "after_as_of": _Finding(np.arange(len(orders)), np.any(late, axis=0), (order, names)),
         "no_due_date": _among(~cancelled, ~has_due),
         "due_at_midnight": _among(has_due & ~cancelled, is_midnight),
         "due_before_created": _among(~np.isnat(due) & has_created, due < created),

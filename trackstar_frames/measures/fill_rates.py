@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, completeness
-from trackstar_frames.measures._grouping import SMALL, sum_by_group, wilson
+from trackstar_frames.measures import _checks, _grouping, completeness
 from trackstar_frames.measures._partitions import compute_each, concat_parts, is_partitioned
 from trackstar_frames.measures._time import instants, now_of, resolve_as_of
 from trackstar_frames.measures.completeness import Tables
@@ -124,7 +123,7 @@ def fill_rates(
         rows, counts = concat_parts([keys for keys, _ in parts]), pd.concat([n for _, n in parts])
     else:
         rows, counts = _count_orders(frames, now)
-    _, sums = sum_by_group(rows, counts, groups)
+    _, sums = _grouping.sum_by_group(rows, counts, groups)
     table = _rates(sums)
     info = {
         "as_of": moment.isoformat(),
@@ -142,7 +141,7 @@ def _sum_partition(
     """Return the keys of each group in a partition, and its sums."""
     tables = SimpleNamespace(**dict(zip(names, parts, strict=True)))
     orders, counts = _count_orders(tables, now)
-    keys, sums = sum_by_group(orders, counts, groups)
+    keys, sums = _grouping.sum_by_group(orders, counts, groups)
     keys.attrs = dict(orders.attrs)
     return keys, sums
 
@@ -170,7 +169,7 @@ def _rates(sums: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name in ("order", "line"):
         columns |= {column: sums[column] for column in (f"{name}s", f"{name}s_filled")}
-        rates = wilson(sums[f"{name}s_filled"].to_numpy(), sums[f"{name}s"].to_numpy())
+        rates = _grouping.wilson(sums[f"{name}s_filled"].to_numpy(), sums[f"{name}s"].to_numpy())
         words = (f"{name}_rate", f"{name}_rate_low", f"{name}_rate_high")
         columns |= dict(zip(words, rates, strict=True))
     columns |= {name: sums[name] for name in ("units", "units_filled")}
@@ -178,5 +177,5 @@ def _rates(sums: pd.DataFrame) -> pd.DataFrame:
     columns |= {name: sums[name] for name in ("units_shipped", "kit_units", "unmatched_units")}
     both = sums["units"] + sums["units_shipped"]
     columns["unmatched_share"] = sums["unmatched_units"] / both.where(both > 0)
-    columns |= {"small": sums["orders"] < SMALL, "left_out": sums["left_out"]}
+    columns |= {"small": sums["orders"] < _grouping.SMALL, "left_out": sums["left_out"]}
     return pd.DataFrame(columns, index=sums.index)

@@ -7,8 +7,7 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks
-from trackstar_frames.measures._time import instant, now_of
+from trackstar_frames.measures import _checks, _time
 from trackstar_frames.measures.completeness import LIFECYCLE_COLUMNS, UNIT_COLUMNS, units_left
 from trackstar_frames.measures.compliance_rate import local_due_times
 from trackstar_frames.measures.policy import SlaPolicy
@@ -102,7 +101,7 @@ def late_orders(
     lateness = late["lateness"].to_numpy(dtype="m8[us]").astype(np.int64)
     longest_first = np.lexsort((-lateness, (late["outcome"] == "late_shipped").to_numpy()))
     late = late.iloc[longest_first]
-    now = now_of(instant("as_of", info["as_of"]))
+    now = _time.now_of(_time.instant("as_of", info["as_of"]))
     ordered, left = _checks.number_column(late, "units_ordered"), units_left(late, now)
     units = {"units_ordered": ordered, "units_shipped": ordered - left, "units_left": left}
     names = (*_checks.connection_columns(late), *_NAMES)

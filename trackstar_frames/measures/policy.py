@@ -17,8 +17,7 @@ import pandas as pd
 from trackstar_frames._text import card, lines, table
 from trackstar_frames.dates import duration
 from trackstar_frames.errors import one_of
-from trackstar_frames.measures import _time
-from trackstar_frames.measures._checks import choice
+from trackstar_frames.measures import _checks, _time
 from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.schema import LIFECYCLE
 
@@ -372,9 +371,8 @@ def _parse_cut_off(given: object) -> str:
     try:
         time = given if isinstance(given, dt.time) else dt.time.fromisoformat(given)
     except ValueError as error:
-        raise ValueError(
-            f"cut_off={given!r} is not a time of day; write it like '12:00'"
-        ) from error
+        message = f"cut_off={given!r} is not a time of day; write it like '12:00'"
+        raise ValueError(message) from error
     if time.tzinfo is not None:
         raise ValueError(f"cut_off={given!r} has a zone of its own; name that in tz")
     return time.isoformat("auto" if time.second or time.microsecond else "minutes")
@@ -465,7 +463,7 @@ def _parse_exclude_statuses(given: object) -> tuple[str, ...]:
     statuses = [given] if isinstance(given, str) else given
     if not isinstance(statuses, Iterable):
         raise TypeError(f"exclude_statuses={given!r} is not a list of statuses")
-    chosen = {choice("exclude_statuses", status, LIFECYCLE) for status in statuses}
+    chosen = {_checks.choice("exclude_statuses", status, LIFECYCLE) for status in statuses}
     return tuple(status for status in LIFECYCLE if status in chosen)
 
 
@@ -491,9 +489,9 @@ _PARSERS = {
     "workdays": _parse_workdays,
     "holidays": _parse_holidays,
     "clock_start": _parse_clock_start,
-    "due_day": lambda given: choice("due_day", given, ("auto", "instant", "end")),
+    "due_day": lambda given: _checks.choice("due_day", given, ("auto", "instant", "end")),
     "tz": _time.parse_zones,
-    "ship_event": lambda given: choice("ship_event", given, ("first", "last", "complete")),
+    "ship_event": lambda given: _checks.choice("ship_event", given, ("first", "last", "complete")),
     "grace": lambda given: str(duration("grace", given)).removeprefix("0 days "),
     "exclude_statuses": _parse_exclude_statuses,
     "window": _parse_window,

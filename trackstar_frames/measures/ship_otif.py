@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.dates import duration
-from trackstar_frames.measures import _time
-from trackstar_frames.measures._checks import by_columns, copy_attrs
+from trackstar_frames.measures import _checks, _time
 from trackstar_frames.measures._grouping import CodedRows, count_codes, rate_columns
 from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.completeness import Tables, check_tables, fill_by_order
@@ -101,7 +100,7 @@ def ship_otif(
     """
     tables = check_tables(frames)
     orders, zones = tables.orders, _time.parse_zones(tz)
-    groups = by_columns(orders, by)
+    groups = _checks.by_columns(orders, by)
     span = None if freq is None else _time.period(freq)
     moment = _time.resolve_as_of(orders, as_of)
     judged = ship_date_compliance(orders, as_of=moment, due_day=due_day, tz=tz, grace=grace)
@@ -121,7 +120,7 @@ def ship_otif(
         **rate_columns(of["both"], n),
     }
     table = pd.DataFrame(columns, index=labels)
-    copy_attrs(table, judged)
+    _checks.copy_attrs(table, judged)
     return table
 
 

@@ -7,10 +7,8 @@ from functools import partial
 
 import pandas as pd
 
-from trackstar_frames.measures import _grouping
-from trackstar_frames.measures._checks import by_columns, copy_attrs, require
+from trackstar_frames.measures import _checks, _grouping, _time
 from trackstar_frames.measures._partitions import Partitioned
-from trackstar_frames.measures._time import instants, period
 from trackstar_frames.schema import LIFECYCLE
 
 NO_STATUS = "(none)"
@@ -65,9 +63,9 @@ def status_mix(
     [1, 0, 1]
     """
     columns = ["status", *(["created_date"] if freq else [])]
-    require(orders, columns, source="fetch_orders_df", lazy=True)
-    groups = by_columns(orders, by)
-    span = None if freq is None else period(freq)
+    _checks.require(orders, columns, source="fetch_orders_df", lazy=True)
+    groups = _checks.by_columns(orders, by)
+    span = None if freq is None else _time.period(freq)
     read = partial(_read_statuses, dated=freq is not None)
     parts = _grouping.read_rows(orders, read, columns=columns, by=groups, period=span)
     rows = _grouping.concat_rows(parts)
@@ -78,10 +76,10 @@ def status_mix(
     if normalize:
         n = table.sum(axis=1)
         table = table.div(n.where(n > 0), axis=0).assign(n=n)
-    copy_attrs(table, rows.frame)
+    _checks.copy_attrs(table, rows.frame)
     return table
 
 
 def _read_statuses(orders: pd.DataFrame, *, dated: bool) -> _grouping.CodedRows:
-    stamps = instants(orders, "created_date") if dated else None
+    stamps = _time.instants(orders, "created_date") if dated else None
     return _grouping.CodedRows(orders, *_grouping.factorize(orders, "status"), stamps)
