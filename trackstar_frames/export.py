@@ -11,20 +11,14 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from trackstar_frames import storage
-from trackstar_frames.client import Connections, Source, TrackstarClient, check_connections
+from trackstar_frames.client import Connections, TrackstarClient, check_connections
 from trackstar_frames.errors import (
     IncompleteFetchError,
     SettingsError,
     SnapshotError,
     TrackstarError,
 )
-from trackstar_frames.fetch import (
-    FetchJob,
-    connections_failed,
-    interrupted,
-    refuse_client,
-    run_each,
-)
+from trackstar_frames.fetch import FetchJob, connections_failed, interrupted, run_each
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.flatten.layout import Batch
 from trackstar_frames.info import FetchInfo, join_infos
@@ -163,16 +157,11 @@ def export_orders(
         extra_params=extra_params,
     )
     check_dask_client(dask_client, connections, limit)
-    exporter = Exporter(storage.locate(root))
-    if connections is not None:
-        job = MultiExport(exporter, request, check_connections(connections), {}, dask_client)
-        return job.run()
-    with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        return export_connection(exporter, request, chosen)
+    return Exporter(storage.locate(root)).run(request, client, connections, dask_client)
 
 
 def check_dask_client(
-    dask_client: Any, connections: Mapping[str, Source] | None, limit: int | None = None
+    dask_client: Any, connections: Connections | None, limit: int | None = None
 ) -> None:
     """Raise SettingsError if `dask_client` is invalid, or has nothing to distribute."""
     if dask_client is None:
@@ -216,9 +205,39 @@ class Exporter:
     # It can be pickled, and sent to a worker.
     root: Path
 
+    def run(
+        self,
+        request: FetchRequest,
+        client: TrackstarClient | None,
+        connections: Connections | None,
+        dask_client: Any,
+    ) -> Snapshot:
+        """Write one more snapshot, of one connection or of several."""
+        if connections is not None:
+            named = check_connections(connections)
+            bases = self.find_bases(request, named)
+            return MultiExport(self, request, named, bases, dask_client).run()
+        with TrackstarClient() if client is None else nullcontext(client) as chosen:
+            return self.export(request, chosen)
+
+    def export(self, request: FetchRequest, client: TrackstarClient) -> Snapshot:
+        """Write one more snapshot of one connection; its error can do it again."""
+
+        def resume(other: TrackstarClient | None = None) -> Snapshot:
+            # Pages that are in the cache by now are used.
+            return self.export(replace(request, refresh=False), other or client)
+
+        fetching = self.fetch(request, client, self.find_base(request, client), resume=resume)
+        with fetching as orders, new_snapshot(self.root) as new:
+            return new.commit(orders.write(new.folder))
+
     def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:  # noqa: ARG002
         """Return the snapshot to go on from: none, as all orders are fetched."""
         return None
+
+    def find_bases(self, request: FetchRequest, connections: Connections) -> dict[str, Base]:  # noqa: ARG002
+        """Return what earlier snapshots have of connections: nothing to go on from."""
+        return {}
 
     def fetch(
         self,
@@ -229,7 +248,27 @@ class Exporter:
         resume: Callable[..., Snapshot] | None = None,
     ) -> AbstractContextManager[SpilledOrders]:
         """Fetch orders to disk, where they are until the context ends."""
-        return fetch_to_disk(self.root, "export", request, client, resume)
+        return self.fetch_to_disk("export", request, client, resume)
+
+    @contextmanager
+    def fetch_to_disk(
+        self,
+        task: str,
+        request: FetchRequest,
+        client: TrackstarClient,
+        resume: Callable[..., Snapshot] | None,
+    ) -> Iterator[SpilledOrders]:
+        """Fetch orders to a hidden folder under the root, which is removed at the end."""
+        # What the cache has of the same task, if that broke or was killed, is not requested again.
+        session = client.session
+        name = f"{task} {self.root} {request.page_size} {request.limit} {request.listings}"
+        since = 0.0 if request.offline else session.mark_started(name, restart=request.refresh)
+        errors = snapshot_errors(f"cannot write under {self.root}")
+        with errors, storage.partial_folder(self.root / task) as folder:
+            sink = _SpillSink(Spill(folder), task, resume)
+            yield FetchJob(request, sink, client, since=since).run()
+        if not request.offline:
+            session.mark_finished(name)
 
     def write_connection(
         self,
@@ -244,42 +283,6 @@ class Exporter:
             return orders.write(folder, label)
 
 
-def export_connection(
-    exporter: Exporter, request: FetchRequest, client: TrackstarClient
-) -> Snapshot:
-    """Write one more snapshot of one connection; its error can do it again."""
-
-    def resume(other: TrackstarClient | None = None) -> Snapshot:
-        # Pages that are in the cache by now are used.
-        return export_connection(exporter, replace(request, refresh=False), other or client)
-
-    base = exporter.find_base(request, client)
-    fetching = exporter.fetch(request, client, base, resume=resume)
-    with fetching as orders, new_snapshot(exporter.root) as new:
-        return new.commit(orders.write(new.folder))
-
-
-@contextmanager
-def fetch_to_disk(
-    root: Path,
-    task: str,
-    request: FetchRequest,
-    client: TrackstarClient,
-    resume: Callable[..., Snapshot] | None,
-) -> Iterator[SpilledOrders]:
-    """Fetch orders to a hidden folder under the root, which is removed at the end."""
-    # What the cache has of the same task, if that broke or was killed, is not requested again.
-    session = client.session
-    name = f"{task} {root} {request.page_size} {request.limit} {request.listings}"
-    since = 0.0 if request.offline else session.mark_started(name, restart=request.refresh)
-    errors = snapshot_errors(f"cannot write under {root}")
-    with errors, storage.partial_folder(root / task) as folder:
-        sink = _SpillSink(Spill(folder), task, resume)
-        yield FetchJob(request, sink, client, since=since).run()
-    if not request.offline:
-        session.mark_finished(name)
-
-
 @dataclass
 class _SpillSink:
     """Keeps a fetch on disk."""
@@ -289,11 +292,9 @@ class _SpillSink:
     resume: Callable[..., Snapshot] | None
 
     def add(self, batch: Batch, page: int) -> None:
-        """Take a batch of a page."""
         self.spill.add(batch, page)
 
     def finish(self, job: FetchJob[Any]) -> SpilledOrders:
-        """Drop duplicates, and return what was fetched."""
         ranks = {key: rank for rank, key in enumerate(sorted(page.key for page in job.pages))}
         duplicates = self.spill.deduplicate(
             [ranks[page.key] for page in job.pages],
@@ -303,7 +304,6 @@ class _SpillSink:
         return SpilledOrders(self.spill, job.info(duplicates=duplicates))
 
     def interrupted(self, job: FetchJob[Any], fault: Exception) -> IncompleteFetchError:
-        """Return the error of a task that broke."""
         return interrupted(
             fault,
             f"the {self.task} broke after {job.extent()}; .resume(), or the same call, goes on "
@@ -325,7 +325,7 @@ class MultiExport:
         self,
         exporter: Exporter,
         request: FetchRequest,
-        connections: Mapping[str, Source],
+        connections: Connections,
         bases: Mapping[str, Base],
         dask_client: Any = None,
     ) -> None:
@@ -337,9 +337,8 @@ class MultiExport:
         self._results: dict[str, WriteResult] = {}
         self._failures: dict[str, TrackstarError] = {}
 
-    def run(self, client: TrackstarClient | None = None) -> Snapshot:
+    def run(self) -> Snapshot:
         """Write a snapshot of the connections that are complete; raise if one is missing."""
-        refuse_client(client)
         with new_snapshot(self._exporter.root) as new:
             snapshot = new.commit(self._write(new.folder))
         if self._failures:
@@ -412,7 +411,7 @@ class MultiExport:
             f"{written}; .resume() requests those that failed again, and writes a snapshot of all",
             frames=None,
             pages=sum(result.info.pages for result in done.values()),
-            resume=missing.run,
+            again=missing.run,
             snapshot=snapshot,
         )
 

@@ -20,13 +20,7 @@ import pyarrow.compute as pc
 
 from trackstar_frames import storage
 from trackstar_frames._text import counted, warn
-from trackstar_frames.client import (
-    Connections,
-    Source,
-    TrackstarClient,
-    check_connections,
-    open_clients,
-)
+from trackstar_frames.client import Connections, TrackstarClient, check_connections, open_clients
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.flatten import Flattener
@@ -37,7 +31,7 @@ from trackstar_frames.info import FetchInfo, join_infos
 from trackstar_frames.pagination.listing import Listing, PageKey
 from trackstar_frames.pagination.pages import MAX_PAGE, Page, PageReader
 from trackstar_frames.pagination.threads import ThreadGroup
-from trackstar_frames.progress import ConnectionProgress, Progress, start_progress
+from trackstar_frames.progress import Progress, start_progress
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.settings import pii_key
 from trackstar_frames.snapshots.snapshot import write_snapshot
@@ -348,12 +342,7 @@ class FetchJob(Generic[T]):
     """
 
     def __init__(
-        self,
-        request: FetchRequest,
-        sink: Sink[T],
-        client: TrackstarClient,
-        *,
-        since: float = 0.0,
+        self, request: FetchRequest, sink: Sink[T], client: TrackstarClient, *, since: float = 0.0
     ) -> None:
         self.request = request
         self.pages: list[FetchedPage] = []  # in the order in which they came
@@ -440,7 +429,7 @@ class FetchJob(Generic[T]):
             self._wait_until_flattened()
         return fault
 
-    def _read_listing(self, bar: Progress | ConnectionProgress, flattener: Flattener) -> None:
+    def _read_listing(self, bar: Progress, flattener: Flattener) -> None:
         request = self.request
         # Up to a limit, the server's first orders are read in its order, one page after the other.
         threads = ThreadGroup(request.max_workers if request.limit is None else 1)
@@ -543,7 +532,7 @@ class _RunObserver(Observer):
     """Passes on what happens in one run of a fetch job."""
 
     job: FetchJob[Any]
-    bar: Progress | ConnectionProgress
+    bar: Progress
     threads: ThreadGroup
     flattener: Flattener
 
@@ -640,7 +629,7 @@ class MultiFetch:
     def __init__(
         self,
         request: FetchRequest,
-        connections: Mapping[str, Source],
+        connections: Connections,
         dtype_backend: DtypeBackend = None,
     ) -> None:
         self._request = request
@@ -649,21 +638,19 @@ class MultiFetch:
         self._jobs: dict[str, FetchJob[OrderFrames]] = {}
         self._frames: dict[str, OrderFrames] = {}
 
-    def run(self, client: TrackstarClient | None = None) -> OrderFrames:
+    def run(self) -> OrderFrames:
         """Fetch all to the end, or raise with all orders of the others."""
-        refuse_client(client)
         left = {
             label: each for label, each in self._connections.items() if label not in self._frames
         }
         request = self._request.after(sum(map(_count, self._frames.values())))
-        failures = run_each(left, request, self._fetch)
-        if failures:
+        if failures := run_each(left, request, self._fetch):
             raise connections_failed(
                 failures,
                 ".frames all orders of the other connections; .resume() fetches the missing ones",
                 frames=self._join(complete=False) if self._frames else None,
                 pages=sum(len(job.pages) for job in self._jobs.values()),
-                resume=self.run,
+                again=self.run,
             )
         return self._join(complete=True)
 
@@ -686,7 +673,7 @@ def _count(frames: OrderFrames) -> int:
 
 
 def run_each(
-    connections: Mapping[str, Source],
+    connections: Connections,
     request: FetchRequest,
     run: Callable[[str, TrackstarClient, FetchRequest], int],
 ) -> dict[str, TrackstarError]:
@@ -737,9 +724,15 @@ def interrupted(fault: Exception, message: str, **fields: Any) -> IncompleteFetc
 
 
 def connections_failed(
-    failures: Mapping[str, TrackstarError], hint: str, **fields: Any
+    failures: Mapping[str, TrackstarError], hint: str, *, again: Callable[[], Any], **fields: Any
 ) -> IncompleteFetchError:
-    """Return the error for connections that failed."""
+    """Return the error for connections that failed, which resumes by doing it `again`."""
+
+    def resume(client: TrackstarClient | None) -> Any:
+        if client is not None:
+            raise SettingsError("several connections failed; call resume() without a client")
+        return again()
+
     words = [f"{label!r}: {error}" for label, error in failures.items()]
     more = f"; and {len(words) - _MAX_SHOWN:,} more" if len(words) > _MAX_SHOWN else ""
     return IncompleteFetchError(
@@ -748,11 +741,6 @@ def connections_failed(
         retryable=all(error.retryable for error in failures.values()),
         retry_after=max((each.retry_after or 0 for each in failures.values()), default=0) or None,
         failures=dict(failures),
+        resume=resume,
         **fields,
     )
-
-
-def refuse_client(client: TrackstarClient | None) -> None:
-    """Refuse to resume several connections with one client."""
-    if client is not None:
-        raise SettingsError("several connections failed; call resume() without a client")

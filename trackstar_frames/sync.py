@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,17 +13,10 @@ from typing import Any, NamedTuple, Unpack
 
 from trackstar_frames import storage
 from trackstar_frames._text import counted
-from trackstar_frames.client import Connections, TrackstarClient, check_connections, identify
+from trackstar_frames.client import Connections, TrackstarClient, identify
 from trackstar_frames.dates import api_time, duration
 from trackstar_frames.errors import FilterError, TrackstarError
-from trackstar_frames.export import (
-    Exporter,
-    MultiExport,
-    SpilledOrders,
-    check_dask_client,
-    export_connection,
-    fetch_to_disk,
-)
+from trackstar_frames.export import Exporter, SpilledOrders, check_dask_client
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import parse_name
 from trackstar_frames.pagination.pages import MAX_PAGE
@@ -200,13 +193,7 @@ def sync_orders(
     interval = None if full_every is None else _timedelta("full_every", full_every)
     check_dask_client(dask_client, connections)
     exporter = _SyncExporter(storage.locate(root), back, interval)
-    if connections is not None:
-        named = check_connections(connections)
-        hashes = {label: identify(label, request.hash) for label in named}
-        bases = find_bases(exporter.root, request, hashes)
-        return MultiExport(exporter, request, named, bases, dask_client).run()
-    with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        return export_connection(exporter, request, chosen)
+    return exporter.run(request, client, connections, dask_client)
 
 
 def _timedelta(name: str, value: object) -> timedelta:
@@ -223,6 +210,11 @@ class _SyncExporter(Exporter):
     def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:
         """Return the newest snapshot of the same connection and request."""
         return find_base(self.root, request, client.connection, client.identify(request.hash))
+
+    def find_bases(self, request: FetchRequest, connections: Connections) -> dict[str, Base]:
+        """Return what the newest snapshots of several connections have of each."""
+        hashes = {label: identify(label, request.hash) for label in connections}
+        return find_bases(self.root, request, hashes)
 
     @contextmanager
     def fetch(
@@ -267,13 +259,9 @@ class _SyncExporter(Exporter):
             yield _Plan({}, f"{orders} had neither {TRACKSTAR_UPDATED} nor {UPDATED}")
             return
         # All orders must have a stamp that is requested, or their changes would be missed.
-        choices: list[tuple[str, ...]] = [(TRACKSTAR_UPDATED, UPDATED, CREATED)]
-        if not stamps.missing[UPDATED]:
-            choices.append((UPDATED, CREATED))
-        if not stamps.missing[TRACKSTAR_UPDATED]:
-            choices.append((TRACKSTAR_UPDATED, CREATED))
-        for choice in choices:
-            yield _Plan({stamp: self._lower_bound(stamps, stamp) for stamp in choice})
+        single = [(each,) for each in (UPDATED, TRACKSTAR_UPDATED) if not stamps.missing[each]]
+        for choice in [(TRACKSTAR_UPDATED, UPDATED), *single]:
+            yield _Plan({each: self._lower_bound(stamps, each) for each in (*choice, CREATED)})
         yield _Plan({}, "changes cannot be requested by stamps that all orders have")
 
     def _full_is_due(self, base: Base, now: datetime) -> str | None:
@@ -313,7 +301,7 @@ class _SyncExporter(Exporter):
         ]
         changes = replace(request, listings=listings or request.queries)
         task = f"sync of {base.name}"
-        with fetch_to_disk(self.root, task, changes, client, resume) as orders:
+        with self.fetch_to_disk(task, changes, client, resume) as orders:
             full_at = base.full_at and base.full_at.isoformat()
             sync = {
                 **self._metadata(plan.since, base.name, plan.full),
