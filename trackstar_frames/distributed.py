@@ -189,9 +189,7 @@ def fetch_orders_dask(
     sources = importable_sources(connections)
     request = FetchRequest.of(
         filters,
-        client=None,
         page_size=page_size,
-        limit=None,
         max_workers=max_workers,
         refresh=refresh,
         offline=offline,

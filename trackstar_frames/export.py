@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
@@ -314,6 +314,7 @@ class _SpillSink:
         )
 
 
+@dataclass
 class MultiExport:
     """One export or sync of several connections.
 
@@ -321,75 +322,67 @@ class MultiExport:
     connection that fails keeps it, and one that is not among `connections` is taken over as it is.
     """
 
-    def __init__(
-        self,
-        exporter: Exporter,
-        request: FetchRequest,
-        connections: Connections,
-        bases: Mapping[str, Base],
-        dask_client: Any = None,
-    ) -> None:
-        self._exporter = exporter
-        self._request = request
-        self._connections = connections
-        self._bases = bases
-        self._dask_client = dask_client
-        self._results: dict[str, WriteResult] = {}
-        self._failures: dict[str, TrackstarError] = {}
+    exporter: Exporter
+    request: FetchRequest
+    connections: Connections
+    bases: Mapping[str, Base]
+    dask_client: Any = None
+    results: dict[str, WriteResult] = field(default_factory=dict, init=False)
+    failures: dict[str, TrackstarError] = field(default_factory=dict, init=False)
 
     def run(self) -> Snapshot:
         """Write a snapshot of the connections that are complete; raise if one is missing."""
-        with new_snapshot(self._exporter.root) as new:
+        with new_snapshot(self.exporter.root) as new:
             snapshot = new.commit(self._write(new.folder))
-        if self._failures:
+        if self.failures:
             raise self._incomplete(snapshot)
         return snapshot
 
     def _write(self, folder: Path) -> WriteResult:
-        self._results, self._failures = {}, {}
-        if self._dask_client is None:
+        self.results, self.failures = {}, {}
+        if self.dask_client is None:
             export = partial(self._export, folder)
-            self._failures = run_each(self._connections, self._request, export)
+            self.failures = run_each(self.connections, self.request, export)
         else:
             self._export_on_workers(folder)
-        if not self._results:
+        if not self.results:
             raise self._incomplete(None)
-        others = self._bases.keys() - self._results.keys()
-        results = self._results | {each: self._bases[each].share(folder) for each in others}
+        others = self.bases.keys() - self.results.keys()
+        results = self.results | {each: self.bases[each].share(folder) for each in others}
         parts = [part for result in results.values() for part in result.parts]
         return WriteResult(parts, self._info(results))
 
     def _export(
         self, folder: Path, label: str, client: TrackstarClient, request: FetchRequest
     ) -> int:
-        self._results[label] = self._task(folder, label, request)(client)
-        return self._results[label].orders
+        self.results[label] = self._task(folder, label, request)(client)
+        return self.results[label].orders
 
     def _export_on_workers(self, folder: Path) -> None:
         from trackstar_frames.distributed import run_on_workers  # noqa: PLC0415  (an extra, slow)
 
-        request = replace(self._request, progress=False)
-        tasks = {label: self._task(folder, label, request) for label in self._connections}
-        with Progress(shown=self._request.progress) as bar:
-            self._results, self._failures = run_on_workers(
-                self._dask_client, self._connections, tasks, bar
+        request = replace(self.request, progress=False)
+        tasks = {label: self._task(folder, label, request) for label in self.connections}
+        with Progress(shown=self.request.progress) as bar:
+            self.results, self.failures = run_on_workers(
+                self.dask_client, self.connections, tasks, bar
             )
-        _check_written(folder, self._results)
+        _check_written(folder, self.results)
 
     def _task(
         self, folder: Path, label: str, request: FetchRequest
     ) -> Callable[[TrackstarClient], WriteResult]:
         """Return what writes one connection; it can be sent to a worker."""
-        base = self._bases.get(label)
-        return partial(self._exporter.write_connection, request, base, folder, label)
+        base = self.bases.get(label)
+        return partial(self.exporter.write_connection, request, base, folder, label)
 
     def _info(self, results: Mapping[str, WriteResult]) -> FetchInfo:
         info = join_infos(
             {label: results[label].info for label in sorted(results)},
-            requested=self._results,
-            failed={label: _describe(error) for label, error in self._failures.items()},
+            requested=self.results,
+            failed={label: _describe(error) for label, error in self.failures.items()},
         )
-        syncs = [each.info.sync for each in self._results.values() if each.info.sync is not None]
+        syncs = [each.info.sync for each in self.results.values() if each.info.sync is not None]
         if not syncs:
             return info
         counts = ("new", "changed", "unchanged", "gone")
@@ -397,17 +390,17 @@ class MultiExport:
 
     def _incomplete(self, snapshot: Snapshot | None) -> IncompleteFetchError:
         """Return an error that can be resumed, over what the snapshot has of the others."""
-        done = self._results
-        request = self._request.after(sum(result.orders for result in done.values()))
+        done = self.results
+        request = self.request.after(sum(result.orders for result in done.values()))
         missing = MultiExport(
-            self._exporter,
+            self.exporter,
             replace(request, refresh=False),
-            {label: each for label, each in self._connections.items() if label not in done},
-            bases_in(Entry.at(snapshot.path)) if snapshot else self._bases,
+            {label: each for label, each in self.connections.items() if label not in done},
+            bases_in(Entry.at(snapshot.path)) if snapshot else self.bases,
         )
         written = ".snapshot the others" if snapshot else "and no snapshot was written"
         return connections_failed(
-            self._failures,
+            self.failures,
             f"{written}; .resume() requests those that failed again, and writes a snapshot of all",
             frames=None,
             pages=sum(result.info.pages for result in done.values()),

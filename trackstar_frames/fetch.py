@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar, Unpack
 
@@ -470,8 +470,7 @@ class FetchJob(Generic[T]):
                 page.flattened.result()
 
     def _warn_of_contradictions(self) -> None:
-        count = len(self._statistics.contrary)
-        if count:
+        if count := len(self._statistics.contrary):
             more = " or more" if count >= _MAX_CONTRARY else ""
             warn(
                 f"the server gave {counted(count, 'order')}{more} outside the filters; kept, and "
@@ -623,49 +622,42 @@ _MAX_CONNECTIONS = 8
 _MAX_SHOWN = 3  # failures in a message
 
 
+@dataclass
 class MultiFetch:
     """One fetch of several connections; after a failure, `run` fetches those that failed."""
 
-    def __init__(
-        self,
-        request: FetchRequest,
-        connections: Connections,
-        dtype_backend: DtypeBackend = None,
-    ) -> None:
-        self._request = request
-        self._connections = connections
-        self._dtype_backend = dtype_backend
-        self._jobs: dict[str, FetchJob[OrderFrames]] = {}
-        self._frames: dict[str, OrderFrames] = {}
+    request: FetchRequest
+    connections: Connections
+    dtype_backend: DtypeBackend
+    jobs: dict[str, FetchJob[OrderFrames]] = field(default_factory=dict, init=False)
+    frames: dict[str, OrderFrames] = field(default_factory=dict, init=False)
 
     def run(self) -> OrderFrames:
         """Fetch all to the end, or raise with all orders of the others."""
-        left = {
-            label: each for label, each in self._connections.items() if label not in self._frames
-        }
-        request = self._request.after(sum(map(_count, self._frames.values())))
+        left = {label: each for label, each in self.connections.items() if label not in self.frames}
+        request = self.request.after(sum(map(_count, self.frames.values())))
         if failures := run_each(left, request, self._fetch):
             raise connections_failed(
                 failures,
                 ".frames all orders of the other connections; .resume() fetches the missing ones",
-                frames=self._join(complete=False) if self._frames else None,
-                pages=sum(len(job.pages) for job in self._jobs.values()),
+                frames=self._join(complete=False) if self.frames else None,
+                pages=sum(len(job.pages) for job in self.jobs.values()),
                 again=self.run,
             )
         return self._join(complete=True)
 
     def _fetch(self, label: str, client: TrackstarClient, request: FetchRequest) -> int:
-        if label not in self._jobs:
-            self._jobs[label] = FetchJob(request, MemorySink(), client)
-        self._frames[label] = self._jobs[label].run(client)
-        return _count(self._frames[label])
+        if label not in self.jobs:
+            self.jobs[label] = FetchJob(request, MemorySink(), client)
+        self.frames[label] = self.jobs[label].run(client)
+        return _count(self.frames[label])
 
     def _join(self, *, complete: bool) -> OrderFrames:
-        frames = dict(sorted(self._frames.items()))
+        frames = dict(sorted(self.frames.items()))
         infos = join_infos({label: each.info for label, each in frames.items()})
-        info = infos.replace(complete=complete, limit=self._request.limit)
+        info = infos.replace(complete=complete, limit=self.request.limit)
         tables = concat({label: each.to_arrow() for label, each in frames.items()})
-        return OrderFrames(tables, info, dtype_backend=self._dtype_backend)
+        return OrderFrames(tables, info, dtype_backend=self.dtype_backend)
 
 
 def _count(frames: OrderFrames) -> int:

@@ -180,7 +180,6 @@ def sync_orders(
         client=client,
         connections=connections,
         page_size=page_size,
-        limit=None,
         max_workers=max_workers,
         refresh=refresh,
         offline=offline,

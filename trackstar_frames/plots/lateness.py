@@ -86,7 +86,7 @@ def plot_lateness(
         edges, outside = _quantile_rows(axes, rows, bar_kws)
         note = [_median_words(hours), *groups.note]
     else:
-        edges, outside = _histogram(axes, hours, outcomes, bar_kws)
+        edges, outside = _histogram(axes, hours, outcomes, **bar_kws)
         note = [_median_words(hours), *_outside_words(outside, hours)]
     if hours.size:
         _lateness_axis(axes, edges, outside, judged.policy.get("grace"))
@@ -111,9 +111,7 @@ def _read(compliance: pd.DataFrame) -> tuple[Array, Array]:
     return hours, np.where((outcomes == _ON_TIME) & (hours <= -style.DAY), _EARLY, outcomes)
 
 
-def _histogram(
-    axes: Axes, hours: Array, outcomes: Array, bar_kws: dict[str, Any]
-) -> tuple[Array, Array]:
+def _histogram(axes: Axes, hours: Array, outcomes: Array, **bar_kws: Any) -> tuple[Array, Array]:
     """Draw bars of each outcome; return their edges, and how many orders lie beyond each end."""
     edges = _edges(hours)
     # Bars end with their right edge: an order shipped at the moment it is due is on time.
