@@ -21,17 +21,9 @@ from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import parse_name
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.request import FetchRequest
+from trackstar_frames.snapshots import upsert
 from trackstar_frames.snapshots.snapshot import Snapshot
-from trackstar_frames.snapshots.upsert import (
-    CREATED,
-    TRACKSTAR_UPDATED,
-    UPDATED,
-    Base,
-    Stamps,
-    Upsert,
-    find_base,
-    find_bases,
-)
+from trackstar_frames.snapshots.upsert import CREATED, TRACKSTAR_UPDATED, UPDATED, Base, Upsert
 from trackstar_frames.snapshots.writer import PartWriter, WriteResult
 
 #: Fields that an order keeps for life, so that it never stops matching the filters.
@@ -208,12 +200,14 @@ class _SyncExporter(Exporter):
 
     def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:
         """Return the newest snapshot of the same connection and request."""
-        return find_base(self.root, request, client.connection, client.identify(request.hash))
+        return upsert.find_base(
+            self.root, request, client.connection, client.identify(request.hash)
+        )
 
     def find_bases(self, request: FetchRequest, connections: Connections) -> dict[str, Base]:
         """Return what the newest snapshots of several connections have of each."""
         hashes = {label: identify(label, request.hash) for label in connections}
-        return find_bases(self.root, request, hashes)
+        return upsert.find_bases(self.root, request, hashes)
 
     @contextmanager
     def fetch(
@@ -275,7 +269,7 @@ class _SyncExporter(Exporter):
             return f"all orders were last requested at {base.full_at.isoformat()}"
         return None
 
-    def _lower_bound(self, stamps: Stamps, stamp: str) -> datetime | None:
+    def _lower_bound(self, stamps: upsert.Stamps, stamp: str) -> datetime | None:
         """Return since when to request changes; None of a stamp that no order was seen with."""
         if stamp not in stamps.until:
             return None
@@ -308,8 +302,8 @@ class _SyncExporter(Exporter):
             }
             removes = plan.full is not None and self.full_every is not None
             several = len(plan.since) > 1
-            upsert = Upsert(base, orders.spill, several_listings=several, removes=removes)
-            yield _ChangedOrders(orders.spill, orders.info, upsert, sync)
+            merge = Upsert(base, orders.spill, several_listings=several, removes=removes)
+            yield _ChangedOrders(orders.spill, orders.info, merge, sync)
 
     def _metadata(
         self, since: dict[str, datetime | None], base: str | None, full: str | None
@@ -336,13 +330,13 @@ class _Plan(NamedTuple):
 class _ChangedOrders(SpilledOrders):
     """Orders that may have changed since a snapshot."""
 
-    upsert: Upsert
+    merge: Upsert
     sync: dict[str, Any]
 
     def write(self, folder: Path, connection: str | None = None) -> WriteResult:
         """Write the parts of a snapshot of all orders as they are now."""
         writer = PartWriter(folder, self.info, connection=connection)
-        return writer.result(sync={**self.sync, **self.upsert.write(writer)})
+        return writer.result(sync={**self.sync, **self.merge.write(writer)})
 
 
 def _bounded(query: dict[str, str], name: str, moment: datetime | None) -> dict[str, str]:
