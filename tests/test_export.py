@@ -69,6 +69,7 @@ def assert_same(snapshot, frames):
     assert snapshot.read().info == snapshot.info
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
 def test_it_is_what_a_fetch_gives(serve_with_client, root, asked):
     sandbox, client = serve_with_client()
@@ -97,6 +98,7 @@ def test_odd_orders_and_those_without_an_id_are_kept(serve, root, some_orders, o
     assert len(snapshot.read().problems) == (0 if odd else 5)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("pii", ["drop", "hash"])
 def test_personal_data_is_hidden_and_no_body_is_kept(serve_with_client, root, monkeypatch, pii):
     monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
@@ -123,6 +125,7 @@ def bodies_on_disk(client):
     return [bool(client.session._cache.read(key).body) for key in keys]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("kind", ["duplicate", "new_order", "gone_order"])
 @pytest.mark.parametrize("asked", ["all", "bounded"])
 def test_orders_that_come_twice_come_or_go_are_there_once(serve_with_client, root, kind, asked):
@@ -232,6 +235,7 @@ CASES += [(DENIED, asked, "resume") for asked in ("all", "bounded", "limit")]
 CASES += [(DENIED, "all", "call"), (DENIED, "bounded", "call")]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "case",
     sample([(case,) for case in CASES], 2),

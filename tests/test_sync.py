@@ -159,6 +159,7 @@ def shared(first, second):
     return {name: [a == b for a, b in zip(was[name], now[name], strict=True)] for name in TABLES}
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("change", "written"),
     [
@@ -359,6 +360,7 @@ AGO = {
 }
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("clock", ["started_at", "fetched_at", "server_time"])
 def test_stamps_from_after_the_begin_by_any_clock_move_nothing(shop, root, tmp_path, clock):
     stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in AGO.values() for _ in range(2)]
@@ -545,6 +547,7 @@ def test_from_nothing_all_are_asked_for(shop, root):
     assert first.info["sync"]["full"] == "it is the first of these orders"
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("had", "has"),
     [
@@ -571,6 +574,7 @@ def test_a_new_order_is_seen_whatever_stamps_it_lacks(shop, root, had, has):
     assert_true(sync(root, client), sandbox)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("lost", [TRACKSTAR_UPDATED, UPDATED])
 def test_an_order_that_loses_a_stamp_is_seen_by_the_other(shop, root, lost):
     sandbox, client = shop()
@@ -620,6 +624,7 @@ def test_what_no_stamp_shows_is_seen_by_the_next_full_listing(shop, root, monkey
     assert len(second.read().orders) == 60
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("gone", [range(60), [0, 30, 59], slow(range(20)), slow(range(40, 60))])
 def test_what_is_gone_from_any_part_goes(shop, root, gone):
     strays = [{"name": name, TRACKSTAR_UPDATED: NOW} for name in ("n", "m")]
@@ -762,6 +767,7 @@ def test_another_key_of_pii_is_another_question(shop, root, monkeypatch):
         sync(root, client, pii="hash")
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("pii", ["drop", "hash"])
 def test_what_is_hidden_stays_hidden(shop, root, monkeypatch, pii):
     monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
@@ -838,6 +844,7 @@ def _is_later_page(armed, query):
     return bool(armed) and "page_token" in query
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("breaks", ["first", "later"])
 def test_a_sync_that_broke_goes_on(shop, root, breaks):
     armed = [] if breaks == "later" else [True]
@@ -871,6 +878,7 @@ def test_the_same_call_goes_on_and_what_has_changed_since_is_not_lost(shop, root
     assert_true(sync(root, client, page_size=10), sandbox)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("table", "damage"),
     [
@@ -897,6 +905,7 @@ def test_a_damaged_base_is_named_and_nothing_is_written(shop, root, table, damag
     assert [each.name for each in root.iterdir()] == [base.name]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("table", ["orders", "line_items"])
 def test_a_part_that_is_cut_is_not_taken_over(shop, root, table):
     _, client = shop()

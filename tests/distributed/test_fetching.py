@@ -80,6 +80,7 @@ def assert_declared(lazy, expected):
     assert not lazy["status"].cat.known
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's own
 @pytest.mark.parametrize("dtype_backend", [None, "pyarrow"])
 @pytest.mark.usefixtures("here")

@@ -72,6 +72,7 @@ NAMES = [
 ]  # fmt: skip
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("ascii_only", [True, False])
 @pytest.mark.parametrize("depth", ["orders", "address", "line_items", "packages"])
 def test_keys_of_any_name_are_kept_apart_from_columns(depth, ascii_only):
@@ -295,6 +296,7 @@ ROUNDED = [
 ]  # fmt: skip
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("quote", ["", '"'])
 @pytest.mark.parametrize("number", ROUNDED, ids=lambda text: text[:25])
 def test_a_decimal_that_float64_rounds_is_kept_rounded_and_told(number, quote):

@@ -153,6 +153,7 @@ def by_warehouse(orders):
     return {key: zones[number % len(zones)] for number, key in enumerate(ids)}
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("seed", "number"), sample([(number % 2, number) for number in range(len(PRESETS))], 2)
 )

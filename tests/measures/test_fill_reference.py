@@ -116,6 +116,7 @@ def test_rows_of_the_orders_are_judged_alone(some_orders):
     assert_counts(fill_rates(few, as_of=when), kept, [], when)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("seed", "grace"), [(4, "0s"), (5, "30h")])
 @pytest.mark.parametrize("by", [None, "channel"])
 def test_what_is_in_full_is_as_in_plain_python(seed, grace, by):

@@ -93,6 +93,7 @@ def assert_same(found, expected):
     assert found.attrs == expected.attrs
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("by", "freq"), sample([(by, freq) for by in BY for freq in FREQ], 3))
 def test_status_mix(whole, partitioned, by, freq):
     assert_same(tf.status_mix(partitioned.orders, by, freq), tf.status_mix(whole.orders, by, freq))
@@ -100,6 +101,7 @@ def test_status_mix(whole, partitioned, by, freq):
     assert_same(*shares)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("by", "freq"), sample([(by, freq) for by in [*BY, "outcome", "reason"] for freq in FREQ], 3)
 )
@@ -113,6 +115,7 @@ def test_compliance_rate(whole, partitioned, as_of, by, freq):
     assert_same(at_once, expected)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("by", [each for each in BY if each != "status"])
 def test_backlog(whole, partitioned, as_of, by):
     for moment in (as_of, whole.orders["created_date"].median()):
@@ -123,6 +126,7 @@ def test_backlog(whole, partitioned, as_of, by):
         assert found.index.equals(expected.index)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("by", sample(BY, 3))
 def test_fill_rates(whole, partitioned, as_of, by):
     for moment in (as_of, whole.orders["created_date"].median()):

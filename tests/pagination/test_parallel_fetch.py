@@ -183,6 +183,7 @@ def delete(sandbox, folder, lost):
             assert db.execute("DELETE FROM pages WHERE key = ?", (key,)).rowcount == 1
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("listing", sample(LISTINGS, 3))
 def test_a_crowded_day_is_divided(serve, fetch, some_orders, listing):
     seconds = range(100 * DAY, 101 * DAY, DAY // 350)
@@ -253,6 +254,7 @@ def test_lists_of_ids_are_asked_for_side_by_side(raw_server):
     assert len(server.seen) == 5
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("listing", ["inserted", "created_date", "updated_date_desc"])
 @pytest.mark.parametrize("first_page", [None, slow(True), slow(False)])
 def test_a_server_that_ignores_the_dates_still_ends(

@@ -20,6 +20,7 @@ PLOTS = [*OF_ORDERS, *OF_DUE_DATES]
 HOSTILE = ["$x^", "_private", "two\nlines\x00", "<b>", "$a$ and $b$", "", "l" * 99, None]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("rows", [0, 1, 3, 400])
 def test_every_size_is_drawn_and_says_n_and_as_of(plot, rows):
@@ -29,6 +30,7 @@ def test_every_size_is_drawn_and_says_n_and_as_of(plot, rows):
     assert ("no orders" in text) == (rows == 0)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("name", ["created_date", "required_ship_date", "complete_shipped_date"])
 def test_dates_may_be_missing_altogether(plot, name):
@@ -79,6 +81,7 @@ def test_a_picture_without_groups_refuses_by():
         plot_status_transitions(None, by="x")
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("rows", [0, 1])
 def test_groups_of_few_orders_are_drawn(plot, rows):
@@ -103,6 +106,7 @@ def test_a_new_figure_has_a_constrained_layout(plot):
     assert engine.__class__.__name__ == "ConstrainedLayoutEngine"
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("plot", PLOTS)
 def test_types_of_arrow_give_the_same_picture(plot):
     frame = make_orders(60)
@@ -149,6 +153,7 @@ def test_styles_are_passed_on():
     assert plot_cycle_time(make_orders(50), linewidth=5).lines[0].get_linewidth() == 5
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("plot", PLOTS)
 def test_a_hundred_thousand_orders_are_drawn(plot):
     frame = make_orders(1000)
