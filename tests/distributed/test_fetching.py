@@ -51,7 +51,7 @@ def here(sandbox, monkeypatch):
         slow("D", {}),
         slow("MS", BOUNDS),
         ("MS", BOUNDS | {"dtype_backend": "pyarrow"}),
-        ("W", BOUNDS | {"type": "d2c"}),
+        slow("W", BOUNDS | {"type": "d2c"}),
         ("MS", BOUNDS | {"page_size": 7}),  # partitions of several pages, which are closed
         ("YS", {"created_date__gt": "2026-01-03"}),
     ],

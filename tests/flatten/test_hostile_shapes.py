@@ -160,6 +160,7 @@ def kept_of(value, column="created_date"):
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("text", "after"),
     [
@@ -219,6 +220,7 @@ def test_a_stamp_without_a_zone_is_utc_and_its_text_is_kept(text, after):
     assert kept_of(text) == (NEW_YEAR + timedelta(hours=after), text, [])
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     "text",
     [
@@ -240,6 +242,7 @@ def test_the_first_date_that_is_one_and_the_last():
     ]  # fmt: skip
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     "text",
     [
@@ -273,6 +276,7 @@ def test_a_text_that_is_one_number_is_read(value, kept):
     assert kept_of(value, "total_price") == (kept, None, [])
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     "value",
     [
@@ -308,6 +312,7 @@ def test_a_decimal_that_float64_rounds_is_kept_rounded_and_told(number, quote):
         assert [value for _, value, _ in problems(frames)] == [f"{quote}{number}{quote}"]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "number",
     [
@@ -355,6 +360,7 @@ def test_truth_is_spelt_in_many_ways(kept):
         assert kept_of(word, "saturday_delivery") == (kept, None, [])
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "word", ["t", "f", "on", "off", "2", 2, -1, 0.5, "ja", "\uff11", " ", [], {}]
 )

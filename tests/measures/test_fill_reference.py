@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from helpers import fill_reference
+from helpers.marks import slow
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +43,7 @@ def assert_counts(table, orders, by, as_of):
         assert (known[name] <= known[f"{name}_high"]).all()
 
 
-@pytest.mark.parametrize(("seed", "backend"), [(1, None), (2, "pyarrow"), (3, None)])
+@pytest.mark.parametrize(("seed", "backend"), [(1, None), (2, "pyarrow"), slow(3, None)])
 def test_counts_are_those_of_plain_python(seed, backend):
     with Sandbox(orders=700, seed=seed, rate_limit=None) as sandbox:
         orders = sandbox.orders

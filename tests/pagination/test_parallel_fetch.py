@@ -133,7 +133,7 @@ def test_the_requests_do_not_depend_on_the_workers(year, fetch):
         assert all(again.to_arrow()[name].equals(table) for name, table in tables.items())
 
 
-@pytest.mark.parametrize("workers", [1, 8])
+@pytest.mark.parametrize("workers", [slow(1), 8])
 def test_from_disk_no_request_is_made(year, fetch, workers):
     frames, asked = fetch(year, cache=True)
     for options in ({}, {"offline": True}):
@@ -144,7 +144,7 @@ def test_from_disk_no_request_is_made(year, fetch, workers):
     assert fetch(year, cache=True, refresh=True)[1] == asked
 
 
-@pytest.mark.parametrize("workers", [1, 8])
+@pytest.mark.parametrize("workers", [slow(1), 8])
 def test_only_what_is_missing_on_disk_is_asked_again(year, fetch, tmp_path, workers):
     _, asked = fetch(year, cache=True)
     head = next(path for path in asked if is_whole(path))

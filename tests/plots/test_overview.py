@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+from helpers.marks import slow
 from helpers.pictures import make_orders
 from matplotlib import pyplot as plt
 
@@ -69,7 +70,7 @@ def test_it_is_one_new_page_of_the_shape_of_a4():
     assert plt.get_fignums() == [before.number, page.number]
 
 
-@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("rows", [slow(0), 1])
 def test_little_is_drawn_too(rows):
     head, pictures = texts(plot_overview(make_orders(rows)))
     assert len(pictures) == 5

@@ -163,7 +163,7 @@ def is_stored(path, client):
     return client.session._cache.read(key) is not None
 
 
-@pytest.mark.parametrize("work", ["write", slow("export"), "sync"])
+@pytest.mark.parametrize("work", [slow("write"), slow("export"), "sync"])
 def test_a_work_that_was_killed_is_done_again(server, tmp_path, work):
     Scene(work, server, tmp_path).kill_once(0, seconds=0.15)
 
