@@ -1,4 +1,8 @@
-"""What every test has: a clean environment, a cache of its own, and no window that opens."""
+"""What every test has: a clean environment, a cache of its own, and no window that opens.
+
+Slow is what repeats for certainty: all products of parameters, many draws of each law, processes
+killed at any moment, and notebooks; every function and every kind of fault has its everyday case.
+"""
 
 import gc
 import os

@@ -84,6 +84,7 @@ def test_it_is_what_a_fetch_gives(serve_with_client, root, asked):
     assert len(parts) == max(1, -(-len(frames.orders) // PART))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("odd", [0.0, 1.0])
 def test_odd_orders_and_those_without_an_id_are_kept(serve, root, some_orders, odd):
     strays = [{"name": "no id", "number": number} for number in range(5)]
@@ -160,6 +161,7 @@ def test_the_newest_of_an_order_is_kept_with_its_children(serve_with_client, roo
     assert kept["shipments"].equals(expected["shipments"])
 
 
+@pytest.mark.slow
 def test_a_server_that_ignores_the_dates_gives_every_order_once(serve_with_client, root):
     sandbox, client = serve_with_client(Fault("ignores_dates"))
     snapshot = export(root, client, created_date__gte="2000-01-01")
@@ -401,6 +403,7 @@ except tf.SnapshotError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX resource limits")
 @pytest.mark.parametrize(
     ("run", "size"), sample([(100, 4096), (3, 32768)], 2), ids=["spill", "parquet"]

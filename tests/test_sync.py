@@ -243,6 +243,7 @@ def test_orders_deleted_at_the_source_stay(shop, root):
     assert len(sync(root, client).read().orders) == 59
 
 
+@pytest.mark.slow
 def test_orders_without_an_id_are_not_multiplied(shop, root):
     strays = [{"name": "n", TRACKSTAR_UPDATED: NOW}, {"name": "m", TRACKSTAR_UPDATED: NOW}]
     sandbox, client = shop(orders=[*MADE, *strays])
@@ -375,6 +376,7 @@ def test_stamps_from_after_the_begin_by_any_clock_move_nothing(shop, root, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_behind_now_only_asks_for_more(shop, root, monkeypatch):
     sandbox, client = shop(orders=[*MADE, made(60, NOW)])
     sync(root, client)
@@ -430,6 +432,7 @@ def test_without_our_stamp_theirs_is_asked_for(shop, root):
     assert_true(snapshot, sandbox)
 
 
+@pytest.mark.slow
 def test_where_some_have_only_theirs_both_are_asked_for(shop, root):
     mixed = [without(each, TRACKSTAR_UPDATED) if n % 2 else each for n, each in enumerate(MADE)]
     sandbox, client = shop(orders=mixed)

@@ -6,7 +6,7 @@ Two marks choose among all cases of a test, those of parametrised fixtures inclu
 * `@pytest.mark.one_of(n)`: every day, the first of every n cases.
 """
 
-import itertools
+from collections import defaultdict
 
 import pytest
 
@@ -27,9 +27,11 @@ def sample(cases, step):
 
 def mark_slow(items):
     """Mark the cases as slow that `each_value` and `one_of` leave out of the everyday run."""
-    chosen = [item for item in items if not item.get_closest_marker("slow")]
-    tests = itertools.groupby(chosen, lambda item: item.nodeid.partition("[")[0])
-    for cases in ([*cases] for _, cases in tests):
+    tests = defaultdict(list)
+    for item in items:
+        if not item.get_closest_marker("slow"):
+            tests[item.nodeid.partition("[")[0]].append(item)
+    for cases in tests.values():
         if (mark := cases[0].get_closest_marker("one_of")) is not None:
             daily = cases[:: mark.args[0]]
         elif cases[0].get_closest_marker("each_value"):

@@ -162,6 +162,7 @@ def test_wherever_the_orders_are_cut_the_figures_are_the_same(whole, as_of, data
     assert_same(*(tf.backlog(each.orders, by=by, as_of=as_of) for each in (frames, whole)))
 
 
+@pytest.mark.slow
 def test_frames_without_orders(whole, as_of):
     none = next(cut(whole, [0]))
     empty = to_dask([none] * 3)
@@ -177,6 +178,7 @@ def test_frames_without_orders(whole, as_of):
     assert_same(*(tf.backlog(each.orders, as_of=as_of) for each in (empty, none)))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("convert", [True, False])
 def test_frames_that_dask_cut_itself(whole, as_of, convert):
     with dask.config.set({"dataframe.convert-string": convert}):

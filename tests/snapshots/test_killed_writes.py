@@ -18,7 +18,7 @@ from helpers.traffic import split_requests
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Sandbox
 
-DRAWS = 50
+DRAWS = 30
 ORDERS, PAGE = 150, 10
 THEN = datetime(2020, 1, 1, tzinfo=UTC)
 
