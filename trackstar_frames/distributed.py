@@ -300,10 +300,10 @@ def _windows(request: FetchRequest, offset: BaseOffset, most: int) -> list[Fetch
 
 def _cuts(window: Window, offset: BaseOffset) -> Iterator[int]:
     """Return the seconds at which a calendar cuts a window, up to now."""
-    if window.start is None:  # an order need not have a `created_date`
+    if window.start == -math.inf:  # an order need not have a `created_date`
         return
     start = pd.Timestamp(max(window.start, _EARLIEST), unit="s", tz="UTC")
-    end = min(time.time(), math.inf if window.end is None else window.end)
+    end = min(time.time(), window.end)
     moment = offset.rollforward(start.normalize())
     while (second := int(moment.timestamp())) < end:
         if second > window.start:

@@ -29,9 +29,9 @@ class Reader:
     def __init__(self, server, queries, size, *, fails=(), threads=1):
         self.server, self.size, self.fails = server, size, set(fails)
         self.listing = Listing(queries, page_size=size)
-        self.listing.open(self, ThreadGroup(threads), self)
         self.taken, self.expected, self.broke, self._numbers = [], [], 0, 0
         while True:
+            self.listing.open(self, ThreadGroup(threads), self)  # a group that has stopped is over
             try:
                 self.listing.read()
             except OSError:
