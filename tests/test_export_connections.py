@@ -20,7 +20,7 @@ FAIL = Fault("status", status=403, token=1)
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     monkeypatch.setattr(spill, "_RUN_SIZE", 25)
-    monkeypatch.setattr(spill, "_BLOCK_SIZE", 7)
+    monkeypatch.setattr(spill, "_BLOCK_SIZE", 15)
     monkeypatch.setattr(writer, "PART_SIZE", 20)
 
 
@@ -60,6 +60,7 @@ def test_a_snapshot_of_many_has_their_number_in_its_name(serve_connections, root
     assert re.fullmatch(r"20.*Z_4-connections", snapshot.name)
 
 
+@pytest.mark.slow
 def test_a_part_is_of_one_connection_and_other_engines_see_which(serve_connections, root):
     sandbox = serve_connections()
     snapshot = tf.export_orders(root, connections=sandbox.connections)

@@ -27,7 +27,7 @@ TRACKSTAR_UPDATED, UPDATED, CREATED = "trackstar_updated_date", "updated_date", 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     monkeypatch.setattr(spill, "_RUN_SIZE", 25)
-    monkeypatch.setattr(spill, "_BLOCK_SIZE", 7)
+    monkeypatch.setattr(spill, "_BLOCK_SIZE", 15)
     monkeypatch.setattr(writer, "PART_SIZE", PART)
 
 
@@ -257,6 +257,7 @@ def test_orders_without_an_id_are_not_multiplied(shop, root):
     assert_true(sync(root, client), sandbox)
 
 
+@pytest.mark.slow
 def test_orders_without_an_id_that_two_listings_give_come_once(shop, root):
     mixed = [without(each, TRACKSTAR_UPDATED) if n % 2 else each for n, each in enumerate(MADE)]
     sandbox, client = shop(orders=[*mixed, {"name": "n", TRACKSTAR_UPDATED: NOW, UPDATED: NOW}])
@@ -305,6 +306,7 @@ def test_it_looks_back_from_the_newest_stamp_that_was_seen(shop, root):
     assert snapshot.info["sync"]["overlap"] == 86400
 
 
+@pytest.mark.slow
 def test_stamps_of_the_future_move_nothing(shop, root):
     far = "2999-01-01T00:00:00Z"
     sandbox, client = shop(orders=[*MADE, made(60, far, created_date=far)])
@@ -451,6 +453,7 @@ def test_where_some_have_only_theirs_both_are_asked_for(shop, root):
     assert counts(snapshot)[:2] == (0, 3)
 
 
+@pytest.mark.slow
 def test_where_some_have_neither_all_are_asked_for(shop, root):
     sandbox, client = shop(orders=[*MADE, without(made(60), TRACKSTAR_UPDATED, UPDATED)])
     sync(root, client)
@@ -504,6 +507,7 @@ def test_a_server_that_refuses_all_stamps_is_asked_for_everything(shop, root):
     assert "cannot be requested by stamps" in snapshot.info["sync"]["full"]
 
 
+@pytest.mark.slow
 def test_a_server_that_refuses_theirs_is_asked_by_ours(shop, root):
     fault = Fault("status", status=422, where=lambda query: f"{UPDATED}[gte]" in query)
     sandbox, client = shop(fault)
@@ -738,6 +742,7 @@ def test_filters_on_what_lasts_are_kept(shop, root):
     assert counts(snapshot)[:2] == (0, 1)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "other",
     [

@@ -39,6 +39,7 @@ def assert_each_mark_is_found_once(*texts):
 # Keys.
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "members",
     [
@@ -105,6 +106,7 @@ PLACES = [
 ]  # fmt: skip
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("place", PLACES)
 def test_a_value_of_any_shape_is_kept_at_any_place(place):
     counter = itertools.count()
@@ -115,6 +117,7 @@ def test_a_value_of_any_shape_is_kept_at_any_place(place):
     assert_each_mark_is_found_once(*(f'{{"id":"a{i}",{text}}}' for i, text in enumerate(texts)))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("boxes", VALUES)
 def test_boxes_beside_packages_are_kept_whatever_they_are(boxes):
     counter = itertools.count()

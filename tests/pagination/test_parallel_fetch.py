@@ -119,6 +119,7 @@ def closes(path):
     return "lately" in path
 
 
+@pytest.mark.slow
 def test_the_requests_do_not_depend_on_the_workers(year, fetch):
     frames, asked = fetch(year, max_workers=1)
     reference.assert_frames_hold(frames, year.orders)

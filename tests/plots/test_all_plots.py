@@ -50,6 +50,7 @@ def test_pictures_of_nothing_but_nulls_say_why_they_are_empty():
     assert "no open orders" in text_of(plot_backlog(closed))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("plot", PLOTS)
 def test_hostile_names_are_printed_as_they_are(plot):
     text = text_of(plot(make_orders(300, ["$x^"] * 9 + HOSTILE), by="warehouse_id"))
@@ -90,6 +91,7 @@ def test_groups_of_few_orders_are_drawn(plot, rows):
     assert ("no orders" in text) == (rows == 0)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("plot", PLOTS)
 def test_given_axes_are_drawn_on_and_no_figure_is_made(plot):
     _, (left, right) = plt.subplots(1, 2)
@@ -115,6 +117,7 @@ def test_types_of_arrow_give_the_same_picture(plot):
     assert text_of(plot(arrow)) == text_of(plot(frame))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("plot", PLOTS)
 def test_another_moment_is_noted(plot):
     assert "as of 2026-02-01 00:00 UTC" in text_of(plot(make_orders(60), as_of="2026-02-01"))

@@ -90,6 +90,7 @@ def test_a_judged_frame_brings_its_policy_and_moment():
     assert "as of 2026-03-04 12:00 UTC" in pictures["Orders by status"]
 
 
+@pytest.mark.slow
 def test_an_unknown_moment_is_warned_of_once():
     frame = make_orders(30)
     frame.attrs = {}

@@ -472,5 +472,6 @@ class AnyCalls(RuleBasedStateMachine):
             self.sandbox.stop()
 
 
+@pytest.mark.slow
 def test_any_sequence_of_calls_keeps_orders_consistent(now):
     run_state_machine_as_test(lambda: AnyCalls(now), settings=settings(stateful_step_count=6))
