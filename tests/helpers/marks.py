@@ -54,9 +54,8 @@ def _with_each_value(cases):
 
 
 def _values(case):
-    """Return the parameters with their values; those that are no plain ones, by their position."""
-    spec = case.callspec
+    """Return the parameters with their values; those that are no plain ones, by their identity."""
     return {
-        (name, repr(value) if isinstance(value, str | int | float | None) else spec.indices[name])
-        for name, value in spec.params.items()
+        (name, repr(value) if isinstance(value, str | int | float | None) else id(value))
+        for name, value in case.callspec.params.items()
     }
