@@ -48,11 +48,6 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> 
     )
 
 
-def megabytes(size: int) -> float:
-    """Convert bytes to megabytes."""
-    return size / 1e6
-
-
 def _row(cells: list[str | int | float]) -> str:
     first, *rest = cells
     others = "".join(_cell("td", each, _align([each])) for each in rest)

@@ -8,14 +8,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, TypeAlias, Unpack
 
-from trackstar_frames._text import card, megabytes, table
-from trackstar_frames.errors import (
-    CredentialsError,
-    FilterError,
-    ResponseError,
-    SettingsError,
-    TrackstarError,
-)
+from trackstar_frames import errors
+from trackstar_frames._text import card, table
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import encode
 from trackstar_frames.http.cache import PageCache
@@ -192,16 +186,15 @@ class TrackstarClient:
         check_source(refresh=refresh, offline=offline, cache=self.settings.cache)
         queries = encode(filters, extra_params)
         if page_token is not None and not (isinstance(page_token, str) and page_token):
-            raise FilterError(f"page_token={page_token!r} must be a next_token (str), or None")
+            raise errors.FilterError(
+                f"page_token={page_token!r} must be a next_token (str), or None"
+            )
         if page_token is not None and len(queries) > 1:
-            raise FilterError(
+            raise errors.FilterError(
                 f"page_token continues one listing, and these filters need {len(queries)}"
             )
         reader = PageReader(
-            self.session,
-            page_size=page_size,
-            since=math.inf if refresh else 0.0,
-            offline=offline,
+            self.session, page_size=page_size, since=math.inf if refresh else 0.0, offline=offline
         )
         before = 0 if page_token is None else None
         return (
@@ -231,7 +224,7 @@ class TrackstarClient:
         self.close()
 
     def __reduce_ex__(self, protocol: object) -> Any:
-        raise CredentialsError(
+        raise errors.CredentialsError(
             "a client is not pickled or copied, as it holds credentials; "
             "build the client where it is used, from the environment"
         )
@@ -257,16 +250,18 @@ def identify(connection: str, text: str) -> str:
 def check_connections(connections: object) -> dict[str, Source]:
     """Check what a user passes as `connections`, and sort it by label."""
     if not isinstance(connections, Mapping) or not connections:
-        raise SettingsError(
+        raise errors.SettingsError(
             f"connections must map labels to the names of environment variables that hold their "
             f"tokens, or to functions that return them, such as {_EXAMPLE}; it is "
             f"{'empty' if isinstance(connections, Mapping) else type(connections).__name__}"
         )
     for label, source in connections.items():
         if not (isinstance(label, str) and label.strip() == label != ""):
-            raise SettingsError(f"connections: the label {label!r} must be a text, as {_EXAMPLE}")
+            raise errors.SettingsError(
+                f"connections: the label {label!r} must be a text, as {_EXAMPLE}"
+            )
         if not (callable(source) or (isinstance(source, str) and source)):
-            raise SettingsError(
+            raise errors.SettingsError(
                 f"connections[{label!r}] must be the name of an environment variable (str), or a "
                 f"function that returns the token, not {type(source).__name__}"
             )
@@ -281,7 +276,7 @@ def open_clients(connections: Mapping[str, Source]) -> dict[str, TrackstarClient
         clients[label] = client = open_client(label, source)
         other = owners.setdefault(client.session.budget, label)
         if other != label:
-            raise SettingsError(
+            raise errors.SettingsError(
                 f"connections: {other!r} and {label!r} have the same token, and would be the same "
                 f"orders twice; give each its own, or leave one out"
             )
@@ -302,7 +297,7 @@ def _check_total(pages: Iterator[Page], *, is_whole: bool) -> Iterator[Page]:
             total = min(page.total_count, page.total_count if total is None else total)
         yield page
     if is_whole and total is not None and total > received:
-        raise ResponseError(
+        raise errors.ResponseError(
             f"the server counts {total:,} orders in the listing (its total_count), and sent "
             f"{received:,} of them",
             retryable=True,
@@ -313,7 +308,7 @@ def _options(settings: Settings) -> dict[str, str]:
     """Describe the options of a client, which hold no credential."""
     rate, cache = settings.rate_limit, "none: nothing is kept on disk"
     if settings.cache_dir is not None:
-        size = megabytes(PageCache(settings.cache_dir).size())
+        size = PageCache(settings.cache_dir).size() / 1e6
         cache = (
             f"{settings.cache_dir}: {size:,.2f} MB of all clients; "
             f"a response is deleted after {settings.expire_after:,g} s"
@@ -333,30 +328,24 @@ def _options(settings: Settings) -> dict[str, str]:
 def _token(label: str, source: Source) -> Masked:
     if isinstance(source, str):
         token: Masked = Masked.of(os.environ.get(source, ""))
-        if not token:
-            raise CredentialsError(
-                f"connections[{label!r}] names an environment variable that is not set or empty; "
-                f"it must be the variable's name, and not the token itself"
-            )
-        return token
-    token = _call(label, source)
-    if not isinstance(token, Masked) or not token:
-        raise CredentialsError(
-            f"connections[{label!r}]: its function must return the token (str), and returned "
-            f"{'an empty text' if isinstance(token, Masked) else type(token).__name__}"
+        if token:
+            return token
+        raise errors.CredentialsError(
+            f"connections[{label!r}] names an environment variable that is not set or empty; "
+            f"it must be the variable's name, and not the token itself"
         )
-    return token
-
-
-def _call(label: str, source: Callable[[], str]) -> Any:
-    """Call a function that returns a token; what it raises may quote one, so it is not chained."""
     try:
-        return Masked.of(source())
-    except TrackstarError:
+        token = Masked.of(source())
+    except errors.TrackstarError:
         raise
     except Exception as error:  # noqa: BLE001  (raised below, not chained)
-        kind = type(error).__name__
-    raise CredentialsError(
-        f"connections[{label!r}]: its function raised {kind}, whose message is not shown, as it "
-        f"may contain the token; call the function itself to read it"
-    )
+        problem = (
+            f"raised {type(error).__name__}, whose message is not shown, as it may contain the "
+            f"token; call the function itself to read it"
+        )
+    else:
+        if isinstance(token, Masked) and token:
+            return token
+        kind = "an empty text" if isinstance(token, Masked) else type(token).__name__
+        problem = f"must return the token (str), and returned {kind}"
+    raise errors.CredentialsError(f"connections[{label!r}]: its function {problem}")

@@ -54,7 +54,10 @@ def encode_time(name: str, operator: str, value: Any) -> str:
                 f"{name}={value!r} has a fraction of a second, and the API knows whole seconds; "
                 f"round it, or use gte and lt"
             )
-        moment = _later(moment, _ROUND_UP[operator])
+        try:
+            moment += timedelta(seconds=_ROUND_UP[operator])
+        except OverflowError:
+            raise FilterError(f"{moment} cannot be rounded up: the calendar ends there") from None
     return api_time(moment)
 
 
@@ -78,14 +81,17 @@ def day_bounds(operator: str, value: Any) -> dict[str, str]:
     """Write a bare day as bounds by operator, so that eq, gt, gte, lt or lte means all of it."""
     # The upper bound is the next midnight, not the last second: servers may keep fractions.
     start = datetime.combine(_day(value), time.min, UTC)
-    midnight = api_time(start)
-    after, until = _next_midnight(start)
+    try:
+        end, after, until = start + _DAY, "gte", "lt"
+    except OverflowError:  # the calendar's last day has a last second only
+        end, after, until = start + _LAST_SECOND, "gt", "lte"
+    first, last = api_time(start), api_time(end)
     return {
-        "eq": {"gte": midnight} | until,
-        "gt": after,
-        "gte": {"gte": midnight},
-        "lt": {"lt": midnight},
-        "lte": until,
+        "eq": {"gte": first, until: last},
+        "gt": {after: last},
+        "gte": {"gte": first},
+        "lt": {"lt": first},
+        "lte": {until: last},
     }[operator]
 
 
@@ -122,16 +128,6 @@ def _lacks_unit(value: object) -> bool:
     if isinstance(value, np.timedelta64):
         return np.datetime_data(value)[0] == "generic"
     return isinstance(value, str) and re.fullmatch(r"\s*[+-]?0*[1-9]\d*\s*", value) is not None
-
-
-def _next_midnight(start: datetime) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the bounds of what is after a day, and of what is not."""
-    try:
-        midnight = api_time(start + _DAY)
-    except OverflowError:  # the calendar's last day has a last second only
-        last = api_time(start + _LAST_SECOND)
-        return {"gt": last}, {"lte": last}
-    return {"gte": midnight}, {"lt": midnight}
 
 
 def _day_refused(name: str, operator: str, value: Any) -> str:
@@ -184,10 +180,3 @@ def _read(value: Any) -> tuple[datetime, bool]:
     if isinstance(value, datetime) and value is not pd.NaT:
         return value, False
     raise ValueError("not a date")
-
-
-def _later(moment: datetime, seconds: int) -> datetime:
-    try:
-        return moment + timedelta(seconds=seconds)
-    except OverflowError:
-        raise FilterError(f"{moment} cannot be rounded up: the calendar ends there") from None

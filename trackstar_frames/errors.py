@@ -221,7 +221,5 @@ def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
     folded = {each.casefold(): each for each in choices}
     near = difflib.get_close_matches(str(value).casefold(), folded, n=1)
     listed = ", ".join(map(repr, choices))
-    if near:
-        nearest = folded[near[0]]
-        return f"{name}={value!r} is not allowed; did you mean {nearest!r}? Use one of {listed}"
-    return f"{name}={value!r} is not allowed; use one of {listed}"
+    use = f"did you mean {folded[near[0]]!r}? Use" if near else "use"
+    return f"{name}={value!r} is not allowed; {use} one of {listed}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil, isfinite
 from types import MappingProxyType
@@ -137,6 +138,7 @@ class _Filter:
     name: str
     value: Any
     field: str
+    spec: Field
     operator: str
 
     @classmethod
@@ -151,14 +153,10 @@ class _Filter:
             raise FilterError(
                 f"{name} was given a list, and {field} has no 'in'; use {', '.join(spec.operators)}"
             )
-        parsed = cls(name, value, field, operator)
+        parsed = cls(name, value, field, spec, operator)
         if is_list(value) and not parsed.takes_list:
             raise FilterError(f"{name} takes one value, not {value!r}; {parsed._for_several()}")
         return parsed
-
-    @property
-    def spec(self) -> Field:
-        return FIELDS[self.field]
 
     @property
     def takes_list(self) -> bool:
@@ -280,11 +278,9 @@ def _checked_extra(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_filter(name: str) -> bool:
-    try:
-        parse_name(name)
-    except FilterError:
-        return False
-    return True
+    with suppress(FilterError):
+        return bool(parse_name(name))
+    return False
 
 
 def _queries(
@@ -299,22 +295,14 @@ def _queries(
         if len(urlencode(query)) <= _MAX_URL - _NOT_FILTERS:
             yield query
             return
-        name = _longest(query, [name for name in splittable if len(lists[name]) > 1])
+        cuttable = [name for name in splittable if len(lists[name]) > 1]
+        name = max(cuttable or query, key=lambda each: len(urlencode({each: query[each]})))
+        if not cuttable:
+            raise FilterError(
+                f"{name} is too long: servers refuse a URL of more than {_MAX_URL:,} bytes, and "
+                f"these filters cannot be split over several requests; give fewer values, and "
+                f"filter the frame"
+            )
         middle = len(lists[name]) // 2
     for texts in (lists[name][:middle], lists[name][middle:]):
         yield from _queries(lists | {name: texts}, extra, splittable)
-
-
-def _longest(query: dict[str, str], splittable: list[str]) -> str:
-    """Return the parameter to cut in two, as the URL is too long."""
-
-    def size(name: str) -> int:
-        return len(urlencode({name: query[name]}))
-
-    if splittable:
-        return max(splittable, key=size)
-    raise FilterError(
-        f"{max(query, key=size)} is too long: servers refuse a URL of more than {_MAX_URL:,} "
-        f"bytes, and these filters cannot be split over several requests; give fewer values, "
-        f"and filter the frame"
-    )

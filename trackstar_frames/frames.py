@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames._text import card, lines, megabytes, table
+from trackstar_frames._text import card, lines, table
 from trackstar_frames.flatten import Flattener
 from trackstar_frames.flatten.layout import Batch
 from trackstar_frames.flatten.sources import JsonSource
@@ -286,7 +286,7 @@ class OrderFrames:
     def _repr_html_(self) -> str:
         heads = ("table", "one row is", "rows", "columns", "MB")
         rows = (
-            (name, TABLES[name].grain, len(each), each.num_columns, megabytes(each.nbytes))
+            (name, TABLES[name].grain, len(each), each.num_columns, each.nbytes / 1e6)
             for name, each in self._tables.items()
         )
         return card("OrderFrames", table(heads, rows), lines(describe(self.info)))

@@ -24,20 +24,16 @@ MAX_WORKERS = 32
 class FetchRequest:
     """What to fetch from a connection, and how; the last six are as for `fetch_orders`."""
 
-    #: The caller's filters as query parameters; long lists need several.
-    queries: list[dict[str, str]]
+    queries: list[dict[str, str]]  # the filters as parameters; long lists need several
     #: The query parameters of each listing that is read. A sync reads several for each of
     #: `queries`, one after the other; all others read the queries themselves.
     listings: list[dict[str, str]]
-    #: The filters as parameters, which the orders have to match.
-    expected: dict[str, list[str]]
-    #: What the caller wrote, as JSON values; see `FetchInfo`.
-    filters: dict[str, Any]
+    expected: dict[str, list[str]]  # the filters as parameters, which the orders have to match
+    filters: dict[str, Any]  # what the caller wrote, as JSON values; see `FetchInfo`
     extra_params: dict[str, Any]
     limit: int | None
     pii: str
-    #: Hash of all that decides which orders come, and how they look.
-    hash: str
+    hash: str  # of all that decides which orders come, and how they look
     page_size: int = MAX_PAGE
     max_workers: int = 8
     refresh: bool = False
@@ -50,10 +46,10 @@ class FetchRequest:
         cls,
         filters: Mapping[str, Any],
         *,
-        client: TrackstarClient | None,
+        client: TrackstarClient | None = None,
         connections: Connections | None = None,
         page_size: int,
-        limit: int | None,
+        limit: int | None = None,
         max_workers: int,
         refresh: bool,
         offline: bool,

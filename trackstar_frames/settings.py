@@ -8,9 +8,9 @@ import ipaddress
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from html import unescape
 from html.entities import html5
 from numbers import Integral, Real
@@ -180,19 +180,14 @@ def _base_url(url: object) -> str:
             f"base_url={shown!r} would send the credentials in clear; use https "
             f"(plain http is for loopback only)"
         )
-    return _canonical(url)
-
-
-def _canonical(url: str) -> str:
-    """Spell a URL as it is sent, so that one server has one name as a key."""
-    try:
-        parts = parse_url(url)
+    try:  # spelt as it is sent, so that one server has one name as a key
+        sent = parse_url(url)
     except LocationParseError:
         raise SettingsError(
             f"base_url={url!r} is not a URL: its host cannot be looked up"
         ) from None
-    port = None if parts.port == _PORTS[parts.scheme or ""] else parts.port
-    return parts._replace(port=port).url.rstrip("/")
+    port = None if sent.port == _PORTS[parts.scheme] else sent.port
+    return sent._replace(port=port).url.rstrip("/")
 
 
 def _is_loopback(host: str) -> bool:
@@ -249,7 +244,7 @@ _NUMBER = re.compile(r"(?:0x([0-9a-f]{2})|([0-9]{1,3}))[\s,]*", re.IGNORECASE)
 _BASE64 = re.compile(r"[a-z0-9+/_-]{16,}", re.IGNORECASE)
 _BYTES = re.compile(r"[\xc2-\xf4][\x80-\xbf]+")  # of UTF-8, each decoded as one letter
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[a-z]", re.IGNORECASE)  # of a terminal
-_TAGS = re.compile(r"<[^<>]*>")
+_untagged = partial(re.compile(r"<[^<>]*>").sub, "")  # without tags
 # Leading zeros of a character's number in HTML, or more digits than one has: Python refuses to
 # read thousands.
 _LONG_NUMBER = re.compile(r"(&#x?)0+(?=[0-9a-f])|&#x?[1-9a-f][0-9a-f]{20,}", re.IGNORECASE)
@@ -343,10 +338,6 @@ def _joined(text: str) -> str:
     return re.sub(rf"{_BLANK}|(?<!\\){_LINE_END}", "", text, flags=re.IGNORECASE)
 
 
-def _untagged(text: str) -> str:
-    return _TAGS.sub("", text)
-
-
 def _from_html(text: str) -> str:
     return unescape(_LONG_NUMBER.sub(r"\1", text))
 
@@ -407,25 +398,21 @@ def _in_json(secret: Masked) -> Masked:
 def _spellings(secret: Masked) -> Masked:
     """Return a pattern that finds a secret in clear, escaped, in base64 and in hexadecimals."""
     # Masked as the secret is: `re` keeps the pattern, and tracebacks may show it.
-    words = [*_decoded(secret), *_encoded(secret)]
+    spaced = Masked.of(secret.replace("+", " "))
+    # As it is, and as it is read if taken for escaped: ``a%2Fb`` as ``a/b``.
+    decoded = {Masked.of(each) for text in (secret, spaced) for each in _decodings(text)}
+    words = (decoded - {Masked()}) | _encoded(secret)
     return Masked("|".join(_escaped(word) for word in sorted(words, key=len, reverse=True)))
 
 
-def _decoded(secret: Masked) -> set[Masked]:
-    """Return a secret as it is, and as it is read if taken for escaped: ``a%2Fb`` as ``a/b``."""
-    spaced = Masked.of(secret.replace("+", " "))
-    decoded = {Masked.of(each) for text in (secret, spaced) for each in _decodings(text)}
-    return decoded - {Masked()}
-
-
-def _encoded(secret: Masked) -> Iterator[Masked]:
+def _encoded(secret: Masked) -> set[Masked]:
     """Encode a secret; of base64, the part that does not depend on the text around it."""
     words = {Masked(secret.encode().hex())}
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         part = slice(first, (shift + len(secret)) * 8 // 6)
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             words |= {Masked(encode(bytes(shift) + secret.encode())[part].decode())}
-    return (word for word in words if len(word) >= _MIN_ENCODED)
+    return {word for word in words if len(word) >= _MIN_ENCODED}
 
 
 def _escaped(word: Masked) -> str:

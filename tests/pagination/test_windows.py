@@ -1,5 +1,6 @@
 """Windows tile a question exactly, and a page tells where to cut it."""
 
+import math
 import random
 import re
 from datetime import UTC, datetime, timedelta
@@ -111,15 +112,15 @@ def test_a_cut_that_is_within_is_made_once(params, cuts):
 @pytest.mark.parametrize(
     ("bounds", "start", "end"),
     [
-        ({"gt": 5}, 5, None),  # an order of 5.5 is within
-        ({"gte": 5}, 5, None),
-        ({"gt": 5, "gte": 7}, 7, None),
-        ({"lt": 5}, None, 5),
-        ({"lte": 5}, None, 6),
-        ({"lte": 5, "lt": 7}, None, 6),
+        ({"gt": 5}, 5, math.inf),  # an order of 5.5 is within
+        ({"gte": 5}, 5, math.inf),
+        ({"gt": 5, "gte": 7}, 7, math.inf),
+        ({"lt": 5}, -math.inf, 5),
+        ({"lte": 5}, -math.inf, 6),
+        ({"lte": 5, "lt": 7}, -math.inf, 6),
         ({"gte": 9, "lt": 5}, 9, 5),
         ({"gte": FIRST, "lte": LAST}, FIRST, LAST + 1),
-        ({}, None, None),
+        ({}, -math.inf, math.inf),
     ],
 )
 def test_the_seconds_of_a_question(bounds, start, end):

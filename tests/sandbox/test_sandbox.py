@@ -116,7 +116,7 @@ def test_it_leaves_nothing_behind():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with Sandbox(5) as sandbox, requests.Session() as http:
-            url, folder = sandbox.base_url, Path(sandbox._folder.name)
+            url, folder = sandbox.base_url, Path(sandbox._folder)
             http.get(url, timeout=5)
             assert folder.exists()
         gc.collect()

@@ -53,11 +53,9 @@ class StoredPage(msgspec.Struct, frozen=True):
 
 
 class PageCache:
-    """Pages by key, in a private folder inside `folder`, until they expire by `clock`.
+    """Pages by key, in a private folder, until they expire; `secret` (up to 64 bytes) seals them.
 
-    A cache is a convenience: a file that is locked, damaged, full or read-only costs one
-    warning and the speed, never the result. `secret`, of at most 64 bytes, seals the rows: one
-    that was written with another secret, or under another key, is not returned.
+    A file that is locked, damaged, full or read-only costs a warning and speed, never the result.
     """
 
     def __init__(
@@ -188,10 +186,7 @@ def _iso(seconds: float) -> str:
 
 
 class ForkSafe:
-    """A page store that is closed before a fork, and opened anew in parent and child.
-
-    For one thread at a time, which holds `lock` while it uses the store.
-    """
+    """A page store that is closed before a fork; a thread holds `lock` while it uses the store."""
 
     #: Whether this process was forked while a thread of its parent used a store.
     is_torn: ClassVar[bool] = False

@@ -92,15 +92,14 @@ class PageStore(SQLiteDict):
 
     def _create(self) -> None:
         self.close()
+        with self.connection() as connection:
+            connection.execute("PRAGMA secure_delete=ON")
         with self._transaction() as connection:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS pages (key TEXT PRIMARY KEY, value BLOB, "
                 "expires INTEGER)"
             )
             connection.execute("CREATE INDEX IF NOT EXISTS expires_idx ON pages(expires)")
-        with self.connection() as connection:
-            connection.execute("PRAGMA secure_delete=ON")
-        with self._transaction() as connection:
             deleted = self._delete_expired(connection)
         self._checkpoint(deleted)
 

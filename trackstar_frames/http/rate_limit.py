@@ -38,7 +38,6 @@ class Limiter:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
         self._sent: list[float] = []
         self._number = 0
         self._span = _SPAN
@@ -51,7 +50,7 @@ class Limiter:
     def acquire(self, rate: int | None, wait: Callable[[str, float], None]) -> Slot:
         """Take a slot, of at most `rate` a second; `wait` is called with a reason and seconds."""
         while True:
-            with self._lock:
+            with _LOCK:
                 now = self._clock()
                 reason, seconds = self._until_free(now, rate)
                 if seconds <= 0:
@@ -63,7 +62,7 @@ class Limiter:
         limit, remaining = (_count(headers, name) for name in ("limit", "remaining"))
         if not limit or remaining is None:
             return
-        with self._lock:
+        with _LOCK:
             # What was sent after this request may have arrived before it.
             ours = slot.used + self._number - slot.number
             self._limit = limit
@@ -72,20 +71,16 @@ class Limiter:
 
     def pause(self, seconds: float) -> None:
         """Send nothing for some seconds, as the server has refused a request."""
-        with self._lock:
+        with _LOCK:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
             self._span = min(self._span + _SPAN_STEP, _MAX_SPAN)
             self._careful_until = self._paused_until + _CAREFUL_TIME
 
     def cooldown(self) -> float:
         """Return the seconds until no slot is taken, if no more requests are sent."""
-        with self._lock:
+        with _LOCK:
             free = self._sent[-1] + self._span if self._sent else -math.inf
             return max(0.0, max(free, self._paused_until) - self._clock())
-
-    def after_fork_in_child(self) -> None:
-        """Replace the lock, which a thread of the parent may have held."""
-        self._lock = threading.Lock()
 
     def _until_free(self, now: float, rate: int | None) -> tuple[str, float]:
         self._sent = [sent for sent in self._sent if sent > now - self._span]
@@ -120,14 +115,12 @@ def limiter_of(budget: str) -> Limiter:
 # The server counts the requests of a token, whoever sends them: so must the process, for as long
 # as it lives. A client that is gone has sent requests that are still within their second.
 _LIMITERS: dict[str, Limiter] = {}
-_LOCK = threading.Lock()
+_LOCK = threading.Lock()  # of all of them: none holds it for long
 
 
 def _unlock_in_child() -> None:
     global _LOCK  # noqa: PLW0603  (a thread of the parent may have held it)
     _LOCK = threading.Lock()
-    for limiter in list(_LIMITERS.values()):
-        limiter.after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):

@@ -17,15 +17,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from trackstar_frames import errors
 from trackstar_frames._text import plain
-from trackstar_frames.errors import (
-    ApiError,
-    AuthError,
-    NotSupportedError,
-    RateLimitError,
-    ResponseError,
-    ServerError,
-)
+from trackstar_frames.errors import ApiError, ResponseError
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -63,6 +57,7 @@ _FAILED = (
     *("incomplete", "truncated", "datatruncated", "timedout"),
 )
 _WHOLE = ("success", "ok", "complete", "iscomplete")
+_KNOWN = {*_HAS_MORE, *_IS_LAST, *_FAILED, *_WHOLE}
 # Names of what the server has ignored.
 _IGNORED = re.compile(
     "(unused|ignored|unknown|invalid|unsupported|unrecognized)"
@@ -74,7 +69,9 @@ _QUOTED = 200  # characters
 def read_envelope(body: bytes, scrub: Callable[[str], str] | None = None) -> Envelope:
     """Check the body of a 200 and cut it into orders; errors quote it scrubbed, or not at all."""
     try:
-        _as_text(body).validate(full=True)
+        # As Arrow text: Arrow checks UTF-8 without decoding it.
+        ends = pa.py_buffer(np.array([0, len(body)], np.int64))
+        pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(body)).validate(full=True)
         envelope = _decode(body, scrub)
     except msgspec.ValidationError as error:
         raise ResponseError(f"the response is not as documented: {error}") from None
@@ -94,12 +91,6 @@ def read_envelope(body: bytes, scrub: Callable[[str], str] | None = None) -> Env
     if envelope.next_token == "":
         raise ResponseError("the response is not as documented: next_token is an empty string")
     return envelope
-
-
-def _as_text(body: bytes) -> pa.LargeStringArray:
-    """Wrap a body as Arrow text: Arrow checks UTF-8 without decoding it."""
-    ends = pa.py_buffer(np.array([0, len(body)], np.int64))
-    return pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(body))
 
 
 def _decode(body: bytes, scrub: Callable[[str], str] | None) -> Envelope:
@@ -140,7 +131,11 @@ def _envelope(decoded: _Body, frame: bytes, scrub: Callable[[str], str] | None) 
     total_count = read_count(texts.get("total_count", ""))
     if total_count is not None:
         del texts["total_count"]
-    unknown = {name: text for name, text in texts.items() if not _is_known(_word(name))}
+    unknown = {
+        name: text
+        for name, text in texts.items()
+        if not (_word(name) in _KNOWN or _IGNORED.fullmatch(_word(name)))
+    }
     return Envelope(decoded.data, decoded.next_token, total_count, has_more, unknown)
 
 
@@ -192,12 +187,6 @@ def _members(outer: Mapping[str, bytes]) -> list[_Member]:
     return [_Member(name, text.decode()) for name, text in {**outer, **inner}.items()]
 
 
-def _is_known(word: str) -> bool:
-    """Return whether a member that is not a failure only says that all is well."""
-    known = {*_HAS_MORE, *_IS_LAST, *_FAILED, *_WHOLE}
-    return word in known or _IGNORED.fullmatch(word) is not None
-
-
 def _has_more(members: list[_Member]) -> bool | None:
     words = {*_HAS_MORE, *_IS_LAST}
     found = [each.is_false == (each.word in _IS_LAST) for each in members if each.word in words]
@@ -235,7 +224,9 @@ def read_count(text: str) -> int | None:
 
 def strict_json(body: bytes) -> bytes:
     """Rewrite what only lenient parsers accept, so that nothing of it is lost."""
-    return _ESCAPE.sub(_spelt_out, mark(body.removeprefix(codecs.BOM_UTF8)))
+    text = mark(body.removeprefix(codecs.BOM_UTF8))
+    # The escape of a lone surrogate becomes its six characters.
+    return _ESCAPE.sub(lambda each: rb"\\%b" % each["lone"] if each["lone"] else each[0], text)
 
 
 _ESCAPE = re.compile(
@@ -246,32 +237,26 @@ _ESCAPE = re.compile(
 )
 
 
-def _spelt_out(escape: re.Match[bytes]) -> bytes:
-    """Turn the escape of a lone surrogate into its six characters."""
-    return rb"\\%b" % escape["lone"] if escape["lone"] else escape[0]
-
-
-_CLASSES: dict[int, type[ApiError]] = {
-    401: AuthError,
-    403: AuthError,
-    429: RateLimitError,
-    501: NotSupportedError,
+#: The class of a status's error, and what to do.
+_STATUSES: dict[int, tuple[type[ApiError], str]] = {
+    401: (errors.AuthError, "check the API key and the access token"),
+    403: (errors.AuthError, "the connection's policy forbids this; ask its owner"),
+    404: (ApiError, "check the base URL"),
+    422: (
+        ApiError,
+        "the server does not accept a filter; it may be newer or older than this package",
+    ),
+    429: (errors.RateLimitError, "wait, and use fewer clients on one access token"),
+    501: (
+        errors.NotSupportedError,
+        "the warehouse system behind this connection cannot list orders",
+    ),
 }
-
 #: Statuses below 500 after which a retry may succeed: too late, too early, too often.
 _RETRYABLE = (408, 425, 429)
 _ORIGINS = ("trackstar", "integration")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 _MAX_QUOTED = 500  # characters of the server's words in a message
-
-_ADVICE = {
-    401: "check the API key and the access token",
-    403: "the connection's policy forbids this; ask its owner",
-    404: "check the base URL",
-    422: "the server does not accept a filter; it may be newer or older than this package",
-    429: "wait, and use fewer clients on one access token",
-    501: "the warehouse system behind this connection cannot list orders",
-}
 
 
 def error_for(
@@ -292,7 +277,8 @@ def error_for(
         error, origin = None, origin if origin in _ORIGINS else None
         members = {}
         request_id = request_id if _IDENTIFIER.fullmatch(request_id or "") else None
-    cls = _CLASSES.get(status, ServerError if status >= 500 else ApiError)  # noqa: PLR2004
+    other = errors.ServerError if status >= 500 else ApiError  # noqa: PLR2004
+    cls, advice = _STATUSES.get(status, (other, ""))
     message = f"the API answered {status}"
     if not_followed:
         message += f", a redirect that {not_followed}, so it was not followed; check the base URL"
@@ -302,8 +288,8 @@ def error_for(
         message += f" {scrub(json.dumps(members['detail'], ensure_ascii=False))[:_MAX_QUOTED]}"
     if body and not quote:
         message += "; its words are not shown, as they may hold personal data"
-    if status in _ADVICE:
-        message += f"; {_ADVICE[status]}"
+    if advice:
+        message += f"; {advice}"
     if request_id:
         message += f" (request id {request_id})"
     return cls(

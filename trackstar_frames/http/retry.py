@@ -37,10 +37,7 @@ class RetryPolicy:
     def run(
         self, request: Callable[[], _T], wait: Callable[[TrackstarError, int, float], object]
     ) -> _T:
-        """Return what `request` returns, or raise its last error.
-
-        `wait` is called with the error, the number of the attempt (from 1), and the seconds.
-        """
+        """Return what `request` returns; `wait` takes the error, the attempt and seconds."""
         attempt, waited = 0, 0.0
         while True:
             attempt += 1
@@ -89,11 +86,13 @@ def _read_wait(header: str, now: float | None) -> float | None:
 def retry_after(header: str, now: float | None = None) -> float | None:
     """Read ``Retry-After``, seconds or a date; None if it is neither, or unreasonably long."""
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", header.strip()):
-        return _within_reason(float(header))
-    moment = read_date(header)
-    if moment is None:
-        return None
-    return _within_reason(max(0.0, moment - (time.time() if now is None else now)))
+        seconds = float(header)
+    else:
+        moment = read_date(header)
+        if moment is None:
+            return None
+        seconds = max(0.0, moment - (time.time() if now is None else now))
+    return seconds if seconds <= _MAX_WAIT else None
 
 
 def _until_reset(header: str, now: float | None) -> float | None:
@@ -101,11 +100,7 @@ def _until_reset(header: str, now: float | None) -> float | None:
     if now is None or not re.fullmatch(r"[0-9]{1,12}", header.strip()):
         return None
     seconds = float(header) - now
-    return _within_reason(seconds) if seconds >= 0 else None
-
-
-def _within_reason(seconds: float) -> float | None:
-    return seconds if seconds <= _MAX_WAIT else None
+    return seconds if 0 <= seconds <= _MAX_WAIT else None
 
 
 def read_date(header: str) -> float | None:

@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -37,14 +36,11 @@ Check = Callable[[Envelope], None]
 
 @dataclass(frozen=True, slots=True)
 class PageResponse:
-    """One complete response; its times are in UTC."""
+    """One complete response."""
 
-    body: bytes = field(repr=False)  # as the server sent it, decompressed
-    envelope: Envelope = field(repr=False)  # the same, checked and cut into orders
-    fetched_at: datetime
-    expires: float  # in Unix seconds
+    stored: StoredPage
+    envelope: Envelope = field(repr=False)  # its body, checked and cut into orders
     from_cache: bool
-    server_time: datetime | None  # when the server sent it, by the header ``Date``
 
 
 class Observer:
@@ -81,7 +77,9 @@ class Session:
             secret = credentials.fingerprint("the seal of what is on disk").encode()
             self._cache = PageCache(settings.cache_dir, secret, clock)
         self._limiter = limiter_of(self.budget)
-        self._pool = SessionPool(self._open_session)
+        self._pool = SessionPool(
+            partial(ApiSession, settings.base_url, self._sign, credentials.scrub)
+        )
         self._retries = RetryPolicy(settings.retries, settings.max_wait)
 
     def get(
@@ -98,15 +96,19 @@ class Session:
     ) -> PageResponse:
         """Return one page, from disk or, unless `offline`, from the server.
 
-        A page on disk is requested again if it was fetched before `since` (Unix seconds), or does
-        not pass `check`. `expires` is the expiry of the listing that the page continues: all
-        pages of a listing expire together, so that the head of one day is never joined to the
-        tail of the next. `store` is whether the response may be stored, and quoted in errors.
+        A page on disk is requested again if it was fetched before `since` (Unix seconds), does not
+        pass `check`, or does not expire with the listing that it continues, at `expires`: the head
+        of one day is never joined to the tail of the next. Without `store`, a response is neither
+        stored nor quoted in errors.
         """
         key = self._key(path, params)
-        cached = self._cached(key, expires, since, check, offline=offline)
-        if cached is not None:
-            return cached
+        cached = self._cache.read(key) if self._cache is not None and since < math.inf else None
+        if cached is not None and self._is_current(cached, expires, since):
+            envelope = _checked(cached.body, check)
+            if not isinstance(envelope, ResponseError):
+                return PageResponse(cached, self._scrubbed(envelope), from_cache=True)
+            if offline:
+                raise envelope
         if offline:
             raise OfflineMissError(
                 "offline=True, and a page of this listing is not on disk (never read with this "
@@ -117,17 +119,13 @@ class Session:
             partial(self._wait, observer),
         )
         now = self._clock()
-        page = StoredPage(
-            key=key,
-            body=reply.body,
-            fetched=now,
-            expires=now + self.settings.expire_after if expires is None else expires,
-            server_time=read_date(reply.headers.get("Date", "")),
-        )
+        expires = now + self.settings.expire_after if expires is None else expires
+        server_time = read_date(reply.headers.get("Date", ""))
+        page = StoredPage(key, reply.body, now, expires, server_time)
         # A server that echoes the request would have the credentials stored.
         if self._cache is not None and store and not self._credentials.are_in(reply.body):
             self._cache.write(page)
-        return self._page_response(page, envelope, from_cache=False)
+        return PageResponse(page, self._scrubbed(envelope), from_cache=False)
 
     def fingerprint(self, text: str) -> str:
         """Hash a text with the credentials as the key."""
@@ -138,7 +136,7 @@ class Session:
         now = self._clock()
         if self._cache is None:
             return now
-        key = self._work_key(work)
+        key = self.fingerprint(f"the beginning of {work}")
         page = None if restart else self._cache.read(key)
         if page is not None and page.fetched <= now < page.expires:
             return page.fetched
@@ -148,7 +146,7 @@ class Session:
     def mark_finished(self, work: str) -> None:
         """Forget that work was started."""
         if self._cache is not None:
-            self._cache.delete(self._work_key(work))
+            self._cache.delete(self.fingerprint(f"the beginning of {work}"))
 
     def cooldown(self) -> float:
         """Return the seconds after which another process may use the token as if it were unused."""
@@ -166,29 +164,7 @@ class Session:
     def _key(self, path: str, params: dict[str, str]) -> str:
         """Return a page's key in the cache, which shows nothing."""
         query = urlencode(sorted(params.items()))
-        return self._credentials.fingerprint(f"{self.settings.base_url}{path}?{query}")
-
-    def _work_key(self, work: str) -> str:
-        return self._credentials.fingerprint(f"the beginning of {work}")
-
-    def _cached(
-        self,
-        key: str,
-        expires: float | None,
-        since: float,
-        check: Check | None,
-        *,
-        offline: bool,
-    ) -> PageResponse | None:
-        page = self._cache.read(key) if self._cache is not None and since < math.inf else None
-        if page is None or not self._is_current(page, expires, since):
-            return None
-        envelope = _checked(page.body, check)
-        if isinstance(envelope, ResponseError):
-            if offline:
-                raise envelope
-            return None
-        return self._page_response(page, envelope, from_cache=True)
+        return self.fingerprint(f"{self.settings.base_url}{path}?{query}")
 
     def _is_current(self, page: StoredPage, expires: float | None, since: float) -> bool:
         now = self._clock()
@@ -196,13 +172,10 @@ class Session:
             return False
         if expires is not None:
             return page.expires == expires
-        if page.fetched < since:
-            return False
-        return min(page.expires, page.fetched + self.settings.expire_after) > now
+        expiry = min(page.expires, page.fetched + self.settings.expire_after)
+        return page.fetched >= since and expiry > now
 
-    def _page_response(
-        self, page: StoredPage, envelope: Envelope, *, from_cache: bool
-    ) -> PageResponse:
+    def _scrubbed(self, envelope: Envelope) -> Envelope:
         scrub = self._credentials.scrub
         if envelope.other_members:  # it goes to `problems`, and may echo the request
             scrubbed = {scrub(name): scrub(text) for name, text in envelope.other_members.items()}
@@ -210,15 +183,7 @@ class Session:
         token = envelope.next_token
         if isinstance(token, str) and scrub(token) != token:  # tracebacks show cursors
             envelope = msgspec.structs.replace(envelope, next_token=Masked.of(token))
-        sent = page.server_time
-        return PageResponse(
-            body=page.body,
-            envelope=envelope,
-            fetched_at=datetime.fromtimestamp(page.fetched, UTC),
-            expires=page.expires,
-            from_cache=from_cache,
-            server_time=None if sent is None else datetime.fromtimestamp(sent, UTC),
-        )
+        return envelope
 
     def _wait(
         self, observer: Observer, error: TrackstarError, attempt: int, seconds: float
@@ -238,7 +203,7 @@ class Session:
         quote: bool,
     ) -> tuple[Reply, Envelope]:
         reply = self._send(path, params, observer)
-        if isinstance(reply, BaseException):
+        if not isinstance(reply, Reply):
             raise reply
         scrub = self._credentials.scrub
         if reply.status != HTTPStatus.OK:
@@ -282,12 +247,6 @@ class Session:
         except BaseException as error:  # noqa: BLE001  (returned, without those frames)
             error.__context__ = error.__cause__ = None
             return error.with_traceback(None)
-
-    def _open_session(self) -> ApiSession:
-        # A proxy would read plain http, which is allowed on loopback only.
-        url = self.settings.base_url
-        is_secure = url.startswith("https:")
-        return ApiSession(url, self._sign, self._credentials.scrub, trust_env=is_secure)
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["x-trackstar-api-key"] = self._credentials.api_key

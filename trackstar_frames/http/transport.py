@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from http.client import HTTPResponse
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import requests
@@ -87,19 +87,13 @@ class Reply:
 
 
 class ApiSession(requests.Session):
-    """A session that sends credentials to the origin of `base_url` only; for one thread at a time.
-
-    `sign` adds the credentials to each request, `scrub` takes them out of a text, and `trust_env`
-    is whether proxies and certificates are taken from the environment.
-    """
+    """Sends credentials to the origin of `base_url` only; for one thread at a time."""
 
     def __init__(
         self,
         base_url: str,
         sign: Callable[[requests.PreparedRequest], requests.PreparedRequest],
         scrub: Callable[[str], str],
-        *,
-        trust_env: bool,
     ) -> None:
         super().__init__()
         # As it is sent: a host name that is not ASCII is encoded.
@@ -111,7 +105,8 @@ class ApiSession(requests.Session):
         self.auth = sign
         agents = (f"trackstar_frames/{version('trackstar_frames')}", self.headers["User-Agent"])
         self.headers["User-Agent"] = " ".join(map(str, agents))
-        self.trust_env = trust_env
+        # A proxy would read plain http, which is allowed on loopback only.
+        self.trust_env = self._origin[0] == "https"
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def fetch(
@@ -119,9 +114,8 @@ class ApiSession(requests.Session):
     ) -> Reply:
         """Return one complete response, behind redirects that stay with the server.
 
-        It must begin, and end, within `timeout` seconds of its request. `acquire` waits until a
-        request may be sent; it is called before each, once the connection is open. Raises
-        `FAULTS`, whose frames hold the headers in clear.
+        It must begin, and end, within `timeout` seconds of its request; before each, `acquire`
+        waits until it may be sent. Raises `FAULTS`, whose frames hold the headers in clear.
         """
         self._adapter.acquire = acquire
         for _ in range(1 + self.max_redirects):
@@ -264,16 +258,12 @@ def _query(url: str) -> list[tuple[str, str]]:
 #: Interim responses. After 101 another protocol would follow, which nobody requests.
 _INTERIM = {*range(100, 200)} - {101}
 
-_Pools = TypeVar("_Pools", bound=urllib3.PoolManager)
-
 
 class ThrottledAdapter(requests.adapters.HTTPAdapter):
-    """Opens connections whose requests wait for the rate limit, and whose responses end in time.
+    """Opens connections whose requests wait for the rate limit, and whose responses end in time."""
 
-    `acquire` waits until the request at hand may be sent. It is called with the connection open:
-    the request then reaches the server soon, which counts it within the same second.
-    """
-
+    #: Waits until the request at hand may be sent. The connection is open by then: so the request
+    #: reaches the server soon, which counts it within the same second.
     acquire: Callable[[], object]
 
     def __init__(self) -> None:
@@ -285,9 +275,9 @@ class ThrottledAdapter(requests.adapters.HTTPAdapter):
         super().init_poolmanager(*args, **options)
         self._throttle(self.poolmanager)
 
-    def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:
+    def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.PoolManager:
         """Return the pools of a proxy, whose connections are throttled."""
-        known: urllib3.ProxyManager | None = self.proxy_manager.get(proxy)
+        known = self.proxy_manager.get(proxy)
         return known or self._throttle(super().proxy_manager_for(proxy, **options))
 
     def request_url(self, *args: Any, **options: Any) -> str:
@@ -303,7 +293,7 @@ class ThrottledAdapter(requests.adapters.HTTPAdapter):
         self.acquire()
         return self._url
 
-    def _throttle(self, pools: _Pools) -> _Pools:
+    def _throttle(self, pools: urllib3.PoolManager) -> urllib3.PoolManager:
         # Each of its own kind: a SOCKS proxy has others.
         pools.pool_classes_by_scheme = {
             scheme: _throttled(kind, self._acquire_url)

@@ -44,24 +44,17 @@ _log = logging.getLogger("trackstar_frames")
 # A request is read in about so many windows: at ten requests a second and a second for each
 # response, more chains bring nothing.
 _WINDOWS = 8
-
 # A window that may hold more than this share of all orders would be read long after the others.
 _CROWDED = 1 / 4
-
 _MIN_PAGES = 2  # a window of fewer pages costs more than it brings
 _TELLING_SHARE = 0.02  # of a page; less may be chance
+_MAX_READINGS = 5  # of one chain, of which two in a row must agree
+_MAX_DEPTH = 12  # how often a chain of changes is divided, until each window is one page
 
-#: Statuses by which a server refuses a cursor that it does not know any more.
+# Statuses by which a server refuses a cursor that has expired, or a filter that it does not know;
+# None is the disk's.
 _CURSOR_EXPIRED = (400, 404, 410, 422)
-
-#: Statuses by which a server refuses a filter that it does not know; None is the disk's.
 _FILTER_UNKNOWN = (400, 422, None)
-
-#: Readings of one chain, of which two in a row must agree.
-_MAX_READINGS = 5
-
-#: How often a chain of changes is divided at most, until each window is one page.
-_MAX_DEPTH = 12
 
 #: How far before the first page changes are requested, by stamp. A change is stamped a little
 #: before it can be read; and `updated_date` is the source's stamp, of which Trackstar makes its
@@ -69,18 +62,14 @@ _MAX_DEPTH = 12
 _MARGINS = MappingProxyType(
     {"trackstar_updated_date": timedelta(minutes=5), "updated_date": timedelta(hours=2)}
 )
-
-#: How much farther, where the server does not send its own time.
-_CLOCK_MARGIN = timedelta(minutes=10)
-
+_CLOCK_MARGIN = timedelta(minutes=10)  # more, where the server does not send its own time
 _SECOND = timedelta(seconds=1)
 
 
 class PageKey(NamedTuple):
     """Identifies a page; keys sort as the server's pages do."""
 
-    #: The chain: the number of the listing, then that of each window within the one before.
-    path: tuple[int, ...]
+    path: tuple[int, ...]  # of its chain: the listing's number, then those of windows within
     number: int  # of the page in its chain
 
 
@@ -149,16 +138,13 @@ class Listing:
             self._threads.do(self._check_total, [root for root in self._roots if root.children])
 
     def read_changes(
-        self,
-        stamps: Sequence[Sequence[str]],
-        latest: Mapping[str, datetime] = MappingProxyType({}),
+        self, stamps: Sequence[Sequence[str]], latest: Mapping[str, datetime] = MappingProxyType({})
     ) -> bool:
         """Read what has changed since the first page, so that no order that moved is missing.
 
-        Stamps are requested by the best choice that the server knows; if it knows none, the result
-        is False. `latest` has the latest value of each stamp that came: where clocks are ahead of
-        what sets the stamps, changes are requested since then. Raises ResponseError if the server
-        counts more orders than have come, with those that changed.
+        Of `stamps`, the first choice that the server knows is requested; if it knows none, the
+        result is False. `latest` has the latest value of each that came: changes are requested
+        since then where clocks are ahead of the stamps. Raises ResponseError if orders are missing.
         """
         per_query = len(self._roots) // len(self._queries)
         incomplete = {  # an order may have moved past the reading of these
@@ -167,7 +153,8 @@ class Listing:
             if self._may_have_grown(root) and not all(leaf.is_one_page for leaf in root.leaves)
         }
         queries = sorted({number // per_query for number in incomplete | self._short})
-        recounts = {n: self._first_page_again(n) for n in sorted(self._short)}
+        kind = len(_MARGINS)
+        recounts = {n: self._new_chain(kind, n, self._roots[n].window) for n in sorted(self._short)}
         self._threads.do(self._read_first_page, recounts.values())
         self._latest = latest
         could_request = not queries or self._read_changes_by_any(queries, stamps)
@@ -328,12 +315,6 @@ class Listing:
 
     # Reading what has changed
 
-    def _first_page_again(self, number: int) -> _Chain:
-        """Return a chain whose first page has the server's count of a listing, as it is now."""
-        path = (len(self._roots) * (1 + len(_MARGINS)) + number,)
-        refresh = self._has_server_pages
-        return _Chain(path, self._roots[number].window, keeps_ids=True, refresh=refresh)
-
     def _read_changes_by_any(
         self, queries: Sequence[int], choices: Sequence[Sequence[str]]
     ) -> bool:
@@ -354,15 +335,20 @@ class Listing:
     def _changes_of(self, query: int, stamp: str) -> _Chain:
         """Return the chain of what has changed in a query since the first page of all."""
         if (query, stamp) not in self._changes:
-            path = (len(self._roots) * (1 + list(_MARGINS).index(stamp)) + query,)
             since = self._changes_since(stamp)
             window = Window.of(_narrowed(self._queries[query], stamp, since))
-            # What is on disk is older than a page that the server gave just now.
-            refresh = self._has_server_pages
-            self._changes[query, stamp] = _Chain(
-                path, window, changed=(stamp, since), refresh=refresh
-            )
+            kind = list(_MARGINS).index(stamp)
+            self._changes[query, stamp] = self._new_chain(kind, query, window, (stamp, since))
         return self._changes[query, stamp]
+
+    def _new_chain(
+        self, kind: int, number: int, window: Window, changed: tuple[str, datetime] | None = None
+    ) -> _Chain:
+        """Return a chain that is read after all others, whose path its kind keeps distinct."""
+        path = (len(self._roots) * (1 + kind) + number,)
+        # What is on disk is older than a page that the server gave just now.
+        refresh = self._has_server_pages
+        return _Chain(path, window, changed=changed, keeps_ids=True, refresh=refresh)
 
     def _changes_since(self, stamp: str) -> datetime:
         """Return since when changes by a stamp matter, by the clock that sets it."""
@@ -421,42 +407,28 @@ def _narrowed(params: dict[str, str], stamp: str, since: datetime) -> dict[str, 
 class _Chain:
     """One chain of pages, and how far it has been read."""
 
-    #: The `PageKey.path` of its pages.
-    path: tuple[int, ...]
-    #: The query, and its bounds.
-    window: Window
-    #: How much of its parent's first page it had.
-    share: float = 0.0
-    #: Of a chain of changes, by which stamp and since when; it is divided until each window is one
-    #: page.
+    path: tuple[int, ...]  # the `PageKey.path` of its pages
+    window: Window  # the query, and its bounds
+    share: float = 0.0  # how much of its parent's first page it had
+    #: Of a chain of changes, by which stamp and since when.
     changed: tuple[str, datetime] | None = None
-    #: Whether its readings will be compared.
-    keeps_digests: bool = False
-    #: Whether the ids of its orders are kept, to count them with those of others.
-    keeps_ids: bool = False
-    #: Whether its pages are requested from the server, whatever is on disk.
-    refresh: bool = False
+    keeps_digests: bool = False  # whether its readings will be compared
+    keeps_ids: bool = False  # whether to count the ids of its orders with those of others
+    refresh: bool = False  # whether the server sends its pages, whatever is on disk
 
-    #: Cache expiry and time of its first page.
-    expires: float | None = None
-    fetched_at: datetime | None = None
-    #: When the first page of this reading was sent, by the server's clock if it is known.
-    oldest: datetime | None = None
-    #: How many pages were taken, and how many of them before this reading.
-    pages: int = 0
-    start: int = 0
-    #: How many pages and orders this reading has had, and how many orders the server counts.
-    length: int = 0
-    orders: int = 0
-    total: int | None = None
-    #: The cursor of the next page.
-    token: str | None = None
-    #: Why changes could not be requested, and whether orders came that have not changed since.
-    refusal: TrackstarError | None = None
-    has_older: bool = False
-    #: How many orders it may hold, and how many its first page had.
-    size: float = 0.0
-    first: int = 0
+    expires: float | None = None  # cache expiry of its first page
+    fetched_at: datetime | None = None  # when its first page was sent
+    oldest: datetime | None = None  # when the first page of this reading was sent
+    pages: int = 0  # that were taken
+    start: int = 0  # pages that were taken before this reading
+    length: int = 0  # pages of this reading
+    orders: int = 0  # of this reading
+    total: int | None = None  # orders, by the server's count
+    token: str | None = None  # the cursor of the next page
+    refusal: TrackstarError | None = None  # why changes could not be requested
+    has_older: bool = False  # whether orders came that have not changed since
+    size: float = 0.0  # orders that it may hold
+    first: int = 0  # orders of its first page
     children: list[_Chain] = field(default_factory=list)
     _sample: Sample | None = None
     _ids: set[int] = field(default_factory=set)
@@ -550,15 +522,9 @@ class _Chain:
             windows = min(windows, worth)
         divided = self._sample.divide(ceil(windows))
         if len(divided) > 1:
+            options = (self.changed, self.keeps_digests)
             self.children = [
-                _Chain(
-                    (*self.path, n),
-                    window,
-                    share,
-                    changed=self.changed,
-                    keeps_digests=self.keeps_digests,
-                    refresh=self.refresh,
-                )
+                _Chain((*self.path, n), window, share, *options, refresh=self.refresh)
                 for n, (window, share) in enumerate(divided)
             ]
         return bool(self.children)

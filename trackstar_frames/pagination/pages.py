@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -99,14 +99,9 @@ class PageReader:
     ) -> Iterator[Page]:
         """Read one listing, from its first page or from a cursor on.
 
-        The end is a null token, or an absent one on a page that is not full. A token that is
-        absent beside a full page is the end if the listing has as many orders as the server's
-        total, or if a request for the same page by another size shows that nothing follows.
-        Raises ResponseError if that is not shown, if the listing has no end (a token or the same
-        pages come back, or empty pages go on and on), or if a response says that it is not whole.
-
-        `expires` is that of the listing whose pages these are: then only pages that expire with it
-        are taken from disk, whatever `since` says; with `refresh`, none.
+        Raises ResponseError if nothing proves where it ends, if it has no end, or if a response
+        says that it is not whole. With `expires`, only pages that expire then are taken from disk,
+        whatever `since` says; with `refresh`, none.
         """
         since = math.inf if refresh else self.since if expires is None else 0.0
         return _Cursor(self, params, page_token, orders_before, expires, since).pages()
@@ -146,14 +141,16 @@ class _Cursor:
         is_silent = self.token is not None and not envelope.data and not envelope.total_count
         self.token = _token(envelope)
         self._seen_tokens.add(self.token)
+        stored = response.stored
+        sent = stored.server_time
         return Page(
-            body=response.body,
+            body=stored.body,
             next_token=self.token,
             from_cache=response.from_cache,
-            fetched_at=response.fetched_at,
-            expires=response.expires,
+            fetched_at=datetime.fromtimestamp(stored.fetched, UTC),
+            expires=stored.expires,
             raw_orders=envelope.data + late,
-            server_time=response.server_time,
+            server_time=None if sent is None else datetime.fromtimestamp(sent, UTC),
             total_count=None if is_silent else envelope.total_count,
             other_members=envelope.other_members,
         )
@@ -171,11 +168,7 @@ class _Cursor:
         return response, self._prove_end(response.envelope)
 
     def _get(
-        self,
-        token: str | None,
-        size: int,
-        check: Check | None = None,
-        since: float | None = None,
+        self, token: str | None, size: int, check: Check | None = None, since: float | None = None
     ) -> PageResponse:
         reader = self.reader
         position = {} if token is None else {"page_token": token}
@@ -190,7 +183,7 @@ class _Cursor:
             check=check,
             observer=reader.observer,
         )
-        self.expires = response.expires
+        self.expires = response.stored.expires
         return response
 
     def _check(self, envelope: Envelope) -> None:
@@ -201,8 +194,9 @@ class _Cursor:
 
     def _prove_end(self, last: Envelope) -> list[msgspec.Raw]:
         """Prove that an open page is the last one; return orders that have come to it meanwhile."""
-        # A larger page that is not full ends the listing. Where the page has the largest size
-        # already, a smaller one must give a token, and what this leads to must end.
+        # A null token ends a listing, or an absent one if the page is not full, or the server's
+        # total is reached. So does a larger page that is not full. Where the page has the largest
+        # size already, a smaller one must give a token, and what this leads to must end.
         size = self._size
         if not _is_open(last, size, self.orders_before or 0):
             return []

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from trackstar_frames.errors import TrackstarError
 
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -26,7 +25,7 @@ class ThreadPool(ThreadPoolExecutor):
         super().__init__(size, name)
         self.submit(bool)  # before anything is requested or read for the pool, in vain
 
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+    def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
         """Start a task."""
         with starting():
             return super().submit(fn, *args, **kwargs)
@@ -69,10 +68,7 @@ class ThreadGroup:
             parent.adopt(self)
 
     def do(self, task: Callable[[_T], object], items: Iterable[_T]) -> None:
-        """Do a task for each item, in their order, and wait for all; raise the first failure.
-
-        It is raised once no thread works any more; KeyboardInterrupt at once.
-        """
+        """Do a task for each item, in order; then raise the first failure, an interrupt at once."""
         left = deque(items)
         outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
         threads: list[threading.Thread] = []

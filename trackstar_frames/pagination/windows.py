@@ -37,9 +37,8 @@ class Window:
     """The parameters of a query within bounds of `created_date`."""
 
     params: dict[str, str]
-    #: The first second that is within, and the first beyond it (Unix); None is open.
-    start: int | None = None
-    end: int | None = None
+    start: float = -math.inf  # the first second that is within (Unix)
+    end: float = math.inf  # the first second beyond it
 
     @classmethod
     def of(cls, params: dict[str, str]) -> Window:
@@ -48,50 +47,38 @@ class Window:
         ends = [
             _read(params[each]) + (each == "created_date[lte]") for each in _UPPER if each in params
         ]
-        return cls(params, max(starts, default=None), min(ends, default=None))
+        return cls(params, max(starts, default=-math.inf), min(ends, default=math.inf))
 
     @property
     def is_bounded(self) -> bool:
         """Whether all its orders have a `created_date`, so that it can be divided."""
-        return self.start is not None or self.end is not None
-
-    def holds(self, seconds: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Return which moments are within."""
-        low = -math.inf if self.start is None else self.start
-        high = math.inf if self.end is None else self.end
-        within: npt.NDArray[np.bool_] = (seconds >= low) & (seconds < high)
-        return within
+        return self.start > -math.inf or self.end < math.inf
 
     def cut(self, cuts: Iterable[int]) -> list[Window]:
         """Cut at some seconds; the outer parts keep the caller's own bounds."""
-        first = _CALENDAR[0] if self.start is None else self.start
-        end = _CALENDAR[1] if self.end is None else self.end
-        inside = [each for each in sorted(set(cuts)) if first < each < end]
-        return [self._part(start, end) for start, end in itertools.pairwise([None, *inside, None])]
+        first, end = max(self.start, _CALENDAR[0]), min(self.end, _CALENDAR[1])
+        inside = sorted({each for each in cuts if first < each < end})
+        edges = [-math.inf, *inside, math.inf]
+        return [self._part(*edge) for edge in itertools.pairwise(edges)]
 
-    def _part(self, start: int | None, end: int | None) -> Window:
+    def _part(self, start: float, end: float) -> Window:
         params = self.params
-        if start is not None:
+        if start > -math.inf:
             params = {name: value for name, value in params.items() if name not in _LOWER}
             params["created_date[gte]"] = _write(start)
-        if end is not None:
+        if end < math.inf:
             params = {name: value for name, value in params.items() if name not in _UPPER}
             params["created_date[lt]"] = _write(end)
-        return Window(
-            params, self.start if start is None else start, self.end if end is None else end
-        )
+        return Window(params, max(start, self.start), min(end, self.end))
 
 
 class Sample:
-    """When the orders of a window's first page were created, and where the others may be.
-
-    `listed_at` is when the server sent the first page of the whole request.
-    """
+    """When the orders of a window's first page were created, and where the others may be."""
 
     def __init__(self, window: Window, created: Iterable[str], listed_at: datetime) -> None:
         self._window = window
         every = _seconds(created)
-        times = every[window.holds(every)]
+        times = every[(every >= window.start) & (every < window.end)]
         #: Whether the server gave orders that are not of the window.
         self.has_others = len(times) < len(every)
         self._steps = np.sign(np.diff(times))
@@ -101,9 +88,8 @@ class Sample:
     @property
     def is_sorted(self) -> bool:
         """Whether the page was the head of a sorted listing, and shows its one end only."""
-        if not len(self._steps):
-            return False
-        return bool(max(np.mean(self._steps >= 0), np.mean(self._steps <= 0)) > _SORTED)
+        steps = self._steps
+        return bool(len(steps) and max(np.mean(steps >= 0), np.mean(steps <= 0)) > _SORTED)
 
     @property
     def size(self) -> float:
@@ -121,7 +107,7 @@ class Sample:
         is_spread_out = self._share >= _SPREAD_OUT
         cuts = self._cut_by_orders(steps) if is_spread_out else self._cut_around_crowd(steps)
         windows = self._window.cut(math.ceil(each) for each in cuts)
-        starts = [window.start or 0 for window in windows[1:]]
+        starts = [window.start for window in windows[1:]]
         before = [0, *np.searchsorted(self._times, starts), len(self._times)]
         shares = np.diff(before) / len(self._times)
         return list(zip(windows, shares.tolist(), strict=True))
@@ -163,11 +149,10 @@ def _horizon(
 ) -> tuple[float, float]:
     """Return between which seconds the orders most likely are: not long ago, not to come."""
     latest = (listed_at.timestamp() // _DAY + 1) * _DAY
-    low = max(latest - _HISTORY, -math.inf if window.start is None else window.start)
-    high = min(latest, math.inf if window.end is None else window.end)
+    low, high = max(latest - _HISTORY, window.start), min(latest, window.end)
     if low >= high:  # the window is of what is older, or to come
-        low = math.inf if window.start is None else window.start
-        high = -math.inf if window.end is None else window.end
+        low = window.start if window.start > -math.inf else math.inf
+        high = window.end if window.end < math.inf else -math.inf
     return min([low, *times[:1]]), max([high, *(times[-1:] + 1)])
 
 
@@ -182,6 +167,6 @@ def _read(stamp: str) -> int:
     return int(datetime.fromisoformat(stamp).timestamp())
 
 
-def _write(seconds: int) -> str:
+def _write(seconds: float) -> str:
     # Windows' `fromtimestamp` has no moment before the epoch.
     return api_time(_EPOCH + timedelta(seconds=seconds))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trackstar_frames import storage
-from trackstar_frames._text import card, counted, lines, megabytes, table
+from trackstar_frames._text import card, counted, lines, table
 from trackstar_frames.dates import parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.frames import OrderFrames
@@ -240,7 +240,7 @@ def _stem(info: FetchInfo) -> str:
 
 def _table_row(name: str, manifest: Manifest) -> tuple[str, str, int, int, float]:
     files = sum(name in part.files for part in manifest.parts)
-    return name, TABLES[name].grain, manifest.rows(name), files, megabytes(manifest.size(name))
+    return name, TABLES[name].grain, manifest.rows(name), files, manifest.size(name) / 1e6
 
 
 def _facts(entry: Entry) -> Iterator[str]:

@@ -80,19 +80,15 @@ def _split(name: str) -> tuple[str, str]:
 def _other_texts(column: pa.ChunkedArray, operator: str, values: list[str]) -> pa.ChunkedArray:
     texts = pc.utf8_lower(column)
     if operator in (*_ONE_OF, *_NONE_OF):
-        each = [one.lower() for one in (values if operator in _SINGLE else _split_lists(values))]
-        among = pc.is_in(texts, value_set=pa.array(each, texts.type))
+        each = values if operator in _SINGLE else ",".join(values).split(",")
+        among = pc.is_in(texts, value_set=pa.array(map(str.lower, each), texts.type))
         return pc.and_(pc.is_valid(texts), pc.invert(among)) if operator in _ONE_OF else among
     contains = pc.match_substring(texts, values[0].lower())
     return pc.invert(contains) if operator.startswith("contains") else contains
 
 
-def _split_lists(values: list[str]) -> list[str]:
-    return [one for value in values for one in value.split(",")]
-
-
 def _other_dates(column: pa.ChunkedArray, operator: str, values: list[str]) -> pa.ChunkedArray:
-    dates = [datetime.fromisoformat(one) for one in _split_lists(values)]
+    dates = [datetime.fromisoformat(one) for one in ",".join(values).split(",")]
     if operator in _NONE_OF:
         return pa.chunked_array([pa.nulls(len(column), pa.bool_())])
     early = pc.less(column, pa.scalar(_shifted(min(dates), -_TOLERANCE), column.type))

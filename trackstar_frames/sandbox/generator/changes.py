@@ -285,27 +285,20 @@ def _timeline_after(stream: Random, row: OrderRow, before: int) -> orders.Timeli
 # Shipments
 
 
-class _Part(NamedTuple):
-    """What is to leave together, and the shipment that waits for it (None: not yet made)."""
-
-    lines: list[Line]
-    shipment: Order | None
-
-
-def _parts_left(order: Order, lines: list[Line]) -> list[_Part]:
+def _parts_left(order: Order, lines: list[Line]) -> list[tuple[list[Line], Order | None]]:
+    """Return what is to leave together, and the shipments that wait for it (None: not made)."""
     left = dict(lines)
     for shipment in order["shipments"]:
         for product, quantity in _packed(shipment, lines).items():
             left[product] -= quantity
     rest = [(product, quantity) for product, quantity in left.items() if quantity > 0]
-    parts = [
-        _Part(_contents(shipment, lines), shipment)
-        for shipment in order["shipments"]
-        if shipment["status"] == "open"
+    waiting = [shipment for shipment in order["shipments"] if shipment["status"] == "open"]
+    parts: list[tuple[list[Line], Order | None]] = [
+        (_contents(shipment, lines), shipment) for shipment in waiting
     ]
     # A unit may be missing from a shipment that is otherwise whole; it does not follow alone.
     if orders.units(rest) > (1 if parts else 0):
-        parts.append(_Part(rest, None))
+        parts.append((rest, None))
     return parts
 
 
@@ -343,16 +336,16 @@ def _ship(rng: Random, order: Order, plan: orders.Plan) -> None:
     parts, moments = _parts_left(order, plan.lines), [*plan.state.shipped]
     if plan.state.status == "fulfilled":
         moments += moments[-1:] * len(parts)
-    for part, moment in zip(parts, moments, strict=False):
+    for (lines, shipment), moment in zip(parts, moments, strict=False):
         status = orders.parcel_status(rng, moment)
-        parcel = orders.Parcel(part.lines, plan.warehouse, plan.service, status, moment)
+        parcel = orders.Parcel(lines, plan.warehouse, plan.service, status, moment)
         made = orders.make_shipment(rng, parcel, order["ship_to_address"])
-        if part.shipment is None:
+        if shipment is None:
             order["shipments"].append(made)
         else:
-            part.shipment.pop("boxes", None)
+            shipment.pop("boxes", None)
             changed = ("raw_status", "status", "shipped_date", "packages")
-            part.shipment.update({name: made[name] for name in changed})
+            shipment |= {name: made[name] for name in changed}
 
 
 # Amendments: what may change long after an order has left; False if it does not apply

@@ -3,7 +3,7 @@
 import math
 import random
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from itertools import accumulate
@@ -121,7 +121,8 @@ def _date(day: int) -> str:
 class Country(NamedTuple):
     """How the addresses of one country look.
 
-    Of 1000 orders, `share` go there. `postal` and `phone` are patterns of `fill_pattern`.
+    Of 1000 orders, `share` go there. `postal` and `phone` are patterns of `fill_pattern`, `street`
+    is one of `str.format`.
     """
 
     code: str
@@ -129,19 +130,19 @@ class Country(NamedTuple):
     share: int
     postal: str
     phone: str
-    number_before_street: bool
+    street: str
 
 
 _COUNTRIES = (
-    Country("US", Locale.EN, 720, "#####", "+1##########", number_before_street=True),
-    Country("CA", Locale.EN_CA, 90, "@#@ #@#", "+1 ### ### ####", number_before_street=True),
-    Country("GB", Locale.EN_GB, 60, "@@## #@@", "+44 #### ######", number_before_street=True),
-    Country("DE", Locale.DE, 45, "#####", "+49 ### #######", number_before_street=False),
-    Country("FR", Locale.FR, 30, "#####", "+33 # ## ## ## ##", number_before_street=True),
-    Country("ES", Locale.ES, 20, "#####", "+34 ### ## ## ##", number_before_street=False),
-    Country("PL", Locale.PL, 15, "##-###", "+48 ### ### ###", number_before_street=False),
-    Country("SE", Locale.SV, 10, "### ##", "+46 ## ### ## ##", number_before_street=False),
-    Country("JP", Locale.JA, 10, "###-####", "+81 ## #### ####", number_before_street=False),
+    Country("US", Locale.EN, 720, "#####", "+1##########", "{number} {street}"),
+    Country("CA", Locale.EN_CA, 90, "@#@ #@#", "+1 ### ### ####", "{number} {street}"),
+    Country("GB", Locale.EN_GB, 60, "@@## #@@", "+44 #### ######", "{number} {street}"),
+    Country("DE", Locale.DE, 45, "#####", "+49 ### #######", "{street} {number}"),
+    Country("FR", Locale.FR, 30, "#####", "+33 # ## ## ## ##", "{number} {street}"),
+    Country("ES", Locale.ES, 20, "#####", "+34 ### ## ## ##", "{street} {number}"),
+    Country("PL", Locale.PL, 15, "##-###", "+48 ### ### ###", "{street} {number}"),
+    Country("SE", Locale.SV, 10, "### ##", "+46 ## ### ## ##", "{street} {number}"),
+    Country("JP", Locale.JA, 10, "###-####", "+81 ## #### ####", "{street} {number}"),
 )
 _COUNTRY_OF_ORDERS = tuple(country for country in _COUNTRIES for _ in range(country.share))
 _SECOND_LINES = ("", "", "", "", "", "", "Apt {}", "Unit {}B", "Suite {}00", "Floor {}")
@@ -152,16 +153,16 @@ _MAIL_DOMAINS = ("mail.example", "post.example", "example.com", "example.net", "
 def make_address(rng: Random, *, business: bool) -> dict[str, Any]:
     """Return an address to ship to; that of a business usually has a company."""
     country = rng.pick(_COUNTRY_OF_ORDERS)
-    words = _words(country)
-    given, family = rng.pick(words.given), rng.pick(words.family)
+    given_names, family_names, streets, cities, states = _words(country)
+    given, family = rng.pick(given_names), rng.pick(family_names)
     return {
         "full_name": rng.or_null(f"{given} {family}", 0.01),
         "company": _company(rng, business=business),
-        "address1": _street(rng, country),
+        "address1": country.street.format(street=rng.pick(streets), number=rng.draw(400) + 1),
         "address2": rng.pick(_SECOND_LINES).format(rng.draw(40)) or rng.pick(("", None)),
         "address3": rng.or_null("c/o Reception", 0.99),
-        "city": rng.pick(words.cities),
-        "state": rng.or_null(rng.pick(words.states), 0.03),
+        "city": rng.pick(cities),
+        "state": rng.or_null(rng.pick(states), 0.03),
         "postal_code": rng.or_null(rng.fill_pattern(country.postal), 0.005),
         "country": country.code,
         "phone_number": rng.pick((None, "", *[rng.fill_pattern(country.phone)] * 8)),
@@ -169,29 +170,21 @@ def make_address(rng: Random, *, business: bool) -> dict[str, Any]:
     }
 
 
-class _Words(NamedTuple):
-    given: tuple[str, ...]
-    family: tuple[str, ...]
-    streets: tuple[str, ...]
-    cities: tuple[str, ...]
-    states: tuple[str, ...]
-
-
 _WORDS_OF_EACH_KIND = 400
 
 
 @cache
-def _words(country: Country) -> _Words:
-    """Return the words that addresses in `country` are made of, always the same ones."""
+def _words(country: Country) -> tuple[tuple[str, ...], ...]:
+    """Return given names, family names, streets, cities and states, always the same ones."""
     person, address = Person(country.locale, seed=1), Address(country.locale, seed=1)
-    numbers = range(_WORDS_OF_EACH_KIND)
-    return _Words(
-        tuple(person.first_name() for _ in numbers),
-        tuple(person.last_name() for _ in numbers),
-        tuple(f"{address.street_name()} {address.street_suffix()}" for _ in numbers),
-        tuple(address.city() for _ in numbers),
-        tuple(address.state(abbr=True) for _ in numbers),
+    makers: tuple[Callable[[], str], ...] = (
+        person.first_name,
+        person.last_name,
+        lambda: f"{address.street_name()} {address.street_suffix()}",
+        address.city,
+        lambda: address.state(abbr=True),
     )
+    return tuple(tuple(make() for _ in range(_WORDS_OF_EACH_KIND)) for make in makers)
 
 
 @cache
@@ -204,11 +197,6 @@ def _company(rng: Random, *, business: bool) -> str | None:
     if rng.chance(0.9 if business else 0.06):
         return rng.pick(_companies())
     return "" if rng.chance(0.3) else None
-
-
-def _street(rng: Random, country: Country) -> str:
-    street, number = rng.pick(_words(country).streets), rng.draw(400) + 1
-    return f"{number} {street}" if country.number_before_street else f"{street} {number}"
 
 
 def _email(rng: Random, given: str, family: str) -> str | None:
@@ -370,13 +358,13 @@ def _warehouses(rng: Random) -> list[Warehouse]:
 
 
 def _site(rng: Random, second: str | None, third: str | None) -> dict[str, str | None]:
-    words = _words(_COUNTRIES[0])
+    _, _, streets, cities, states = _words(_COUNTRIES[0])
     return {
-        "address1": f"{rng.randrange(1, 9900)} {rng.choice(words.streets)}",
+        "address1": f"{rng.randrange(1, 9900)} {rng.choice(streets)}",
         "address2": second,
         "address3": third,
-        "city": rng.choice(words.cities),
-        "state": rng.choice(words.states),
+        "city": rng.choice(cities),
+        "state": rng.choice(states),
         "postal_code": rng.fill_pattern("#####"),
         "country": "US",
     }

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 from trackstar_frames.sandbox.generator.merchant import (
     DAY,
     HOUR,
-    MINUTE,
-    SATURDAY,
     Customer,
     Merchant,
     Product,
@@ -25,7 +23,6 @@ from trackstar_frames.sandbox.generator.merchant import (
     format_time,
     make_address,
     make_merchant,
-    weekday,
 )
 
 Order = dict[str, Any]
@@ -126,14 +123,6 @@ def order_numbers(created: Sequence[int], first: int) -> list[int]:
     return [numbers[index] for index in range(len(created))]
 
 
-def make_order(rng: Random, draft: Draft, odd: float) -> Order:
-    """Return the order of `draft`; in a share `odd` of all calls, an odd one."""
-    order = _order(rng, draft)
-    if rng.chance(odd):
-        rng.choice(_ODDITIES)(order)
-    return order
-
-
 def seen_at(rng: Random, merchant: Merchant, moment: int) -> int:
     """Return when Trackstar's hourly sync sees what happened at `moment`."""
     return moment + (merchant.sync_second - moment) % HOUR + rng.draw(90)
@@ -151,7 +140,8 @@ _OMITTED = (
 )
 
 
-def _order(rng: Random, draft: Draft) -> Order:
+def make_order(rng: Random, draft: Draft, odd: float) -> Order:
+    """Return the order of `draft`; in a share `odd` of all calls, an odd one."""
     customer = rng.pick(draft.merchant.customers)
     plan = make_plan(rng, draft.merchant, customer, draft.created, draft.now)
     ship_to = make_address(rng, business=plan.kind in BULK_TYPES)
@@ -172,6 +162,8 @@ def _order(rng: Random, draft: Draft) -> Order:
     for name, share in _OMITTED:
         if rng.chance(share):
             del order[name]
+    if rng.chance(odd):
+        rng.choice(_ODDITIES)(order)
     return order
 
 
@@ -331,14 +323,12 @@ def make_due_date(rng: Random, created: int, kind: str, form: str) -> DueDate:
     late_in_day = created % DAY > 14 * HOUR
     day = after_workdays(created, max(rng.pick(_WORKDAYS_TO_SHIP[kind]), int(late_in_day)))
     time = rng.pick(_CLOSING_TIMES)
+    stated, last = day, day + DAY - 1
     if form == "time":
         while day + time < created + 2 * HOUR:
             day = after_workdays(day, 1)
-        due = DueDate(day + time, day + time)
-    else:
-        due = DueDate(day, day + DAY - 1)
-    unknown = form == "none" or rng.chance(_NO_DUE_DATE)
-    return due._replace(stated=None) if unknown else due
+        stated = last = day + time
+    return DueDate(None if form == "none" or rng.chance(_NO_DUE_DATE) else stated, last)
 
 
 def make_timeline(
@@ -367,9 +357,8 @@ def _shipped(rng: Random, created: int, due: int, kind: str, punctuality: float)
 def _in_time(rng: Random, created: int, due: int) -> int:
     earliest = min(created + HOUR // 2, due)
     moment = earliest + int((due - earliest) * rng.random() ** 0.7)
-    workday = moment if weekday(moment) < SATURDAY else after_workdays(moment, 0)
-    for preferred in (workday, moment):
-        working = preferred // DAY * DAY + 8 * HOUR + rng.draw(10 * HOUR)
+    for day in (after_workdays(moment, 0), moment // DAY * DAY):
+        working = day + 8 * HOUR + rng.draw(10 * HOUR)
         if earliest <= working <= due:
             return working
     return moment
@@ -377,7 +366,7 @@ def _in_time(rng: Random, created: int, due: int) -> int:
 
 # States
 
-_RAW_STATUSES: dict[str, tuple[str | None, ...]] = {
+RAW_STATUSES: dict[str, tuple[str | None, ...]] = {
     "open": ("NEW", "Awaiting fulfillment", None),
     "confirmed": ("ACCEPTED", "Allocated"),
     "processing": ("IN_WAVE", "Picking", None),
@@ -411,7 +400,7 @@ def state_at(rng: Random, timeline: Timeline, now: int) -> State:
         return _state(rng, "cancelled", cancelled)
     if shipped:
         status = "fulfilled" if shipped == timeline.shipped else "partially_fulfilled"
-        updated = min(now, shipped[-1] + rng.draw(20 * MINUTE))
+        updated = min(now, shipped[-1] + rng.draw(HOUR // 3))
         return _state(rng, status, updated, shipped)
     return _waiting_state(rng, timeline, now)
 
@@ -432,7 +421,7 @@ def next_state(rng: Random, status: str, left: int, updated: int) -> State | Non
 
 
 def _state(rng: Random, status: str, updated: int, shipped: tuple[int, ...] = ()) -> State:
-    return State(status, rng.pick(_RAW_STATUSES[status]), updated, shipped)
+    return State(status, rng.pick(RAW_STATUSES[status]), updated, shipped)
 
 
 def _waiting_state(rng: Random, timeline: Timeline, now: int) -> State:
@@ -469,12 +458,16 @@ def make_parcels(rng: Random, merchant: Merchant, plan: Plan) -> list[Parcel]:
     if plan.state.status == "cancelled":
         lines = [plan.lines] if rng.chance(0.25) else []
         return [Parcel(each, warehouse, plan.service, "cancelled", None) for each in lines]
-    split = len(plan.timeline.shipped) > 1
-    parts = _split(rng, plan.lines) if split else [_maybe_short(rng, plan.lines)]
-    moments = [*plan.state.shipped, None, None][: len(parts)]
+    parts = [plan.lines]
+    if len(plan.timeline.shipped) > 1:
+        parts = _split(rng, plan.lines)
+    elif rng.chance(0.012):  # a unit is missing
+        (product, quantity), *others = plan.lines
+        parts = [[(product, max(1, quantity - 1)), *others]]
+    moments = (*plan.state.shipped, None, None)
     return [
         Parcel(part, warehouse, plan.service, parcel_status(rng, moment), moment)
-        for part, moment in zip(parts, moments, strict=True)
+        for part, moment in zip(parts, moments, strict=False)
         if moment is not None or (plan.state.picked and rng.chance(0.6))
     ]
 
@@ -504,9 +497,7 @@ def make_shipment(rng: Random, parcel: Parcel, ship_to: dict[str, Any]) -> dict[
 
 
 def _split(rng: Random, lines: list[Line]) -> list[list[Line]]:
-    """Split `lines` into two shipments of at least one unit each; one if there is only one unit."""
-    if units(lines) == 1:
-        return [lines]
+    """Split two or more units into two shipments of at least one unit each."""
     first, left = [], rng.randrange(1, units(lines))
     for product, quantity in lines:
         first.append((product, min(quantity, left)))
@@ -518,13 +509,6 @@ def _split(rng: Random, lines: list[Line]) -> list[list[Line]]:
 def units(lines: list[Line]) -> int:
     """Return how many units `lines` contain."""
     return sum(quantity for _, quantity in lines)
-
-
-def _maybe_short(rng: Random, lines: list[Line]) -> list[Line]:
-    if not rng.chance(0.012):
-        return lines
-    (product, quantity), *others = lines
-    return [(product, max(1, quantity - 1)), *others]
 
 
 def _items(product: Product, quantity: int) -> list[tuple[Product, int, str | None]]:

@@ -16,24 +16,13 @@ import msgspec
 
 from trackstar_frames.sandbox.generator.changes import OrderRow
 from trackstar_frames.sandbox.generator.merchant import Random
+from trackstar_frames.sandbox.generator.orders import RAW_STATUSES
 
 Order = Mapping[str, Any]
 
 MAX_LIMIT = 1000
 MAX_VALUES = 100
-STATUSES = (
-    "open",
-    "confirmed",
-    "processing",
-    "picked",
-    "packed",
-    "partially_fulfilled",
-    "fulfilled",
-    "backordered",
-    "exception",
-    "cancelled",
-    "other",
-)
+STATUSES = tuple(RAW_STATUSES)
 TYPES = ("d2c", "b2b", "dropship", "transfer")
 
 
@@ -138,15 +127,16 @@ def _condition(name: str, text: str, unknown: Collection[str]) -> tuple[str, lis
     if operator not in field.operators:
         raise InvalidQueryError(name, "Unknown operator.")
     templates = _TAG_TEMPLATES if match["field"] == "trackstar_tags" else _TEMPLATES
+    operator, _, insensitive = operator.partition("-")
     texts = _split(name, text) if "{marks}" in templates[operator] else [text]
-    if operator.endswith("-insensitive"):
-        texts = [each.casefold() for each in texts]
+    column = match["field"]
+    if insensitive:
+        texts, column = [each.casefold() for each in texts], f"casefold({column})"
     try:
         values = [field.convert(each) for each in texts]
     except ValueError as error:
         raise InvalidQueryError(name, str(error)) from None
-    sql = templates[operator].format(column=match["field"], marks=_placeholders(values))
-    return sql, values
+    return templates[operator].format(column=column, marks=_placeholders(values)), values
 
 
 # `IS NOT` is SQLite's inequality that is true of a null.
@@ -161,9 +151,6 @@ _TEMPLATES = {
     "nin": "({column} IS NULL OR {column} NOT IN ({marks}))",
     "contains": "instr({column}, ?) > 0",
     "not_contains": "ifnull(instr({column}, ?), 0) = 0",
-    "eq-insensitive": "casefold({column}) = ?",
-    "in-insensitive": "casefold({column}) IN ({marks})",
-    "contains-insensitive": "instr(casefold({column}), ?) > 0",
 }
 _TAG_TEMPLATES = {
     "contains": "EXISTS (SELECT 1 FROM json_each({column}) WHERE value IN ({marks}))",

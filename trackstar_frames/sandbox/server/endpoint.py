@@ -20,17 +20,9 @@ import msgspec
 from cheroot.server import Gateway, HTTPConnection, HTTPServer
 from cheroot.workers.threadpool import ThreadPool, WorkerThread
 
+from trackstar_frames.sandbox.server import faults
 from trackstar_frames.sandbox.server.database import Database, InvalidQueryError, parse
-from trackstar_frames.sandbox.server.faults import (
-    ENVELOPES,
-    INSTEAD,
-    NO_FAULT,
-    PAGES,
-    Fault,
-    FaultPlan,
-    Response,
-    error_response,
-)
+from trackstar_frames.sandbox.server.faults import Fault, Response, error_response
 
 
 class Request(NamedTuple):
@@ -103,20 +95,17 @@ class RateLimit:
             allowed = len(self._allowed) < self._limit
             if allowed:
                 self._allowed.append(now)
-            return allowed, {} if self._prefix is None else self._headers(now, allowed=allowed)
-
-    def _headers(self, now: float, *, allowed: bool) -> dict[str, str]:
-        headers = {
-            f"{self._prefix}-limit": str(self._limit),
-            f"{self._prefix}-remaining": str(self._limit - len(self._allowed)),
-            f"{self._prefix}-reset": str(math.ceil(self._allowed[-1] + 1)),
-        }
-        if not allowed:
-            # The older spelling, "x-rate-limit", has the prefix here too.
-            prefix = "" if self._prefix == "x-ratelimit" else f"{self._prefix}-"
-            wait = self._allowed[0] + self._WINDOW - now
-            headers[f"{prefix}retry-after"] = str(max(1, math.ceil(wait)))
-        return headers
+            headers = {
+                f"{self._prefix}-limit": str(self._limit),
+                f"{self._prefix}-remaining": str(self._limit - len(self._allowed)),
+                f"{self._prefix}-reset": str(math.ceil(self._allowed[-1] + 1)),
+            }
+            if not allowed:
+                # The older spelling, "x-rate-limit", has the prefix here too.
+                prefix = "" if self._prefix == "x-ratelimit" else f"{self._prefix}-"
+                wait = self._allowed[0] + self._WINDOW - now
+                headers[f"{prefix}retry-after"] = str(max(1, math.ceil(wait)))
+            return allowed, headers if self._prefix else {}
 
 
 class Connection:
@@ -135,7 +124,7 @@ class Endpoint:
 
     api_key: str
     connections: Mapping[str, Connection]
-    faults: FaultPlan
+    fault_plan: faults.FaultPlan
     options: Options
 
     def respond(self, number: int, method: str, path: str, headers: Mapping[str, str]) -> Response:
@@ -157,9 +146,8 @@ class Endpoint:
         elif connection is None:
             response = error_response(401)
         else:
-            response = self._orders(
-                parse_qsl(url.query, keep_blank_values=True), headers, connection
-            )
+            pairs = parse_qsl(url.query, keep_blank_values=True)
+            response = self._orders(pairs, headers, connection)
         response.headers = common | response.headers
         accepted = self.options.gzip and "gzip" in headers.get("accept-encoding", "")
         if accepted and "Content-Encoding" not in response.headers:
@@ -170,9 +158,9 @@ class Endpoint:
     def _orders(
         self, pairs: list[tuple[str, str]], headers: Mapping[str, str], connection: Connection
     ) -> Response:
-        fault = self.faults.next(connection.index, dict(pairs))
-        if fault.kind in INSTEAD:
-            response = INSTEAD[fault.kind](fault, headers)
+        fault = self.fault_plan.next(connection.index, dict(pairs))
+        if fault.kind in faults.INSTEAD:
+            response = faults.INSTEAD[fault.kind](fault, headers)
         else:
             response = self._page(pairs, connection.database, fault)
         response.fault = fault
@@ -191,19 +179,16 @@ class Endpoint:
         except InvalidQueryError as error:
             parameter, message = error.args
             return error_response(422, detail={"query": {parameter: [message]}})
-        page = (
-            PAGES[fault.kind](fault, query, database)
-            if fault.kind in PAGES
-            else database.page(query)
-        )
+        make_page = faults.PAGES.get(fault.kind)
+        page = make_page(fault, query, database) if make_page else database.page(query)
         whole = self.options.total_count == "total"
         envelope = {
             "data": [msgspec.Raw(order) for order in page.orders],
             "next_token": page.end and page.end.to_token(),
             "total_count": database.count(query) if whole else len(page.orders),
         }
-        if fault.kind in ENVELOPES:
-            ENVELOPES[fault.kind](envelope, query)
+        if fault.kind in faults.ENVELOPES:
+            faults.ENVELOPES[fault.kind](envelope, query)
         return Response(200, msgspec.json.encode(envelope))
 
 
@@ -248,8 +233,12 @@ class Server(HTTPServer):
     shutdown_timeout = 0
 
     def __init__(self, endpoint: Endpoint, log: dict[int, Request]) -> None:
-        _check_free(endpoint.options.port)
-        super().__init__(("127.0.0.1", endpoint.options.port), _Gateway)
+        address = ("127.0.0.1", endpoint.options.port)
+        with socket.socket() as probe:
+            # If the port is taken, the library would leave a socket open.
+            probe.setsockopt(socket.SOL_SOCKET, _EXCLUSIVE, 1)
+            probe.bind(address)
+        super().__init__(address, _Gateway)
         self.requests = _ThreadPool(self, min=_THREADS)
         self.endpoint = endpoint
         self.log = log
@@ -283,26 +272,23 @@ class _Gateway(Gateway):
         number, token = next(server.numbers), headers.get("x-trackstar-access-token")
         server.log[number] = Request(options.clock(), token, path, None)
         response = server.endpoint.respond(number, method, path, headers)
-        fault = response.fault or NO_FAULT
+        fault = response.fault or faults.NO_FAULT
         late = 5.0 if fault.seconds is None else fault.seconds
-        self._pause(options.latency + (late if fault.kind == "hang" else 0))
+        server.stopping.wait(options.latency + (late if fault.kind == "hang" else 0))
         server.log[number] = server.log[number]._replace(status=response.status or None)
         # The body of a request is never read: close the connection instead.
         self.req.close_connection |= method != "GET" or fault.kind == "cut"
         if fault.kind == "reset":
             self._reset()
-        else:
-            self._send_head(response)
-            if method != "HEAD":
-                self._send_body(response.body, fault)
-
-    def _send_head(self, response: Response) -> None:
+            return
         self.req.status = f"{response.status} {HTTPStatus(response.status).phrase}".encode()
         headers = {"Content-Length": str(len(response.body)), **response.headers}
         self.req.outheaders = [
             (k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()
         ]
         self.req.ensure_headers_sent()
+        if method != "HEAD":
+            self._send_body(response.body, fault)
 
     def _send_body(self, body: bytes, fault: Fault) -> None:
         if fault.kind == "slow":
@@ -310,17 +296,13 @@ class _Gateway(Gateway):
             step = -(-len(body) // pieces)
             for start in range(0, len(body), step):
                 self.req.write(body[start : start + step])
-                self._pause(seconds / pieces)
+                self.req.server.stopping.wait(seconds / pieces)
         elif fault.kind in ("cut", "reset_mid"):
             self.req.write(body[: len(body) // 2])
             if fault.kind == "reset_mid":
                 self._reset()
         else:
             self.req.write(body)
-
-    def _pause(self, seconds: float) -> None:
-        if seconds > 0:
-            self.req.server.stopping.wait(seconds)
 
     def _reset(self) -> None:
         # A connection that is closed without lingering is reset.
@@ -329,10 +311,3 @@ class _Gateway(Gateway):
         socket.close(connection.detach())
         self.req.conn.socket = socket.socket()  # for the library to close
         self.req.close_connection = self.req.sent_headers = True
-
-
-def _check_free(port: int) -> None:
-    """Raise OSError if the port is taken; the library would leave a socket open."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, _EXCLUSIVE, 1)
-        probe.bind(("127.0.0.1", port))

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -237,7 +238,7 @@ class Sandbox:
         ...     print(sandbox.now_of() - before)
         1 day, 0:00:00
         """
-        return self._simulation(token).now
+        return datetime.fromtimestamp(self._simulation(token).now, UTC)
 
     def upsert(self, orders: Iterable[Mapping[str, Any]], token: int = 0) -> None:
         """Replace the orders whose ids a token has, and add the others.
@@ -382,20 +383,20 @@ class Sandbox:
         """
         if self._server is not None:
             raise RuntimeError("the sandbox is running already; stop() it first")
-        self._folder = TemporaryDirectory(prefix="trackstar-sandbox-")
-        self._simulations = []
-        try:
+        with ExitStack() as stack:
+            self._folder = stack.enter_context(TemporaryDirectory(prefix="trackstar-sandbox-"))
+            self._simulations = []
             for index in range(len(self.access_tokens)):
-                path = Path(self._folder.name) / f"{index}.sqlite"
-                self._simulations.append(_Simulation(path, index, self._options))
+                path = Path(self._folder) / f"{index}.sqlite"
+                simulation = _Simulation(path, index, self._options)
+                stack.callback(simulation.database.close)
+                self._simulations.append(simulation)
             self._log = {}
             connections = dict(zip(self.access_tokens, self._simulations, strict=True))
-            faults = FaultPlan(self._faults)
-            endpoint = Endpoint(self.api_key, connections, faults, self._options)
+            endpoint = Endpoint(self.api_key, connections, FaultPlan(self._faults), self._options)
             self._server = Server(endpoint, self._log)
-        except BaseException:
-            self._delete_data()
-            raise
+            stack.callback(self._server.stop)
+            self._cleanup = stack.pop_all()
         return self
 
     def stop(self) -> None:
@@ -409,8 +410,7 @@ class Sandbox:
         <Sandbox stopped: 10 orders, tokens: 1>
         """
         if self._server is not None:
-            self._server.stop()
-            self._delete_data()
+            self._cleanup.close()
             self._server = None
 
     def __enter__(self) -> Self:
@@ -435,11 +435,6 @@ class Sandbox:
         _check_index("token", token, len(self._simulations))
         return self._simulations[token]
 
-    def _delete_data(self) -> None:
-        for simulation in self._simulations:
-            simulation.database.close()
-        self._folder.cleanup()
-
 
 # How many orders that are fulfilled or cancelled change, for each new one.
 _AMENDED = 0.08
@@ -451,7 +446,7 @@ class _Simulation(Connection):
     def __init__(self, path: Path, index: int, options: Options) -> None:
         super().__init__(path, index, options)
         self._options = options
-        self._now = int(options.now.timestamp())
+        self.now = int(options.now.timestamp())
         self._lock = threading.Lock()
         given = options.orders
         if isinstance(given, int):
@@ -463,11 +458,6 @@ class _Simulation(Connection):
         else:
             self.database.load(given, made_up=False)
 
-    @property
-    def now(self) -> datetime:
-        """The time up to which the orders have happened."""
-        return datetime.fromtimestamp(self._now, UTC)
-
     def advance(self, hours: float, new: int | None, late: float, seed: int | None) -> Changes:
         """Let time pass; readers see the orders from before or those from after."""
         _check_bounds(hours=hours, new=new, late=late)
@@ -478,7 +468,7 @@ class _Simulation(Connection):
                 "change them with upsert() and delete()"
             )
         with self._lock:
-            before, now = self._now, self._now + round(hours * HOUR)
+            before, now = self.now, self.now + round(hours * HOUR)
             seed_of_changes = f"{self._options.seed if seed is None else seed}/{self.index}"
             rng = Random(f"changes/{seed_of_changes}/{before}")
             step = TimeStep(rng, before, now, merchant_of(self._merchant_seed), late)
@@ -491,11 +481,11 @@ class _Simulation(Connection):
                 changed[row] = order
             count = _round_randomly(rng, usual) if new is None else new
             self.database.advance(changed, step.new_orders(count, self._number, self._options.odd))
-            self._now, self._number = now, self._number + count
+            self.now, self._number = now, self._number + count
             return step.changes
 
     def _progress(self, step: TimeStep, seed: str) -> dict[OrderRow, dict[str, Any]]:
-        rows = self.database.waiting(self._now)
+        rows = self.database.waiting(self.now)
         futures = {row: future for row in rows if (future := step.future(row, seed))}
         orders = self.database.orders_of(futures)
         for row, order in orders.items():
