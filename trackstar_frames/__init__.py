@@ -51,12 +51,18 @@ if TYPE_CHECKING:
     from trackstar_frames.measures.compliance_rate import compliance_rate
     from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve
     from trackstar_frames.measures.data_quality import data_quality
+    from trackstar_frames.measures.due_next import due_next
+    from trackstar_frames.measures.failure_rates import failure_rates
     from trackstar_frames.measures.fill_rates import fill_rates
     from trackstar_frames.measures.late_orders import late_orders
     from trackstar_frames.measures.policy import SlaPolicy
+    from trackstar_frames.measures.service_profile import service_profile
     from trackstar_frames.measures.ship_date_compliance import ship_date_compliance
     from trackstar_frames.measures.ship_otif import ship_otif
+    from trackstar_frames.measures.shipping_costs import shipping_costs
+    from trackstar_frames.measures.sla_scorecard import sla_scorecard
     from trackstar_frames.measures.status_mix import status_mix
+    from trackstar_frames.measures.throughput import throughput
     from trackstar_frames.pagination.pages import Page
     from trackstar_frames.plots import (
         plot_backlog,
@@ -72,6 +78,7 @@ if TYPE_CHECKING:
     from trackstar_frames.snapshots.catalog import list_snapshots, prune_snapshots
     from trackstar_frames.snapshots.diff import diff_snapshots, due_date_changes, status_transitions
     from trackstar_frames.snapshots.history import order_history
+    from trackstar_frames.snapshots.promises import first_promises
     from trackstar_frames.snapshots.snapshot import Snapshot, read_snapshot, write_snapshot
     from trackstar_frames.sync import sync_orders
 
@@ -104,11 +111,14 @@ __all__ = [
     "data_quality",
     "diff_snapshots",
     "due_date_changes",
+    "due_next",
     "export_orders",
+    "failure_rates",
     "fetch_orders",
     "fetch_orders_dask",
     "fetch_orders_df",
     "fill_rates",
+    "first_promises",
     "late_orders",
     "list_snapshots",
     "order_history",
@@ -123,11 +133,15 @@ __all__ = [
     "prune_snapshots",
     "read_snapshot",
     "read_snapshot_dask",
+    "service_profile",
     "ship_date_compliance",
     "ship_otif",
+    "shipping_costs",
+    "sla_scorecard",
     "status_mix",
     "status_transitions",
     "sync_orders",
+    "throughput",
     "write_snapshot",
 ]
 
@@ -144,7 +158,8 @@ _MODULES = {
     "measures": (
         *("SlaPolicy", "backlog", "compliance_rate", "cycle_time", "cycle_time_curve"),
         *("data_quality", "fill_rates", "late_orders", "ship_date_compliance", "ship_otif"),
-        "status_mix",
+        *("status_mix", "due_next", "sla_scorecard", "failure_rates", "throughput"),
+        *("service_profile", "shipping_costs"),
     ),
     "pagination.pages": ("Page",),
     "plots": tuple(name for name in __all__ if name.startswith("plot_")),
@@ -152,6 +167,7 @@ _MODULES = {
     "snapshots.catalog": ("list_snapshots", "prune_snapshots"),
     "snapshots.diff": ("diff_snapshots", "due_date_changes", "status_transitions"),
     "snapshots.history": ("order_history",),
+    "snapshots.promises": ("first_promises",),
     "snapshots.snapshot": ("Snapshot", "read_snapshot", "write_snapshot"),
     "sync": ("sync_orders",),
 }

@@ -1,0 +1,259 @@
+"""Sums of many columns by groups and periods, over whole tables and over partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trackstar_frames.measures import _checks, _grouping, _time
+from trackstar_frames.measures._partitions import compute_each, concat_parts, is_partitioned
+from trackstar_frames.measures._time import Array, Period
+from trackstar_frames.measures.policy import SlaPolicy
+from trackstar_frames.measures.ship_date_compliance import judged_orders
+
+#: The positions of orders, moments, and what each adds to sums.
+Event = tuple[Array, Array, Mapping[str, Any]]
+#: Rows with the columns to group by and the attrs of their source, and what each adds to sums.
+Rows = tuple[pd.DataFrame, pd.DataFrame]
+
+_MOST_CELLS = 20_000_000
+_MOST_SHIPMENTS = 2**31  # of one order
+
+
+def sum_tables(tables: Mapping[str, Any], read: Callable[[Any], Rows], by: Sequence[str]) -> Rows:
+    """Return the keys of each group, and the sums of what `read` makes of the tables."""
+    # Tables of Dask are read partition by partition, and only sums leave a partition.
+    sum_each = partial(_sum_part, read, [*tables], by)
+    first = next(iter(tables.values()))
+    if not is_partitioned(first):
+        return sum_each(*tables.values())
+    parts = compute_each([*tables.values()], sum_each)
+    keys = concat_parts([keys for keys, _ in parts])
+    return _sum(keys, pd.concat([sums for _, sums in parts]), by)
+
+
+def _sum_part(
+    read: Callable[[Any], Rows], names: Sequence[str], by: Sequence[str], *parts: pd.DataFrame
+) -> Rows:
+    return _sum(*read(SimpleNamespace(**dict(zip(names, parts, strict=True)))), by)
+
+
+def _sum(rows: pd.DataFrame, amounts: pd.DataFrame, by: Sequence[str]) -> Rows:
+    keys, sums = _grouping.sum_by_group(rows, amounts, by)
+    keys.attrs = dict(rows.attrs)
+    return keys, sums.reset_index(drop=True)
+
+
+def labelled(keys: pd.DataFrame, sums: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return sums with their groups as the index."""
+    return _grouping.sum_by_group(keys, sums, by)[1]
+
+
+def every_period(keys: pd.DataFrame, sums: pd.DataFrame, by: Sequence[str], period: Period) -> Rows:
+    """Give every group every period from the first to the last; drop rows without a period."""
+    groups, kept = _grouping.group_numbers(keys, by)
+    starts = keys["period"].to_numpy(dtype="M8[us]")
+    known = ~np.isnat(starts)
+    numbers = period.number(starts[known])
+    first, last = (numbers.min(), numbers.max()) if numbers.size else (0, -1)
+    height, width = len(kept), last - first + 1
+    if height * width * sums.shape[1] > _MOST_CELLS:
+        raise ValueError(
+            f"{height:,} groups over {width:,} periods are more than a table can hold; take a "
+            f"longer freq or fewer groups, or look for a stray date: {starts[known].min()} to "
+            f"{starts[known].max()}"
+        )
+    cells = groups[known] * width + numbers - first
+    whole = sums[known].set_axis(cells).reindex(range(height * width), fill_value=0)
+    rows = kept[list(by)].iloc[np.repeat(np.arange(height), width)].reset_index(drop=True)
+    rows["period"] = np.tile(period.start(np.arange(first, last + 1)), height)
+    rows.attrs = dict(keys.attrs)
+    return rows, whole.reset_index(drop=True)
+
+
+def with_rates(columns: dict[str, Any], name: str, part: Any, n: Any) -> None:
+    """Add a rate, and its 95 % Wilson interval, to the columns of a table."""
+    rates = _grouping.wilson(np.asarray(part), np.asarray(n))
+    columns |= dict(
+        zip((f"{name}_rate", f"{name}_rate_low", f"{name}_rate_high"), rates, strict=True)
+    )
+
+
+def ratio(part: Any, n: Any) -> Array:
+    """Return a part of n; NaN where n is 0."""
+    whole = np.asarray(n, dtype=np.float64)
+    result: Array = np.asarray(part, dtype=np.float64) / np.where(whole != 0, whole, np.nan)
+    return result
+
+
+def policy_of(judged: pd.DataFrame) -> SlaPolicy:
+    """Return the policy by which a frame was judged."""
+    info = _checks.measure_info(judged, "compliance")
+    if info is None:
+        raise ValueError(
+            "this frame has lost its policy (attrs['trackstar']['compliance']), so that it is "
+            "unknown by which policy, and as of when, it was judged; judge it anew with "
+            "ship_date_compliance"
+        )
+    return SlaPolicy.from_json(info)
+
+
+def now_of(judged: pd.DataFrame) -> np.datetime64:
+    """Return as of when a frame was judged."""
+    policy_of(judged)
+    return _time.now_of(_time.instant("as_of", judged.attrs["trackstar"]["compliance"]["as_of"]))
+
+
+def local_times(judged: pd.DataFrame, stamps: Array, rows: Array | slice = slice(None)) -> Array:
+    """Return moments of judged orders, or of these rows, on the clocks of their warehouses."""
+    narrow = judged[[name for name in ("warehouse_id",) if name in judged.columns]].iloc[rows]
+    return _time.convert_by_zone(narrow, stamps, policy_of(judged).tz, _time.local)
+
+
+def judge_each(orders: Any, policy: SlaPolicy | None, as_of: object, *, stacklevel: int = 3) -> Any:
+    """Check what orders are to be judged by, before any work; return the moment to judge at.
+
+    It is None for orders that have been judged, which keep theirs.
+    """
+    if "outcome" not in orders.columns:
+        as_of = _time.resolve_as_of(orders, as_of, stacklevel=stacklevel + 1)
+    if is_partitioned(orders):
+        judged_orders(orders, policy, as_of)
+    return as_of
+
+
+def sum_events(
+    judged: pd.DataFrame,
+    by: Sequence[str],
+    span: Period,
+    events: Sequence[Event],
+    *,
+    until: np.datetime64,
+) -> Rows:
+    """Sum events by group and local period; one after `until` has no period, as one without."""
+    groups, keys = _grouping.group_numbers(judged, by)
+    sums = []
+    for order, stamps, amounts in events:
+        cells = pd.DataFrame({"group": groups[order], **amounts})
+        past = np.where(stamps > until, _time.NAT, stamps)
+        cells["period"] = span.floor(local_times(judged, past, order))
+        sums.append(cells.groupby(["group", "period"], dropna=False).sum())
+    total = pd.concat(sums).groupby(["group", "period"], dropna=False).sum()
+    rows = keys.iloc[total.index.get_level_values("group")]
+    rows = rows.assign(period=total.index.get_level_values("period"))
+    rows.attrs = dict(judged.attrs)
+    return rows, total
+
+
+# What is in the shipments of orders.
+
+
+def check_frames(frames: object, columns: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return tables of an `OrderFrames`, all of pandas or all of Dask; children narrowed."""
+    if not all(hasattr(frames, name) for name in columns):
+        raise TypeError(
+            f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders or "
+            f"read_snapshot (of a Snapshot, what its .read() returns): this needs its "
+            f"{', '.join(columns)}"
+        )
+    tables = {name: getattr(frames, name) for name in columns}
+    for name, table in tables.items():
+        _checks.require(
+            table, columns[name], source="an OrderFrames", name=f"frames.{name}", lazy=True
+        )
+    _checks.require_connections_alike({f"frames.{name}": each for name, each in tables.items()})
+    partitioned = {
+        name: table.npartitions for name, table in tables.items() if is_partitioned(table)
+    }
+    if partitioned and len(partitioned) < len(tables):
+        eager = next(name for name in tables if name not in partitioned)
+        raise TypeError(
+            f"frames.{next(iter(partitioned))} is a Dask frame, and frames.{eager} is not; pass "
+            f"all as one or other"
+        )
+    if len(set(partitioned.values())) > 1:
+        raise ValueError(
+            f"the tables have different numbers of partitions, {partitioned}; pass tables whose "
+            f"partitions of the same number hold the same orders"
+        )
+    return {
+        name: table
+        if name == "orders"
+        else table[list(dict.fromkeys([*_checks.connection_columns(table), *columns[name]]))]
+        for name, table in tables.items()
+    }
+
+
+class Shipped:
+    """The shipments of some orders that are not cancelled and have shipped by a moment.
+
+    Attributes
+    ----------
+    order, stamps : numpy.ndarray
+        Of each, the position of its order, and when it shipped.
+    """
+
+    def __init__(self, orders: pd.DataFrame, shipments: pd.DataFrame, now: np.datetime64) -> None:
+        _checks.require_unique_orders(orders, "frames.orders")
+        self._ids = _checks.order_keys(orders, "id")
+        order = self._ids.get_indexer(_checks.order_keys(shipments, "order_id"))
+        stamps = _time.instants(shipments, "shipped_date")
+        cancelled = _checks.has_status(shipments, "cancelled")
+        rows = np.flatnonzero((order >= 0) & (stamps <= now) & ~cancelled)
+        self.order, self.stamps = order[rows], stamps[rows]
+        index = _checks.index_column(shipments, "shipment_index")
+        self._keys = pd.Index(self._key(self.order, index[rows]))
+
+    def find(self, table: pd.DataFrame) -> Array:
+        """Return the position of the shipment that each row of a table is in; -1 for none."""
+        order = self._ids.get_indexer(_checks.order_keys(table, "order_id"))
+        index = _checks.index_column(table, "shipment_index")
+        found: Array = self._keys.get_indexer(pd.Index(self._key(order, index)))
+        return np.where(order >= 0, found, -1)
+
+    def count(self, shipment: Array, weights: Array | None = None) -> Array:
+        """Return how much of something is in each shipment; -1 is in none."""
+        known = shipment >= 0
+        given = None if weights is None else weights[known]
+        return np.bincount(shipment[known], given, minlength=len(self.order))
+
+    def events(self, shipment: Array, amounts: Mapping[str, Any]) -> Event:
+        """Return what is in shipments as events; -1 is in none."""
+        known = shipment >= 0
+        kept = {
+            name: each[known] if isinstance(each, np.ndarray) else each
+            for name, each in amounts.items()
+        }
+        return self.order[shipment[known]], self.stamps[shipment[known]], kept
+
+    @staticmethod
+    def _key(order: Array, index: Array) -> Array:
+        return order.astype(np.int64) * _MOST_SHIPMENTS + index
+
+
+def rename_groups(
+    table: pd.DataFrame, by: Sequence[str], labels: Mapping[Any, str] | None
+) -> pd.DataFrame:
+    """Give the groups of a table the names that `labels` has for their values."""
+    if labels is None:
+        return table
+    if not isinstance(labels, Mapping):
+        raise TypeError(f"labels={labels!r} is not a map from the values of groups to their names")
+    index = table.index.to_frame(index=False)
+    for name in by:
+        values = index[name].astype(object)
+        index[name] = [labels.get(value, value) for value in values]
+    renamed = (
+        pd.Index(index[by[0]]) if table.index.nlevels == 1 else pd.MultiIndex.from_frame(index)
+    )
+    if by and table.index.is_unique and not renamed.is_unique:
+        raise ValueError(
+            "labels give two groups one name; give each its own, or group by a column that joins "
+            "them"
+        )
+    return table.set_axis(renamed) if by else table

@@ -1,0 +1,235 @@
+"""How fast orders leave, in how many pieces, and whether they can be tracked."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trackstar_frames.measures import _checks, _events, _grouping, _time
+from trackstar_frames.measures._time import Array, Period, instants
+from trackstar_frames.measures.policy import SlaPolicy
+from trackstar_frames.measures.ship_date_compliance import judged_orders
+
+_COLUMNS_READ = {
+    "orders": ("id", "status", "created_date", "line_item_count", "units_ordered"),
+    "shipments": ("order_id", "shipment_index", "status", "shipped_date"),
+    "packages": ("order_id", "shipment_index", "tracking_number"),
+}
+_DAY, _HOUR = np.timedelta64(1, "D"), np.timedelta64(1, "h")
+_NOON = "12:00"
+_SPEEDS = ("same_day", "within_24h", "within_48h")
+
+
+def service_profile(
+    frames: Any,
+    *,
+    by: str | Sequence[str] | None = None,
+    freq: str | None = None,
+    policy: SlaPolicy | None = None,
+    as_of: str | dt.date | np.datetime64 | None = None,
+    labels: Mapping[Any, str] | None = None,
+) -> pd.DataFrame:
+    """Compute how fast orders were shipped, in how many pieces, and how large they are.
+
+    Parameters
+    ----------
+    frames
+        The `OrderFrames` of `fetch_orders`, `read_snapshot` or ``Snapshot.read()``, or any
+        object with such ``orders``, ``shipments`` and ``packages``. Only what belongs to
+        ``orders`` is read, which may be some rows of all. All may be Dask DataFrames, as for
+        `fill_rates`.
+    by
+        A column of ``orders``, or several, to group by. Nulls are a group of their own.
+    freq
+        ``D``, ``W``, ``MS``, ``QS`` or ``YS``: also group by when orders were created, on the
+        calendars of the policy's zones.
+    policy
+        Its ship event says when an order has shipped, its zones which day that was, and its
+        cut-off, by default noon, which orders may leave on the same day. By default
+        ``SlaPolicy()``: complete, UTC.
+    as_of
+        The moment to look at; nothing later counts. By default when the data were fetched, as
+        for `ship_date_compliance`.
+    labels
+        Names to show for values of `by`, such as ``{warehouse_id: name}``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per group and period; one row in all without both. The index holds the groups,
+        then the first moment of the ``period`` (wall-clock time, without a zone). Every group
+        has every period from the first to the last. Counts are int64; rates are float64 shares
+        of 1 with a 95 % Wilson interval ``_low`` and ``_high``; null where they are of nothing.
+
+        - ``n``: orders created by as_of, but for cancelled ones.
+        - ``same_day_n``: those of them created before the cut-off of a local day that is over at
+          as_of; ``same_day``, those of these that shipped by the end of that day;
+          ``same_day_rate``, ``same_day_rate_low``, ``same_day_rate_high``.
+        - ``within_24h_n``, ``within_24h``, ``within_24h_rate``, and its interval; the same for
+          ``within_48h``: orders so old at as_of, and those of them that shipped within so many
+          hours of their creation.
+        - ``shipped``: orders with a shipment by as_of; ``split``, those of them with more than
+          one; ``split_rate``, and its interval.
+        - ``packages``: those of these shipments; ``tracked``, those of them with a tracking
+          number; ``tracked_rate``, and its interval.
+        - ``packages_per_order`` (float64): packages / shipped.
+        - ``lines_per_order``, ``units_per_order`` (float64): ordered lines of the n orders, and
+          units ordered of those of known quantity, on average.
+        - ``small`` (bool): whether n is below 30, as in `compliance_rate`.
+
+        ``attrs["trackstar"]["compliance"]`` holds the policy, its ``text`` and ``as_of``;
+        ``attrs["trackstar"]["service_profile"]`` holds ``cut_off``, and ``left_out``: how many
+        orders are in no row, as they are cancelled, were created after as_of, or, with `freq`,
+        have no created_date.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `ship_date_compliance`; also for labels that give two groups one name, an order with
+        more than one row, and a `freq` so short that the table would not fit into memory.
+
+    Warns
+    -----
+    UserWarning
+        If `as_of` is not given and the frames do not say when they were fetched: now is taken.
+
+    Notes
+    -----
+    An order counts for a speed once its time has run out, and not before, even if it has shipped
+    by then: else the quick ones would count first. Orders that have shipped, but nothing tells
+    when, and those without a created_date, are in n, and in no speed. Days without work count as
+    any other: an order of a Saturday morning that leaves on Monday is not of the same day.
+
+    Intervals assume independent orders, and packages; where a warehouse has good and bad days
+    they are too narrow.
+
+    Examples
+    --------
+    >>> from trackstar_frames import OrderFrames
+    >>> def order(name, *stamps):
+    ...     sent = [{"shipped_date": each, "line_items": [{"sku": "A", "quantity": 1}],
+    ...              "packages": [{"tracking_number": "1Z"}]} for each in stamps]
+    ...     lines = [{"sku": "A", "quantity": len(stamps)}]
+    ...     return {"id": name, "created_date": "2026-03-02T09:00:00Z", "line_items": lines,
+    ...             "shipments": sent}
+    >>> frames = OrderFrames.from_json([
+    ...     order("a", "2026-03-02T15:00:00Z"),
+    ...     order("b", "2026-03-02T15:00:00Z", "2026-03-03T15:00:00Z")])
+    >>> table = service_profile(frames, as_of="2026-03-06")
+    >>> table[["same_day_rate", "within_48h_rate", "split_rate", "packages_per_order"]]
+       same_day_rate  within_48h_rate  split_rate  packages_per_order
+    0            0.5              1.0         0.5                 1.5
+    """
+    tables = _events.check_frames(frames, _COLUMNS_READ)
+    names = _checks.by_columns(tables["orders"], by, reserved=["period"])
+    span = None if freq is None else _time.period(freq)
+    moment = _events.judge_each(tables["orders"], policy, as_of)
+    read = partial(_read, names=names, span=span, policy=policy, as_of=moment)
+    groups = [*names, "period"] if span else names
+    keys, sums = _events.sum_tables(tables, read, groups)
+    given = int(sums["given"].sum())
+    if span:
+        keys, sums = _events.every_period(keys, sums, names, span)
+    table = _rates(_events.labelled(keys, sums, groups))
+    info = {"cut_off": _cut_off(keys), "left_out": given - int(table["n"].sum())}
+    _checks.add_measure_info(table, keys, "service_profile", info)
+    return _events.rename_groups(table, names, labels)
+
+
+def _cut_off(judged: pd.DataFrame) -> str:
+    return str(_events.policy_of(judged).cut_off or _NOON)
+
+
+def _read(
+    tables: Any,
+    *,
+    names: Sequence[str],
+    span: Period | None,
+    policy: SlaPolicy | None,
+    as_of: Any,
+) -> _events.Rows:
+    """Return each order's group and period, and what it adds to the sums."""
+    judged = judged_orders(tables.orders, policy, as_of)
+    now = _events.now_of(judged)
+    created = instants(judged, "created_date")
+    counted = ~(created > now) & ~_checks.has_status(judged, "cancelled")
+    received = _events.local_times(judged, np.where(counted, created, _time.NAT))
+    rows = judged[list(names)]
+    rows = rows.assign(period=span.floor(received)) if span else rows.copy()
+    rows.attrs = dict(judged.attrs)
+    units = _checks.number_column(judged, "units_ordered")
+    counts = {
+        "n": True,
+        **_speeds(judged, received, now),
+        **_pieces(judged, tables, now),
+        "lines": np.nan_to_num(_checks.number_column(judged, "line_item_count")),
+        "units": np.nan_to_num(units),
+        "of_known_units": ~np.isnan(units),
+    }
+    amounts = pd.DataFrame(counts, index=range(len(judged))).astype(np.float64)
+    return rows, amounts.mul(counted, axis=0).assign(given=1.0)
+
+
+def _speeds(judged: pd.DataFrame, received: Array, now: np.datetime64) -> dict[str, Array]:
+    """Return, for each speed, whether an order's time has run out, and whether it has kept it."""
+    policy = _events.policy_of(judged)
+    created, shipped = instants(judged, "created_date"), instants(judged, "shipped_at")
+    # Shipped, but at an unknown time.
+    done = (
+        ["fulfilled"] if policy.ship_event == "complete" else ["fulfilled", "partially_fulfilled"]
+    )
+    undated = np.isnat(shipped) & _checks.has_status(judged, *done)
+    if policy.ship_event == "complete":
+        last, units = instants(judged, "last_shipped_date"), judged["units_ordered"]
+        short = ~np.isnat(last) & units.notna().to_numpy()
+        undated &= ~short
+    days = received.astype("M8[D]")
+    limit = np.datetime64(f"1970-01-01T{_cut_off(judged)}", "us") - np.datetime64(0, "us")
+    local_now = _events.local_times(judged, np.full(len(judged), now)).astype("M8[D]")
+    before = (received - days < limit) & (days < local_now) & ~undated
+    found = {"same_day_n": before}
+    found["same_day"] = before & (_events.local_times(judged, shipped).astype("M8[D]") <= days)
+    for name, hours in (("within_24h", 24), ("within_48h", 48)):
+        is_over = (created + hours * _HOUR <= now) & ~undated
+        found |= {f"{name}_n": is_over, name: is_over & (shipped <= created + hours * _HOUR)}
+    return found
+
+
+def _pieces(judged: pd.DataFrame, tables: Any, now: np.datetime64) -> dict[str, Array]:
+    """Return whether an order has shipped, and in several shipments, and its packages."""
+    shipped = _events.Shipped(judged, tables.shipments, now)
+    shipments = np.bincount(shipped.order, minlength=len(judged))
+    position = shipped.find(tables.packages)
+    tracked = ~_checks.is_blank(_checks.column(tables.packages, "tracking_number"))
+
+    def per_order(kept: Array) -> Array:
+        return np.bincount(shipped.order[position[kept]], minlength=len(judged))
+
+    return {
+        "shipped": shipments > 0,
+        "split": shipments > 1,
+        "packages": per_order(position >= 0),
+        "tracked": per_order((position >= 0) & tracked),
+    }
+
+
+def _rates(sums: pd.DataFrame) -> pd.DataFrame:
+    """Return the counts with each rate after what it is computed from."""
+    of = sums.astype(np.int64)
+    columns: dict[str, Any] = {"n": of["n"]}
+    for name in _SPEEDS:
+        columns |= {f"{name}_n": of[f"{name}_n"], name: of[name]}
+        _events.with_rates(columns, name, of[name], of[f"{name}_n"])
+    for name, whole in (("split", "shipped"), ("tracked", "packages")):
+        columns |= {whole: of[whole], name: of[name]}
+        _events.with_rates(columns, name, of[name], of[whole])
+    columns["packages_per_order"] = _events.ratio(of["packages"], of["shipped"])
+    columns["lines_per_order"] = _events.ratio(of["lines"], of["n"])
+    columns["units_per_order"] = _events.ratio(of["units"], of["of_known_units"])
+    columns["small"] = of["n"] < _grouping.SMALL
+    return pd.DataFrame(columns, index=sums.index)
