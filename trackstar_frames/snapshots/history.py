@@ -6,7 +6,7 @@ import os
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -143,10 +143,29 @@ def _sightings(
             f"connection={connection!r}: no snapshot under {root} has a label of its connection; "
             f"leave it out"
         )
-    return _in_order_of_time(seen, corrected_times(entries))
+    return in_order_of_time(seen, corrected_times(entries))
 
 
-def _in_order_of_time(seen: Sequence[_Sighting], ahead: Container[str]) -> list[_Sighting]:
+class Seen(Protocol):
+    """What a snapshot shows of one connection."""
+
+    @property
+    def as_of(self) -> datetime:
+        """As of when it has the connection."""
+
+    @property
+    def snapshot(self) -> str:
+        """Its name."""
+
+    @property
+    def connection(self) -> str | None:
+        """The label of the connection."""
+
+
+AnySeen = TypeVar("AnySeen", bound=Seen)
+
+
+def in_order_of_time(seen: Sequence[AnySeen], ahead: Container[str]) -> list[AnySeen]:
     """Sort by time; where a clock was ahead, by that of the connection's snapshot before."""
     last: dict[str | None, datetime] = {}
     times = []
