@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _grouping, _time
+from trackstar_frames.measures import _checks, _grouping, _policies, _time
 from trackstar_frames.measures._partitions import compute_each, concat_parts, is_partitioned
+from trackstar_frames.measures._policies import JUDGED_BY, Judgement, PolicyLike
 from trackstar_frames.measures._time import Array, Period
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import judged_orders
@@ -91,40 +92,70 @@ def ratio(part: Any, n: Any) -> Array:
     return result
 
 
-def policy_of(judged: pd.DataFrame) -> SlaPolicy:
-    """Return the policy by which a frame was judged."""
-    info = _checks.measure_info(judged, "compliance")
-    if info is None:
+def judge_at(
+    orders: Any,
+    policy: PolicyLike | None,
+    policy_by: str | None,
+    as_of: object,
+    *,
+    stacklevel: int = 3,
+) -> Any:
+    """Check what orders are to be judged by, before any work; return the moment to judge at.
+
+    It is `as_of` as it is for orders that have been judged already.
+    """
+    if "outcome" not in orders.columns:
+        policies = _policies.resolve_policies(policy, policy_by)
+        _checks.require(orders, policies.columns_needed(), source="fetch_orders_df", lazy=True)
+        as_of = _time.resolve_as_of(orders, as_of, zone=policies.zone, stacklevel=stacklevel + 1)
+    if is_partitioned(orders):
+        judged_orders(orders, policy, as_of, policy_by=policy_by)
+    return as_of
+
+
+def judgement_of(judged: pd.DataFrame) -> Judgement:
+    """Return how a frame has been judged."""
+    judgement = _policies.judgement_of(judged)
+    if judgement is None:
         raise ValueError(
-            "this frame has lost its policy (attrs['trackstar']['compliance']), so that it is "
-            "unknown by which policy, and as of when, it was judged; judge it anew with "
-            "ship_date_compliance"
+            f"this frame has lost its policy (the column {JUDGED_BY!r} and attrs['trackstar']"
+            f"['compliance']), so that it is unknown by which policy, and as of when, it was "
+            f"judged; judge it anew with ship_date_compliance"
         )
-    return SlaPolicy.from_json(info)
+    return judgement
 
 
 def now_of(judged: pd.DataFrame) -> np.datetime64:
     """Return as of when a frame was judged."""
-    policy_of(judged)
-    return _time.now_of(_time.instant("as_of", judged.attrs["trackstar"]["compliance"]["as_of"]))
+    moment = judgement_of(judged).as_of
+    if moment is None:
+        raise ValueError("it is unknown as of when this frame was judged; judge it anew")
+    return _time.now_of(moment)
 
 
 def local_times(judged: pd.DataFrame, stamps: Array, rows: Array | slice = slice(None)) -> Array:
     """Return moments of judged orders, or of these rows, on the clocks of their warehouses."""
-    narrow = judged[[name for name in ("warehouse_id",) if name in judged.columns]].iloc[rows]
-    return _time.convert_by_zone(narrow, stamps, policy_of(judged).tz, _time.local)
+    judgement = judgement_of(judged)
+    names = [JUDGED_BY, "warehouse_id", *filter(None, [judgement.policies.by])]
+    narrow = judged[_checks.present(judged, names)].iloc[rows]
+    return _policies.local_times(narrow, judgement, stamps)
 
 
-def judge_each(orders: Any, policy: SlaPolicy | None, as_of: object, *, stacklevel: int = 3) -> Any:
-    """Check what orders are to be judged by, before any work; return the moment to judge at.
+def of_policies(judged: pd.DataFrame, read: Callable[[SlaPolicy], Any]) -> Array:
+    """Return what `read` gives for the policy of each row."""
+    judgement = judgement_of(judged)
+    values: Array = np.array([read(policy) for policy in judgement.policies.of.values()])
+    return values[_policies.policy_codes(judged, judgement)]
 
-    It is None for orders that have been judged, which keep theirs.
-    """
-    if "outcome" not in orders.columns:
-        as_of = _time.resolve_as_of(orders, as_of, stacklevel=stacklevel + 1)
-    if is_partitioned(orders):
-        judged_orders(orders, policy, as_of)
-    return as_of
+
+def ship_events(judged: pd.DataFrame, now: np.datetime64) -> Array:
+    """Return when the ship event of each order's policy happened; NaT if not by now."""
+    events = of_policies(judged, lambda policy: policy.ship_event)
+    stamps = np.full(len(judged), _time.NAT)
+    for event in np.unique(events):
+        of_event = _time.instants(judged, f"{event}_shipped_date")
+        stamps = np.where(events == event, of_event, stamps)
+    return np.where(stamps <= now, stamps, _time.NAT)
 
 
 def sum_events(

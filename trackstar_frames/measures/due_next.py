@@ -12,10 +12,10 @@ import pandas as pd
 
 from trackstar_frames.measures import _checks, _events, _grouping, _time, completeness
 from trackstar_frames.measures._partitions import Partitioned
+from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.backlog import SHIPPED_SINCE
-from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.ship_date_compliance import judged_orders
+from trackstar_frames.measures.ship_date_compliance import judged_orders, limits
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
 
@@ -26,6 +26,7 @@ DUE_BUCKETS = (
 )
 
 _HOUR, _DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
+_TICK, _LAST_TICK = np.timedelta64(1, "us"), np.timedelta64(999_999, "us")
 _OPEN_STATUSES = tuple(each for each in LIFECYCLE if each not in ("fulfilled", "cancelled"))
 #: Not evaluable, though the due time is known.
 _WITH_DUE_TIME = ("due before the window", "quantity unknown")
@@ -36,7 +37,8 @@ def due_next(
     orders: pd.DataFrame | Partitioned,
     *,
     by: str | Sequence[str] | None = None,
-    policy: SlaPolicy | None = None,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     labels: Mapping[Any, str] | None = None,
 ) -> pd.DataFrame:
@@ -50,7 +52,7 @@ def due_next(
         partition by partition.
     by
         A column, or several, to group by. Nulls are a group of their own.
-    policy
+    policy, policy_by
         When orders are due: as for `ship_date_compliance`. A frame that has been judged must
         have been judged by the same policy.
     as_of
@@ -120,8 +122,8 @@ def due_next(
     """
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
     names = _checks.by_columns(orders, by, reserved=["due", "status"])
-    moment = _events.judge_each(orders, policy, as_of)
-    read = partial(_read, names=names, policy=policy, as_of=moment)
+    moment = _events.judge_at(orders, policy, policy_by, as_of)
+    read = partial(_read, names=names, policy=policy, policy_by=policy_by, as_of=moment)
     keys, sums = _events.sum_tables({"orders": orders}, read, [*names, "due", "status"])
     groups, kept = _grouping.group_numbers(keys, names)
     statuses = _statuses(keys["status"][sums["n"].to_numpy() > 0])
@@ -138,13 +140,18 @@ def due_next(
 
 
 def _read(
-    tables: Any, *, names: Sequence[str], policy: SlaPolicy | None, as_of: Any
+    tables: Any,
+    *,
+    names: Sequence[str],
+    policy: PolicyLike | None,
+    policy_by: str | None,
+    as_of: Any,
 ) -> _events.Rows:
     """Return when each order is due and its status, and what it adds to the counts."""
-    judged = judged_orders(tables.orders, policy, as_of)
+    judged = judged_orders(tables.orders, policy, as_of, policy_by=policy_by)
     now = _events.now_of(judged)
     is_open = completeness.order_states(judged, now) == completeness.OPEN
-    is_open &= judged["shipped_at"].isna().to_numpy()
+    is_open &= np.isnat(_events.ship_events(judged, now))
     left = completeness.units_left(judged, now)
     status = _checks.column(judged, "status").astype(object)
     status = status.where(status.notna(), NO_STATUS)
@@ -166,16 +173,17 @@ def _buckets(judged: pd.DataFrame, now: np.datetime64) -> Array:
     is_known = judged["outcome"].isin(["late_open", "pending"]) | judged["reason"].isin(
         _WITH_DUE_TIME
     )
-    grace = pd.Timedelta(_events.policy_of(judged).grace).to_timedelta64()
-    left: Array = _time.instants(judged, "due_at") + grace
-    left = left - now
-    left = np.where(is_known.to_numpy(dtype=bool), left, np.timedelta64("NaT", "us"))
+    limit = limits(judged, _events.judgement_of(judged).policies)
+    # A due day ends with the microsecond after its last, in which nothing more can be in time.
+    is_day = limit - limit.astype("M8[s]") == _LAST_TICK
+    limit = np.where(is_known.to_numpy(dtype=bool), limit + is_day * _TICK, _time.NAT)
+    left: Array = limit - np.full(len(limit), now)
     conditions = [
         np.isnat(left),
         left < -7 * _DAY,
         left <= -3 * _DAY,
         left <= -_DAY,
-        left < 0 * _HOUR,
+        (left < 0 * _HOUR) | (is_day & (left <= _TICK)),
         left < 4 * _HOUR,
         left < 12 * _HOUR,
         left < 24 * _HOUR,

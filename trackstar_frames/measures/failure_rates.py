@@ -12,9 +12,9 @@ import pandas as pd
 
 from trackstar_frames.measures import _checks, _events, _grouping, _time
 from trackstar_frames.measures._partitions import Partitioned
+from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Period, instants
-from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.ship_date_compliance import judged_orders
+from trackstar_frames.measures.ship_date_compliance import judged_orders, limits
 
 _COLUMNS_READ = (
     *("status", "created_date", "updated_date", "complete_shipped_date", "last_shipped_date"),
@@ -35,7 +35,8 @@ def failure_rates(
     *,
     by: str | Sequence[str] | None = None,
     freq: str | None = None,
-    policy: SlaPolicy | None = None,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     labels: Mapping[Any, str] | None = None,
 ) -> pd.DataFrame:
@@ -52,7 +53,7 @@ def failure_rates(
     freq
         ``D``, ``W``, ``MS``, ``QS`` or ``YS``: also group by when orders were created, on the
         calendars of the policy's zones.
-    policy
+    policy, policy_by
         When orders are due: as for `ship_date_compliance`. A frame that has been judged must
         have been judged by the same policy.
     as_of
@@ -123,8 +124,8 @@ def failure_rates(
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
     names = _checks.by_columns(orders, by, reserved=["period"])
     span = None if freq is None else _time.period(freq)
-    moment = _events.judge_each(orders, policy, as_of)
-    read = partial(_read, names=names, span=span, policy=policy, as_of=moment)
+    moment = _events.judge_at(orders, policy, policy_by, as_of)
+    read = partial(_read, names=names, span=span, policy=policy, policy_by=policy_by, as_of=moment)
     groups = [*names, "period"] if span else names
     keys, sums = _events.sum_tables({"orders": orders}, read, groups)
     given = int(sums["given"].sum())
@@ -141,11 +142,12 @@ def _read(
     *,
     names: Sequence[str],
     span: Period | None,
-    policy: SlaPolicy | None,
+    policy: PolicyLike | None,
+    policy_by: str | None,
     as_of: Any,
 ) -> _events.Rows:
     """Return each order's group and period, and what it adds to the counts."""
-    judged = judged_orders(tables.orders, policy, as_of)
+    judged = judged_orders(tables.orders, policy, as_of, policy_by=policy_by)
     now = _events.now_of(judged)
     rows = judged[list(names)]
     created = instants(judged, "created_date")
@@ -172,11 +174,11 @@ def _counts(judged: pd.DataFrame, now: np.datetime64) -> dict[str, Any]:
     is_open = ~cancelled & ~is_complete & ~ended
     updated = instants(judged, "updated_date")
     ceased = np.where(updated < now, updated, now)
-    grace = pd.Timedelta(_events.policy_of(judged).grace).to_timedelta64()
+    limit = limits(judged, _events.judgement_of(judged).policies)
     return {
         "created": np.ones(len(judged), dtype=bool),
         "cancelled": cancelled,
-        "cancelled_after_due": cancelled & (ceased > instants(judged, "due_at") + grace),
+        "cancelled_after_due": cancelled & (ceased > limit),
         "closed": is_complete | (ended & knows),
         "short_closed": ended & knows,
         "open": is_open,

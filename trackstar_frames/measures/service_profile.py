@@ -11,12 +11,20 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures import _checks, _events, _grouping, _time
+from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Array, Period, instants
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import judged_orders
 
 _COLUMNS_READ = {
-    "orders": ("id", "status", "created_date", "line_item_count", "units_ordered"),
+    "orders": (
+        "id",
+        "status",
+        "created_date",
+        "line_item_count",
+        "units_ordered",
+        "last_shipped_date",
+    ),
     "shipments": ("order_id", "shipment_index", "status", "shipped_date"),
     "packages": ("order_id", "shipment_index", "tracking_number"),
 }
@@ -30,7 +38,8 @@ def service_profile(
     *,
     by: str | Sequence[str] | None = None,
     freq: str | None = None,
-    policy: SlaPolicy | None = None,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     labels: Mapping[Any, str] | None = None,
 ) -> pd.DataFrame:
@@ -48,7 +57,7 @@ def service_profile(
     freq
         ``D``, ``W``, ``MS``, ``QS`` or ``YS``: also group by when orders were created, on the
         calendars of the policy's zones.
-    policy
+    policy, policy_by
         Its ship event says when an order has shipped, its zones which day that was, and its
         cut-off, by default noon, which orders may leave on the same day. By default
         ``SlaPolicy()``: complete, UTC.
@@ -83,9 +92,9 @@ def service_profile(
         - ``small`` (bool): whether n is below 30, as in `compliance_rate`.
 
         ``attrs["trackstar"]["compliance"]`` holds the policy, its ``text`` and ``as_of``;
-        ``attrs["trackstar"]["service_profile"]`` holds ``cut_off``, and ``left_out``: how many
-        orders are in no row, as they are cancelled, were created after as_of, or, with `freq`,
-        have no created_date.
+        ``attrs["trackstar"]["service_profile"]`` holds ``left_out``: how many orders are in no
+        row, as they are cancelled, were created after as_of, or, with `freq`, have no
+        created_date.
 
     Raises
     ------
@@ -128,21 +137,21 @@ def service_profile(
     tables = _events.check_frames(frames, _COLUMNS_READ)
     names = _checks.by_columns(tables["orders"], by, reserved=["period"])
     span = None if freq is None else _time.period(freq)
-    moment = _events.judge_each(tables["orders"], policy, as_of)
-    read = partial(_read, names=names, span=span, policy=policy, as_of=moment)
+    moment = _events.judge_at(tables["orders"], policy, policy_by, as_of)
+    read = partial(_read, names=names, span=span, policy=policy, policy_by=policy_by, as_of=moment)
     groups = [*names, "period"] if span else names
     keys, sums = _events.sum_tables(tables, read, groups)
     given = int(sums["given"].sum())
     if span:
         keys, sums = _events.every_period(keys, sums, names, span)
     table = _rates(_events.labelled(keys, sums, groups))
-    info = {"cut_off": _cut_off(keys), "left_out": given - int(table["n"].sum())}
+    info = {"left_out": given - int(table["n"].sum())}
     _checks.add_measure_info(table, keys, "service_profile", info)
     return _events.rename_groups(table, names, labels)
 
 
-def _cut_off(judged: pd.DataFrame) -> str:
-    return str(_events.policy_of(judged).cut_off or _NOON)
+def _cut_off(policy: SlaPolicy) -> np.timedelta64:
+    return np.datetime64(f"1970-01-01T{policy.cut_off or _NOON}", "us") - np.datetime64(0, "us")
 
 
 def _read(
@@ -150,11 +159,12 @@ def _read(
     *,
     names: Sequence[str],
     span: Period | None,
-    policy: SlaPolicy | None,
+    policy: PolicyLike | None,
+    policy_by: str | None,
     as_of: Any,
 ) -> _events.Rows:
     """Return each order's group and period, and what it adds to the sums."""
-    judged = judged_orders(tables.orders, policy, as_of)
+    judged = judged_orders(tables.orders, policy, as_of, policy_by=policy_by)
     now = _events.now_of(judged)
     created = instants(judged, "created_date")
     counted = ~(created > now) & ~_checks.has_status(judged, "cancelled")
@@ -177,19 +187,16 @@ def _read(
 
 def _speeds(judged: pd.DataFrame, received: Array, now: np.datetime64) -> dict[str, Array]:
     """Return, for each speed, whether an order's time has run out, and whether it has kept it."""
-    policy = _events.policy_of(judged)
-    created, shipped = instants(judged, "created_date"), instants(judged, "shipped_at")
-    # Shipped, but at an unknown time.
-    done = (
-        ["fulfilled"] if policy.ship_event == "complete" else ["fulfilled", "partially_fulfilled"]
-    )
-    undated = np.isnat(shipped) & _checks.has_status(judged, *done)
-    if policy.ship_event == "complete":
-        last, units = instants(judged, "last_shipped_date"), judged["units_ordered"]
-        short = ~np.isnat(last) & units.notna().to_numpy()
-        undated &= ~short
+    created, shipped = instants(judged, "created_date"), _events.ship_events(judged, now)
+    # Shipped, but at an unknown time. One closed short is not: it has never been complete.
+    by_complete = _events.of_policies(judged, lambda policy: policy.ship_event == "complete")
+    is_short = ~np.isnat(instants(judged, "last_shipped_date")) & by_complete
+    is_short &= ~np.isnan(_checks.number_column(judged, "units_ordered"))
+    done = _checks.has_status(judged, "fulfilled")
+    done = done | _checks.has_status(judged, "partially_fulfilled") & ~by_complete
+    undated = np.isnat(shipped) & done & ~is_short
     days = received.astype("M8[D]")
-    limit = np.datetime64(f"1970-01-01T{_cut_off(judged)}", "us") - np.datetime64(0, "us")
+    limit = _events.of_policies(judged, _cut_off)
     local_now = _events.local_times(judged, np.full(len(judged), now)).astype("M8[D]")
     before = (received - days < limit) & (days < local_now) & ~undated
     found = {"same_day_n": before}

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures import _checks, _events, _time
+from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Array, Period
-from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import judged_orders
 
 _COLUMNS_READ = {
@@ -35,7 +35,8 @@ def shipping_costs(
     *,
     by: str | Sequence[str] | None = None,
     freq: str | None = None,
-    policy: SlaPolicy | None = None,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     labels: Mapping[Any, str] | None = None,
 ) -> pd.DataFrame:
@@ -56,7 +57,7 @@ def shipping_costs(
     freq
         ``D``, ``W``, ``MS``, ``QS`` or ``YS``: also group by when packages were shipped, on the
         calendars of the policy's zones.
-    policy
+    policy, policy_by
         Only its zones are used. By default UTC.
     as_of
         The moment to look at: nothing shipped later counts. By default when the data were
@@ -125,9 +126,9 @@ def shipping_costs(
     names = [] if by is None else _names(frames, by)
     tables = _events.check_frames(frames, _with_groups(frames, names))
     span = None if freq is None else _time.period(freq)
-    moment = _events.judge_each(tables["orders"], policy, as_of)
+    moment = _events.judge_at(tables["orders"], policy, policy_by, as_of)
     groups = [*names, *(["period"] if span else []), _CURRENCY]
-    read = partial(_read, names=names, span=span, policy=policy, as_of=moment)
+    read = partial(_read, names=names, span=span, policy=policy, policy_by=policy_by, as_of=moment)
     keys, sums = _events.sum_tables(tables, read, groups)
     sums = _events.labelled(keys, sums, groups)
     counts = ["packages", "packages_with_cost", "orders", "units"]
@@ -163,11 +164,12 @@ def _read(
     *,
     names: Sequence[str],
     span: Period | None,
-    policy: SlaPolicy | None,
+    policy: PolicyLike | None,
+    policy_by: str | None,
     as_of: Any,
 ) -> _events.Rows:
     """Return each package's group, period and currency, and what it adds to the sums."""
-    judged = judged_orders(tables.orders, policy, as_of)
+    judged = judged_orders(tables.orders, policy, as_of, policy_by=policy_by)
     shipped = _events.Shipped(judged, tables.shipments, _events.now_of(judged))
     shipment = shipped.find(tables.packages)
     packages = tables.packages[shipment >= 0].reset_index(drop=True)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events
-from trackstar_frames.measures._partitions import Partitioned
+from trackstar_frames.measures import _checks, _events, _policies
+from trackstar_frames.measures._partitions import Partitioned, is_partitioned
+from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures.compliance_rate import compliance_rate
 from trackstar_frames.measures.policy import SlaPolicy
+from trackstar_frames.measures.ship_date_compliance import judged_orders
 
 #: What an interval says of a target.
 VERDICTS = ("met", "missed", "undecided")
@@ -27,7 +29,8 @@ def sla_scorecard(
     *,
     by: str | Sequence[str] | None = None,
     freq: str = "MS",
-    policy: SlaPolicy | None = None,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     labels: Mapping[Any, str] | None = None,
 ) -> pd.DataFrame:
@@ -44,7 +47,7 @@ def sla_scorecard(
         of their own.
     freq
         The period: by default months (``MS``), or any other that `compliance_rate` takes.
-    policy
+    policy, policy_by
         The policy, with its target: as for `compliance_rate`. A frame that has been judged must
         have been judged by the same policy.
     as_of
@@ -105,12 +108,24 @@ def sla_scorecard(
     2026-02-01  50  0.80    0.96               8     NaN
     2026-03-01  50  0.96    0.96               0    0.16
     """
-    names = [by] if isinstance(by, str) else list(by or [])
-    rates = compliance_rate(orders, by, freq, policy=policy, as_of=as_of)
-    rates = rates[rates.index.get_level_values("period").notna()]
-    target = _target(_events.policy_of(rates))
-    left_out = [name for name in rates.columns if name not in _COLUMNS]
-    table = rates.drop(columns=left_out).assign(target=target)
+    names = _checks.by_columns(orders, by) if hasattr(orders, "columns") else []
+    moment = _events.judge_at(orders, policy, policy_by, as_of)
+    judged = judged_orders(orders, policy, moment, policy_by=policy_by)
+    if is_partitioned(judged):
+        policies = _policies.resolve_policies(policy, policy_by)
+    else:
+        policies = _events.judgement_of(judged).policies
+    targets = {value: _target(policy) for value, policy in policies.of.items()}
+    # Each row has one target.
+    names += [policies.by] if policies.by is not None and policies.by not in names else []
+    rates = compliance_rate(judged, names or None, freq)
+    table = rates.drop(columns=[name for name in rates.columns if name not in _COLUMNS])
+    values = [None] * len(rates)
+    if policies.by is not None:
+        values = rates.index.get_level_values(policies.by)
+    rest = targets.get(None, np.nan)
+    target = np.array([targets.get(value, rest) for value in values], dtype=np.float64)
+    table["target"] = target
     n, late = rates["n"], rates["n"] - rates["on_time"]
     # A little more, as 10 orders of which 1 - 0.9 may be late are allowed one.
     allowed = np.floor(n * (1 - target) + _ROUNDING)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures import _checks, _events, _grouping, _time, completeness
+from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Array, Period, instants
-from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import judged_orders
 
 #: The profiles: what each is made of, and its values.
@@ -37,7 +37,8 @@ def throughput(
     *,
     by: str | Sequence[str] | None = None,
     freq: str = "D",
-    policy: SlaPolicy | None = None,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     labels: Mapping[Any, str] | None = None,
 ) -> pd.DataFrame:
@@ -56,7 +57,7 @@ def throughput(
         ``D``, ``W``, ``MS``, ``QS`` or ``YS``: a row for each day, week and so on. ``"hour"``
         and ``"weekday"``: a profile, with a row for each hour of the day, 0 to 23, or for each
         day of the week, which adds up all days.
-    policy
+    policy, policy_by
         By its zones the days are local, and its ship event says when an order has shipped. By
         default ``SlaPolicy()``: UTC, complete.
     as_of
@@ -128,8 +129,8 @@ def throughput(
     profile = freq if freq in _PROFILES else None
     names = _checks.by_columns(tables["orders"], by, reserved=["period", *_PROFILES])
     span = _HOURLY if profile == "hour" else _time.period("D" if profile else freq)
-    moment = _events.judge_each(tables["orders"], policy, as_of)
-    read = partial(_read, names=names, span=span, policy=policy, as_of=moment)
+    moment = _events.judge_at(tables["orders"], policy, policy_by, as_of)
+    read = partial(_read, names=names, span=span, policy=policy, policy_by=policy_by, as_of=moment)
     keys, sums = _events.sum_tables(tables, read, [*names, "period"])
     is_dated = keys["period"].notna().to_numpy()
     undated = int(sums["received"][~is_dated].sum())
@@ -150,16 +151,22 @@ def throughput(
 
 
 def _read(
-    tables: Any, *, names: Sequence[str], span: Period, policy: SlaPolicy | None, as_of: Any
+    tables: Any,
+    *,
+    names: Sequence[str],
+    span: Period,
+    policy: PolicyLike | None,
+    policy_by: str | None,
+    as_of: Any,
 ) -> _events.Rows:
     """Return the sums of each group and period."""
-    judged = judged_orders(tables.orders, policy, as_of)
+    judged = judged_orders(tables.orders, policy, as_of, policy_by=policy_by)
     now = _events.now_of(judged)
     created, closed = instants(judged, "created_date"), completeness.closed_at(judged)
     states = completeness.order_states(judged, now)
     # An order that was closed before it was created is open at no time.
     was_open = np.isin(states, _EVER_OPEN) & ~(closed <= created)
-    event, everyone = instants(judged, "shipped_at"), np.arange(len(judged))
+    event, everyone = _events.ship_events(judged, now), np.arange(len(judged))
     # The last period is that of as_of, be there anything in it or not.
     latest = _events.local_times(judged, np.full(len(judged), now)).astype(np.int64)
     last = everyone[[latest.argmax()]] if len(latest) else everyone
