@@ -45,7 +45,7 @@ select due.*, case
         then case when units_ordered is null then 'unknown' else 'short' end
     else 'open' end as state
 from due;
-create or replace view gone as select shipments.* from shipments
+create or replace view gone as select shipments.* exclude (warehouse_id) from shipments
 where status is distinct from 'cancelled' and shipped <= {MICROS};
 """
 
@@ -168,7 +168,7 @@ def test_throughput(case, by, freq):
     unit = {"D": "day", "MS": "month"}[freq]
     grouped = "".join(f"{name}, " for name in by)
     events = f"""
-    select {grouped} created_date as at, 'received' as what, 1 as amount from states
+    select {grouped} created_date as moment, 'received' as what, 1 as amount from states
         where state <> 'later'
     union all select {grouped} complete_shipped_date, 'orders', 1 from lives
     union all select {grouped} shipped, 'lines', 1 from gone join shipped_lines l
@@ -181,8 +181,8 @@ def test_throughput(case, by, freq):
         f"coalesce(sum(amount) filter (what = '{name}'), 0)"
         for name in ("orders", "lines", "units", "packages", "received")
     )
-    query = f"""select {{by}} epoch_us(date_trunc('{unit}', {clock("at", ZONE)})) as period, {sums}
-    from ({events}) where at <= {MICROS} group by all"""
+    query = f"""select {{by}} epoch_us(date_trunc('{unit}', {clock("moment", ZONE)})) as period, {sums}
+    from ({events}) where moment <= {MICROS} group by all"""
     columns = ["orders", "lines", "units", "packages", "received"]
     assert_same(table, ask(database, query, by, more=1), columns, empty=True)
 
@@ -219,7 +219,7 @@ def test_a_profile_adds_up_the_periods(case, profile):
     table = tf.throughput(frames, freq=profile, policy=POLICY, as_of=NOW)
     part = {"hour": "hour", "weekday": "isodow"}[profile]
     wall = clock("shipped", ZONE)
-    query = f"""select {part}({wall}) as at, count(*) from gone join packages
+    query = f"""select {part}({wall}) as place, count(*) from gone join packages
     using (order_id, shipment) group by all"""
     found = dict(database.execute(query).fetchall())
     first = 0 if profile == "hour" else 1
@@ -230,7 +230,7 @@ def test_a_profile_adds_up_the_periods(case, profile):
     assert table[flows].sum().tolist() == days[flows].sum().tolist()
     if profile == "weekday":
         assert table["days"].sum() == len(days)
-        means = days["open"].groupby(days.index.weekday).mean()
+        means = days["open"].groupby(days.index.day_of_week).mean()
         np.testing.assert_allclose(table["open"], means)
 
 
@@ -318,13 +318,17 @@ def test_scorecard(case):
     card = tf.sla_scorecard(frames.orders, by="channel", policy=policy, as_of=NOW)
     rates = tf.compliance_rate(frames.orders, "channel", "MS", policy=policy, as_of=NOW)
     assert card[["n", "rate", "rate_low"]].equals(rates[["n", "rate", "rate_low"]])
-    before = {}
-    for (channel, _), row in card.iterrows():
-        of = rates.loc[_]
-        late = of["n"] - of["on_time"]
+    last = {}
+    for (key, row), of in zip(card.iterrows(), rates.to_dict("records"), strict=True):
+        channel = None if pd.isna(key[0]) else key[0]
+        late, low, high = of["n"] - of["on_time"], of["rate_low"], of["rate_high"]
+        assert row["target"] == pytest.approx(0.9)
         assert row["over_allowance"] == max(0, late - of["n"] // 10)
-        expected = (
-            "met" if of["rate_low"] >= 0.9 else "missed" if of["rate_high"] < 0.9 else "undecided"
-        )
-        assert (row["verdict"] if of["n"] else None) == (expected if of["n"] else None)
-        before[channel] = of["rate"]
+        if of["n"]:
+            expected = "met" if low >= 0.9 else "missed" if high < 0.9 else "undecided"
+            assert row["verdict"] == expected
+        else:
+            assert pd.isna(row["verdict"])
+        change = of["rate"] - last.get(channel, np.nan)
+        assert row["change"] == pytest.approx(change, nan_ok=True)
+        last[channel] = of["rate"]

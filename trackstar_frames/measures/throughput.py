@@ -206,7 +206,7 @@ def _profile(
         values = pd.CategoricalIndex(values, values, ordered=True)
     groups, kept = _grouping.group_numbers(keys, names)
     starts = keys["period"].dt
-    codes = (starts.hour if profile == "hour" else starts.weekday).to_numpy()
+    codes = (starts.hour if profile == "hour" else starts.day_of_week).to_numpy()
     index = _grouping.row_labels(kept, names, values, len(table.columns) + 1)
     sums = table.assign(days=1).groupby(groups * len(values) + codes).sum()
     sums = sums.reindex(range(len(index)), fill_value=0).set_axis(index)
