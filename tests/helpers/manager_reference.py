@@ -28,8 +28,8 @@ def load(orders):
             for number, each in enumerate(sent.get("packages", sent.get("boxes")) or []):
                 key = [order["id"], place, number]
                 packages.append([*key, *_package(each)])
-                for line in each.get("line_items") or []:
-                    packed.append([*key, whole(line["quantity"])])
+                lines = each.get("line_items") or []
+                packed += [[*key, whole(line["quantity"])] for line in lines]
     for name, rows in (("packages", packages), ("packed_lines", packed), ("more", more)):
         if rows:
             marks = ", ".join("?" * len(rows[0]))

@@ -1,6 +1,7 @@
 """What a manager asks for next: every kind of frame, several policies, labels, and wrong calls."""
 
 import datetime as dt
+from itertools import pairwise
 from types import SimpleNamespace
 
 import dask
@@ -39,10 +40,7 @@ def frames(some_orders):
 def partitioned(some_orders):
     """Three partitions, of which one is empty."""
     bounds = [0, 120, 120, len(some_orders)]
-    pieces = [
-        tf.OrderFrames.from_json(some_orders[start:end])
-        for start, end in zip(bounds, bounds[1:], strict=False)
-    ]
+    pieces = [tf.OrderFrames.from_json(some_orders[start:end]) for start, end in pairwise(bounds)]
     return SimpleNamespace(
         **{
             name: dd.from_map(
@@ -154,7 +152,7 @@ def test_wrong_calls_say_what_to_do(frames, measure):
     tables.orders.attrs = {}
     with pytest.warns(UserWarning, match="orders do not say when they were fetched") as caught:
         measure(tables, policy=POLICY)
-    assert caught[0].filename in (__file__, tf.due_next.__code__.co_filename) or True
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("name", ["throughput", "service_profile", "shipping_costs"])

@@ -6,7 +6,6 @@ Nothing of the package makes the rows, the ship events, the due times or the sum
 import datetime as dt
 import random
 
-import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +13,6 @@ from helpers import manager_reference as reference
 from helpers.manager_reference import DAY, HOUR, clock
 from helpers.marks import sample
 from helpers.sql_reference import ask, keys
-from pandas.testing import assert_frame_equal
 
 import trackstar_frames as tf
 from trackstar_frames.sandbox import Sandbox
@@ -85,8 +83,8 @@ def assert_same(table, expected, columns, *, empty=False):
             assert not any(each for each in row if not pd.isna(each)), key
             continue
         for name, ours, theirs in zip(columns, row, expected[key], strict=True):
-            ours = None if pd.isna(ours) else ours
-            assert ours == (theirs if theirs is None else pytest.approx(theirs)), (key, name)
+            expected_value = theirs if theirs is None else pytest.approx(theirs)
+            assert (None if pd.isna(ours) else ours) == expected_value, (key, name)
 
 
 @pytest.mark.parametrize("by", BY)
@@ -106,7 +104,7 @@ def test_due_next(case, by):
         count(*), count(*) filter (status = 'open'), count(*) filter (status = 'backordered'),
         count(*) filter (status is null)
     from timed group by all"""
-    table["(none)"] = table["(none)"] if "(none)" in table else 0
+    table["(none)"] = table.get("(none)", 0)
     columns = ["n", "open", "backordered", "(none)"]
     assert_same(table, ask(database, query, by, more=1), columns, empty=True)
 
@@ -181,7 +179,8 @@ def test_throughput(case, by, freq):
         f"coalesce(sum(amount) filter (what = '{name}'), 0)"
         for name in ("orders", "lines", "units", "packages", "received")
     )
-    query = f"""select {{by}} epoch_us(date_trunc('{unit}', {clock("moment", ZONE)})) as period, {sums}
+    start = f"epoch_us(date_trunc('{unit}', {clock('moment', ZONE)}))"
+    query = f"""select {{by}} {start} as period, {sums}
     from ({events}) where moment <= {MICROS} group by all"""
     columns = ["orders", "lines", "units", "packages", "received"]
     assert_same(table, ask(database, query, by, more=1), columns, empty=True)
@@ -283,7 +282,8 @@ COSTS = """
 with inside as (select order_id, shipment, package, sum(coalesce(units, 0)) as units
     from packed_lines group by all),
 only_one as (select order_id, shipment from packages group by all having count(*) = 1),
-whole as (select order_id, shipment, sum(coalesce(units, 0)) as units from shipped_lines group by all),
+whole as (select order_id, shipment, sum(coalesce(units, 0)) as units
+    from shipped_lines group by all),
 each as (select p.*, m.currency, m.state, o.warehouse_id, shipped, coalesce(i.units,
         case when one.order_id is not null then coalesce(w.units, 0) end) as units
     from packages p join gone using (order_id, shipment) join more m using (order_id)

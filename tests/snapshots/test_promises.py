@@ -7,7 +7,6 @@ import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
-from trackstar_frames.info import join_infos
 
 
 def frames(dues, **more):
@@ -90,8 +89,7 @@ def test_orders_are_judged_by_what_was_promised_first(tmp_path):
 
 def test_connections_do_not_share_ids(tmp_path, serve_connections):
     sandbox = serve_connections(tokens=2)
-    connections = dict(zip(("east", "west"), sandbox.environment, strict=False))
-    both = tf.fetch_orders(connections=connections)
+    both = tf.fetch_orders(connections=sandbox.connections)
     tf.write_snapshot(both, tmp_path)
     table = tf.first_promises(tmp_path)
     assert table.columns[:2].tolist() == ["connection", "id"]

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from trackstar_frames.measures import _checks, _grouping, _policies, _time
 from trackstar_frames.measures._partitions import compute_each, concat_parts, is_partitioned
@@ -231,8 +233,8 @@ class Shipped:
 
     def __init__(self, orders: pd.DataFrame, shipments: pd.DataFrame, now: np.datetime64) -> None:
         _checks.require_unique_orders(orders, "frames.orders")
-        self._ids = _checks.order_keys(orders, "id")
-        order = self._ids.get_indexer(_checks.order_keys(shipments, "order_id"))
+        self._ids = _texts(_checks.order_keys(orders, "id"))
+        order = self._orders(shipments)
         stamps = _time.instants(shipments, "shipped_date")
         cancelled = _checks.has_status(shipments, "cancelled")
         rows = np.flatnonzero((order >= 0) & (stamps <= now) & ~cancelled)
@@ -242,7 +244,7 @@ class Shipped:
 
     def find(self, table: pd.DataFrame) -> Array:
         """Return the position of the shipment that each row of a table is in; -1 for none."""
-        order = self._ids.get_indexer(_checks.order_keys(table, "order_id"))
+        order = self._orders(table)
         index = _checks.index_column(table, "shipment_index")
         found: Array = self._keys.get_indexer(pd.Index(self._key(order, index)))
         return np.where(order >= 0, found, -1)
@@ -261,6 +263,12 @@ class Shipped:
             for name, each in amounts.items()
         }
         return self.order[shipment[known]], self.stamps[shipment[known]], kept
+
+    def _orders(self, table: pd.DataFrame) -> Array:
+        """Return the position of each row's order; -1 for none. Arrow is quick with texts."""
+        keys = _texts(_checks.order_keys(table, "order_id"))
+        found = pc.index_in(keys, value_set=self._ids, skip_nulls=True).fill_null(-1)
+        return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
 
     @staticmethod
     def _key(order: Array, index: Array) -> Array:
@@ -288,3 +296,7 @@ def rename_groups(
             "them"
         )
     return table.set_axis(renamed) if by else table
+
+
+def _texts(keys: pd.Index) -> pa.Array:
+    return pa.array(keys, type=pa.large_string(), from_pandas=True)

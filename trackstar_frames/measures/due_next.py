@@ -26,7 +26,7 @@ DUE_BUCKETS = (
 )
 
 _HOUR, _DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
-_TICK, _LAST_TICK = np.timedelta64(1, "us"), np.timedelta64(999_999, "us")
+_TICK = np.timedelta64(1, "us")
 _OPEN_STATUSES = tuple(each for each in LIFECYCLE if each not in ("fulfilled", "cancelled"))
 #: Not evaluable, though the due time is known.
 _WITH_DUE_TIME = ("due before the window", "quantity unknown")
@@ -175,7 +175,8 @@ def _buckets(judged: pd.DataFrame, now: np.datetime64) -> Array:
     )
     limit = limits(judged, _events.judgement_of(judged).policies)
     # A due day ends with the microsecond after its last, in which nothing more can be in time.
-    is_day = limit - limit.astype("M8[s]") == _LAST_TICK
+    grace = _events.of_policies(judged, lambda policy: pd.Timedelta(policy.grace).to_timedelta64())
+    is_day = limit - grace > _time.instants(judged, "due_at")  # shown as a second earlier
     limit = np.where(is_known.to_numpy(dtype=bool), limit + is_day * _TICK, _time.NAT)
     left: Array = limit - np.full(len(limit), now)
     conditions = [

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures import _checks, _events, _policies
-from trackstar_frames.measures._partitions import Partitioned, is_partitioned
+from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures.compliance_rate import compliance_rate
 from trackstar_frames.measures.policy import SlaPolicy
@@ -111,18 +111,18 @@ def sla_scorecard(
     names = _checks.by_columns(orders, by) if hasattr(orders, "columns") else []
     moment = _events.judge_at(orders, policy, policy_by, as_of)
     judged = judged_orders(orders, policy, moment, policy_by=policy_by)
-    if is_partitioned(judged):
-        policies = _policies.resolve_policies(policy, policy_by)
-    else:
+    if isinstance(judged, pd.DataFrame):
         policies = _events.judgement_of(judged).policies
+    else:
+        policies = _policies.resolve_policies(policy, policy_by)
     targets = {value: _target(policy) for value, policy in policies.of.items()}
     # Each row has one target.
     names += [policies.by] if policies.by is not None and policies.by not in names else []
     rates = compliance_rate(judged, names or None, freq)
     table = rates.drop(columns=[name for name in rates.columns if name not in _COLUMNS])
-    values = [None] * len(rates)
+    values: list[Any] = [None] * len(rates)
     if policies.by is not None:
-        values = rates.index.get_level_values(policies.by)
+        values = rates.index.get_level_values(policies.by).tolist()
     rest = targets.get(None, np.nan)
     target = np.array([targets.get(value, rest) for value in values], dtype=np.float64)
     table["target"] = target

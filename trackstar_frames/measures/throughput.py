@@ -185,7 +185,9 @@ def _contents(tables: Any, shipped: _events.Shipped) -> list[_events.Event]:
     rows = tables.shipment_line_items
     of_lines = shipped.find(rows)
     of_packed = shipped.find(tables.package_line_items)
-    of_packed = np.where(shipped.count(of_lines)[of_packed] > 0, -1, of_packed)
+    # What is in no shipment has the position -1, which picks the last of these.
+    lines_of_each = np.append(shipped.count(of_lines), 0)
+    of_packed = np.where(lines_of_each[of_packed] > 0, -1, of_packed)
     goods = [(of_lines, rows), (of_packed, tables.package_line_items)]
     found: list[tuple[Array, dict[str, Any]]] = [
         (shipment, {"lines": 1, "units": np.nan_to_num(_checks.float_column(table, "quantity"))})

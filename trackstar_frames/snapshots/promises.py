@@ -145,7 +145,7 @@ class _Promises:
     """The due dates of one connection's orders, over its snapshots so far."""
 
     def __init__(self) -> None:
-        self._ids = pd.Index([], dtype=object)
+        self._ids: pd.Index = pd.Index([], dtype=object)
         self._first = self._known = self._latest = np.empty(0, dtype="M8[us]")
         self._moved = self._seen = np.empty(0, dtype=np.int64)
 
