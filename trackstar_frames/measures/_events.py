@@ -267,8 +267,15 @@ class Shipped:
     def _orders(self, table: pd.DataFrame) -> Array:
         """Return the position of each row's order; -1 for none. Arrow is quick with texts."""
         keys = _texts(_checks.order_keys(table, "order_id"))
-        found = pc.index_in(keys, value_set=self._ids, skip_nulls=True).fill_null(-1)
-        return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
+        # Rows of one order follow each other: only the first of each run is looked up.
+        is_first = np.ones(len(keys), dtype=bool)
+        if len(keys):
+            differ = pc.not_equal(keys[1:], keys[:-1]).fill_null(True)
+            is_first[1:] = differ.to_numpy(zero_copy_only=False)
+        first = keys.filter(pa.array(is_first))
+        found = pc.index_in(first, value_set=self._ids, skip_nulls=True).fill_null(-1)
+        of_run = np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
+        return of_run[np.cumsum(is_first) - 1]
 
     @staticmethod
     def _key(order: Array, index: Array) -> Array:
