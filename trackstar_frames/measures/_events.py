@@ -253,7 +253,8 @@ class Shipped:
         """Return how much of something is in each shipment; -1 is in none."""
         known = shipment >= 0
         given = None if weights is None else weights[known]
-        return np.bincount(shipment[known], given, minlength=len(self.order))
+        counts: Array = np.bincount(shipment[known], given, minlength=len(self.order))
+        return counts
 
     def events(self, shipment: Array, amounts: Mapping[str, Any]) -> Event:
         """Return what is in shipments as events; -1 is in none."""
