@@ -117,7 +117,7 @@ arrived as (
             as wanted,
         exists (from line_items l where l.order_id = a.order_id and units is null) as unknown
     from asked a
-), counted as (
+), settled as (
     select *, least(surplus, wanted) as lent,
         least(nameless, net - covered - least(surplus, wanted)) as by_count
     from spare
@@ -125,7 +125,7 @@ arrived as (
     select order_id, moment, net as units, (covered + lent + by_count)::bigint as units_filled,
         (surplus - lent + nameless - by_count)::bigint as units_overshipped, unknown,
         net = covered + lent + by_count and not unknown as complete, lent, by_count
-    from counted
+    from settled
 ), line_nets as (
     select s.* exclude (amount), greatest(0, least(greatest(amount, 0), net + greatest(amount, 0)
         - sum(greatest(amount, 0)) over (partition by order_id, slot order by line))) as wanted

@@ -126,6 +126,16 @@ _INEXACT = 2**53
 _WIDTH = 2**31
 
 
+def are_due(judged: pd.DataFrame, now: np.datetime64) -> Array:
+    """Return which judged orders count in rates: decided, and due at a moment, grace included."""
+    if "is_due" in judged:
+        return judged["is_due"].to_numpy(dtype=bool)
+    info = _checks.measure_info(judged, "compliance") or {}
+    grace = pd.Timedelta(info.get("grace", "0s")).to_timedelta64()
+    known = ~judged["outcome"].isin(["pending", "not_evaluable"]).to_numpy()
+    return known & (instants(judged, "due_at") + grace < now)
+
+
 def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
     """Count, for each order, what was ordered and what of it had shipped by a moment of its own."""
     ids = _checks.order_keys(tables.orders, "id")
@@ -189,10 +199,10 @@ def _read_lines(items: pd.DataFrame, ids: pd.Index) -> Rows:
 
 def _read_contents(tables: Tables, ids: pd.Index, lines: Rows) -> Contents:
     """Return what was ordered, on these lines, and what is in shipments."""
-    keys = pd.Index(_shipment_keys(tables.shipments, ids))
-    rows = np.flatnonzero((keys >= 0) & ~keys.duplicated())
-    keys = keys[rows]
-    shipments = Rows(_to_arrow("shipments", tables.shipments, rows), keys.to_numpy() // _WIDTH)
+    numbers = _shipment_keys(tables.shipments, ids)
+    rows = np.flatnonzero((numbers >= 0) & ~pd.Index(numbers).duplicated())
+    keys = pd.Index(numbers[rows])
+    shipments = Rows(_to_arrow("shipments", tables.shipments, rows), numbers[rows] // _WIDTH)
 
     def contents_of(name: str) -> Rows:
         frame = getattr(tables, name, tables.shipment_line_items[:0])
