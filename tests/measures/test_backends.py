@@ -62,7 +62,7 @@ CASES = {
     ],
     "late_orders": [
         tf.late_orders,
-        lambda orders: tf.late_orders(orders, tf.SlaPolicy.d2c_noon_cut_off(), shipped=True),
+        lambda orders: tf.late_orders(orders, policy=tf.SlaPolicy.d2c_noon_cut_off(), shipped=True),
         lambda orders: tf.late_orders(orders, as_of=orders["created_date"].median(), shipped=True),
     ],
     "status_mix": [

@@ -66,7 +66,7 @@ def test_those_that_shipped_late_can_be_listed_below():
 
 def test_the_list_tells_policy_as_of_and_its_length():
     policy = SlaPolicy(grace="30h", name="Ours")
-    late = late_orders(orders(*SOME), policy)
+    late = late_orders(orders(*SOME), policy=policy)
     assert late["id"].tolist() == ["old", "part"]
     info = late.attrs["trackstar"]["compliance"]
     assert SlaPolicy.from_json(info) == policy
@@ -77,12 +77,12 @@ def test_the_list_tells_policy_as_of_and_its_length():
 def test_judged_frames_keep_their_policy_and_are_listed_alike():
     policy = SlaPolicy.late_shipment_rate(window="2D")
     judged = judge(orders(*SOME), policy)
-    expected = late_orders(orders(*SOME), policy)
-    for late in (late_orders(judged), late_orders(judged, policy, as_of=AS_OF)):
+    expected = late_orders(orders(*SOME), policy=policy)
+    for late in (late_orders(judged), late_orders(judged, policy=policy, as_of=AS_OF)):
         pd.testing.assert_frame_equal(late, expected)
         assert late.attrs == expected.attrs
     with pytest.raises(ValueError, match="judged already, by another policy: 'Late shipment"):
-        late_orders(judged, SlaPolicy())
+        late_orders(judged, policy=SlaPolicy())
     with pytest.raises(ValueError, match="by this policy, but as of 2026-03-10T12:00:00"):
         late_orders(judged, as_of="2026-03-11")
     some = late_orders(judged[judged["id"] == "young"])
@@ -96,7 +96,7 @@ def test_the_due_time_is_also_that_on_the_warehouses_wall():
     day = {"required_ship_date": "2026-03-09T00:00:00Z", "status": "open"}
     rows = [order(key, warehouse_id=key, **day) for key in ("e", "t")]
     zones = {"e": "America/New_York", "t": "Asia/Tokyo"}
-    late = late_orders(orders(*rows), SlaPolicy(tz=zones))
+    late = late_orders(orders(*rows), policy=SlaPolicy(tz=zones))
     assert late["id"].tolist() == ["t", "e"]
     assert late["due_local"].tolist() == [pd.Timestamp("2026-03-09T23:59:59.999999")] * 2
     assert str(late["due_local"].dtype) == "datetime64[us]"
@@ -135,7 +135,7 @@ def test_the_list_is_as_long_as_the_count_says():
     as_of = frame["created_date"].quantile(0.7)
     for policy in (SlaPolicy(), SlaPolicy.d2c_noon_cut_off(), SlaPolicy.b2b_four_business_days()):
         rates = compliance_rate(frame, policy=policy, as_of=as_of)
-        late = late_orders(frame, policy, as_of=as_of, shipped=True)
+        late = late_orders(frame, policy=policy, as_of=as_of, shipped=True)
         counts = late["outcome"].value_counts()
         assert counts["late_open"] == rates["late_open"][0] > 0
         assert counts["late_shipped"] == rates["late_shipped"][0] > 0
@@ -150,7 +150,7 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="lacks 'order_number'"):
         late_orders(orders(*SOME).drop(columns="order_number"))
     with pytest.raises(TypeError, match="policy is a dict; pass an SlaPolicy"):
-        late_orders(orders(*SOME), {"grace": "2h"})
+        late_orders(orders(*SOME), policy={"grace": "2h"})
 
 
 def test_an_unknown_as_of_is_now_and_the_warning_points_here():
