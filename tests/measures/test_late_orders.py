@@ -84,7 +84,7 @@ def test_judged_frames_keep_their_policy_and_are_listed_alike():
     with pytest.raises(ValueError, match="judged already, by another policy: 'Late shipment"):
         late_orders(judged, policy=SlaPolicy())
     with pytest.raises(ValueError, match="by this policy, but as of 2026-03-10T12:00:00"):
-        late_orders(judged, as_of="2026-03-11")
+        late_orders(judged, as_of="2026-03-11T00:00")
     some = late_orders(judged[judged["id"] == "young"])
     assert some["id"].tolist() == ["young"]
     judged.attrs = {}

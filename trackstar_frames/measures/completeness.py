@@ -126,16 +126,6 @@ _INEXACT = 2**53
 _WIDTH = 2**31
 
 
-def are_due(judged: pd.DataFrame, now: np.datetime64) -> Array:
-    """Return which judged orders count in rates: decided, and due at a moment, grace included."""
-    if "is_due" in judged:
-        return judged["is_due"].to_numpy(dtype=bool)
-    info = _checks.measure_info(judged, "compliance") or {}
-    grace = pd.Timedelta(info.get("grace", "0s")).to_timedelta64()
-    known = ~judged["outcome"].isin(["pending", "not_evaluable"]).to_numpy()
-    return known & (instants(judged, "due_at") + grace < now)
-
-
 def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
     """Count, for each order, what was ordered and what of it had shipped by a moment of its own."""
     ids = _checks.order_keys(tables.orders, "id")

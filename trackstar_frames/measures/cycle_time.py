@@ -354,7 +354,10 @@ def cumulative_incidence(
         pd.Series(before * ends / curve.at_risk).groupby(curve.group).cumsum().to_numpy()
         for ends in (one_way, other_way)
     ]
-    return Incidence(curve.group, curve.time, curve.at_risk, one_way, other_way, *shares, before)
+    share, other = shares
+    return Incidence(
+        curve.group, curve.time, curve.at_risk, one_way, other_way, share, other, before
+    )
 
 
 def incidence_interval(curve: Incidence) -> tuple[Array, Array]:

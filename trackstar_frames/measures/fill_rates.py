@@ -14,14 +14,10 @@ import pandas as pd
 from trackstar_frames.measures import _checks, _grouping, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import compute_each, concat_parts, is_partitioned
+from trackstar_frames.measures._policies import Policies, PolicyLike, resolve_policies
 from trackstar_frames.measures._time import instants, now_of, resolve_as_of
 from trackstar_frames.measures.completeness import Tables
-from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.ship_date_compliance import (
-    columns_needed,
-    resolve_policy,
-    ship_date_compliance,
-)
+from trackstar_frames.measures.ship_date_compliance import judge
 
 Of = Literal["all", "due", "shipped"]
 _OF = get_args(Of)
@@ -36,7 +32,8 @@ def fill_rates(
     *,
     by: str | Sequence[str] | None = None,
     of: Of = "all",
-    policy: SlaPolicy | None = None,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     labels: Mapping[Any, str] | None = None,
 ) -> pd.DataFrame:
@@ -62,7 +59,7 @@ def fill_rates(
         The rates of which orders. ``"all"``, the default: however recent, so that an order of
         an hour ago counts as not filled. ``"due"``: those due by `as_of`, grace included, that
         `compliance_rate` counts in its n. ``"shipped"``: those of which something has shipped.
-    policy
+    policy, policy_by
         For ``of="due"``: when orders are due, as for `ship_date_compliance`.
     as_of
         The moment to look at; naive means UTC. By default when the data were fetched, from
@@ -141,14 +138,15 @@ def fill_rates(
     0      3       0.67         0.0       0.85
     """
     orders = completeness.check_tables(frames, lazy=True).orders
-    chosen, names = _check_of(of, policy), parse_labels(labels)
-    columns = [*_COLUMNS_READ, *_more_columns(of, chosen, orders)]
+    chosen, names = _check_of(of, policy, policy_by), parse_labels(labels)
+    columns = [*_COLUMNS_READ, *_more_columns(of, chosen)]
     _checks.require(orders, columns, source="an OrderFrames", name="frames.orders", lazy=True)
     groups = _checks.by_columns(orders, by)
-    moment = resolve_as_of(orders, as_of)
+    moment = resolve_as_of(orders, as_of, zone="UTC" if chosen is None else chosen.zone)
     count = partial(_count_orders, of, chosen, moment)
     if is_partitioned(orders):
-        tables = completeness.narrow_tables(frames, [*columns, *groups])
+        more = [] if chosen is None else _checks.present(orders, ["warehouse_id"])
+        tables = completeness.narrow_tables(frames, [*columns, *groups, *more])
         sum_each = partial(_sum_partition, [*tables], groups, count)
         parts = compute_each([*tables.values()], sum_each)
         rows, counts = concat_parts([keys for keys, _ in parts]), pd.concat([n for _, n in parts])
@@ -167,11 +165,11 @@ def fill_rates(
     return table.set_axis(relabel(table.index, groups, names))
 
 
-def _check_of(of: Of, policy: SlaPolicy | None) -> SlaPolicy | None:
-    """Return the policy by which orders are due, if that matters."""
+def _check_of(of: Of, policy: PolicyLike | None, policy_by: str | None) -> Policies | None:
+    """Return the policies by which orders are due, if that matters."""
     if _checks.choice("of", of, _OF) == "due":
-        return resolve_policy(policy)
-    if policy is not None:
+        return resolve_policies(policy, policy_by)
+    if policy is not None or policy_by is not None:
         raise ValueError(
             f"policy says which orders are due, and of={of!r} does not ask for them; add of='due', "
             f"or leave out the policy"
@@ -179,13 +177,11 @@ def _check_of(of: Of, policy: SlaPolicy | None) -> SlaPolicy | None:
     return None
 
 
-def _more_columns(of: Of, policy: SlaPolicy | None, orders: Any) -> list[str]:
+def _more_columns(of: Of, policies: Policies | None) -> list[str]:
     """Return what else is read of the orders."""
-    if of == "shipped":
-        return ["first_shipped_date"]
-    if policy is None:
-        return []
-    return [*columns_needed(policy), *({"warehouse_id"} & {*orders.columns})]
+    if policies is not None:
+        return policies.columns_needed()
+    return ["first_shipped_date"] if of == "shipped" else []
 
 
 def _sum_partition(
@@ -202,16 +198,16 @@ def _sum_partition(
 
 
 def _count_orders(
-    of: Of, policy: SlaPolicy | None, moment: pd.Timestamp, tables: Tables
+    of: Of, policies: Policies | None, moment: pd.Timestamp, tables: Tables
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the orders and the counts of each; of one that is left out, only the reason."""
     orders, now = tables.orders, now_of(moment)
     _checks.require_unique_orders(orders, "frames.orders")
     filled = completeness.fill_by_order(tables, np.full(len(orders), now))
     not_due = not_shipped = np.zeros(len(orders), dtype=bool)
-    if policy is not None:
-        orders = ship_date_compliance(orders, policy, as_of=moment)
-        not_due = ~completeness.are_due(orders, now)
+    if policies is not None:
+        orders = judge(orders, policies, moment)
+        not_due = ~orders["is_due"].to_numpy(dtype=bool)
     if of == "shipped":
         not_shipped = ~(instants(orders, "first_shipped_date") <= now)
     conditions = [

@@ -11,11 +11,11 @@ import pandas as pd
 
 from trackstar_frames.measures import _checks, _time
 from trackstar_frames.measures._labels import named, parse_labels
+from trackstar_frames.measures._policies import Judgement, PolicyLike, judgement_of
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.completeness import LIFECYCLE_COLUMNS, UNIT_COLUMNS, units_left
 from trackstar_frames.measures.compliance_rate import local_due_times
-from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.ship_date_compliance import judged_orders
+from trackstar_frames.measures.ship_date_compliance import judged_orders, limits
 
 # What identifies an order for people.
 _NAMES = ("id", "order_number", "warehouse_id", "warehouse_customer_id", "channel", "status")
@@ -28,7 +28,8 @@ _COLUMNS_READ = (*_NAMES, *LIFECYCLE_COLUMNS, *UNIT_COLUMNS)
 def late_orders(
     orders: pd.DataFrame,
     *,
-    policy: SlaPolicy | None = None,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     labels: Mapping[Any, str] | None = None,
     shipped: bool = False,
@@ -40,7 +41,7 @@ def late_orders(
     orders
         The frame of `fetch_orders_df` or of `ship_date_compliance`, or some of its rows, with
         the columns that `ship_date_compliance` and the result need.
-    policy
+    policy, policy_by
         As for `ship_date_compliance`; by default ``SlaPolicy()``, which goes by the required
         ship dates. A frame that has been judged must have been judged by the same policy.
     as_of
@@ -108,15 +109,15 @@ def late_orders(
     1           #1               picked           1           0.00
     """
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df")
-    judged = judged_orders(orders, policy, as_of)
-    info = _checks.measure_info(judged, "compliance")
-    if info is None:
+    judged = judged_orders(orders, policy, as_of, policy_by=policy_by)
+    judgement = judgement_of(judged)
+    if judgement is None or judgement.as_of is None:
         raise ValueError(
             "this frame has lost its policy (attrs['trackstar']['compliance']), so that it is "
             "unknown as of when its orders are late; judge it anew with ship_date_compliance"
         )
-    now, names = _time.now_of(_time.instant("as_of", info["as_of"])), parse_labels(labels)
-    late = judged.assign(lateness=_lateness(judged, now, info))
+    now, names = _time.now_of(judgement.as_of), parse_labels(labels)
+    late = judged.assign(lateness=_lateness(judged, now, judgement))
     late = late[late["lateness"].notna() & _are_listed(late, shipped=shipped)]
     lateness = late["lateness"].to_numpy(dtype="m8[us]").astype(np.int64)
     longest_first = np.lexsort((-lateness, (late["outcome"] == "late_shipped").to_numpy()))
@@ -134,17 +135,19 @@ def late_orders(
             "shipped_share": (ordered - left) / np.where(ordered > 0, ordered, np.nan),
         }
     )
-    _checks.add_measure_info(table, judged, "compliance", {**info, "n": len(table)})
+    _checks.add_measure_info(table, judged, "compliance", {**judgement.info, "n": len(table)})
     return table
 
 
-def _lateness(judged: pd.DataFrame, now: np.datetime64, info: dict[str, Any]) -> pd.Series[Any]:
+def _lateness(judged: pd.DataFrame, now: np.datetime64, judgement: Judgement) -> pd.Series[Any]:
     """Return how late orders are, of those of unknown quantity too if they are open."""
-    due = _time.instants(judged, "due_at")
-    grace = pd.Timedelta(info["grace"]).to_timedelta64()
-    is_open = ~_checks.has_status(judged, "fulfilled", "cancelled") & _are_unknown(judged)
-    overdue = np.where(is_open & (due + grace < now), now - due, _time.NAT - due)
-    return judged["lateness"].where(~_are_unknown(judged), pd.Series(overdue, judged.index))
+    is_unknown = _are_unknown(judged)
+    if not is_unknown.any():
+        return judged["lateness"]
+    is_open = ~_checks.has_status(judged, "fulfilled", "cancelled")
+    is_overdue = is_open & (limits(judged, judgement.policies) < now)
+    overdue = np.where(is_overdue, now - _time.instants(judged, "due_at"), np.timedelta64("NaT"))
+    return judged["lateness"].where(~is_unknown, pd.Series(overdue, judged.index))
 
 
 def _are_listed(judged: pd.DataFrame, *, shipped: bool) -> Array:

@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures import _checks, _time, completeness
-from trackstar_frames.measures._grouping import CodedRows, count_codes, rate_columns
+from trackstar_frames.measures._grouping import CodedRows, Counts, count_codes, rate_columns_by_day
 from trackstar_frames.measures._labels import parse_labels, relabel
+from trackstar_frames.measures._policies import PolicyLike, resolve_policies
 from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.completeness import Tables
-from trackstar_frames.measures.compliance_rate import local_due_times
-from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
-from trackstar_frames.measures.ship_date_compliance import resolve_policy, ship_date_compliance
+from trackstar_frames.measures.compliance_rate import local_due_times, outcome_rates
+from trackstar_frames.measures.policy import DueDay, Length, ShipEvent
+from trackstar_frames.measures.ship_date_compliance import judge, limits
 
-# The first five are in n.
-_STATES = ("both", "on_time", "in_full", "neither", "short", "early", "pending", "not_evaluable")
-_DUE = 5
+#: Those in n, and all others.
+_DUE = ("both", "on_time", "in_full", "neither")
+_STATES = (*_DUE, "not due")
 _AMOUNTS = ("lines", "lines_filled", "units", "units_filled")
 
 
@@ -29,7 +30,8 @@ def ship_otif(
     *,
     by: str | Sequence[str] | None = None,
     freq: str | None = None,
-    policy: SlaPolicy | None = None,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     labels: Mapping[Any, str] | None = None,
     due_day: DueDay | None = None,
@@ -53,7 +55,7 @@ def ship_otif(
     freq
         ``D``, ``W``, ``MS``, ``QS`` or ``YS``: also group by when orders were due, on the
         warehouses' own calendars, as `compliance_rate` does.
-    policy, as_of
+    policy, policy_by, as_of
         As for `ship_date_compliance`.
     labels
         Names to show in the index instead of values of `by`, such as ``{"wh_1": "Newark"}``.
@@ -64,8 +66,8 @@ def ship_otif(
     -------
     pandas.DataFrame
         One row per group and period, with the index of `compliance_rate`. Counts are int64,
-        rates float64 shares of 1, null where nothing was due. ``n + early + pending +
-        not_evaluable`` sums to the orders given.
+        rates float64 shares of 1, null where nothing was due. Without `freq`, ``n + early +
+        pending + not_evaluable`` sums to the orders given.
 
         - ``n``: orders due by `as_of`, grace included; that of `compliance_rate`.
         - ``on_time``: those shipped in time, by the policy; ``in_full``: those of which all that
@@ -82,8 +84,9 @@ def ship_otif(
         - ``units``: units ordered in the n orders; ``units_filled``: those of them that shipped
           by the due time, grace included, sku by sku; ``unit_rate``. Lines and units have no
           interval, as those of an order are not independent.
+        - With `freq`, ``final`` and ``covered`` (bool), as in `compliance_rate`.
 
-        ``attrs["trackstar"]["compliance"]`` holds the policy, with ``as_of``.
+        ``attrs["trackstar"]["compliance"]`` is that of `compliance_rate`.
 
     Raises
     ------
@@ -122,76 +125,65 @@ def ship_otif(
     """
     tables = completeness.check_tables(frames)
     orders, names = tables.orders, parse_labels(labels)
-    needed = ["complete_shipped_date"]
-    _checks.require(orders, needed, source="an OrderFrames", name="frames.orders")
     groups = _checks.by_columns(orders, by)
     span = None if freq is None else _time.period(freq)
-    policy = resolve_policy(policy, due_day=due_day, tz=tz, ship_event=ship_event, grace=grace)
-    moment = _time.resolve_as_of(orders, as_of)
-    judged = ship_date_compliance(orders, policy, as_of=moment)
+    policies = resolve_policies(
+        policy, policy_by, due_day=due_day, tz=tz, ship_event=ship_event, grace=grace
+    )
+    needed = [*policies.columns_needed(), "complete_shipped_date"]
+    _checks.require(orders, needed, source="an OrderFrames", name="frames.orders")
+    moment = _time.resolve_as_of(orders, as_of, zone=policies.zone)
     now = _time.now_of(moment)
-    limit = _time.instants(judged, "due_at") + pd.Timedelta(policy.grace).to_timedelta64()
-    filled = completeness.fill_by_order(tables, np.minimum(limit, now))
-    stamps = None if span is None else local_due_times(judged)
-    counts, labels_of_rows = count_codes(_rows(judged, filled, groups, now, stamps), groups, span)
-    of = dict(zip((*_STATES, *_AMOUNTS), counts.T, strict=True))
-    table = pd.DataFrame(_columns(of), index=relabel(labels_of_rows, groups, names))
-    _checks.copy_attrs(table, judged)
+    judged = judge(orders, policies, moment)
+    filled = completeness.fill_by_order(tables, np.minimum(limits(orders, policies), now))
+    rows = _rows(judged, filled, groups, now)
+    found = count_codes(rows, groups, span)
+    rates = outcome_rates(judged, groups, freq)
+    table = pd.DataFrame(_columns(rows, found, rates), index=relabel(found.labels, groups, names))
+    _checks.copy_attrs(table, rates)
     return table
 
 
 def _rows(
-    judged: pd.DataFrame,
-    filled: pd.DataFrame,
-    groups: list[str],
-    now: np.datetime64,
-    stamps: Array | None,
+    judged: pd.DataFrame, filled: pd.DataFrame, groups: list[str], now: np.datetime64
 ) -> CodedRows:
     """Return a row for the state of each order, and one for each of its amounts."""
-    states = _states(judged, now)
-    is_due = states < _DUE
+    states, size, blocks = _states(judged, now), len(judged), 1 + len(_AMOUNTS)
+    is_due = states < len(_DUE)
     amounts = [filled[name].to_numpy() * is_due for name in _AMOUNTS]
-    blocks = 1 + len(_AMOUNTS)
-    codes = [states, *(np.full(len(judged), len(_STATES) + each) for each in range(len(_AMOUNTS)))]
+    codes = [states, *(np.full(size, len(_STATES) + each) for each in range(len(_AMOUNTS)))]
     return CodedRows(
-        judged[groups].iloc[np.tile(np.arange(len(judged)), blocks)],
+        judged[groups].iloc[np.tile(np.arange(size), blocks)],
         np.concatenate(codes),
         [*_STATES, *_AMOUNTS],
-        None if stamps is None else np.tile(stamps, blocks),
-        np.concatenate([np.ones(len(judged)), *amounts]),
+        np.tile(local_due_times(judged), blocks),
+        np.concatenate([np.ones(size), *amounts]),
     )
 
 
 def _states(judged: pd.DataFrame, now: np.datetime64) -> Array:
     """Return the index of each order's state in `_STATES`."""
-    outcome = judged["outcome"].to_numpy()
-    is_due, on_time = completeness.are_due(judged, now), outcome == "on_time"
+    is_due = judged["is_due"].to_numpy(dtype=bool)
+    on_time = (judged["outcome"] == "on_time").to_numpy()
     in_full = _time.instants(judged, "complete_shipped_date") <= now
-    conditions = {
-        "not_evaluable": outcome == "not_evaluable",
-        "pending": outcome == "pending",
-        "early": ~is_due,
-        "short": outcome == "short",
-        "both": on_time & in_full,
-        "on_time": on_time,
-        "in_full": in_full,
-    }
-    codes = [_STATES.index(state) for state in conditions]
-    return np.select(list(conditions.values()), codes, default=_STATES.index("neither"))
+    return np.select([~is_due, on_time & in_full, on_time, in_full], [4, 0, 1, 2], default=3)
 
 
-def _columns(of: dict[str, Array]) -> dict[str, Array]:
-    n = np.sum([of[state] for state in _STATES[:_DUE]], axis=0)
-    on_time, in_full = of["both"] + of["on_time"], of["both"] + of["in_full"]
-    rates = rate_columns(of["both"], n)
-    small = rates.pop("small")
+def _columns(rows: CodedRows, found: Counts, rates: pd.DataFrame) -> dict[str, Any]:
+    of = dict(zip(rows.words, found.counts.astype(np.int64).T, strict=True))
+    n, in_full = rates["n"].to_numpy(), of["both"] + of["in_full"]
+    on_time = of["both"] + of["on_time"]
+    interval = rate_columns_by_day(rows, found, ["both"], _DUE)
+    small = interval.pop("small")
+    others = ("short", "early", "pending", "not_evaluable")
+    periods = [name for name in ("final", "covered") if name in rates]
     return {
         "n": n,
         "otif": of["both"],
         "on_time": on_time,
         "in_full": in_full,
-        **{state: of[state] for state in ("short", "early", "pending", "not_evaluable")},
-        **rates,
+        **{name: rates[name].to_numpy() for name in others},
+        **interval,
         "on_time_rate": _share(on_time, n),
         "in_full_rate": _share(in_full, n),
         "small": small,
@@ -201,6 +193,7 @@ def _columns(of: dict[str, Array]) -> dict[str, Array]:
         "units": of["units"],
         "units_filled": of["units_filled"],
         "unit_rate": _share(of["units_filled"], of["units"]),
+        **{name: rates[name].to_numpy() for name in periods},
     }
 
 
