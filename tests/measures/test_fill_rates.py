@@ -202,7 +202,7 @@ def test_orders_that_are_left_out_are_told():
     assert table.loc[0, ["orders", "left_out", "units_overshipped"]].tolist() == [1, 4, 0]
     info = table.attrs["trackstar"]["fill_rates"]
     assert info == {
-        "as_of": "2026-03-03T00:00:00+00:00",
+        "as_of": "2026-03-03T23:59:59.999999+00:00",
         "of": "all",
         "left_out": {
             "created after as_of": 1,
@@ -216,6 +216,46 @@ def test_orders_that_are_left_out_are_told():
     }
     assert json.loads(json.dumps(table.attrs)) == table.attrs
     assert fill_rates(frames, as_of=LATER)["left_out"][0] == 3
+
+
+def test_rates_are_of_all_orders_or_of_those_due_or_shipped():
+    due = {"required_ship_date": "2026-03-02T00:00:00Z"}
+    frames = OrderFrames.from_json(
+        [
+            order([line("A", 2)], shipment(line("A", 1)), **due),
+            order([line("A", 1)], required_ship_date="2026-03-09T00:00:00Z") | {"id": "b"},
+            order([line("A", 1)], shipment(line("A", 1))) | {"id": "c"},
+            order([line("A", 1)], **due) | {"id": "d"},
+        ]
+    )
+    found = {
+        of: fill_rates(frames, of=of, as_of=AS_OF).loc[0, ["orders", "units", "units_filled"]]
+        for of in ("all", "due", "shipped")
+    }
+    assert {of: row.tolist() for of, row in found.items()} == {
+        "all": [4, 5, 2],
+        "due": [2, 3, 1],
+        "shipped": [2, 3, 2],
+    }
+    table = fill_rates(frames, of="due", as_of=AS_OF, policy=tf.SlaPolicy(grace="3D"))
+    assert table["orders"].tolist() == [0]
+    info = table.attrs["trackstar"]
+    assert info["fill_rates"]["left_out"]["not due"] == 4
+    assert info["compliance"]["grace"] == "3 days 00:00:00"
+    with pytest.raises(ValueError, match="of='all' does not ask for them; add of='due'"):
+        fill_rates(frames, policy=tf.SlaPolicy(), as_of=AS_OF)
+    with pytest.raises(ValueError, match="of='late' is not allowed"):
+        fill_rates(frames, of="late", as_of=AS_OF)
+
+
+def test_what_is_named_only_in_packages_has_shipped():
+    sent = {"shipped_date": DAY, "packages": [{"line_items": [line("A", 2)]}]}
+    frames = OrderFrames.from_json(order([line("A", 2)], sent, channel="web"))
+    table = fill_rates(frames, by="channel", as_of=AS_OF, labels={"web": "Shop"})
+    assert table.loc["Shop", ["orders_filled", "units_filled"]].tolist() == [1, 2]
+    names = ("orders", "line_items", "shipments", "shipment_line_items")
+    few = SimpleNamespace(**{name: getattr(frames, name) for name in names})
+    assert fill_rates(few, as_of=AS_OF)["units_filled"].tolist() == [0]
 
 
 def test_nulls_are_a_group_and_groups_without_a_rate_are_rows():
