@@ -130,7 +130,9 @@ def test_backlog(whole, partitioned, as_of, by):
 @pytest.mark.parametrize("by", sample(BY, 3))
 def test_fill_rates(whole, partitioned, as_of, by):
     for moment in (as_of, whole.orders["created_date"].median()):
-        assert_same(*(tf.fill_rates(each, by=by, as_of=moment) for each in (partitioned, whole)))
+        for of in ({}, {"of": "shipped"}, {"of": "due", "policy": POLICY}):
+            given = {"by": by, "as_of": moment, **of}
+            assert_same(*(tf.fill_rates(each, **given) for each in (partitioned, whole)))
 
 
 @pytest.mark.parametrize("policy", [POLICY, tf.SlaPolicy.d2c_noon_cut_off(holidays=())])

@@ -140,8 +140,8 @@ def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
         # float64 holds the sums exactly: see _quantities.
         return np.bincount(lines.order, of_lines, len(ids)).astype(np.int64)
 
-    def shipped(which: Array) -> Array:
-        return contents.units_shipped(moments, which).astype(np.int64)
+    def shipped(of_lines: Array) -> Array:
+        return contents.units_shipped(moments, of_lines).astype(np.int64)
 
     nameless = total(np.where(contents.is_nameless, wanted, 0))
     counts = {
