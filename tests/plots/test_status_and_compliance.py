@@ -42,6 +42,7 @@ def orders(rows, seed=0, **columns):
         {
             "status": pd.Categorical(status, categories=list(LIFECYCLE), ordered=True),
             "warehouse_id": "w",
+            "units_ordered": 1,
             "channel": random.choice(["web", "edi"], rows) if rows else np.array([], dtype=str),
             **{name: pd.DatetimeIndex(stamps).tz_localize("UTC") for name, stamps in utc.items()},
             **columns,

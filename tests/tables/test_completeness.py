@@ -65,9 +65,7 @@ class Counted:
         shipped, foreign, nameless = Counter(), 0, 0
         parts, totals = Counter(), Counter()
         for (kit, sku), rows in self.effective().items():
-            dated = sorted(
-                (row for row in rows if row[0] != math.inf), key=lambda row: row[0]
-            )
+            dated = sorted((row for row in rows if row[0] != math.inf), key=lambda row: row[0])
             lasting, left = [], []
             totalled = 0
             for date, part, units in dated:
