@@ -191,8 +191,10 @@ def test_the_required_ship_date_is_not_read():
     [
         ("2026-03-05T04:59:59.999999Z", AS_OF, "on_time"),
         ("2026-03-05T05:00:00Z", AS_OF, "late_shipped"),
-        (None, "2026-03-05T04:59:59.999999Z", "pending"),
+        (None, "2026-03-05T04:59:59.999998Z", "pending"),
+        (None, "2026-03-05T04:59:59.999999Z", "late_open"),  # as of that day: over
         (None, "2026-03-05T05:00:00Z", "late_open"),
+        (None, "2026-03-04", "late_open"),
     ],
 )
 def test_the_business_day_lasts_to_its_end(shipped, as_of, outcome):
@@ -207,7 +209,7 @@ def test_a_backordered_orders_clock_starts_when_the_caller_says():
     assert judge(SlaPolicy(), **order, required_ship_date="2026-03-04T00:00:00Z") == "late_open"
     stocked_policy = replace(NOON, clock_start="stocked")
     assert judge(stocked_policy, **order, stocked=None) == unknown
-    assert judge(stocked_policy, "2026-03-04", **order, stocked="2026-03-04T12:00:00Z") == "pending"
+    assert judge(stocked_policy, "2026-03-03", **order, stocked="2026-03-04T12:00:00Z") == "pending"
     assert (
         judge(stocked_policy, "2026-03-06", **order, stocked="2026-03-04T12:00:00Z") == "late_open"
     )
