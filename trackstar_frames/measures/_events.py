@@ -275,8 +275,9 @@ class Shipped:
             is_first[1:] = differ.to_numpy(zero_copy_only=False)
         first = keys.filter(pa.array(is_first))
         found = pc.index_in(first, value_set=self._ids, skip_nulls=True).fill_null(-1)
-        of_run = np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
-        return of_run[np.cumsum(is_first) - 1]
+        of_run: Array = np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
+        order: Array = of_run[np.cumsum(is_first) - 1]
+        return order
 
     @staticmethod
     def _key(order: Array, index: Array) -> Array:
