@@ -97,13 +97,13 @@ def test_groups_may_have_policies_of_their_own(frames, measure):
     for value, policy in (("d2c", POLICY), ("b2b", policies[None])):
         tables.orders = frames.orders[frames.orders["type"] == value]
         tables.orders.attrs = frames.orders.attrs
-        alone = measure(tables, policy=policy, **call)
+        single = measure(tables, policy=policy, **call)
         part = both.loc[[value]] if both.index.nlevels == 1 else both.loc[value]
-        alone = alone if both.index.nlevels == 1 else alone.loc[value]
-        shared = part.index.intersection(alone.index)
+        single = single if both.index.nlevels == 1 else single.loc[value]
+        shared = part.index.intersection(single.index)
         assert len(shared)
-        columns = [name for name in alone.columns if name in part.columns]
-        assert_frame_equal(part.loc[shared, columns], alone.loc[shared, columns])
+        columns = [name for name in single.columns if name in part.columns]
+        assert_frame_equal(part.loc[shared, columns], single.loc[shared, columns])
     with pytest.raises(TypeError, match="policy_by=None is no column"):
         measure(frames, policy=policies, as_of=NOW)
 
