@@ -52,7 +52,7 @@ from trackstar_frames.snapshots.manifest import Part, read_manifest
 from trackstar_frames.snapshots.reader import read_table
 from trackstar_frames.snapshots.writer import WriteResult
 from trackstar_frames.tables.assemble import label_rows
-from trackstar_frames.tables.contradictions import count_contradictions
+from trackstar_frames.tables.mismatches import count_mismatches
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
 
 try:
@@ -247,7 +247,7 @@ def _fetch(
         ):
             frames = FetchJob(request, MemorySink(), client).run()
         orders = frames.to_arrow()["orders"]
-        others = count_contradictions(partition.bounds(), orders)
+        others = count_mismatches(partition.bounds(), orders)
         if others:
             raise ResponseError(
                 f"the server ignores created_date: it gave {counted(others, 'order')} of other "

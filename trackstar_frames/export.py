@@ -273,7 +273,7 @@ def fetch_to_disk(
     name = f"{task} {root} {request.page_size} {request.limit} {request.listings}"
     since = 0.0 if request.offline else session.mark_started(name, restart=request.refresh)
     errors = snapshot_errors(f"cannot write under {root}")
-    with errors, storage.partial_folder(root / task) as folder:
+    with errors, storage.scratch_folder(root / task) as folder:
         sink = _SpillSink(Spill(folder), task, resume)
         yield FetchJob(request, sink, client, since=since).run()
     if not request.offline:

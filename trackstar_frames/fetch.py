@@ -34,7 +34,7 @@ from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.http.session import Observer
 from trackstar_frames.info import FetchInfo, join_infos
-from trackstar_frames.pagination.listing import Listing, PageKey
+from trackstar_frames.pagination.listings import RequestListings, PageKey
 from trackstar_frames.pagination.pages import MAX_PAGE, Page, PageReader
 from trackstar_frames.pagination.threads import ThreadGroup
 from trackstar_frames.progress import ConnectionProgress, Progress, start_progress
@@ -42,7 +42,7 @@ from trackstar_frames.request import FetchRequest
 from trackstar_frames.settings import pii_key
 from trackstar_frames.snapshots.snapshot import write_snapshot
 from trackstar_frames.tables.assemble import assemble, concat
-from trackstar_frames.tables.contradictions import contradictions
+from trackstar_frames.tables.mismatches import mismatches
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
 from trackstar_frames.tables.pii import redact
 
@@ -361,7 +361,7 @@ class FetchJob(Generic[T]):
         self._client = client
         self._since = math.inf if request.refresh else since
         self._key = pii_key(request.pii)
-        self._listing = Listing(
+        self._listings = RequestListings(
             request.listings,
             queries=request.queries,
             page_size=request.page_size,
@@ -378,7 +378,7 @@ class FetchJob(Generic[T]):
         self._client = client or self._client
         fault = self._read()
         if fault is None:
-            self._warn_of_contradictions()
+            self._warn_of_mismatches()
             return self._sink.finish(self)
         if self.request.redacts:
             fault.__traceback__ = None  # its frames hold the page that was read last
@@ -388,7 +388,7 @@ class FetchJob(Generic[T]):
 
     def is_repeat(self, key: PageKey) -> bool:
         """Return whether the orders of a page are expected on others, too."""
-        return self._listing.is_repeat(key)
+        return self._listings.is_repeat(key)
 
     def info(self, *, duplicates: int, complete: bool = True) -> FetchInfo:
         """Return the metadata of what was fetched."""
@@ -432,7 +432,7 @@ class FetchJob(Generic[T]):
             Flattener(self._add_batch) as flattener,
         ):
             try:
-                self._read_listing(bar, flattener)
+                self._read_listings(bar, flattener)
             except Exception as error:  # noqa: BLE001  (raised with what was read before it)
                 fault = error
             self._requests += bar.requests
@@ -440,7 +440,7 @@ class FetchJob(Generic[T]):
             self._wait_until_flattened()
         return fault
 
-    def _read_listing(self, bar: Progress | ConnectionProgress, flattener: Flattener) -> None:
+    def _read_listings(self, bar: Progress | ConnectionProgress, flattener: Flattener) -> None:
         request = self.request
         # Up to a limit, the server's first orders are read in its order, one page after the other.
         threads = ThreadGroup(request.max_workers if request.limit is None else 1)
@@ -453,11 +453,11 @@ class FetchJob(Generic[T]):
             store=not request.redacts,
             observer=observer,
         )
-        self._listing.open(reader, threads, observer)
-        self._listing.read()
+        self._listings.open(reader, threads, observer)
+        self._listings.read()
         self._wait_until_flattened()  # only then is it known which stamps the orders have
         stamps, latest = self._statistics.stamps(), self._statistics.latest
-        if not self._listing.read_changes(stamps, latest) and not request.verify:
+        if not self._listings.read_changes(stamps, latest) and not request.verify:
             warn(
                 "changes cannot be requested from the server (it takes neither "
                 "trackstar_updated_date nor updated_date as a filter), so an order that changed "
@@ -466,11 +466,11 @@ class FetchJob(Generic[T]):
 
     def _add_batch(self, batch: Batch, number: int) -> None:
         """Check and redact a batch of the page of this number; on a thread that flattens."""
-        contrary = contradictions(self.request.expected, batch["orders"])
+        mismatched = mismatches(self.request.expected, batch["orders"])
         page = self.pages[number]
-        self._statistics.add_batch(batch["orders"], contrary, page.server_time or page.fetched_at)
+        self._statistics.add_batch(batch["orders"], mismatched, page.server_time or page.fetched_at)
         unknown = self._statistics.unknown_members(number)
-        if more := [each for each in (contrary, unknown) if len(each)]:
+        if more := [each for each in (mismatched, unknown) if len(each)]:
             problems = pa.concat_tables([batch["problems"], *more]).sort_by(ORDER_INDEX)
             batch = {**batch, "problems": problems}
         self._sink.add(redact(batch, self.request.pii, self._key), number)
@@ -480,10 +480,10 @@ class FetchJob(Generic[T]):
             if page.flattened is not None:
                 page.flattened.result()
 
-    def _warn_of_contradictions(self) -> None:
-        count = len(self._statistics.contrary)
+    def _warn_of_mismatches(self) -> None:
+        count = len(self._statistics.mismatched)
         if count:
-            more = " or more" if count >= _MAX_CONTRARY else ""
+            more = " or more" if count >= _MAX_MISMATCHES else ""
             warn(
                 f"the server gave {counted(count, 'order')}{more} outside the filters; kept, and "
                 f"named in .problems"
@@ -563,7 +563,7 @@ class _RunObserver(Observer):
 
 
 #: Orders that do not match the filters are counted up to here.
-_MAX_CONTRARY = 1000
+_MAX_MISMATCHES = 1000
 
 _STAMPS = "trackstar_updated_date", "updated_date"
 
@@ -573,7 +573,7 @@ class _Statistics:
 
     def __init__(self) -> None:
         #: Ids of orders that do not match the filters.
-        self.contrary: set[str] = set()
+        self.mismatched: set[str] = set()
         #: The latest of each stamp that is not later than its page.
         self.latest: dict[str, datetime] = {}
         self._with_stamp = dict.fromkeys(_STAMPS, 0)
@@ -604,15 +604,15 @@ class _Statistics:
         ]
         return pa.Table.from_pylist(rows, schema=batch_schema("problems"))
 
-    def add_batch(self, orders: pa.Table, contrary: pa.Table, sent_at: datetime) -> None:
+    def add_batch(self, orders: pa.Table, mismatched: pa.Table, sent_at: datetime) -> None:
         """Count the orders that have each stamp, and those that do not match the filters."""
         latest = {
             stamp: pc.max(orders[stamp].filter(pc.less_equal(orders[stamp], sent_at))).as_py()
             for stamp in _STAMPS
         }
         with self._lock:
-            if len(self.contrary) < _MAX_CONTRARY:
-                self.contrary.update(contrary["order_id"].to_pylist())
+            if len(self.mismatched) < _MAX_MISMATCHES:
+                self.mismatched.update(mismatched["order_id"].to_pylist())
             for stamp, moment in latest.items():
                 self._with_stamp[stamp] += len(orders) - orders[stamp].null_count
                 if moment is not None:

@@ -14,7 +14,7 @@ from trackstar_frames.errors import SettingsError
 from trackstar_frames.filters import MAX_LIST, encode, is_list
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.settings import Masked, check_bool, check_int, check_source, pii_key
-from trackstar_frames.tables.contradictions import combine_queries
+from trackstar_frames.tables.mismatches import combine_queries
 
 #: More chains than this wait for one another, at any rate that the API allows.
 MAX_WORKERS = 32
@@ -22,7 +22,7 @@ MAX_WORKERS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class FetchRequest:
-    """What to fetch from a connection, and how; the last six are as for `fetch_orders`."""
+    """What to fetch from a connection, and how; options are as for `fetch_orders`."""
 
     queries: list[dict[str, str]]  # the filters as parameters; long lists need several
     #: The query parameters of each listing that is read. A sync reads several for each of

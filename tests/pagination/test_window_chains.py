@@ -10,7 +10,7 @@ from helpers.marks import slow
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackstar_frames.pagination.listing import Listing
+from trackstar_frames.pagination.listings import RequestListings
 from trackstar_frames.pagination.pages import Page
 from trackstar_frames.pagination.threads import ThreadGroup
 
@@ -28,7 +28,7 @@ class Reader:
 
     def __init__(self, server, queries, size, *, fails=(), threads=1):
         self.server, self.size, self.fails = server, size, set(fails)
-        self.listing = Listing(queries, page_size=size)
+        self.listing = RequestListings(queries, page_size=size)
         self.taken, self.expected, self.broke, self._numbers = [], [], 0, 0
         while True:
             self.listing.open(self, ThreadGroup(threads), self)  # a group that has stopped is over

@@ -14,7 +14,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, storage
 from trackstar_frames.storage import local
-from trackstar_frames.storage.local import commit, delete, replace, sweep
+from trackstar_frames.storage.local import commit, delete, replace, _sweep
 
 WRITER = """
 import sys, time
@@ -98,7 +98,7 @@ def test_a_live_writers_folder_stays_and_a_dead_ones_goes(tmp_path):
 
 def test_a_writer_in_this_process_is_alive_too(tmp_path):
     with local.partial_folder(tmp_path / "out") as folder:
-        sweep(tmp_path)
+        _sweep(tmp_path)
         assert folder.is_dir()
         with local.partial_folder(tmp_path / "out") as other:
             assert other != folder
@@ -118,14 +118,14 @@ def test_what_is_of_others_is_not_touched(tmp_path):
     names = [".git", ".out.partial", "out.0123456789abcdef0123456789abcdef.partial", ".lock"]
     for name in names:
         (tmp_path / name).mkdir()
-    sweep(tmp_path)
+    _sweep(tmp_path)
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted(names)
 
 
 def test_a_lock_that_is_left_alone_goes(tmp_path):
     (tmp_path / f".out.{'0' * 32}.partial.lock").touch()
     (tmp_path / f".out.{'1' * 32}.earlier.lock").touch()
-    sweep(tmp_path)
+    _sweep(tmp_path)
     assert hidden(tmp_path) == []
 
 
@@ -155,7 +155,7 @@ def test_the_next_replacement_of_it_goes_through(tmp_path):
 def test_an_earlier_folder_goes_if_its_replacement_is_there(tmp_path):
     some("new").to_parquet(tmp_path / "out")
     some("old").to_parquet(tmp_path / f".out.{'0' * 32}.earlier")
-    sweep(tmp_path)
+    _sweep(tmp_path)
     assert OrderFrames.from_parquet(tmp_path / "out").orders["id"].tolist() == ["new"]
     assert hidden(tmp_path) == []
 

@@ -19,9 +19,8 @@ import pandas as pd
 import trackstar_frames as tf
 from trackstar_frames._text import counted, plain
 from trackstar_frames.http.cache import PageCache
-from trackstar_frames.settings import cache_dir
+from trackstar_frames.settings import cache_dir, local_folder
 from trackstar_frames.snapshots.writer import check_target
-from trackstar_frames.storage import locate
 
 if TYPE_CHECKING:
     from trackstar_frames.sandbox import Sandbox
@@ -33,7 +32,7 @@ _COLUMNS = ["order_number", "status", "created_date", "required_ship_date", "com
 
 def demo(args: argparse.Namespace) -> None:
     """Fetch generated orders over HTTP, and write a snapshot and two pictures."""
-    folder = locate(args.folder, "--folder")
+    folder = local_folder(args.folder, "--folder")  # as pictures are local files
     plots, Sandbox = _import_demo()  # noqa: N806  (a class)
     folder.mkdir(parents=True, exist_ok=True)
     with (

@@ -96,10 +96,10 @@ class Session:
     ) -> PageResponse:
         """Return one page, from disk or, unless `offline`, from the server.
 
-        A page on disk is requested again if it was fetched before `since` (Unix seconds), does not
-        pass `check`, or does not expire with the listing that it continues, at `expires`: the head
-        of one day is never joined to the tail of the next. Without `store`, a response is neither
-        stored nor quoted in errors.
+        A page on disk is taken if it passes `check`, has not expired, and was fetched at `since`
+        (Unix seconds) or later. One that continues a listing is taken if it expires with it, at
+        `expires`: the head of one day is never joined to the tail of the next. At a `since` of
+        infinity, none is taken. Without `store`, a response is neither stored nor quoted in errors.
         """
         key = self._key(path, params)
         cached = self._cache.read(key) if self._cache is not None and since < math.inf else None

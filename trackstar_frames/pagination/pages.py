@@ -1,4 +1,4 @@
-"""Pages of one listing, from cursor to cursor: complete, or an error."""
+"""Pages of a listing, from cursor to cursor: complete, or an error."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class PageReader:
         expires: float | None = None,
         refresh: bool = False,
     ) -> Iterator[Page]:
-        """Read one listing, from its first page or from a cursor on.
+        """Read the listing of these parameters, from its first page or from a cursor on.
 
         Raises ResponseError if nothing proves where it ends, if it has no end, or if a response
         says that it is not whole. With `expires`, only pages that expire then are taken from disk,
@@ -174,7 +174,8 @@ class _Cursor:
         position = {} if token is None else {"page_token": token}
         response = reader.session.get(
             PATH,
-            # All filters, as a token does not remember them.
+            # All filters, as a token does not remember them. The API's `limit` is the size of a
+            # page, not the caller's.
             {**self.params, "limit": str(size), **position},
             since=self.since if since is None else since,
             offline=reader.offline,

@@ -18,7 +18,7 @@ from trackstar_frames.measures.compliance_rate import outcome_rates, warn_if_pol
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import judged_orders, resolve_policy
 from trackstar_frames.plots import _style as style
-from trackstar_frames.plots._grouping import MOST_LINES, MOST_ROWS, Groups
+from trackstar_frames.plots._groups import MOST_LINES, MOST_ROWS, Groups
 
 _RATE = "on-time shipment rate (%)"
 _MOST_COUNTS = 16

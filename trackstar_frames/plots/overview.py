@@ -17,7 +17,7 @@ from trackstar_frames.measures.backlog import backlog
 from trackstar_frames.measures.cycle_time import cycle_time
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.plots import _style as style
-from trackstar_frames.plots._grouping import refuse_by
+from trackstar_frames.plots._groups import refuse_by
 from trackstar_frames.plots.backlog import plot_backlog
 from trackstar_frames.plots.compliance import JudgedOrders, plot_ship_date_compliance
 from trackstar_frames.plots.cycle_time import plot_cycle_time

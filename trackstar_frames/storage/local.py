@@ -47,6 +47,7 @@ __all__ = [
     "read",
     "rename_files",
     "replace",
+    "scratch_folder",
     "size",
     "write",
 ]
@@ -160,7 +161,7 @@ def rename_files(folder: Path, names: Mapping[str, str]) -> None:
 def partial_folder(target: Path) -> Iterator[Path]:
     """Remove what dead writers left; yield a private folder, which is deleted if it is unused."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    sweep(target.parent)
+    _sweep(target.parent)
     folder = _hidden_name(target, "partial")
     with _hold_lock(folder):
         folder.mkdir(mode=0o700)
@@ -168,6 +169,11 @@ def partial_folder(target: Path) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def scratch_folder(target: Path) -> AbstractContextManager[Path]:
+    """Yield a private folder on a local disk: here beside the target, which has room for orders."""
+    return partial_folder(target)
 
 
 def lock(target: Path) -> AbstractContextManager[bool]:
@@ -220,7 +226,7 @@ def delete(target: Path) -> None:
                 return  # another process has just deleted it
             raise
         _flush(target.parent)
-        shutil.rmtree(folder, ignore_errors=True)  # as much as can be
+        shutil.rmtree(folder, ignore_errors=True)  # goes on after an error
         if folder.exists():
             try:
                 shutil.rmtree(folder)
@@ -231,7 +237,7 @@ def delete(target: Path) -> None:
                     raise
 
 
-def sweep(parent: Path) -> None:
+def _sweep(parent: Path) -> None:
     """Remove the hidden folders of dead writers, and undo replacements that they did not finish."""
     for name in {each.name.removesuffix(".lock") for each in parent.iterdir()}:
         if match := _HIDDEN.fullmatch(name):

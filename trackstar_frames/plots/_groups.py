@@ -18,10 +18,12 @@ MOST_ROWS = 20
 
 
 class Groups:
-    """The groups of a frame that are drawn, the largest first: at most `most`.
+    """The groups of a frame that are drawn: at most `most`, the largest first.
 
-    `columns` are those to group by, as a list; `positions` those of the groups in `n`, their
-    sizes, which are in the order of the measures; `note` says what is not drawn.
+    `n` is the number of orders of every group, in the rows of the measure's table. `columns` are
+    those to group by, as a list. `positions` are the rows of the groups that are drawn, the largest
+    first; `sizes` and `names` are theirs, `looks` those of the first `MOST_LINES`. `note` says what
+    is left out.
     """
 
     def __init__(

@@ -73,8 +73,8 @@ class PageKey(NamedTuple):
     number: int  # of the page in its chain
 
 
-class ListingObserver(Protocol):
-    """Receives the pages of a listing."""
+class PageObserver(Protocol):
+    """Receives the pages of all listings."""
 
     def on_page(self, key: PageKey, page: Page) -> None:
         """Take a page, on the thread that has read it."""
@@ -83,12 +83,12 @@ class ListingObserver(Protocol):
         """Expect about so many more pages."""
 
 
-class Listing:
-    """All chains of a request, and how far each is read; after a fault, the methods go on there.
+class RequestListings:
+    """All listings of a request, and how far each is read; after a fault, the methods go on there.
 
     With a limit, each listing is one chain, read in the server's order, and of a chain that is
-    read again only the last reading counts. If `queries` are given, each is read by the same number
-    of listings, one after the other; changes are requested once for each query.
+    read again only the last reading counts. Changes are requested once for each of `queries`: by
+    default these are the listings; a sync reads several listings in a row for each query.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Listing:
         self._is_at_limit = False
         self._has_server_pages = False
 
-    def open(self, reader: PageReader, threads: ThreadGroup, observer: ListingObserver) -> None:
+    def open(self, reader: PageReader, threads: ThreadGroup, observer: PageObserver) -> None:
         """Set what reads pages, on which threads, and what receives them."""
         self._reader = reader
         self._threads = threads

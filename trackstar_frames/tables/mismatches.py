@@ -39,10 +39,10 @@ def combine_queries(queries: Iterable[Mapping[str, str]]) -> dict[str, list[str]
     return {name: list(values) for name, values in combined.items()}
 
 
-def contradictions(filters: _Filters, orders: pa.Table) -> pa.Table:
+def mismatches(filters: _Filters, orders: pa.Table) -> pa.Table:
     """Return problems: one for each order of a batch and filter of it that do not match."""
     problems = [batch_schema("problems").empty_table()]
-    for name, column, mask in _mismatches(filters, orders):
+    for name, column, mask in _compare(filters, orders):
         if pc.any(mask).as_py():
             shown = ",".join(filters[name])[:100]
             message = f"the order does not match the filter {name}={shown}"
@@ -50,13 +50,13 @@ def contradictions(filters: _Filters, orders: pa.Table) -> pa.Table:
     return pa.concat_tables(problems)
 
 
-def count_contradictions(filters: _Filters, orders: pa.Table) -> int:
+def count_mismatches(filters: _Filters, orders: pa.Table) -> int:
     """Count the orders that do not match some filter."""
-    masks = [mask for _, _, mask in _mismatches(filters, orders)]
+    masks = [mask for _, _, mask in _compare(filters, orders)]
     return pc.sum(reduce(pc.or_, masks)).as_py() or 0 if masks else 0
 
 
-def _mismatches(filters: _Filters, orders: pa.Table) -> Iterator[tuple[str, str, pa.ChunkedArray]]:
+def _compare(filters: _Filters, orders: pa.Table) -> Iterator[tuple[str, str, pa.ChunkedArray]]:
     """Yield each filter that has a column, its column, and which orders do not match it."""
     for name, values in filters.items():
         column, operator = _split(name)
@@ -68,11 +68,11 @@ def _mismatches(filters: _Filters, orders: pa.Table) -> Iterator[tuple[str, str,
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Split a parameter into its column and its operator; not all of them are filters."""
+    """Split a parameter into its column and its operator; both empty if it is not compared."""
     bare = name.partition("[")[0]
     if bare == "ids":
         return "id", "in"
-    if bare not in FIELDS or bare == "trackstar_tags":  # tags match by more than their text
+    if bare not in FIELDS or bare == "trackstar_tags":  # tags are lists, and pairs
         return "", ""
     return bare, parse_name(name)[1] or "eq"
 

@@ -12,7 +12,7 @@ import trackstar_frames as tf
 from trackstar_frames.filters import encode
 from trackstar_frames.flatten.layout import ORDER_INDEX
 from trackstar_frames.settings import Credentials
-from trackstar_frames.tables.contradictions import combine_queries, contradictions
+from trackstar_frames.tables.mismatches import combine_queries, mismatches
 
 ORDER = {
     "id": "a1",
@@ -69,7 +69,7 @@ CONTRARY = [
 def found(filters):
     frames = tf.OrderFrames.from_json([ORDER])
     orders = frames.to_arrow()["orders"].append_column(ORDER_INDEX, pa.array([0]))
-    return contradictions(combine_queries(encode(filters)), orders).to_pylist()
+    return mismatches(combine_queries(encode(filters)), orders).to_pylist()
 
 
 @pytest.mark.parametrize("filters", MATCHING, ids=str)
