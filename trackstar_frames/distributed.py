@@ -52,8 +52,8 @@ from trackstar_frames.snapshots.manifest import Part, read_manifest
 from trackstar_frames.snapshots.reader import read_table
 from trackstar_frames.snapshots.writer import WriteResult
 from trackstar_frames.tables.assemble import label_rows
-from trackstar_frames.tables.mismatches import count_mismatches
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
+from trackstar_frames.tables.mismatches import count_mismatches
 
 try:
     import dask
@@ -335,9 +335,10 @@ class DaskFrames:
 
     Attributes
     ----------
-    orders, line_items, shipments, shipment_line_items, packages, package_line_items, problems
-        As in `OrderFrames`; of a snapshot of several connections, ``connection`` is the first
-        column.
+    orders, line_items, shipments, shipment_line_items : dask.dataframe.DataFrame
+        As in `OrderFrames`; with several connections, ``connection`` is the first column.
+    packages, package_line_items, problems : dask.dataframe.DataFrame
+        Likewise.
     info : FetchInfo
         Metadata of the fetch: filters, connection, fetched_at and more.
 

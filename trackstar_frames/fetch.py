@@ -34,7 +34,7 @@ from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.http.session import Observer
 from trackstar_frames.info import FetchInfo, join_infos
-from trackstar_frames.pagination.listings import RequestListings, PageKey
+from trackstar_frames.pagination.listings import PageKey, RequestListings
 from trackstar_frames.pagination.pages import MAX_PAGE, Page, PageReader
 from trackstar_frames.pagination.threads import ThreadGroup
 from trackstar_frames.progress import ConnectionProgress, Progress, start_progress
@@ -42,8 +42,8 @@ from trackstar_frames.request import FetchRequest
 from trackstar_frames.settings import pii_key
 from trackstar_frames.snapshots.snapshot import write_snapshot
 from trackstar_frames.tables.assemble import assemble, concat
-from trackstar_frames.tables.mismatches import mismatches
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
+from trackstar_frames.tables.mismatches import mismatches
 from trackstar_frames.tables.pii import redact
 
 

@@ -14,7 +14,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, storage
 from trackstar_frames.storage import local
-from trackstar_frames.storage.local import commit, delete, replace, _sweep
+from trackstar_frames.storage.local import _sweep, commit, delete, replace
 
 WRITER = """
 import sys, time

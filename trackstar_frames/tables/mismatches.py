@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import reduce
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from trackstar_frames.filters import FIELDS, parse_name
 from trackstar_frames.flatten.layout import ORDER_INDEX, batch_schema
 
-_TOLERANCE = timedelta(seconds=1)
+_TOLERANCE = 1_000_000  # microseconds
 
 #: Operators of which the value must be one of the given ones, or none of them.
 _ONE_OF = ("eq", "in", "eq-insensitive", "in-insensitive")
@@ -80,33 +80,23 @@ def _split(name: str) -> tuple[str, str]:
 def _other_texts(column: pa.ChunkedArray, operator: str, values: list[str]) -> pa.ChunkedArray:
     texts = pc.utf8_lower(column)
     if operator in (*_ONE_OF, *_NONE_OF):
-        each = [one.lower() for one in (values if operator in _SINGLE else _split_lists(values))]
+        each = [
+            one.lower() for one in (values if operator in _SINGLE else ",".join(values).split(","))
+        ]
         among = pc.is_in(texts, value_set=pa.array(each, texts.type))
         return pc.and_(pc.is_valid(texts), pc.invert(among)) if operator in _ONE_OF else among
     contains = pc.match_substring(texts, values[0].lower())
     return pc.invert(contains) if operator.startswith("contains") else contains
 
 
-def _split_lists(values: list[str]) -> list[str]:
-    return [one for value in values for one in value.split(",")]
-
-
 def _other_dates(column: pa.ChunkedArray, operator: str, values: list[str]) -> pa.ChunkedArray:
-    dates = [datetime.fromisoformat(one) for one in _split_lists(values)]
+    dates = [datetime.fromisoformat(one) for one in ",".join(values).split(",")]
     if operator in _NONE_OF:
         return pa.chunked_array([pa.nulls(len(column), pa.bool_())])
-    early = pc.less(column, pa.scalar(_shifted(min(dates), -_TOLERANCE), column.type))
-    late = pc.greater(column, pa.scalar(_shifted(max(dates), _TOLERANCE), column.type))
+    first, last = (pa.scalar(each(dates), column.type).value for each in (min, max))
+    early = pc.less(column, pa.scalar(first - _TOLERANCE, column.type))
+    late = pc.greater(column, pa.scalar(last + _TOLERANCE, column.type))
     return {"gt": early, "gte": early, "lt": late, "lte": late}.get(operator, pc.or_(early, late))
-
-
-def _shifted(date: datetime, by: timedelta) -> datetime:
-    try:
-        return date + by
-    except OverflowError:
-        if by < timedelta():
-            return datetime.min.replace(tzinfo=date.tzinfo)
-        return datetime.max.replace(tzinfo=date.tzinfo)
 
 
 def _as_problems(orders: pa.Table, column: str, message: str) -> pa.Table:
