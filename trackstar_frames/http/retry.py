@@ -1,7 +1,7 @@
 """Retries of a request: how many, and how long to wait before each.
 
-`RetryPolicy.run` is the loop; `http.session` calls it for every page. Which errors are `retryable`
-is decided where they are made, in `http.responses` and `http.transport`.
+`RetryPolicy.run` is the loop, which `http.session` calls for every page. Which errors are
+`retryable` is decided where they are made, in `http.responses` and `http.transport`.
 """
 
 from __future__ import annotations

@@ -259,11 +259,8 @@ class _Repeats:
         return bool(self._seen & _ends(orders))
 
 
-class _WithId(msgspec.Struct):
-    id: msgspec.Raw = msgspec.Raw()
-
-
-_ID_DECODER = msgspec.json.Decoder(_WithId)
+_WITH_ID = msgspec.defstruct("WithId", [("id", msgspec.Raw, msgspec.Raw())])
+_ID_DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_WITH_ID)
 
 
 def _ends(orders: list[msgspec.Raw]) -> set[tuple[bytes, bytes]]:

@@ -20,10 +20,10 @@ MOST_ROWS = 20
 class Groups:
     """The groups of a frame that are drawn: at most `most`, the largest first.
 
-    `n` is the number of orders of every group, in the rows of the measure's table. `columns` are
-    those to group by, as a list. `positions` are the rows of the groups that are drawn, the largest
-    first; `sizes` and `names` are theirs, `looks` those of the first `MOST_LINES`. `note` says what
-    is left out.
+    `n` is the number of orders of every group, in the rows of the measure's table. `positions` are
+    the rows of the groups that are drawn, the largest first; `sizes` and `names` are theirs, and
+    `looks` those of the first `MOST_LINES`. `columns` are those to group by; `note` says what is
+    left out.
     """
 
     def __init__(
