@@ -22,8 +22,7 @@ class Groups:
 
     `n` is the number of orders of every group, in the rows of the measure's table. `positions` are
     the rows of the groups that are drawn, the largest first; `sizes` and `names` are theirs, and
-    `looks` those of the first `MOST_LINES`. `columns` are those to group by; `note` says what is
-    left out.
+    `looks` those of the first `MOST_LINES`. `columns` are those of `by`; `note` counts the others.
     """
 
     def __init__(

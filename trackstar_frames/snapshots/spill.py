@@ -1,8 +1,7 @@
 """Orders on disk, more than fit into memory, until all of a fetch are there.
 
-Batches are sorted and written in runs of some thousand orders. Duplicates are found by their ids
-over all runs; then the orders are read in sort order, one span of keys after the other. The files
-are scratch, in a `storage.scratch_folder`: always local, and so opened without the other verbs.
+Runs of some thousand sorted orders are written to a `storage.scratch_folder`, which is always
+local. Duplicates are found by id over all runs; then orders are read in sort order, span by span.
 """
 
 from __future__ import annotations
