@@ -17,8 +17,8 @@ from trackstar_frames.measures._time import Array, Period
 #: How many standard deviations a 95 % interval reaches to each side.
 Z95 = 1.959963984540054
 
-#: With fewer orders, one moves a rate by more than 3 points, and the interval of a rate of 90 %
-#: is more than 20 points wide.
+#: Rates of fewer orders are not to be trusted: one order moves them by more than 3 points, and
+#: the interval of a rate of 90 % is more than 20 points wide.
 SMALL = 30
 
 _MOST_CELLS = 20_000_000
@@ -102,18 +102,11 @@ def concat_rows(parts: Sequence[CodedRows]) -> CodedRows:
     words = list(dict.fromkeys(chain.from_iterable(part.words for part in parts)))
     # A null has the code -1, which picks the last of these.
     codes = [np.array([*map(words.index, part.words), -1])[part.codes] for part in parts]
-    return CodedRows(
-        concat_parts([part.frame for part in parts]),
-        np.concatenate(codes),
-        words,
-        _concat_arrays([part.stamps for part in parts]),
-        _concat_arrays([part.weights for part in parts]),
-    )
-
-
-def _concat_arrays(arrays: Sequence[Array | None]) -> Array | None:
-    known = [each for each in arrays if each is not None]
-    return np.concatenate(known) if known else None
+    frame = concat_parts([part.frame for part in parts])
+    stamps = [part.stamps for part in parts if part.stamps is not None]
+    weights = [part.weights for part in parts if part.weights is not None]
+    arrays = (np.concatenate(each) if each else None for each in (stamps, weights))
+    return CodedRows(frame, np.concatenate(codes), words, *arrays)
 
 
 def count_codes(
@@ -179,8 +172,7 @@ def row_labels(keys: pd.DataFrame, by: Sequence[str], last: pd.Index, width: int
 def _labels(keys: pd.DataFrame, by: Sequence[str]) -> pd.Index:
     if not by:
         return pd.RangeIndex(len(keys))
-    labels: pd.Index = pd.Index(keys[by[0]]) if len(by) == 1 else pd.MultiIndex.from_frame(keys)
-    return labels
+    return pd.Index(keys[by[0]]) if len(by) == 1 else pd.MultiIndex.from_frame(keys)
 
 
 def wilson(successes: Array, n: Array) -> tuple[Array, Array, Array]:
@@ -194,12 +186,7 @@ def wilson(successes: Array, n: Array) -> tuple[Array, Array, Array]:
     return rate, np.clip(low, 0, rate), np.clip(high, rate, 1)
 
 
-def is_small(n: Array) -> Array:
-    """Return which rates have too few orders to be trusted."""
-    return n < SMALL
-
-
 def rate_columns(successes: Array, n: Array) -> dict[str, Array]:
     """Return the columns of a table that has one rate."""
     rate, low, high = wilson(successes, n)
-    return {"rate": rate, "rate_low": low, "rate_high": high, "small": is_small(n)}
+    return {"rate": rate, "rate_low": low, "rate_high": high, "small": n < SMALL}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, Protocol, TypeGuard, TypeVar
+from typing import Any, Protocol, TypeGuard, TypeVar, cast
 
 import pandas as pd
 
@@ -22,11 +22,10 @@ class Partitioned(Protocol):
     columns: Any
     npartitions: int
 
-    def map_partitions(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Return a lazy frame of what a function returns for each partition."""
+    _meta: pd.DataFrame
 
-    def __getitem__(self, names: Any) -> Any:
-        """Return some of the columns."""
+    def map_partitions(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any: ...
+    def __getitem__(self, names: Any) -> Any: ...
 
 
 def is_partitioned(frame: object) -> TypeGuard[Partitioned]:
@@ -38,8 +37,7 @@ def is_partitioned(frame: object) -> TypeGuard[Partitioned]:
 
 def meta_of(frame: Partitioned) -> pd.DataFrame:
     """Return a frame of no rows with the columns and types of each partition."""
-    meta: pd.DataFrame = frame._meta  # type: ignore[attr-defined]  # noqa: SLF001  (Dask's name)
-    return meta
+    return frame._meta  # noqa: SLF001  (Dask's name)
 
 
 def compute_each(frames: Sequence[Partitioned], function: Callable[..., T]) -> list[T]:
@@ -48,8 +46,7 @@ def compute_each(frames: Sequence[Partitioned], function: Callable[..., T]) -> l
     boxed = first.map_partitions(
         partial(_boxed, function), *others, meta={_RESULT: object}, align_dataframes=False
     )
-    results: list[T] = boxed.compute()[_RESULT].tolist()
-    return results
+    return cast("list[T]", boxed.compute()[_RESULT].tolist())
 
 
 def _boxed(function: Callable[..., T], *parts: pd.DataFrame) -> pd.DataFrame:
@@ -67,11 +64,7 @@ def concat_parts(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     }
     whole = pd.concat([part.astype(types) for part in filled], ignore_index=True)
     first, *others = (part.attrs.get("trackstar", {}) for part in filled)
-    info = {
-        name: value
-        for name, value in first.items()
-        if all(name in other and other[name] == value for other in others)
-    }
+    info = dict(item for item in first.items() if all(item in each.items() for each in others))
     whole.attrs = {"trackstar": info} if info else {}
     return whole
 

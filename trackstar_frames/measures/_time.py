@@ -112,9 +112,8 @@ def day_ends(days: Array, zone: str) -> Array:
     # A midnight that a change of clocks skips begins where the clock goes on; one that comes
     # twice begins the first time.
     first = np.ones(len(starts), dtype=bool)
-    aware = pd.DatetimeIndex(clipped).tz_localize(
-        zone, ambiguous=first, nonexistent="shift_forward"
-    )
+    walls = pd.DatetimeIndex(clipped)
+    aware = walls.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
     ends: Array = aware.tz_convert(None).to_numpy() + (starts - clipped) - _TICK
     return ends
 
@@ -148,9 +147,7 @@ def by_warehouse_from_json(name: str, items: Mapping[str, Any]) -> Any:
     return {**values, None: default} if is_map else values
 
 
-def codes_by_warehouse(
-    frame: pd.DataFrame, name: str, values: Any, *, noun: str
-) -> tuple[Array, list[Any]]:
+def codes_by_warehouse(frame: pd.DataFrame, name: str, values: Any) -> tuple[Array, list[Any]]:
     """Return each row's index in a list of values, -1 for one without, and the list."""
     if not isinstance(values, Mapping):
         return np.zeros(len(frame), dtype=np.int64), [values]
@@ -160,6 +157,7 @@ def codes_by_warehouse(
     known = [values.get(str(each), default) for each in ids]
     if missing := [str(each) for each, value in zip(ids, known, strict=True) if value is None]:
         listed = ", ".join(map(repr, sorted(missing)[:10]))
+        noun = {"tz": "zone", "holidays": "calendar"}[name]
         raise ValueError(
             f"{name} has no {noun} for {len(missing)} of the warehouses: "
             f"{listed}; add them, or a {noun} for all others under the key None"
@@ -167,9 +165,8 @@ def codes_by_warehouse(
     # A null is no warehouse: its code -1 picks the last of these, the default or no value.
     known.append(default)
     distinct = list(dict.fromkeys(value for value in known if value is not None))
-    return np.array([-1 if each is None else distinct.index(each) for each in known])[
-        rows
-    ], distinct
+    codes = np.array([-1 if each is None else distinct.index(each) for each in known])
+    return codes[rows], distinct
 
 
 def parse_zones(tz: object) -> str | dict[str | None, str]:
@@ -181,7 +178,7 @@ def convert_by_zone(
     frame: pd.DataFrame, stamps: Array, tz: object, convert: Callable[[Array, str], Array]
 ) -> Array:
     """Return ``convert(stamps, zone)`` of each zone's rows; NaT where there is no zone."""
-    codes, zones = codes_by_warehouse(frame, "tz", tz, noun="zone")
+    codes, zones = codes_by_warehouse(frame, "tz", tz)
     result = np.full(len(stamps), NAT)
     for code, zone in enumerate(zones):
         rows = codes == code

@@ -11,19 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import add_measure_info, by_columns, require
-from trackstar_frames.measures._grouping import factorize, group_numbers, row_labels
+from trackstar_frames.measures import _checks, _grouping, completeness
 from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
 from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
-from trackstar_frames.measures.completeness import (
-    LIFECYCLE_COLUMNS,
-    OPEN,
-    SHIPPED,
-    STATES,
-    closed_at,
-    order_states,
-    units_left,
-)
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
 
@@ -36,7 +26,7 @@ SHIPPED_SINCE = "(shipped since)"
 _DAY = np.timedelta64(1, "D")
 _FLOORS = np.array([0, 4, 8, 15, 22, 31, 46]) * _DAY
 _PACE_DAYS = 28
-_COLUMNS_READ = (*LIFECYCLE_COLUMNS, "first_shipped_date", "units_ordered", "units_shipped")
+_COLUMNS_READ = (*completeness.LIFECYCLE_COLUMNS, *completeness.UNIT_COLUMNS)
 _OPEN_STATUSES = tuple(each for each in LIFECYCLE if each not in ("fulfilled", "cancelled"))
 
 
@@ -122,8 +112,8 @@ def backlog(
     open    1      5    0     1 9 days          28.0
     picked  1      2    1     0 1 days          28.0
     """
-    require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
-    names = by_columns(orders, by, reserved=["status"])
+    _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
+    names = _checks.by_columns(orders, by, reserved=["status"])
     moment = resolve_as_of(orders, as_of)
     find = partial(_find_open_orders, names, now_of(moment))
     if isinstance(orders, pd.DataFrame):
@@ -133,7 +123,7 @@ def backlog(
         found = _concat(compute_each([wanted], find), names)
     codes, statuses = _sorted_statuses(found)
     rows = pd.CategoricalIndex(statuses, statuses, ordered=True, name="status")
-    labels = row_labels(found.keys, names, rows, len(AGE_BUCKETS))
+    labels = _grouping.row_labels(found.keys, names, rows, len(AGE_BUCKETS))
     cells = found.orders["group"].to_numpy() * len(statuses) + codes
     table = _counts(found.orders, cells, labels)
     table["pace"] = np.repeat(found.shipped / _PACE_DAYS, len(statuses))
@@ -143,9 +133,9 @@ def backlog(
         "pace_days": _PACE_DAYS,
         "shipped": int(found.shipped.sum()),
         "pace": float(found.shipped.sum() / _PACE_DAYS),
-        "left_out": {name: int(found.states[code]) for code, name in enumerate(STATES[:OPEN])},
+        "left_out": dict(zip(completeness.STATES[:-1], found.states[:-1].tolist(), strict=True)),
     }
-    add_measure_info(table, found.keys, "backlog", info)
+    _checks.add_measure_info(table, found.keys, "backlog", info)
     return table
 
 
@@ -160,25 +150,25 @@ class _OpenOrders(NamedTuple):
 
 
 def _find_open_orders(names: list[str], now: np.datetime64, orders: pd.DataFrame) -> _OpenOrders:
-    states = order_states(orders, now)
-    groups, keys = group_numbers(orders, names)
+    states = completeness.order_states(orders, now)
+    groups, keys = _grouping.group_numbers(orders, names)
     keys.attrs = dict(orders.attrs)
     is_recent = instants(orders, "complete_shipped_date") > now - _PACE_DAYS * _DAY
-    shipped = groups[(states == SHIPPED) & is_recent]
-    read = orders[list(_COLUMNS_READ)][states == OPEN]
-    codes, values = factorize(read, "status")
+    shipped = groups[(states == completeness.SHIPPED) & is_recent]
+    read = orders[list(_COLUMNS_READ)][states == completeness.OPEN]
+    codes, values = _grouping.factorize(read, "status")
     codes = np.where(codes < 0, len(values), codes)
-    codes = np.where(closed_at(read) > now, len(values) + 1, codes)
+    codes = np.where(completeness.closed_at(read) > now, len(values) + 1, codes)
     found = {
-        "group": groups[states == OPEN],
+        "group": groups[states == completeness.OPEN],
         "status": codes,
-        "units": units_left(read, now),
+        "units": completeness.units_left(read, now),
         "age": now - instants(read, "created_date"),
     }
     return _OpenOrders(
         keys,
         np.bincount(shipped, minlength=len(keys)),
-        np.bincount(states, minlength=len(STATES)),
+        np.bincount(states, minlength=len(completeness.STATES)),
         pd.DataFrame(found),
         [*values, NO_STATUS, SHIPPED_SINCE],
     )
@@ -186,7 +176,7 @@ def _find_open_orders(names: list[str], now: np.datetime64, orders: pd.DataFrame
 
 def _concat(parts: Sequence[_OpenOrders], names: list[str]) -> _OpenOrders:
     whole = concat_parts([part.keys for part in parts])
-    groups, keys = group_numbers(whole, names)
+    groups, keys = _grouping.group_numbers(whole, names)
     keys.attrs = dict(whole.attrs)
     ends = np.cumsum([len(part.keys) for part in parts])
     statuses = list(dict.fromkeys(chain.from_iterable(part.statuses for part in parts)))

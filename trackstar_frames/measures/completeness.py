@@ -8,23 +8,14 @@ from typing import Any, Protocol, cast
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import (
-    connection_columns,
-    float_column,
-    has_status,
-    index_column,
-    number_column,
-    order_keys,
-    require,
-    require_connections_alike,
-    require_unique_orders,
-    text_column,
-)
-from trackstar_frames.measures._partitions import is_partitioned
+from trackstar_frames.measures import _checks, _partitions
 from trackstar_frames.measures._time import Array, instants
 
 #: The columns from which the state of an order is read.
 LIFECYCLE_COLUMNS = ("status", "created_date", "complete_shipped_date", "last_shipped_date")
+
+#: What else is needed for the units left.
+UNIT_COLUMNS = ("first_shipped_date", "units_ordered", "units_shipped")
 
 #: The state of an order at a moment; where several hold, the first counts.
 STATES = ("created_after", "cancelled", "shipped", "closed_short", "undated", "open")
@@ -55,7 +46,7 @@ class Tables(Protocol):
 
 
 def check_tables(frames: object, *, lazy: bool = False) -> Tables:
-    """Raise unless `frames` has the tables to match by; Dask's will do with `lazy`."""
+    """Raise unless `frames` has the tables to match by; with `lazy`, all of Dask will do too."""
     if not all(hasattr(frames, name) for name in _COLUMNS_READ):
         raise TypeError(
             f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders or "
@@ -63,10 +54,22 @@ def check_tables(frames: object, *, lazy: bool = False) -> Tables:
         )
     tables = {f"frames.{name}": getattr(frames, name) for name in _COLUMNS_READ}
     for (name, table), columns in zip(tables.items(), _COLUMNS_READ.values(), strict=True):
-        require(table, columns, source="an OrderFrames", name=name, lazy=lazy)
-    require_connections_alike(tables)
+        _checks.require(table, columns, source="an OrderFrames", name=name, lazy=lazy)
+    _checks.require_connections_alike(tables)
     if not lazy:
-        require_unique_orders(tables["frames.orders"], "frames.orders")
+        _checks.require_unique_orders(tables["frames.orders"], "frames.orders")
+    partitioned = [name for name, table in tables.items() if _partitions.is_partitioned(table)]
+    if partitioned and len(partitioned) < len(tables):
+        eager = next(name for name in tables if name not in partitioned)
+        raise TypeError(
+            f"{partitioned[0]} is a Dask frame, and {eager} is not; pass all as one or other"
+        )
+    sizes = {name: tables[name].npartitions for name in partitioned}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(
+            f"the tables have different numbers of partitions, {sizes}; pass tables whose "
+            f"partitions of the same number hold the same orders"
+        )
     return cast("Tables", frames)
 
 
@@ -75,25 +78,9 @@ def narrow_tables(frames: Tables, more: Sequence[str]) -> dict[str, Any]:
     wanted = {**_COLUMNS_READ, "orders": (*_COLUMNS_READ["orders"], *more)}
     tables = {name: getattr(frames, name) for name in wanted}
     return {
-        name: table[list(dict.fromkeys([*connection_columns(table), *wanted[name]]))]
+        name: table[list(dict.fromkeys([*_checks.connection_columns(table), *wanted[name]]))]
         for name, table in tables.items()
     }
-
-
-def are_partitioned(frames: Tables) -> bool:
-    """Return whether the tables are of Dask; raise if only some are, or not partitioned alike."""
-    tables = {f"frames.{name}": getattr(frames, name) for name in _COLUMNS_READ}
-    lazy = [name for name, table in tables.items() if is_partitioned(table)]
-    if lazy and len(lazy) < len(tables):
-        eager = next(name for name in tables if name not in lazy)
-        raise TypeError(f"{lazy[0]} is a Dask frame, and {eager} is not; pass all as one or other")
-    sizes = {name: tables[name].npartitions for name in lazy}
-    if len(set(sizes.values())) > 1:
-        raise ValueError(
-            f"the tables have different numbers of partitions, {sizes}; pass tables whose "
-            f"partitions of the same number hold the same orders"
-        )
-    return bool(lazy)
 
 
 def order_states(orders: pd.DataFrame, now: np.datetime64) -> Array:
@@ -101,10 +88,10 @@ def order_states(orders: pd.DataFrame, now: np.datetime64) -> Array:
     closed = closed_at(orders)
     conditions = [
         instants(orders, "created_date") > now,
-        has_status(orders, "cancelled"),
+        _checks.has_status(orders, "cancelled"),
         instants(orders, "complete_shipped_date") <= now,
         closed <= now,
-        np.isnat(closed) & has_status(orders, "fulfilled"),
+        np.isnat(closed) & _checks.has_status(orders, "fulfilled"),
     ]
     return np.select(conditions, range(len(conditions)), default=OPEN)
 
@@ -112,13 +99,14 @@ def order_states(orders: pd.DataFrame, now: np.datetime64) -> Array:
 def closed_at(orders: pd.DataFrame) -> Array:
     """Return when each order was closed: complete or, if fulfilled short, last shipped."""
     complete = instants(orders, "complete_shipped_date")
-    short = np.isnat(complete) & has_status(orders, "fulfilled")
+    short = np.isnat(complete) & _checks.has_status(orders, "fulfilled")
     return np.where(short, instants(orders, "last_shipped_date"), complete)
 
 
 def units_left(orders: pd.DataFrame, now: np.datetime64) -> Array:
     """Return the units that had not shipped at a moment; NaN where that is unknown."""
-    ordered, shipped = (number_column(orders, f"units_{word}") for word in ("ordered", "shipped"))
+    ordered = _checks.number_column(orders, "units_ordered")
+    shipped = _checks.number_column(orders, "units_shipped")
     untouched = instants(orders, "first_shipped_date") > now
     changed = (instants(orders, "last_shipped_date") > now) | (closed_at(orders) > now)
     left = np.where(changed, np.nan, np.maximum(ordered - shipped, 0))
@@ -133,7 +121,7 @@ def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
     """Count, for each order, what was ordered and what of it had shipped by a moment of its own."""
     # What has shipped is matched with what was ordered by sku, within each order. Lines of no
     # units are in no count but lines_void.
-    ids = order_keys(tables.orders, "id")
+    ids = _checks.order_keys(tables.orders, "id")
     shipments = _read_shipments(tables.shipments, ids)
     lines = _read_lines(tables.line_items, ids)
     shipped = _read_shipped(tables.shipment_line_items, ids, shipments, until)
@@ -156,7 +144,7 @@ def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
 
 def rows_of(ids: pd.Index, frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
     """Return columns of a table's rows that belong to orders, and the position of each's order."""
-    order = ids.get_indexer(order_keys(frame, "order_id"))
+    order = ids.get_indexer(_checks.order_keys(frame, "order_id"))
     rows = pd.DataFrame({"order": order, **columns})
     return rows[order >= 0].reset_index(drop=True)
 
@@ -174,9 +162,9 @@ def _read_lines(items: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
     lines = rows_of(
         ids,
         items,
-        index=index_column(items, "line_index"),
-        sku=text_column(items, "sku").array,
-        product=text_column(items, "product_id").array,
+        index=_checks.index_column(items, "line_index"),
+        sku=_checks.text_column(items, "sku").array,
+        product=_checks.text_column(items, "product_id").array,
         lines=~(units <= 0),  # a line without a quantity counts
         lines_unknown=np.isnan(units),
         lines_void=units <= 0,
@@ -191,8 +179,8 @@ def _read_shipments(shipments: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
     rows = rows_of(
         ids,
         shipments,
-        index=index_column(shipments, "shipment_index"),
-        cancelled=has_status(shipments, "cancelled"),
+        index=_checks.index_column(shipments, "shipment_index"),
+        cancelled=_checks.has_status(shipments, "cancelled"),
         shipped=stamps,
         undated=np.isnat(stamps),
     )
@@ -204,14 +192,14 @@ def _read_shipped(
 ) -> pd.DataFrame:
     """Return the lines of these shipments, with no units where they have not shipped in time."""
     # Those are kept because they show what a kit is made of.
-    sku = text_column(items, "sku")
-    part = sku.where(sku.notna(), text_column(items, "inventory_item_id"))
+    sku = _checks.text_column(items, "sku")
+    part = sku.where(sku.notna(), _checks.text_column(items, "inventory_item_id"))
     lines = rows_of(
         ids,
         items,
-        index=index_column(items, "shipment_index"),
+        index=_checks.index_column(items, "shipment_index"),
         sku=sku.array,
-        kit=text_column(items, "parent_product_id").array,
+        kit=_checks.text_column(items, "parent_product_id").array,
         part=pd.factorize(part)[0],
         units_shipped=np.nan_to_num(_quantities(items, "shipment_line_items")),
     )
@@ -268,7 +256,7 @@ def _allot(keys: pd.Series[int], wanted: pd.Series[float], supply: pd.Series[flo
 
 def _quantities(frame: pd.DataFrame, table: str) -> Array:
     """Return quantities as float64, which holds them exactly; NaN for null."""
-    units = float_column(frame, "quantity")
+    units = _checks.float_column(frame, "quantity")
     if np.nansum(np.abs(units)) >= _INEXACT:
         raise ValueError(
             f"the quantities of frames.{table} are too large to be added up; look for a stray "

@@ -10,31 +10,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import (
-    add_measure_info,
-    by_columns,
-    choice,
-    measure_info,
-    require,
-)
-from trackstar_frames.measures._grouping import (
-    CodedRows,
-    concat_rows,
-    count_codes,
-    factorize,
-    rate_columns,
-    read_rows,
-)
+from trackstar_frames.measures import _checks, _grouping, _time
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned
-from trackstar_frames.measures._time import (
-    Array,
-    Period,
-    by_warehouse_from_json,
-    convert_by_zone,
-    instants,
-    local,
-    period,
-)
+from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import OUTCOMES, columns_needed, judged_orders
 
@@ -117,14 +95,14 @@ def compliance_rate(
     1     web  2        1             1   0.5   True
     """
     if policy is None:
-        require(
+        _checks.require(
             compliance, ["outcome"], source="ship_date_compliance", name="compliance", lazy=True
         )
     judged = judged_orders(compliance, policy, as_of)
     if is_partitioned(compliance) and policy is not None:
         # Dask then reads no other columns from disk.
         names = {"warehouse_id", "outcome", "due_at", *columns_needed(policy)}
-        names.update(by_columns(judged, by))
+        names.update(_checks.by_columns(judged, by))
         narrow = compliance[[name for name in compliance.columns if name in names]]
         judged = judged_orders(narrow, policy, as_of)
     return outcome_rates(judged, by, freq, warn=True)
@@ -138,23 +116,33 @@ def outcome_rates(
     warn: bool = False,
 ) -> pd.DataFrame:
     """Return the table of `compliance_rate` for judged orders."""
-    groups, span = by_columns(judged, by), None if freq is None else period(freq)
-    rows = _read_all(judged, groups, span)
+    groups, span = _checks.by_columns(judged, by), None if freq is None else _time.period(freq)
+    warehouses = [name for name in ("warehouse_id",) if name in judged.columns]
+    columns = ["outcome"] if span is None else ["outcome", "due_at", *warehouses]
+    read = partial(_read_outcomes, dated=span is not None)
+    parts = _grouping.read_rows(judged, read, columns=columns, by=groups, period=span)
+    infos = [_checks.measure_info(part.frame, "compliance") for part in parts if len(part.frame)]
+    if any(info != infos[0] for info in infos):
+        raise ValueError(
+            "the partitions of compliance have been judged by different policies, or as of "
+            "different moments; judge all of them anew with ship_date_compliance"
+        )
+    rows = _grouping.concat_rows(parts).recode(list(OUTCOMES))
     if warn:
         warn_if_policy_lost(rows.frame, stacklevel=4)
-    counts, labels = count_codes(rows, groups, span)
+    counts, labels = _grouping.count_codes(rows, groups, span)
     table = pd.DataFrame(counts, columns=rows.words, index=labels)
     n = counts[:, : OUTCOMES.index("pending")].sum(axis=1)
     table.insert(0, "n", n)
-    table = table.assign(**rate_columns(counts[:, 0], n))
-    info = measure_info(rows.frame, "compliance") or {"as_of": None, "text": None}
-    add_measure_info(table, rows.frame, "compliance", {**info, "n": int(n.sum())})
+    table = table.assign(**_grouping.rate_columns(counts[:, 0], n))
+    info = _checks.measure_info(rows.frame, "compliance") or {"as_of": None, "text": None}
+    _checks.add_measure_info(table, rows.frame, "compliance", {**info, "n": int(n.sum())})
     return table
 
 
 def warn_if_policy_lost(judged: pd.DataFrame, *, stacklevel: int) -> None:
     """Warn if the attrs of a judged frame do not hold its policy and as-of."""
-    if measure_info(judged, "compliance") is None:
+    if _checks.measure_info(judged, "compliance") is None:
         warnings.warn(
             "compliance has lost its policy (attrs['trackstar']['compliance']): by which policy, "
             "and as of when, it was judged is unknown, and due times are read in UTC; copy attrs "
@@ -165,31 +153,16 @@ def warn_if_policy_lost(judged: pd.DataFrame, *, stacklevel: int) -> None:
 
 def local_due_times(judged: pd.DataFrame) -> Array:
     """Return when orders were due, on the clocks of their warehouses."""
-    require(judged, ["due_at"], source="ship_date_compliance", name="compliance")
-    tz = by_warehouse_from_json("tz", measure_info(judged, "compliance") or {"tz": "UTC"})
-    return convert_by_zone(judged, instants(judged, "due_at"), tz, local)
+    _checks.require(judged, ["due_at"], source="ship_date_compliance", name="compliance")
+    info = _checks.measure_info(judged, "compliance") or {"tz": "UTC"}
+    tz = _time.by_warehouse_from_json("tz", info)
+    return _time.convert_by_zone(judged, _time.instants(judged, "due_at"), tz, _time.local)
 
 
-def _read_all(
-    judged: pd.DataFrame | Partitioned, groups: Sequence[str], span: Period | None
-) -> CodedRows:
-    warehouses = [name for name in ("warehouse_id",) if name in judged.columns]
-    columns = ["outcome"] if span is None else ["outcome", "due_at", *warehouses]
-    read = partial(_read_outcomes, dated=span is not None)
-    parts = read_rows(judged, read, columns=columns, by=groups, period=span)
-    infos = [measure_info(part.frame, "compliance") for part in parts if len(part.frame)]
-    if any(info != infos[0] for info in infos):
-        raise ValueError(
-            "the partitions of compliance have been judged by different policies, or as of "
-            "different moments; judge all of them anew with ship_date_compliance"
-        )
-    return concat_rows(parts).recode(list(OUTCOMES))
-
-
-def _read_outcomes(judged: pd.DataFrame, *, dated: bool) -> CodedRows:
-    codes, words = factorize(judged, "outcome")
+def _read_outcomes(judged: pd.DataFrame, *, dated: bool) -> _grouping.CodedRows:
+    codes, words = _grouping.factorize(judged, "outcome")
     for word in words:
-        choice("outcome", word, OUTCOMES)
+        _checks.choice("outcome", word, OUTCOMES)
     if (codes < 0).any():
         raise ValueError("outcome holds nulls; pass the frame of ship_date_compliance as it is")
-    return CodedRows(judged, codes, words, local_due_times(judged) if dated else None)
+    return _grouping.CodedRows(judged, codes, words, local_due_times(judged) if dated else None)

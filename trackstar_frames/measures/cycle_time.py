@@ -9,16 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import add_measure_info, by_columns, require
-from trackstar_frames.measures._grouping import Z95, group_numbers, sum_by_group
+from trackstar_frames.measures import _checks, _grouping, completeness
 from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
-from trackstar_frames.measures.completeness import (
-    LIFECYCLE_COLUMNS,
-    OPEN,
-    SHIPPED,
-    STATES,
-    order_states,
-)
 
 _CURVE_COLUMNS = ("time", "at_risk", "shipped", "open_share", "low", "high")
 _NOT_EVALUABLE = -1
@@ -103,24 +95,24 @@ def cycle_time(
        n  shipped  open median p90 shipped_median
     0  4        2     2 3 days NaT         1 days
     """
-    require(orders, LIFECYCLE_COLUMNS, source="fetch_orders_df")
-    names = by_columns(orders, by)
+    _checks.require(orders, completeness.LIFECYCLE_COLUMNS, source="fetch_orders_df")
+    names = _checks.by_columns(orders, by)
     durations = _durations(orders, resolve_as_of(orders, as_of))
-    groups, keys = group_numbers(orders, names)
-    shipped, curve = durations.state == SHIPPED, _curve(groups, durations)
+    groups, keys = _grouping.group_numbers(orders, names)
+    shipped, curve = durations.state == completeness.SHIPPED, _curve(groups, durations)
     counts = {
         "n": durations.is_evaluated,
         "shipped": shipped,
-        "open": durations.state == OPEN,
-        "cancelled": durations.state == STATES.index("cancelled"),
+        "open": durations.state == completeness.OPEN,
+        "cancelled": durations.state == completeness.STATES.index("cancelled"),
         "not_evaluable": durations.state == _NOT_EVALUABLE,
     }
-    _, table = sum_by_group(orders, pd.DataFrame(counts).astype(np.int64), names)
+    _, table = _grouping.sum_by_group(orders, pd.DataFrame(counts).astype(np.int64), names)
     for name, percent in (("median", 50), ("p90", 90)):
         table[name] = curve_percentile(curve, percent, len(keys))
     for name, percent in (("shipped_median", 50), ("shipped_p90", 90)):
         table[name] = nearest_rank(groups[shipped], durations.length[shipped], percent, len(keys))
-    add_measure_info(table, orders, "cycle_time", durations.info)
+    _checks.add_measure_info(table, orders, "cycle_time", durations.info)
     return table
 
 
@@ -182,22 +174,21 @@ def cycle_time_curve(
     >>> curve[["low", "high"]].round(2).loc[0].tolist()
     [0.13, 0.96]
     """
-    require(orders, LIFECYCLE_COLUMNS, source="fetch_orders_df")
-    names = by_columns(orders, by, reserved=_CURVE_COLUMNS)
+    _checks.require(orders, completeness.LIFECYCLE_COLUMNS, source="fetch_orders_df")
+    names = _checks.by_columns(orders, by, reserved=_CURVE_COLUMNS)
     durations = _durations(orders, resolve_as_of(orders, as_of))
-    groups, keys = group_numbers(orders, names)
+    groups, keys = _grouping.group_numbers(orders, names)
     curve = _curve(groups, durations)
     columns = zip(_CURVE_COLUMNS, (*curve[1:], *log_log_interval(curve)), strict=True)
     table = keys.iloc[curve.group].reset_index(drop=True).assign(**dict(columns))
-    add_measure_info(table, orders, "cycle_time", durations.info)
+    _checks.add_measure_info(table, orders, "cycle_time", durations.info)
     return table
 
 
 def observed_times(orders: pd.DataFrame, as_of: pd.Timestamp) -> Array:
     """Return how long each order in the curve is known to have been open, shortest first."""
     durations = _durations(orders, as_of)
-    times: Array = np.sort(durations.length[durations.is_evaluated])
-    return times
+    return np.sort(durations.length[durations.is_evaluated])
 
 
 class _Durations(NamedTuple):
@@ -211,13 +202,12 @@ class _Durations(NamedTuple):
 
 def _durations(orders: pd.DataFrame, as_of: pd.Timestamp) -> _Durations:
     now = now_of(as_of)
-    state = order_states(orders, now)
-    until = np.where(state == SHIPPED, instants(orders, "complete_shipped_date"), now)
+    state = completeness.order_states(orders, now)
+    until = np.where(state == completeness.SHIPPED, instants(orders, "complete_shipped_date"), now)
     length = until - instants(orders, "created_date")
-    has_length = (state == SHIPPED) | (state == OPEN)
-    reasons = {
-        name: state == STATES.index(name) for name in ("created_after", "closed_short", "undated")
-    }
+    has_length = (state == completeness.SHIPPED) | (state == completeness.OPEN)
+    others = ("created_after", "closed_short", "undated")
+    reasons = {name: state == completeness.STATES.index(name) for name in others}
     reasons["no_created_date"] = has_length & np.isnat(length)
     reasons["shipped_before_created"] = has_length & (length < _ZERO)
     counts = {name: int(holds.sum()) for name, holds in reasons.items()}
@@ -229,7 +219,8 @@ def _durations(orders: pd.DataFrame, as_of: pd.Timestamp) -> _Durations:
 
 def _curve(groups: Array, durations: _Durations) -> Curve:
     used = durations.is_evaluated
-    return product_limit(groups[used], durations.length[used], durations.state[used] == SHIPPED)
+    shipped = durations.state[used] == completeness.SHIPPED
+    return product_limit(groups[used], durations.length[used], shipped)
 
 
 class Curve(NamedTuple):
@@ -264,7 +255,7 @@ def log_log_interval(curve: Curve) -> tuple[Array, Array]:
     terms = curve.ended / (curve.at_risk * np.where(left > 0, left, np.nan))
     spread = np.sqrt(pd.Series(terms).groupby(curve.group).cumsum().to_numpy())
     share = np.where(left > 0, curve.share, np.nan)
-    power = np.exp(-Z95 * spread / np.log(share))
+    power = np.exp(-_grouping.Z95 * spread / np.log(share))
     return share**power, share ** (1 / power)
 
 

@@ -5,93 +5,59 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Iterator, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import (
-    add_measure_info,
-    by_columns,
-    column,
-    connection_columns,
-    float_column,
-    has_status,
-    index_column,
-    is_blank,
-    order_keys,
-    require,
-    require_connections_alike,
-    require_unique_orders,
-    string_series,
-    text_column,
-)
-from trackstar_frames.measures._grouping import group_numbers, row_labels
-from trackstar_frames.measures._partitions import is_partitioned
-from trackstar_frames.measures._time import (
-    Array,
-    TzLike,
-    by_warehouse_to_json,
-    instants,
-    now_of,
-    parse_zones,
-    resolve_as_of,
-)
-from trackstar_frames.measures.completeness import (
-    Tables,
-    are_in,
-    check_tables,
-    rows_of,
-    within_order,
-)
+from trackstar_frames.measures import _checks, _grouping, _partitions, _time, completeness
+from trackstar_frames.measures._time import Array, TzLike
+from trackstar_frames.measures.completeness import Tables
 from trackstar_frames.measures.ship_date_compliance import required_times
 from trackstar_frames.schema import LIFECYCLE, TABLES
 
 #: The checks of each table: what is wrong with the rows affected, and what follows from it.
-CHECKS = MappingProxyType(
-    {
-        "orders": {
-            "no_created_date": "Without a created_date: of unknown age, and in no cycle time.",
-            "after_as_of": "Created, changed or shipped after as_of: a stamp is wrong.",
-            "no_due_date": "Not cancelled, without a required_ship_date: cannot be judged.",
-            "due_at_midnight": "Due at midnight UTC: read as a day in the warehouse's zone.",
-            "due_before_created": "Due before it was created: it can only be late.",
-            "shipped_before_created": "First shipped before it was created: a stamp is wrong.",
-            "fulfilled_without_shipment": "Fulfilled without any shipment: ship date unknown.",
-            "fulfilled_without_ship_date": "Fulfilled, but all its shipments are cancelled or "
-            "without a shipped_date.",
-            "fulfilled_short": "Fulfilled, but fewer units have shipped than were ordered.",
-            "status_other": "In a custom status of the warehouse, which Trackstar calls other.",
-            "status_unknown": "In a status unknown to this package: open until it ships.",
-            "no_status": "Without a status: open until it ships.",
-            "no_warehouse": "Without a warehouse_id: a group of its own, in the default zone.",
-            "no_customer": "Without a warehouse_customer_id: a group of its own.",
-            "order_number_twice": "Has the order_number of another order of the same customer: "
-            "one may be a copy.",
-            "no_lines": "Without a line: nothing was ordered.",
-            "shipped_elsewhere": "A shipment left from another warehouse than the order expects.",
-            "placeholder_date": "A date before 1990, such as 0001-01-01, is a placeholder: null, "
-            "with its text in extra.",
-            "date_without_zone": "A stamp without a zone: read as UTC, it may be hours off; its "
-            "text is in extra.",
-            "value_not_kept": "A value could not be converted to its column's type: see problems.",
-            "unknown_key": "A key unknown to this package: its value is in extra.",
-        },
-        "line_items": {
-            "line_without_sku": "Without a sku: not matched with what has shipped.",
-            "line_without_quantity": "Without a quantity: never filled.",
-            "line_of_no_units": "Of zero units or fewer: in no fill rate.",
-        },
-        "shipment_line_items": {
-            "shipped_line_without_sku": "Shipped without a sku: fills no line by sku.",
-            "shipped_line_without_quantity": "Shipped without a quantity: counts as no units.",
-            "shipped_line_not_ordered": "Shipped, but no line of the order has its sku, or is the "
-            "kit that it is a part of.",
-        },
-    }
-)
+CHECKS = {
+    "orders": {
+        "no_created_date": "Without a created_date: of unknown age, and in no cycle time.",
+        "after_as_of": "Created, changed or shipped after as_of: a stamp is wrong.",
+        "no_due_date": "Not cancelled, without a required_ship_date: cannot be judged.",
+        "due_at_midnight": "Due at midnight UTC: read as a day in the warehouse's zone.",
+        "due_before_created": "Due before it was created: it can only be late.",
+        "shipped_before_created": "First shipped before it was created: a stamp is wrong.",
+        "fulfilled_without_shipment": "Fulfilled without any shipment: ship date unknown.",
+        "fulfilled_without_ship_date": "Fulfilled, but all its shipments are cancelled or "
+        "without a shipped_date.",
+        "fulfilled_short": "Fulfilled, but fewer units have shipped than were ordered.",
+        "status_other": "In a custom status of the warehouse, which Trackstar calls other.",
+        "status_unknown": "In a status unknown to this package: open until it ships.",
+        "no_status": "Without a status: open until it ships.",
+        "no_warehouse": "Without a warehouse_id: a group of its own, in the default zone.",
+        "no_customer": "Without a warehouse_customer_id: a group of its own.",
+        "order_number_twice": "Has the order_number of another order of the same customer: "
+        "one may be a copy.",
+        "no_lines": "Without a line: nothing was ordered.",
+        "shipped_elsewhere": "A shipment left from another warehouse than the order expects.",
+        "placeholder_date": "A date before 1990, such as 0001-01-01, is a placeholder: null, "
+        "with its text in extra.",
+        "date_without_zone": "A stamp without a zone: read as UTC, it may be hours off; its "
+        "text is in extra.",
+        "value_not_kept": "A value could not be converted to its column's type: see problems.",
+        "unknown_key": "A key unknown to this package: its value is in extra.",
+    },
+    "line_items": {
+        "line_without_sku": "Without a sku: not matched with what has shipped.",
+        "line_without_quantity": "Without a quantity: never filled.",
+        "line_of_no_units": "Of zero units or fewer: in no fill rate.",
+    },
+    "shipment_line_items": {
+        "shipped_line_without_sku": "Shipped without a sku: fills no line by sku.",
+        "shipped_line_without_quantity": "Shipped without a quantity: counts as no units.",
+        "shipped_line_not_ordered": "Shipped, but no line of the order has its sku, or is the "
+        "kit that it is a part of.",
+    },
+}
 _TABLE_OF = {check: table for table, checks in CHECKS.items() for check in checks}
 _MEANINGS = [meaning for checks in CHECKS.values() for meaning in checks.values()]
 
@@ -213,11 +179,11 @@ def data_quality(
     order_number_twice  2   2  [a1, a2]
     """
     orders, tables = _check_frames(frames)
-    names = by_columns(orders, by, reserved=["check"])
-    most, zones = _check_examples(examples), parse_zones(tz)
-    moment = resolve_as_of(orders, as_of)
-    ids, problems = order_keys(orders, "id"), getattr(tables, "problems", None)
-    found = _check_orders(orders, now_of(moment), zones)
+    names = _checks.by_columns(orders, by, reserved=["check"])
+    most, zones = _check_examples(examples), _time.parse_zones(tz)
+    moment = _time.resolve_as_of(orders, as_of)
+    ids, problems = _checks.order_keys(orders, "id"), getattr(tables, "problems", None)
+    found = _check_orders(orders, _time.now_of(moment), zones)
     found |= _check_dates_in_extra(orders, tables, ids)
     if tables is not None:
         found |= _check_lines_and_shipments(tables, ids)
@@ -225,12 +191,12 @@ def data_quality(
     if problems is not None:
         found |= _check_problems(problems, ids)
         # Problems without an order are also of keys next to the orders: those have a path.
-        is_order = problems["order_id"].isna() & column(problems, "path").isin([""])
+        is_order = problems["order_id"].isna() & _checks.column(problems, "path").isin([""])
         orders_without_id = int(is_order.sum())
 
-    groups, keys = group_numbers(orders, names)
+    groups, keys = _grouping.group_numbers(orders, names)
     checks = pd.CategoricalIndex([*_TABLE_OF], [*_TABLE_OF], ordered=True, name="check")
-    labels = row_labels(keys, names, checks, _COLUMN_COUNT)
+    labels = _grouping.row_labels(keys, names, checks, _COLUMN_COUNT)
     columns = [
         _columns(found.get(check), groups, len(keys), ids.to_numpy(object), most)
         for check in _TABLE_OF
@@ -243,34 +209,35 @@ def data_quality(
     table = pd.DataFrame({"n": pd.array(n, "Int64"), "of": pd.array(of, "Int64")}, index=labels)
     share = table["n"] / table["of"].replace(0, pd.NA)
     table["share"] = share.to_numpy(dtype=np.float64, na_value=np.nan)
-    table["table"] = string_series([*_TABLE_OF.values()] * len(keys)).array
-    table["detail"] = string_series(detail).array
+    table["table"] = _checks.string_series([*_TABLE_OF.values()] * len(keys)).array
+    table["detail"] = _checks.string_series(detail).array
     table["examples"] = pd.Series(first, dtype=object).array
-    table["meaning"] = string_series(_MEANINGS * len(keys)).array
+    table["meaning"] = _checks.string_series(_MEANINGS * len(keys)).array
     info = {
         "as_of": moment.isoformat(),
-        **by_warehouse_to_json("tz", zones),
+        **_time.by_warehouse_to_json("tz", zones),
         "not_looked_for": [check for check in _TABLE_OF if check not in found],
         "orders_without_id": orders_without_id,
     }
-    add_measure_info(table, orders, "data_quality", info)
+    _checks.add_measure_info(table, orders, "data_quality", info)
     return table
 
 
 def _check_frames(frames: Any) -> tuple[pd.DataFrame, Tables | None]:
     """Return the orders and, of whole frames, all tables."""
-    if isinstance(frames, pd.DataFrame) or is_partitioned(frames):
-        require(frames, _COLUMNS_READ, source="fetch_orders_df")
+    if isinstance(frames, pd.DataFrame) or _partitions.is_partitioned(frames):
+        _checks.require(frames, _COLUMNS_READ, source="fetch_orders_df")
         orders = cast("pd.DataFrame", frames)
-        require_unique_orders(orders, "orders")
+        _checks.require_unique_orders(orders, "orders")
         return orders, None
-    tables = check_tables(frames)
-    needed: dict[str, Sequence[str]] = {"orders": _COLUMNS_READ, "shipments": ["warehouse_id"]}
+    tables = completeness.check_tables(frames)
+    needed = {"frames.orders": _COLUMNS_READ, "frames.shipments": ("warehouse_id",)}
     if getattr(tables, "problems", None) is not None:
-        needed["problems"] = ["order_id", "path", "message"]
+        needed["frames.problems"] = ("order_id", "path", "message")
+    given = {name: getattr(tables, name.removeprefix("frames.")) for name in needed}
     for name, columns in needed.items():
-        require(getattr(tables, name), columns, source="an OrderFrames", name=f"frames.{name}")
-    require_connections_alike({f"frames.{name}": getattr(tables, name) for name in needed})
+        _checks.require(given[name], columns, source="an OrderFrames", name=name)
+    _checks.require_connections_alike(given)
     return tables.orders, tables
 
 
@@ -293,27 +260,28 @@ class _Finding(NamedTuple):
 def _check_orders(orders: pd.DataFrame, now: np.datetime64, tz: TzLike) -> dict[str, _Finding]:
     """Return what each check finds that needs the columns of orders only."""
     everyone = np.ones(len(orders), dtype=bool)
-    status = column(orders, "status")
-    fulfilled, cancelled, other = (
-        has_status(orders, word) for word in ("fulfilled", "cancelled", "other")
-    )
+    status = _checks.column(orders, "status")
+    fulfilled, cancelled = (_checks.has_status(orders, word) for word in ("fulfilled", "cancelled"))
+    other = _checks.has_status(orders, "other")
     unknown = (status.notna() & ~status.isin(LIFECYCLE)).to_numpy(dtype=bool)
     words = ("created", "required_ship", "first_shipped", "last_shipped", "complete_shipped")
-    created, required, first, last, complete = (instants(orders, f"{word}_date") for word in words)
+    stamps = [_time.instants(orders, f"{word}_date") for word in words]
+    created, required, first, last, complete = stamps
     due = required_times(orders, "auto", tz)
     has_created, has_due = ~np.isnat(created), ~np.isnat(required)
-    no_shipment = float_column(orders, "shipment_count") == 0
-    customer = (*connection_columns(orders), "warehouse_customer_id", "order_number")
-    numbers = pd.DataFrame({name: column(orders, name).array for name in customer})
+    no_shipment = _checks.float_column(orders, "shipment_count") == 0
+    customer = (*_checks.connection_columns(orders), "warehouse_customer_id", "order_number")
+    numbers = pd.DataFrame({name: _checks.column(orders, name).array for name in customer})
+    is_twice = numbers.duplicated(keep=False).to_numpy()
+    may_lack = ("created_date", "status", "warehouse_id", "warehouse_customer_id", "order_number")
+    blank = {name: _checks.is_blank(_checks.column(orders, name)) for name in may_lack}
     is_midnight = required == required.astype("M8[D]")
-    late = [instants(orders, name) > now for name in _STAMPS]
-    late_order = np.concatenate([np.flatnonzero(each) for each in late])
-    late_stamps = np.repeat(np.array(_STAMPS, dtype=object), [each.sum() for each in late])
+    late = [_time.instants(orders, name) > now for name in _STAMPS]
+    order = np.concatenate([np.flatnonzero(each) for each in late])
+    names = np.repeat(np.array(_STAMPS, dtype=object), [each.sum() for each in late])
     return {
-        "no_created_date": _among(everyone, is_blank(column(orders, "created_date"))),
-        "after_as_of": _Finding(
-            np.arange(len(orders)), np.any(late, axis=0), (late_order, late_stamps)
-        ),
+        "no_created_date": _among(everyone, blank["created_date"]),
+        "after_as_of": _Finding(np.arange(len(orders)), np.any(late, axis=0), (order, names)),
         "no_due_date": _among(~cancelled, ~has_due),
         "due_at_midnight": _among(has_due & ~cancelled, is_midnight),
         "due_before_created": _among(~np.isnat(due) & has_created, due < created),
@@ -321,15 +289,13 @@ def _check_orders(orders: pd.DataFrame, now: np.datetime64, tz: TzLike) -> dict[
         "fulfilled_without_shipment": _among(fulfilled, no_shipment),
         "fulfilled_without_ship_date": _among(fulfilled, np.isnat(last) & ~no_shipment),
         "fulfilled_short": _among(fulfilled, ~np.isnat(last) & np.isnat(complete)),
-        "status_other": _among(everyone, other, column(orders, "raw_status")),
+        "status_other": _among(everyone, other, _checks.column(orders, "raw_status")),
         "status_unknown": _among(everyone, unknown, status),
-        "no_status": _among(everyone, is_blank(status)),
-        "no_warehouse": _among(everyone, is_blank(column(orders, "warehouse_id"))),
-        "no_customer": _among(everyone, is_blank(column(orders, "warehouse_customer_id"))),
-        "order_number_twice": _among(
-            ~is_blank(numbers["order_number"]), numbers.duplicated(keep=False).to_numpy()
-        ),
-        "no_lines": _among(everyone, float_column(orders, "line_item_count") == 0),
+        "no_status": _among(everyone, blank["status"]),
+        "no_warehouse": _among(everyone, blank["warehouse_id"]),
+        "no_customer": _among(everyone, blank["warehouse_customer_id"]),
+        "order_number_twice": _among(~blank["order_number"], is_twice),
+        "no_lines": _among(everyone, _checks.float_column(orders, "line_item_count") == 0),
     }
 
 
@@ -343,33 +309,37 @@ def _among(checked: Array, hit: Array, words: pd.Series[Any] | None = None) -> _
 def _check_lines_and_shipments(tables: Tables, ids: pd.Index) -> dict[str, _Finding]:
     """Return what each check finds that needs the tables of lines and shipments."""
     ordered, packed = tables.line_items, tables.shipment_line_items
-    product = text_column(ordered, "product_id").array
-    lines = rows_of(ids, ordered, **_goods(ordered), product=product)
+    product = _checks.text_column(ordered, "product_id").array
+    lines = completeness.rows_of(ids, ordered, **_goods(ordered), product=product)
     shipments = _read_shipments(tables, ids)
-    kit = text_column(packed, "parent_product_id").array
-    index = index_column(packed, "shipment_index")
-    shipped = rows_of(ids, packed, **_goods(packed), product=kit, index=index)
-    shipped = shipped[are_in(shipped, shipments)].reset_index(drop=True)
+    kit = _checks.text_column(packed, "parent_product_id").array
+    index = _checks.index_column(packed, "shipment_index")
+    shipped = completeness.rows_of(ids, packed, **_goods(packed), product=kit, index=index)
+    shipped = shipped[completeness.are_in(shipped, shipments)].reset_index(drop=True)
     is_ordered = [_are_ordered(shipped, lines, name) for name in ("sku", "product")]
     shipped = shipped.assign(not_ordered=~np.any(is_ordered, axis=0))
     is_known, elsewhere = (
         np.isin(np.arange(len(ids)), shipments["order"][shipments[name]])
         for name in ("is_known", "elsewhere")
     )
-    return {
-        "shipped_elsewhere": _among(is_known, elsewhere),
-        "line_without_sku": _rows_where(lines, "no_sku"),
-        "line_without_quantity": _rows_where(lines, "no_quantity"),
-        "line_of_no_units": _rows_where(lines, "no_units"),
-        "shipped_line_without_sku": _rows_where(shipped, "no_sku"),
-        "shipped_line_without_quantity": _rows_where(shipped, "no_quantity"),
-        "shipped_line_not_ordered": _rows_where(shipped[~shipped["no_sku"]], "not_ordered"),
+    hits = {
+        "line_without_sku": (lines, "no_sku"),
+        "line_without_quantity": (lines, "no_quantity"),
+        "line_of_no_units": (lines, "no_units"),
+        "shipped_line_without_sku": (shipped, "no_sku"),
+        "shipped_line_without_quantity": (shipped, "no_quantity"),
+        "shipped_line_not_ordered": (shipped[~shipped["no_sku"]], "not_ordered"),
     }
+    found = {
+        check: _Finding(rows["order"].to_numpy(), rows[name].to_numpy(dtype=bool))
+        for check, (rows, name) in hits.items()
+    }
+    return {"shipped_elsewhere": _among(is_known, elsewhere), **found}
 
 
 def _goods(items: pd.DataFrame) -> dict[str, Any]:
     """Return the sku of each line, null if it is empty, and what the line lacks."""
-    sku, units = text_column(items, "sku"), float_column(items, "quantity")
+    sku, units = _checks.text_column(items, "sku"), _checks.float_column(items, "quantity")
     return {
         "sku": sku.array,
         "no_sku": sku.isna().to_numpy(),
@@ -381,15 +351,15 @@ def _goods(items: pd.DataFrame) -> dict[str, Any]:
 def _read_shipments(tables: Tables, ids: pd.Index) -> pd.DataFrame:
     """Return the shipments that are not cancelled, and whether they left from elsewhere."""
     given = tables.shipments
-    rows = rows_of(
+    rows = completeness.rows_of(
         ids,
         given,
-        index=index_column(given, "shipment_index"),
-        cancelled=has_status(given, "cancelled"),
-        actual=column(given, "warehouse_id").array,
+        index=_checks.index_column(given, "shipment_index"),
+        cancelled=_checks.has_status(given, "cancelled"),
+        actual=_checks.column(given, "warehouse_id").array,
     )
-    expected = column(tables.orders, "warehouse_id").iloc[rows["order"].to_numpy()]
-    is_known = ~is_blank(expected) & ~is_blank(rows["actual"])
+    expected = _checks.column(tables.orders, "warehouse_id").iloc[rows["order"].to_numpy()]
+    is_known = ~_checks.is_blank(expected) & ~_checks.is_blank(rows["actual"])
     # Their types may differ.
     both = [each.astype(object).to_numpy() for each in (expected, rows["actual"])]
     left, right = np.split(pd.factorize(np.concatenate(both))[0], 2)
@@ -400,13 +370,8 @@ def _read_shipments(tables: Tables, ids: pd.Index) -> pd.DataFrame:
 def _are_ordered(rows: pd.DataFrame, lines: pd.DataFrame, name: str) -> Array:
     """Return which rows have the value of a line of their order in a column."""
     values = pd.Index(lines[name].dropna().unique())
-    wanted, known = (pd.Series(within_order(each, name, values)) for each in (rows, lines))
-    return ((wanted >= 0) & wanted.isin(known)).to_numpy()
-
-
-def _rows_where(rows: pd.DataFrame, name: str) -> _Finding:
-    """Find the rows of another table for which a column is true."""
-    return _Finding(rows["order"].to_numpy(), rows[name].to_numpy(dtype=bool))
+    wanted, known = (completeness.within_order(each, name, values) for each in (rows, lines))
+    return (wanted >= 0) & pd.Series(wanted).isin(known).to_numpy()
 
 
 def _check_dates_in_extra(
@@ -420,7 +385,8 @@ def _check_dates_in_extra(
     for name in ("shipments", "package_line_items"):
         rows = getattr(tables, name, None)
         if rows is not None and "extra" in rows:
-            found += _dates_in_extra(name, rows, ids.get_indexer(order_keys(rows, "order_id")))
+            order = ids.get_indexer(_checks.order_keys(rows, "order_id"))
+            found += _dates_in_extra(name, rows, order)
     dates = pd.DataFrame(found, columns=["order", "path", "null"])
     dates = dates.astype({"order": np.int64, "null": bool})
     dates = dates[dates["order"] >= 0]
@@ -437,13 +403,13 @@ def _dates_in_extra(
     table: str, rows: pd.DataFrame, order: Array
 ) -> Iterator[tuple[int, str, bool]]:
     """Yield the order and path of each date in `extra`, and whether its column is null."""
-    extra = column(rows, "extra").astype(object).to_numpy()
+    extra = _checks.column(rows, "extra").astype(object).to_numpy()
     for each in TABLES[table].columns:
         if each.kind != "timestamp" or not each.path or each.name not in rows:
             continue
         quoted, (name,) = f'"{each.path[0]}"', each.path
         path = ".".join(filter(None, (TABLES[table].path, name)))
-        null = column(rows, each.name).isna().to_numpy()
+        null = _checks.column(rows, each.name).isna().to_numpy()
         for row, text in enumerate(extra):
             if isinstance(text, str) and quoted in text and name in _decode_extra(text):
                 yield order[row], path, null[row]
@@ -451,10 +417,10 @@ def _dates_in_extra(
 
 def _check_problems(problems: pd.DataFrame, ids: pd.Index) -> dict[str, _Finding]:
     """Return what each check finds that needs the problems of orders with an id."""
-    message = column(problems, "message").astype(object)
-    path = column(problems, "path").astype(object).str.replace(r"\[\d+\]", "[]", regex=True)
+    message = _checks.column(problems, "message").astype(object)
+    path = _checks.column(problems, "path").astype(object).str.replace(r"\[\d+\]", "[]", regex=True)
     unknown = message.str.startswith(_UNKNOWN_KEY).to_numpy(dtype=bool, na_value=False)
-    rows = rows_of(ids, problems, path=path.array, unknown=unknown)
+    rows = completeness.rows_of(ids, problems, path=path.array, unknown=unknown)
     return {
         "value_not_kept": _orders_with(rows[~rows["unknown"]], len(ids)),
         "unknown_key": _orders_with(rows[rows["unknown"]], len(ids)),
@@ -486,7 +452,7 @@ def _details(finding: _Finding, groups: Array, count: int) -> list[str | None]:
     if finding.listed is None or not len(finding.listed[0]):
         return details
     order, words = finding.listed
-    words = np.where(is_blank(pd.Series(words, dtype=object)), "(none)", words)
+    words = np.where(_checks.is_blank(pd.Series(words, dtype=object)), "(none)", words)
     sizes = pd.DataFrame({"group": groups[order], "word": words}).value_counts()
     table = sizes.reset_index(name="n")
     table = table.sort_values(["group", "n", "word"], ascending=[True, False, True])

@@ -6,27 +6,15 @@ import datetime as dt
 from collections.abc import Sequence
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import (
-    add_measure_info,
-    by_columns,
-    has_status,
-    require,
-    require_unique_orders,
-)
-from trackstar_frames.measures._grouping import is_small, sum_by_group, wilson
-from trackstar_frames.measures._partitions import compute_each, concat_parts
-from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
-from trackstar_frames.measures.completeness import (
-    Tables,
-    are_partitioned,
-    check_tables,
-    fill_by_order,
-    narrow_tables,
-)
+from trackstar_frames.measures import _checks, _grouping, completeness
+from trackstar_frames.measures._partitions import compute_each, concat_parts, is_partitioned
+from trackstar_frames.measures._time import instants, now_of, resolve_as_of
+from trackstar_frames.measures.completeness import Tables
 
 _COLUMNS_READ = ("status", "created_date")
 # Why an order is in no rate; where several reasons hold, the first counts.
@@ -123,19 +111,19 @@ def fill_rates(
        lines  line_rate  order_rate  unit_rate
     0      3       0.67         0.0       0.85
     """
-    orders = check_tables(frames, lazy=True).orders
-    require(orders, _COLUMNS_READ, source="an OrderFrames", name="frames.orders", lazy=True)
-    groups = by_columns(orders, by)
+    orders = completeness.check_tables(frames, lazy=True).orders
+    _checks.require(orders, _COLUMNS_READ, source="an OrderFrames", name="frames.orders", lazy=True)
+    groups = _checks.by_columns(orders, by)
     moment = resolve_as_of(orders, as_of)
     now = now_of(moment)
-    if are_partitioned(frames):
-        tables = narrow_tables(frames, [*_COLUMNS_READ, *groups])
+    if is_partitioned(orders):
+        tables = completeness.narrow_tables(frames, [*_COLUMNS_READ, *groups])
         sum_each = partial(_sum_partition, [*tables], groups, now)
         parts = compute_each([*tables.values()], sum_each)
         rows, counts = concat_parts([keys for keys, _ in parts]), pd.concat([n for _, n in parts])
     else:
         rows, counts = _count_orders(frames, now)
-    _, sums = sum_by_group(rows, counts, groups)
+    _, sums = _grouping.sum_by_group(rows, counts, groups)
     table = _rates(sums)
     info = {
         "as_of": moment.isoformat(),
@@ -143,7 +131,7 @@ def fill_rates(
         "lines_left_out": int(sums["lines_void"].sum()),
         "lines_unknown": int(sums["lines_unknown"].sum()),
     }
-    add_measure_info(table, rows, "fill_rates", info)
+    _checks.add_measure_info(table, rows, "fill_rates", info)
     return table
 
 
@@ -153,7 +141,7 @@ def _sum_partition(
     """Return the keys of each group in a partition, and its sums."""
     tables = SimpleNamespace(**dict(zip(names, parts, strict=True)))
     orders, counts = _count_orders(tables, now)
-    keys, sums = sum_by_group(orders, counts, groups)
+    keys, sums = _grouping.sum_by_group(orders, counts, groups)
     keys.attrs = dict(orders.attrs)
     return keys, sums
 
@@ -161,11 +149,11 @@ def _sum_partition(
 def _count_orders(tables: Tables, now: np.datetime64) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the orders and the counts of each; of one that is left out, only the reason."""
     orders = tables.orders
-    require_unique_orders(orders, "frames.orders")
-    filled = fill_by_order(tables, np.full(len(orders), now))
+    _checks.require_unique_orders(orders, "frames.orders")
+    filled = completeness.fill_by_order(tables, np.full(len(orders), now))
     conditions = [
         instants(orders, "created_date") > now,
-        has_status(orders, "cancelled"),
+        _checks.has_status(orders, "cancelled"),
         filled["lines"].to_numpy() == 0,
     ]
     codes = np.select(conditions, range(len(_LEFT_OUT)), default=-1)
@@ -178,10 +166,10 @@ def _count_orders(tables: Tables, now: np.datetime64) -> tuple[pd.DataFrame, pd.
 
 def _rates(sums: pd.DataFrame) -> pd.DataFrame:
     """Return the sums with each rate after what it is computed from."""
-    columns: dict[str, pd.Series[float] | Array] = {}
+    columns: dict[str, Any] = {}
     for name in ("order", "line"):
         columns |= {column: sums[column] for column in (f"{name}s", f"{name}s_filled")}
-        rates = wilson(sums[f"{name}s_filled"].to_numpy(), sums[f"{name}s"].to_numpy())
+        rates = _grouping.wilson(sums[f"{name}s_filled"].to_numpy(), sums[f"{name}s"].to_numpy())
         words = (f"{name}_rate", f"{name}_rate_low", f"{name}_rate_high")
         columns |= dict(zip(words, rates, strict=True))
     columns |= {name: sums[name] for name in ("units", "units_filled")}
@@ -189,5 +177,5 @@ def _rates(sums: pd.DataFrame) -> pd.DataFrame:
     columns |= {name: sums[name] for name in ("units_shipped", "kit_units", "unmatched_units")}
     both = sums["units"] + sums["units_shipped"]
     columns["unmatched_share"] = sums["unmatched_units"] / both.where(both > 0)
-    columns |= {"small": is_small(sums["orders"].to_numpy()), "left_out": sums["left_out"]}
+    columns |= {"small": sums["orders"] < _grouping.SMALL, "left_out": sums["left_out"]}
     return pd.DataFrame(columns, index=sums.index)

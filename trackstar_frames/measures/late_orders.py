@@ -7,24 +7,15 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import (
-    add_measure_info,
-    column,
-    connection_columns,
-    measure_info,
-    number_column,
-    require,
-)
-from trackstar_frames.measures._time import instant, now_of
-from trackstar_frames.measures.completeness import LIFECYCLE_COLUMNS, units_left
+from trackstar_frames.measures import _checks, _time
+from trackstar_frames.measures.completeness import LIFECYCLE_COLUMNS, UNIT_COLUMNS, units_left
 from trackstar_frames.measures.compliance_rate import local_due_times
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import judged_orders
 
-_UNIT_COLUMNS = ("first_shipped_date", "units_ordered", "units_shipped")
 # What identifies an order for people.
 _NAMES = ("id", "order_number", "warehouse_id", "warehouse_customer_id", "channel", "status")
-_COLUMNS_READ = (*_NAMES, *LIFECYCLE_COLUMNS, *_UNIT_COLUMNS)
+_COLUMNS_READ = (*_NAMES, *LIFECYCLE_COLUMNS, *UNIT_COLUMNS)
 
 
 def late_orders(
@@ -97,9 +88,9 @@ def late_orders(
     0           #2  partially_fulfilled           1           0.75
     1           #1               picked           1           0.00
     """
-    require(orders, _COLUMNS_READ, source="fetch_orders_df")
+    _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df")
     judged = judged_orders(orders, policy, as_of)
-    info = measure_info(judged, "compliance")
+    info = _checks.measure_info(judged, "compliance")
     if info is None:
         raise ValueError(
             "this frame has lost its policy (attrs['trackstar']['compliance']), so that it is "
@@ -110,12 +101,13 @@ def late_orders(
     lateness = late["lateness"].to_numpy(dtype="m8[us]").astype(np.int64)
     longest_first = np.lexsort((-lateness, (late["outcome"] == "late_shipped").to_numpy()))
     late = late.iloc[longest_first]
-    now = now_of(instant("as_of", info["as_of"]))
-    ordered, left = number_column(late, "units_ordered"), units_left(late, now)
+    now = _time.now_of(_time.instant("as_of", info["as_of"]))
+    ordered, left = _checks.number_column(late, "units_ordered"), units_left(late, now)
     units = {"units_ordered": ordered, "units_shipped": ordered - left, "units_left": left}
+    names = (*_checks.connection_columns(late), *_NAMES)
     table = pd.DataFrame(
         {
-            **{name: column(late, name).array for name in (*connection_columns(late), *_NAMES)},
+            **{name: _checks.column(late, name).array for name in names},
             **{name: late[name].array for name in ("outcome", "due_at")},
             "due_local": local_due_times(late),
             "lateness": late["lateness"].array,
@@ -123,5 +115,5 @@ def late_orders(
             "shipped_share": (ordered - left) / np.where(ordered > 0, ordered, np.nan),
         }
     )
-    add_measure_info(table, judged, "compliance", {**info, "n": len(table)})
+    _checks.add_measure_info(table, judged, "compliance", {**info, "n": len(table)})
     return table

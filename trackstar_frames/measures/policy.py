@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any, Literal, Self, cast
 
 import numpy as np
@@ -17,21 +17,8 @@ import pandas as pd
 from trackstar_frames._text import card, lines, table
 from trackstar_frames.dates import duration
 from trackstar_frames.errors import one_of
-from trackstar_frames.measures._checks import choice
-from trackstar_frames.measures._time import (
-    NAT,
-    Array,
-    TzLike,
-    by_warehouse_from_json,
-    by_warehouse_to_json,
-    codes_by_warehouse,
-    day_ends,
-    instants,
-    local,
-    parse_by_warehouse,
-    parse_stamp,
-    parse_zones,
-)
+from trackstar_frames.measures import _checks, _time
+from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.schema import LIFECYCLE
 
 DueDay = Literal["auto", "instant", "end"]
@@ -49,7 +36,7 @@ _CLOCK_FIELDS = ("business_days", "workdays", "holidays", "clock_start")
 _BY_WAREHOUSE = ("tz", "holidays")
 #: What else is in ``attrs["trackstar"]["compliance"]``.
 _OTHER_INFO = ("as_of", "text", "n")
-_NEW_YORK = MappingProxyType({"tz": "America/New_York", "holidays": "US"})
+_NEW_YORK = {"tz": "America/New_York", "holidays": "US"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +144,11 @@ class SlaPolicy:
     late_below: float | None = None
 
     def __post_init__(self) -> None:
-        for name, parse in _PARSERS.items():
-            object.__setattr__(self, name, parse(getattr(self, name)))
         defaults = {each.name: each.default for each in fields(self)}
+        for name, parse in _PARSERS.items():
+            given = getattr(self, name)
+            if given is not None or defaults[name] is not None:
+                object.__setattr__(self, name, parse(given))
         changed = [name for name in _CLOCK_FIELDS if getattr(self, name) != defaults[name]]
         if changed and self.cut_off is None:
             raise ValueError(
@@ -180,9 +169,8 @@ class SlaPolicy:
     def _repr_html_(self) -> str:
         default, mine = asdict(type(self)()), asdict(self)
         rows = [(name, _cell(value)) for name, value in mine.items() if value != default[name]]
-        return card(
-            "SlaPolicy", lines([self.text]), table(("field", "value"), rows) if rows else ""
-        )
+        changed = table(("field", "value"), rows) if rows else ""
+        return card("SlaPolicy", lines([self.text]), changed)
 
     @property
     def text(self) -> str:
@@ -217,7 +205,7 @@ class SlaPolicy:
         """
         values = asdict(self)
         for name in _BY_WAREHOUSE:
-            values |= by_warehouse_to_json(name, values[name])
+            values |= _time.by_warehouse_to_json(name, values[name])
         return cast("dict[str, Any]", json.loads(json.dumps(values)))
 
     @classmethod
@@ -250,7 +238,7 @@ class SlaPolicy:
         given = {name: value for name, value in values.items() if name not in _OTHER_INFO}
         for name in _BY_WAREHOUSE:
             if name in given:
-                given[name] = by_warehouse_from_json(name, given)
+                given[name] = _time.by_warehouse_from_json(name, given)
                 given.pop(f"{name}_default", None)
         for name in given:
             if name not in known:
@@ -309,13 +297,8 @@ class SlaPolicy:
         (UTC); shipped = first; no grace; not judged if due more than 30 d before as-of;
         target: less than 4 % late.
         """
-        amazon = {
-            "name": "Late shipment rate",
-            "ship_event": "first",
-            "window": "30D",
-            "late_below": 0.04,
-        }
-        return cls(**{**amazon, **changes})
+        amazon = {"name": "Late shipment rate", "ship_event": "first", "window": "30D"}
+        return cls(**{**amazon, "late_below": 0.04, **changes})
 
     @classmethod
     def d2c_noon_cut_off(cls, **changes: Any) -> Self:
@@ -370,7 +353,7 @@ class SlaPolicy:
         return cls(**{**four, **_NEW_YORK, **changes})
 
 
-# Parsing: each field is checked and kept as JSON has it.
+# Parsing: each field that is given is checked and kept as JSON has it.
 
 _MOST_DAYS = 1000
 _WEEK = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -382,17 +365,14 @@ def _parse_name(given: object) -> str:
     return " ".join(given.split())
 
 
-def _parse_cut_off(given: object) -> str | None:
-    if given is None:
-        return None
+def _parse_cut_off(given: object) -> str:
     if not isinstance(given, str | dt.time):
         raise TypeError(f"cut_off={given!r} is not a time of day; pass a string such as '12:00'")
     try:
         time = given if isinstance(given, dt.time) else dt.time.fromisoformat(given)
     except ValueError as error:
-        raise ValueError(
-            f"cut_off={given!r} is not a time of day; write it like '12:00'"
-        ) from error
+        message = f"cut_off={given!r} is not a time of day; write it like '12:00'"
+        raise ValueError(message) from error
     if time.tzinfo is not None:
         raise ValueError(f"cut_off={given!r} has a zone of its own; name that in tz")
     return time.isoformat("auto" if time.second or time.microsecond else "minutes")
@@ -423,7 +403,7 @@ def _parse_holidays(given: object) -> Dates | dict[str | None, Dates]:
             f"holidays={given!r} is not a map from warehouse ids; pass a code such as 'US', or a "
             f"list of dates"
         )
-    return parse_by_warehouse("holidays", given, _parse_dates)
+    return _time.parse_by_warehouse("holidays", given, _parse_dates)
 
 
 def _parse_dates(given: object) -> Dates:
@@ -455,7 +435,7 @@ def _parse_code(code: str) -> str:
 
 
 def _parse_date(day: Any) -> str:
-    stamp = parse_stamp(day)
+    stamp = _time.parse_stamp(day)
     if stamp is None or stamp != stamp.normalize():
         raise ValueError(f"holidays holds {day!r}, not a date; write it like '2026-12-25'")
     return stamp.date().isoformat()  # strftime writes the year 99 as "99"
@@ -473,8 +453,8 @@ def _library() -> ModuleType:
     return holidays
 
 
-def _parse_clock_start(given: object) -> str | None:
-    if given is not None and not isinstance(given, str):
+def _parse_clock_start(given: object) -> str:
+    if not isinstance(given, str):
         raise TypeError(f"clock_start={given!r} is not a column's name")
     return given
 
@@ -483,22 +463,18 @@ def _parse_exclude_statuses(given: object) -> tuple[str, ...]:
     statuses = [given] if isinstance(given, str) else given
     if not isinstance(statuses, Iterable):
         raise TypeError(f"exclude_statuses={given!r} is not a list of statuses")
-    chosen = {choice("exclude_statuses", status, LIFECYCLE) for status in statuses}
+    chosen = {_checks.choice("exclude_statuses", status, LIFECYCLE) for status in statuses}
     return tuple(status for status in LIFECYCLE if status in chosen)
 
 
-def _parse_window(given: object) -> str | None:
-    if given is None:
-        return None
+def _parse_window(given: object) -> str:
     window = duration("window", given)
     if not window:
         raise ValueError(f"window={given!r} holds no order; use a length such as '30D'")
     return str(window).removesuffix(" 00:00:00")
 
 
-def _parse_late_below(given: object) -> float | None:
-    if given is None:
-        return None
+def _parse_late_below(given: object) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float | np.number):
         raise TypeError(f"late_below={given!r} is not a number")
     if not 0 < given <= 1:
@@ -506,23 +482,21 @@ def _parse_late_below(given: object) -> float | None:
     return float(given)
 
 
-_PARSERS = MappingProxyType(
-    {
-        "name": _parse_name,
-        "cut_off": _parse_cut_off,
-        "business_days": _parse_business_days,
-        "workdays": _parse_workdays,
-        "holidays": _parse_holidays,
-        "clock_start": _parse_clock_start,
-        "due_day": lambda given: choice("due_day", given, ("auto", "instant", "end")),
-        "tz": parse_zones,
-        "ship_event": lambda given: choice("ship_event", given, ("first", "last", "complete")),
-        "grace": lambda given: str(duration("grace", given)).removeprefix("0 days "),
-        "exclude_statuses": _parse_exclude_statuses,
-        "window": _parse_window,
-        "late_below": _parse_late_below,
-    }
-)
+_PARSERS = {
+    "name": _parse_name,
+    "cut_off": _parse_cut_off,
+    "business_days": _parse_business_days,
+    "workdays": _parse_workdays,
+    "holidays": _parse_holidays,
+    "clock_start": _parse_clock_start,
+    "due_day": lambda given: _checks.choice("due_day", given, ("auto", "instant", "end")),
+    "tz": _time.parse_zones,
+    "ship_event": lambda given: _checks.choice("ship_event", given, ("first", "last", "complete")),
+    "grace": lambda given: str(duration("grace", given)).removeprefix("0 days "),
+    "exclude_statuses": _parse_exclude_statuses,
+    "window": _parse_window,
+    "late_below": _parse_late_below,
+}
 
 
 # The clock: from a moment to the end of a business day.
@@ -533,25 +507,21 @@ _WORKED_WEEKS = 40
 
 def clock_ends(orders: pd.DataFrame, policy: SlaPolicy) -> Array:
     """Return the ends of the business days at which clocks run out; NaT where that is unknown."""
-    starts = instants(orders, "created_date")
+    starts = _time.instants(orders, "created_date")
     if policy.clock_start is not None:
-        given = instants(orders, policy.clock_start)
+        given = _time.instants(orders, policy.clock_start)
         starts = np.where(np.isnat(given), starts, given)
-    zone_codes, zones = codes_by_warehouse(orders, "tz", policy.tz, noun="zone")
-    holiday_codes, holidays = codes_by_warehouse(
-        orders, "holidays", policy.holidays, noun="calendar"
-    )
-    ends = np.full(len(orders), NAT)
-    for (zone_code, zone), (holiday_code, dates) in itertools.product(
-        enumerate(zones), enumerate(holidays)
-    ):
-        rows = (zone_codes == zone_code) & (holiday_codes == holiday_code)
-        ends[rows] = _clock_ends_in(zone, dates, starts[rows], policy)
+    zone_codes, zones = _time.codes_by_warehouse(orders, "tz", policy.tz)
+    holiday_codes, holidays = _time.codes_by_warehouse(orders, "holidays", policy.holidays)
+    ends = np.full(len(orders), _time.NAT)
+    for zone, dates in itertools.product(range(len(zones)), range(len(holidays))):
+        rows = (zone_codes == zone) & (holiday_codes == dates)
+        ends[rows] = _clock_ends_in(zones[zone], holidays[dates], starts[rows], policy)
     return ends
 
 
 def _clock_ends_in(zone: str, holidays: Dates, starts: Array, policy: SlaPolicy) -> Array:
-    walls = local(starts, zone)
+    walls = _time.local(starts, zone)
     days = walls.astype("M8[D]")
     years = 2 + policy.business_days // (_WORKED_WEEKS * len(policy.workdays.split()))
     closed = np.array(_dates_from(holidays, days, years), dtype="M8[D]")
@@ -560,7 +530,7 @@ def _clock_ends_in(zone: str, holidays: Dates, starts: Array, policy: SlaPolicy)
     is_after = (walls - days >= cut_off) & np.is_busday(days, busdaycal=calendar)
     offsets = policy.business_days + is_after
     due = np.busday_offset(days, offsets, roll="forward", busdaycal=calendar)
-    return day_ends(due, zone)
+    return _time.day_ends(due, zone)
 
 
 def _dates_from(holidays: Dates, days: Array, years: int) -> Iterable[str]:

@@ -9,27 +9,9 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import (
-    add_measure_info,
-    has_status,
-    measure_info,
-    require,
-    string_series,
-)
+from trackstar_frames.measures import _checks, _time
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned, meta_of
-from trackstar_frames.measures._time import (
-    NAT,
-    Array,
-    TzLike,
-    convert_by_zone,
-    day_ends,
-    instant,
-    instants,
-    local,
-    now_of,
-    resolve_as_of,
-    utc,
-)
+from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy, clock_ends
 
 OUTCOMES = ("on_time", "late_shipped", "late_open", "pending", "not_evaluable")
@@ -155,8 +137,8 @@ def ship_date_compliance(
     '2026-03-03 04:59:59.999999+00:00'
     """
     policy = resolve_policy(policy, due_day=due_day, tz=tz, ship_event=ship_event, grace=grace)
-    require(orders, columns_needed(policy), source="fetch_orders_df", lazy=True)
-    moment = resolve_as_of(orders, as_of)
+    _checks.require(orders, columns_needed(policy), source="fetch_orders_df", lazy=True)
+    moment = _time.resolve_as_of(orders, as_of)
     if is_partitioned(orders):
         meta = _judge(meta_of(orders), policy, moment)
         return cast("Frame", orders.map_partitions(_judge, policy, moment, meta=meta))
@@ -195,14 +177,14 @@ def judged_orders(
     orders: Frame, policy: SlaPolicy | None, as_of: object, *, stacklevel: int = 3
 ) -> Frame:
     """Judge orders, of pandas or Dask; return a frame that was judged by this policy as it is."""
-    require(orders, [], source="fetch_orders_df", lazy=True)
+    _checks.require(orders, [], source="fetch_orders_df", lazy=True)
     if "outcome" not in orders.columns:
-        moment = resolve_as_of(orders, as_of, stacklevel=stacklevel + 1)
+        moment = _time.resolve_as_of(orders, as_of, stacklevel=stacklevel + 1)
         return ship_date_compliance(orders, policy, as_of=moment)
     if policy is None and as_of is None:
         return orders
     checked = resolve_policy(policy) if policy else None
-    when = None if as_of is None else instant("as_of", as_of)
+    when = None if as_of is None else _time.instant("as_of", as_of)
     if is_partitioned(orders):
         lazy = orders.map_partitions(_check_judged, checked, when, meta=meta_of(orders))
         return cast("Frame", lazy)
@@ -212,12 +194,12 @@ def judged_orders(
 def _check_judged(
     orders: pd.DataFrame, policy: SlaPolicy | None, when: pd.Timestamp | None
 ) -> pd.DataFrame:
-    info = measure_info(orders, "compliance")
+    info = _checks.measure_info(orders, "compliance")
     if info is None:
         known = "an unknown policy"
     elif policy and SlaPolicy.from_json(info) != policy:
         known = f"another policy: {info.get('text')!r}"
-    elif when is not None and when != instant("as_of", info["as_of"]):
+    elif when is not None and when != _time.instant("as_of", info["as_of"]):
         known = f"this policy, but as of {info['as_of']}"
     else:
         return orders
@@ -228,39 +210,39 @@ def _check_judged(
 
 
 def _judge(orders: pd.DataFrame, policy: SlaPolicy, moment: pd.Timestamp) -> pd.DataFrame:
-    now = now_of(moment)
+    now = _time.now_of(moment)
     if policy.cut_off is None:
         due = required_times(orders, policy.due_day, policy.tz)
     else:
         due = clock_ends(orders, policy)
-    stamped = instants(orders, f"{policy.ship_event}_shipped_date")
-    shipped = np.where(stamped <= now, stamped, NAT)
+    stamped = _time.instants(orders, f"{policy.ship_event}_shipped_date")
+    shipped = np.where(stamped <= now, stamped, _time.NAT)
     reasons = _reasons(orders, due, stamped, now, policy)
     limit = due + pd.Timedelta(policy.grace).to_timedelta64()
     outcomes = _outcomes(limit, shipped, now, reasons >= 0)
     lateness = np.where(outcomes == OUTCOMES.index("late_open"), now, shipped) - due
     is_judged = outcomes <= OUTCOMES.index("late_open")
     judged = orders.assign(
-        due_at=utc(due),
-        shipped_at=utc(shipped),
+        due_at=_time.utc(due),
+        shipped_at=_time.utc(shipped),
         outcome=pd.Categorical.from_codes(outcomes, pd.Index(OUTCOMES), ordered=True),
         lateness=np.where(is_judged, lateness, np.timedelta64("NaT", "us")).astype("m8[us]"),
-        reason=string_series(np.array([*_REASONS, None], dtype=object)[reasons]).array,
+        reason=_checks.string_series(np.array([*_REASONS, None], dtype=object)[reasons]).array,
     )
     info = {"as_of": moment.isoformat(), "text": policy.text, **policy.to_json()}
-    add_measure_info(judged, orders, "compliance", info)
+    _checks.add_measure_info(judged, orders, "compliance", info)
     return judged
 
 
 def required_times(orders: pd.DataFrame, due_day: str, tz: TzLike) -> Array:
     """Return the required ship dates as moments; NaT where a day has no zone to end in."""
-    stamps = instants(orders, "required_ship_date")
+    stamps = _time.instants(orders, "required_ship_date")
     is_day = (stamps == stamps.astype("M8[D]")) & (due_day != "instant")
     if due_day == "end":
         # A stamp with a time is due at the end of the local day in which it falls.
-        days = np.where(is_day, stamps, convert_by_zone(orders, stamps, tz, local))
-        return convert_by_zone(orders, days, tz, day_ends)
-    ends = convert_by_zone(orders, np.where(is_day, stamps, NAT), tz, day_ends)
+        days = np.where(is_day, stamps, _time.convert_by_zone(orders, stamps, tz, _time.local))
+        return _time.convert_by_zone(orders, days, tz, _time.day_ends)
+    ends = _time.convert_by_zone(orders, np.where(is_day, stamps, _time.NAT), tz, _time.day_ends)
     return np.where(is_day, ends, stamps)
 
 
@@ -269,20 +251,21 @@ def _reasons(
 ) -> Array:
     """Return the index of each order's reason in `_REASONS`; -1 for one that is evaluable."""
     by_clock, complete = policy.cut_off is not None, policy.ship_event == "complete"
-    dated = instants(orders, "created_date" if by_clock else "required_ship_date")
-    given = instants(orders, policy.clock_start) if policy.clock_start else np.full_like(dated, NAT)
+    dated = _time.instants(orders, "created_date" if by_clock else "required_ship_date")
+    start = policy.clock_start
+    given = _time.instants(orders, start) if start else np.full_like(dated, _time.NAT)
     undated = np.isnat(dated) & np.isnat(given)
     done = ["fulfilled"] if complete else ["fulfilled", "partially_fulfilled"]
-    unstamped = has_status(orders, *done) & np.isnat(stamped)
-    last = instants(orders, "last_shipped_date") if complete else stamped
+    unstamped = _checks.has_status(orders, *done) & np.isnat(stamped)
+    last = _time.instants(orders, "last_shipped_date") if complete else stamped
     window = policy.window
-    since = NAT if window is None else now - pd.Timedelta(window).to_timedelta64()
+    since = _time.NAT if window is None else now - pd.Timedelta(window).to_timedelta64()
     conditions = [
-        instants(orders, "created_date") > now,
-        has_status(orders, "cancelled"),
-        has_status(orders, *policy.exclude_statuses),
+        _time.instants(orders, "created_date") > now,
+        _checks.has_status(orders, "cancelled"),
+        _checks.has_status(orders, *policy.exclude_statuses),
         undated & (not by_clock),
-        has_status(orders, "backordered") & np.isnat(given) & by_clock,
+        _checks.has_status(orders, "backordered") & np.isnat(given) & by_clock,
         undated & by_clock,
         np.isnat(due) & (isinstance(policy.tz, Mapping) and None not in policy.tz),
         np.isnat(due),

@@ -9,18 +9,9 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.dates import duration
-from trackstar_frames.measures._checks import by_columns, copy_attrs
+from trackstar_frames.measures import _checks, _time
 from trackstar_frames.measures._grouping import CodedRows, count_codes, rate_columns
-from trackstar_frames.measures._time import (
-    Array,
-    TzLike,
-    convert_by_zone,
-    instants,
-    local,
-    parse_zones,
-    period,
-    resolve_as_of,
-)
+from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.completeness import Tables, check_tables, fill_by_order
 from trackstar_frames.measures.policy import DueDay
 from trackstar_frames.measures.ship_date_compliance import SHORT, ship_date_compliance
@@ -108,15 +99,15 @@ def ship_otif(
     0  2     1        1        1   0.5
     """
     tables = check_tables(frames)
-    orders, zones = tables.orders, parse_zones(tz)
-    groups = by_columns(orders, by)
-    span = None if freq is None else period(freq)
-    moment = resolve_as_of(orders, as_of)
+    orders, zones = tables.orders, _time.parse_zones(tz)
+    groups = _checks.by_columns(orders, by)
+    span = None if freq is None else _time.period(freq)
+    moment = _time.resolve_as_of(orders, as_of)
     judged = ship_date_compliance(orders, as_of=moment, due_day=due_day, tz=tz, grace=grace)
-    due = instants(judged, "due_at")
+    due = _time.instants(judged, "due_at")
     limit = np.minimum(due + duration("grace", grace).to_timedelta64(), moment.to_datetime64())
     states = _states(judged, fill_by_order(tables, limit))
-    stamps = None if span is None else convert_by_zone(orders, due, zones, local)
+    stamps = None if span is None else _time.convert_by_zone(orders, due, zones, _time.local)
     counts, labels = count_codes(CodedRows(orders, states, list(_STATES), stamps), groups, span)
     of = dict(zip(_STATES, counts.T, strict=True))
     n = counts[:, : _STATES.index("pending")].sum(axis=1)
@@ -129,7 +120,7 @@ def ship_otif(
         **rate_columns(of["both"], n),
     }
     table = pd.DataFrame(columns, index=labels)
-    copy_attrs(table, judged)
+    _checks.copy_attrs(table, judged)
     return table
 
 

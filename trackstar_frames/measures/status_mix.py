@@ -7,16 +7,8 @@ from functools import partial
 
 import pandas as pd
 
-from trackstar_frames.measures._checks import by_columns, copy_attrs, require
-from trackstar_frames.measures._grouping import (
-    CodedRows,
-    concat_rows,
-    count_codes,
-    factorize,
-    read_rows,
-)
+from trackstar_frames.measures import _checks, _grouping, _time
 from trackstar_frames.measures._partitions import Partitioned
-from trackstar_frames.measures._time import instants, period
 from trackstar_frames.schema import LIFECYCLE
 
 NO_STATUS = "(none)"
@@ -71,22 +63,23 @@ def status_mix(
     [1, 0, 1]
     """
     columns = ["status", *(["created_date"] if freq else [])]
-    require(orders, columns, source="fetch_orders_df", lazy=True)
-    groups = by_columns(orders, by)
-    span = None if freq is None else period(freq)
+    _checks.require(orders, columns, source="fetch_orders_df", lazy=True)
+    groups = _checks.by_columns(orders, by)
+    span = None if freq is None else _time.period(freq)
     read = partial(_read_statuses, dated=freq is not None)
-    rows = concat_rows(read_rows(orders, read, columns=columns, by=groups, period=span))
+    parts = _grouping.read_rows(orders, read, columns=columns, by=groups, period=span)
+    rows = _grouping.concat_rows(parts)
     statuses = [*LIFECYCLE, *sorted(set(rows.words) - set(LIFECYCLE))]
     statuses += [NO_STATUS] if (rows.codes < 0).any() else []
-    counts, labels = count_codes(rows.recode(statuses), groups, span)
+    counts, labels = _grouping.count_codes(rows.recode(statuses), groups, span)
     table = pd.DataFrame(counts, index=labels, columns=pd.Index(statuses, name="status"))
     if normalize:
         n = table.sum(axis=1)
         table = table.div(n.where(n > 0), axis=0).assign(n=n)
-    copy_attrs(table, rows.frame)
+    _checks.copy_attrs(table, rows.frame)
     return table
 
 
-def _read_statuses(orders: pd.DataFrame, *, dated: bool) -> CodedRows:
-    stamps = instants(orders, "created_date") if dated else None
-    return CodedRows(orders, *factorize(orders, "status"), stamps)
+def _read_statuses(orders: pd.DataFrame, *, dated: bool) -> _grouping.CodedRows:
+    stamps = _time.instants(orders, "created_date") if dated else None
+    return _grouping.CodedRows(orders, *_grouping.factorize(orders, "status"), stamps)

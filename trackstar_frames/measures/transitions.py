@@ -7,15 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import (
-    column,
-    connection_columns,
-    fetched_at,
-    order_keys,
-    require,
-    require_connections_alike,
-    require_unique_orders,
-)
+from trackstar_frames.measures import _checks
 from trackstar_frames.measures._grouping import factorize, recode
 from trackstar_frames.measures._time import NAT, Array, instant, instants, now_of, utc
 from trackstar_frames.measures.status_mix import NO_STATUS
@@ -43,7 +35,7 @@ _MOVES = ("later", "earlier", "set", "removed")
 def transitions(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Count orders by their statuses in two frames; see `tf.status_transitions`."""
     _check_sides(old, new, ["status", "created_date"])
-    info = as_of_pair(fetched_at(old), fetched_at(new))
+    info = as_of_pair(_checks.fetched_at(old), _checks.fetched_at(new))
     pairs, statuses = _pairs(old, new)
     as_of = info["new_as_of"]
     moment = NAT if as_of is None else now_of(instant("fetched_at", as_of))
@@ -61,8 +53,8 @@ def transitions(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 def moved_due_dates(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """List the orders whose due date moved between two frames; see `tf.due_date_changes`."""
     _check_sides(old, new, ["status", "required_ship_date"])
-    info = as_of_pair(fetched_at(old), fetched_at(new))
-    in_old = order_keys(old, "id").get_indexer(order_keys(new, "id"))
+    info = as_of_pair(_checks.fetched_at(old), _checks.fetched_at(new))
+    in_old = _checks.order_keys(old, "id").get_indexer(_checks.order_keys(new, "id"))
     common = in_old >= 0
     was = instants(old, "required_ship_date")[in_old[common]]
     now = instants(new, "required_ship_date")[common]
@@ -70,12 +62,12 @@ def moved_due_dates(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     orders, was, now = new.loc[common].loc[moved], was[moved], now[moved]
     moves = {"set": np.isnat(was), "removed": np.isnat(now), "earlier": now < was}
     kinds = np.select([*moves.values()], [*moves], default="later")
-    names = connection_columns(new)
+    names = _checks.connection_columns(new)
     table = pd.DataFrame(
         {
-            **{name: column(orders, name).array for name in names},
-            "order_id": column(orders, "id").array,
-            "status": column(orders, "status").array,
+            **{name: _checks.column(orders, name).array for name in names},
+            "order_id": _checks.column(orders, "id").array,
+            "status": _checks.column(orders, "status").array,
             "old_due": utc(was),
             "new_due": utc(now),
             "moved": now - was,
@@ -104,9 +96,9 @@ def _check_sides(old: pd.DataFrame, new: pd.DataFrame, columns: Sequence[str]) -
     """Raise unless both frames have these columns, and each order once."""
     sides = {"old": old, "new": new}
     for name, frame in sides.items():
-        require(frame, ["id", *columns], source="fetch_orders_df", name=name)
-        require_unique_orders(frame, name)
-    require_connections_alike(sides)
+        _checks.require(frame, ["id", *columns], source="fetch_orders_df", name=name)
+        _checks.require_unique_orders(frame, name)
+    _checks.require_connections_alike(sides)
 
 
 def _pairs(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -119,7 +111,7 @@ def _pairs(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, list[str
     was, now = (
         pd.DataFrame(
             {"status": recode(*side, statuses), "created": instants(frame, "created_date")},
-            index=order_keys(frame, "id"),
+            index=_checks.order_keys(frame, "id"),
         )
         for side, frame in zip(sides, (old, new), strict=True)
     )

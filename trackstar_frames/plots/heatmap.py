@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
-from trackstar_frames.measures._grouping import SMALL, is_small
+from trackstar_frames.measures._grouping import SMALL
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.plots import _style as style
@@ -128,7 +128,7 @@ def _cells(judged: JudgedOrders, groups: Groups, freq: str) -> tuple[_Cells, lis
 
 def _draw_cells(axes: Axes, cells: _Cells) -> list[str]:
     """Draw the cells; return a note of how to read them."""
-    size, small = _font_size(axes, cells), (cells.n > 0) & is_small(cells.n)
+    size, small = _font_size(axes, cells), (cells.n > 0) & (cells.n < SMALL)
     for row, column in np.ndindex(cells.n.shape):
         n, on_time, pending = (int(table[row, column]) for table in cells[:3])
         start, end = float(cells.starts[column]), float(cells.ends[column])
