@@ -1,4 +1,8 @@
-"""What every test has: a clean environment, a cache of its own, and no window that opens."""
+"""What every test has: a clean environment, a cache of its own, and no window that opens.
+
+Slow is what repeats for certainty: all products of parameters, many draws of each law, processes
+killed at any moment, and notebooks; every function and every kind of fault has its everyday case.
+"""
 
 import gc
 import os
@@ -14,7 +18,7 @@ from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
-from helpers import odd_orders, sql_reference
+from helpers import marks, odd_orders, sql_reference
 from helpers.waiting import wait_until
 from hypothesis import HealthCheck, settings
 
@@ -50,7 +54,8 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Let the slow run draw more for every law that the everyday run tries, and take longer."""
+    """Choose the everyday cases; let the slow run draw more for every law, and take longer."""
+    marks.mark_slow(items)
     if not is_slow(config):
         return
     for item in items:

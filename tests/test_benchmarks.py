@@ -104,6 +104,7 @@ def test_fetching_measures_every_contender():
     assert [number(ratio) >= 1 for _, ratio in sizes.values()] == [True] * 3
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("script", "option", "value", "allowed"),
     [

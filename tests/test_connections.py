@@ -37,11 +37,11 @@ def assert_same(got, expected):
     pd.testing.assert_frame_equal(got, expected, check_column_type=False)
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_each_table_is_that_of_each_connection_one_after_the_other(serve_connections, name):
+def test_each_table_is_that_of_each_connection_one_after_the_other(serve_connections):
     sandbox = serve_connections(odd=0.1)
     frames = tf.fetch_orders(connections=sandbox.connections)
-    assert_same(getattr(frames, name), stacked(sandbox, range(3), name))
+    for name in TABLES:
+        assert_same(getattr(frames, name), stacked(sandbox, range(3), name))
 
 
 @pytest.mark.parametrize("backend", [None, "pyarrow"])
@@ -97,6 +97,7 @@ def test_the_rate_is_that_of_each_token(serve_connections):
     assert most_within(request.time for request in sandbox.requests) > 10
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("limit", "counts"), [(1, [1]), (60, [60]), (61, [60, 1]), (150, [60, 60, 30]), (999, [60] * 3)]
 )
@@ -221,7 +222,7 @@ def test_hundreds_of_connections_need_few_files(serve_connections):
 
 @pytest.mark.parametrize("call", ["fetch", pytest.param("export", marks=pytest.mark.slow)])
 def test_an_interrupt_stops_them_all(serve_connections, tmp_path, interrupt, call):
-    sandbox = serve_connections(tokens=12, orders=1000, latency=0.05)
+    sandbox = serve_connections(tokens=12, orders=300, latency=0.05)
     interrupt(sandbox, 12)
     with pytest.raises(KeyboardInterrupt):
         ask(call, tmp_path, connections=sandbox.connections, page_size=2, max_workers=2)
@@ -229,7 +230,7 @@ def test_an_interrupt_stops_them_all(serve_connections, tmp_path, interrupt, cal
     while counts[-1] > counts[-2]:  # what is on its way comes to its end
         time.sleep(0.5)
         counts.append(len(sandbox.requests))
-    assert 0 < counts[-1] < 3000, "half of all"
+    assert 0 < counts[-1] < 900, "half of all"
     assert not list(tmp_path.glob("root/2*"))
 
 

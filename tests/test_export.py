@@ -69,6 +69,7 @@ def assert_same(snapshot, frames):
     assert snapshot.read().info == snapshot.info
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
 def test_it_is_what_a_fetch_gives(serve_with_client, root, asked):
     sandbox, client = serve_with_client()
@@ -83,6 +84,7 @@ def test_it_is_what_a_fetch_gives(serve_with_client, root, asked):
     assert len(parts) == max(1, -(-len(frames.orders) // PART))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("odd", [0.0, 1.0])
 def test_odd_orders_and_those_without_an_id_are_kept(serve, root, some_orders, odd):
     strays = [{"name": "no id", "number": number} for number in range(5)]
@@ -97,6 +99,7 @@ def test_odd_orders_and_those_without_an_id_are_kept(serve, root, some_orders, o
     assert len(snapshot.read().problems) == (0 if odd else 5)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("pii", ["drop", "hash"])
 def test_personal_data_is_hidden_and_no_body_is_kept(serve_with_client, root, monkeypatch, pii):
     monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
@@ -123,6 +126,7 @@ def bodies_on_disk(client):
     return [bool(client.session._cache.read(key).body) for key in keys]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("kind", ["duplicate", "new_order", "gone_order"])
 @pytest.mark.parametrize("asked", ["all", "bounded"])
 def test_orders_that_come_twice_come_or_go_are_there_once(serve_with_client, root, kind, asked):
@@ -157,6 +161,7 @@ def test_the_newest_of_an_order_is_kept_with_its_children(serve_with_client, roo
     assert kept["shipments"].equals(expected["shipments"])
 
 
+@pytest.mark.slow
 def test_a_server_that_ignores_the_dates_gives_every_order_once(serve_with_client, root):
     sandbox, client = serve_with_client(Fault("ignores_dates"))
     snapshot = export(root, client, created_date__gte="2000-01-01")
@@ -232,6 +237,7 @@ CASES += [(DENIED, asked, "resume") for asked in ("all", "bounded", "limit")]
 CASES += [(DENIED, "all", "call"), (DENIED, "bounded", "call")]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "case",
     sample([(case,) for case in CASES], 2),
@@ -397,6 +403,7 @@ except tf.SnapshotError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX resource limits")
 @pytest.mark.parametrize(
     ("run", "size"), sample([(100, 4096), (3, 32768)], 2), ids=["spill", "parquet"]

@@ -20,7 +20,7 @@ FAIL = Fault("status", status=403, token=1)
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     monkeypatch.setattr(spill, "_RUN_SIZE", 25)
-    monkeypatch.setattr(spill, "_BLOCK_SIZE", 7)
+    monkeypatch.setattr(spill, "_BLOCK_SIZE", 15)
     monkeypatch.setattr(writer, "PART_SIZE", 20)
 
 
@@ -60,6 +60,7 @@ def test_a_snapshot_of_many_has_their_number_in_its_name(serve_connections, root
     assert re.fullmatch(r"20.*Z_4-connections", snapshot.name)
 
 
+@pytest.mark.slow
 def test_a_part_is_of_one_connection_and_other_engines_see_which(serve_connections, root):
     sandbox = serve_connections()
     snapshot = tf.export_orders(root, connections=sandbox.connections)
@@ -121,6 +122,7 @@ def test_equal_ids_of_two_connections_are_kept_apart_in_syncs(serve_connections,
     assert len(orders) == 100
 
 
+@pytest.mark.slow
 def test_a_sync_shares_what_has_not_changed(serve_connections, root):
     sandbox = serve_connections()
     first = tf.sync_orders(root, connections=sandbox.connections)
@@ -157,6 +159,7 @@ def test_another_question_fails_before_any_request(serve_connections, root):
     assert len(sandbox.requests) == before
 
 
+@pytest.mark.slow
 def test_one_connections_snapshots_are_another_story(serve_connections, root):
     sandbox = serve_connections()
     label = "customer-0"
@@ -167,6 +170,7 @@ def test_one_connections_snapshots_are_another_story(serve_connections, root):
     assert (again.info["connection"], again.info["sync"]["new"]) == (label, 0)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.filterwarnings("ignore:.* connections failed when:UserWarning")
 @pytest.mark.parametrize("make", [tf.export_orders, tf.sync_orders])
 def test_what_is_whole_is_written_though_a_connection_fails(serve_connections, root, make):
@@ -215,6 +219,7 @@ def test_nothing_is_written_if_all_fail(serve_connections, root):
     assert list(root.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_export_that_was_killed_goes_on_from_the_pages_on_disk(serve_connections, root):
     sandbox = serve_connections(Fault("status", status=403, token=2, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
@@ -226,6 +231,7 @@ def test_an_export_that_was_killed_goes_on_from_the_pages_on_disk(serve_connecti
     assert_same(whole.read(), fetch(sandbox))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("limit", "counts"), [(50, [50]), (150, [60, 60, 30])])
 def test_a_limit_is_one_for_all(serve_connections, root, limit, counts):
     sandbox = serve_connections()
@@ -235,6 +241,7 @@ def test_a_limit_is_one_for_all(serve_connections, root, limit, counts):
     assert snapshot.info["limit"] == limit
 
 
+@pytest.mark.slow
 def test_a_limit_that_broke_goes_on_from_there(serve_connections, root):
     sandbox = serve_connections(Fault("status", status=403, token=1, times=1))
     with pytest.raises(tf.IncompleteFetchError) as caught:

@@ -105,6 +105,7 @@ def test_a_cursor_that_has_died_once_is_no_fault(serve_with_client, caplog, name
     assert "does not know the cursor of page 3 any more" in record.getMessage()
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("name", sorted(BAD.keys() - {"repeat_token", "loop_token"}))
 def test_on_the_first_page_it_is_the_cause_itself(serve_with_client, name):
     sandbox, client = serve_with_client(fault_of(name, nth=1), client={"retries": 0})
@@ -150,6 +151,7 @@ def test_an_order_that_changes_meanwhile_is_taken_as_it_is_at_last(serve_with_cl
     reference.assert_frames_hold(frames, sandbox.orders)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("name", CHANGES)
 @pytest.mark.parametrize("order", ["inserted", "created_date"])
 def test_parts_may_change_while_others_are_read(serve_with_client, name, order):
@@ -177,6 +179,7 @@ def test_an_answer_that_was_damaged_on_its_way_is_asked_for_again(serve_with_cli
     assert count_requests(sandbox.requests) == (3, 2)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_is_legal_is_read_through_in_parts_too(serve_with_client, name):
     sandbox, client = serve_with_client(fault_of(name, nth={1, 3, 4}))
@@ -184,6 +187,7 @@ def test_what_is_legal_is_read_through_in_parts_too(serve_with_client, name):
     reference.assert_frames_hold(frames, sandbox.orders)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("first_page", [None, True, False])
 @pytest.mark.parametrize("every", [None, 3])
 def test_a_server_that_ignores_the_dates_gives_every_order_once(

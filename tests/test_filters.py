@@ -116,6 +116,7 @@ def test_the_grammar_is_that_of_the_documentation():
     assert {name: field.operators for name, field in FIELDS.items()} == GRAMMAR
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("field", "operator"), SINGLE)
 def test_one_filter(tagged, ids_of, field, operator):
     rng = random.Random(f"{field} {operator}")
@@ -134,6 +135,7 @@ def pair(tagged, ids_of, both):
     assert found == expected(orders, requested), requested
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("part", range(4))
 def test_a_sample_of_pairs(tagged, ids_of, part):
     for both in random.Random(part).sample(COMBINED, 20):
@@ -160,6 +162,7 @@ def test_a_plain_field_means_eq_and_a_list_means_in(tagged, ids_of):
     assert len(ids_of(created_date=moments)) >= 3
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("field", [*DATES, "required_ship_date"])
 @pytest.mark.parametrize("operator", ["eq", "gt", "gte", "lt", "lte"])
 def test_a_bare_day_is_the_whole_day(tagged, ids_of, field, operator):
@@ -204,6 +207,7 @@ def test_a_moment_in_any_dress(tagged, ids_of, operator):
         assert ids_of(**{f"created_date__{operator}": value}) == matching, repr(value)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("operator", ["gt", "gte", "lt", "lte"])
 @pytest.mark.parametrize("fraction", ["0.25s", "-0.25s", "1ns", "-1ns", "0.999999s"])
 def test_a_fraction_keeps_the_meaning(tagged, ids_of, operator, fraction):
@@ -414,6 +418,7 @@ def fractions(tagged):
         yield sandbox
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("field", [*DATES, "required_ship_date"])
 @pytest.mark.parametrize("operator", ["eq", "gt", "gte", "lt", "lte"])
 def test_a_bare_day_knows_fractions_of_a_second(fractions, field, operator):

@@ -10,6 +10,7 @@ FIRST, *OTHERS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipy
 NOTEBOOKS = [FIRST, *(pytest.param(path, marks=pytest.mark.slow) for path in OTHERS)]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # the kernel's own affairs
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_shows_what_its_stored_outputs_show(path, tmp_path, monkeypatch):

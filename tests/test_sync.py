@@ -27,7 +27,7 @@ TRACKSTAR_UPDATED, UPDATED, CREATED = "trackstar_updated_date", "updated_date", 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     monkeypatch.setattr(spill, "_RUN_SIZE", 25)
-    monkeypatch.setattr(spill, "_BLOCK_SIZE", 7)
+    monkeypatch.setattr(spill, "_BLOCK_SIZE", 15)
     monkeypatch.setattr(writer, "PART_SIZE", PART)
 
 
@@ -159,6 +159,7 @@ def shared(first, second):
     return {name: [a == b for a, b in zip(was[name], now[name], strict=True)] for name in TABLES}
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("change", "written"),
     [
@@ -242,6 +243,7 @@ def test_orders_deleted_at_the_source_stay(shop, root):
     assert len(sync(root, client).read().orders) == 59
 
 
+@pytest.mark.slow
 def test_orders_without_an_id_are_not_multiplied(shop, root):
     strays = [{"name": "n", TRACKSTAR_UPDATED: NOW}, {"name": "m", TRACKSTAR_UPDATED: NOW}]
     sandbox, client = shop(orders=[*MADE, *strays])
@@ -255,6 +257,7 @@ def test_orders_without_an_id_are_not_multiplied(shop, root):
     assert_true(sync(root, client), sandbox)
 
 
+@pytest.mark.slow
 def test_orders_without_an_id_that_two_listings_give_come_once(shop, root):
     mixed = [without(each, TRACKSTAR_UPDATED) if n % 2 else each for n, each in enumerate(MADE)]
     sandbox, client = shop(orders=[*mixed, {"name": "n", TRACKSTAR_UPDATED: NOW, UPDATED: NOW}])
@@ -303,6 +306,7 @@ def test_it_looks_back_from_the_newest_stamp_that_was_seen(shop, root):
     assert snapshot.info["sync"]["overlap"] == 86400
 
 
+@pytest.mark.slow
 def test_stamps_of_the_future_move_nothing(shop, root):
     far = "2999-01-01T00:00:00Z"
     sandbox, client = shop(orders=[*MADE, made(60, far, created_date=far)])
@@ -359,6 +363,7 @@ AGO = {
 }
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("clock", ["started_at", "fetched_at", "server_time"])
 def test_stamps_from_after_the_begin_by_any_clock_move_nothing(shop, root, tmp_path, clock):
     stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in AGO.values() for _ in range(2)]
@@ -373,6 +378,7 @@ def test_stamps_from_after_the_begin_by_any_clock_move_nothing(shop, root, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_behind_now_only_asks_for_more(shop, root, monkeypatch):
     sandbox, client = shop(orders=[*MADE, made(60, NOW)])
     sync(root, client)
@@ -428,6 +434,7 @@ def test_without_our_stamp_theirs_is_asked_for(shop, root):
     assert_true(snapshot, sandbox)
 
 
+@pytest.mark.slow
 def test_where_some_have_only_theirs_both_are_asked_for(shop, root):
     mixed = [without(each, TRACKSTAR_UPDATED) if n % 2 else each for n, each in enumerate(MADE)]
     sandbox, client = shop(orders=mixed)
@@ -446,6 +453,7 @@ def test_where_some_have_only_theirs_both_are_asked_for(shop, root):
     assert counts(snapshot)[:2] == (0, 3)
 
 
+@pytest.mark.slow
 def test_where_some_have_neither_all_are_asked_for(shop, root):
     sandbox, client = shop(orders=[*MADE, without(made(60), TRACKSTAR_UPDATED, UPDATED)])
     sync(root, client)
@@ -499,6 +507,7 @@ def test_a_server_that_refuses_all_stamps_is_asked_for_everything(shop, root):
     assert "cannot be requested by stamps" in snapshot.info["sync"]["full"]
 
 
+@pytest.mark.slow
 def test_a_server_that_refuses_theirs_is_asked_by_ours(shop, root):
     fault = Fault("status", status=422, where=lambda query: f"{UPDATED}[gte]" in query)
     sandbox, client = shop(fault)
@@ -545,6 +554,7 @@ def test_from_nothing_all_are_asked_for(shop, root):
     assert first.info["sync"]["full"] == "it is the first of these orders"
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("had", "has"),
     [
@@ -571,6 +581,7 @@ def test_a_new_order_is_seen_whatever_stamps_it_lacks(shop, root, had, has):
     assert_true(sync(root, client), sandbox)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("lost", [TRACKSTAR_UPDATED, UPDATED])
 def test_an_order_that_loses_a_stamp_is_seen_by_the_other(shop, root, lost):
     sandbox, client = shop()
@@ -620,6 +631,7 @@ def test_what_no_stamp_shows_is_seen_by_the_next_full_listing(shop, root, monkey
     assert len(second.read().orders) == 60
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("gone", [range(60), [0, 30, 59], slow(range(20)), slow(range(40, 60))])
 def test_what_is_gone_from_any_part_goes(shop, root, gone):
     strays = [{"name": name, TRACKSTAR_UPDATED: NOW} for name in ("n", "m")]
@@ -730,6 +742,7 @@ def test_filters_on_what_lasts_are_kept(shop, root):
     assert counts(snapshot)[:2] == (0, 1)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "other",
     [
@@ -762,6 +775,7 @@ def test_another_key_of_pii_is_another_question(shop, root, monkeypatch):
         sync(root, client, pii="hash")
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("pii", ["drop", "hash"])
 def test_what_is_hidden_stays_hidden(shop, root, monkeypatch, pii):
     monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
@@ -838,6 +852,7 @@ def _is_later_page(armed, query):
     return bool(armed) and "page_token" in query
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("breaks", ["first", "later"])
 def test_a_sync_that_broke_goes_on(shop, root, breaks):
     armed = [] if breaks == "later" else [True]
@@ -871,6 +886,7 @@ def test_the_same_call_goes_on_and_what_has_changed_since_is_not_lost(shop, root
     assert_true(sync(root, client, page_size=10), sandbox)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("table", "damage"),
     [
@@ -897,6 +913,7 @@ def test_a_damaged_base_is_named_and_nothing_is_written(shop, root, table, damag
     assert [each.name for each in root.iterdir()] == [base.name]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("table", ["orders", "line_items"])
 def test_a_part_that_is_cut_is_not_taken_over(shop, root, table):
     _, client = shop()

@@ -84,6 +84,7 @@ def changed(tmp_path_factory):
         yield client, root
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("step", "nth"),
     [

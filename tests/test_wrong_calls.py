@@ -1,8 +1,6 @@
 """Calls that newcomers get wrong: each error says what is wrong, what is allowed, what to do."""
 
 import re
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -492,22 +490,3 @@ def test_a_wrong_call_says_what_is_wrong_what_is_allowed_and_what_to_do(at_hand,
     assert "\n" not in message
     assert "my-secret" not in message
     assert len(at_hand.sandbox.requests) == asked
-
-
-@pytest.mark.parametrize(
-    ("module", "asked", "extra"),
-    [
-        ("matplotlib", "import trackstar_frames as tf; tf.plot_overview", "plots"),
-        ("dask", "import trackstar_frames as tf; tf.fetch_orders_dask", "dask"),
-        ("cheroot", "from trackstar_frames.sandbox import Sandbox", "sandbox"),
-        (
-            "holidays",
-            "import trackstar_frames as tf; tf.SlaPolicy(cut_off='12:00', holidays='US')",
-            "calendars",
-        ),
-    ],
-)
-def test_what_to_install_is_said(module, asked, extra):
-    code = f"import sys; sys.modules[{module!r}] = None; {asked}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert f"install trackstar_frames[{extra}]" in done.stderr.splitlines()[-1]

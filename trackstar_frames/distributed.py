@@ -63,8 +63,7 @@ try:
     from distributed import Client, KilledWorker, Semaphore, Worker, as_completed, get_worker
 except ModuleNotFoundError as error:
     raise ImportError(
-        f"{error}; Dask needs the extra 'dask': install trackstar_frames[dask]",
-        name=error.name,
+        f"{error}; Dask needs the extra 'dask': install trackstar_frames[dask]", name=error.name
     ) from error
 
 _ORDERS = TABLES["orders"].labelled
@@ -190,9 +189,7 @@ def fetch_orders_dask(
     sources = importable_sources(connections)
     request = FetchRequest.of(
         filters,
-        client=None,
         page_size=page_size,
-        limit=None,
         max_workers=max_workers,
         refresh=refresh,
         offline=offline,
@@ -269,9 +266,7 @@ _EARLIEST = -8_520_336_000
 _EPOCH = pd.Timestamp(0, tz="UTC")
 
 
-def divide(
-    request: FetchRequest, connections: Mapping[str, Source], freq: object
-) -> list[Partition]:
+def divide(request: FetchRequest, connections: Connections, freq: object) -> list[Partition]:
     """Divide a request into partitions, window by window: neighbours have different tokens."""
     most = max(1, _MAX_PARTITIONS // len(connections))
     windows = _windows(request, _offset(freq), most)
@@ -281,11 +276,8 @@ def divide(
             f"{len(connections):,} connections; use a longer one, such as 'MS', or a later "
             f"created_date__gte"
         )
-    return [
-        Partition(label, source, window)
-        for window in windows
-        for label, source in connections.items()
-    ]
+    pairs = itertools.product(windows, connections.items())
+    return [Partition(label, source, window) for window, (label, source) in pairs]
 
 
 def _windows(request: FetchRequest, offset: BaseOffset, most: int) -> list[FetchRequest]:
@@ -369,15 +361,13 @@ class DaskFrames:
         return f"DaskFrames({self.orders.npartitions:,} partitions; fetched_at={fetched_at})"
 
     def _repr_html_(self) -> str:
-        heads = ("table", "one row is", "partitions", "columns")
         frames = {name: getattr(self, name) for name in TABLES}
         rows = (
             (name, TABLES[name].grain, frame.npartitions, len(frame.columns))
             for name, frame in frames.items()
         )
-        return card(
-            "DaskFrames, read when computed", table(heads, rows), lines(describe(self.info))
-        )
+        body = table(("table", "one row is", "partitions", "columns"), rows)
+        return card("DaskFrames, read when computed", body, lines(describe(self.info)))
 
 
 def read_snapshot_dask(
@@ -490,12 +480,7 @@ def _lazy_frame(
     # Otherwise Dask makes text of every column of objects, and tags are tuples.
     with dask.config.set({"dataframe.convert-string": False}):
         frame: dd.DataFrame = dd.from_map(
-            make,
-            inputs,
-            meta=declared,
-            label=label,
-            dtype_backend=dtype_backend,
-            **options,
+            make, inputs, meta=declared, label=label, dtype_backend=dtype_backend, **options
         )
     return frame
 
@@ -543,10 +528,7 @@ _Run = Callable[[TrackstarClient], WriteResult]
 
 
 def run_on_workers(
-    dask_client: Client,
-    connections: Mapping[str, Source],
-    tasks: Mapping[str, _Run],
-    bar: Progress,
+    dask_client: Client, connections: Connections, tasks: Mapping[str, _Run], bar: Progress
 ) -> tuple[dict[str, WriteResult], dict[str, TrackstarError]]:
     """Run a task for each connection, on one worker each; return results and failures by label."""
     importable_sources(connections)

@@ -5,26 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
 from trackstar_frames import storage
-from trackstar_frames.client import Connections, Source, TrackstarClient, check_connections
+from trackstar_frames.client import Connections, TrackstarClient, check_connections
 from trackstar_frames.errors import (
     IncompleteFetchError,
     SettingsError,
     SnapshotError,
     TrackstarError,
 )
-from trackstar_frames.fetch import (
-    FetchJob,
-    connections_failed,
-    interrupted,
-    refuse_client,
-    run_each,
-)
+from trackstar_frames.fetch import FetchJob, connections_failed, interrupted, run_each
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.flatten.layout import Batch
 from trackstar_frames.info import FetchInfo, join_infos
@@ -163,16 +157,11 @@ def export_orders(
         extra_params=extra_params,
     )
     check_dask_client(dask_client, connections, limit)
-    exporter = Exporter(storage.locate(root))
-    if connections is not None:
-        job = MultiExport(exporter, request, check_connections(connections), {}, dask_client)
-        return job.run()
-    with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        return export_connection(exporter, request, chosen)
+    return Exporter(storage.locate(root)).run(request, client, connections, dask_client)
 
 
 def check_dask_client(
-    dask_client: Any, connections: Mapping[str, Source] | None, limit: int | None = None
+    dask_client: Any, connections: Connections | None, limit: int | None = None
 ) -> None:
     """Raise SettingsError if `dask_client` is invalid, or has nothing to distribute."""
     if dask_client is None:
@@ -216,9 +205,39 @@ class Exporter:
     # It can be pickled, and sent to a worker.
     root: Path
 
+    def run(
+        self,
+        request: FetchRequest,
+        client: TrackstarClient | None,
+        connections: Connections | None,
+        dask_client: Any,
+    ) -> Snapshot:
+        """Write one more snapshot, of one connection or of several."""
+        if connections is not None:
+            named = check_connections(connections)
+            bases = self.find_bases(request, named)
+            return MultiExport(self, request, named, bases, dask_client).run()
+        with TrackstarClient() if client is None else nullcontext(client) as chosen:
+            return self.export(request, chosen)
+
+    def export(self, request: FetchRequest, client: TrackstarClient) -> Snapshot:
+        """Write one more snapshot of one connection; its error can do it again."""
+
+        def resume(other: TrackstarClient | None = None) -> Snapshot:
+            # Pages that are in the cache by now are used.
+            return self.export(replace(request, refresh=False), other or client)
+
+        fetching = self.fetch(request, client, self.find_base(request, client), resume=resume)
+        with fetching as orders, new_snapshot(self.root) as new:
+            return new.commit(orders.write(new.folder))
+
     def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:  # noqa: ARG002
         """Return the snapshot to go on from: none, as all orders are fetched."""
         return None
+
+    def find_bases(self, request: FetchRequest, connections: Connections) -> dict[str, Base]:  # noqa: ARG002
+        """Return what earlier snapshots have of connections: nothing to go on from."""
+        return {}
 
     def fetch(
         self,
@@ -229,7 +248,27 @@ class Exporter:
         resume: Callable[..., Snapshot] | None = None,
     ) -> AbstractContextManager[SpilledOrders]:
         """Fetch orders to disk, where they are until the context ends."""
-        return fetch_to_disk(self.root, "export", request, client, resume)
+        return self.fetch_to_disk("export", request, client, resume)
+
+    @contextmanager
+    def fetch_to_disk(
+        self,
+        task: str,
+        request: FetchRequest,
+        client: TrackstarClient,
+        resume: Callable[..., Snapshot] | None,
+    ) -> Iterator[SpilledOrders]:
+        """Fetch orders to a hidden folder under the root, which is removed at the end."""
+        # What the cache has of the same task, if that broke or was killed, is not requested again.
+        session = client.session
+        name = f"{task} {self.root} {request.page_size} {request.limit} {request.listings}"
+        since = 0.0 if request.offline else session.mark_started(name, restart=request.refresh)
+        errors = snapshot_errors(f"cannot write under {self.root}")
+        with errors, storage.scratch_folder(self.root / task) as folder:
+            sink = _SpillSink(Spill(folder), task, resume)
+            yield FetchJob(request, sink, client, since=since).run()
+        if not request.offline:
+            session.mark_finished(name)
 
     def write_connection(
         self,
@@ -244,42 +283,6 @@ class Exporter:
             return orders.write(folder, label)
 
 
-def export_connection(
-    exporter: Exporter, request: FetchRequest, client: TrackstarClient
-) -> Snapshot:
-    """Write one more snapshot of one connection; its error can do it again."""
-
-    def resume(other: TrackstarClient | None = None) -> Snapshot:
-        # Pages that are in the cache by now are used.
-        return export_connection(exporter, replace(request, refresh=False), other or client)
-
-    base = exporter.find_base(request, client)
-    fetching = exporter.fetch(request, client, base, resume=resume)
-    with fetching as orders, new_snapshot(exporter.root) as new:
-        return new.commit(orders.write(new.folder))
-
-
-@contextmanager
-def fetch_to_disk(
-    root: Path,
-    task: str,
-    request: FetchRequest,
-    client: TrackstarClient,
-    resume: Callable[..., Snapshot] | None,
-) -> Iterator[SpilledOrders]:
-    """Fetch orders to a hidden folder under the root, which is removed at the end."""
-    # What the cache has of the same task, if that broke or was killed, is not requested again.
-    session = client.session
-    name = f"{task} {root} {request.page_size} {request.limit} {request.listings}"
-    since = 0.0 if request.offline else session.mark_started(name, restart=request.refresh)
-    errors = snapshot_errors(f"cannot write under {root}")
-    with errors, storage.scratch_folder(root / task) as folder:
-        sink = _SpillSink(Spill(folder), task, resume)
-        yield FetchJob(request, sink, client, since=since).run()
-    if not request.offline:
-        session.mark_finished(name)
-
-
 @dataclass
 class _SpillSink:
     """Keeps a fetch on disk."""
@@ -289,11 +292,9 @@ class _SpillSink:
     resume: Callable[..., Snapshot] | None
 
     def add(self, batch: Batch, page: int) -> None:
-        """Take a batch of a page."""
         self.spill.add(batch, page)
 
     def finish(self, job: FetchJob[Any]) -> SpilledOrders:
-        """Drop duplicates, and return what was fetched."""
         ranks = {key: rank for rank, key in enumerate(sorted(page.key for page in job.pages))}
         duplicates = self.spill.deduplicate(
             [ranks[page.key] for page in job.pages],
@@ -303,7 +304,6 @@ class _SpillSink:
         return SpilledOrders(self.spill, job.info(duplicates=duplicates))
 
     def interrupted(self, job: FetchJob[Any], fault: Exception) -> IncompleteFetchError:
-        """Return the error of a task that broke."""
         return interrupted(
             fault,
             f"the {self.task} broke after {job.extent()}; .resume(), or the same call, goes on "
@@ -314,6 +314,7 @@ class _SpillSink:
         )
 
 
+@dataclass
 class MultiExport:
     """One export or sync of several connections.
 
@@ -321,76 +322,67 @@ class MultiExport:
     connection that fails keeps it, and one that is not among `connections` is taken over as it is.
     """
 
-    def __init__(
-        self,
-        exporter: Exporter,
-        request: FetchRequest,
-        connections: Mapping[str, Source],
-        bases: Mapping[str, Base],
-        dask_client: Any = None,
-    ) -> None:
-        self._exporter = exporter
-        self._request = request
-        self._connections = connections
-        self._bases = bases
-        self._dask_client = dask_client
-        self._results: dict[str, WriteResult] = {}
-        self._failures: dict[str, TrackstarError] = {}
+    exporter: Exporter
+    request: FetchRequest
+    connections: Connections
+    bases: Mapping[str, Base]
+    dask_client: Any = None
+    results: dict[str, WriteResult] = field(default_factory=dict, init=False)
+    failures: dict[str, TrackstarError] = field(default_factory=dict, init=False)
 
-    def run(self, client: TrackstarClient | None = None) -> Snapshot:
+    def run(self) -> Snapshot:
         """Write a snapshot of the connections that are complete; raise if one is missing."""
-        refuse_client(client)
-        with new_snapshot(self._exporter.root) as new:
+        with new_snapshot(self.exporter.root) as new:
             snapshot = new.commit(self._write(new.folder))
-        if self._failures:
+        if self.failures:
             raise self._incomplete(snapshot)
         return snapshot
 
     def _write(self, folder: Path) -> WriteResult:
-        self._results, self._failures = {}, {}
-        if self._dask_client is None:
+        self.results, self.failures = {}, {}
+        if self.dask_client is None:
             export = partial(self._export, folder)
-            self._failures = run_each(self._connections, self._request, export)
+            self.failures = run_each(self.connections, self.request, export)
         else:
             self._export_on_workers(folder)
-        if not self._results:
+        if not self.results:
             raise self._incomplete(None)
-        others = self._bases.keys() - self._results.keys()
-        results = self._results | {each: self._bases[each].share(folder) for each in others}
+        others = self.bases.keys() - self.results.keys()
+        results = self.results | {each: self.bases[each].share(folder) for each in others}
         parts = [part for result in results.values() for part in result.parts]
         return WriteResult(parts, self._info(results))
 
     def _export(
         self, folder: Path, label: str, client: TrackstarClient, request: FetchRequest
     ) -> int:
-        self._results[label] = self._task(folder, label, request)(client)
-        return self._results[label].orders
+        self.results[label] = self._task(folder, label, request)(client)
+        return self.results[label].orders
 
     def _export_on_workers(self, folder: Path) -> None:
         from trackstar_frames.distributed import run_on_workers  # noqa: PLC0415  (an extra, slow)
 
-        request = replace(self._request, progress=False)
-        tasks = {label: self._task(folder, label, request) for label in self._connections}
-        with Progress(shown=self._request.progress) as bar:
-            self._results, self._failures = run_on_workers(
-                self._dask_client, self._connections, tasks, bar
+        request = replace(self.request, progress=False)
+        tasks = {label: self._task(folder, label, request) for label in self.connections}
+        with Progress(shown=self.request.progress) as bar:
+            self.results, self.failures = run_on_workers(
+                self.dask_client, self.connections, tasks, bar
             )
-        _check_written(folder, self._results)
+        _check_written(folder, self.results)
 
     def _task(
         self, folder: Path, label: str, request: FetchRequest
     ) -> Callable[[TrackstarClient], WriteResult]:
         """Return what writes one connection; it can be sent to a worker."""
-        base = self._bases.get(label)
-        return partial(self._exporter.write_connection, request, base, folder, label)
+        base = self.bases.get(label)
+        return partial(self.exporter.write_connection, request, base, folder, label)
 
     def _info(self, results: Mapping[str, WriteResult]) -> FetchInfo:
         info = join_infos(
             {label: results[label].info for label in sorted(results)},
-            requested=self._results,
-            failed={label: _describe(error) for label, error in self._failures.items()},
+            requested=self.results,
+            failed={label: _describe(error) for label, error in self.failures.items()},
         )
-        syncs = [each.info.sync for each in self._results.values() if each.info.sync is not None]
+        syncs = [each.info.sync for each in self.results.values() if each.info.sync is not None]
         if not syncs:
             return info
         counts = ("new", "changed", "unchanged", "gone")
@@ -398,21 +390,21 @@ class MultiExport:
 
     def _incomplete(self, snapshot: Snapshot | None) -> IncompleteFetchError:
         """Return an error that can be resumed, over what the snapshot has of the others."""
-        done = self._results
-        request = self._request.after(sum(result.orders for result in done.values()))
+        done = self.results
+        request = self.request.after(sum(result.orders for result in done.values()))
         missing = MultiExport(
-            self._exporter,
+            self.exporter,
             replace(request, refresh=False),
-            {label: each for label, each in self._connections.items() if label not in done},
-            bases_in(Entry.at(snapshot.path)) if snapshot else self._bases,
+            {label: each for label, each in self.connections.items() if label not in done},
+            bases_in(Entry.at(snapshot.path)) if snapshot else self.bases,
         )
         written = ".snapshot the others" if snapshot else "and no snapshot was written"
         return connections_failed(
-            self._failures,
+            self.failures,
             f"{written}; .resume() requests those that failed again, and writes a snapshot of all",
             frames=None,
             pages=sum(result.info.pages for result in done.values()),
-            resume=missing.run,
+            again=missing.run,
             snapshot=snapshot,
         )
 

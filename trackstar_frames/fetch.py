@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar, Unpack
 
@@ -20,13 +20,7 @@ import pyarrow.compute as pc
 
 from trackstar_frames import storage
 from trackstar_frames._text import counted, warn
-from trackstar_frames.client import (
-    Connections,
-    Source,
-    TrackstarClient,
-    check_connections,
-    open_clients,
-)
+from trackstar_frames.client import Connections, TrackstarClient, check_connections, open_clients
 from trackstar_frames.errors import IncompleteFetchError, SettingsError, TrackstarError
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.flatten import Flattener
@@ -37,7 +31,7 @@ from trackstar_frames.info import FetchInfo, join_infos
 from trackstar_frames.pagination.listings import PageKey, RequestListings
 from trackstar_frames.pagination.pages import MAX_PAGE, Page, PageReader
 from trackstar_frames.pagination.threads import ThreadGroup
-from trackstar_frames.progress import ConnectionProgress, Progress, start_progress
+from trackstar_frames.progress import Progress, start_progress
 from trackstar_frames.request import FetchRequest
 from trackstar_frames.settings import pii_key
 from trackstar_frames.snapshots.snapshot import write_snapshot
@@ -348,12 +342,7 @@ class FetchJob(Generic[T]):
     """
 
     def __init__(
-        self,
-        request: FetchRequest,
-        sink: Sink[T],
-        client: TrackstarClient,
-        *,
-        since: float = 0.0,
+        self, request: FetchRequest, sink: Sink[T], client: TrackstarClient, *, since: float = 0.0
     ) -> None:
         self.request = request
         self.pages: list[FetchedPage] = []  # in the order in which they came
@@ -440,7 +429,7 @@ class FetchJob(Generic[T]):
             self._wait_until_flattened()
         return fault
 
-    def _read_listings(self, bar: Progress | ConnectionProgress, flattener: Flattener) -> None:
+    def _read_listings(self, bar: Progress, flattener: Flattener) -> None:
         request = self.request
         # Up to a limit, the server's first orders are read in its order, one page after the other.
         threads = ThreadGroup(request.max_workers if request.limit is None else 1)
@@ -481,8 +470,7 @@ class FetchJob(Generic[T]):
                 page.flattened.result()
 
     def _warn_of_mismatches(self) -> None:
-        count = len(self._statistics.mismatched)
-        if count:
+        if count := len(self._statistics.mismatched):
             more = " or more" if count >= _MAX_MISMATCHES else ""
             warn(
                 f"the server gave {counted(count, 'order')}{more} outside the filters; kept, and "
@@ -543,7 +531,7 @@ class _RunObserver(Observer):
     """Passes on what happens in one run of a fetch job."""
 
     job: FetchJob[Any]
-    bar: Progress | ConnectionProgress
+    bar: Progress
     threads: ThreadGroup
     flattener: Flattener
 
@@ -634,51 +622,42 @@ _MAX_CONNECTIONS = 8
 _MAX_SHOWN = 3  # failures in a message
 
 
+@dataclass
 class MultiFetch:
     """One fetch of several connections; after a failure, `run` fetches those that failed."""
 
-    def __init__(
-        self,
-        request: FetchRequest,
-        connections: Mapping[str, Source],
-        dtype_backend: DtypeBackend = None,
-    ) -> None:
-        self._request = request
-        self._connections = connections
-        self._dtype_backend = dtype_backend
-        self._jobs: dict[str, FetchJob[OrderFrames]] = {}
-        self._frames: dict[str, OrderFrames] = {}
+    request: FetchRequest
+    connections: Connections
+    dtype_backend: DtypeBackend
+    jobs: dict[str, FetchJob[OrderFrames]] = field(default_factory=dict, init=False)
+    frames: dict[str, OrderFrames] = field(default_factory=dict, init=False)
 
-    def run(self, client: TrackstarClient | None = None) -> OrderFrames:
+    def run(self) -> OrderFrames:
         """Fetch all to the end, or raise with all orders of the others."""
-        refuse_client(client)
-        left = {
-            label: each for label, each in self._connections.items() if label not in self._frames
-        }
-        request = self._request.after(sum(map(_count, self._frames.values())))
-        failures = run_each(left, request, self._fetch)
-        if failures:
+        left = {label: each for label, each in self.connections.items() if label not in self.frames}
+        request = self.request.after(sum(map(_count, self.frames.values())))
+        if failures := run_each(left, request, self._fetch):
             raise connections_failed(
                 failures,
                 ".frames all orders of the other connections; .resume() fetches the missing ones",
-                frames=self._join(complete=False) if self._frames else None,
-                pages=sum(len(job.pages) for job in self._jobs.values()),
-                resume=self.run,
+                frames=self._join(complete=False) if self.frames else None,
+                pages=sum(len(job.pages) for job in self.jobs.values()),
+                again=self.run,
             )
         return self._join(complete=True)
 
     def _fetch(self, label: str, client: TrackstarClient, request: FetchRequest) -> int:
-        if label not in self._jobs:
-            self._jobs[label] = FetchJob(request, MemorySink(), client)
-        self._frames[label] = self._jobs[label].run(client)
-        return _count(self._frames[label])
+        if label not in self.jobs:
+            self.jobs[label] = FetchJob(request, MemorySink(), client)
+        self.frames[label] = self.jobs[label].run(client)
+        return _count(self.frames[label])
 
     def _join(self, *, complete: bool) -> OrderFrames:
-        frames = dict(sorted(self._frames.items()))
+        frames = dict(sorted(self.frames.items()))
         infos = join_infos({label: each.info for label, each in frames.items()})
-        info = infos.replace(complete=complete, limit=self._request.limit)
+        info = infos.replace(complete=complete, limit=self.request.limit)
         tables = concat({label: each.to_arrow() for label, each in frames.items()})
-        return OrderFrames(tables, info, dtype_backend=self._dtype_backend)
+        return OrderFrames(tables, info, dtype_backend=self.dtype_backend)
 
 
 def _count(frames: OrderFrames) -> int:
@@ -686,7 +665,7 @@ def _count(frames: OrderFrames) -> int:
 
 
 def run_each(
-    connections: Mapping[str, Source],
+    connections: Connections,
     request: FetchRequest,
     run: Callable[[str, TrackstarClient, FetchRequest], int],
 ) -> dict[str, TrackstarError]:
@@ -737,9 +716,15 @@ def interrupted(fault: Exception, message: str, **fields: Any) -> IncompleteFetc
 
 
 def connections_failed(
-    failures: Mapping[str, TrackstarError], hint: str, **fields: Any
+    failures: Mapping[str, TrackstarError], hint: str, *, again: Callable[[], Any], **fields: Any
 ) -> IncompleteFetchError:
-    """Return the error for connections that failed."""
+    """Return the error for connections that failed, which resumes by doing it `again`."""
+
+    def resume(client: TrackstarClient | None) -> Any:
+        if client is not None:
+            raise SettingsError("several connections failed; call resume() without a client")
+        return again()
+
     words = [f"{label!r}: {error}" for label, error in failures.items()]
     more = f"; and {len(words) - _MAX_SHOWN:,} more" if len(words) > _MAX_SHOWN else ""
     return IncompleteFetchError(
@@ -748,11 +733,6 @@ def connections_failed(
         retryable=all(error.retryable for error in failures.values()),
         retry_after=max((each.retry_after or 0 for each in failures.values()), default=0) or None,
         failures=dict(failures),
+        resume=resume,
         **fields,
     )
-
-
-def refuse_client(client: TrackstarClient | None) -> None:
-    """Refuse to resume several connections with one client."""
-    if client is not None:
-        raise SettingsError("several connections failed; call resume() without a client")

@@ -22,6 +22,16 @@ _COUNTS = ("pages", "requests", "from_cache", "stale", "duplicates")
 #: Keys that each of several connections has for itself; the others are the same for all.
 _OF_EACH = (*_TIMES, "request_hash", *_COUNTS, "complete", "verified", "sync")
 
+_DEFAULTS: Mapping[str, Any] = {
+    "filters": {},
+    "extra_params": {},
+    **dict.fromkeys(("limit", "request_hash", "connection", *_TIMES)),
+    **dict.fromkeys(_COUNTS, 0),
+    "pii": "keep",
+    "complete": True,
+    "verified": False,
+}
+
 _MAX_LABELS = 5  # in a line; more are counted
 
 
@@ -109,7 +119,7 @@ class FetchInfo(_ReadOnlyDict):
     failed: dict[str, str]
 
     def __init__(self, values: Mapping[str, Any] = _NOTHING, **more: Any) -> None:
-        super().__init__(_defaults() | copy.deepcopy(rename_keys({**values, **more})))
+        super().__init__(copy.deepcopy({**_DEFAULTS, **rename_keys({**values, **more})}))
 
     def __missing__(self, key: str) -> Any:
         if key == "sync":
@@ -170,18 +180,6 @@ def rename_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     if several := renamed.get("connections"):
         renamed["connections"] = {label: rename(each) for label, each in several.items()}
     return renamed
-
-
-def _defaults() -> dict[str, Any]:
-    return {
-        "filters": {},
-        "extra_params": {},
-        **dict.fromkeys(("limit", "request_hash", "connection", *_TIMES)),
-        **dict.fromkeys(_COUNTS, 0),
-        "pii": "keep",
-        "complete": True,
-        "verified": False,
-    }
 
 
 def of_connection(info: FetchInfo, label: str) -> FetchInfo:

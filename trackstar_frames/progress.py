@@ -28,10 +28,10 @@ _NO_WAIT = ("", -math.inf)
 _log = logging.getLogger("trackstar_frames")
 
 
-def start_progress(*, shown: bool | None = None) -> Progress | ConnectionProgress:
+def start_progress(*, shown: bool | None = None) -> Progress:
     """Return the progress of a fetch, as a part of the enclosing `Progress` if there is one."""
     whole = _CURRENT.get()
-    return Progress(shown=shown) if whole is None else ConnectionProgress(whole)
+    return Progress(shown=shown) if whole is None else _ConnectionProgress(whole)
 
 
 class Progress:
@@ -84,40 +84,25 @@ class Progress:
         self._view.update(now, is_long_wait=seconds > _LINE_INTERVAL)
 
 
-class ConnectionProgress:
+class _ConnectionProgress(Progress):
     """The progress of one of several connections, shown as part of the whole."""
 
     def __init__(self, whole: Progress) -> None:
+        super().__init__(shown=False)
         self._whole = whole
-        self._counters = Counters(0)
 
-    def __enter__(self) -> Self:
-        return self
+    def add(self, orders: int, pages: int = 1) -> None:
+        super().add(orders, pages)
+        self._whole.add(orders, pages)
 
-    def __exit__(self, *_: object) -> None:
-        """Leave the whole open for the other connections."""
+    def expect(self, pages: int, connection: Counters | None = None) -> None:
+        self._whole.expect(pages, connection or self._counters)
 
-    @property
-    def requests(self) -> int:
-        """The number of requests sent for this connection."""
-        return self._counters.requests
-
-    def add(self, orders: int) -> None:
-        """Count a page and its orders."""
-        self._counters.add(orders, 0)
-        self._whole.add(orders)
-
-    def expect(self, pages: int) -> None:
-        """Expect about `pages` more."""
-        self._whole.expect(pages, self._counters)
-
-    def sent(self, left: int | None) -> None:  # noqa: ARG002  (each token has its own budget)
-        """Count a request."""
-        self._counters.sent(None, 0)
-        self._whole.sent(None)
+    def sent(self, left: int | None) -> None:
+        super().sent(left)
+        self._whole.sent(None)  # each token has its own budget
 
     def waiting(self, reason: str, seconds: float) -> None:
-        """Show that a thread starts to wait."""
         self._whole.waiting(reason, seconds)
 
 

@@ -22,17 +22,8 @@ SCHEMA_VERSION = 3
 
 #: The statuses of an order: seven on the way to the customer, then four that are off it.
 LIFECYCLE = (
-    "open",
-    "confirmed",
-    "processing",
-    "picked",
-    "packed",
-    "partially_fulfilled",
-    "fulfilled",
-    "backordered",
-    "exception",
-    "cancelled",
-    "other",
+    *("open", "confirmed", "processing", "picked", "packed", "partially_fulfilled", "fulfilled"),
+    *("backordered", "exception", "cancelled", "other"),
 )
 
 #: Arrow's and pandas' type of each kind of column; ``json`` is free-form JSON kept as text.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,32 +13,17 @@ from typing import Any, NamedTuple, Unpack
 
 from trackstar_frames import storage
 from trackstar_frames._text import counted
-from trackstar_frames.client import Connections, TrackstarClient, check_connections, identify
+from trackstar_frames.client import Connections, TrackstarClient, identify
 from trackstar_frames.dates import api_time, duration
 from trackstar_frames.errors import FilterError, TrackstarError
-from trackstar_frames.export import (
-    Exporter,
-    MultiExport,
-    SpilledOrders,
-    check_dask_client,
-    export_connection,
-    fetch_to_disk,
-)
+from trackstar_frames.export import Exporter, SpilledOrders, check_dask_client
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.filters import parse_name
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.request import FetchRequest
+from trackstar_frames.snapshots import upsert
 from trackstar_frames.snapshots.snapshot import Snapshot
-from trackstar_frames.snapshots.upsert import (
-    CREATED,
-    TRACKSTAR_UPDATED,
-    UPDATED,
-    Base,
-    Stamps,
-    Upsert,
-    find_base,
-    find_bases,
-)
+from trackstar_frames.snapshots.upsert import CREATED, TRACKSTAR_UPDATED, UPDATED, Base, Upsert
 from trackstar_frames.snapshots.writer import PartWriter, WriteResult
 
 #: Fields that an order keeps for life, so that it never stops matching the filters.
@@ -187,7 +172,6 @@ def sync_orders(
         client=client,
         connections=connections,
         page_size=page_size,
-        limit=None,
         max_workers=max_workers,
         refresh=refresh,
         offline=offline,
@@ -200,13 +184,7 @@ def sync_orders(
     interval = None if full_every is None else _timedelta("full_every", full_every)
     check_dask_client(dask_client, connections)
     exporter = _SyncExporter(storage.locate(root), back, interval)
-    if connections is not None:
-        named = check_connections(connections)
-        hashes = {label: identify(label, request.hash) for label in named}
-        bases = find_bases(exporter.root, request, hashes)
-        return MultiExport(exporter, request, named, bases, dask_client).run()
-    with TrackstarClient() if client is None else nullcontext(client) as chosen:
-        return export_connection(exporter, request, chosen)
+    return exporter.run(request, client, connections, dask_client)
 
 
 def _timedelta(name: str, value: object) -> timedelta:
@@ -222,7 +200,14 @@ class _SyncExporter(Exporter):
 
     def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:
         """Return the newest snapshot of the same connection and request."""
-        return find_base(self.root, request, client.connection, client.identify(request.hash))
+        return upsert.find_base(
+            self.root, request, client.connection, client.identify(request.hash)
+        )
+
+    def find_bases(self, request: FetchRequest, connections: Connections) -> dict[str, Base]:
+        """Return what the newest snapshots of several connections have of each."""
+        hashes = {label: identify(label, request.hash) for label in connections}
+        return upsert.find_bases(self.root, request, hashes)
 
     @contextmanager
     def fetch(
@@ -267,13 +252,9 @@ class _SyncExporter(Exporter):
             yield _Plan({}, f"{orders} had neither {TRACKSTAR_UPDATED} nor {UPDATED}")
             return
         # All orders must have a stamp that is requested, or their changes would be missed.
-        choices: list[tuple[str, ...]] = [(TRACKSTAR_UPDATED, UPDATED, CREATED)]
-        if not stamps.missing[UPDATED]:
-            choices.append((UPDATED, CREATED))
-        if not stamps.missing[TRACKSTAR_UPDATED]:
-            choices.append((TRACKSTAR_UPDATED, CREATED))
-        for choice in choices:
-            yield _Plan({stamp: self._lower_bound(stamps, stamp) for stamp in choice})
+        single = [(each,) for each in (UPDATED, TRACKSTAR_UPDATED) if not stamps.missing[each]]
+        for choice in [(TRACKSTAR_UPDATED, UPDATED), *single]:
+            yield _Plan({each: self._lower_bound(stamps, each) for each in (*choice, CREATED)})
         yield _Plan({}, "changes cannot be requested by stamps that all orders have")
 
     def _full_is_due(self, base: Base, now: datetime) -> str | None:
@@ -288,7 +269,7 @@ class _SyncExporter(Exporter):
             return f"all orders were last requested at {base.full_at.isoformat()}"
         return None
 
-    def _lower_bound(self, stamps: Stamps, stamp: str) -> datetime | None:
+    def _lower_bound(self, stamps: upsert.Stamps, stamp: str) -> datetime | None:
         """Return since when to request changes; None of a stamp that no order was seen with."""
         if stamp not in stamps.until:
             return None
@@ -313,7 +294,7 @@ class _SyncExporter(Exporter):
         ]
         changes = replace(request, listings=listings or request.queries)
         task = f"sync of {base.name}"
-        with fetch_to_disk(self.root, task, changes, client, resume) as orders:
+        with self.fetch_to_disk(task, changes, client, resume) as orders:
             full_at = base.full_at and base.full_at.isoformat()
             sync = {
                 **self._metadata(plan.since, base.name, plan.full),
@@ -321,8 +302,8 @@ class _SyncExporter(Exporter):
             }
             removes = plan.full is not None and self.full_every is not None
             several = len(plan.since) > 1
-            upsert = Upsert(base, orders.spill, several_listings=several, removes=removes)
-            yield _ChangedOrders(orders.spill, orders.info, upsert, sync)
+            merge = Upsert(base, orders.spill, several_listings=several, removes=removes)
+            yield _ChangedOrders(orders.spill, orders.info, merge, sync)
 
     def _metadata(
         self, since: dict[str, datetime | None], base: str | None, full: str | None
@@ -349,13 +330,13 @@ class _Plan(NamedTuple):
 class _ChangedOrders(SpilledOrders):
     """Orders that may have changed since a snapshot."""
 
-    upsert: Upsert
+    merge: Upsert
     sync: dict[str, Any]
 
     def write(self, folder: Path, connection: str | None = None) -> WriteResult:
         """Write the parts of a snapshot of all orders as they are now."""
         writer = PartWriter(folder, self.info, connection=connection)
-        return writer.result(sync={**self.sync, **self.upsert.write(writer)})
+        return writer.result(sync={**self.sync, **self.merge.write(writer)})
 
 
 def _bounded(query: dict[str, str], name: str, moment: datetime | None) -> dict[str, str]:

@@ -182,10 +182,10 @@ def test_a_sandbox_that_cannot_be_is_one_line(options, text, capsys):
         ("fetch >&-", 1, "standard output is closed"),
         slow("cache info >&-", 1, "standard output is closed"),
         ("fetch status=opne 2>&-", 2, ""),
-        ("fetch status=opne 2>&1 >/dev/null | true", 2, ""),
+        slow("fetch status=opne 2>&1 >/dev/null | true", 2, ""),
         pytest.param("fetch > /dev/full", 1, "cannot write to standard output", marks=FULL),
         pytest.param("--version > /dev/full", 1, "cannot write to standard output", marks=FULL),
-        pytest.param("fetch --help > /dev/full", 1, "cannot write", marks=FULL),
+        pytest.param("fetch --help > /dev/full", 1, "cannot write", marks=[FULL, pytest.mark.slow]),
         pytest.param("fetch > /dev/full 2> /dev/full", 1, "", marks=FULL),
     ],
 )

@@ -70,7 +70,8 @@ def vault(tmp_path_factory):
         yield __import__("trackstar_test_vault")
 
 
-@pytest.fixture(scope="session")
+# Not of the session: an idle cluster costs a twentieth of a core for as long as it lives.
+@pytest.fixture(scope="module")
 def shared_cluster(vault):
     """A cluster of two processes for all tests that neither kill nor count them."""
     assert vault
@@ -87,7 +88,7 @@ def _environment(sandbox, cache_dir):
     return variables | {"TRACKSTAR_CACHE_DIR": str(cache_dir)}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def use_cluster(tmp_path_factory, shared_cluster, vault):
     """Have the processes of the shared cluster know a server."""
 

@@ -108,9 +108,10 @@ def test_what_cannot_be_meant_fails_before_any_work(running, here, tmp_path, opt
     assert not list(tmp_path.glob("root/2*"))
 
 
-MOMENTS = [0.5, *(pytest.param(None, marks=pytest.mark.slow, id=f"{n}") for n in range(10))]
+MOMENTS = [0.5, *(pytest.param(None, marks=pytest.mark.slow, id=f"{n}") for n in range(4))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_worker_that_is_killed_leaves_no_gap_and_no_double(
     start_cluster, now, tmp_path, monkeypatch, moment

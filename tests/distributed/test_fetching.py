@@ -51,8 +51,8 @@ def here(sandbox, monkeypatch):
         slow("D", {}),
         slow("MS", BOUNDS),
         ("MS", BOUNDS | {"dtype_backend": "pyarrow"}),
-        ("W", BOUNDS | {"type": "d2c"}),
-        ("MS", BOUNDS | {"page_size": 7}),  # partitions of several pages, which are closed
+        slow("W", BOUNDS | {"type": "d2c"}),
+        slow("MS", BOUNDS | {"page_size": 7}),  # partitions of several pages, which are closed
         ("YS", {"created_date__gt": "2026-01-03"}),
     ],
 )
@@ -80,6 +80,7 @@ def assert_declared(lazy, expected):
     assert not lazy["status"].cat.known
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's own
 @pytest.mark.parametrize("dtype_backend", [None, "pyarrow"])
 @pytest.mark.usefixtures("here")
@@ -224,6 +225,7 @@ def test_the_error_that_arrives_is_ours_and_names_the_connection(running, monkey
     assert (str(again), again.__notes__) == (str(got.value), got.value.__notes__)
 
 
+@pytest.mark.slow
 def test_a_fetch_that_breaks_on_a_worker_goes_on_from_its_disk(start_cluster, now):
     faults = [Fault("status", status=403, nth=4)]
     options = {"tokens": 2, "seed": 6, "now": now, "days": 30, "faults": faults}

@@ -15,7 +15,7 @@ from trackstar_frames.sandbox import Sandbox
 
 TWO = {"acme": "ACME_TOKEN", "beta": "BETA_SECRET"}
 ASKED = {"created_date__gte": "2025-12-12", "created_date__lt": "2026-03-05", "page_size": 20}
-DRAWS = 10
+DRAWS = 6
 
 
 @pytest.fixture(scope="module")

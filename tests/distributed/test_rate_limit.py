@@ -19,7 +19,7 @@ def running(start_cluster, now, vault):
     assert vault
     with (
         Sandbox(orders=130, tokens=2, seed=5, now=now, days=80, rate_limit=None) as sandbox,
-        start_cluster(sandbox, workers=3) as running,
+        start_cluster(sandbox) as running,
     ):
         yield running
 

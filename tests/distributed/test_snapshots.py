@@ -89,6 +89,7 @@ def read_plainly(root, name, **options):
     return frame
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("name", "options"), EACH_TABLE)
 def test_every_table_is_as_the_plain_way_reads_it(root, name, options):
     lazy = getattr(tf.read_snapshot_dask(root, **options), name)
@@ -98,6 +99,7 @@ def test_every_table_is_as_the_plain_way_reads_it(root, name, options):
     declared_as(lazy, plain)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("name", "options"), EACH_TABLE)
 def test_what_is_declared_is_what_each_partition_is(root, name, options):
     lazy = getattr(tf.read_snapshot_dask(root, **options), name)
@@ -110,6 +112,7 @@ def test_what_is_declared_is_what_each_partition_is(root, name, options):
             assert UNKNOWN_CATEGORIES not in part["status"].cat.categories
 
 
+@pytest.mark.each_value
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's own
 @pytest.mark.parametrize("dtype_backend", [None, "pyarrow"])
 @pytest.mark.parametrize("name", ["orders", slow("packages"), "problems"])
@@ -151,6 +154,7 @@ def test_info_and_repr_tell_where_the_orders_come_from(root, frames):
     assert repr(lazy) == f"DaskFrames({parts} partitions; fetched_at={frames.info['fetched_at']})"
 
 
+@pytest.mark.one_of(2)
 def test_partition_i_of_every_table_is_of_the_same_orders(root):
     lazy = tf.read_snapshot_dask(root)
     assert {getattr(lazy, name).npartitions for name in TABLES} == {lazy.orders.npartitions}
@@ -163,6 +167,7 @@ def test_partition_i_of_every_table_is_of_the_same_orders(root):
             assert set(of) <= set(orders)
 
 
+@pytest.mark.one_of(2)
 def test_what_belongs_together_is_joined_without_a_shuffle(root):
     lazy, plain = tf.read_snapshot_dask(root), tf.read_snapshot(root)
     key = [each for each in ("connection", "id") if each in plain.orders]
@@ -177,6 +182,7 @@ def test_what_belongs_together_is_joined_without_a_shuffle(root):
     pd.testing.assert_series_equal(units.sort_index(), expected.sort_index())
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("columns", [["units_ordered"], ["tags", "status", "id"], "status", "id"])
 def test_columns_can_be_chosen_in_any_sequence(root, columns):
     chosen = tf.read_snapshot_dask(root).orders[columns].compute().reset_index(drop=True)

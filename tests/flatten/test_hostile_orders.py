@@ -43,6 +43,7 @@ def problems(frames):
 LONG = "x" * 10_000_000
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     "order",
     [
@@ -144,6 +145,7 @@ NUMBERS = [
 ]  # fmt: skip
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda text: text[:20])
 @pytest.mark.parametrize("quote", ["", '"'])
 def test_a_number_is_kept_exactly_or_told(number, quote):

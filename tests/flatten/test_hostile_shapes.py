@@ -39,6 +39,7 @@ def assert_each_mark_is_found_once(*texts):
 # Keys.
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "members",
     [
@@ -72,6 +73,7 @@ NAMES = [
 ]  # fmt: skip
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("ascii_only", [True, False])
 @pytest.mark.parametrize("depth", ["orders", "address", "line_items", "packages"])
 def test_keys_of_any_name_are_kept_apart_from_columns(depth, ascii_only):
@@ -104,6 +106,7 @@ PLACES = [
 ]  # fmt: skip
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("place", PLACES)
 def test_a_value_of_any_shape_is_kept_at_any_place(place):
     counter = itertools.count()
@@ -114,6 +117,7 @@ def test_a_value_of_any_shape_is_kept_at_any_place(place):
     assert_each_mark_is_found_once(*(f'{{"id":"a{i}",{text}}}' for i, text in enumerate(texts)))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("boxes", VALUES)
 def test_boxes_beside_packages_are_kept_whatever_they_are(boxes):
     counter = itertools.count()
@@ -159,6 +163,7 @@ def kept_of(value, column="created_date"):
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("text", "after"),
     [
@@ -218,6 +223,7 @@ def test_a_stamp_without_a_zone_is_utc_and_its_text_is_kept(text, after):
     assert kept_of(text) == (NEW_YEAR + timedelta(hours=after), text, [])
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     "text",
     [
@@ -239,6 +245,7 @@ def test_the_first_date_that_is_one_and_the_last():
     ]  # fmt: skip
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     "text",
     [
@@ -272,6 +279,7 @@ def test_a_text_that_is_one_number_is_read(value, kept):
     assert kept_of(value, "total_price") == (kept, None, [])
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     "value",
     [
@@ -295,6 +303,7 @@ ROUNDED = [
 ]  # fmt: skip
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("quote", ["", '"'])
 @pytest.mark.parametrize("number", ROUNDED, ids=lambda text: text[:25])
 def test_a_decimal_that_float64_rounds_is_kept_rounded_and_told(number, quote):
@@ -306,6 +315,7 @@ def test_a_decimal_that_float64_rounds_is_kept_rounded_and_told(number, quote):
         assert [value for _, value, _ in problems(frames)] == [f"{quote}{number}{quote}"]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "number",
     [
@@ -353,6 +363,7 @@ def test_truth_is_spelt_in_many_ways(kept):
         assert kept_of(word, "saturday_delivery") == (kept, None, [])
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "word", ["t", "f", "on", "off", "2", 2, -1, 0.5, "ja", "\uff11", " ", [], {}]
 )

@@ -137,6 +137,7 @@ def test_a_good_file_that_is_read_only_serves(fetched, read_only, tmp_path, open
     assert len(sandbox.requests) == before
 
 
+@pytest.mark.slow
 def test_to_write_to_a_read_only_file_costs_a_warning(fetched, read_only, tmp_path):
     sandbox, fetch = fetched
     with sandbox.client() as client:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from helpers import fill_reference
+from helpers.marks import slow
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +43,7 @@ def assert_counts(table, orders, by, as_of):
         assert (known[name] <= known[f"{name}_high"]).all()
 
 
-@pytest.mark.parametrize(("seed", "backend"), [(1, None), (2, "pyarrow"), (3, None)])
+@pytest.mark.parametrize(("seed", "backend"), [(1, None), (2, "pyarrow"), slow(3, None)])
 def test_counts_are_those_of_plain_python(seed, backend):
     with Sandbox(orders=700, seed=seed, rate_limit=None) as sandbox:
         orders = sandbox.orders
@@ -116,6 +117,7 @@ def test_rows_of_the_orders_are_judged_alone(some_orders):
     assert_counts(fill_rates(few, as_of=when), kept, [], when)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("seed", "grace"), [(4, "0s"), (5, "30h")])
 @pytest.mark.parametrize("by", [None, "channel"])
 def test_what_is_in_full_is_as_in_plain_python(seed, grace, by):

@@ -93,6 +93,7 @@ def assert_same(found, expected):
     assert found.attrs == expected.attrs
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("by", "freq"), sample([(by, freq) for by in BY for freq in FREQ], 3))
 def test_status_mix(whole, partitioned, by, freq):
     assert_same(tf.status_mix(partitioned.orders, by, freq), tf.status_mix(whole.orders, by, freq))
@@ -100,6 +101,7 @@ def test_status_mix(whole, partitioned, by, freq):
     assert_same(*shares)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("by", "freq"), sample([(by, freq) for by in [*BY, "outcome", "reason"] for freq in FREQ], 3)
 )
@@ -113,6 +115,7 @@ def test_compliance_rate(whole, partitioned, as_of, by, freq):
     assert_same(at_once, expected)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("by", [each for each in BY if each != "status"])
 def test_backlog(whole, partitioned, as_of, by):
     for moment in (as_of, whole.orders["created_date"].median()):
@@ -123,6 +126,7 @@ def test_backlog(whole, partitioned, as_of, by):
         assert found.index.equals(expected.index)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("by", sample(BY, 3))
 def test_fill_rates(whole, partitioned, as_of, by):
     for moment in (as_of, whole.orders["created_date"].median()):
@@ -158,6 +162,7 @@ def test_wherever_the_orders_are_cut_the_figures_are_the_same(whole, as_of, data
     assert_same(*(tf.backlog(each.orders, by=by, as_of=as_of) for each in (frames, whole)))
 
 
+@pytest.mark.slow
 def test_frames_without_orders(whole, as_of):
     none = next(cut(whole, [0]))
     empty = to_dask([none] * 3)
@@ -173,6 +178,7 @@ def test_frames_without_orders(whole, as_of):
     assert_same(*(tf.backlog(each.orders, as_of=as_of) for each in (empty, none)))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("convert", [True, False])
 def test_frames_that_dask_cut_itself(whole, as_of, convert):
     with dask.config.set({"dataframe.convert-string": convert}):

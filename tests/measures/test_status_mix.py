@@ -118,6 +118,7 @@ select {by} {period} held, n, n / sum(n) over (partition by {by} {period} 1) fro
 """
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 15))]
 )

@@ -119,6 +119,7 @@ def closes(path):
     return "lately" in path
 
 
+@pytest.mark.slow
 def test_the_requests_do_not_depend_on_the_workers(year, fetch):
     frames, asked = fetch(year, max_workers=1)
     reference.assert_frames_hold(frames, year.orders)
@@ -133,7 +134,7 @@ def test_the_requests_do_not_depend_on_the_workers(year, fetch):
         assert all(again.to_arrow()[name].equals(table) for name, table in tables.items())
 
 
-@pytest.mark.parametrize("workers", [1, 8])
+@pytest.mark.parametrize("workers", [slow(1), 8])
 def test_from_disk_no_request_is_made(year, fetch, workers):
     frames, asked = fetch(year, cache=True)
     for options in ({}, {"offline": True}):
@@ -144,7 +145,7 @@ def test_from_disk_no_request_is_made(year, fetch, workers):
     assert fetch(year, cache=True, refresh=True)[1] == asked
 
 
-@pytest.mark.parametrize("workers", [1, 8])
+@pytest.mark.parametrize("workers", [slow(1), 8])
 def test_only_what_is_missing_on_disk_is_asked_again(year, fetch, tmp_path, workers):
     _, asked = fetch(year, cache=True)
     head = next(path for path in asked if is_whole(path))
@@ -183,6 +184,7 @@ def delete(sandbox, folder, lost):
             assert db.execute("DELETE FROM pages WHERE key = ?", (key,)).rowcount == 1
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("listing", sample(LISTINGS, 3))
 def test_a_crowded_day_is_divided(serve, fetch, some_orders, listing):
     seconds = range(100 * DAY, 101 * DAY, DAY // 350)
@@ -253,6 +255,7 @@ def test_lists_of_ids_are_asked_for_side_by_side(raw_server):
     assert len(server.seen) == 5
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("listing", ["inserted", "created_date", "updated_date_desc"])
 @pytest.mark.parametrize("first_page", [None, slow(True), slow(False)])
 def test_a_server_that_ignores_the_dates_still_ends(

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 from helpers import reference
+from helpers.marks import slow
 from helpers.traffic import normalized_path
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,7 +124,7 @@ def test_an_error_can_be_resumed_twice(serve, orders, good, clean):
         assert good(sandbox) == clean
 
 
-@pytest.mark.parametrize("workers", [1, WORKERS])
+@pytest.mark.parametrize("workers", [slow(1), WORKERS])
 def test_of_all_parts_only_that_whose_cursor_has_died_begins_anew(
     serve, orders, good, clean, workers
 ):

@@ -148,6 +148,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("bounds", [BOTH, slow(ONE)], ids=["both", "one"])
 @pytest.mark.parametrize("order", SORTS)
 @pytest.mark.parametrize("shape", SHAPES)
@@ -167,6 +168,7 @@ def test_parts_are_of_similar_size_and_cost_few_requests(shape, order, bounds):
     assert max(longest[n] / pages[n] for n in range(2)) <= 0.3
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("order", SORTS)
 def test_two_crowds_with_years_between_are_both_divided(order):
     seconds = dated_orders.spread(2_500, "2024-01-05", "2024-01-09")

@@ -20,6 +20,7 @@ PLOTS = [*OF_ORDERS, *OF_DUE_DATES]
 HOSTILE = ["$x^", "_private", "two\nlines\x00", "<b>", "$a$ and $b$", "", "l" * 99, None]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("rows", [0, 1, 3, 400])
 def test_every_size_is_drawn_and_says_n_and_as_of(plot, rows):
@@ -29,6 +30,7 @@ def test_every_size_is_drawn_and_says_n_and_as_of(plot, rows):
     assert ("no orders" in text) == (rows == 0)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("name", ["created_date", "required_ship_date", "complete_shipped_date"])
 def test_dates_may_be_missing_altogether(plot, name):
@@ -48,6 +50,7 @@ def test_pictures_of_nothing_but_nulls_say_why_they_are_empty():
     assert "no open orders" in text_of(plot_backlog(closed))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("plot", PLOTS)
 def test_hostile_names_are_printed_as_they_are(plot):
     text = text_of(plot(make_orders(300, ["$x^"] * 9 + HOSTILE), by="warehouse_id"))
@@ -79,6 +82,7 @@ def test_a_picture_without_groups_refuses_by():
         plot_status_transitions(None, by="x")
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("rows", [0, 1])
 def test_groups_of_few_orders_are_drawn(plot, rows):
@@ -87,6 +91,7 @@ def test_groups_of_few_orders_are_drawn(plot, rows):
     assert ("no orders" in text) == (rows == 0)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("plot", PLOTS)
 def test_given_axes_are_drawn_on_and_no_figure_is_made(plot):
     _, (left, right) = plt.subplots(1, 2)
@@ -103,6 +108,7 @@ def test_a_new_figure_has_a_constrained_layout(plot):
     assert engine.__class__.__name__ == "ConstrainedLayoutEngine"
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("plot", PLOTS)
 def test_types_of_arrow_give_the_same_picture(plot):
     frame = make_orders(60)
@@ -111,6 +117,7 @@ def test_types_of_arrow_give_the_same_picture(plot):
     assert text_of(plot(arrow)) == text_of(plot(frame))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("plot", PLOTS)
 def test_another_moment_is_noted(plot):
     assert "as of 2026-02-01 00:00 UTC" in text_of(plot(make_orders(60), as_of="2026-02-01"))
@@ -149,6 +156,7 @@ def test_styles_are_passed_on():
     assert plot_cycle_time(make_orders(50), linewidth=5).lines[0].get_linewidth() == 5
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("plot", PLOTS)
 def test_a_hundred_thousand_orders_are_drawn(plot):
     frame = make_orders(1000)

@@ -66,6 +66,7 @@ def test_overview(history):
     return tf.plot_overview(history)
 
 
+@pytest.mark.slow
 @looks_like
 def test_overview_of_nothing():
     return tf.plot_overview(make_orders(0))

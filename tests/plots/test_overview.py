@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+from helpers.marks import slow
 from helpers.pictures import make_orders
 from matplotlib import pyplot as plt
 
@@ -69,7 +70,7 @@ def test_it_is_one_new_page_of_the_shape_of_a4():
     assert plt.get_fignums() == [before.number, page.number]
 
 
-@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("rows", [slow(0), 1])
 def test_little_is_drawn_too(rows):
     head, pictures = texts(plot_overview(make_orders(rows)))
     assert len(pictures) == 5
@@ -89,6 +90,7 @@ def test_a_judged_frame_brings_its_policy_and_moment():
     assert "as of 2026-03-04 12:00 UTC" in pictures["Orders by status"]
 
 
+@pytest.mark.slow
 def test_an_unknown_moment_is_warned_of_once():
     frame = make_orders(30)
     frame.attrs = {}

@@ -60,6 +60,7 @@ def words(axes):
     return " ".join(" ".join(texts).split())
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("rows", [0, 3, 400])
 @pytest.mark.parametrize("how", [{}, {"by": "channel"}, {"freq": "D"}])

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.marks import slow
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
@@ -67,7 +68,7 @@ def test_the_cells_hold_counts_and_shares():
     assert cells(plot_status_transitions(fresh)) == {("new", "open"): "1,234"}
 
 
-@pytest.mark.parametrize("rows", [0, 3, 3000])
+@pytest.mark.parametrize("rows", [0, 3, slow(3000)])
 def test_every_size_says_n_and_both_as_ofs(rows):
     random = np.random.default_rng(0)
     axes = plot_status_transitions(moved(*random.choice(LIFECYCLE, (2, rows))))

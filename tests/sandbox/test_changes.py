@@ -210,6 +210,7 @@ def test_fulfilled_orders_were_shipped_in_full(steps):
                 assert ordered - 1 <= sent + sum(kits.values()) <= ordered
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "late", [0.5, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.0, 1.0))]
 )
@@ -318,6 +319,7 @@ def test_other_tokens_stay_as_they_are(now):
         assert not set(ours.new) & set(theirs.new)
 
 
+@pytest.mark.slow
 def test_hours_one_by_one_are_as_good_as_a_day(now):
     with Sandbox(1500, days=10, now=now) as sandbox:
         for _ in range(24):
@@ -470,5 +472,6 @@ class AnyCalls(RuleBasedStateMachine):
             self.sandbox.stop()
 
 
+@pytest.mark.slow
 def test_any_sequence_of_calls_keeps_orders_consistent(now):
     run_state_machine_as_test(lambda: AnyCalls(now), settings=settings(stateful_step_count=6))

@@ -58,6 +58,7 @@ def wanted_of(truth, field, op):
     return wanted.swapcase() if op.endswith("-insensitive") else wanted
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("field", "op"), CASES)
 def test_every_operator_against_plain_python(sandbox, truth, listing, field, op):
     wanted = wanted_of(truth, field, op)

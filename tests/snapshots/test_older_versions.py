@@ -159,6 +159,7 @@ def remove_table(path, name):
 NEW_TABLES = [name for name in TABLES if name != "orders"]
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", NEW_TABLES)
 def test_a_table_that_a_snapshot_lacks_is_empty(some_orders, tmp_path, monkeypatch, name):
     monkeypatch.setattr(writer, "PART_SIZE", 20)
@@ -179,6 +180,7 @@ def test_a_table_that_a_snapshot_lacks_is_empty(some_orders, tmp_path, monkeypat
     assert f">{name}</th><td style='text-align:left'>" in snapshot._repr_html_()
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", NEW_TABLES)
 def test_a_table_that_only_the_newer_snapshot_has_is_compared(tmp_path, name):
     shipped = {"id": "a", "odd": 1, "line_items": [{"sku": "X"}]}
@@ -197,6 +199,7 @@ def test_a_table_that_only_the_newer_snapshot_has_is_compared(tmp_path, name):
     assert history["kind"].tolist() == ["first_seen", *["changed"] * len(expected)]
 
 
+@pytest.mark.one_of(5)
 @pytest.mark.parametrize("name", NEW_TABLES)
 @pytest.mark.parametrize("connections", [None, ("acme", "beta")])
 def test_a_sync_shares_the_parts_of_a_snapshot_that_lacks_a_table(

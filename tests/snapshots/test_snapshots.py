@@ -84,6 +84,7 @@ def test_the_manifest_tells_what_the_folder_holds(frames, tmp_path, monkeypatch)
     )
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("fewer", [-1, 0, 1, 250])
 def test_parts_of_any_size_are_read_as_one(frames, tmp_path, monkeypatch, fewer):
     monkeypatch.setattr(writer, "PART_SIZE", len(frames.orders) - fewer)
@@ -140,6 +141,7 @@ def test_no_snapshots_are_an_empty_list_with_its_types(frames, tmp_path):
     assert len(empty) == 0
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("version", "month"),
     [

@@ -148,6 +148,7 @@ PLACES = {
 }
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("text", SAME)
 def test_the_spelling_of_json_is_no_difference(place, text):
@@ -157,6 +158,7 @@ def test_the_spelling_of_json_is_no_difference(place, text):
     assert len(tf.diff_snapshots(old, new)) == 0
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("text", OTHERS)
 def test_any_other_json_is_one(place, text):

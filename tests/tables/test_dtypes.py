@@ -70,6 +70,7 @@ def plain(column):
     return [each if isinstance(each, list) or not pd.isna(each) else None for each in lists]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", TABLES)
 def test_types_and_values_of_every_column(orders, name, backend):
@@ -109,6 +110,7 @@ def test_the_ends_of_the_calendar_are_kept(backend, tmp_path):
     assert "9999-12-31" in repr(orders[["created_date"]])
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_is_written_is_read_back_with_either_backend(orders, backend, tmp_path):
     frames = OrderFrames.from_json(orders, dtype_backend=backend)
@@ -119,6 +121,7 @@ def test_what_is_written_is_read_back_with_either_backend(orders, backend, tmp_p
         assert getattr(again, name).attrs["trackstar"] == frames.info
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_one_frame_goes_to_parquet_and_back(orders, backend, tmp_path):
     frames = OrderFrames.from_json(orders, dtype_backend=backend)
@@ -163,6 +166,7 @@ ONE_OF_EACH = sorted(
 )
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("place", "column"), ONE_OF_EACH)
 def test_every_column_can_be_changed_and_what_was_fetched_stays(place, column, backend, tmp_path):

@@ -254,6 +254,7 @@ def shop_of():
     return start
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("keyset", [True, False])
 @pytest.mark.parametrize("total", [True, False])
 @pytest.mark.parametrize(

@@ -32,20 +32,19 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _make_parser() -> _Parser:
-    parser = _Parser(
+    main = _Parser(
         prog="trackstar-frames",
         description="Orders of the Trackstar WMS API as dataframes.",
         epilog="Credentials: TRACKSTAR_API_KEY and TRACKSTAR_ACCESS_TOKEN.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    main.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    subparsers = main.add_subparsers(required=True, metavar="COMMAND")
 
     def command(run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
-        made: _Parser = subparsers.add_parser(
-            run.__name__, help=run.__doc__, description=run.__doc__
-        )
-        made.set_defaults(run=run)
-        return made
+        name, text = run.__name__, run.__doc__
+        parser: _Parser = subparsers.add_parser(name, help=text, description=text)
+        parser.set_defaults(run=run)
+        return parser
 
     demo = command(commands.demo)
     demo.add_argument("--folder", default="trackstar-demo", help="where to write (%(default)s)")
@@ -53,14 +52,11 @@ def _make_parser() -> _Parser:
 
     fetch = command(commands.fetch)
     _add_fetch_options(fetch, refresh="ask the server again")
-    fetch.add_argument(
-        "--output", type=_folder, metavar="FOLDER", help="write all tables to FOLDER, as Parquet"
-    )
-    fetch.add_argument(
-        "--snapshot", type=_folder, metavar="ROOT", help="write a new snapshot under ROOT"
-    )
+    add = fetch.add_argument
+    add("--output", type=_folder, metavar="FOLDER", help="write all tables to FOLDER, as Parquet")
+    add("--snapshot", type=_folder, metavar="ROOT", help="write a new snapshot under ROOT")
     _add_limit(fetch)
-    fetch.add_argument("--offline", action="store_true", help="read from disk only")
+    add("--offline", action="store_true", help="read from disk only")
 
     export = command(commands.export)
     _add_root(export)
@@ -70,31 +66,26 @@ def _make_parser() -> _Parser:
     sync = command(commands.sync)
     _add_root(sync)
     _add_fetch_options(sync, refresh="start over, even if an earlier sync could be resumed")
-    sync.add_argument(
-        "--overlap", default="2h", help="how far to look back before the last sync (%(default)s)"
-    )
-    sync.add_argument(
-        "--full-every",
-        metavar="LENGTH",
-        help="fetch all orders if that was so long ago (7D), and drop those that are gone",
-    )
+    add = sync.add_argument
+    add("--overlap", default="2h", help="how far to look back before the last sync (%(default)s)")
+    full_every = "fetch all orders if that was so long ago (7D), and drop those that are gone"
+    add("--full-every", metavar="LENGTH", help=full_every)
 
     _add_root(command(commands.snapshots))
 
     sandbox = command(commands.sandbox)
     _add_sandbox_options(sandbox)
-    sandbox.add_argument("--port", type=int, default=0, help="0 is any free port (%(default)s)")
-    sandbox.add_argument(
-        "--rate-limit", type=int, default=10, help="requests per second, 0: no limit (%(default)s)"
-    )
-    sandbox.add_argument(
-        "--tokens", type=_count, default=1, help="connections, each with its orders (%(default)s)"
-    )
-    sandbox.add_argument("--latency", type=float, default=0.0, help="seconds for each response")
+    add = sandbox.add_argument
+    add("--port", type=int, default=0, help="0 is any free port (%(default)s)")
+    rate_limit = "requests per second, 0: no limit (%(default)s)"
+    add("--rate-limit", type=int, default=10, help=rate_limit)
+    tokens = "connections, each with its orders (%(default)s)"
+    add("--tokens", type=_count, default=1, help=tokens)
+    add("--latency", type=float, default=0.0, help="seconds for each response")
 
     cache = command(commands.cache)
     cache.add_argument("action", choices=["info", "clear"], help="describe or empty the cache")
-    return parser
+    return main
 
 
 def _add_root(command: argparse.ArgumentParser) -> None:
@@ -106,35 +97,19 @@ def _add_limit(command: argparse.ArgumentParser) -> None:
 
 
 def _add_fetch_options(command: argparse.ArgumentParser, *, refresh: str) -> None:
-    command.add_argument(
-        "filters",
-        nargs="*",
-        default=[],
-        metavar="FILTER=VALUE",
-        help="for example created_date__gte=2026-01-01 status__in=open,packed",
-    )
-    command.add_argument("--page-size", type=int, default=1000, help="orders per request")
-    command.add_argument(
-        "--max-workers", type=int, default=8, help="pages fetched in parallel (%(default)s)"
-    )
-    connection = command.add_mutually_exclusive_group()
-    connection.add_argument("--connection", help="a label for the data")
-    connection.add_argument(
-        "--connections",
-        action="append",
-        metavar="LABEL=VARIABLE",
-        help="one of several connections, and the environment variable of its token; repeatable",
-    )
-    command.add_argument("--refresh", action="store_true", help=refresh)
-    command.add_argument(
-        "--verify", action="store_true", help="read until two readings agree, or fail"
-    )
-    command.add_argument(
-        "--pii",
-        choices=PII,
-        default="keep",
-        help="how to treat personal data (%(default)s); hash needs TRACKSTAR_PII_KEY",
-    )
+    add = command.add_argument
+    filters = "for example created_date__gte=2026-01-01 status__in=open,packed"
+    add("filters", nargs="*", default=[], metavar="FILTER=VALUE", help=filters)
+    add("--page-size", type=int, default=1000, help="orders per request")
+    add("--max-workers", type=int, default=8, help="pages fetched in parallel (%(default)s)")
+    either = command.add_mutually_exclusive_group().add_argument
+    either("--connection", help="a label for the data")
+    several = "one of several connections, and the environment variable of its token; repeatable"
+    either("--connections", action="append", metavar="LABEL=VARIABLE", help=several)
+    add("--refresh", action="store_true", help=refresh)
+    add("--verify", action="store_true", help="read until two readings agree, or fail")
+    pii = "how to treat personal data (%(default)s); hash needs TRACKSTAR_PII_KEY"
+    add("--pii", choices=PII, default="keep", help=pii)
 
 
 def _add_sandbox_options(command: argparse.ArgumentParser) -> None:

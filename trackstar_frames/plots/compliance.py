@@ -89,7 +89,7 @@ def plot_ship_date_compliance(
     groups = Groups(judged.frame, by, judged.totals["n"], MOST_ROWS if freq is None else MOST_LINES)
     note = ["95 % Wilson intervals", *groups.note]
     if freq is None:
-        axes = _draw_points(ax, judged.totals, groups, line_kws)
+        axes = _draw_points(ax, judged.totals, groups, **line_kws)
     else:
         axes, more = _draw_lines(ax, judged, groups, freq, line_kws)
         note += more
@@ -97,9 +97,7 @@ def plot_ship_date_compliance(
     return axes
 
 
-def _draw_points(
-    ax: Axes | None, totals: pd.DataFrame, groups: Groups, line_kws: dict[str, Any]
-) -> Axes:
+def _draw_points(ax: Axes | None, totals: pd.DataFrame, groups: Groups, **line_kws: Any) -> Axes:
     """Draw a rate for each group."""
     table = totals.iloc[groups.positions]
     axes = style.get_axes(ax, 2.1 + 0.3 * max(len(table), 2))

@@ -141,7 +141,7 @@ def _draw(axes: Axes, groups: list[_Group], right: float, line_kws: dict[str, An
     """Draw the curves up to so many hours, with their marks, and the orders at risk."""
     per, unit = style.axis_unit(right)
     for group in groups:
-        colour = _draw_curve(axes, group, right, per, line_kws).get_color()
+        colour = _draw_curve(axes, group, right, per, **line_kws).get_color()
         mark: dict[str, Any] = {"marker": group.look.marker, "color": colour, "markersize": 7}
         mark |= {"markeredgecolor": axes.get_facecolor(), "linestyle": "none"}
         for name, level in _LEVELS.items():
@@ -158,9 +158,7 @@ def _draw(axes: Axes, groups: list[_Group], right: float, line_kws: dict[str, An
     _write_at_risk(axes, groups, right / per, per)
 
 
-def _draw_curve(
-    axes: Axes, group: _Group, right: float, per: float, line_kws: dict[str, Any]
-) -> Line2D:
+def _draw_curve(axes: Axes, group: _Group, right: float, per: float, **line_kws: Any) -> Line2D:
     """Draw one curve, up to the longest time known of its orders, and its interval."""
     hours = group.steps[group.steps <= right]
     # The steps that can be seen, and the last of those that fall together.

@@ -78,16 +78,18 @@ def plot_lateness(
     groups = Groups(judged.frame, by, judged.totals["n"], MOST_ROWS, skip_empty=True)
     hours, outcomes = _read(judged.frame)
     axes = style.get_axes(ax, 2.5 + 0.3 * max(len(groups.names), 2) if groups.columns else 4.5)
-    grace, note = judged.policy.get("grace"), []
+    note = []
     if not hours.size:
         axes.set_xticks([])
     elif groups.columns:
         rows = [_read(each)[0] for each in groups.split(judged.frame)]
-        _quantile_rows(axes, rows, grace, bar_kws)
+        edges, outside = _quantile_rows(axes, rows, bar_kws)
         note = [_median_words(hours), *groups.note]
     else:
-        outside = _histogram(axes, hours, outcomes, grace, bar_kws)
+        edges, outside = _histogram(axes, hours, outcomes, **bar_kws)
         note = [_median_words(hours), *_outside_words(outside, hours)]
+    if hours.size:
+        _lateness_axis(axes, edges, outside, judged.policy.get("grace"))
     if groups.columns:
         groups.row_axis(axes)
     else:
@@ -109,10 +111,8 @@ def _read(compliance: pd.DataFrame) -> tuple[Array, Array]:
     return hours, np.where((outcomes == _ON_TIME) & (hours <= -style.DAY), _EARLY, outcomes)
 
 
-def _histogram(
-    axes: Axes, hours: Array, outcomes: Array, grace: str | None, bar_kws: dict[str, Any]
-) -> Array:
-    """Draw bars of each outcome; return how many orders lie outside, at either end."""
+def _histogram(axes: Axes, hours: Array, outcomes: Array, **bar_kws: Any) -> tuple[Array, Array]:
+    """Draw bars of each outcome; return their edges, and how many orders lie beyond each end."""
     edges = _edges(hours)
     # Bars end with their right edge: an order shipped at the moment it is due is on time.
     bars = np.searchsorted(edges, hours, side="left")
@@ -126,15 +126,11 @@ def _histogram(
     centres = np.array([at[0] - width, *(at[:-1] + width / 2), at[-1] + width])
     handles = style.stacked_bars(axes, layers, centres, width, bar_kws)
     style.add_legend(axes, handles, [layer.label for layer in layers], "outcome")
-    outside: Array = counts[[0, -1]].sum(axis=1)
-    _lateness_axis(axes, edges, outside, grace)
-    return outside
+    return edges, counts[[0, -1]].sum(axis=1)
 
 
-def _quantile_rows(
-    axes: Axes, rows: list[Array], grace: str | None, bar_kws: dict[str, Any]
-) -> None:
-    """Draw the 5th and 95th percentile, quartiles and median of each group, from the top down."""
+def _quantile_rows(axes: Axes, rows: list[Array], bar_kws: dict[str, Any]) -> tuple[Array, Array]:
+    """Draw the quantiles of each group, from the top down; return as the histogram does."""
     quantiles = np.array([np.quantile(hours, _QUANTILES) for hours in rows])
     edges = _edges(quantiles.ravel())
     width, before, after = edges[1] - edges[0], quantiles <= edges[0], quantiles > edges[-1]
@@ -147,7 +143,7 @@ def _quantile_rows(
     mark_style: dict[str, Any] = {"color": colour, "markerfacecolor": "white", "markersize": 5}
     (mark,) = axes.plot(median, y, "o", zorder=3, **mark_style)
     style.add_legend(axes, [mark, bars[0], line], ["median", "middle half", "5 to 95 %"], "orders")
-    _lateness_axis(axes, edges, np.array([before.sum(), after.sum()]), grace)
+    return edges, np.array([before.sum(), after.sum()])
 
 
 def _edges(hours: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -20,9 +20,7 @@ from trackstar_frames.plots._groups import refuse_by
 from trackstar_frames.schema import LIFECYCLE
 
 # Colour shows the shares; shapes differ in print and for every kind of colour vision.
-_MARKERS: Mapping[str, str] = dict(
-    zip(TRANSITIONS, (">", "<", "s", "o", "v", "^", "d", "+", "x"), strict=True)
-)
+_MARKERS = dict(zip(TRANSITIONS, (">", "<", "s", "o", "v", "^", "d", "+", "x"), strict=True))
 _SHARES = colormaps["Blues"]
 _EMPTY, _NO_SHARE = "0.97", "0.88"
 _DARK = 0.715  # from this share on, white text is read better than black
@@ -31,10 +29,7 @@ _MOST_LETTERS = 20
 
 
 def plot_status_transitions(
-    transitions: pd.DataFrame,
-    *,
-    by: str | Sequence[str] | None = None,
-    ax: Axes | None = None,
+    transitions: pd.DataFrame, *, by: str | Sequence[str] | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw the moves of orders from status to status between two snapshots, as a matrix.
 
@@ -105,7 +100,7 @@ def _statuses(transitions: pd.DataFrame) -> list[str]:
     return [status for status in ranked if status in found]
 
 
-def _draw_matrix(axes: Axes, transitions: pd.DataFrame, statuses: Sequence[str]) -> None:
+def _draw_matrix(axes: Axes, transitions: pd.DataFrame, statuses: list[str]) -> None:
     positions = {status: float(position) for position, status in enumerate(statuses)}
     margin = len(statuses) + _GAP
     lines = [*positions.values(), margin]
@@ -118,7 +113,7 @@ def _draw_matrix(axes: Axes, transitions: pd.DataFrame, statuses: Sequence[str])
     for row in rows:
         x, y = positions.get(row.to_status, margin), positions.get(row.from_status, margin)
         _draw_cell(axes, x, y, row, size)
-    _label_axes(axes, transitions, statuses, lines)
+    _label(axes, transitions, statuses, lines)
     _legend(axes, transitions)
 
 
@@ -136,9 +131,7 @@ def _draw_box(axes: Axes, x: float, y: float, colour: Any) -> None:
     axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
 
 
-def _label_axes(
-    axes: Axes, transitions: pd.DataFrame, statuses: Sequence[str], lines: Sequence[float]
-) -> None:
+def _label(axes: Axes, transitions: pd.DataFrame, statuses: list[str], lines: list[float]) -> None:
     """Label rows and columns, the rows with their n."""
     names = [style.printable(status, _MOST_LETTERS) for status in statuses]
     sources, orders = transitions["from_status"], transitions["orders"]

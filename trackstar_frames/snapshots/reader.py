@@ -72,10 +72,7 @@ def read_column(folder: Path, position: int, column: str) -> pa.ChunkedArray:
         storage.open_file(path) as source,
         pq.ParquetFile(source, page_checksum_verification=True) as parquet,
     ):
-        if column in parquet.schema_arrow.names:
-            return parquet.read([column])[column]
-        missing = pa.nulls(parquet.metadata.num_rows, TABLES["orders"].schema.field(column).type)
-        return pa.chunked_array([missing])
+        return _with_schema_of_today(parquet, "orders", [column])[column]
 
 
 def table_files(

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -37,7 +36,13 @@ from trackstar_frames.tables.assemble import (
     take,
     unlabel,
 )
-from trackstar_frames.tables.compare import changed_in, common_ids, rows_of_orders, unequal
+from trackstar_frames.tables.compare import (
+    changed_in,
+    common_ids,
+    positions,
+    rows_of_orders,
+    unequal,
+)
 
 #: The stamp of Trackstar's copy, that of the source, and the one that never changes.
 TRACKSTAR_UPDATED, UPDATED, CREATED = "trackstar_updated_date", "updated_date", "created_date"
@@ -335,21 +340,13 @@ def _differing(name: str, old: _Tables, fresh: _Tables, ids: pa.ChunkedArray) ->
 
 def _replace_rows(was: pa.Table, now: pa.Table, orders: pa.Array, ids: set[str]) -> pa.Table:
     key = "id" if "id" in was.column_names else "order_id"
-    old, new = _order_of_rows(was[key], orders), _order_of_rows(now[key], orders)
+    old, new = positions(was[key], orders), positions(now[key], orders)  # rows of none come last
     is_changed = np.zeros(len(orders) + 1, bool)  # the last one is of no order
     is_changed[pc.index_in(pa.array(sorted(ids)), value_set=orders).to_numpy()] = True
     stays, comes = np.flatnonzero(~is_changed[old]), np.flatnonzero(is_changed[new])
     sequence = np.argsort(np.concatenate([old[stays], new[comes]]), kind="stable")
     rows = np.concatenate([stays, comes + len(was)])[sequence]
     return take(pa.concat_tables([was, now]), rows)
-
-
-def _order_of_rows(rows: pa.ChunkedArray, orders: pa.Array) -> npt.NDArray[np.int64]:
-    """Return the number of the order that each row names; rows of none come last."""
-    numbers: npt.NDArray[np.int64] = (
-        pc.index_in(rows, value_set=orders).fill_null(len(orders)).to_numpy()
-    )
-    return numbers
 
 
 def _divide(tables: _Tables, part_size: int) -> Iterator[_Tables]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -29,6 +29,7 @@ _Tables = Mapping[str, pa.Table]
 _DROPPED = -1
 _NO_ORDER = -1  # as a row's number; and so, as an index, the last position
 _NO_DATE = np.iinfo(np.int64).min
+_FEW_ORDERS = 500  # starting threads for them takes longer than joining them
 
 
 def assemble(
@@ -257,17 +258,25 @@ def _join(batches: Sequence[Batch], kept: Numbers) -> dict[str, _JoinedRows]:
     position = np.full(starts[-1] + 1, _DROPPED)
     position[kept] = np.arange(len(kept))
     position[_NO_ORDER] = len(kept)  # after all orders
+    if len(kept) <= _FEW_ORDERS:
+        return {
+            name: _join_table([batch.pop(name) for batch in batches], starts, position)
+            for name in TABLES
+        }
     rows = {}
     with ThreadPool(pa.cpu_count()) as threads:
         for name in TABLES:
             parts = [batch.pop(name) for batch in batches]
-            rows[name] = _join_table(parts, starts, position, threads)
+            rows[name] = _join_table(parts, starts, position, threads.map)
             release_memory()
     return rows
 
 
 def _join_table(
-    parts: list[pa.Table], starts: Numbers, position: Numbers, threads: ThreadPool
+    parts: list[pa.Table],
+    starts: Numbers,
+    position: Numbers,
+    map_columns: Callable[..., Iterator[pa.Array]] = map,
 ) -> _JoinedRows:
     """Join the parts of a table in the sequence of their orders, without those of dropped ones."""
     numbers = [
@@ -286,7 +295,7 @@ def _join_table(
         column, columns[number] = columns[number], None
         return _take(column, rows)
 
-    taken = list(threads.map(take_column, range(len(columns))))
+    taken = list(map_columns(take_column, range(len(columns))))
     table = pa.Table.from_arrays(taken, schema=schema)
     return _JoinedRows(table, moved[sequence], position[_NO_ORDER])
 

@@ -14,10 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trackstar_frames.schema import CHILD_TABLES, CONNECTION, TABLES, Column, Table
-from trackstar_frames.tables.assemble import label_rows, split_by_connection
+from trackstar_frames.tables.assemble import Numbers, label_rows, split_by_connection
 
 _Mask = npt.NDArray[np.bool_]
-_Numbers = npt.NDArray[np.int64]
 _Column: TypeAlias = pa.Array | pa.ChunkedArray
 _Tables: TypeAlias = Mapping[str, pa.Table]
 
@@ -46,15 +45,12 @@ def differences(old: _Tables, new: _Tables) -> pa.Table:
 
 def differences_by_connection(old: _Tables, new: _Tables) -> pa.Table:
     """List what differs within each connection, sorted by its label, which is the first column."""
-    labels = sorted(_labels(old["orders"]) | _labels(new["orders"]))
+    found = (pc.unique(side["orders"][CONNECTION.name]).to_pylist() for side in (old, new))
+    labels = sorted(set().union(*found))
     was, now = split_by_connection(old, labels), split_by_connection(new, labels)
     nothing = _SCHEMA.empty_table().drop_columns("rank")
     parts = (label_rows(differences(was[each], now[each]), each) for each in labels)
     return pa.concat_tables([label_rows(nothing, ""), *parts])
-
-
-def _labels(orders: pa.Table) -> set[str]:
-    return set(pc.unique(orders[CONNECTION.name]).to_pylist())
 
 
 def common_ids(old: pa.Table, new: pa.Table) -> pa.ChunkedArray:
@@ -67,6 +63,13 @@ def changed_in(name: str, old: pa.Table, new: pa.Table, ids: pa.ChunkedArray) ->
     # Where few orders are on both sides, most rows need not be compared.
     was, now = (rows_of_orders(ids, side, TABLES[name].key[0]) for side in (old, new))
     return set(ids.filter(pa.array(_differ(TABLES[name], was, now, ids))).to_pylist())
+
+
+def positions(rows: _Column, ids: _Column) -> Numbers:
+    """Return the position in `ids` of the order that each row names, or the one after the last."""
+    found = pc.index_in(rows, value_set=ids).cast(pa.int64())
+    numbers: Numbers = found.fill_null(len(ids)).to_numpy()
+    return numbers
 
 
 def rows_of_orders(ids: _Column, rows: pa.Table, key: str) -> pa.Table:
@@ -97,8 +100,9 @@ def unequal(left: _Column, right: _Column) -> _Mask:
     if pa.types.is_floating(left.type):
         both_nan = pc.and_(pc.is_nan(left), pc.is_nan(right)).fill_null(False)
         differ = pc.and_not(differ, both_nan)
-    one_is_null: _Mask = _as_mask(left.is_null()) != _as_mask(right.is_null())
-    return _as_mask(differ) | one_is_null
+    one_is_null = np.asarray(left.is_null()) != np.asarray(right.is_null())
+    mask: _Mask = np.asarray(differ) | one_is_null
+    return mask
 
 
 def _unequal_lists(left: _Column, right: _Column) -> _Mask:
@@ -106,15 +110,10 @@ def _unequal_lists(left: _Column, right: _Column) -> _Mask:
     lengths = pc.list_value_length(left)
     differ = unequal(lengths, pc.list_value_length(right))
     alike = pc.and_(pa.array(~differ), lengths.is_valid())
-    rows = np.repeat(np.flatnonzero(_as_mask(alike)), lengths.filter(alike).to_numpy())
+    rows = np.repeat(np.flatnonzero(alike), lengths.filter(alike).to_numpy())
     inner = unequal(pc.list_flatten(left.filter(alike)), pc.list_flatten(right.filter(alike)))
     differ[rows[inner]] = True
     return differ
-
-
-def _as_mask(column: _Column) -> _Mask:
-    mask: _Mask = np.asarray(column)
-    return mask
 
 
 def _is_same_json(left: str | None, right: str | None) -> bool:
@@ -141,8 +140,9 @@ def _parse(text: str | None) -> Any:
 
 def _differ(table: Table, old: pa.Table, new: pa.Table, ids: _Column) -> _Mask:
     """Return of each order whether its rows, in any sequence, differ in a value or in number."""
-    was, now = _positions(table, old, ids), _positions(table, new, ids)
-    differ: _Mask = _count(was, len(ids)) != _count(now, len(ids))
+    was, now = (positions(rows[table.key[0]], ids) for rows in (old, new))
+    before, after = (np.bincount(each, minlength=len(ids) + 1)[:-1] for each in (was, now))
+    differ: _Mask = before != after
     # All others have equally many rows on both sides: sorted by key, these are pairs.
     paired = np.append(~differ, False)
     left, order = _sorted_rows(table, old, was, paired)
@@ -152,27 +152,16 @@ def _differ(table: Table, old: pa.Table, new: pa.Table, ids: _Column) -> _Mask:
     return differ
 
 
-def _positions(table: Table, rows: pa.Table, ids: _Column) -> _Numbers:
-    """Return the position of each row's order in `ids`, or the one after the last."""
-    positions = pc.index_in(rows[table.key[0]], value_set=ids).cast(pa.int64())
-    numbers: _Numbers = positions.fill_null(len(ids)).to_numpy()
-    return numbers
-
-
-def _count(positions: _Numbers, orders: int) -> _Numbers:
-    return np.bincount(positions, minlength=orders + 1)[:orders]
-
-
 def _sorted_rows(
-    table: Table, rows: pa.Table, positions: _Numbers, chosen: _Mask
-) -> tuple[pa.Table, _Numbers]:
+    table: Table, rows: pa.Table, order: Numbers, chosen: _Mask
+) -> tuple[pa.Table, Numbers]:
     """Sort the rows of the chosen orders by key; with the position of each row's order."""
     keys = [rows[name].to_numpy() for name in reversed(table.key[1:])]
-    sequence = np.lexsort([*keys, positions])
-    sequence = sequence[chosen[positions[sequence]]]
+    sequence = np.lexsort([*keys, order])
+    sequence = sequence[chosen[order[sequence]]]
     if len(sequence) == len(rows) and np.array_equal(sequence, np.arange(len(rows))):
-        return rows, positions
-    return rows.take(pa.array(sequence)), positions[sequence]
+        return rows, order
+    return rows.take(pa.array(sequence)), order[sequence]
 
 
 # The rows of `differences`.

@@ -81,7 +81,7 @@ def _other_texts(column: pa.ChunkedArray, operator: str, values: list[str]) -> p
     texts = pc.utf8_lower(column)
     if operator in (*_ONE_OF, *_NONE_OF):
         each = values if operator in _SINGLE else ",".join(values).split(",")
-        among = pc.is_in(texts, value_set=pa.array([one.lower() for one in each], texts.type))
+        among = pc.is_in(texts, value_set=pa.array(map(str.lower, each), texts.type))
         return pc.and_(pc.is_valid(texts), pc.invert(among)) if operator in _ONE_OF else among
     contains = pc.match_substring(texts, values[0].lower())
     return pc.invert(contains) if operator.startswith("contains") else contains

@@ -92,17 +92,13 @@ def _star_unknown_keys(problems: pa.Table) -> pa.ChunkedArray:
     return redacted
 
 
-def _columns_read(table: Table) -> list[tuple[str, ...]]:
-    return [column.path for column in table.columns if column.path is not None]
-
-
 def _object_paths(table: Table) -> set[str]:
-    return {".".join(path[:-1]) for path in _columns_read(table)} - {""}
+    return {".".join(each.path[:-1]) for each in table.columns if each.path} - {""}
 
 
 def _known_paths(table: Table) -> set[str]:
     """Return the paths of a table's list, of its rows, and of all that is known in them."""
-    inside = _object_paths(table) | {".".join(path) for path in _columns_read(table)}
+    inside = _object_paths(table) | {".".join(each.path) for each in table.columns if each.path}
     paths = {".".join(filter(None, (table.path, path))) for path in inside}
     return paths | {table.path, table.path.removesuffix("[]")}
 
