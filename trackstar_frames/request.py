@@ -80,7 +80,16 @@ class FetchRequest:
         check_source(
             refresh=refresh, offline=offline, cache=client is None or client.settings.cache
         )
-        _check_verify(check_bool("verify", verify), limit=limit, offline=offline)
+        if check_bool("verify", verify) and offline:
+            raise SettingsError(
+                "verify=True reads from the server until two readings agree, and offline=True "
+                "reads from disk only; leave one out"
+            )
+        if verify and limit is not None:
+            raise SettingsError(
+                "verify=True makes sure that no order is missing, and limit=... leaves orders out; "
+                "leave one out"
+            )
         key = pii_key(pii)
         listed = {name: list(each) if is_list(each) else each for name, each in filters.items()}
         queries = encode(listed, extra_params)
@@ -124,19 +133,6 @@ class FetchRequest:
     def redacts(self) -> bool:
         """Whether personal data are removed, so that no response may be kept on disk."""
         return self.pii != "keep"
-
-
-def _check_verify(verify: bool, *, limit: int | None, offline: bool) -> None:  # noqa: FBT001
-    if verify and offline:
-        raise SettingsError(
-            "verify=True reads from the server until two readings agree, and offline=True reads "
-            "from disk only; leave one out"
-        )
-    if verify and limit is not None:
-        raise SettingsError(
-            "verify=True makes sure that no order is missing, and limit=... leaves orders out; "
-            "leave one out"
-        )
 
 
 def _hash(values: list[Any], key: Masked | None) -> str:
