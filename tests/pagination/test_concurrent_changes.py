@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 import pytest
 from helpers import changing_server
 from helpers.marks import sample
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
@@ -319,6 +319,14 @@ def until_it_is_whole(call, tries=20):
     raise AssertionError("it never ends")
 
 
+FULL_SECOND = {  # more new orders in one second than a page holds: no window divides them
+    **{"fails": set(), "count": 1, "size": 3, "changes": [(2, "new", 0)] * 4, "bounds": {}},
+    "stamps": ["trackstar_updated_date", "updated_date"],
+    "listing": {"sort": "created_date", "descending": False, "total": False},
+}
+
+
+@example(**FULL_SECOND)
 @given(fails=st.sets(st.integers(1, 14), max_size=3), **DRAWN)
 def test_with_key_cursors_nothing_is_lost(tmp_path_factory, **drawn):
     fails, size = drawn.pop("fails"), drawn.pop("size")

@@ -101,9 +101,11 @@ class PageReader:
 
         Raises ResponseError if nothing proves where it ends, if it has no end, or if a response
         says that it is not whole. With `expires`, only pages that expire then are taken from disk,
-        whatever `since` says; with `refresh`, none.
+        whatever `since` says; with `refresh`, none, unless offline.
         """
-        since = math.inf if refresh else self.since if expires is None else 0.0
+        # Offline, what was read again is on disk: the last reading.
+        is_new = refresh and not self.offline
+        since = math.inf if is_new else self.since if expires is None else 0.0
         return _Cursor(self, params, page_token, orders_before, expires, since).pages()
 
 
