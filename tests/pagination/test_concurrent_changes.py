@@ -320,7 +320,11 @@ def until_it_is_whole(call, tries=20):
 
 
 FULL_SECOND = {  # more new orders in one second than a page holds: no window divides them
-    **{"fails": set(), "count": 1, "size": 3, "changes": [(2, "new", 0)] * 4, "bounds": {}},
+    "fails": set(),
+    "count": 1,
+    "size": 3,
+    "changes": [(2, "new", 0)] * 4,
+    "bounds": {},
     "stamps": ["trackstar_updated_date", "updated_date"],
     "listing": {"sort": "created_date", "descending": False, "total": False},
 }
