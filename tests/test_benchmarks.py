@@ -199,6 +199,7 @@ def test_work_apart_is_timed_weighed_and_asked(bench):
     assert (run.outcome, run.growth) == (size, pytest.approx(size, rel=0.1))
 
 
+@pytest.mark.slow
 def test_the_sandbox_of_another_process_tells_what_it_was_asked(bench):
     started_at = time.time()
     with bench("_server").serve(1500, rate_limit=2) as serving:
