@@ -179,6 +179,7 @@ def test_each_round_is_led_by_another_contender(bench):
     assert [len(each) for each in timings.seconds.values()] == [3, 3, 3]
 
 
+@pytest.mark.slow
 def test_peak_memory_is_what_the_work_adds(bench):
     measure = bench("_measure")
     size = 64_000_000

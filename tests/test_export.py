@@ -69,7 +69,7 @@ def assert_same(snapshot, frames):
     assert snapshot.read().info == snapshot.info
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
 def test_it_is_what_a_fetch_gives(serve_with_client, root, asked):
     sandbox, client = serve_with_client()

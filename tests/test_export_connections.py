@@ -82,6 +82,7 @@ def test_a_connection_without_orders_is_there(serve_connections, root):
     assert_same(again.read(), fetch(sandbox))
 
 
+@pytest.mark.slow
 def test_frames_of_several_are_written_and_read(serve_connections, root):
     sandbox = serve_connections(odd=0.1)
     frames = tf.fetch_orders(connections=sandbox.connections, snapshot=root)

@@ -28,6 +28,7 @@ def test_it_holds_every_field_of_25000_orders():
     assert frames.info["duplicates"] == frames.info["from_cache"] == 0
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("order", ["reversed", "id", "created_date_desc", "updated_date"])
 def test_the_order_of_the_listing_makes_no_difference(serve, order):
     sandbox = serve(order=order)
@@ -250,6 +251,7 @@ def test_the_environment_is_read_when_no_client_is_given(shared_sandbox, monkeyp
     assert len(tf.fetch_orders_df(limit=3)) == 3
 
 
+@pytest.mark.slow
 def test_one_client_serves_several_threads(shared_sandbox):
     client = shared_sandbox.client(rate_limit=None)
     expected = dict.fromkeys(("open", "fulfilled", "cancelled", "packed"), 0)

@@ -135,7 +135,7 @@ def pair(tagged, ids_of, both):
     assert found == expected(orders, requested), requested
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("part", range(4))
 def test_a_sample_of_pairs(tagged, ids_of, part):
     for both in random.Random(part).sample(COMBINED, 20):
@@ -184,6 +184,7 @@ def test_a_bare_day_is_the_whole_day(tagged, ids_of, field, operator):
         assert ids_of(**{field: day}) == expected
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("operator", COMPARED)
 def test_a_moment_in_any_dress(tagged, ids_of, operator):
     orders = tagged.orders

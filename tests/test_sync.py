@@ -224,6 +224,7 @@ def test_parts_that_grow_are_divided_and_those_that_are_empty_go(shop, root):
     assert counts(shrunk)[0:2] == (0, sizes[0])
 
 
+@pytest.mark.slow
 def test_an_order_whose_creation_changed_moves(shop, root):
     sandbox, client = shop()
     sync(root, client)
@@ -367,7 +368,7 @@ AGO = {
 }
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", ["started_at", "fetched_at", "server_time"])
 def test_stamps_from_after_the_begin_by_any_clock_move_nothing(shop, root, tmp_path, clock):
     stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in AGO.values() for _ in range(2)]

@@ -305,6 +305,7 @@ def test_order_text_cannot_steer_the_terminal(monkeypatch, capsys):
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_order_text_that_the_output_cannot_show_is_escaped(monkeypatch):
     with Sandbox(orders=[{"id": "a", "order_number": "\u2116 7"}], rate_limit=None) as sandbox:
         monkeypatch.setenv("TRACKSTAR_BASE_URL", sandbox.base_url)

@@ -188,6 +188,7 @@ def test_offline_reads_what_is_on_disk_and_tells_what_is_not():
     pd.testing.assert_frame_equal(sort_rows(offline), sort_rows(online))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_personal_data_are_dropped_before_they_are_handed_on(sandbox):
     frame = tf.fetch_orders_dask(TWO, pii="drop", **BOUNDS).compute()

@@ -39,7 +39,7 @@ def assert_each_mark_is_found_once(*texts):
 # Keys.
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(
     "members",
     [
@@ -106,7 +106,7 @@ PLACES = [
 ]  # fmt: skip
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("place", PLACES)
 def test_a_value_of_any_shape_is_kept_at_any_place(place):
     counter = itertools.count()
@@ -117,7 +117,7 @@ def test_a_value_of_any_shape_is_kept_at_any_place(place):
     assert_each_mark_is_found_once(*(f'{{"id":"a{i}",{text}}}' for i, text in enumerate(texts)))
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("boxes", VALUES)
 def test_boxes_beside_packages_are_kept_whatever_they_are(boxes):
     counter = itertools.count()
@@ -163,7 +163,7 @@ def kept_of(value, column="created_date"):
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize(
     ("text", "after"),
     [
@@ -223,7 +223,7 @@ def test_a_stamp_without_a_zone_is_utc_and_its_text_is_kept(text, after):
     assert kept_of(text) == (NEW_YEAR + timedelta(hours=after), text, [])
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize(
     "text",
     [
@@ -245,7 +245,7 @@ def test_the_first_date_that_is_one_and_the_last():
     ]  # fmt: skip
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize(
     "text",
     [
@@ -279,7 +279,7 @@ def test_a_text_that_is_one_number_is_read(value, kept):
     assert kept_of(value, "total_price") == (kept, None, [])
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize(
     "value",
     [
@@ -315,7 +315,7 @@ def test_a_decimal_that_float64_rounds_is_kept_rounded_and_told(number, quote):
         assert [value for _, value, _ in problems(frames)] == [f"{quote}{number}{quote}"]
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(
     "number",
     [
@@ -355,6 +355,7 @@ def test_a_quantity_is_whole_exactly_or_told(text, kept):
     assert [value for _, value, _ in problems(frames)] == [text] * (kept is None)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("kept", [True, False])
 def test_truth_is_spelt_in_many_ways(kept):
     words = [kept, int(kept), float(kept), str(int(kept)), str(float(kept))]
@@ -363,7 +364,7 @@ def test_truth_is_spelt_in_many_ways(kept):
         assert kept_of(word, "saturday_delivery") == (kept, None, [])
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(
     "word", ["t", "f", "on", "off", "2", 2, -1, 0.5, "ja", "\uff11", " ", [], {}]
 )

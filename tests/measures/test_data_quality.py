@@ -269,6 +269,7 @@ def test_examples_are_few_and_each_order_comes_once(examples):
     assert report.loc["line_without_sku", "examples"] == ["a0", "a1", "a2"][:examples]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("backend", [None, "pyarrow"])
 @pytest.mark.parametrize("by", [None, "channel", ["channel", "type"]])
 def test_empty_frames_keep_columns_and_types(by, backend):
@@ -352,6 +353,7 @@ def test_bad_arguments_are_refused():
         tf.data_quality(frames, as_of=3)
 
 
+@pytest.mark.slow
 def test_more_groups_than_a_table_can_hold_are_refused():
     orders = frames_of({}).orders
     many = orders.iloc[[0] * 150_000].assign(id=[str(number) for number in range(150_000)])

@@ -101,7 +101,7 @@ def test_status_mix(whole, partitioned, by, freq):
     assert_same(*shares)
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize(
     ("by", "freq"), sample([(by, freq) for by in [*BY, "outcome", "reason"] for freq in FREQ], 3)
 )
@@ -115,7 +115,7 @@ def test_compliance_rate(whole, partitioned, as_of, by, freq):
     assert_same(at_once, expected)
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("by", [each for each in BY if each != "status"])
 def test_backlog(whole, partitioned, as_of, by):
     for moment in (as_of, whole.orders["created_date"].median()):

@@ -197,6 +197,7 @@ def test_a_crowded_day_is_divided(serve, fetch, some_orders, listing):
     assert asked.total() <= 35 * 2
 
 
+@pytest.mark.slow
 def test_an_empty_year_costs_a_handful(serve, fetch, some_orders):
     sandbox = serve(orders=dated(some_orders, range(0, 7 * DAY, DAY // 50)))
     three = {"created_date__gte": "2018-06-01", "created_date__lt": "2021-06-01"}

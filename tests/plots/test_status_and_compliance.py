@@ -93,6 +93,7 @@ def test_a_new_figure_has_a_constrained_layout(plot):
     )
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("how", [{"freq": "W"}, {"freq": None}])
 def test_hostile_names_are_printed_as_they_are(plot, how):
@@ -184,6 +185,7 @@ def test_a_judged_frame_without_its_policy_is_drawn_with_one_warning():
     assert "The policy is not known." in words(axes)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", ["ours: $5^2$ \\frac", "_hidden", "two\nlines"])
 def test_a_policys_name_is_printed_as_it_is(name):
     table = orders(50)
@@ -272,6 +274,7 @@ def test_the_legend_explains_what_is_drawn_and_nothing_else():
     assert colours == [to_rgb(STATUSES["open"].colour)]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("rows", [slow(1), 3, slow(400)])
 @pytest.mark.parametrize("zone", [slow("UTC"), "America/Los_Angeles", slow("Asia/Kolkata")])
 @pytest.mark.parametrize("plot", [*PLOTS, plot_compliance_heatmap])

@@ -72,7 +72,7 @@ def hidden(root):
     return sorted(each.name for each in root.iterdir() if each.name.startswith("."))
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(("what", "error"), sample(ODD, 3), ids=repr)
 def test_all_is_written_and_read_and_removed(shop, tmp_path, monkeypatch, what, error):
     make_odd(monkeypatch, what, error)
