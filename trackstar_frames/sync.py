@@ -88,39 +88,40 @@ def sync_orders(
     client
         Client to use; by default one with the credentials of the environment.
     connections
-        Several connections instead of `client`: for each label, the environment variable that
-        holds its token, or a function that returns it; all else is from the environment. Each token
-        has its own rate limit; eight are fetched at a time. They write one snapshot, whose every
-        part is of one of them. Each goes on from the newest snapshot of several connections that
-        has it; a new one is fetched whole, and one that is not named any more is left out.
+        Several connections instead of `client`: for each label, the environment variable that holds
+        its token, or a function that returns it; other options come from the environment. Each
+        token has its own rate limit; eight connections are fetched at a time. They write one
+        snapshot, each part of it from one connection. Each continues from the newest snapshot of
+        several connections that has it; a new one is fetched whole, and one that is no longer named
+        is left out.
     dask_client
         A `distributed.Client`: its workers write the parts of the `connections`, each token used by
-        one worker at a time. All of them must see `root` at the same path, and have the variables
-        of the tokens or import their functions; all else is from their environment. The parts of
-        a worker that is lost are written again by another.
+        one worker at a time. Every worker must see `root` at the same path, and have the
+        environment variables of the tokens or be able to import their functions; other options come
+        from its environment. Another worker rewrites the parts of a lost one.
     page_size
-        Orders of one request, 1 to 1000.
+        Orders per request, 1 to 1000.
     max_workers
-        Chains of pages that are read in parallel, 1 to 32, under one rate limit. If the filters
-        bound ``created_date``, the time is divided into windows, each a chain of its own, whatever
-        this number is.
+        How many chains of pages to read in parallel, 1 to 32, under one rate limit. If the filters
+        bound ``created_date``, the time is divided into windows, each a chain of its own; this
+        number does not change them.
     refresh
-        Start again, though a sync that broke could be resumed.
+        Start over, even if an interrupted sync could be resumed.
     offline
         Read from disk only.
     verify
-        Read every chain of several pages until two readings in a row agree, page by page, or raise.
-        For servers whose cursors are positions, which shift as orders come and go.
+        Read each chain of several pages until two readings in a row agree, page by page, or raise.
+        Use it if cursors are positions, which shift when orders are added or removed.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
-        What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
-        as personal or free-form and in the values of `problems`, and unknown keys are not named.
-        ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under the key in
-        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
-        ``"keep"`` are responses cached on disk. The same on every call.
+        How to treat personal data. ``"drop"`` sets the columns that `data_dictionary` marks as
+        personal or free-form, and the values of `problems`, to null, and names no unknown keys.
+        ``"hash"`` does the same, but replaces personal text by its HMAC-SHA-256 under the key in
+        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types do not change.
+        Responses are cached on disk only with ``"keep"``. It must be the same on every call.
     extra_params
-        Query parameters that the filters do not know. The same on every call.
+        Query parameters that are not filters; they must be the same on every call.
     **filters
         ``field=value``, ``field__operator=value``, or ``**{"field[operator]": value}``; the same on
         every call. Only on what never changes: created_date, warehouse_customer_id, type,
@@ -142,8 +143,8 @@ def sync_orders(
     FilterError
         Before any request, for a filter on what may change.
     SnapshotError
-        If the snapshots under `root` are of other filters, or are damaged, or the disk fails; what
-        was there before is untouched.
+        If the snapshots under `root` are of other filters, or are damaged, or the disk fails;
+        earlier snapshots are not changed.
     TrackstarError
         Whatever `export_orders` raises; then nothing has changed, and the same call goes on. Of
         several connections, those that fail stay in the snapshot as they were before.
