@@ -118,7 +118,7 @@ def test_a_failure_is_told_and_spoils_no_other(serve_connections):
     error = caught.value
     assert list(error.failures) == ["customer-1"]
     assert isinstance(error.failures["customer-1"], tf.AuthError)
-    assert "'customer-1': the API answered 403" in str(error)
+    assert "'customer-1': the API returned 403" in str(error)
     assert error.frames.info["complete"] is False
     for name in TABLES:
         assert_same(getattr(error.frames, name), stacked(sandbox, [0, 2], name))
@@ -170,9 +170,9 @@ def test_a_pickled_error_keeps_its_failures_and_cannot_be_resumed(serve_connecti
     [
         ({}, "it is empty"),
         ("ACME_TOKEN", "must map labels"),
-        ({"": "ACME_TOKEN"}, "the label '' must be a text"),
-        ({" a": "ACME_TOKEN"}, "must be a text"),
-        ({1: "ACME_TOKEN"}, "the label 1 must be a text"),
+        ({"": "ACME_TOKEN"}, "the label '' must be a str"),
+        ({" a": "ACME_TOKEN"}, "must be a str"),
+        ({1: "ACME_TOKEN"}, "the label 1 must be a str"),
         ({"a": None}, "must be the name of an environment variable"),
         ({"a": ""}, "must be the name of an environment variable"),
         ({"a": "NOT_SET"}, "is not set or empty"),

@@ -126,7 +126,7 @@ def test_a_token_that_leads_back_ends_in_an_error(serve_with_client):
 def test_an_absent_token_beside_a_full_page_is_no_end(serve_with_client, name):
     _, client = serve_with_client(Fault(name))
     for page_size in (15, 20, 58):
-        with pytest.raises(tf.ResponseError, match="absent beside a full page"):
+        with pytest.raises(tf.ResponseError, match="absent on a full page"):
             tf.fetch_orders(client=client, page_size=page_size)
 
 

@@ -391,7 +391,7 @@ def test_what_is_hidden_is_said_and_what_helps_is_kept(raw_server):
     body = json.dumps({"error": f"no {NAME}", "origin": "integration"}).encode()
     server = raw_server(lambda handler: reply(handler, body, 422, X_Request_Id="req_1"))
     client = tf.TrackstarClient(KEY, TOKEN, base_url=server.base_url)
-    with pytest.raises(tf.ApiError, match="422; its words are not shown") as hidden:
+    with pytest.raises(tf.ApiError, match="422; its message is not shown") as hidden:
         tf.fetch_orders(client=client, pii="drop")
     with pytest.raises(tf.ApiError, match=NAME) as kept:
         tf.fetch_orders(client=client)

@@ -258,7 +258,7 @@ def check_connections(connections: object) -> dict[str, Source]:
     for label, source in connections.items():
         if not (isinstance(label, str) and label.strip() == label != ""):
             raise errors.SettingsError(
-                f"connections: the label {label!r} must be a text, as {_EXAMPLE}"
+                f"connections: the label {label!r} must be a str, as in {_EXAMPLE}"
             )
         if not (callable(source) or (isinstance(source, str) and source)):
             raise errors.SettingsError(
@@ -277,8 +277,8 @@ def open_clients(connections: Mapping[str, Source]) -> dict[str, TrackstarClient
         other = owners.setdefault(client.session.budget, label)
         if other != label:
             raise errors.SettingsError(
-                f"connections: {other!r} and {label!r} have the same token, and would be the same "
-                f"orders twice; give each its own, or leave one out"
+                f"connections: {other!r} and {label!r} have the same token, so their orders would "
+                f"be fetched twice; give each its own, or leave one out"
             )
     return clients
 

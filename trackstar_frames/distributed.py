@@ -246,8 +246,8 @@ def _fetch(
         others = count_mismatches(partition.bounds(), orders)
         if others:
             raise ResponseError(
-                f"the server ignores created_date: it gave {counted(others, 'order')} of other "
-                f"partitions, which would be there twice; fetch_orders reads them in one"
+                f"the server ignores created_date: it sent {counted(others, 'order')} of other "
+                f"partitions, which would be duplicated; use fetch_orders instead"
             )
     except TrackstarError as error:
         error.add_note(partition.describe())
@@ -546,7 +546,7 @@ def run_on_workers(
             try:
                 outcome = future.result()
             except KilledWorker as error:
-                outcome = TrackstarError(f"one worker after the other died of it: {error}")
+                outcome = TrackstarError(f"several workers died while running it: {error}")
             if isinstance(outcome, TrackstarError):
                 failures[label] = outcome
             else:
@@ -605,9 +605,9 @@ def importable_sources(connections: object) -> dict[str, Source]:
         if not isinstance(source, str) and not _is_importable(source):
             raise SettingsError(
                 f"connections[{label!r}]: its function must be importable on the workers, as it is "
-                f"sent by name; so it must stand at the top of a module, and be no lambda, no "
-                f"function within another, no method or partial, and not of __main__. Move it to "
-                f"a module, or give the name of an environment variable of the workers"
+                f"sent by name; define it at the top of a module other than __main__, and not as "
+                f"a lambda, nested function, method or partial; or give the name of an "
+                f"environment variable of the workers"
             )
     return sources
 

@@ -146,8 +146,7 @@ class IncompleteFetchError(TrackstarError):
         With several connections, the errors of those that failed, by label. `frames` (for an export
         or a sync, `snapshot`) then has all orders of the other connections only.
     snapshot : Snapshot or None
-        The snapshot that an export or a sync of several connections has written despite the
-        failures.
+        The snapshot that an export or a sync of several connections has written anyway.
     """
 
     def __init__(

@@ -306,7 +306,7 @@ class _SpillSink:
     def interrupted(self, job: FetchJob[Any], fault: Exception) -> IncompleteFetchError:
         return interrupted(
             fault,
-            f"the {self.task} broke after {job.extent()}; .resume(), or the same call, goes on "
+            f"the {self.task} failed after {job.extent()}; .resume(), or the same call, continues "
             f"from those that are on disk",
             frames=None,
             pages=len(job.pages),

@@ -472,8 +472,8 @@ class FetchJob(Generic[T]):
         if count := len(self._statistics.mismatched):
             more = " or more" if count >= _MAX_MISMATCHES else ""
             warn(
-                f"the server gave {counted(count, 'order')}{more} outside the filters; kept, and "
-                f"named in .problems"
+                f"the server sent {counted(count, 'order')}{more} outside the filters; kept, and "
+                f"listed in .problems"
             )
 
 
@@ -503,7 +503,7 @@ class MemorySink:
         self._was_interrupted = True
         return interrupted(
             fault,
-            f"the fetch broke after {job.extent()}, which .frames holds; .resume() goes on from "
+            f"the fetch failed after {job.extent()}, which .frames holds; .resume() continues from "
             f"there",
             frames=self._frames(job, complete=False),
             pages=len(job.pages),
@@ -514,7 +514,7 @@ class MemorySink:
         batches, repeats = [], []
         for number, page in sorted(enumerate(job.pages), key=lambda each: each[1].key):
             is_repeat = job.is_repeat(page.key)
-            # Beside the first orders of one reading, those of another would be too many.
+            # With a limit, the first orders of two readings would be more than the limit.
             if job.request.limit is None or not is_repeat:
                 batches += self._batches[number]
                 repeats += [is_repeat] * len(self._batches[number])
@@ -582,7 +582,7 @@ class _Statistics:
             self._unknown_of_page[number] = new
 
     def unknown_members(self, number: int) -> pa.Table:
-        """Return the unknown members that a page was the first to have, once, as problems."""
+        """Return as problems, once, the unknown members that no other page had before."""
         with self._lock:
             new = self._unknown_of_page.pop(number, {})
         rows = [

@@ -28,7 +28,7 @@ Status: TypeAlias = Literal[
     "cancelled",
     "other",
 ]
-#: The lists of any text are for variables, in which a type checker does not see words.
+#: Lists of any text are for variables, whose values a type checker does not know.
 Statuses: TypeAlias = Status | Iterable[Status] | list[str] | tuple[str, ...] | set[str]
 Type: TypeAlias = Literal["d2c", "b2b", "dropship", "transfer"]
 Types: TypeAlias = Type | Iterable[Type] | list[str] | tuple[str, ...] | set[str]

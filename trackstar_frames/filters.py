@@ -102,8 +102,8 @@ def parse_name(name: str) -> tuple[str, str | None]:
     field, after_underscores, in_brackets = match.groups() if match else (name, None, None)
     if field in FETCH_OPTIONS:
         raise FilterError(
-            f"{name} is no filter: {field!r} is an option of the fetch functions, and not of all; "
-            f"here it means nothing, so leave it out"
+            f"{name} is not a filter: {field!r} is an option of other fetch functions, and has "
+            f"no effect here; leave it out"
         )
     if field not in FIELDS:
         raise FilterError(_unknown(name))
@@ -265,8 +265,8 @@ def _checked_extra(params: Mapping[str, Any]) -> dict[str, str]:
             raise FilterError(f"extra_params holds {name!r}, which is not a parameter's name")
         if name in ("limit", "page_token") or _is_filter(name):
             raise FilterError(
-                f"extra_params holds {name!r}, which has a place of its own: pass it as a filter, "
-                f"or as page_size or page_token"
+                f"extra_params holds {name!r}, which is not an extra parameter: pass it as a "
+                f"filter, or as page_size or page_token"
             )
         is_valid = isinstance(value, (str, int)) or (isinstance(value, float) and isfinite(value))
         if not is_valid or value == "" or _UNSENDABLE.search(str(value)):

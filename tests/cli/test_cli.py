@@ -274,13 +274,13 @@ def test_a_warning_is_one_line(raw_server, monkeypatch, capsys):
         warnings.simplefilter("always")
         assert main(["fetch", "ids=b"]) == 0
     errors = capsys.readouterr().err
-    assert errors.startswith("trackstar-frames: warning: the server gave 1 order outside")
+    assert errors.startswith("trackstar-frames: warning: the server sent 1 order outside")
     assert errors.count("\n") == 1
     assert "\x1b" not in errors
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert main(["fetch", "ids=b"]) == 1
-    assert capsys.readouterr().err.startswith("trackstar-frames: error: the server gave 1 order")
+    assert capsys.readouterr().err.startswith("trackstar-frames: error: the server sent 1 order")
 
 
 @pytest.mark.usefixtures("connected")

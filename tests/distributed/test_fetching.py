@@ -194,7 +194,7 @@ def test_personal_data_are_dropped_before_they_are_handed_on(sandbox):
     assert len(frame) > 100 < len(sandbox.orders)
 
 
-@pytest.mark.filterwarnings("ignore:the server gave .* outside the filters")
+@pytest.mark.filterwarnings("ignore:the server sent .* outside the filters")
 def test_a_server_that_passes_over_the_windows_doubles_nothing(monkeypatch):
     made = [
         changing_server.order(number, changing_server.START + number * 86_400)
@@ -233,7 +233,7 @@ def test_a_fetch_that_breaks_on_a_worker_goes_on_from_its_disk(start_cluster, no
         Sandbox(orders=60, rate_limit=None, **options) as sandbox,
         start_cluster(sandbox, workers=1) as running,  # which pages come first is certain then
     ):
-        with pytest.raises(tf.IncompleteFetchError, match="the API answered 403") as got:
+        with pytest.raises(tf.IncompleteFetchError, match="the API returned 403") as got:
             tf.fetch_orders_dask(TWO, page_size=10).compute(scheduler=running.client)
         assert (got.value.pages, got.value.frames, got.value.status) == (3, None, 403)
         assert isinstance(got.value.__cause__, tf.AuthError)

@@ -23,7 +23,7 @@ A, B = (
     }
     for name in "ab"
 )
-MORE = "the listing goes on, and the rest is not here"
+MORE = "the listing continues, and the rest is missing"
 BESIDE = "beside the orders, and in no table"
 
 

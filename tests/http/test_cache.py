@@ -320,7 +320,7 @@ def test_what_is_bad_is_not_kept(serve_with_client, file, fault, nth):
 @pytest.mark.parametrize(("nth", "kind"), [(1, tf.ResponseError), (2, tf.IncompleteFetchError)])
 def test_an_end_that_was_not_proved_is_asked_for_again(serve_with_client, nth, kind):
     sandbox, client = serve_with_client(Fault("no_token", nth=nth))
-    with pytest.raises(kind, match="absent beside a full page"):
+    with pytest.raises(kind, match="absent on a full page"):
         tf.fetch_orders(client=client, page_size=20)
     assert count_requests(sandbox.requests) == (nth + 1, 0)  # the last one was to prove it
     frames = tf.fetch_orders(client=client, page_size=20)

@@ -121,7 +121,7 @@ def listed():
 def test_the_orders_are_kept_and_the_caller_is_warned(listed, tmp_path, pii):
     orders = [ORDER, ORDER | {"id": "a2", "status": "cancelled"}]
     with listed({"data": orders, "next_token": None}) as (_, client):
-        with pytest.warns(UserWarning, match="gave 1 order outside the filters"):
+        with pytest.warns(UserWarning, match="sent 1 order outside the filters"):
             frames = tf.fetch_orders(client=client, status="open", pii=pii)
         assert frames.orders["id"].tolist() == ["a1", "a2"]
         assert frames.problems[["order_id", "path"]].to_numpy().tolist() == [["a2", "status"]]
@@ -284,7 +284,7 @@ def test_unproved_it_is_an_error(size):
         tf.TrackstarClient(
             "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None
         ) as client,
-        pytest.raises(tf.ResponseError, match="absent beside a full page"),
+        pytest.raises(tf.ResponseError, match="absent on a full page"),
     ):
         tf.fetch_orders(client=client, page_size=size)
 
@@ -320,7 +320,7 @@ def test_a_cursor_that_died_begins_anew_once(tmp_path, caplog, status):
         shop.orders.insert(0, changing_server.order(99, changing_server.START - 1))
         with pytest.raises(tf.IncompleteFetchError, match="page_token has expired"):
             tf.fetch_orders(client=client, page_size=10)  # it dies again
-        assert "read anew from its first page" in caplog.text
+        assert "read again from its first page" in caplog.text
         shop.before = lambda at: (status, {"error": "expired"}) if at == again else None
         again = len(shop.asked) + 1
         frames = tf.fetch_orders(client=client, page_size=10)

@@ -31,8 +31,8 @@ _COLUMNS = ["order_number", "status", "created_date", "required_ship_date", "com
 
 
 def demo(args: argparse.Namespace) -> None:
-    """Fetch generated orders over HTTP, and write a snapshot and two pictures."""
-    folder = local_folder(args.folder, "--folder")  # as pictures are local files
+    """Fetch generated orders over HTTP, and write a snapshot and two plots."""
+    folder = local_folder(args.folder, "--folder")  # as plots are local files
     plots, Sandbox = _import_demo()  # noqa: N806  (a class)
     folder.mkdir(parents=True, exist_ok=True)
     with (
