@@ -108,7 +108,6 @@ def test_a_filter_is_added_as_it_says(copy):
     assert [(Path(path).name, name) for path, name in found] == [
         ("filters.py", "FIELDS"),
         ("filter_types.py", "OrderFilters"),
-        ("database.py", "TEXTS"),
         ("database.py", "FIELDS"),
         ("test_filters.py", "GRAMMAR"),
     ]
