@@ -175,7 +175,7 @@ def test_a_function_within_another_is_refused():
     def token():
         return "a token"
 
-    with pytest.raises(tf.SettingsError, match="no function within another"):
+    with pytest.raises(tf.SettingsError, match="nested function"):
         tf.fetch_orders_dask({"acme": token})
 
 

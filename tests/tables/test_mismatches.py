@@ -369,7 +369,7 @@ def test_a_cursor_may_have_expired_at_each_resume():
     ):
         with pytest.raises(tf.IncompleteFetchError) as first:
             tf.fetch_orders(client=client, page_size=10)
-        with pytest.raises(tf.IncompleteFetchError, match="answered 500") as second:
+        with pytest.raises(tf.IncompleteFetchError, match="returned 500") as second:
             first.value.resume()
         frames = second.value.resume()
     assert sorted(frames.orders["id"]) == [each["id"] for each in made]
