@@ -184,7 +184,7 @@ def test_the_init_module_declares_its_names_to_type_checkers():
     assert all(f"{seen[name]}.".startswith(f"{module}.") for name, module in tf._MODULE_OF.items())
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "gone"), [("matplotlib", "plot_status_mix"), ("distributed", "fetch_orders_dask")]
 )
@@ -195,6 +195,7 @@ def test_help_and_completion_do_without_an_extra(missing, gone):
     assert f"\n    {gone}(" not in done.stdout
 
 
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize(
     ("missing", "asked", "extra"),
     [

@@ -199,7 +199,8 @@ def test_work_in_another_process_is_timed_and_measured(bench):
     assert (run.outcome, run.growth) == (size, pytest.approx(size, rel=0.1))
 
 
-def test_the_sandbox_of_another_process_reports_its_requests(bench):
+@pytest.mark.slow
+def test_the_sandbox_of_another_process_tells_what_it_was_asked(bench):
     started_at = time.time()
     with bench("_server").serve(1500, rate_limit=2) as serving:
         assert serving.requests(0, time.time()) == []

@@ -84,7 +84,7 @@ def test_it_is_what_a_fetch_gives(serve_with_client, root, asked):
     assert len(parts) == max(1, -(-len(frames.orders) // PART))
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", [0.0, 1.0])
 def test_odd_orders_and_those_without_an_id_are_kept(serve, root, some_orders, odd):
     strays = [{"name": "no id", "number": number} for number in range(5)]
@@ -148,6 +148,7 @@ def test_an_order_that_changes_meanwhile_is_taken_as_it_is_at_last(serve_with_cl
     reference.assert_frames_hold(snapshot.read(), sandbox.orders)
 
 
+@pytest.mark.slow
 def test_the_newest_of_an_order_is_kept_with_its_children(serve_with_client, root, some_orders):
     old = some_orders[3] | {"updated_date": "2001-01-01T00:00:00Z", "line_items": []}
     undated = some_orders[3] | {"updated_date": None, "shipments": []}
@@ -237,7 +238,7 @@ CASES += [(DENIED, asked, "resume") for asked in ("all", "bounded", "limit")]
 CASES += [(DENIED, "all", "call"), (DENIED, "bounded", "call")]
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(
     "case",
     sample([(case,) for case in CASES], 2),
@@ -286,7 +287,8 @@ def test_an_error_that_was_pickled_holds_no_credential(serve_with_client, root):
         pickle.loads(known).resume()
 
 
-def test_an_export_with_another_limit_does_not_resume(serve_with_client, root):
+@pytest.mark.slow
+def test_what_was_begun_with_another_limit_is_another_export(serve_with_client, root):
     sandbox, client = serve_with_client(Fault("status", status=403, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         export(root, client, limit=37)
@@ -309,6 +311,7 @@ def test_refresh_starts_an_export_again(serve_with_client, root):
     reference.assert_frames_hold(snapshot.read(), sandbox.orders)
 
 
+@pytest.mark.slow
 def test_it_works_without_a_cache(serve_with_client, root):
     fault = Fault("status", status=403, nth=3)
     sandbox, client = serve_with_client(fault, client={"cache": False})
@@ -319,7 +322,8 @@ def test_it_works_without_a_cache(serve_with_client, root):
     reference.assert_frames_hold(export(root, client, refresh=True).read(), sandbox.orders)
 
 
-def test_pages_of_a_fetch_are_requested_again_but_offline(serve_with_client, root):
+@pytest.mark.slow
+def test_pages_of_a_fetch_are_asked_for_anew_but_offline(serve_with_client, root):
     sandbox, client = serve_with_client()
     with pytest.raises(tf.OfflineMissError):
         export(root, client, offline=True)

@@ -95,7 +95,7 @@ def test_frames_of_several_are_written_and_read(serve_connections, root):
     "begin", ["fetch", *(pytest.param(each, marks=pytest.mark.slow) for each in ("sync", "export"))]
 )
 def test_a_sync_gives_the_whole_as_it_is_now(serve_connections, root, begin):
-    sandbox = serve_connections(orders=200)
+    sandbox = serve_connections()
     if begin == "fetch":
         tf.fetch_orders(connections=sandbox.connections, snapshot=root)
     else:
@@ -111,6 +111,7 @@ def test_a_sync_gives_the_whole_as_it_is_now(serve_connections, root, begin):
     assert snapshot.info["sync"]["new"] == sum(new)
 
 
+@pytest.mark.slow
 def test_equal_ids_of_two_connections_are_kept_apart_in_syncs(serve_connections, root, some_orders):
     sandbox = serve_connections(orders=some_orders[:50], tokens=2)
     tf.sync_orders(root, connections=sandbox.connections)
@@ -134,6 +135,7 @@ def test_a_sync_shares_what_has_not_changed(serve_connections, root):
         assert label == "customer-0" or path.stat().st_ino in were
 
 
+@pytest.mark.slow
 def test_a_new_connection_is_loaded_and_one_left_out_goes(serve_connections, root):
     sandbox = serve_connections()
     named = sandbox.connections
@@ -150,7 +152,8 @@ def test_a_new_connection_is_loaded_and_one_left_out_goes(serve_connections, roo
     assert_same(third.read(), fetch(sandbox))
 
 
-def test_other_filters_fail_before_any_request(serve_connections, root):
+@pytest.mark.slow
+def test_another_question_fails_before_any_request(serve_connections, root):
     sandbox = serve_connections()
     tf.sync_orders(root, connections=sandbox.connections)
     before = len(sandbox.requests)

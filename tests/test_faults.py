@@ -58,6 +58,7 @@ def fault_of(name, **rule):
     return Fault(kind, **more, **rule)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("lasting", "name"),
     [
@@ -248,6 +249,7 @@ RULES = st.builds(
 
 
 # Hundreds, in the slow run: any fault may meet any other.
+@pytest.mark.slow
 @given(
     faults=st.lists(RULES, max_size=4),
     page_size=st.sampled_from([1, 7, 20, 60, 1000]),

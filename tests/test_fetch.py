@@ -45,6 +45,7 @@ def test_nulls_of_created_date_are_last(serve, some_orders):
     assert frame["created_date"][:-2].is_monotonic_increasing
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("page_size", "total_count"),
     [(1, "page"), (7, "total"), (7, "page"), (60, "page"), (61, "total"), (1000, "page")],
@@ -192,6 +193,7 @@ def test_of_equals_the_later_is_kept(serve_with_client):
     reference.assert_frames_hold(frames, expected)
 
 
+@pytest.mark.slow
 def test_thousands_of_ids(shared_sandbox):
     known = [order["id"] for order in shared_sandbox.orders]
     strangers = [f"{number:024x}" for number in range(2000)]

@@ -159,7 +159,7 @@ def shared(first, second):
     return {name: [a == b for a, b in zip(was[name], now[name], strict=True)] for name in TABLES}
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(
     ("change", "written"),
     [
@@ -179,6 +179,7 @@ def test_only_the_files_that_have_changed_are_written(shop, root, change, writte
     assert tf.list_snapshots(root)["orders"].tolist() == [60, 60]
 
 
+@pytest.mark.slow
 def test_of_a_part_with_a_new_order_every_file_is_written(shop, root):
     sandbox, client = shop()
     first = sync(root, client)
@@ -269,6 +270,7 @@ def test_orders_without_an_id_that_two_listings_give_come_once(shop, root):
         assert_true(snapshot, sandbox)
 
 
+@pytest.mark.slow
 def test_values_that_cannot_be_read_are_those_of_now(shop, root):
     sandbox, client = shop(orders=[made(n, total_price=f"odd {n}") for n in range(60)])
     sync(root, client)
@@ -321,6 +323,7 @@ def test_stamps_in_the_future_are_ignored(shop, root):
     assert snapshot.info["sync"]["since"] == "2026-08-01T00:00:00+00:00"
 
 
+@pytest.mark.slow
 def test_a_stamp_that_one_order_alone_has_moves_nothing(shop, root, monkeypatch):
     real = time.time
     monkeypatch.setattr("time.time", lambda: real() + 86_400)  # ours, and the server's
@@ -343,6 +346,7 @@ def rewritten(snapshot, root, **info):
     return tf.write_snapshot(tf.OrderFrames(frames.to_arrow(), {**frames.info, **info}), root)
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_ahead_moves_nothing(shop, root, tmp_path):
     sandbox, client = shop()
     ahead = (datetime.now(UTC) + timedelta(days=9)).isoformat()
@@ -404,6 +408,7 @@ def test_the_earliest_possible_date_is_no_stamp(shop, root):
     )
 
 
+@pytest.mark.slow
 def test_an_order_that_arrives_late_is_not_missed(shop, root):
     sandbox, client = shop()
     sync(root, client)
@@ -470,7 +475,8 @@ def test_if_some_have_neither_stamp_all_orders_are_requested(shop, root):
 REFUSED = Fault("status", status=422, where=lambda query: f"{TRACKSTAR_UPDATED}[gte]" in query)
 
 
-def test_if_trackstars_stamp_is_refused_the_sources_is_requested(shop, root):
+@pytest.mark.slow
+def test_a_server_that_refuses_our_stamp_is_asked_by_theirs(shop, root):
     sandbox, client = shop(REFUSED)
     sync(root, client)
     sandbox.upsert([made(3, NOW, status="fulfilled")])
@@ -518,7 +524,8 @@ def test_if_the_sources_stamp_is_refused_trackstars_is_requested(shop, root):
     assert snapshot.info["sync"]["by"] == [TRACKSTAR_UPDATED, CREATED]
 
 
-def test_if_some_need_a_refused_stamp_all_orders_are_requested(shop, root):
+@pytest.mark.slow
+def test_where_some_need_the_stamp_that_is_refused_all_are_asked_for(shop, root):
     mixed = [without(each, UPDATED) if n % 2 else each for n, each in enumerate(MADE)]
     sandbox, client = shop(REFUSED, orders=mixed)
     sync(root, client)
@@ -581,7 +588,7 @@ def test_a_new_order_is_seen_whatever_stamps_it_lacks(shop, root, had, has):
     assert_true(sync(root, client), sandbox)
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [TRACKSTAR_UPDATED, UPDATED])
 def test_an_order_that_loses_a_stamp_is_seen_by_the_other(shop, root, lost):
     sandbox, client = shop()
@@ -590,6 +597,7 @@ def test_an_order_that_loses_a_stamp_is_seen_by_the_other(shop, root, lost):
     assert_true(sync(root, client), sandbox)
 
 
+@pytest.mark.slow
 def test_stamps_of_the_past_that_all_orders_come_to_have_are_seen(shop, root):
     sandbox, client = shop(orders=[without(each, TRACKSTAR_UPDATED) for each in MADE])
     sync(root, client)
@@ -646,6 +654,7 @@ def test_what_is_gone_from_any_part_goes(shop, root, gone):
     assert again.info["sync"]["gone"] == 0
 
 
+@pytest.mark.slow
 def test_orders_without_an_id_go_too(shop, root):
     sandbox, client = shop(
         orders=[*MADE, {"name": "n", TRACKSTAR_UPDATED: NOW}, {"name": "m", TRACKSTAR_UPDATED: NOW}]
@@ -660,7 +669,8 @@ def test_orders_without_an_id_go_too(shop, root):
     assert_true(sync(root, client, full_every=0), sandbox)
 
 
-def test_a_full_listing_that_must_be_removes_only_where_that_is_requested(shop, root):
+@pytest.mark.slow
+def test_a_full_listing_that_must_be_removes_only_where_that_is_asked_for(shop, root):
     sandbox, client = shop(orders=[*MADE, without(made(60), TRACKSTAR_UPDATED, UPDATED)])
     sync(root, client)
     sandbox.delete(["o003"])
@@ -672,6 +682,7 @@ def test_a_full_listing_that_must_be_removes_only_where_that_is_requested(shop, 
     assert snapshot.info["sync"]["gone"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sync_info", sample([{}, {"full_at": None}, {"full_at": "2999-01-01T00:00:00+00:00"}], 3)
 )
@@ -763,7 +774,8 @@ def test_other_filters_under_the_same_root_are_refused(shop, root, monkeypatch, 
     assert len(list(root.iterdir())) == 1
 
 
-def test_another_pii_key_under_the_same_root_is_refused(shop, root, monkeypatch):
+@pytest.mark.slow
+def test_another_key_of_pii_is_another_question(shop, root, monkeypatch):
     monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
     _, client = shop()
     sync(root, client, pii="hash")
@@ -787,6 +799,7 @@ def test_redacted_data_stay_redacted(shop, root, monkeypatch, pii):
     assert "Ada" not in snapshot.read().orders.to_csv()
 
 
+@pytest.mark.slow
 def test_connections_under_one_root_do_not_mix(root):
     with Sandbox(orders=30, tokens=2, rate_limit=None) as sandbox:
         clients = [
@@ -812,6 +825,7 @@ def test_other_credentials_without_a_label_are_reported(root):
         assert len(sandbox.requests) == first_request + 3
 
 
+@pytest.mark.slow
 def test_a_label_outlives_its_token(root):
     with Sandbox(orders=20, tokens=2, rate_limit=None) as sandbox:
         sync(root, sandbox.client(0, connection="acme", rate_limit=None))
@@ -872,7 +886,8 @@ def test_a_sync_that_broke_continues(shop, root, breaks):
     assert snapshot.info["sync"]["overlap"] == 0
 
 
-def test_the_same_call_continues_and_what_has_changed_since_is_not_lost(shop, root):
+@pytest.mark.slow
+def test_the_same_call_goes_on_and_what_has_changed_since_is_not_lost(shop, root):
     sandbox, client = shop(Fault("status", status=403, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         sync(root, client, page_size=10)
@@ -941,7 +956,8 @@ def test_offline_it_sends_no_request(shop, root):
     assert len(list(root.iterdir())) == 1
 
 
-def test_the_info_in_the_snapshot_is_the_returned_one(shop, root):
+@pytest.mark.slow
+def test_the_info_in_the_snapshot_is_that_which_was_told(shop, root):
     _, client = shop()
     sync(root, client)
     snapshot = sync(root, client)

@@ -132,6 +132,7 @@ def test_an_empty_partition_keeps_its_types(sandbox):
     assert_declared(lazy, fetch_plain(sandbox, **BOUNDS))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_tags_are_tuples_and_statuses_compare_though_one_is_new(sandbox):
     lazy, expected = tf.fetch_orders_dask(TWO, **BOUNDS), fetch_plain(sandbox, **BOUNDS)
@@ -145,6 +146,7 @@ def test_tags_are_tuples_and_statuses_compare_though_one_is_new(sandbox):
     assert counts["quarantined"] == counts["at_customs"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_measures_work_on_what_was_computed(sandbox):
     computed = tf.fetch_orders_dask(TWO, **BOUNDS).compute()

@@ -232,6 +232,7 @@ def test_a_column_that_an_older_schema_did_not_have_is_null(fetched, tmp_path):
     assert_frame_equal(orders.compute(), read_plainly(tmp_path, "orders"))
 
 
+@pytest.mark.slow
 def test_it_chooses_as_read_snapshot_does(fetched, tmp_path):
     days = ["2026-01-01T00:00:00+00:00", "2026-01-02T06:00:00+00:00", "2026-01-03T00:00:00+00:00"]
     for day in days:
@@ -267,6 +268,7 @@ def test_the_same_snapshot_has_the_same_tasks(root):
     assert one.__dask_keys__() == two.__dask_keys__()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", ["several"], indirect=True)
 def test_a_cluster_reads_it_too(root, use_cluster, serve):
     with use_cluster(serve(tokens=2)) as running:

@@ -107,7 +107,8 @@ def test_what_is_nested_deeply_is_kept_or_reported(depth, brackets, key):
         assert "nested too deeply to be read" in str(error)
 
 
-def test_a_valid_response_may_be_too_deep_for_the_orders():
+@pytest.mark.slow
+def test_what_the_answer_allows_may_be_too_deep_for_the_orders():
     """A thread has frames of its own; no depth in between may crash."""
     for depth in range(sys.getrecursionlimit() - 150, sys.getrecursionlimit()):
         order = f'{{"id":"a","new":{"[" * depth}{"]" * depth},"total_price":""}}'

@@ -476,6 +476,7 @@ def test_a_locked_file_costs_a_warning_and_a_wait_that_ends(serve, file, since):
         reference.assert_frames_hold(frames, sandbox.orders)
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_a_warning(serve):
     sandbox = serve(orders=350)
     code = """
@@ -517,6 +518,7 @@ def test_a_closed_client_opens_again(serve):
     assert Path(client.settings.cache_dir).name == "cache"
 
 
+@pytest.mark.slow
 def test_several_threads_use_one_file(serve):
     sandbox = serve(orders=200)
     client = sandbox.client(rate_limit=None)

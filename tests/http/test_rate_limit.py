@@ -275,6 +275,7 @@ def test_another_process_on_the_same_token_gets_its_share(some_orders):
         assert refused(sandbox) < len(sandbox.requests) / 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_fork_is_not_stopped_by_what_its_parent_did():
     code = (

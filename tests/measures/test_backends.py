@@ -188,6 +188,7 @@ def test_measures_of_all_tables_are_equal(frames, case):
     assert len(own)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     "case",
     [

@@ -271,7 +271,7 @@ def shown(table):
     }
 
 
-@pytest.mark.one_of(5)
+@pytest.mark.one_of(10)
 @pytest.mark.parametrize("by", [[], ["channel"], ["warehouse_id", "type"]])
 @pytest.mark.parametrize("back", [0, 3, 40])
 @pytest.mark.parametrize("spoilt", [False, True])
@@ -303,6 +303,7 @@ from lives group by all
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, spoilt):
     given = spoilt(seed)

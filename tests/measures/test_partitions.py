@@ -178,7 +178,7 @@ def test_frames_without_orders(whole, as_of):
     assert_same(*(tf.backlog(each.orders, as_of=as_of) for each in (empty, none)))
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("convert", [True, False])
 def test_frames_that_dask_cut_itself(whole, as_of, convert):
     with dask.config.set({"dataframe.convert-string": convert}):
@@ -363,6 +363,7 @@ def test_a_lost_policy_is_missed(whole, partitioned, as_of):
         assert_same(found, tf.compliance_rate(again, freq="W"))
 
 
+@pytest.mark.slow
 def test_orders_of_two_connections(as_of):
     parts = {}
     for seed, label in enumerate(("acme", "beta"), 1):

@@ -350,6 +350,7 @@ def test_with_key_cursors_nothing_is_lost(tmp_path_factory, **drawn):
         assert ids(tf.fetch_orders(**ask, offline=True)) == ids(frames)
 
 
+@pytest.mark.slow
 @given(**DRAWN)
 def test_a_server_that_counts_loses_nothing_either(**drawn):
     size, listing, bounds = (drawn.pop(name) for name in ("size", "listing", "bounds"))
@@ -366,6 +367,7 @@ def test_a_server_that_counts_loses_nothing_either(**drawn):
     assert ids(frames) >= changing.throughout
 
 
+@pytest.mark.slow
 @given(**DRAWN)
 def test_exports_and_syncs_lose_nothing_either(tmp_path_factory, **drawn):
     size, listing, bounds = (drawn.pop(name) for name in ("size", "listing", "bounds"))

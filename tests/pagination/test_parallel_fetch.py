@@ -134,6 +134,7 @@ def test_the_requests_do_not_depend_on_the_workers(year, fetch):
         assert all(again.to_arrow()[name].equals(table) for name, table in tables.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [slow(1), 8])
 def test_from_disk_no_request_is_made(year, fetch, workers):
     frames, asked = fetch(year, cache=True)
@@ -221,6 +222,7 @@ def test_a_limit_is_one_chain_in_the_order_of_the_server(year, fetch):
     reference.assert_frames_hold(frames, year.orders[:95])
 
 
+@pytest.mark.slow
 def test_lists_in_parts_and_in_windows(year, fetch):
     held = sorted({order["order_number"] for order in year.orders})[:150]
     filters = {"order_number": held, "status__neq": "open"} | YEAR
@@ -255,7 +257,7 @@ def test_lists_of_ids_are_requested_in_parallel(raw_server):
     assert len(server.seen) == 5
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("listing", ["inserted", "created_date", "updated_date_desc"])
 @pytest.mark.parametrize("first_page", [None, slow(True), slow(False)])
 def test_a_server_that_ignores_the_dates_still_ends(

@@ -78,6 +78,7 @@ FAULTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(
     faults=FAULTS,
     max_workers=st.sampled_from([1, 3, 8]),

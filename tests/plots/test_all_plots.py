@@ -60,6 +60,7 @@ def test_hostile_names_are_printed_as_they_are(plot):
     assert "l" * 40 not in text
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("plot", "note"),
     [

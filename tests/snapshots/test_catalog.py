@@ -123,6 +123,7 @@ def test_the_number_continues_after_the_latest_was_removed(tmp_path):
     assert latest(tmp_path) == "packed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", [slow(24), -24, slow(1e5)])
 def test_a_sync_continues_from_what_was_written_last(serve, tmp_path, clock, ahead):
     sandbox = serve(orders=20)

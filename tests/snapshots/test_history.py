@@ -82,6 +82,7 @@ def told_tax(order):
     return None if order["total_tax"] is None else str(order["total_tax"])
 
 
+@pytest.mark.slow
 def test_each_step_is_the_diff_of_the_two_snapshots(shared_sandbox, tmp_path):
     orders = shared_sandbox.orders[:30]
     later = [{**order, "status": "odd", "shipments": []} for order in orders[:20]]

@@ -72,6 +72,7 @@ def test_a_connection_is_followed_from_its_own_snapshots_into_those_of_several(t
     assert len(tf.order_history(tmp_path, "a")) == 5
 
 
+@pytest.mark.slow
 def test_fields_and_child_rows_are_those_of_the_diff(shared_sandbox, tmp_path):
     orders = shared_sandbox.orders[:20]
     later = [{**order, "shipments": [], "tags": ["late"]} for order in orders]

@@ -199,7 +199,7 @@ def test_a_table_that_only_the_newer_snapshot_has_is_compared(tmp_path, name):
     assert history["kind"].tolist() == ["first_seen", *["changed"] * len(expected)]
 
 
-@pytest.mark.one_of(5)
+@pytest.mark.one_of(10)
 @pytest.mark.parametrize("name", NEW_TABLES)
 @pytest.mark.parametrize("connections", [None, ("acme", "beta")])
 def test_a_sync_shares_the_parts_of_a_snapshot_that_lacks_a_table(

@@ -142,6 +142,7 @@ def test_a_folder_whose_replacement_died_comes_back(tmp_path):
     assert hidden(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_the_next_replacement_of_it_goes_through(tmp_path):
     target = tmp_path / "out"
@@ -202,6 +203,7 @@ def test_what_is_removed_is_gone_whole(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_two_processes_write_under_one_root_at_once(tmp_path):
     processes = [start(MANY, tmp_path, key) for key in "xy"]
     for process in processes:

@@ -425,6 +425,7 @@ def test_a_response_that_repeats_a_credential_is_not_kept_on_disk(tmp_path, key)
     assert b"a-key-of" not in kept
 
 
+@pytest.mark.slow
 def test_a_long_text_of_a_server_is_cut_where_no_half_of_a_credential_shows():
     credentials = Credentials("a-key-of-20-letters-", "token-of-1")
     for before in range(19_960, 20_010):
