@@ -200,7 +200,7 @@ def test_work_in_another_process_is_timed_and_measured(bench):
 
 
 @pytest.mark.slow
-def test_the_sandbox_of_another_process_tells_what_it_was_asked(bench):
+def test_the_sandbox_of_another_process_reports_its_requests(bench):
     started_at = time.time()
     with bench("_server").serve(1500, rate_limit=2) as serving:
         assert serving.requests(0, time.time()) == []

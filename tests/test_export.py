@@ -288,7 +288,7 @@ def test_an_error_that_was_pickled_holds_no_credential(serve_with_client, root):
 
 
 @pytest.mark.slow
-def test_what_was_begun_with_another_limit_is_another_export(serve_with_client, root):
+def test_an_export_with_another_limit_does_not_resume(serve_with_client, root):
     sandbox, client = serve_with_client(Fault("status", status=403, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         export(root, client, limit=37)
@@ -323,7 +323,7 @@ def test_it_works_without_a_cache(serve_with_client, root):
 
 
 @pytest.mark.slow
-def test_pages_of_a_fetch_are_asked_for_anew_but_offline(serve_with_client, root):
+def test_pages_of_a_fetch_are_requested_again_but_offline(serve_with_client, root):
     sandbox, client = serve_with_client()
     with pytest.raises(tf.OfflineMissError):
         export(root, client, offline=True)

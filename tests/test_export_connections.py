@@ -153,7 +153,7 @@ def test_a_new_connection_is_loaded_and_one_left_out_goes(serve_connections, roo
 
 
 @pytest.mark.slow
-def test_another_question_fails_before_any_request(serve_connections, root):
+def test_other_filters_fail_before_any_request(serve_connections, root):
     sandbox = serve_connections()
     tf.sync_orders(root, connections=sandbox.connections)
     before = len(sandbox.requests)

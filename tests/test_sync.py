@@ -476,7 +476,7 @@ REFUSED = Fault("status", status=422, where=lambda query: f"{TRACKSTAR_UPDATED}[
 
 
 @pytest.mark.slow
-def test_a_server_that_refuses_our_stamp_is_asked_by_theirs(shop, root):
+def test_if_trackstars_stamp_is_refused_the_sources_is_requested(shop, root):
     sandbox, client = shop(REFUSED)
     sync(root, client)
     sandbox.upsert([made(3, NOW, status="fulfilled")])
@@ -525,7 +525,7 @@ def test_if_the_sources_stamp_is_refused_trackstars_is_requested(shop, root):
 
 
 @pytest.mark.slow
-def test_where_some_need_the_stamp_that_is_refused_all_are_asked_for(shop, root):
+def test_if_some_need_a_refused_stamp_all_orders_are_requested(shop, root):
     mixed = [without(each, UPDATED) if n % 2 else each for n, each in enumerate(MADE)]
     sandbox, client = shop(REFUSED, orders=mixed)
     sync(root, client)
@@ -670,7 +670,7 @@ def test_orders_without_an_id_go_too(shop, root):
 
 
 @pytest.mark.slow
-def test_a_full_listing_that_must_be_removes_only_where_that_is_asked_for(shop, root):
+def test_a_full_listing_that_must_be_removes_only_where_that_is_requested(shop, root):
     sandbox, client = shop(orders=[*MADE, without(made(60), TRACKSTAR_UPDATED, UPDATED)])
     sync(root, client)
     sandbox.delete(["o003"])
@@ -775,7 +775,7 @@ def test_other_filters_under_the_same_root_are_refused(shop, root, monkeypatch, 
 
 
 @pytest.mark.slow
-def test_another_key_of_pii_is_another_question(shop, root, monkeypatch):
+def test_another_pii_key_under_the_same_root_is_refused(shop, root, monkeypatch):
     monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
     _, client = shop()
     sync(root, client, pii="hash")
@@ -887,7 +887,7 @@ def test_a_sync_that_broke_continues(shop, root, breaks):
 
 
 @pytest.mark.slow
-def test_the_same_call_goes_on_and_what_has_changed_since_is_not_lost(shop, root):
+def test_the_same_call_continues_and_what_has_changed_since_is_not_lost(shop, root):
     sandbox, client = shop(Fault("status", status=403, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         sync(root, client, page_size=10)
@@ -957,7 +957,7 @@ def test_offline_it_sends_no_request(shop, root):
 
 
 @pytest.mark.slow
-def test_the_info_in_the_snapshot_is_that_which_was_told(shop, root):
+def test_the_info_in_the_snapshot_is_the_returned_one(shop, root):
     _, client = shop()
     sync(root, client)
     snapshot = sync(root, client)

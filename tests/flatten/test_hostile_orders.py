@@ -108,7 +108,7 @@ def test_what_is_nested_deeply_is_kept_or_reported(depth, brackets, key):
 
 
 @pytest.mark.slow
-def test_what_the_answer_allows_may_be_too_deep_for_the_orders():
+def test_a_valid_response_may_be_too_deep_for_the_orders():
     """A thread has frames of its own; no depth in between may crash."""
     for depth in range(sys.getrecursionlimit() - 150, sys.getrecursionlimit()):
         order = f'{{"id":"a","new":{"[" * depth}{"]" * depth},"total_price":""}}'
