@@ -94,7 +94,7 @@ def test_no_two_files_need_each_other():
     sorter.prepare()  # raises for a circle, and names it
 
 
-def test_only_the_sandbox_itself_asks_for_the_client():
+def test_only_sandbox_py_imports_the_client():
     users = [path.name for path in files("sandbox") if "client" in imports(path)]
     assert users == ["sandbox.py"]
 
@@ -160,7 +160,7 @@ def loaded_by(code):
     return set(done.stdout.split())
 
 
-def test_an_import_loads_nothing_but_the_face():
+def test_an_import_loads_only_the_init_module():
     loaded = loaded_by("import trackstar_frames")
     assert {each for each in loaded if each.startswith("trackstar_frames.")} == set()
     assert not loaded & {"pandas", "numpy", "pyarrow", "requests", "msgspec", *HEAVY, *LATE}
@@ -173,7 +173,7 @@ def test_what_only_some_calls_need_is_loaded_by_none_of_the_names():
     assert not loaded & (HEAVY | LATE)
 
 
-def test_the_face_shows_type_checkers_what_it_loads():
+def test_the_init_module_declares_its_names_to_type_checkers():
     seen = {}
     face = ast.parse((PACKAGE / "__init__.py").read_text())
     for block in (node for node in face.body if isinstance(node, ast.If)):

@@ -101,7 +101,7 @@ def test_odd_orders_and_those_without_an_id_are_kept(serve, root, some_orders, o
 
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("pii", ["drop", "hash"])
-def test_personal_data_is_hidden_and_no_body_is_kept(serve_with_client, root, monkeypatch, pii):
+def test_personal_data_are_redacted_and_no_body_is_kept(serve_with_client, root, monkeypatch, pii):
     monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
     _, client = serve_with_client(Fault("status", status=403, nth=3), orders=marked_orders.ORDERS)
     with pytest.raises(tf.IncompleteFetchError) as caught:
@@ -194,7 +194,7 @@ def created_span(file):
     return found.min, found.max
 
 
-def test_engines_skip_what_is_not_of_the_time_asked(serve_with_client, root):
+def test_engines_skip_parts_outside_the_requested_time(serve_with_client, root):
     _, client = serve_with_client()
     snapshot = export(root, client)
     moment = snapshot.read().orders["created_date"][50]
@@ -244,7 +244,7 @@ CASES += [(DENIED, "all", "call"), (DENIED, "bounded", "call")]
     sample([(case,) for case in CASES], 2),
     ids=lambda case: f"{case[0].kind} {case[1]} {case[2]}",
 )
-def test_what_breaks_goes_on_from_what_is_on_disk(serve_with_client, root, case):
+def test_a_failed_export_continues_from_what_is_on_disk(serve_with_client, root, case):
     fault, name, again = case
     sandbox, client = serve_with_client(fault, client={"retries": 0})
     run = partial(export, root, client, max_workers=1, **ASKED[name])
@@ -288,7 +288,7 @@ def test_an_error_that_was_pickled_holds_no_credential(serve_with_client, root):
 
 
 @pytest.mark.slow
-def test_what_was_begun_with_another_limit_is_another_export(serve_with_client, root):
+def test_an_export_with_another_limit_does_not_resume(serve_with_client, root):
     sandbox, client = serve_with_client(Fault("status", status=403, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         export(root, client, limit=37)
@@ -297,7 +297,7 @@ def test_what_was_begun_with_another_limit_is_another_export(serve_with_client, 
     assert count_requests(sandbox.requests[started:]) == (9, 2)
 
 
-def test_it_may_be_begun_anew(serve_with_client, root):
+def test_refresh_starts_an_export_again(serve_with_client, root):
     sandbox, client = serve_with_client(
         Fault("status", status=403, nth=3), Fault("status", status=403, nth=3 + 3)
     )
@@ -323,7 +323,7 @@ def test_it_works_without_a_cache(serve_with_client, root):
 
 
 @pytest.mark.slow
-def test_pages_of_a_fetch_are_asked_for_anew_but_offline(serve_with_client, root):
+def test_pages_of_a_fetch_are_requested_again_but_offline(serve_with_client, root):
     sandbox, client = serve_with_client()
     with pytest.raises(tf.OfflineMissError):
         export(root, client, offline=True)
@@ -360,14 +360,14 @@ def test_on_the_first_page_it_is_the_cause_itself(serve_with_client, root):
 @pytest.mark.parametrize(
     "wrong", [{"stauts": "open"}, {"limit": 0}, {"pii": "no"}, {"max_workers": 99}, {"client": "c"}]
 )
-def test_a_call_that_cannot_be_meant_does_nothing(serve_with_client, root, wrong):
+def test_an_invalid_call_does_nothing(serve_with_client, root, wrong):
     sandbox, client = serve_with_client()
     with pytest.raises((tf.FilterError, tf.SettingsError)):
         tf.export_orders(root, **({"client": client} | wrong))
     assert (sandbox.requests, root.exists()) == ([], False)
 
 
-def test_a_root_that_cannot_be_is_a_snapshot_error(serve_with_client, tmp_path):
+def test_an_unusable_root_is_a_snapshot_error(serve_with_client, tmp_path):
     sandbox, client = serve_with_client()
     (tmp_path / "file").write_text("in the way")
     for root in (tmp_path / "file", tmp_path / "file" / "root"):

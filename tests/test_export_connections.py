@@ -154,7 +154,7 @@ def test_a_new_connection_is_loaded_and_one_left_out_goes(serve_connections, roo
 
 
 @pytest.mark.slow
-def test_another_question_fails_before_any_request(serve_connections, root):
+def test_other_filters_fail_before_any_request(serve_connections, root):
     sandbox = serve_connections()
     tf.sync_orders(root, connections=sandbox.connections)
     before = len(sandbox.requests)
@@ -164,7 +164,7 @@ def test_another_question_fails_before_any_request(serve_connections, root):
 
 
 @pytest.mark.slow
-def test_one_connections_snapshots_are_another_story(serve_connections, root):
+def test_snapshots_of_one_connection_are_separate(serve_connections, root):
     sandbox = serve_connections()
     label = "customer-0"
     tf.sync_orders(root, client=sandbox.client(0, connection=label))
@@ -224,7 +224,7 @@ def test_nothing_is_written_if_all_fail(serve_connections, root):
 
 
 @pytest.mark.slow
-def test_an_export_that_was_killed_goes_on_from_the_pages_on_disk(serve_connections, root):
+def test_an_export_that_was_killed_continues_from_the_pages_on_disk(serve_connections, root):
     sandbox = serve_connections(Fault("status", status=403, token=2, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         tf.export_orders(root, connections=sandbox.connections, page_size=20)
@@ -246,7 +246,7 @@ def test_a_limit_is_one_for_all(serve_connections, root, limit, counts):
 
 
 @pytest.mark.slow
-def test_a_limit_that_broke_goes_on_from_there(serve_connections, root):
+def test_a_limit_that_broke_continues_from_there(serve_connections, root):
     sandbox = serve_connections(Fault("status", status=403, token=1, times=1))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.export_orders(root, connections=sandbox.connections, limit=150)

@@ -120,14 +120,14 @@ def test_no_orders_give_no_rows_with_all_columns(serve):
         assert getattr(empty, name).dtypes.equals(getattr(full, name).dtypes), name
 
 
-def test_an_empty_page_with_a_token_goes_on(serve_with_client):
+def test_an_empty_page_with_a_token_continues(serve_with_client):
     sandbox, client = serve_with_client(Fault("empty_page", nth={1, 3, 4}))
     frames = tf.fetch_orders(client=client, page_size=20)
     reference.assert_frames_hold(frames, sandbox.orders)
     assert frames.info["pages"] == 6
 
 
-def test_a_short_page_with_a_token_goes_on(serve_with_client):
+def test_a_short_page_with_a_token_continues(serve_with_client):
     sandbox, client = serve_with_client(Fault("short_page", every=2), Fault("wrong_count"))
     frames = tf.fetch_orders(client=client, page_size=7)
     reference.assert_frames_hold(frames, sandbox.orders)
@@ -218,7 +218,7 @@ def test_long_lists_are_split_and_joined(shared_sandbox):
     assert len(one) == 20
 
 
-def test_a_list_without_regard_to_case_asks_once_for_each_word(shared_sandbox):
+def test_a_list_without_regard_to_case_sends_one_request_for_each_word(shared_sandbox):
     held = sorted({order["order_number"] for order in shared_sandbox.orders})[:90]
     asked = [spelt for number in held for spelt in (number.lower(), number.upper())]
     client = shared_sandbox.client(rate_limit=None, cache=False)
@@ -284,7 +284,7 @@ def test_a_snapshot_is_written_as_well(shared_sandbox, tmp_path):
     reference.assert_frames_hold(frames, shared_sandbox.orders)
 
 
-def test_the_bar_is_drawn_only_when_asked(shared_sandbox, capfd):
+def test_the_bar_is_drawn_only_when_requested(shared_sandbox, capfd):
     client = shared_sandbox.client(rate_limit=None)
     tf.fetch_orders_df(client=client)
     tf.fetch_orders_df(client=client, progress=False)

@@ -138,7 +138,7 @@ def test_the_pool_is_the_usual_one_after_many():
 
 
 @pytest.mark.slow
-def test_a_part_whose_every_order_has_changed_is_as_it_was_written_anew(serve, tmp_path):
+def test_a_part_whose_every_order_has_changed_is_as_if_new(serve, tmp_path):
     sandbox = serve(orders=ORDERS)
     client = sandbox.client(rate_limit=None, cache=False)
     tf.sync_orders(tmp_path / "synced", client=client)

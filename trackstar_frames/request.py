@@ -118,11 +118,11 @@ class FetchRequest:
         )
 
     def with_queries(self, queries: list[dict[str, str]]) -> FetchRequest:
-        """Request only a part of the orders: these are the caller's queries then."""
+        """Return a request for a part of the orders, with these queries."""
         return replace(self, queries=queries, listings=queries, expected=combine_queries(queries))
 
     def after(self, orders: int) -> FetchRequest:
-        """Request what is left of the limit once so many orders are there."""
+        """Return a request for what is left of the limit after so many orders."""
         return self if self.limit is None else replace(self, limit=self.limit - orders)
 
     def metadata(self) -> dict[str, Any]:
@@ -136,14 +136,14 @@ class FetchRequest:
 
 
 def _hash(values: list[Any], key: Masked | None) -> str:
-    """Hash a request: under another key, hashed texts are others."""
+    """Hash a request and its key: another key gives other hashed texts."""
     text = json.dumps(values, sort_keys=True).encode()
     secret = b"trackstar_frames" if key is None else key.encode()
     return hmac.new(secret, text, hashlib.sha256).hexdigest()
 
 
 def _as_json(value: Any) -> Any:
-    """Return a filter's value as JSON, and small: it travels with every frame."""
+    """Return a filter's value as JSON, shortened, as every frame has it in its attrs."""
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
     if not isinstance(value, list):

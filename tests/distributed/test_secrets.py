@@ -67,7 +67,7 @@ def test_not_in_the_state_of_the_scheduler(running, absent):
     reported = [(task.annotations, task.metadata, task.exception, task.traceback) for task in tasks]
     absent(cloudpickle.dumps(reported), "AuthError")
     texts = [(task.exception_text, task.traceback_text) for task in tasks]
-    absent(repr(texts).encode(), "the API answered 401")
+    absent(repr(texts).encode(), "the API returned 401")
     absent(repr(dict(scheduler.extensions["semaphores"].max_leases)).encode(), "trackstar_frames-")
     absent(repr(running.client.get_events()).encode() + repr(scheduler.identity()).encode(), "tcp")
 
@@ -80,7 +80,7 @@ def test_not_in_the_error_that_arrives(running, absent):
 
 @pytest.mark.slow
 def test_not_in_the_logs(running, absent):
-    absent(repr(running.client.get_worker_logs()).encode(), "the API answered 401")
+    absent(repr(running.client.get_worker_logs()).encode(), "the API returned 401")
     absent(repr(running.client.get_scheduler_logs()).encode(), "Receive client connection")
 
 

@@ -261,7 +261,7 @@ def test_the_first_date_that_is_one_and_the_last():
         True, 1.5, -1767225600,
     ],
 )  # fmt: skip
-def test_a_date_that_is_none_or_not_one_moment_is_told(text):
+def test_a_date_that_is_none_or_not_one_moment_is_reported(text):
     assert kept_of(text) == (None, None, [json.dumps(text)])
 
 
@@ -288,7 +288,7 @@ def test_a_text_that_is_one_number_is_read(value, kept):
         "0x10", "--5", "5-", " ", "NaN", "inf", "1e999", "1.2.3", "+", ".", "e5", "\xa05",
     ],
 )  # fmt: skip
-def test_a_text_that_is_no_number_or_two_is_told(value):
+def test_a_text_that_is_no_number_or_two_is_reported(value):
     kept, _, reported = kept_of(value, "total_price")
     assert (kept, [json.loads(each) for each in reported]) == (None, [value])
 
@@ -306,7 +306,7 @@ ROUNDED = [
 @pytest.mark.each_value
 @pytest.mark.parametrize("quote", ["", '"'])
 @pytest.mark.parametrize("number", ROUNDED, ids=lambda text: text[:25])
-def test_a_decimal_that_float64_rounds_is_kept_rounded_and_told(number, quote):
+def test_a_decimal_that_float64_rounds_is_kept_rounded_and_reported(number, quote):
     order = f'{{"id":"a","total_price":{quote}{number}{quote}}}'
     for orders in ([order], [order, *PLAIN], [order] * 20):
         frames = OrderFrames.from_json(body(*orders))
@@ -325,7 +325,7 @@ def test_a_decimal_that_float64_rounds_is_kept_rounded_and_told(number, quote):
         "0.00000000000000000001",
     ],
 )  # fmt: skip
-def test_a_decimal_that_comes_back_is_not_told(number):
+def test_a_decimal_that_comes_back_is_not_reported(number):
     for text in (number, f"-{number}", f'"{number}"'):
         frames = OrderFrames.from_json(body(f'{{"id":"a","total_price":{text}}}', *PLAIN))
         assert float(text.strip('"')) in [row["total_price"] for row in rows(frames, "orders")]
@@ -349,7 +349,7 @@ def test_digits_in_texts_are_no_decimals():
         ('"\uff15"', None), ('"5 pcs"', None), ("1e-400", None),
     ],
 )  # fmt: skip
-def test_a_quantity_is_whole_exactly_or_told(text, kept):
+def test_a_quantity_is_whole_exactly_or_reported(text, kept):
     frames = OrderFrames.from_json(f'{{"id":"a","line_items":[{{"quantity":{text}}}]}}')
     assert rows(frames, "line_items")[0]["quantity"] == kept
     assert [value for _, value, _ in problems(frames)] == [text] * (kept is None)
@@ -368,6 +368,6 @@ def test_truth_is_spelt_in_many_ways(kept):
 @pytest.mark.parametrize(
     "word", ["t", "f", "on", "off", "2", 2, -1, 0.5, "ja", "\uff11", " ", [], {}]
 )
-def test_what_is_neither_true_nor_false_is_told(word):
+def test_what_is_neither_true_nor_false_is_reported(word):
     kept, _, reported = kept_of(word, "saturday_delivery")
     assert (kept, [json.loads(each) for each in reported]) == (None, [word])

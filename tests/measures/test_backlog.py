@@ -116,7 +116,7 @@ def test_units_are_what_had_not_shipped_by_then():
     assert later[["n", "units", "units_unknown"]].tolist() == [6, 3 + 0 + 3 + 3, 2]
 
 
-def test_a_past_moment_is_told_from_stamps():
+def test_a_past_moment_is_computed_from_stamps():
     orders = frame(
         {"status": "fulfilled", "shipped": "2026-03-03", "units_shipped": 5},
         {

@@ -322,7 +322,7 @@ def test_an_order_twice_in_a_partition_is_an_error(partitioned, as_of):
         tf.fill_rates(changed(partitioned, orders=twice), as_of=as_of)
 
 
-def test_what_only_the_values_tell_is_told_when_dask_comes_to_them(partitioned, as_of):
+def test_errors_in_values_are_raised_when_dask_computes_them(partitioned, as_of):
     lazy = tf.ship_date_compliance(partitioned.orders, tz={"nowhere": "UTC"}, as_of=as_of)
     with pytest.raises(ValueError, match="tz has no zone for"):
         lazy.compute()

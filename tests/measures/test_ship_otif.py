@@ -76,7 +76,7 @@ def test_orders_that_are_not_due_or_cannot_be_judged_are_not_in_n():
     assert counted(order(created_date=LATER), as_of=DUE) == {"not_evaluable": 1}
 
 
-def test_any_past_moment_can_be_asked_about():
+def test_any_past_moment_can_be_evaluated():
     sent = order(shipment(("A", 2)), shipment(("B", 1), at="2026-03-02T18:00:00Z"))
     assert counted(sent, as_of=DAY) == {"pending": 1}
     assert counted(sent, as_of="2026-03-02T18:00:00Z") == FULL

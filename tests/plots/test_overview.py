@@ -48,7 +48,7 @@ def test_the_headline_figures_are_those_of_the_measures(page):
     assert "shipped = complete" in text
 
 
-def test_every_picture_is_there_with_its_n_and_says_nothing_twice(page):
+def test_every_plot_is_there_with_its_n_and_says_nothing_twice(page):
     _, pictures = texts(page)
     assert list(pictures) == [
         "Orders by status",

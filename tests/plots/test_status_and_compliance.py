@@ -231,7 +231,7 @@ def test_a_wrong_date_can_be_drawn_quickly():
     plot_status_mix(table, freq="YS")
 
 
-def test_empty_pictures_say_why():
+def test_empty_plots_say_why():
     pending = orders(5).assign(created_date=pd.NaT)
     assert "no orders due yet" in words(plot_ship_date_compliance(pending, as_of="2020-01-01"))
     later = words(plot_ship_date_compliance(orders(5), as_of="2020-01-01"))

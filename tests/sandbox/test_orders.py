@@ -244,7 +244,7 @@ def test_odd_orders_are_served(listing):
 
 
 @pytest.mark.parametrize("days", [1, 40])
-def test_the_first_orders_are_as_old_as_asked(days):
+def test_the_first_orders_are_as_old_as_requested(days):
     oldest = min(order["created_date"] for order in made(500, days=days))
     age = NOW - datetime.fromisoformat(oldest)
     assert timedelta(days=days - 1) < age < timedelta(days=days) or days == 1

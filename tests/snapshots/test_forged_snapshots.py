@@ -49,7 +49,7 @@ ODD = {
 
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("odd", ODD)
-def test_an_odd_manifest_is_an_error_and_spoils_no_other(snapshot, odd):
+def test_an_odd_manifest_is_an_error_and_affects_no_other(snapshot, odd):
     other = tf.write_snapshot(snapshot.read(), snapshot.path.parent)
     edit_manifest(snapshot, ODD[odd])
     with pytest.raises(tf.SnapshotError):

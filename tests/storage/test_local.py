@@ -107,14 +107,14 @@ def test_a_writer_in_this_process_is_alive_too(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-def test_what_is_hidden_is_its_owners_only(tmp_path):
+def test_hidden_folders_are_readable_by_their_owner_only(tmp_path):
     with local.partial_folder(tmp_path / "out") as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         lock = folder.with_name(f"{folder.name}.lock")
         assert stat.S_IMODE(lock.stat().st_mode) == 0o600
 
 
-def test_what_is_of_others_is_not_touched(tmp_path):
+def test_folders_of_other_programs_are_not_touched(tmp_path):
     names = [".git", ".out.partial", "out.0123456789abcdef0123456789abcdef.partial", ".lock"]
     for name in names:
         (tmp_path / name).mkdir()
@@ -122,7 +122,7 @@ def test_what_is_of_others_is_not_touched(tmp_path):
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted(names)
 
 
-def test_a_lock_that_is_left_alone_goes(tmp_path):
+def test_an_unused_lock_file_is_removed(tmp_path):
     (tmp_path / f".out.{'0' * 32}.partial.lock").touch()
     (tmp_path / f".out.{'1' * 32}.earlier.lock").touch()
     _sweep(tmp_path)

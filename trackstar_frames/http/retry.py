@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from trackstar_frames.errors import TrackstarError
 
-#: Processes that seed `random` alike, or fork, must not all send their requests at once again.
+#: Processes with the same seed of `random`, and forks, must not all retry at the same time.
 JITTER = random.SystemRandom()
 
 _FIRST_PAUSE = 0.25  # seconds; doubled with each attempt
@@ -53,7 +53,7 @@ class RetryPolicy:
             waited += seconds
 
     def _pause(self, error: TrackstarError, attempt: int, waited: float) -> float | None:
-        """Return the seconds to wait before the next attempt, or None if there is to be none."""
+        """Return the seconds to wait before the next attempt, or None if there is none."""
         if not error.retryable or attempt > self.retries:
             return None
         # As long as the server asks, but never less than a growing pause, with jitter.

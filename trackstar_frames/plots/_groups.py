@@ -1,4 +1,4 @@
-"""The groups of a picture: which are drawn, in which order, and their names and looks."""
+"""The groups of a plot: which are drawn, in which order, and their names and looks."""
 
 from __future__ import annotations
 
@@ -81,6 +81,6 @@ class Groups:
 
 
 def refuse_by(by: object, plot: str, instead: str) -> None:
-    """Raise if `by` is given to a picture that cannot show groups."""
+    """Raise if `by` is given to a plot that cannot show groups."""
     if by is not None:
         raise ValueError(f"by={by!r}: {plot} draws all orders together; {instead}")

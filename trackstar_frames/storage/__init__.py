@@ -1,6 +1,6 @@
-"""Where snapshots are stored, behind a few verbs.
+"""The storage of snapshots, as a few functions.
 
-All other modules reach what is stored under a root by these functions alone:
+All other modules access what is stored under a root by these functions only:
 
 ================================  ==============================================================
 `locate`                          Check a root or path as a user writes it, and make it absolute.
