@@ -251,7 +251,6 @@ def test_the_environment_is_read_when_no_client_is_given(shared_sandbox, monkeyp
     assert len(tf.fetch_orders_df(limit=3)) == 3
 
 
-@pytest.mark.slow
 def test_one_client_serves_several_threads(shared_sandbox):
     client = shared_sandbox.client(rate_limit=None)
     expected = dict.fromkeys(("open", "fulfilled", "cancelled", "packed"), 0)
