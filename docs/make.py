@@ -88,7 +88,7 @@ def make_filters() -> str:
     parts.append(_table(("operator", "an order matches if its field"), meanings))
     for title, words, examples in (
         ("## A list", _LISTS_ARE, _lists()),
-        ("## A bare day", _DAYS_ARE, _days()),
+        ("## A day without a time", _DAYS_ARE, _days()),
     ):
         rows = [_sent(name, value) for name, value in examples]
         parts += [title, words, _table(("written", "sent"), rows)]

@@ -80,7 +80,7 @@ def folder(monkeypatch, tmp_path):
 @pytest.mark.filterwarnings("ignore:the cache at:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("every", [40, slow(2)])
+@pytest.mark.parametrize("every", [80, slow(2)])
 @pytest.mark.parametrize(
     ("name", "cache"),
     [

@@ -113,7 +113,7 @@ def test_fetching_measures_every_contender():
         ("fetching.py", "--latency", "-1", "a number of seconds from 0"),
     ],
 )
-def test_an_option_that_cannot_be_meant_is_refused(script, option, value, allowed):
+def test_an_invalid_option_is_refused(script, option, value, allowed):
     done = run(option, value, script=script)
     assert done.returncode == 2
     assert f"{option}: '{value}' is not {allowed}" in done.stderr
@@ -179,6 +179,7 @@ def test_each_round_is_led_by_another_contender(bench):
     assert [len(each) for each in timings.seconds.values()] == [3, 3, 3]
 
 
+@pytest.mark.slow
 def test_peak_memory_is_what_the_work_adds(bench):
     measure = bench("_measure")
     size = 64_000_000
@@ -189,7 +190,7 @@ def test_peak_memory_is_what_the_work_adds(bench):
     assert measure.peak_growth(light, collect=True) < size / 10
 
 
-def test_work_apart_is_timed_weighed_and_asked(bench):
+def test_work_in_another_process_is_timed_and_measured(bench):
     work = partial(operator.mul, b"x")
     size = 64_000_000
     heavy = bench("_measure").Contender("heavy", work, partial(int, size), list, 1, size)
@@ -199,7 +200,8 @@ def test_work_apart_is_timed_weighed_and_asked(bench):
     assert (run.outcome, run.growth) == (size, pytest.approx(size, rel=0.1))
 
 
-def test_the_sandbox_of_another_process_tells_what_it_was_asked(bench):
+@pytest.mark.slow
+def test_the_sandbox_of_another_process_reports_its_requests(bench):
     started_at = time.time()
     with bench("_server").serve(1500, rate_limit=2) as serving:
         assert serving.requests(0, time.time()) == []
@@ -211,7 +213,7 @@ def test_the_sandbox_of_another_process_tells_what_it_was_asked(bench):
     assert [each.status for each in seen if each.status != 429] == [200] * 3
 
 
-def test_the_rate_is_that_from_the_first_arrival_to_the_last_answer(bench):
+def test_the_rate_is_that_from_the_first_arrival_to_the_last_response(bench):
     fetching, measure = bench("fetching"), bench("_measure")
     seen = [Request(50 + at, None, "/", 429 if at == 2 else 200) for at in range(5)]
     fetch = fetching._Fetch(measure.Run(0, 9, 1, 0, 0), seen, latency=0.5)

@@ -43,7 +43,7 @@ GOOD = b'{"data": [{"id": "a"}], "next_token": null, "total_count": 1}'
     ],
     ids=lambda fault: f"{fault.kind} {fault.status or ''} {fault.retry_after}",
 )
-def test_what_may_pass_is_tried_again(serve_with_client, fault):
+def test_temporary_errors_are_retried(serve_with_client, fault):
     fault = Fault(**{**vars(fault), "nth": 3})
     sandbox, client = serve_with_client(fault, client={"timeout": 0.5, "cache": False})
     frames = tf.fetch_orders(client=client, page_size=20)
@@ -64,7 +64,7 @@ def test_what_may_pass_is_tried_again(serve_with_client, fault):
         (501, tf.NotSupportedError),
     ],
 )
-def test_what_will_not_pass_is_asked_once(serve_with_client, status, kind):
+def test_permanent_errors_are_not_retried(serve_with_client, status, kind):
     sandbox, client = serve_with_client(
         Fault("status", status=status, error="no", origin="integration")
     )
@@ -86,7 +86,7 @@ def test_wrong_credentials_are_refused(serve):
     assert len(sandbox.requests) == 1
 
 
-def test_a_server_of_another_mind_names_the_field(raw_server):
+def test_a_filter_that_the_server_refuses_is_named(raw_server):
     body = b'{"error": "Validation error", "detail": {"query": {"status": ["Unknown \\ud83d"]}}}'
     server = raw_server(lambda handler: reply(handler, body, 422))
     with pytest.raises(tf.ApiError, match=r"status.*Unknown") as caught:
@@ -95,7 +95,7 @@ def test_a_server_of_another_mind_names_the_field(raw_server):
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2])
-def test_retries_are_counted_beside_the_first_try(serve_with_client, retries):
+def test_retries_do_not_include_the_first_attempt(serve_with_client, retries):
     sandbox, client = serve_with_client(Fault("status", status=503), client={"retries": retries})
     with pytest.raises(tf.ServerError) as caught:
         tf.fetch_orders(client=client)
@@ -128,7 +128,7 @@ def test_a_wait_that_is_too_long_raises_at_once(serve_with_client):
     assert len(sandbox.requests) == 1
 
 
-def test_a_server_that_asks_for_no_wait_is_not_stormed(serve_with_client, monkeypatch):
+def test_a_retry_after_of_zero_still_waits(serve_with_client, monkeypatch):
     monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.25)
     sandbox, client = serve_with_client(
         Fault("status", status=429, retry_after=0), client={"retries": 2}
@@ -143,7 +143,7 @@ def test_a_server_that_asks_for_no_wait_is_not_stormed(serve_with_client, monkey
 
 
 @pytest.mark.parametrize("form", [pytest.param("seconds", marks=pytest.mark.slow), "date"])
-def test_the_wait_that_is_asked_for_is_kept(serve_with_client, form):
+def test_the_requested_wait_is_kept(serve_with_client, form):
     moment = datetime.now(UTC) + timedelta(seconds=3)
     wait = 2 if form == "seconds" else format_datetime(moment, usegmt=True)
     sandbox, client = serve_with_client(Fault("status", status=429, retry_after=wait, nth=1))
@@ -188,7 +188,7 @@ def test_any_retry_after_is_read_or_left(header):
 @pytest.mark.parametrize(
     "date", ["Fri, 31 Dec 9999 23:59:59 -2359", "Mon, 01 Jan 0001 00:00:00 +2359"]
 )
-def test_a_server_that_tells_a_time_of_no_year_is_read_all_the_same(raw_server, date):
+def test_an_impossible_date_header_is_ignored(raw_server, date):
     def respond(handler):
         body = b'{"data": [{"id": "a"}], "next_token": null}'
         head = f"HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -231,7 +231,7 @@ def test_a_wait_is_read_in_every_spelling_by_the_servers_clock(headers, seconds)
     assert requested_wait(CaseInsensitiveDict(headers)) == seconds
 
 
-def test_the_older_spelling_of_a_wait_is_heeded(serve):
+def test_the_older_spelling_of_a_wait_is_read(serve):
     sandbox = serve(orders=30, rate_limit=1, rate_headers="x-rate-limit")
     client = sandbox.client(cache=False, rate_limit=None)
     assert len(tf.fetch_orders(client=client, page_size=15, limit=30).orders) == 30
@@ -239,7 +239,7 @@ def test_the_older_spelling_of_a_wait_is_heeded(serve):
     assert (refused, len(sandbox.requests)) == (1, 3)
 
 
-def test_jitter_takes_nothing_from_the_seed_of_a_program(serve_with_client):
+def test_jitter_does_not_change_the_programs_random_state(serve_with_client):
     pauses = []
     for _ in range(3):
         _, client = serve_with_client(Fault("status", status=503, nth=1))
@@ -262,7 +262,7 @@ def fail_once():
     return task
 
 
-def test_it_says_who_asks(raw_server):
+def test_the_user_agent_names_the_package(raw_server):
     server = raw_server(reply)
     tf.fetch_orders(client=tf.TrackstarClient("key", "token", base_url=server.base_url))
     agent = server.seen[0][1]["User-Agent"]
@@ -270,7 +270,7 @@ def test_it_says_who_asks(raw_server):
 
 
 @pytest.mark.parametrize("interim", [[100], [102], [103], [103, 100, 102, 103, 199]], ids=str)
-def test_what_comes_before_the_answer_is_passed_over(raw_server, interim):
+def test_interim_responses_are_skipped(raw_server, interim):
     def respond(handler):
         for status in interim:
             hints = b"Link: </a>; rel=preload\r\nContent-Length: 7\r\n"
@@ -284,7 +284,7 @@ def test_what_comes_before_the_answer_is_passed_over(raw_server, interim):
         assert len(server.seen) == count
 
 
-def test_another_protocol_is_no_answer(raw_server):
+def test_a_switch_of_protocol_is_an_error(raw_server):
     def respond(handler):
         handler.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n")
         reply(handler, GOOD)
@@ -294,7 +294,7 @@ def test_another_protocol_is_no_answer(raw_server):
         tf.fetch_orders_df(client=client)
 
 
-def test_garbage_for_a_wait_is_no_wait(serve_with_client):
+def test_an_invalid_retry_after_is_ignored(serve_with_client):
     sandbox, client = serve_with_client(Fault("status", status=429, retry_after="soon", nth=1))
     assert len(tf.fetch_orders_df(client=client)) == 60
     assert len(sandbox.requests) == 2
@@ -411,7 +411,7 @@ def test_a_redirect_within_the_origin_is_followed(serve_with_client):
     ],
 )
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_redirect_to_another_question_is_an_error(raw_server, to, why, nth):
+def test_a_redirect_to_another_query_is_an_error(raw_server, to, why, nth):
     def respond(handler):
         if len(server.seen) == nth:
             return reply(handler, b"", 307, Location=to)
@@ -505,7 +505,7 @@ def test_no_proxy_reads_what_is_sent_in_clear(raw_server, serve, monkeypatch):
         b'{"data": [{"id": "a"}], "next_token": null, "total_count": "many"}',
     ],
 )
-def test_bodies_that_are_spelt_otherwise(raw_server, body):
+def test_bodies_with_unusual_json_are_read(raw_server, body):
     server = raw_server(lambda handler: reply(handler, body))
     client = tf.TrackstarClient("key", "token", base_url=server.base_url)
     assert tf.fetch_orders_df(client=client)["id"][0] == "a"
@@ -538,7 +538,7 @@ def test_bodies_that_are_spelt_otherwise(raw_server, body):
         (999, b"", tf.ServerError),
     ],
 )
-def test_no_bad_answer_is_taken_for_an_empty_page(raw_server, status, body, kind):
+def test_no_invalid_response_is_taken_for_an_empty_page(raw_server, status, body, kind):
     server = raw_server(lambda handler: reply(handler, body, status))
     client = tf.TrackstarClient("key", "token", base_url=server.base_url, retries=0)
     with pytest.raises(kind) as caught:
@@ -548,7 +548,7 @@ def test_no_bad_answer_is_taken_for_an_empty_page(raw_server, status, body, kind
     assert len(str(caught.value)) < 2000
 
 
-def test_nobody_listens(closed_url, caplog):
+def test_a_refused_connection_is_a_network_error(closed_url, caplog):
     caplog.set_level(logging.INFO, "trackstar_frames")
     client = tf.TrackstarClient("key", "token", base_url=closed_url, retries=1, max_wait=2)
     with pytest.raises(tf.NetworkError, match="no complete response") as caught:
@@ -558,7 +558,7 @@ def test_nobody_listens(closed_url, caplog):
 
 
 @pytest.mark.parametrize("way", ["closed", "no status", "chunks"])
-def test_answers_that_stop(raw_server, way):
+def test_responses_that_are_cut_short(raw_server, way):
     def respond(handler):
         handler.close_connection = True
         if way == "closed":  # a body without a length ends with the connection
@@ -577,7 +577,7 @@ def test_answers_that_stop(raw_server, way):
     assert len(server.seen) == 2
 
 
-def test_repr_tells_where_and_whose(serve, tmp_path):
+def test_the_repr_shows_the_server_and_the_connection(serve, tmp_path):
     sandbox = serve()
     assert repr(sandbox.client(cache=False, connection="acme")) == (
         f"TrackstarClient('{sandbox.base_url}', connection='acme', cache=False)"
@@ -586,7 +586,7 @@ def test_repr_tells_where_and_whose(serve, tmp_path):
     assert sandbox.client(connection="acme").connection == "acme"
 
 
-def test_an_answer_that_drips_is_given_up(serve_with_client):
+def test_a_slow_response_times_out(serve_with_client):
     sandbox, client = serve_with_client(
         Fault("slow", seconds=20, pieces=200), client={"timeout": 0.5, "retries": 0}
     )

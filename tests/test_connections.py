@@ -63,7 +63,7 @@ def test_types_do_not_depend_on_the_data(serve_connections):
     assert len(orders) == 0
 
 
-def test_the_info_tells_of_all_and_of_each(serve_connections):
+def test_the_info_has_metadata_of_all_and_of_each(serve_connections):
     sandbox = serve_connections()
     info = tf.fetch_orders(connections=sandbox.connections, status="open").info
     each = info["connections"]
@@ -111,20 +111,20 @@ def test_a_limit_is_one_for_all(serve_connections, limit, counts):
     assert len(asked) == len(counts)
 
 
-def test_a_failure_is_told_and_spoils_no_other(serve_connections):
+def test_a_failure_is_reported_and_affects_no_other(serve_connections):
     sandbox = serve_connections(FAIL, odd=0.1)
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(connections=sandbox.connections)
     error = caught.value
     assert list(error.failures) == ["customer-1"]
     assert isinstance(error.failures["customer-1"], tf.AuthError)
-    assert "'customer-1': the API answered 403" in str(error)
+    assert "'customer-1': the API returned 403" in str(error)
     assert error.frames.info["complete"] is False
     for name in TABLES:
         assert_same(getattr(error.frames, name), stacked(sandbox, [0, 2], name))
 
 
-def test_resuming_asks_only_what_failed_for_what_is_left(serve_connections):
+def test_resuming_requests_only_what_failed_for_what_is_left(serve_connections):
     sandbox = serve_connections(Fault("status", status=403, nth=3, token=1))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(connections=sandbox.connections, page_size=10)
@@ -144,7 +144,7 @@ def test_all_may_fail(serve_connections):
     assert len(caught.value.failures) == 3
 
 
-def test_a_limit_stops_at_a_failure_and_goes_on_from_there(serve_connections):
+def test_a_limit_stops_at_a_failure_and_continues_from_there(serve_connections):
     sandbox = serve_connections(Fault("status", status=403, token=1, times=1))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.fetch_orders(connections=sandbox.connections, limit=150)
@@ -170,9 +170,9 @@ def test_a_pickled_error_keeps_its_failures_and_cannot_be_resumed(serve_connecti
     [
         ({}, "it is empty"),
         ("ACME_TOKEN", "must map labels"),
-        ({"": "ACME_TOKEN"}, "the label '' must be a text"),
-        ({" a": "ACME_TOKEN"}, "must be a text"),
-        ({1: "ACME_TOKEN"}, "the label 1 must be a text"),
+        ({"": "ACME_TOKEN"}, "the label '' must be a str"),
+        ({" a": "ACME_TOKEN"}, "must be a str"),
+        ({1: "ACME_TOKEN"}, "the label 1 must be a str"),
         ({"a": None}, "must be the name of an environment variable"),
         ({"a": ""}, "must be the name of an environment variable"),
         ({"a": "NOT_SET"}, "is not set or empty"),
@@ -183,7 +183,7 @@ def test_a_pickled_error_keeps_its_failures_and_cannot_be_resumed(serve_connecti
     ],
 )
 @pytest.mark.parametrize("call", ["fetch", slow("export"), slow("sync")])
-def test_what_cannot_be_meant_fails_before_any_request(
+def test_invalid_arguments_fail_before_any_request(
     serve_connections, tmp_path, connections, words, call
 ):
     sandbox = serve_connections()

@@ -82,7 +82,7 @@ ROOMS = sorted([*PACKAGE.glob("*.py"), *(each.parent for each in PACKAGE.glob("*
 
 
 @pytest.mark.parametrize("part", ROOMS, ids=lambda path: path.name)
-def test_a_room_imports_what_is_declared_for_it(part):
+def test_a_package_imports_only_its_declared_dependencies(part):
     extra = EXTRA_OF.get(part.stem)
     assert distributions(part) <= CORE | (names(EXTRAS[extra]) if extra else set())
 

@@ -74,7 +74,7 @@ PUBLIC = public()
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_every_public_name_is_documented_as_numpydoc_asks(name):
+def test_every_public_name_is_documented_by_numpydoc_rules(name):
     thing, left_out = PUBLIC[name], set(LEFT_OUT)
     if is_looked_at(thing) or is_error(thing):
         left_out.add("EX01")  # it is looked at, or caught
@@ -85,7 +85,7 @@ def test_every_public_name_is_documented_as_numpydoc_asks(name):
 
 
 @pytest.mark.parametrize("made", sorted(HANDED_OUT, key=lambda made: made.__name__))
-def test_what_is_handed_out_tells_its_attributes(made):
+def test_returned_objects_document_their_attributes(made):
     documented = {
         name.strip()
         for entry in get_doc_object(made)["Attributes"]
@@ -104,7 +104,7 @@ def test_all_examples_run(module, monkeypatch, tmp_path):
     assert result.attempted == len(examples(Path(found.__file__).read_text(encoding="utf-8")))
 
 
-def test_no_example_is_passed_over():
+def test_no_example_is_skipped():
     for path in (ROOT / "trackstar_frames").rglob("*.py"):
         assert "doctest: +SKIP" not in path.read_text(encoding="utf-8"), path
 
@@ -140,7 +140,7 @@ def test_every_page_that_is_made_is_tested_and_kept(make):
     assert kept == set(make.PAGES)
 
 
-def test_the_pages_tell_every_column_and_every_filter(make):
+def test_the_pages_list_every_column_and_every_filter(make):
     columns, filters = (make.PAGES[page]() for page in ("data_dictionary.md", "filters.md"))
     for row in tf.data_dictionary().itertuples():
         assert re.search(
@@ -159,7 +159,7 @@ def test_the_docstring_of_a_fetch_names_every_filter():
 
 
 @pytest.mark.parametrize("name", [name for name in tf.__all__ if not name.endswith("Error")])
-def test_the_changelog_tells_of_every_public_name(name):
+def test_the_changelog_names_every_public_name(name):
     assert re.search(rf"`{name}\b", CHANGELOG)
 
 

@@ -62,7 +62,7 @@ def test_any_refusal_becomes_an_error(status, body, request_id):
     assert error.retryable == passing
 
 
-def test_the_words_of_the_server_are_told_but_not_at_length():
+def test_the_servers_message_is_shown_but_shortened():
     body = b'{"error": "%b", "origin": "trackstar", "detail": {"%b": 1}}' % (
         b"a" * 9999,
         b"b" * 9999,
@@ -105,7 +105,7 @@ def test_a_broken_fetch_carries_what_was_read(broken):
 
 
 @pytest.mark.parametrize("refresh", [True, False])
-def test_resume_asks_only_for_what_is_missing(broken, refresh):
+def test_resume_requests_only_what_is_missing(broken, refresh):
     sandbox, _, error = broken(refresh=refresh)
     frames = error.resume()
     reference.assert_frames_hold(frames, sandbox.orders)

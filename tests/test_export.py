@@ -69,7 +69,7 @@ def assert_same(snapshot, frames):
     assert snapshot.read().info == snapshot.info
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
 def test_it_is_what_a_fetch_gives(serve_with_client, root, asked):
     sandbox, client = serve_with_client()
@@ -84,7 +84,7 @@ def test_it_is_what_a_fetch_gives(serve_with_client, root, asked):
     assert len(parts) == max(1, -(-len(frames.orders) // PART))
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", [0.0, 1.0])
 def test_odd_orders_and_those_without_an_id_are_kept(serve, root, some_orders, odd):
     strays = [{"name": "no id", "number": number} for number in range(5)]
@@ -101,7 +101,7 @@ def test_odd_orders_and_those_without_an_id_are_kept(serve, root, some_orders, o
 
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("pii", ["drop", "hash"])
-def test_personal_data_is_hidden_and_no_body_is_kept(serve_with_client, root, monkeypatch, pii):
+def test_personal_data_are_redacted_and_no_body_is_kept(serve_with_client, root, monkeypatch, pii):
     monkeypatch.setenv("TRACKSTAR_PII_KEY", "the-key-of-these-tests-0123456789")
     _, client = serve_with_client(Fault("status", status=403, nth=3), orders=marked_orders.ORDERS)
     with pytest.raises(tf.IncompleteFetchError) as caught:
@@ -148,6 +148,7 @@ def test_an_order_that_changes_meanwhile_is_taken_as_it_is_at_last(serve_with_cl
     reference.assert_frames_hold(snapshot.read(), sandbox.orders)
 
 
+@pytest.mark.slow
 def test_the_newest_of_an_order_is_kept_with_its_children(serve_with_client, root, some_orders):
     old = some_orders[3] | {"updated_date": "2001-01-01T00:00:00Z", "line_items": []}
     undated = some_orders[3] | {"updated_date": None, "shipments": []}
@@ -193,7 +194,7 @@ def created_span(file):
     return found.min, found.max
 
 
-def test_engines_skip_what_is_not_of_the_time_asked(serve_with_client, root):
+def test_engines_skip_parts_outside_the_requested_time(serve_with_client, root):
     _, client = serve_with_client()
     snapshot = export(root, client)
     moment = snapshot.read().orders["created_date"][50]
@@ -237,13 +238,13 @@ CASES += [(DENIED, asked, "resume") for asked in ("all", "bounded", "limit")]
 CASES += [(DENIED, "all", "call"), (DENIED, "bounded", "call")]
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(
     "case",
     sample([(case,) for case in CASES], 2),
     ids=lambda case: f"{case[0].kind} {case[1]} {case[2]}",
 )
-def test_what_breaks_goes_on_from_what_is_on_disk(serve_with_client, root, case):
+def test_a_failed_export_continues_from_what_is_on_disk(serve_with_client, root, case):
     fault, name, again = case
     sandbox, client = serve_with_client(fault, client={"retries": 0})
     run = partial(export, root, client, max_workers=1, **ASKED[name])
@@ -286,7 +287,8 @@ def test_an_error_that_was_pickled_holds_no_credential(serve_with_client, root):
         pickle.loads(known).resume()
 
 
-def test_what_was_begun_with_another_limit_is_another_export(serve_with_client, root):
+@pytest.mark.slow
+def test_an_export_with_another_limit_does_not_resume(serve_with_client, root):
     sandbox, client = serve_with_client(Fault("status", status=403, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         export(root, client, limit=37)
@@ -295,7 +297,7 @@ def test_what_was_begun_with_another_limit_is_another_export(serve_with_client, 
     assert count_requests(sandbox.requests[started:]) == (9, 2)
 
 
-def test_it_may_be_begun_anew(serve_with_client, root):
+def test_refresh_starts_an_export_again(serve_with_client, root):
     sandbox, client = serve_with_client(
         Fault("status", status=403, nth=3), Fault("status", status=403, nth=3 + 3)
     )
@@ -309,6 +311,7 @@ def test_it_may_be_begun_anew(serve_with_client, root):
     reference.assert_frames_hold(snapshot.read(), sandbox.orders)
 
 
+@pytest.mark.slow
 def test_it_works_without_a_cache(serve_with_client, root):
     fault = Fault("status", status=403, nth=3)
     sandbox, client = serve_with_client(fault, client={"cache": False})
@@ -319,7 +322,8 @@ def test_it_works_without_a_cache(serve_with_client, root):
     reference.assert_frames_hold(export(root, client, refresh=True).read(), sandbox.orders)
 
 
-def test_pages_of_a_fetch_are_asked_for_anew_but_offline(serve_with_client, root):
+@pytest.mark.slow
+def test_pages_of_a_fetch_are_requested_again_but_offline(serve_with_client, root):
     sandbox, client = serve_with_client()
     with pytest.raises(tf.OfflineMissError):
         export(root, client, offline=True)
@@ -356,14 +360,14 @@ def test_on_the_first_page_it_is_the_cause_itself(serve_with_client, root):
 @pytest.mark.parametrize(
     "wrong", [{"stauts": "open"}, {"limit": 0}, {"pii": "no"}, {"max_workers": 99}, {"client": "c"}]
 )
-def test_a_call_that_cannot_be_meant_does_nothing(serve_with_client, root, wrong):
+def test_an_invalid_call_does_nothing(serve_with_client, root, wrong):
     sandbox, client = serve_with_client()
     with pytest.raises((tf.FilterError, tf.SettingsError)):
         tf.export_orders(root, **({"client": client} | wrong))
     assert (sandbox.requests, root.exists()) == ([], False)
 
 
-def test_a_root_that_cannot_be_is_a_snapshot_error(serve_with_client, tmp_path):
+def test_an_unusable_root_is_a_snapshot_error(serve_with_client, tmp_path):
     sandbox, client = serve_with_client()
     (tmp_path / "file").write_text("in the way")
     for root in (tmp_path / "file", tmp_path / "file" / "root"):

@@ -82,6 +82,7 @@ def test_a_connection_without_orders_is_there(serve_connections, root):
     assert_same(again.read(), fetch(sandbox))
 
 
+@pytest.mark.slow
 def test_frames_of_several_are_written_and_read(serve_connections, root):
     sandbox = serve_connections(odd=0.1)
     frames = tf.fetch_orders(connections=sandbox.connections, snapshot=root)
@@ -95,7 +96,7 @@ def test_frames_of_several_are_written_and_read(serve_connections, root):
     "begin", ["fetch", *(pytest.param(each, marks=pytest.mark.slow) for each in ("sync", "export"))]
 )
 def test_a_sync_gives_the_whole_as_it_is_now(serve_connections, root, begin):
-    sandbox = serve_connections(orders=200)
+    sandbox = serve_connections()
     if begin == "fetch":
         tf.fetch_orders(connections=sandbox.connections, snapshot=root)
     else:
@@ -111,6 +112,7 @@ def test_a_sync_gives_the_whole_as_it_is_now(serve_connections, root, begin):
     assert snapshot.info["sync"]["new"] == sum(new)
 
 
+@pytest.mark.slow
 def test_equal_ids_of_two_connections_are_kept_apart_in_syncs(serve_connections, root, some_orders):
     sandbox = serve_connections(orders=some_orders[:50], tokens=2)
     tf.sync_orders(root, connections=sandbox.connections)
@@ -134,6 +136,7 @@ def test_a_sync_shares_what_has_not_changed(serve_connections, root):
         assert label == "customer-0" or path.stat().st_ino in were
 
 
+@pytest.mark.slow
 def test_a_new_connection_is_loaded_and_one_left_out_goes(serve_connections, root):
     sandbox = serve_connections()
     named = sandbox.connections
@@ -150,7 +153,8 @@ def test_a_new_connection_is_loaded_and_one_left_out_goes(serve_connections, roo
     assert_same(third.read(), fetch(sandbox))
 
 
-def test_another_question_fails_before_any_request(serve_connections, root):
+@pytest.mark.slow
+def test_other_filters_fail_before_any_request(serve_connections, root):
     sandbox = serve_connections()
     tf.sync_orders(root, connections=sandbox.connections)
     before = len(sandbox.requests)
@@ -160,7 +164,7 @@ def test_another_question_fails_before_any_request(serve_connections, root):
 
 
 @pytest.mark.slow
-def test_one_connections_snapshots_are_another_story(serve_connections, root):
+def test_snapshots_of_one_connection_are_separate(serve_connections, root):
     sandbox = serve_connections()
     label = "customer-0"
     tf.sync_orders(root, client=sandbox.client(0, connection=label))
@@ -220,7 +224,7 @@ def test_nothing_is_written_if_all_fail(serve_connections, root):
 
 
 @pytest.mark.slow
-def test_an_export_that_was_killed_goes_on_from_the_pages_on_disk(serve_connections, root):
+def test_an_export_that_was_killed_continues_from_the_pages_on_disk(serve_connections, root):
     sandbox = serve_connections(Fault("status", status=403, token=2, nth=3))
     with pytest.raises(tf.IncompleteFetchError):
         tf.export_orders(root, connections=sandbox.connections, page_size=20)
@@ -242,7 +246,7 @@ def test_a_limit_is_one_for_all(serve_connections, root, limit, counts):
 
 
 @pytest.mark.slow
-def test_a_limit_that_broke_goes_on_from_there(serve_connections, root):
+def test_a_limit_that_broke_continues_from_there(serve_connections, root):
     sandbox = serve_connections(Fault("status", status=403, token=1, times=1))
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.export_orders(root, connections=sandbox.connections, limit=150)

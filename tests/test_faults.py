@@ -58,6 +58,7 @@ def fault_of(name, **rule):
     return Fault(kind, **more, **rule)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("lasting", "name"),
     [
@@ -91,7 +92,7 @@ def test_on_a_later_page_what_was_read_is_kept(serve_with_client, name, lasting)
 
 
 @pytest.mark.parametrize("name", DEAD)
-def test_a_cursor_that_has_died_once_is_no_fault(serve_with_client, caplog, name):
+def test_one_expired_cursor_is_no_error(serve_with_client, caplog, name):
     sandbox, client = serve_with_client(fault_of(name, nth=3), client={"retries": 0})
     frames = tf.fetch_orders(client=client, page_size=15)
     reference.assert_frames_hold(frames, sandbox.orders)
@@ -115,7 +116,7 @@ def test_on_the_first_page_it_is_the_cause_itself(serve_with_client, name):
     reference.assert_frames_hold(tf.fetch_orders(client=client, page_size=15), sandbox.orders)
 
 
-def test_a_token_that_leads_back_ends_in_an_error(serve_with_client):
+def test_a_repeated_token_is_an_error(serve_with_client):
     sandbox, client = serve_with_client(Fault("loop_token"))
     with pytest.raises(tf.IncompleteFetchError, match="twice"):
         tf.fetch_orders(client=client, page_size=15)
@@ -126,18 +127,18 @@ def test_a_token_that_leads_back_ends_in_an_error(serve_with_client):
 def test_an_absent_token_beside_a_full_page_is_no_end(serve_with_client, name):
     _, client = serve_with_client(Fault(name))
     for page_size in (15, 20, 58):
-        with pytest.raises(tf.ResponseError, match="absent beside a full page"):
+        with pytest.raises(tf.ResponseError, match="absent on a full page"):
             tf.fetch_orders(client=client, page_size=page_size)
 
 
-def test_what_is_to_prove_the_end_may_bring_the_rest(serve_with_client):
+def test_the_request_that_proves_the_end_may_return_the_rest(serve_with_client):
     sandbox, client = serve_with_client(Fault("absent_token_mid"))
     reference.assert_frames_hold(tf.fetch_orders(client=client, page_size=59), sandbox.orders)
     assert count_requests(sandbox.requests) == (2, 0)
 
 
 @pytest.mark.parametrize("name", [*HARMLESS, *CHANGES])
-def test_what_is_legal_is_read_through(serve_with_client, name):
+def test_valid_listings_are_read_to_the_end(serve_with_client, name):
     sandbox, client = serve_with_client(fault_of(name, nth={1, 3, 4}))
     frames = tf.fetch_orders(client=client, page_size=16)
     reference.assert_frames_hold(frames, sandbox.orders)
@@ -172,7 +173,7 @@ def test_a_server_that_forgets_the_dates_behind_a_token(serve_with_client):
 
 
 @pytest.mark.parametrize("kind", ["reset_mid", "bad_gzip", "cut_gzip"])
-def test_an_answer_that_was_damaged_on_its_way_is_asked_for_again(serve_with_client, kind):
+def test_a_damaged_response_is_requested_again(serve_with_client, kind):
     sandbox, client = serve_with_client(Fault(kind, nth=2))
     frames = tf.fetch_orders(client=client, page_size=30)
     reference.assert_frames_hold(frames, sandbox.orders)
@@ -181,7 +182,7 @@ def test_an_answer_that_was_damaged_on_its_way_is_asked_for_again(serve_with_cli
 
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_is_legal_is_read_through_in_parts_too(serve_with_client, name):
+def test_valid_listings_are_read_to_the_end_in_windows_too(serve_with_client, name):
     sandbox, client = serve_with_client(fault_of(name, nth={1, 3, 4}))
     frames = tf.fetch_orders(client=client, page_size=7, created_date__gte="2000-01-01")
     reference.assert_frames_hold(frames, sandbox.orders)
@@ -248,6 +249,7 @@ RULES = st.builds(
 
 
 # Hundreds, in the slow run: any fault may meet any other.
+@pytest.mark.slow
 @given(
     faults=st.lists(RULES, max_size=4),
     page_size=st.sampled_from([1, 7, 20, 60, 1000]),
@@ -257,7 +259,7 @@ RULES = st.builds(
     filters=st.sampled_from(QUESTIONS),
     order=st.sampled_from(["inserted", "created_date", "updated_date_desc"]),
 )
-def test_any_mixture_ends_in_the_truth_or_in_an_error(
+def test_any_mixture_of_faults_gives_all_orders_or_an_error(
     some_orders, tmp_path_factory, *, page_size, retries, cache, filters, **drawn
 ):
     orders = some_orders[: 12 if page_size == 1 else 60]

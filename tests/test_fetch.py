@@ -28,6 +28,7 @@ def test_it_holds_every_field_of_25000_orders():
     assert frames.info["duplicates"] == frames.info["from_cache"] == 0
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("order", ["reversed", "id", "created_date_desc", "updated_date"])
 def test_the_order_of_the_listing_makes_no_difference(serve, order):
     sandbox = serve(order=order)
@@ -45,6 +46,7 @@ def test_nulls_of_created_date_are_last(serve, some_orders):
     assert frame["created_date"][:-2].is_monotonic_increasing
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("page_size", "total_count"),
     [(1, "page"), (7, "total"), (7, "page"), (60, "page"), (61, "total"), (1000, "page")],
@@ -118,14 +120,14 @@ def test_no_orders_give_no_rows_with_all_columns(serve):
         assert getattr(empty, name).dtypes.equals(getattr(full, name).dtypes), name
 
 
-def test_an_empty_page_with_a_token_goes_on(serve_with_client):
+def test_an_empty_page_with_a_token_continues(serve_with_client):
     sandbox, client = serve_with_client(Fault("empty_page", nth={1, 3, 4}))
     frames = tf.fetch_orders(client=client, page_size=20)
     reference.assert_frames_hold(frames, sandbox.orders)
     assert frames.info["pages"] == 6
 
 
-def test_a_short_page_with_a_token_goes_on(serve_with_client):
+def test_a_short_page_with_a_token_continues(serve_with_client):
     sandbox, client = serve_with_client(Fault("short_page", every=2), Fault("wrong_count"))
     frames = tf.fetch_orders(client=client, page_size=7)
     reference.assert_frames_hold(frames, sandbox.orders)
@@ -192,6 +194,7 @@ def test_of_equals_the_later_is_kept(serve_with_client):
     reference.assert_frames_hold(frames, expected)
 
 
+@pytest.mark.slow
 def test_thousands_of_ids(shared_sandbox):
     known = [order["id"] for order in shared_sandbox.orders]
     strangers = [f"{number:024x}" for number in range(2000)]
@@ -215,7 +218,7 @@ def test_long_lists_are_split_and_joined(shared_sandbox):
     assert len(one) == 20
 
 
-def test_a_list_without_regard_to_case_asks_once_for_each_word(shared_sandbox):
+def test_a_list_without_regard_to_case_sends_one_request_for_each_word(shared_sandbox):
     held = sorted({order["order_number"] for order in shared_sandbox.orders})[:90]
     asked = [spelt for number in held for spelt in (number.lower(), number.upper())]
     client = shared_sandbox.client(rate_limit=None, cache=False)
@@ -280,7 +283,7 @@ def test_a_snapshot_is_written_as_well(shared_sandbox, tmp_path):
     reference.assert_frames_hold(frames, shared_sandbox.orders)
 
 
-def test_the_bar_is_drawn_only_when_asked(shared_sandbox, capfd):
+def test_the_bar_is_drawn_only_when_requested(shared_sandbox, capfd):
     client = shared_sandbox.client(rate_limit=None)
     tf.fetch_orders_df(client=client)
     tf.fetch_orders_df(client=client, progress=False)

@@ -68,7 +68,7 @@ def stored(tmp_path):
 
 @pytest.mark.parametrize("ascii_only", sample([False, True], 2))
 @HIDDEN
-def test_a_fetch_leaves_no_mark_anywhere(  # noqa: PLR0917 -- fixtures
+def test_a_fetch_leaves_no_personal_data_anywhere(  # noqa: PLR0917 -- fixtures
     shop, stored, tmp_path, caplog, pii, ascii_only
 ):
     caplog.set_level(logging.DEBUG)
@@ -87,7 +87,7 @@ def test_a_fetch_leaves_no_mark_anywhere(  # noqa: PLR0917 -- fixtures
         client.close()
 
 
-def test_every_mark_is_found_where_nothing_is_hidden(shop, stored, tmp_path):
+def test_all_personal_data_is_found_without_redaction(shop, stored, tmp_path):
     frames = tf.fetch_orders(client=shop(marked_orders.ORDERS).client(), pii="keep")
     texts = "".join(text for text in marked_orders.shown(frames) if isinstance(text, str))
     assert marked_orders.PLANT.planted > 300
@@ -115,7 +115,7 @@ def test_what_an_earlier_fetch_stored_is_read_and_not_added_to(shop, stored, pii
     assert stored()[1] == 2
 
 
-def test_tags_and_parameters_that_were_asked_for_are_not_told(shop):
+def test_requested_tags_and_parameters_are_not_shown(shop):
     asked = {
         "trackstar_tags__contains": marked_orders.MARK,
         "extra_params": {"who": marked_orders.MARK},
@@ -140,7 +140,7 @@ def unread():
 @pytest.mark.parametrize(
     "pii", [None, True, 1, "", "KEEP", "hsh", b"drop", ["drop"], {"pii": "drop"}], ids=str
 )
-def test_what_pii_cannot_be_is_refused_before_any_request(shop, pii):
+def test_an_invalid_pii_option_is_refused_before_any_request(shop, pii):
     server = shop([])
     for use in (
         lambda: tf.fetch_orders(client=server.client(), pii=pii),
@@ -157,7 +157,7 @@ def test_what_pii_cannot_be_is_refused_before_any_request(shop, pii):
     [None, "", "  \n", "fifteen letters", "\x1b and sixteen letters", "\udcff" * 40],
     ids=repr,
 )
-def test_a_key_that_cannot_be_is_refused_before_any_request(shop, monkeypatch, key):
+def test_an_unusable_key_is_refused_before_any_request(shop, monkeypatch, key):
     server = shop([])
     if key is None:
         monkeypatch.delenv("TRACKSTAR_PII_KEY")
@@ -263,7 +263,7 @@ def test_the_key_is_shown_nowhere(broken, caplog):
         pickle.dumps(vars(fetch)["_key"])
 
 
-def test_a_fetch_that_goes_on_here_keeps_its_key(broken, monkeypatch):
+def test_a_fetch_that_continues_here_keeps_its_key(broken, monkeypatch):
     _, error = broken("hash")
     monkeypatch.setenv("TRACKSTAR_PII_KEY", KEY[::-1])
     assert names(error.resume()) == hashes(KEY)
@@ -272,7 +272,7 @@ def test_a_fetch_that_goes_on_here_keeps_its_key(broken, monkeypatch):
 # The shell.
 
 
-def test_the_shell_hides_and_never_takes_the_key(shop, monkeypatch, tmp_path, capsys):
+def test_the_command_line_redacts_and_never_takes_the_key(shop, monkeypatch, tmp_path, capsys):
     server = shop(marked_orders.ORDERS[:3])
     monkeypatch.setenv("TRACKSTAR_BASE_URL", server.base_url)
     monkeypatch.setenv("TRACKSTAR_API_KEY", "key")

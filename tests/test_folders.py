@@ -72,7 +72,7 @@ def sandbox():
 
 @pytest.mark.parametrize("place", [*URLS, *NO_FOLDERS], ids=repr)
 @pytest.mark.parametrize("taker", TAKERS)
-def test_what_is_no_folder_is_refused_wherever_one_is_taken(taker, place):
+def test_an_invalid_folder_is_refused_by_every_function(taker, place):
     with pytest.raises(tf.SettingsError) as got:
         TAKERS[taker](place)
     message = str(got.value)
@@ -82,7 +82,7 @@ def test_what_is_no_folder_is_refused_wherever_one_is_taken(taker, place):
 
 @pytest.mark.parametrize("place", ["s3://bucket/x", Path("gs://b"), "", "~there-is-no-such-user"])
 @pytest.mark.parametrize("asker", ASKERS)
-def test_what_is_no_folder_is_refused_before_any_request(asker, place, sandbox):
+def test_an_invalid_folder_is_refused_before_any_request(asker, place, sandbox):
     asked = len(sandbox.requests)
     with sandbox.client(cache=False) as client, pytest.raises(tf.SettingsError):
         ASKERS[asker](place, client)
@@ -107,7 +107,7 @@ def test_a_root_that_is_a_file_is_refused_before_any_request(asker, sandbox, tmp
 
 @pytest.mark.parametrize("place", ["s3://bucket/x", "file:/x", "", "~there-is-no-such-user/x"])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_shell_says_so_on_one_line(command, place, sandbox, monkeypatch, capsys):
+def test_the_command_line_reports_it_on_one_line(command, place, sandbox, monkeypatch, capsys):
     for name, value in sandbox.environment.items():
         monkeypatch.setenv(name, value)
     asked = len(sandbox.requests)

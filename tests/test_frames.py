@@ -78,7 +78,7 @@ def test_lists_of_strings_are_tuples_and_rows_can_be_hashed():
         "\n " + json.dumps(FULL),
     ],
 )
-def test_json_at_hand_comes_in_many_shapes(given):
+def test_from_json_takes_many_shapes(given):
     frames = OrderFrames.from_json(given)
     assert frames.orders["id"].tolist() == ["a1"]
     assert frames.line_items["sku"].tolist() == ["X"]
@@ -87,7 +87,7 @@ def test_json_at_hand_comes_in_many_shapes(given):
 @pytest.mark.parametrize(
     "given", ["", b"", "{", "3", b"[1]", '{"data": [1]}', "\udc80", b"\xff", "[" * 100_000, [5], 5]
 )
-def test_what_is_no_order_is_refused(given):
+def test_json_without_an_order_is_refused(given):
     with pytest.raises((ResponseError, TypeError)):
         OrderFrames.from_json(given)
 
@@ -132,7 +132,7 @@ def test_a_plain_frame_goes_to_parquet_and_back(tmp_path):
     assert again["status"].tolist() == orders["status"].tolist()
 
 
-def test_reprs_tell_what_there_is_and_escape_what_came_from_outside():
+def test_reprs_show_what_there_is_and_escape_what_came_from_outside():
     frames = OrderFrames.from_json(FULL)
     hostile = OrderFrames(
         frames.to_arrow(),

@@ -18,7 +18,7 @@ def steers(text):
     return re.search(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", text)
 
 
-def test_the_words_of_a_server_steer_nothing(raw_server, caplog):
+def test_server_text_cannot_control_the_terminal(raw_server, caplog):
     printed = json.dumps({"error": STEERING, "origin": STEERING}).encode()
     server = raw_server(lambda h: reply(h, printed, 503, X_Request_Id="id\x1b[31m\x9b2J"))
     caplog.set_level("INFO", "trackstar_frames")
@@ -31,7 +31,7 @@ def test_the_words_of_a_server_steer_nothing(raw_server, caplog):
         assert not steers(text)
 
 
-def test_the_complaints_of_the_shell_steer_nothing(raw_server, monkeypatch, capsys):
+def test_command_line_errors_cannot_control_the_terminal(raw_server, monkeypatch, capsys):
     printed = json.dumps({"error": STEERING}).encode()
     server = raw_server(lambda handler: reply(handler, printed, 422))
     monkeypatch.setenv("TRACKSTAR_BASE_URL", server.base_url)
@@ -76,7 +76,7 @@ def test_a_label_becomes_a_name_under_its_root(snapshot, tmp_path, label):
     assert tf.read_snapshot(root).info["connection"] == label
 
 
-def test_what_a_manifest_says_of_failures_steers_nothing(snapshot):
+def test_failures_in_a_manifest_cannot_control_the_terminal(snapshot):
     edit_manifest(snapshot, lambda printed: printed["info"].update(failed={STEERING: STEERING}))
     with pytest.warns(UserWarning, match="failed when this was written") as warned:
         frames = snapshot.read()
@@ -84,7 +84,7 @@ def test_what_a_manifest_says_of_failures_steers_nothing(snapshot):
     assert not steers(repr(frames) + frames._repr_html_())
 
 
-def test_the_name_of_a_folder_steers_nothing(snapshot):
+def test_folder_names_cannot_control_the_terminal(snapshot):
     snapshot.path.rename(snapshot.path.with_name("\x1b[2J\nevil"))
     with pytest.raises(tf.SnapshotError, match="evil") as caught:
         tf.read_snapshot(snapshot.path.parent, "nowhere")

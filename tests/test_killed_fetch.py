@@ -145,8 +145,9 @@ def kill_once(server, queries, clean, tmp_path):
     return kill_once
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", sample(QUESTIONS, 2))
-def test_a_killed_fetch_goes_on_from_what_is_on_disk(kill_once, name):
+def test_a_killed_fetch_continues_from_what_is_on_disk(kill_once, name):
     kill_once(name, DRAWS // 2)
 
 

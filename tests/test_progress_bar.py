@@ -104,7 +104,7 @@ def test_a_wait_is_shown_and_vanishes_though_nothing_else_happens():
         assert terminal.go_on() == 0
 
 
-def test_the_clock_of_a_bar_goes_on_while_all_wait():
+def test_the_clock_of_a_bar_continues_while_all_wait():
     body = f"{BEGIN}    progress.waiting('server asked to wait', 1000); input()"
     with Terminal(body) as terminal:
         terminal.read_until(lambda frames: any("[00:01, 0/s]" in frame for frame in frames))
@@ -226,7 +226,7 @@ with Progress() as progress:
 
 
 @pytest.mark.parametrize("stderr", ["None", "open(sys.executable)"])
-def test_a_fetch_goes_on_without_a_stderr(stderr):
+def test_a_fetch_continues_without_a_stderr(stderr):
     code = f"import sys; sys.stderr = {stderr}; sys.stderr and sys.stderr.close()\n" + BEGIN
     code += "    progress.add(1)\nprint(progress.requests)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)

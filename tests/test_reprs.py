@@ -49,7 +49,7 @@ def snapshot(shared_sandbox, tmp_path):
     return tf.export_orders(tmp_path / "root", client=client, status="fulfilled")
 
 
-def test_a_snapshot_tells_what_it_holds(snapshot):
+def test_a_snapshot_shows_what_it_holds(snapshot):
     frames, reported = snapshot.read(), cells(snapshot)
     assert list(reported) == ["table", *TABLES]
     for name, (grain, rows, files, size) in list(reported.items())[1:]:
@@ -59,7 +59,7 @@ def test_a_snapshot_tells_what_it_holds(snapshot):
         assert size == f"{sum(file.stat().st_size for file in snapshot.files[name]) / 1e6:.2f}"
 
 
-def test_a_snapshot_tells_how_fresh_it_is_and_what_was_asked(snapshot):
+def test_a_snapshot_shows_how_fresh_it_is_and_what_was_requested(snapshot):
     text = snapshot._repr_html_()
     moment = snapshot.info["fetched_at"][:19].replace("T", " ")
     assert f"<strong>Snapshot {snapshot.name}</strong>" in text
@@ -68,7 +68,7 @@ def test_a_snapshot_tells_how_fresh_it_is_and_what_was_asked(snapshot):
     assert "FAILED" not in text
 
 
-def test_a_snapshot_tells_of_its_sync(tmp_path):
+def test_a_snapshot_shows_its_sync(tmp_path):
     with Sandbox(orders=60, rate_limit=None) as sandbox, sandbox.client() as client:
         first = tf.sync_orders(tmp_path, client=client)
         changes = sandbox.advance(hours=24, new=2)
@@ -79,7 +79,7 @@ def test_a_snapshot_tells_of_its_sync(tmp_path):
     )
 
 
-def test_a_snapshot_tells_which_connections_failed(serve_connections, tmp_path, monkeypatch):
+def test_a_snapshot_shows_which_connections_failed(serve_connections, tmp_path, monkeypatch):
     sandbox = serve_connections()
     monkeypatch.setenv("SANDBOX_TOKEN_1", "not-a-token")
     with pytest.raises(tf.IncompleteFetchError) as caught:
@@ -105,7 +105,7 @@ def test_a_snapshot_that_is_gone_or_damaged_says_so(snapshot):
     assert f"there is no snapshot at {snapshot.path}" in snapshot._repr_html_()
 
 
-def test_a_client_tells_what_it_does_and_no_secret(shared_sandbox, tmp_path):
+def test_a_client_shows_what_it_does_and_no_secret(shared_sandbox, tmp_path):
     with shared_sandbox.client(
         connection="acme", cache_dir=tmp_path / "kept", expire_after=7200
     ) as client:
@@ -130,12 +130,12 @@ def test_a_client_without_cache_rate_or_label_says_so():
     assert reported["connection"] == ["no label"]
 
 
-def test_to_look_at_a_client_makes_no_file(tmp_path):
+def test_the_repr_of_a_client_creates_no_file(tmp_path):
     tf.TrackstarClient("key", "token", cache_dir=tmp_path / "kept")._repr_html_()
     assert not (tmp_path / "kept").exists()
 
 
-def test_a_policy_says_itself_and_what_was_chosen():
+def test_the_repr_of_a_policy_shows_its_text_and_fields():
     policy = tf.SlaPolicy(
         cut_off="12:00",
         holidays=[f"2026-{month:02}-01" for month in range(1, 13)],
@@ -150,14 +150,14 @@ def test_a_policy_says_itself_and_what_was_chosen():
     assert cells(tf.SlaPolicy()) == {}
 
 
-def test_frames_tell_their_tables(shared_sandbox):
+def test_frames_show_their_tables(shared_sandbox):
     frames = tf.fetch_orders(client=shared_sandbox.client())
     reported = cells(frames)
     assert list(reported) == ["table", *TABLES]
     assert reported["orders"][:3] == ["one order", "350", str(len(frames.orders.columns))]
 
 
-def test_lazy_frames_tell_their_partitions(snapshot):
+def test_lazy_frames_show_their_partitions(snapshot):
     lazy = tf.read_snapshot_dask(snapshot.path.parent)
     reported = cells(lazy)
     assert reported["orders"] == ["one order", "1", str(len(lazy.orders.columns))]

@@ -201,6 +201,7 @@ def test_a_declared_table_is_read_typed_and_documented(with_table):
     run(with_table, "-c", READ)
 
 
+@pytest.mark.slow
 def test_a_declared_table_is_stored_exported_synced_and_compared(with_table):
     run(with_table, "-c", STORE)
 

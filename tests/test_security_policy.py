@@ -32,7 +32,7 @@ def test_every_threat_of_the_policy_has_a_test():
         assert "tests/" in cells[3], row
 
 
-def test_the_recipe_of_the_policy_tames_formulas(tmp_path):
+def test_the_recipe_of_the_policy_escapes_formulas(tmp_path):
     recipe = re.search(r"```python\n(.*?)```", POLICY, re.DOTALL)[1]
     names = {}
     exec(recipe, names)
@@ -64,7 +64,7 @@ def test_stored_notebooks_show_no_secret_and_no_home(path):
     assert not re.search(r"sandbox[0-9a-f]{32}|/home/|/Users/|/root/", text)
 
 
-def test_the_readme_installs_what_is_at_hand():
+def test_the_readme_installs_from_the_local_folder():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()
     needed = [*project["dependencies"], *(each for extra in extras for each in extra)]

@@ -76,7 +76,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("options", WRONG, ids=str)
-def test_what_cannot_be_is_refused(options):
+def test_invalid_settings_are_refused(options):
     with pytest.raises(tf.SettingsError, match=next(iter(options))) as caught:
         client(**options)
     assert isinstance(caught.value, ValueError)
@@ -173,7 +173,7 @@ FETCH_WRONG = [
 
 
 @pytest.mark.parametrize("options", FETCH_WRONG, ids=str)
-def test_what_a_fetch_cannot_mean_is_refused_before_any_request(serve, options):
+def test_invalid_fetch_options_are_refused_before_any_request(serve, options):
     sandbox = serve()
     with pytest.raises(tf.SettingsError, match=next(iter(options))):
         tf.fetch_orders_df(**{"client": sandbox.client()} | options)

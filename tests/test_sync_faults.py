@@ -84,7 +84,7 @@ def changed(tmp_path_factory):
         yield client, root
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(
     ("step", "nth"),
     [
@@ -137,7 +137,8 @@ def test_the_pool_is_the_usual_one_after_many():
     assert pa.default_memory_pool().backend_name == usual
 
 
-def test_a_part_whose_every_order_has_changed_is_as_it_was_written_anew(serve, tmp_path):
+@pytest.mark.slow
+def test_a_part_whose_every_order_has_changed_is_as_if_new(serve, tmp_path):
     sandbox = serve(orders=ORDERS)
     client = sandbox.client(rate_limit=None, cache=False)
     tf.sync_orders(tmp_path / "synced", client=client)

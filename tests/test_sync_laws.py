@@ -256,5 +256,5 @@ class Synced(RuleBasedStateMachine):
 IS_SLOW = settings().max_examples > settings.get_profile("everyday").max_examples
 TestSynced = Synced.TestCase
 TestSynced.settings = settings(
-    max_examples=25 if IS_SLOW else 5, stateful_step_count=15 if IS_SLOW else 8
+    max_examples=25 if IS_SLOW else 3, stateful_step_count=15 if IS_SLOW else 7
 )

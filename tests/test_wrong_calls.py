@@ -119,7 +119,7 @@ FILTERS = {
     "known as unknown": (
         fetch(extra_params={"status": "open"}),
         "extra_params holds 'status'",
-        "has a place of its own",
+        "is not an extra parameter",
         "pass it as a filter",
     ),
     "sync by what changes": (

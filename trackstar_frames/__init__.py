@@ -145,8 +145,8 @@ __all__ = [
     "write_snapshot",
 ]
 
-#: The module of each name. A module is loaded when one of its names is first used: an import of
-#: the package costs nothing, and a call only what it needs.
+#: The module of each name. A module is loaded when one of its names is first used, so that
+#: importing the package is fast.
 _MODULES = {
     "client": ("TrackstarClient",),
     "distributed": ("fetch_orders_dask", "read_snapshot_dask"),

@@ -1,4 +1,4 @@
-"""Text for people: safe to print in a terminal, counted in words, or as HTML."""
+"""Text for display: safe to print in a terminal, with counts in words, or as HTML."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _align(values: Iterable[str | float]) -> str:
 
 
 def warn(message: str) -> None:
-    """Warn whoever called this package."""
+    """Issue a UserWarning that points at the caller of this package."""
     level, frame = 1, inspect.currentframe()
     while frame and f"{frame.f_globals.get('__name__')}.".startswith("trackstar_frames."):
         level, frame = level + 1, frame.f_back

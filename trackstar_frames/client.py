@@ -44,8 +44,8 @@ class TrackstarClient:
     connection
         Label of the data; never a secret.
     cache
-        Whether to keep responses on disk, separately for each token and readable by you only.
-        They hold what orders hold: names and addresses.
+        Whether to keep responses on disk, separately for each token and readable by you only. They
+        contain names and addresses.
     cache_dir
         Folder of the cache (``TRACKSTAR_CACHE_DIR``, else your user's cache folder).
     expire_after
@@ -58,9 +58,9 @@ class TrackstarClient:
         Seconds to wait for a response.
     retries
         How often to retry a request: after 408, 425, 429, a fault of the server (5xx but 501), or
-        no complete response; never after anything else.
+        no complete response. Other errors are not retried.
     max_wait
-        Seconds of waiting in all for one page. A longer ``Retry-After`` raises at once.
+        Seconds to wait for one page, in all. A longer ``Retry-After`` raises at once.
 
     Raises
     ------
@@ -110,7 +110,7 @@ class TrackstarClient:
         return self.settings.connection
 
     def identify(self, text: str) -> str:
-        """Hash a text together with the connection's label, or without one with its token.
+        """Hash a text together with the connection's label or, if there is none, with its token.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class TrackstarClient:
         Returns
         -------
         str
-            The same for every client of this label; without a label, of this token.
+            The hash: equal for all clients of this label or, without a label, of this token.
 
         Examples
         --------
@@ -145,8 +145,8 @@ class TrackstarClient:
         """Iterate over pages of orders, as the server sends them.
 
         Each page is whole, and the last one is the end of its listing; nothing more is checked.
-        Orders that change meanwhile may be missing or come twice, and a cursor that has expired
-        ends in an error. `fetch_orders` handles both.
+        Orders that change meanwhile may be missing or duplicated, and an expired cursor is an
+        error. `fetch_orders` handles both.
 
         Parameters
         ----------
@@ -159,7 +159,7 @@ class TrackstarClient:
         offline
             Read from disk only.
         extra_params
-            Query parameters that the filters do not know.
+            Query parameters that are not filters; they are sent unchanged.
         **filters
             As for `fetch_orders_df`.
 
@@ -258,7 +258,7 @@ def check_connections(connections: object) -> dict[str, Source]:
     for label, source in connections.items():
         if not (isinstance(label, str) and label.strip() == label != ""):
             raise errors.SettingsError(
-                f"connections: the label {label!r} must be a text, as {_EXAMPLE}"
+                f"connections: the label {label!r} must be a str, as in {_EXAMPLE}"
             )
         if not (callable(source) or (isinstance(source, str) and source)):
             raise errors.SettingsError(
@@ -277,8 +277,8 @@ def open_clients(connections: Mapping[str, Source]) -> dict[str, TrackstarClient
         other = owners.setdefault(client.session.budget, label)
         if other != label:
             raise errors.SettingsError(
-                f"connections: {other!r} and {label!r} have the same token, and would be the same "
-                f"orders twice; give each its own, or leave one out"
+                f"connections: {other!r} and {label!r} have the same token, so their orders would "
+                f"be fetched twice; give each its own, or leave one out"
             )
     return clients
 

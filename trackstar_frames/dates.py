@@ -1,4 +1,4 @@
-"""Times and lengths of time: read from what users and servers write, written as the API does.
+"""Times and durations: as users and servers write them, and as the API does.
 
 The API's times are UTC in whole seconds: ``2026-01-31T13:45:00Z``.
 """
@@ -33,7 +33,7 @@ _LAST_SECOND = timedelta(hours=23, minutes=59, seconds=59)
 
 def api_time(moment: datetime) -> str:
     """Write a moment in UTC as the API does, without its fraction of a second."""
-    # Not by strftime, which writes the year 1, where some systems put missing dates, as "1".
+    # Not by strftime: it writes the year 1, which some systems use for missing dates, as "1".
     return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
@@ -73,7 +73,7 @@ def is_day(value: Any) -> bool:
 
 
 def is_iso8601(text: str) -> bool:
-    """Return whether a text is a day or a moment in ISO 8601, with nothing left to guess."""
+    """Return whether a text is a day or a moment in ISO 8601, and unambiguous."""
     return _ISO.fullmatch(text) is not None
 
 
@@ -96,7 +96,7 @@ def day_bounds(operator: str, value: Any) -> dict[str, str]:
 
 
 def end_of_day(value: Any) -> datetime:
-    """Return the last moment, in UTC, of what `is_day` takes for a day."""
+    """Return the last moment, in UTC, of a value for which `is_day` is true."""
     return datetime.combine(_day(value), time.max, UTC)
 
 
@@ -131,7 +131,7 @@ def _lacks_unit(value: object) -> bool:
 
 
 def _day_refused(name: str, operator: str, value: Any) -> str:
-    """Word the error for a bare day with an operator that needs a moment."""
+    """Return the message for a bare day with an operator that needs a moment."""
     day = str(value)
     field = re.split(r"__|\[", name)[0]
     instead = (

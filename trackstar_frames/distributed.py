@@ -1,10 +1,9 @@
-"""The same work on Dask: many connections, many machines. The only module that imports Dask.
+"""Many connections on many machines, with Dask. The only module that imports Dask.
 
 `fetch_orders_dask` fetches lazily, a task for each connection and window of time;
-`read_snapshot_dask` reads a snapshot lazily, a task for each part; `run_on_workers` is how an
-export or sync uses a cluster. Tokens stay where they are used: a task has the name of an
-environment variable, or of a function, and the worker opens the client. One token is used by one
-worker at a time, see `token_lock`.
+`read_snapshot_dask` reads a snapshot lazily, a task for each part; `run_on_workers` runs an export
+or sync on a cluster. A task contains no token, but the name of an environment variable or of a
+function; the worker opens the client. One token is used by one worker at a time, see `token_lock`.
 """
 
 from __future__ import annotations
@@ -52,8 +51,8 @@ from trackstar_frames.snapshots.manifest import Part, read_manifest
 from trackstar_frames.snapshots.reader import read_table
 from trackstar_frames.snapshots.writer import WriteResult
 from trackstar_frames.tables.assemble import label_rows
-from trackstar_frames.tables.contradictions import count_contradictions
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend, to_frame
+from trackstar_frames.tables.mismatches import count_mismatches
 
 try:
     import dask
@@ -93,9 +92,9 @@ def fetch_orders_dask(
 ) -> dd.DataFrame:
     """Fetch the orders of several connections as one lazy Dask dataframe.
 
-    Nothing is requested until it is computed; then each partition is fetched by a task, with a
-    client that its worker opens, and is complete or an error. Every computation reads again, from
-    the worker's disk cache where it can; so ``persist()`` what is used more than once.
+    Nothing is requested until the result is computed. Then a task fetches each partition, with a
+    client that its worker opens; it is complete or an error. Every computation reads again, if
+    possible from the worker's disk cache; ``persist()`` what is used more than once.
 
     Parameters
     ----------
@@ -108,25 +107,25 @@ def fetch_orders_dask(
         now or their upper bound: ``"D"``, ``"W"``, ``"MS"`` or another frequency of pandas; in
         UTC. Without a lower bound, each connection is one partition.
     page_size
-        Orders of one request, 1 to 1000.
+        Orders per request, 1 to 1000.
     max_workers
-        Chains of pages that one task reads in parallel, 1 to 32. How many tasks run at a time is
-        up to the cluster.
+        How many chains of pages one task reads in parallel, 1 to 32. The cluster decides how many
+        tasks run at a time.
     refresh
-        Request every page from the server at every computation, whatever is on disk.
+        Request every page from the server at every computation, even if it is on disk.
     offline
         Read from the disks of the workers only.
     verify
-        Read every chain of several pages until two readings in a row agree, page by page, or raise.
-        For servers whose cursors are positions, which shift as orders come and go.
+        Read each chain of several pages until two readings in a row agree, page by page, or raise.
+        Use it if cursors are positions, which shift when orders are added or removed.
     pii
-        What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
-        as personal or free-form and in the values of `problems`, and unknown keys are not named.
-        ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under the key in
-        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
-        ``"keep"`` are responses cached on disk.
+        How to treat personal data. ``"drop"`` sets the columns that `data_dictionary` marks as
+        personal or free-form, and the values of `problems`, to null, and names no unknown keys.
+        ``"hash"`` does the same, but replaces personal text by its HMAC-SHA-256 under the key in
+        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types do not change.
+        Responses are cached on disk only with ``"keep"``.
     extra_params
-        Query parameters that the filters do not know; passed on as they are.
+        Query parameters that are not filters; they are sent unchanged.
     dtype_backend
         None for pandas' own types, ``"pyarrow"`` for Arrow's.
     **filters
@@ -146,7 +145,7 @@ def fetch_orders_dask(
         `fetch_orders_df`, after ``connection``; but ``status`` is an unordered categorical, as
         pandas cannot join ordered ones where a status is unknown to this package. Its categories
         are in lifecycle order, so ``orders["status"].cat.as_ordered() < "fulfilled"`` compares;
-        ``.cat.known`` is False, as others may come: ``.cat.as_known()`` looks which there are.
+        ``.cat.known`` is False, as there may be others: ``.cat.as_known()`` finds them.
         The index counts within each partition; ``attrs`` are those of each partition's fetch.
 
     Raises
@@ -156,20 +155,20 @@ def fetch_orders_dask(
     ResponseError
         If a server ignores the windows: orders would be in several partitions.
     TrackstarError
-        From ``compute()``, if a partition cannot be fetched; its notes name the connection. What
-        was read is on the disks of the workers: the same call again goes on from there.
+        From ``compute()``, if a partition cannot be fetched; its notes name the connection. The
+        pages that were read are on the disks of the workers: the same call continues from them.
 
     Notes
     -----
-    A token is used by one worker of a cluster (`distributed`) at a time, so that ten requests a
-    second stay ten, and is passed on after a pause of a second. So as many workers are busy as
-    there are connections. The token of a worker that died is free again after 30 seconds
-    (``distributed.scheduler.locks.lease-timeout``); its tasks are done by another. The scheduler
-    ``"threads"`` shares the one budget of its process; ``"processes"`` keeps to none, and is not
-    for this.
+    One worker of a cluster (`distributed`) at a time uses a token, so that there are no more than
+    ten requests a second; the next one gets it after a pause of a second. At most as many workers
+    are busy as there are connections. The token of a worker that died is free again after 30
+    seconds (``distributed.scheduler.locks.lease-timeout``); another worker runs its tasks. The
+    scheduler ``"threads"`` shares one budget within its process; ``"processes"`` keeps to no rate
+    limit: do not use it.
 
     On Python 3.11, Dask's profiler can freeze a worker for ever (CPython's issue 106883, not seen
-    from 3.12 on); ``distributed.worker.profile.enabled: False`` keeps it from that.
+    from 3.12 on); ``distributed.worker.profile.enabled: False`` prevents this.
 
     Examples
     --------
@@ -204,14 +203,14 @@ def fetch_orders_dask(
         divide(request, sources, freq),
         _ORDERS,
         dtype_backend,
-        # The orders of today are not those of yesterday: each call has keys of its own.
+        # Orders change from call to call: each call has keys of its own.
         nonce=uuid.uuid4().hex,
     )
 
 
 @dataclass(frozen=True)
 class Partition:
-    """What one task fetches, within a window; holds no secret."""
+    """What one task fetches: a connection, within a window; contains no secret."""
 
     label: str  # of the connection
     source: Source  # where the worker finds its token
@@ -224,7 +223,7 @@ class Partition:
         return {name: values for name, values in expected if name.startswith(names)}
 
     def describe(self) -> str:
-        """Return which one it is, in words; other filters may be personal data."""
+        """Describe the partition without other filters, which may be personal data."""
         bounds = [f"{name}={value}" for name, values in self.bounds().items() for value in values]
         return f"in connection {self.label!r}, {', '.join(sorted(bounds)) or 'all its orders'}"
 
@@ -244,11 +243,11 @@ def _fetch(
         ):
             frames = FetchJob(request, MemorySink(), client).run()
         orders = frames.to_arrow()["orders"]
-        others = count_contradictions(partition.bounds(), orders)
+        others = count_mismatches(partition.bounds(), orders)
         if others:
             raise ResponseError(
-                f"the server ignores created_date: it gave {counted(others, 'order')} of other "
-                f"partitions, which would be there twice; fetch_orders reads them in one"
+                f"the server ignores created_date: it sent {counted(others, 'order')} of other "
+                f"partitions, which would be duplicated; use fetch_orders instead"
             )
     except TrackstarError as error:
         error.add_note(partition.describe())
@@ -258,7 +257,7 @@ def _fetch(
     return frame
 
 
-#: More tasks than this are a slip of `freq`; schedulers take minutes for as many.
+#: More tasks than this are a mistake in `freq`; schedulers take minutes for as many.
 _MAX_PARTITIONS = 100_000
 
 # The year 1700; pandas 2 cannot represent times long before it.
@@ -320,16 +319,16 @@ def _offset(freq: object) -> BaseOffset:
 class DaskFrames:
     """The tables of a snapshot as lazy Dask dataframes.
 
-    Partition i of every table is of the same orders, those of the snapshot's part i, so what
-    belongs together can be joined partition by partition, without a shuffle. Columns and types
-    are those of `OrderFrames`, but ``status`` is an unordered categorical, as in
-    `fetch_orders_dask`.
+    Partition i of every table has the same orders, those of the snapshot's part i, so tables can be
+    joined partition by partition, without a shuffle. Columns and types are those of `OrderFrames`,
+    but ``status`` is an unordered categorical, as in `fetch_orders_dask`.
 
     Attributes
     ----------
-    orders, line_items, shipments, shipment_line_items, packages, package_line_items, problems
-        As in `OrderFrames`; of a snapshot of several connections, ``connection`` is the first
-        column.
+    orders, line_items, shipments, shipment_line_items : dask.dataframe.DataFrame
+        As in `OrderFrames`; with several connections, ``connection`` is the first column.
+    packages, package_line_items, problems : dask.dataframe.DataFrame
+        Likewise.
     info : FetchInfo
         Metadata of the fetch: filters, connection, fetched_at and more.
 
@@ -398,10 +397,10 @@ def read_snapshot_dask(
     Raises
     ------
     SnapshotError
-        If there is no such snapshot, with the names of those there are; from ``compute()``, if it
-        is damaged, or gone.
+        If there is no such snapshot; the message names the existing ones. From ``compute()``, if it
+        is damaged, or was removed.
     SettingsError
-        If `dtype_backend` is neither.
+        If `dtype_backend` is invalid.
 
     Examples
     --------
@@ -547,7 +546,7 @@ def run_on_workers(
             try:
                 outcome = future.result()
             except KilledWorker as error:
-                outcome = TrackstarError(f"one worker after the other died of it: {error}")
+                outcome = TrackstarError(f"several workers died while running it: {error}")
             if isinstance(outcome, TrackstarError):
                 failures[label] = outcome
             else:
@@ -559,7 +558,7 @@ def run_on_workers(
 
 
 def _run(label: str, source: Source, run: _Run) -> WriteResult | TrackstarError:
-    """Run a task, on a worker. A failure is returned: Dask would try a task that raises again."""
+    """Run a task, on a worker. A failure is returned, as Dask would retry a task that raises."""
     try:
         with open_client(label, source) as client, token_lock(client):
             return run(client)
@@ -594,7 +593,7 @@ def token_lock(client: TrackstarClient) -> Iterator[None]:
 async def _release(semaphore: Semaphore, seconds: float) -> None:
     await asyncio.sleep(seconds)
     await semaphore.release()
-    # The signs of life hold the semaphore, which would be there for ever.
+    # The callback that renews the lease keeps the semaphore, which would exist for ever.
     if hasattr(semaphore, "refresh_callback"):  # there are none if leases never end
         semaphore.refresh_callback.stop()
 
@@ -606,15 +605,15 @@ def importable_sources(connections: object) -> dict[str, Source]:
         if not isinstance(source, str) and not _is_importable(source):
             raise SettingsError(
                 f"connections[{label!r}]: its function must be importable on the workers, as it is "
-                f"sent by name; so it must stand at the top of a module, and be no lambda, no "
-                f"function within another, no method or partial, and not of __main__. Move it to "
-                f"a module, or give the name of an environment variable of the workers"
+                f"sent by name; define it at the top of a module other than __main__, and not as "
+                f"a lambda, nested function, method or partial; or give the name of an "
+                f"environment variable of the workers"
             )
     return sources
 
 
 def _is_importable(source: object) -> bool:
-    """Return whether it can be sent by name; otherwise it would be sent with all that it holds."""
+    """Return whether a function is pickled by name, and not together with its content."""
     module, name = (getattr(source, each, None) for each in ("__module__", "__qualname__"))
     if module == "__main__" or not (isinstance(module, str) and isinstance(name, str)):
         return False

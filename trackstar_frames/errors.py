@@ -42,7 +42,7 @@ class TrackstarError(Exception):
     status : int or None
         The HTTP status behind the error, if there was one.
     request_id : str or None
-        What to quote to Trackstar's support.
+        The id to quote to Trackstar's support.
     retryable : bool
         Whether the same request may succeed later.
     retry_after : float or None
@@ -138,15 +138,15 @@ class IncompleteFetchError(TrackstarError):
     Attributes
     ----------
     frames : OrderFrames or None
-        What was read before the failure. None once the error was pickled, and of an export or a
+        What was read before the failure. None after the error was pickled, and for an export or a
         sync, which keep nothing in memory.
     pages : int
         How many pages were read.
     failures : dict of str to TrackstarError
-        Of several connections, the errors of those that failed, by label. `frames` (of an export
-        or a sync, `snapshot`) then holds all orders of the others, and none of these.
+        With several connections, the errors of those that failed, by label. `frames` (for an export
+        or a sync, `snapshot`) then has all orders of the other connections only.
     snapshot : Snapshot or None
-        The snapshot that an export or a sync of several connections has written nonetheless.
+        The snapshot that an export or a sync of several connections has written anyway.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class IncompleteFetchError(TrackstarError):
         Raises
         ------
         IncompleteFetchError
-            If the fetch fails again; the error then has more than this one.
+            If the fetch fails again; the new error has all that was read so far.
         SettingsError
             If the error was pickled, or is that of one of several connections.
 
@@ -216,7 +216,7 @@ class IncompleteFetchError(TrackstarError):
 
 
 def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
-    """Word the error for a value that is not among those allowed, with the nearest of them."""
+    """Return the message for a value that is not among those allowed, with the nearest of them."""
     choices = list(allowed)
     folded = {each.casefold(): each for each in choices}
     near = difflib.get_close_matches(str(value).casefold(), folded, n=1)

@@ -1,4 +1,4 @@
-"""`export_orders`: from filters to a snapshot, however many orders there are."""
+"""`export_orders`: fetch orders to a snapshot, with constant memory."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def export_orders(
     extra_params: Mapping[str, Any] | None = None,
     **filters: Unpack[OrderFilters],
 ) -> Snapshot:
-    """Fetch orders straight to one more snapshot: complete, or an error.
+    """Fetch orders directly to a new snapshot: complete, or an error.
 
-    Memory does not grow with the orders: they are kept on disk, in a hidden folder under `root`
-    (about 0.5 kB each), until all are there. They are always requested from the server; but if the
-    same export broke or was killed, and the client has a cache, the pages that it has from it are
-    not requested again (unless `refresh`, or with `pii`, which keeps none on disk).
+    Memory does not grow with the number of orders: until all are fetched, they are kept on disk, in
+    a hidden folder under `root` (about 0.5 kB each). All pages are requested from the server,
+    except those that the same export left in the client's cache when it failed or was killed (not
+    with `refresh`, nor with `pii`, which stores none).
 
     Parameters
     ----------
@@ -65,41 +65,41 @@ def export_orders(
     client
         Client to use; by default one with the credentials of the environment.
     connections
-        Several connections instead of `client`: for each label, the environment variable that
-        holds its token, or a function that returns it; all else is from the environment. Each token
-        has its own rate limit; eight are fetched at a time. They write one snapshot, whose every
-        part is of one of them.
+        Several connections instead of `client`: for each label, the environment variable that holds
+        its token, or a function that returns it; other options come from the environment. Each
+        token has its own rate limit; eight connections are fetched at a time. They write one
+        snapshot, each part of it from one connection.
     dask_client
         A `distributed.Client`: its workers write the parts of the `connections`, each token used by
-        one worker at a time. All of them must see `root` at the same path, and have the variables
-        of the tokens or import their functions; all else is from their environment. The parts of
-        a worker that is lost are written again by another. Without `limit`.
+        one worker at a time. Every worker must see `root` at the same path, and have the
+        environment variables of the tokens or be able to import their functions; other options come
+        from its environment. Another worker rewrites the parts of a lost one. Not with `limit`.
     page_size
-        Orders of one request, 1 to 1000.
+        Orders per request, 1 to 1000.
     limit
         Fetch at most this many orders: the server's first ones, in its own order. Several
         connections are fetched one after the other, by label.
     max_workers
-        Chains of pages that are read in parallel, 1 to 32, under one rate limit. If the filters
-        bound ``created_date``, the time is divided into windows, each a chain of its own, whatever
-        this number is. With `limit`, there is one chain.
+        How many chains of pages to read in parallel, 1 to 32, under one rate limit. If the filters
+        bound ``created_date``, the time is divided into windows, each a chain of its own; this
+        number does not change them. With `limit`, there is one chain.
     refresh
-        Start again, though an export that broke could be resumed.
+        Start over, even if an interrupted export could be resumed.
     offline
         Read from disk only.
     verify
-        Read every chain of several pages until two readings in a row agree, page by page, or raise.
-        For servers whose cursors are positions, which shift as orders come and go.
+        Read each chain of several pages until two readings in a row agree, page by page, or raise.
+        Use it if cursors are positions, which shift when orders are added or removed.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
-        What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
-        as personal or free-form and in the values of `problems`, and unknown keys are not named.
-        ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under the key in
-        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
-        ``"keep"`` are responses cached on disk.
+        How to treat personal data. ``"drop"`` sets the columns that `data_dictionary` marks as
+        personal or free-form, and the values of `problems`, to null, and names no unknown keys.
+        ``"hash"`` does the same, but replaces personal text by its HMAC-SHA-256 under the key in
+        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types do not change.
+        Responses are cached on disk only with ``"keep"``.
     extra_params
-        Query parameters that the filters do not know; passed on as they are.
+        Query parameters that are not filters; they are sent unchanged.
     **filters
         ``field=value``, ``field__operator=value``, or ``**{"field[operator]": value}``. Fields:
         ids, status, type, channel, warehouse_customer_id, order_number, reference_id,
@@ -112,7 +112,7 @@ def export_orders(
     Returns
     -------
     Snapshot
-        Complete: what the same call to `fetch_orders` would have given, with the same `info`. With
+        All orders that the same call to `fetch_orders` would return, with the same `info`. With
         several connections, ``info.connections`` has the metadata of each.
 
     Raises
@@ -122,16 +122,16 @@ def export_orders(
     ApiError, NetworkError, ResponseError, OfflineMissError
         If the first page cannot be read.
     IncompleteFetchError
-        If a later page cannot be read. Its `frames` is None: nothing is kept in memory; `resume`
-        does the same export again. With several connections, if any page of one cannot be read:
-        the others are written nonetheless, to its `snapshot`, whose metadata says what is missing;
-        `resume` requests that, and writes one more snapshot of all.
+        If a later page cannot be read. Its `frames` is None, as nothing is kept in memory; `resume`
+        repeats the export. With several connections, if any page of one cannot be read: the others
+        are still written, to its `snapshot`, and the metadata name those that are missing; `resume`
+        fetches these, and writes a new snapshot of all.
     SnapshotError
-        If the disk fails; what was there before is untouched.
+        If the disk fails; earlier snapshots are not changed.
 
     See Also
     --------
-    sync_orders : Only what has changed since the last one.
+    sync_orders : Fetch only what has changed since the last snapshot.
 
     Examples
     --------
@@ -212,7 +212,7 @@ class Exporter:
         connections: Connections | None,
         dask_client: Any,
     ) -> Snapshot:
-        """Write one more snapshot, of one connection or of several."""
+        """Write a new snapshot, of one connection or of several."""
         if connections is not None:
             named = check_connections(connections)
             bases = self.find_bases(request, named)
@@ -221,10 +221,10 @@ class Exporter:
             return self.export(request, chosen)
 
     def export(self, request: FetchRequest, client: TrackstarClient) -> Snapshot:
-        """Write one more snapshot of one connection; its error can do it again."""
+        """Write a new snapshot of one connection; its error can be resumed."""
 
         def resume(other: TrackstarClient | None = None) -> Snapshot:
-            # Pages that are in the cache by now are used.
+            # Pages that are in the cache are not requested again.
             return self.export(replace(request, refresh=False), other or client)
 
         fetching = self.fetch(request, client, self.find_base(request, client), resume=resume)
@@ -232,11 +232,11 @@ class Exporter:
             return new.commit(orders.write(new.folder))
 
     def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:  # noqa: ARG002
-        """Return the snapshot to go on from: none, as all orders are fetched."""
+        """Return the snapshot to continue from: none, as all orders are fetched."""
         return None
 
     def find_bases(self, request: FetchRequest, connections: Connections) -> dict[str, Base]:  # noqa: ARG002
-        """Return what earlier snapshots have of connections: nothing to go on from."""
+        """Return what to continue from, by connection: nothing, as all orders are fetched."""
         return {}
 
     def fetch(
@@ -247,7 +247,7 @@ class Exporter:
         *,
         resume: Callable[..., Snapshot] | None = None,
     ) -> AbstractContextManager[SpilledOrders]:
-        """Fetch orders to disk, where they are until the context ends."""
+        """Fetch orders to disk; they are deleted when the context ends."""
         return self.fetch_to_disk("export", request, client, resume)
 
     @contextmanager
@@ -259,12 +259,12 @@ class Exporter:
         resume: Callable[..., Snapshot] | None,
     ) -> Iterator[SpilledOrders]:
         """Fetch orders to a hidden folder under the root, which is removed at the end."""
-        # What the cache has of the same task, if that broke or was killed, is not requested again.
+        # Pages that an interrupted run of the same task left in the cache are not requested again.
         session = client.session
         name = f"{task} {self.root} {request.page_size} {request.limit} {request.listings}"
         since = 0.0 if request.offline else session.mark_started(name, restart=request.refresh)
         errors = snapshot_errors(f"cannot write under {self.root}")
-        with errors, storage.partial_folder(self.root / task) as folder:
+        with errors, storage.scratch_folder(self.root / task) as folder:
             sink = _SpillSink(Spill(folder), task, resume)
             yield FetchJob(request, sink, client, since=since).run()
         if not request.offline:
@@ -278,14 +278,14 @@ class Exporter:
         label: str,
         client: TrackstarClient,
     ) -> WriteResult:
-        """Fetch what a snapshot of several has of one connection, and write it to its folder."""
+        """Fetch one of several connections, and write its parts to the folder of the snapshot."""
         with self.fetch(request, client, base) as orders:
             return orders.write(folder, label)
 
 
 @dataclass
 class _SpillSink:
-    """Keeps a fetch on disk."""
+    """Stores a fetch on disk."""
 
     spill: Spill
     task: str
@@ -306,7 +306,7 @@ class _SpillSink:
     def interrupted(self, job: FetchJob[Any], fault: Exception) -> IncompleteFetchError:
         return interrupted(
             fault,
-            f"the {self.task} broke after {job.extent()}; .resume(), or the same call, goes on "
+            f"the {self.task} failed after {job.extent()}; .resume(), or the same call, continues "
             f"from those that are on disk",
             frames=None,
             pages=len(job.pages),
@@ -318,8 +318,8 @@ class _SpillSink:
 class MultiExport:
     """One export or sync of several connections.
 
-    `bases` are what earlier snapshots have of connections. An export may go on from it, a
-    connection that fails keeps it, and one that is not among `connections` is taken over as it is.
+    `bases` are the orders that earlier snapshots have, by connection: a sync continues from them, a
+    connection that fails keeps them, and those of one not among `connections` are kept unchanged.
     """
 
     exporter: Exporter
@@ -372,7 +372,7 @@ class MultiExport:
     def _task(
         self, folder: Path, label: str, request: FetchRequest
     ) -> Callable[[TrackstarClient], WriteResult]:
-        """Return what writes one connection; it can be sent to a worker."""
+        """Return a function that writes one connection; it can be sent to a worker."""
         base = self.bases.get(label)
         return partial(self.exporter.write_connection, request, base, folder, label)
 
@@ -389,7 +389,7 @@ class MultiExport:
         return info.replace(sync={name: sum(each[name] for each in syncs) for name in counts})
 
     def _incomplete(self, snapshot: Snapshot | None) -> IncompleteFetchError:
-        """Return an error that can be resumed, over what the snapshot has of the others."""
+        """Return an error that can be resumed; `snapshot` has the other connections."""
         done = self.results
         request = self.request.after(sum(result.orders for result in done.values()))
         missing = MultiExport(
@@ -420,6 +420,6 @@ def _check_written(folder: Path, results: Mapping[str, WriteResult]) -> None:
 
 
 def _describe(error: TrackstarError) -> str:
-    """Return what an error was, without the words of a server: those may hold anything."""
+    """Describe an error without quoting the server, whose text may contain anything."""
     status = "" if error.status is None else f" ({error.status})"
     return type(error).__name__ + status

@@ -28,7 +28,7 @@ from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema
 from trackstar_frames.frames import OrderFrames
 from trackstar_frames.http.session import Observer
 from trackstar_frames.info import FetchInfo, join_infos
-from trackstar_frames.pagination.listing import Listing, PageKey
+from trackstar_frames.pagination.listings import PageKey, RequestListings
 from trackstar_frames.pagination.pages import MAX_PAGE, Page, PageReader
 from trackstar_frames.pagination.threads import ThreadGroup
 from trackstar_frames.progress import Progress, start_progress
@@ -36,8 +36,8 @@ from trackstar_frames.request import FetchRequest
 from trackstar_frames.settings import pii_key
 from trackstar_frames.snapshots.snapshot import write_snapshot
 from trackstar_frames.tables.assemble import assemble, concat
-from trackstar_frames.tables.contradictions import contradictions
 from trackstar_frames.tables.dtypes import DtypeBackend, check_backend
+from trackstar_frames.tables.mismatches import mismatches
 from trackstar_frames.tables.pii import redact
 
 
@@ -65,37 +65,37 @@ def fetch_orders_df(
     client
         Client to use; by default one with the credentials of the environment.
     connections
-        Several connections instead of `client`: for each label, the environment variable that
-        holds its token, or a function that returns it; all else is from the environment. Each token
-        has its own rate limit. Every table then starts with the column ``connection``.
+        Several connections instead of `client`: for each label, the environment variable that holds
+        its token, or a function that returns it; other options come from the environment. Each
+        token has its own rate limit. Every table then starts with the column ``connection``.
     page_size
-        Orders of one request, 1 to 1000.
+        Orders per request, 1 to 1000.
     limit
         Fetch at most this many orders: the server's first ones, in its own order. Several
         connections are fetched one after the other, by label.
     max_workers
-        Chains of pages that are read in parallel, 1 to 32, under one rate limit. If the filters
-        bound ``created_date``, the time is divided into windows, each a chain of its own, whatever
-        this number is. With `limit`, there is one chain.
+        How many chains of pages to read in parallel, 1 to 32, under one rate limit. If the filters
+        bound ``created_date``, the time is divided into windows, each a chain of its own; this
+        number does not change them. With `limit`, there is one chain.
     refresh
-        Request every page from the server, whatever is on disk.
+        Request every page from the server, even if it is on disk.
     offline
         Read from disk only.
     verify
-        Read every chain of several pages until two readings in a row agree, page by page, or raise.
-        For servers whose cursors are positions, which shift as orders come and go; see Notes.
+        Read each chain of several pages until two readings in a row agree, page by page, or raise.
+        Use it if cursors are positions, which shift when orders are added or removed; see Notes.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
-        What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
-        as personal or free-form and in the values of `problems`, and unknown keys are not named.
-        ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under the key in
-        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
-        ``"keep"`` are responses cached on disk.
+        How to treat personal data. ``"drop"`` sets the columns that `data_dictionary` marks as
+        personal or free-form, and the values of `problems`, to null, and names no unknown keys.
+        ``"hash"`` does the same, but replaces personal text by its HMAC-SHA-256 under the key in
+        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types do not change.
+        Responses are cached on disk only with ``"keep"``.
     extra_params
-        Query parameters that the filters do not know; passed on as they are.
+        Query parameters that are not filters; they are sent unchanged.
     snapshot
-        A root folder to write a snapshot of all tables under as well.
+        A root folder: also write a snapshot of all tables there.
     dtype_backend
         None for pandas' own types, ``"pyarrow"`` for Arrow's; as in `OrderFrames`.
     **filters
@@ -123,16 +123,16 @@ def fetch_orders_df(
     ApiError, NetworkError, ResponseError, OfflineMissError
         If the first page cannot be read.
     IncompleteFetchError
-        If a later page cannot be read; with the orders so far, and `resume`. With several
-        connections, if any page of one cannot be read: with all orders of the others, and the
-        errors by label in `failures`.
+        If a later page cannot be read. It has the orders read so far, and `resume`. With several
+        connections, if any page of one cannot be read: it has all orders of the others, and in
+        `failures` the errors by label.
     SnapshotError
         If the snapshot cannot be written; before any request, if its root is a file.
 
     Warns
     -----
     UserWarning
-        If orders do not match the filters, or the server knows no filter to request changes by.
+        If orders do not match the filters, or the server has no filter that finds changes.
 
     See Also
     --------
@@ -140,14 +140,13 @@ def fetch_orders_df(
 
     Notes
     -----
-    An order that exists, and matches the filters, from the first request to the last one is in
-    the result, if the server's cursors are keys, such as the id of the last order: a last request
-    is for what has changed meanwhile, by ``trackstar_updated_date`` or ``updated_date``, and finds
+    If the server's cursors are keys, such as the id of the last order, the result has every order
+    that exists and matches the filters from the first request to the last one: a last request
+    fetches what has changed meanwhile, by ``trackstar_updated_date`` or ``updated_date``, and finds
     an order that moved in the listing. A fetch of one page, or in windows of ``created_date`` of
     one page each, needs no such request; with `limit` or ``ids`` there is none. If cursors are
-    positions, an order may be missed if others come or go during the fetch, unless `verify`. If
-    the server counts more orders than it gave, they are requested once more, and then the fetch
-    raises.
+    positions, an order may be missed when others are added or removed, unless `verify` is True. If
+    the server counts more orders than it sent, they are requested once more; then the fetch raises.
 
     Examples
     --------
@@ -199,37 +198,37 @@ def fetch_orders(
     client
         Client to use; by default one with the credentials of the environment.
     connections
-        Several connections instead of `client`: for each label, the environment variable that
-        holds its token, or a function that returns it; all else is from the environment. Each token
-        has its own rate limit. Every table then starts with the column ``connection``.
+        Several connections instead of `client`: for each label, the environment variable that holds
+        its token, or a function that returns it; other options come from the environment. Each
+        token has its own rate limit. Every table then starts with the column ``connection``.
     page_size
-        Orders of one request, 1 to 1000.
+        Orders per request, 1 to 1000.
     limit
         Fetch at most this many orders: the server's first ones, in its own order. Several
         connections are fetched one after the other, by label.
     max_workers
-        Chains of pages that are read in parallel, 1 to 32, under one rate limit. If the filters
-        bound ``created_date``, the time is divided into windows, each a chain of its own, whatever
-        this number is. With `limit`, there is one chain.
+        How many chains of pages to read in parallel, 1 to 32, under one rate limit. If the filters
+        bound ``created_date``, the time is divided into windows, each a chain of its own; this
+        number does not change them. With `limit`, there is one chain.
     refresh
-        Request every page from the server, whatever is on disk.
+        Request every page from the server, even if it is on disk.
     offline
         Read from disk only.
     verify
-        Read every chain of several pages until two readings in a row agree, page by page, or raise.
-        For servers whose cursors are positions, which shift as orders come and go; see Notes.
+        Read each chain of several pages until two readings in a row agree, page by page, or raise.
+        Use it if cursors are positions, which shift when orders are added or removed; see Notes.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
-        What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
-        as personal or free-form and in the values of `problems`, and unknown keys are not named.
-        ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under the key in
-        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
-        ``"keep"`` are responses cached on disk.
+        How to treat personal data. ``"drop"`` sets the columns that `data_dictionary` marks as
+        personal or free-form, and the values of `problems`, to null, and names no unknown keys.
+        ``"hash"`` does the same, but replaces personal text by its HMAC-SHA-256 under the key in
+        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types do not change.
+        Responses are cached on disk only with ``"keep"``.
     extra_params
-        Query parameters that the filters do not know; passed on as they are.
+        Query parameters that are not filters; they are sent unchanged.
     snapshot
-        A root folder to write a snapshot of all tables under as well.
+        A root folder: also write a snapshot of all tables there.
     dtype_backend
         None for pandas' own types, ``"pyarrow"`` for Arrow's; as in `OrderFrames`.
     **filters
@@ -254,20 +253,20 @@ def fetch_orders(
     ApiError, NetworkError, ResponseError, OfflineMissError
         If the first page cannot be read.
     IncompleteFetchError
-        If a later page cannot be read; with the orders so far, and `resume`. With several
-        connections, if any page of one cannot be read: with all orders of the others, and the
-        errors by label in `failures`.
+        If a later page cannot be read. It has the orders read so far, and `resume`. With several
+        connections, if any page of one cannot be read: it has all orders of the others, and in
+        `failures` the errors by label.
     SnapshotError
         If the snapshot cannot be written; before any request, if its root is a file.
 
     Warns
     -----
     UserWarning
-        If orders do not match the filters, or the server knows no filter to request changes by.
+        If orders do not match the filters, or the server has no filter that finds changes.
 
     See Also
     --------
-    fetch_orders_df : The orders as one dataframe; its notes say what is complete.
+    fetch_orders_df : The orders as one dataframe; its notes say when it is complete.
 
     Examples
     --------
@@ -311,16 +310,16 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Sink(Protocol[T_co]):
-    """Takes the batches of a fetch: in memory, or on disk."""
+    """Stores the batches of a fetch, in memory or on disk."""
 
     def add(self, batch: Batch, page: int) -> None:
-        """Take a batch of a page, on a thread that flattens; those of a page come in order."""
+        """Store a batch of a page; called on a flattening thread, in order within a page."""
 
     def finish(self, job: FetchJob[Any]) -> T_co:
-        """Return what the fetch is to give, once all pages are there."""
+        """Return the result of the fetch, after all pages."""
 
     def interrupted(self, job: FetchJob[Any], fault: Exception) -> IncompleteFetchError:
-        """Return the error of a fetch that broke after its first page."""
+        """Return the error of a fetch that failed after its first page."""
 
 
 @dataclass
@@ -336,7 +335,7 @@ class FetchedPage:
 
 
 class FetchJob(Generic[T]):
-    """One fetch of one connection; after a fault, `run` goes on where it stopped.
+    """One fetch of one connection; after a failure, `run` continues where it stopped.
 
     Pages that the server sent before `since` (Unix seconds) are requested again.
     """
@@ -350,7 +349,7 @@ class FetchJob(Generic[T]):
         self._client = client
         self._since = math.inf if request.refresh else since
         self._key = pii_key(request.pii)
-        self._listing = Listing(
+        self._listings = RequestListings(
             request.listings,
             queries=request.queries,
             page_size=request.page_size,
@@ -363,11 +362,11 @@ class FetchJob(Generic[T]):
         self._started_at = math.inf
 
     def run(self, client: TrackstarClient | None = None) -> T:
-        """Read to the end, and return what the sink makes of it."""
+        """Read all pages, and return the result of the sink."""
         self._client = client or self._client
         fault = self._read()
         if fault is None:
-            self._warn_of_contradictions()
+            self._warn_of_mismatches()
             return self._sink.finish(self)
         if self.request.redacts:
             fault.__traceback__ = None  # its frames hold the page that was read last
@@ -376,8 +375,8 @@ class FetchJob(Generic[T]):
         raise self._sink.interrupted(self, fault) from fault
 
     def is_repeat(self, key: PageKey) -> bool:
-        """Return whether the orders of a page are expected on others, too."""
-        return self._listing.is_repeat(key)
+        """Return whether the orders of a page may be on other pages too."""
+        return self._listings.is_repeat(key)
 
     def info(self, *, duplicates: int, complete: bool = True) -> FetchInfo:
         """Return the metadata of what was fetched."""
@@ -398,12 +397,12 @@ class FetchJob(Generic[T]):
         )
 
     def extent(self) -> str:
-        """Return how far the fetch has come, in words."""
+        """Return how many pages and orders were read, in words."""
         orders = sum(each.orders for each in self.pages)
         return f"{counted(len(self.pages), 'page')} ({counted(orders, 'order')})"
 
     def add_page(self, key: PageKey, page: Page, flattener: Flattener) -> None:
-        """Take a page, and have it flattened."""
+        """Record a page, and start to flatten it."""
         orders = page.raw_orders
         fetched = FetchedPage(key, len(orders), page.from_cache, page.fetched_at, page.server_time)
         with self._lock:
@@ -413,7 +412,7 @@ class FetchJob(Generic[T]):
         fetched.flattened = flattener.add(orders, number)
 
     def _read(self) -> Exception | None:
-        """Read to the end, or to a fault, and return that."""
+        """Read all pages; return the error that ends this, if any."""
         self._started_at = min(self._started_at, time.time())
         fault = None
         with (
@@ -421,15 +420,15 @@ class FetchJob(Generic[T]):
             Flattener(self._add_batch) as flattener,
         ):
             try:
-                self._read_listing(bar, flattener)
+                self._read_listings(bar, flattener)
             except Exception as error:  # noqa: BLE001  (raised with what was read before it)
                 fault = error
             self._requests += bar.requests
-            # Outside of the try: a fault of the flattening itself cannot be resumed from.
+            # Outside of the try: a fetch cannot be resumed after an error in flattening.
             self._wait_until_flattened()
         return fault
 
-    def _read_listing(self, bar: Progress, flattener: Flattener) -> None:
+    def _read_listings(self, bar: Progress, flattener: Flattener) -> None:
         request = self.request
         # Up to a limit, the server's first orders are read in its order, one page after the other.
         threads = ThreadGroup(request.max_workers if request.limit is None else 1)
@@ -442,11 +441,11 @@ class FetchJob(Generic[T]):
             store=not request.redacts,
             observer=observer,
         )
-        self._listing.open(reader, threads, observer)
-        self._listing.read()
+        self._listings.open(reader, threads, observer)
+        self._listings.read()
         self._wait_until_flattened()  # only then is it known which stamps the orders have
         stamps, latest = self._statistics.stamps(), self._statistics.latest
-        if not self._listing.read_changes(stamps, latest) and not request.verify:
+        if not self._listings.read_changes(stamps, latest) and not request.verify:
             warn(
                 "changes cannot be requested from the server (it takes neither "
                 "trackstar_updated_date nor updated_date as a filter), so an order that changed "
@@ -455,11 +454,11 @@ class FetchJob(Generic[T]):
 
     def _add_batch(self, batch: Batch, number: int) -> None:
         """Check and redact a batch of the page of this number; on a thread that flattens."""
-        contrary = contradictions(self.request.expected, batch["orders"])
+        mismatched = mismatches(self.request.expected, batch["orders"])
         page = self.pages[number]
-        self._statistics.add_batch(batch["orders"], contrary, page.server_time or page.fetched_at)
+        self._statistics.add_batch(batch["orders"], mismatched, page.server_time or page.fetched_at)
         unknown = self._statistics.unknown_members(number)
-        if more := [each for each in (contrary, unknown) if len(each)]:
+        if more := [each for each in (mismatched, unknown) if len(each)]:
             problems = pa.concat_tables([batch["problems"], *more]).sort_by(ORDER_INDEX)
             batch = {**batch, "problems": problems}
         self._sink.add(redact(batch, self.request.pii, self._key), number)
@@ -469,12 +468,12 @@ class FetchJob(Generic[T]):
             if page.flattened is not None:
                 page.flattened.result()
 
-    def _warn_of_contradictions(self) -> None:
-        if count := len(self._statistics.contrary):
-            more = " or more" if count >= _MAX_CONTRARY else ""
+    def _warn_of_mismatches(self) -> None:
+        if count := len(self._statistics.mismatched):
+            more = " or more" if count >= _MAX_MISMATCHES else ""
             warn(
-                f"the server gave {counted(count, 'order')}{more} outside the filters; kept, and "
-                f"named in .problems"
+                f"the server sent {counted(count, 'order')}{more} outside the filters; kept, and "
+                f"listed in .problems"
             )
 
 
@@ -484,7 +483,7 @@ def _earliest(moments: Iterable[datetime | None]) -> str | None:
 
 
 class MemorySink:
-    """Keeps a fetch in memory, as frames."""
+    """Stores a fetch in memory, as frames."""
 
     def __init__(self, dtype_backend: DtypeBackend = None) -> None:
         self._dtype_backend = dtype_backend
@@ -492,7 +491,7 @@ class MemorySink:
         self._was_interrupted = False
 
     def add(self, batch: Batch, page: int) -> None:
-        """Take a batch of a page."""
+        """Store a batch of a page."""
         self._batches[page].append(batch)
 
     def finish(self, job: FetchJob[Any]) -> OrderFrames:
@@ -504,7 +503,7 @@ class MemorySink:
         self._was_interrupted = True
         return interrupted(
             fault,
-            f"the fetch broke after {job.extent()}, which .frames holds; .resume() goes on from "
+            f"the fetch failed after {job.extent()}, which .frames holds; .resume() continues from "
             f"there",
             frames=self._frames(job, complete=False),
             pages=len(job.pages),
@@ -515,7 +514,7 @@ class MemorySink:
         batches, repeats = [], []
         for number, page in sorted(enumerate(job.pages), key=lambda each: each[1].key):
             is_repeat = job.is_repeat(page.key)
-            # Beside the first orders of one reading, those of another would be too many.
+            # With a limit, the first orders of two readings would be more than the limit.
             if job.request.limit is None or not is_repeat:
                 batches += self._batches[number]
                 repeats += [is_repeat] * len(self._batches[number])
@@ -528,7 +527,7 @@ class MemorySink:
 
 @dataclass
 class _RunObserver(Observer):
-    """Passes on what happens in one run of a fetch job."""
+    """Forwards the events of one run of a fetch job."""
 
     job: FetchJob[Any]
     bar: Progress
@@ -551,17 +550,17 @@ class _RunObserver(Observer):
 
 
 #: Orders that do not match the filters are counted up to here.
-_MAX_CONTRARY = 1000
+_MAX_MISMATCHES = 1000
 
 _STAMPS = "trackstar_updated_date", "updated_date"
 
 
 class _Statistics:
-    """What the pages of a fetch hold, counted on the threads that read and flatten them."""
+    """Counts over the pages of a fetch, by the threads that read and flatten them."""
 
     def __init__(self) -> None:
         #: Ids of orders that do not match the filters.
-        self.contrary: set[str] = set()
+        self.mismatched: set[str] = set()
         #: The latest of each stamp that is not later than its page.
         self.latest: dict[str, datetime] = {}
         self._with_stamp = dict.fromkeys(_STAMPS, 0)
@@ -583,7 +582,7 @@ class _Statistics:
             self._unknown_of_page[number] = new
 
     def unknown_members(self, number: int) -> pa.Table:
-        """Return the unknown members that a page was the first to have, once, as problems."""
+        """Return as problems, once, the unknown members that no other page had before."""
         with self._lock:
             new = self._unknown_of_page.pop(number, {})
         rows = [
@@ -592,15 +591,15 @@ class _Statistics:
         ]
         return pa.Table.from_pylist(rows, schema=batch_schema("problems"))
 
-    def add_batch(self, orders: pa.Table, contrary: pa.Table, sent_at: datetime) -> None:
+    def add_batch(self, orders: pa.Table, mismatched: pa.Table, sent_at: datetime) -> None:
         """Count the orders that have each stamp, and those that do not match the filters."""
         latest = {
             stamp: pc.max(orders[stamp].filter(pc.less_equal(orders[stamp], sent_at))).as_py()
             for stamp in _STAMPS
         }
         with self._lock:
-            if len(self.contrary) < _MAX_CONTRARY:
-                self.contrary.update(contrary["order_id"].to_pylist())
+            if len(self.mismatched) < _MAX_MISMATCHES:
+                self.mismatched.update(mismatched["order_id"].to_pylist())
             for stamp, moment in latest.items():
                 self._with_stamp[stamp] += len(orders) - orders[stamp].null_count
                 if moment is not None:
@@ -633,7 +632,7 @@ class MultiFetch:
     frames: dict[str, OrderFrames] = field(default_factory=dict, init=False)
 
     def run(self) -> OrderFrames:
-        """Fetch all to the end, or raise with all orders of the others."""
+        """Fetch all connections, or raise with the orders of those that are complete."""
         left = {label: each for label, each in self.connections.items() if label not in self.frames}
         request = self.request.after(sum(map(_count, self.frames.values())))
         if failures := run_each(left, request, self._fetch):
@@ -669,10 +668,10 @@ def run_each(
     request: FetchRequest,
     run: Callable[[str, TrackstarClient, FetchRequest], int],
 ) -> dict[str, TrackstarError]:
-    """Run something for each connection, in parallel; return failures by label.
+    """Run a function for each connection, in parallel; return failures by label.
 
-    `run` returns the number of orders. With a limit, one connection comes after the other until
-    there are enough, or one fails.
+    `run` returns the number of orders. With a limit, connections run one after the other, until
+    there are enough orders or one fails.
     """
     clients = open_clients(connections)
     failures: dict[str, TrackstarError] = {}
@@ -695,7 +694,7 @@ def run_each(
 
 
 def root_cause(error: TrackstarError) -> TrackstarError:
-    """Return what broke the fetch of one of several connections, which has no resume of its own."""
+    """Return why one of several connections failed; it cannot be resumed by itself."""
     below = error.__cause__
     if isinstance(error, IncompleteFetchError) and isinstance(below, TrackstarError):
         return below
@@ -703,7 +702,7 @@ def root_cause(error: TrackstarError) -> TrackstarError:
 
 
 def interrupted(fault: Exception, message: str, **fields: Any) -> IncompleteFetchError:
-    """Return the error for what broke a fetch after its first page."""
+    """Return the error of a fetch that failed after its first page."""
     known = fault if isinstance(fault, TrackstarError) else TrackstarError(str(fault))
     return IncompleteFetchError(
         f"{message}: {fault}",
@@ -718,7 +717,7 @@ def interrupted(fault: Exception, message: str, **fields: Any) -> IncompleteFetc
 def connections_failed(
     failures: Mapping[str, TrackstarError], hint: str, *, again: Callable[[], Any], **fields: Any
 ) -> IncompleteFetchError:
-    """Return the error for connections that failed, which resumes by doing it `again`."""
+    """Return the error for connections that failed; resuming it calls `again`."""
 
     def resume(client: TrackstarClient | None) -> Any:
         if client is not None:

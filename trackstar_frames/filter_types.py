@@ -28,17 +28,17 @@ Status: TypeAlias = Literal[
     "cancelled",
     "other",
 ]
-#: The lists of any text are for variables, in which a type checker does not see words.
+#: Lists of any text are for variables, whose values a type checker does not know.
 Statuses: TypeAlias = Status | Iterable[Status] | list[str] | tuple[str, ...] | set[str]
 Type: TypeAlias = Literal["d2c", "b2b", "dropship", "transfer"]
 Types: TypeAlias = Type | Iterable[Type] | list[str] | tuple[str, ...] | set[str]
 
 
 class OrderFilters(TypedDict, total=False):
-    """What `fetch_orders_df` and its like take as ``field=value`` and ``field__op=value``.
+    """The filters that `fetch_orders_df` and similar functions take, as keyword arguments.
 
-    The ``_insensitive`` operators are in beta: the API finds only orders by them that were
-    updated after 1 July 2025.
+    The ``_insensitive`` operators are in beta: they find only orders that were updated after 1 July
+    2025.
     """
 
     created_date: Moments

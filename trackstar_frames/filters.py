@@ -1,7 +1,7 @@
 """The filters of ``GET /wms/orders``: the grammar as data, and `encode`, a pure function over it.
 
 A filter is written ``field=value``, ``field__op=value`` or, as in the API, ``{"field[op]": ...}``.
-CONTRIBUTING.md follows one from a call to the server and back.
+CONTRIBUTING.md describes the path of one filter through the package.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
 def encode(
     filters: Mapping[str, Any], extra_params: Mapping[str, Any] | None = None
 ) -> list[dict[str, str]]:
-    """Return the query parameters of the listings whose orders together match the filters."""
-    # Lists are sorted and freed of duplicates: the same filters have the same parameters.
+    """Return the query parameters of each listing; together they have all matching orders."""
+    # Lists are sorted, without duplicates, so that equal filters have equal parameters.
     parameters: dict[str, _Parameter] = {}
     for name, value in filters.items():
         for each in _Filter.parse(name, value).encode():
@@ -97,13 +97,13 @@ def encode(
 
 
 def parse_name(name: str) -> tuple[str, str | None]:
-    """Cut a filter's name into field and operator (None where it is plain); both must exist."""
+    """Split a filter's name into field and operator (None if it has none); both must exist."""
     match = re.fullmatch(r"(\w+?)(?:__([\w-]+)|\[([\w-]+)\])?", name)
     field, after_underscores, in_brackets = match.groups() if match else (name, None, None)
     if field in FETCH_OPTIONS:
         raise FilterError(
-            f"{name} is no filter: {field!r} is an option of the fetch functions, and not of all; "
-            f"here it means nothing, so leave it out"
+            f"{name} is not a filter: {field!r} is an option of other fetch functions, and has "
+            f"no effect here; leave it out"
         )
     if field not in FIELDS:
         raise FilterError(_unknown(name))
@@ -179,7 +179,7 @@ class _Filter:
         return [_Parameter(name, self.operator, texts)]
 
     def _list(self) -> list[str]:
-        """Write the values of a list, sorted and freed of duplicates."""
+        """Write the values of a list, sorted, without duplicates."""
         values = list(self.value) if is_list(self.value) else [self.value]
         if not values:
             raise FilterError(
@@ -223,7 +223,7 @@ class _Filter:
         return text
 
     def _for_several(self) -> str:
-        """Word how to ask for several values, where the operator takes one."""
+        """Return how to request several values, if the operator takes one."""
         if self.operator == "eq-insensitive":
             return f"for several use {self.field}__in_insensitive"
         lists = [f"{self.field}__{each}" for each in _LISTS if each in self.spec.operators]
@@ -235,7 +235,7 @@ class _Filter:
 
 
 def _unknown(name: str) -> str:
-    """Word the error for an unknown filter, with the nearest known one."""
+    """Return the message for an unknown filter, with the nearest known one."""
     worded = (f"{field}__{each}" for field, spec in FIELDS.items() for each in spec.operators)
     known = [*FIELDS, *FETCH_OPTIONS, *(each.replace("-", "_") for each in worded)]
     near = difflib.get_close_matches(name, known, n=1)
@@ -257,7 +257,7 @@ def _combined(name: str, one: _Parameter | None, other: _Parameter) -> _Paramete
 
 
 def _checked_extra(params: Mapping[str, Any]) -> dict[str, str]:
-    """Check parameters that are passed on unread, and write them as texts."""
+    """Check parameters that are sent unchanged, and write them as texts."""
     if not isinstance(params, Mapping):
         raise FilterError(f"extra_params={params!r} must be a mapping of names to values")
     for name, value in params.items():
@@ -265,8 +265,8 @@ def _checked_extra(params: Mapping[str, Any]) -> dict[str, str]:
             raise FilterError(f"extra_params holds {name!r}, which is not a parameter's name")
         if name in ("limit", "page_token") or _is_filter(name):
             raise FilterError(
-                f"extra_params holds {name!r}, which has a place of its own: pass it as a filter, "
-                f"or as page_size or page_token"
+                f"extra_params holds {name!r}, which is not an extra parameter: pass it as a "
+                f"filter, or as page_size or page_token"
             )
         is_valid = isinstance(value, (str, int)) or (isinstance(value, float) and isfinite(value))
         if not is_valid or value == "" or _UNSENDABLE.search(str(value)):

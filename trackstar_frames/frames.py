@@ -39,7 +39,7 @@ class OrderFrames:
     text. A date and time without a time zone is read as UTC, and ``extra`` keeps its text, too;
     `data_quality` counts both. Fractions below a microsecond are cut off.
 
-    Of several connections, ``connection`` is the first column of every table and of its key; rows
+    With several connections, ``connection`` is the first column of every table and of its key; rows
     are sorted by it first, and an id is unique within its connection only.
 
     Attributes
@@ -75,7 +75,7 @@ class OrderFrames:
     Notes
     -----
     A frame is made from its Arrow table when it is first accessed, and kept. To change one, take a
-    copy: `to_arrow` and `to_parquet` return what was fetched, whatever has become of the frames.
+    copy: `to_arrow` and `to_parquet` return what was fetched, even if a frame was changed.
     The ``attrs["trackstar"]`` of each frame is a copy of `info` in which ``connections`` and
     ``failed`` are numbers instead of names, so that it stays small.
 
@@ -114,7 +114,7 @@ class OrderFrames:
     def from_json(
         cls, source: Any, *, pii: str = "keep", dtype_backend: DtypeBackend = None
     ) -> OrderFrames:
-        """Build the tables from JSON at hand, without a network: exports, webhooks, tests.
+        """Build the tables from JSON without a network: from exports, webhooks or tests.
 
         Parameters
         ----------
@@ -144,8 +144,8 @@ class OrderFrames:
             If `pii` or `dtype_backend` is invalid, or ``"hash"`` lacks its key, before anything is
             read; or if a path is a URL.
         ResponseError
-            If something is not JSON, or none of these shapes. An empty ``data`` and an empty list
-            are no orders, and no error.
+            If something is not JSON, or none of these shapes. An empty ``data`` or list is valid,
+            and has no orders.
         OSError
             If a file cannot be read.
 
@@ -219,7 +219,7 @@ class OrderFrames:
         Warns
         -----
         UserWarning
-            If connections had failed when it was written, and are missing or older: names them.
+            If connections that failed when it was written are missing or older; it names them.
 
         Examples
         --------
@@ -237,8 +237,8 @@ class OrderFrames:
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Write all tables as plain Parquet files, one folder each, whole or not at all.
 
-        Every footer has `info` and the version of the schema. An earlier folder of this package at
-        `path` is replaced.
+        The footer of every file has `info` and the version of the schema. An earlier folder of this
+        package at `path` is replaced.
 
         Parameters
         ----------

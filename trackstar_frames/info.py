@@ -1,4 +1,4 @@
-"""`FetchInfo`: the metadata of a fetch, as frames, snapshots and Parquet footers carry it."""
+"""`FetchInfo`: the metadata of a fetch, stored with frames, snapshots and in Parquet footers."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class FetchInfo(_ReadOnlyDict):
     Parameters
     ----------
     values, **more
-        What is known; the rest has its default. Keys that earlier versions wrote (``began``,
-        ``question``) get their names of today.
+        The known values; others have defaults. Keys of earlier versions (``began``, ``question``)
+        are renamed to the current ones.
 
     Attributes
     ----------
@@ -63,14 +63,14 @@ class FetchInfo(_ReadOnlyDict):
         What was requested, as the caller wrote it; free-form values are ``"*"`` if `pii` is not
         ``"keep"``.
     limit : int or None
-        At most so many orders were requested.
+        The most orders that were requested.
     pii : str
-        What became of personal data: ``"keep"``, ``"drop"`` or ``"hash"``.
+        How personal data were treated: ``"keep"``, ``"drop"`` or ``"hash"``.
     request_hash : str or None
-        Hash of all that decides which orders come and how they look; None of several
-        connections, and of frames that were not fetched.
+        Hash of all that determines the orders and their form; None for several connections, and for
+        frames that were not fetched.
     connection : str or None
-        Label of the connection; None if it has none, and of several.
+        Label of the connection; None if it has none, and for several connections.
     started_at, fetched_at, server_time : str or None
         When the fetch began, when the server gave the oldest page, and the same by the server's
         clock. ISO 8601, UTC.
@@ -78,14 +78,14 @@ class FetchInfo(_ReadOnlyDict):
         Pages that were read, requests that were sent, pages that came from disk, and those of
         them that had expired.
     duplicates : int
-        Orders that were dropped because the listing had their id twice.
+        Orders that were dropped as duplicates: the listing had their id twice.
     complete : bool
-        Whether all requested orders are there.
+        Whether no requested order is missing.
     verified : bool
         Whether two readings of the listing agreed.
     sync : dict or None
-        What a sync did, see `sync_orders`. Like the next two it is a key only where there is
-        something to say; as an attribute, and in square brackets, it is always there.
+        What a sync did, see `sync_orders`. This and the next two are keys only if they are not
+        empty; they can always be read, as attributes and in square brackets.
     connections : dict of str to dict
         The metadata of each of several connections, by label; empty for one connection.
     failed : dict of str to str
@@ -171,7 +171,7 @@ class FetchInfo(_ReadOnlyDict):
 
 
 def rename_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy in which keys of earlier versions have their names of today."""
+    """Return a copy in which keys of earlier versions have their current names."""
 
     def rename(known: Mapping[str, Any]) -> dict[str, Any]:
         return {_RENAMED.get(name, name): value for name, value in known.items()}
@@ -189,7 +189,7 @@ def of_connection(info: FetchInfo, label: str) -> FetchInfo:
 
 
 def as_of_each(info: FetchInfo, otherwise: str) -> dict[str | None, datetime]:
-    """Return as of when the orders of each connection are; `otherwise` if that is not known."""
+    """Return the as-of time of the orders of each connection; `otherwise` if it is not known."""
     several: dict[str | None, dict[str, Any]] = dict(info.connections.items())
     every = several or {info.connection: dict(info)}
     return {
@@ -209,7 +209,7 @@ def join_infos(
     Counts are those of `requested`, by default of all; `failed` do not make the others older.
     """
     every = {label: FetchInfo(info) for label, info in infos.items()}
-    first = next(iter(every.values()))  # has the whole limit; later ones what was left of it
+    first = next(iter(every.values()))  # has the whole limit; later ones have what was left of it
     counts = [info for label, info in every.items() if requested is None or label in requested]
     fresh = [info for label, info in every.items() if label not in failed]
     return FetchInfo(
@@ -247,7 +247,7 @@ def summary(info: FetchInfo) -> str:
 
 
 def describe(info: FetchInfo) -> list[str]:
-    """Return a line for people on each thing they should know."""
+    """Return what users should know of a fetch, a line for each fact."""
     filters = ", ".join(f"{name}={value!r}" for name, value in info.filters.items())
     lines = [f"requested: {filters or 'all orders'}"]
     if info.limit is not None:
@@ -270,7 +270,7 @@ def describe(info: FetchInfo) -> list[str]:
     if info.failed:
         lines.append(f"FAILED, and missing or older: {_failures(info)}")
     if not info.complete:
-        lines.append("INCOMPLETE: the fetch broke before its end")
+        lines.append("INCOMPLETE: the fetch failed before its end")
     return list(map(plain, lines))
 
 

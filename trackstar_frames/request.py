@@ -14,7 +14,7 @@ from trackstar_frames.errors import SettingsError
 from trackstar_frames.filters import MAX_LIST, encode, is_list
 from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.settings import Masked, check_bool, check_int, check_source, pii_key
-from trackstar_frames.tables.contradictions import combine_queries
+from trackstar_frames.tables.mismatches import combine_queries
 
 #: More chains than this wait for one another, at any rate that the API allows.
 MAX_WORKERS = 32
@@ -22,7 +22,7 @@ MAX_WORKERS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class FetchRequest:
-    """What to fetch from a connection, and how; the last six are as for `fetch_orders`."""
+    """What to fetch from a connection, and how; options are as for `fetch_orders`."""
 
     queries: list[dict[str, str]]  # the filters as parameters; long lists need several
     #: The query parameters of each listing that is read. A sync reads several for each of
@@ -80,7 +80,16 @@ class FetchRequest:
         check_source(
             refresh=refresh, offline=offline, cache=client is None or client.settings.cache
         )
-        _check_verify(check_bool("verify", verify), limit=limit, offline=offline)
+        if check_bool("verify", verify) and offline:
+            raise SettingsError(
+                "verify=True reads from the server until two readings agree, and offline=True "
+                "reads from disk only; leave one out"
+            )
+        if verify and limit is not None:
+            raise SettingsError(
+                "verify=True makes sure that no order is missing, and limit=... leaves orders out; "
+                "leave one out"
+            )
         key = pii_key(pii)
         listed = {name: list(each) if is_list(each) else each for name, each in filters.items()}
         queries = encode(listed, extra_params)
@@ -109,11 +118,11 @@ class FetchRequest:
         )
 
     def with_queries(self, queries: list[dict[str, str]]) -> FetchRequest:
-        """Request only a part of the orders: these are the caller's queries then."""
+        """Return a request for a part of the orders, with these queries."""
         return replace(self, queries=queries, listings=queries, expected=combine_queries(queries))
 
     def after(self, orders: int) -> FetchRequest:
-        """Request what is left of the limit once so many orders are there."""
+        """Return a request for what is left of the limit after so many orders."""
         return self if self.limit is None else replace(self, limit=self.limit - orders)
 
     def metadata(self) -> dict[str, Any]:
@@ -126,28 +135,15 @@ class FetchRequest:
         return self.pii != "keep"
 
 
-def _check_verify(verify: bool, *, limit: int | None, offline: bool) -> None:  # noqa: FBT001
-    if verify and offline:
-        raise SettingsError(
-            "verify=True reads from the server until two readings agree, and offline=True reads "
-            "from disk only; leave one out"
-        )
-    if verify and limit is not None:
-        raise SettingsError(
-            "verify=True makes sure that no order is missing, and limit=... leaves orders out; "
-            "leave one out"
-        )
-
-
 def _hash(values: list[Any], key: Masked | None) -> str:
-    """Hash a request: under another key, hashed texts are others."""
+    """Hash a request and its key: another key gives other hashed texts."""
     text = json.dumps(values, sort_keys=True).encode()
     secret = b"trackstar_frames" if key is None else key.encode()
     return hmac.new(secret, text, hashlib.sha256).hexdigest()
 
 
 def _as_json(value: Any) -> Any:
-    """Return a filter's value as JSON, and small: it travels with every frame."""
+    """Return a filter's value as JSON, shortened, as every frame has it in its attrs."""
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
     if not isinstance(value, list):

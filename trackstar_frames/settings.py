@@ -48,7 +48,7 @@ FETCH_OPTIONS = (
 #: The values of the option `pii`.
 PII = ("keep", "drop", "hash")
 
-#: Never an argument: it would stand in notebooks and in the shell's history.
+#: Never an argument: it would be kept in notebooks and in the shell's history.
 PII_VARIABLE = "TRACKSTAR_PII_KEY"
 
 
@@ -214,7 +214,7 @@ def check_int(name: str, value: object, *, low: int, high: int | None = None) ->
 
 
 def check_bool(name: str, value: object) -> bool:
-    """Check that an option is True or False, and not a word that happens to be true."""
+    """Check that an option is True or False, and not another value that is true."""
     if not isinstance(value, bool):
         raise SettingsError(f"{name}={value!r} must be True or False")
     return value
@@ -291,7 +291,7 @@ class Credentials:
         return cls(_secret("api_key", api_key), _secret("access_token", access_token))
 
     def scrub(self, text: str) -> str:
-        """Take the secrets out of a text from elsewhere, however they are spelt or encoded."""
+        """Remove the secrets from a text, however they are spelt or encoded."""
         if len(text) > _MAX_TEXT:  # searching takes time; a secret cut in two stands at the end
             return self.scrub(text[:_MAX_TEXT])[:-_CUT_END] + "..."
         for secret in sorted((self.access_token, self.api_key), key=len, reverse=True):
@@ -299,7 +299,7 @@ class Credentials:
             text = re.sub(spellings, "***", text, flags=re.IGNORECASE)
             for each in _decodings(text):
                 if re.search(spellings, each, re.IGNORECASE) or _resembles(each, secret):
-                    return "***"  # escaped more than once: nothing of it is worth the risk
+                    return "***"  # escaped more than once: show none of it
         return text
 
     def are_in(self, body: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""`sync_orders`: request only what has changed, and write all orders as they are now."""
+"""`sync_orders`: request only what has changed, and write a snapshot of all orders."""
 
 from __future__ import annotations
 
@@ -53,100 +53,100 @@ def sync_orders(
     extra_params: Mapping[str, Any] | None = None,
     **filters: Unpack[OrderFilters],
 ) -> Snapshot:
-    """Fetch the orders that changed since the last sync, and write all as they are now.
+    """Fetch the orders that changed since the last sync, and write a snapshot of all orders.
 
-    The first call is an export. Each later one goes on from the newest snapshot under `root` that
-    has the same connection and the same filters, whether an export, a fetch or a sync wrote it: it
-    requests what has changed since that one was started, replaces orders by `id`, with all line
-    items, shipments and packages, and writes one more snapshot. Parts without a change are shared
-    with the earlier one, not written again.
+    The first call is an export. Each later one continues from the newest snapshot under `root` with
+    the same connection and the same filters, whether an export, a fetch or a sync wrote it: it
+    requests what has changed since that snapshot was started, replaces orders by `id`, with all
+    line items, shipments and packages, and writes a new snapshot. Unchanged parts are shared with
+    the earlier one, not written again.
 
-    Changes are recognised by ``trackstar_updated_date``, which is now for an order that arrives
-    late, with an old stamp of its source; by ``updated_date``, as an order may have only that one;
-    and by ``created_date``, as a new order may have neither: one request each, where nothing has
-    changed. A stamp that the server knows no filter for is left out. Where that would miss orders,
-    or some of the snapshot have neither stamp of their changes, or it has no orders at all, all
-    orders are requested. What no stamp shows is seen the next time that all are requested, see
-    `full_every`: an order that was there already and changes without a new stamp, or loses its
-    stamps, or gets one of the past.
+    Changes are found by ``trackstar_updated_date``, which is current even if an order arrives late
+    with an old stamp of its source; by ``updated_date``, as an order may have only that one; and by
+    ``created_date``, as a new order may have neither. If nothing has changed, this is one request
+    each. A stamp that the server cannot filter by is left out. If orders could then be missed, or
+    some in the snapshot have neither update stamp, or it has no orders, all orders are requested. A
+    change that no stamp shows is found the next time that all are requested, see `full_every`: an
+    existing order changes without a new stamp, loses its stamps, or gets one in the past.
 
-    No clock has to be right: a sync goes on from the newest stamp that the server gave, except
-    those that are later than the start of the last fetch, and one that a single order has.
+    No clock has to be right: a sync continues from the newest stamp that the server sent, except
+    stamps later than the start of the last fetch, and one that only a single order has.
 
     Parameters
     ----------
     root
         The folder of all snapshots; created if it is missing.
     overlap
-        How far to look back beyond the last sync: seconds, a timedelta or text as pandas reads it.
-        Trackstar's copy is hourly, so it should be longer than an hour; where only
-        ``updated_date`` is known, an order that arrives later than that is missed.
+        How far to look back before the last sync: seconds, a timedelta or text as pandas reads it.
+        Trackstar's copy is hourly, so it should be longer than an hour; if only ``updated_date`` is
+        known, an order that arrives later than this is missed.
     full_every
         Request all orders if they were last requested so long ago (seconds, a timedelta or text as
-        pandas reads it, such as ``"7D"``), and leave out those that are gone. None: only where it
-        is necessary, and what was deleted at the source stays.
+        pandas reads it, such as ``"7D"``), and remove deleted ones. None: only if it is necessary,
+        and orders that were deleted at the source stay.
     client
         Client to use; by default one with the credentials of the environment.
     connections
-        Several connections instead of `client`: for each label, the environment variable that
-        holds its token, or a function that returns it; all else is from the environment. Each token
-        has its own rate limit; eight are fetched at a time. They write one snapshot, whose every
-        part is of one of them. Each goes on from the newest snapshot of several connections that
-        has it; a new one is fetched whole, and one that is not named any more is left out.
+        Several connections instead of `client`: for each label, the environment variable that holds
+        its token, or a function that returns it; other options come from the environment. Each
+        token has its own rate limit; eight connections are fetched at a time. They write one
+        snapshot, each part of it from one connection. Each continues from the newest snapshot of
+        several connections that has it; a new one is fetched whole, and one that is no longer named
+        is left out.
     dask_client
         A `distributed.Client`: its workers write the parts of the `connections`, each token used by
-        one worker at a time. All of them must see `root` at the same path, and have the variables
-        of the tokens or import their functions; all else is from their environment. The parts of
-        a worker that is lost are written again by another.
+        one worker at a time. Every worker must see `root` at the same path, and have the
+        environment variables of the tokens or be able to import their functions; other options come
+        from its environment. Another worker rewrites the parts of a lost one.
     page_size
-        Orders of one request, 1 to 1000.
+        Orders per request, 1 to 1000.
     max_workers
-        Chains of pages that are read in parallel, 1 to 32, under one rate limit. If the filters
-        bound ``created_date``, the time is divided into windows, each a chain of its own, whatever
-        this number is.
+        How many chains of pages to read in parallel, 1 to 32, under one rate limit. If the filters
+        bound ``created_date``, the time is divided into windows, each a chain of its own; this
+        number does not change them.
     refresh
-        Start again, though a sync that broke could be resumed.
+        Start over, even if an interrupted sync could be resumed.
     offline
         Read from disk only.
     verify
-        Read every chain of several pages until two readings in a row agree, page by page, or raise.
-        For servers whose cursors are positions, which shift as orders come and go.
+        Read each chain of several pages until two readings in a row agree, page by page, or raise.
+        Use it if cursors are positions, which shift when orders are added or removed.
     progress
         Show a progress bar; None shows it in terminals and notebooks only.
     pii
-        What becomes of personal data. ``"drop"``: null in the columns that `data_dictionary` marks
-        as personal or free-form and in the values of `problems`, and unknown keys are not named.
-        ``"hash"``: the same, but personal text becomes its HMAC-SHA-256 under the key in
-        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types stay. Only with
-        ``"keep"`` are responses cached on disk. The same on every call.
+        How to treat personal data. ``"drop"`` sets the columns that `data_dictionary` marks as
+        personal or free-form, and the values of `problems`, to null, and names no unknown keys.
+        ``"hash"`` does the same, but replaces personal text by its HMAC-SHA-256 under the key in
+        ``TRACKSTAR_PII_KEY``, so that equal texts stay equal. Columns and types do not change.
+        Responses are cached on disk only with ``"keep"``. It must be the same on every call.
     extra_params
-        Query parameters that the filters do not know. The same on every call.
+        Query parameters that are not filters; they must be the same on every call.
     **filters
         ``field=value``, ``field__operator=value``, or ``**{"field[operator]": value}``; the same on
         every call. Only on what never changes: created_date, warehouse_customer_id, type,
-        order_number, reference_id. Operators as for `fetch_orders_df`. A window that moves makes
-        another request, which needs another root.
+        order_number, reference_id. Operators as for `fetch_orders_df`. Changed filters, such as a
+        moving window, need another root.
 
     Returns
     -------
     Snapshot
-        All orders. ``info.sync`` says what was done: by which stamps (none: all orders were
-        requested, and `full` says why), since when, from which snapshot (`base`), when all orders
-        were last requested (`full_at`), how many of the orders that the server gave were `new`,
-        `changed` and `unchanged`, and how many are `gone`; ``info.requests`` how many requests
-        that took. With several connections, ``info.connections`` has that of each. Without
-        `full_every`, orders deleted at the source stay; an export shows them gone.
+        All orders. ``info.sync`` describes the sync: by which stamps changes were requested (none:
+        all orders were, and `full` says why), since when, from which snapshot (`base`), when all
+        orders were last requested (`full_at`), how many of the orders that the server sent were
+        `new`, `changed` and `unchanged`, and how many are `gone`; ``info.requests`` counts the
+        requests. With several connections, ``info.connections`` has that of each. Without
+        `full_every`, orders deleted at the source stay; an export leaves them out.
 
     Raises
     ------
     FilterError
-        Before any request, for a filter on what may change.
+        Before any request, for a filter on a field that may change.
     SnapshotError
-        If the snapshots under `root` are of other filters, or are damaged, or the disk fails; what
-        was there before is untouched.
+        If the snapshots under `root` are of other filters, or are damaged, or the disk fails;
+        earlier snapshots are not changed.
     TrackstarError
-        Whatever `export_orders` raises; then nothing has changed, and the same call goes on. Of
-        several connections, those that fail stay in the snapshot as they were before.
+        As `export_orders`; earlier snapshots are not changed, and the same call continues. With
+        several connections, those that fail keep their earlier orders in the snapshot.
 
     Examples
     --------
@@ -193,7 +193,7 @@ def _timedelta(name: str, value: object) -> timedelta:
 
 @dataclass(frozen=True)
 class _SyncExporter(Exporter):
-    """Fetches what has changed since a snapshot, or all orders where that is not enough."""
+    """Fetches what has changed since a snapshot, or all orders if that is not enough."""
 
     overlap: timedelta
     full_every: timedelta | None
@@ -205,7 +205,7 @@ class _SyncExporter(Exporter):
         )
 
     def find_bases(self, request: FetchRequest, connections: Connections) -> dict[str, Base]:
-        """Return what the newest snapshots of several connections have of each."""
+        """Return the base of each connection in the newest snapshots of several connections."""
         hashes = {label: identify(label, request.hash) for label in connections}
         return upsert.find_bases(self.root, request, hashes)
 
@@ -218,7 +218,7 @@ class _SyncExporter(Exporter):
         *,
         resume: Callable[..., Snapshot] | None = None,
     ) -> Iterator[SpilledOrders]:
-        """Fetch changes to disk, by the first choice of stamps that the server takes."""
+        """Fetch changes to disk, by the first choice of stamps that the server supports."""
         if base is None:
             with super().fetch(request, client, resume=resume) as orders:
                 sync = {
@@ -273,7 +273,7 @@ class _SyncExporter(Exporter):
         """Return since when to request changes; None of a stamp that no order was seen with."""
         if stamp not in stamps.until:
             return None
-        # Some systems put the first moment that there is where they have none.
+        # Some systems write the earliest possible moment if they have none.
         first = datetime.min.replace(tzinfo=UTC)
         length = stamps.until[stamp] - first - self.overlap
         return first + max(length, timedelta(0))
@@ -320,7 +320,7 @@ class _SyncExporter(Exporter):
 
 
 class _Plan(NamedTuple):
-    """What to request: changes since a moment by each stamp; none, and why, for all orders."""
+    """What to request: changes since a moment by each stamp; without stamps, all orders."""
 
     since: dict[str, datetime | None]
     full: str | None = None

@@ -45,7 +45,7 @@ def hidden(root):
     return [path.name for path in root.iterdir() if path.name.startswith(".")]
 
 
-def test_an_export_is_that_of_the_plain_way(running, here, tmp_path):
+def test_an_export_is_that_without_dask(running, here, tmp_path):
     there = tf.export_orders(tmp_path / "a", connections=here, dask_client=running.client)
     plain = tf.export_orders(tmp_path / "b", connections=here)
     assert_same(there.read(), plain.read())
@@ -55,7 +55,7 @@ def test_an_export_is_that_of_the_plain_way(running, here, tmp_path):
     assert not hidden(tmp_path / "a")
 
 
-def test_a_sync_goes_on_whoever_wrote_the_last_one(running, here, sandbox, tmp_path):
+def test_a_sync_continues_whoever_wrote_the_last_one(running, here, sandbox, tmp_path):
     cluster = running.client
     first = tf.sync_orders(tmp_path, connections=here, dask_client=cluster)
     sandbox.advance(hours=5, token=1)
@@ -69,7 +69,7 @@ def test_a_sync_goes_on_whoever_wrote_the_last_one(running, here, sandbox, tmp_p
 
 
 @pytest.mark.filterwarnings("ignore:.* connections failed when:UserWarning")
-def test_a_failure_is_told_and_can_be_resumed(running, here, tmp_path):
+def test_a_failure_is_reported_and_can_be_resumed(running, here, tmp_path):
     with pytest.raises(tf.IncompleteFetchError) as caught:
         tf.export_orders(tmp_path, connections=here, dask_client=running.client, page_size=33)
     assert isinstance(caught.value.failures["customer-3"], tf.AuthError)
@@ -101,7 +101,7 @@ def test_a_token_that_a_worker_does_not_have_is_a_failure_of_its_connection(
         ({"connections": {"a": lambda: "x"}}, "must be importable"),
     ],
 )
-def test_what_cannot_be_meant_fails_before_any_work(running, here, tmp_path, options, words):
+def test_invalid_arguments_fail_before_any_work(running, here, tmp_path, options, words):
     given = {"connections": here, "dask_client": running.client} | options
     with pytest.raises(tf.SettingsError, match=words):
         tf.export_orders(tmp_path / "root", **given)

@@ -57,7 +57,7 @@ def here(sandbox, monkeypatch):
     ],
 )
 @pytest.mark.usefixtures("here")
-def test_it_gives_what_the_plain_way_gives(sandbox, freq, asked):
+def test_it_gives_what_fetch_orders_gives(sandbox, freq, asked):
     lazy, expected = tf.fetch_orders_dask(TWO, freq=freq, **asked), fetch_plain(sandbox, **asked)
     assert_same(sort_rows(lazy.compute()), sort_rows(expected))
     assert_declared(lazy, expected)
@@ -101,7 +101,7 @@ def test_what_is_fetched_goes_to_parquet(tmp_path, dtype_backend):
         ]
 
 
-def test_a_cluster_gives_what_the_plain_way_gives(running, sandbox, vault):
+def test_a_cluster_gives_what_fetch_orders_gives(running, sandbox, vault):
     sources = {"beta": vault.beta, "acme": "ACME_TOKEN"}
     lazy = tf.fetch_orders_dask(sources, freq="17D", **BOUNDS)
     assert lazy.npartitions > 8
@@ -111,7 +111,7 @@ def test_a_cluster_gives_what_the_plain_way_gives(running, sandbox, vault):
 
 
 @pytest.mark.usefixtures("here")
-def test_rows_of_a_partition_are_sorted_and_tell_of_their_fetch():
+def test_rows_of_a_partition_are_sorted_and_have_their_metadata():
     lazy = tf.fetch_orders_dask(TWO, **BOUNDS)
     for number, label in enumerate(["acme", "beta", "acme"]):
         frame = lazy.get_partition(number).compute()
@@ -132,6 +132,7 @@ def test_an_empty_partition_keeps_its_types(sandbox):
     assert_declared(lazy, fetch_plain(sandbox, **BOUNDS))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_tags_are_tuples_and_statuses_compare_though_one_is_new(sandbox):
     lazy, expected = tf.fetch_orders_dask(TWO, **BOUNDS), fetch_plain(sandbox, **BOUNDS)
@@ -145,6 +146,7 @@ def test_tags_are_tuples_and_statuses_compare_though_one_is_new(sandbox):
     assert counts["quarantined"] == counts["at_customs"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_measures_work_on_what_was_computed(sandbox):
     computed = tf.fetch_orders_dask(TWO, **BOUNDS).compute()
@@ -153,7 +155,7 @@ def test_measures_work_on_what_was_computed(sandbox):
 
 
 @pytest.mark.usefixtures("here")
-def test_nothing_is_asked_before_it_is_computed_and_then_no_more_than_is_needed(sandbox):
+def test_nothing_is_requested_before_it_is_computed_and_then_no_more_than_is_needed(sandbox):
     before = len(sandbox.requests)
     lazy = tf.fetch_orders_dask(TWO, **BOUNDS)
     some = lazy[lazy["status"] == "open"][["id", "units_ordered"]]
@@ -164,7 +166,7 @@ def test_nothing_is_asked_before_it_is_computed_and_then_no_more_than_is_needed(
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.slow
-def test_computing_again_reads_again_from_disk_or_anew(sandbox):
+def test_computing_again_reads_from_disk_or_the_server(sandbox):
     counts = []
     for refresh in (False, False, True, True):
         lazy = tf.fetch_orders_dask(TWO, refresh=refresh, **BOUNDS)
@@ -177,7 +179,7 @@ def test_computing_again_reads_again_from_disk_or_anew(sandbox):
 
 
 @pytest.mark.usefixtures("here")
-def test_offline_reads_what_is_on_disk_and_tells_what_is_not():
+def test_offline_reads_from_disk_and_reports_what_is_missing():
     with pytest.raises(tf.OfflineMissError, match="offline=True") as got:
         tf.fetch_orders_dask(TWO, offline=True, **BOUNDS).compute()
     assert got.value.__notes__[0].startswith(("in connection 'acme', created", "in connection 'b"))
@@ -186,6 +188,7 @@ def test_offline_reads_what_is_on_disk_and_tells_what_is_not():
     pd.testing.assert_frame_equal(sort_rows(offline), sort_rows(online))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_personal_data_are_dropped_before_they_are_handed_on(sandbox):
     frame = tf.fetch_orders_dask(TWO, pii="drop", **BOUNDS).compute()
@@ -194,8 +197,8 @@ def test_personal_data_are_dropped_before_they_are_handed_on(sandbox):
     assert len(frame) > 100 < len(sandbox.orders)
 
 
-@pytest.mark.filterwarnings("ignore:the server gave .* outside the filters")
-def test_a_server_that_passes_over_the_windows_doubles_nothing(monkeypatch):
+@pytest.mark.filterwarnings("ignore:the server sent .* outside the filters")
+def test_a_server_that_ignores_the_windows_is_an_error(monkeypatch):
     made = [
         changing_server.order(number, changing_server.START + number * 86_400)
         for number in range(60)
@@ -226,14 +229,14 @@ def test_the_error_that_arrives_is_ours_and_names_the_connection(running, monkey
 
 
 @pytest.mark.slow
-def test_a_fetch_that_breaks_on_a_worker_goes_on_from_its_disk(start_cluster, now):
+def test_a_fetch_that_breaks_on_a_worker_continues_from_its_disk(start_cluster, now):
     faults = [Fault("status", status=403, nth=4)]
     options = {"tokens": 2, "seed": 6, "now": now, "days": 30, "faults": faults}
     with (
         Sandbox(orders=60, rate_limit=None, **options) as sandbox,
         start_cluster(sandbox, workers=1) as running,  # which pages come first is certain then
     ):
-        with pytest.raises(tf.IncompleteFetchError, match="the API answered 403") as got:
+        with pytest.raises(tf.IncompleteFetchError, match="the API returned 403") as got:
             tf.fetch_orders_dask(TWO, page_size=10).compute(scheduler=running.client)
         assert (got.value.pages, got.value.frames, got.value.status) == (3, None, 403)
         assert isinstance(got.value.__cause__, tf.AuthError)

@@ -10,7 +10,9 @@ from trackstar_frames.sandbox import Sandbox
 
 
 @pytest.mark.slow
-def test_the_shares_of_workers_are_their_users_only(start_cluster, vault, tmp_path, monkeypatch):
+def test_files_of_workers_are_readable_by_their_user_only(
+    start_cluster, vault, tmp_path, monkeypatch
+):
     assert vault
     with Sandbox(orders=60, tokens=2, rate_limit=None) as sandbox:
         for name, value in sandbox.environment.items():

@@ -62,6 +62,7 @@ def test_the_rate_at_the_server_is_kept(running, scale, leases, *, workers):
     wait_until(lambda: not any(leases.values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("requests", "pause"), sample([(1, 1), (0, 0)], 2))
 def test_a_token_is_handed_over_when_its_requests_are_out_of_their_second(
     running, scale, vault, requests, pause
@@ -78,7 +79,8 @@ def test_a_token_is_handed_over_when_its_requests_are_out_of_their_second(
         assert after - started > pause
 
 
-def test_a_worker_goes_on_while_its_token_rests(running, scale, vault, leases):
+@pytest.mark.slow
+def test_a_worker_continues_during_the_cooldown_of_its_token(running, scale, vault, leases):
     (address,) = scale(1)
     assert running.client.submit(vault.hold, 0, 0, cooldown=2, pure=False).result()
     assert running.client.submit(int, 7, workers=address, pure=False).result() == 7
@@ -86,14 +88,16 @@ def test_a_worker_goes_on_while_its_token_rests(running, scale, vault, leases):
     wait_until(lambda: not any(leases.values()))
 
 
-def test_a_turn_that_fails_ends(running, vault, leases):
+@pytest.mark.slow
+def test_the_lock_of_a_failed_task_is_released(running, vault, leases):
     with pytest.raises(KeyError, match="in its turn"):
         running.client.submit(vault.fail, pure=False).result()
     wait_until(lambda: not any(leases.values()))
     assert running.client.submit(vault.hold, 0, 0, pure=False).result()
 
 
-def test_nothing_of_a_turn_stays_on_the_worker(running, vault):
+@pytest.mark.slow
+def test_nothing_of_a_lock_stays_on_the_worker(running, vault):
     for _ in range(2):
         running.client.submit(vault.hold, 0, 0, pure=False).result()
     wait_until(lambda: not any(running.client.run(vault.semaphores).values()))

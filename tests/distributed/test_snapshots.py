@@ -91,7 +91,7 @@ def read_plainly(root, name, **options):
 
 @pytest.mark.each_value
 @pytest.mark.parametrize(("name", "options"), EACH_TABLE)
-def test_every_table_is_as_the_plain_way_reads_it(root, name, options):
+def test_every_table_is_as_read_snapshot_reads_it(root, name, options):
     lazy = getattr(tf.read_snapshot_dask(root, **options), name)
     computed, plain = lazy.compute(), read_plainly(root, name, **options)
     assert_frame_equal(computed.reset_index(drop=True), plain)
@@ -146,7 +146,7 @@ def test_a_lazy_status_knows_its_categories_once_it_has_looked(root, frames):
     assert UNKNOWN_CATEGORIES not in known.cat.categories
 
 
-def test_info_and_repr_tell_where_the_orders_come_from(root, frames):
+def test_info_and_repr_show_where_the_orders_come_from(root, frames):
     lazy = tf.read_snapshot_dask(root)
     assert isinstance(lazy, DaskFrames)
     assert lazy.info == frames.info
@@ -168,7 +168,7 @@ def test_partition_i_of_every_table_is_of_the_same_orders(root):
 
 
 @pytest.mark.one_of(2)
-def test_what_belongs_together_is_joined_without_a_shuffle(root):
+def test_tables_are_joined_without_a_shuffle(root):
     lazy, plain = tf.read_snapshot_dask(root), tf.read_snapshot(root)
     key = [each for each in ("connection", "id") if each in plain.orders]
     of = [each if each == "connection" else "order_id" for each in key]
@@ -232,6 +232,7 @@ def test_a_column_that_an_older_schema_did_not_have_is_null(fetched, tmp_path):
     assert_frame_equal(orders.compute(), read_plainly(tmp_path, "orders"))
 
 
+@pytest.mark.slow
 def test_it_chooses_as_read_snapshot_does(fetched, tmp_path):
     days = ["2026-01-01T00:00:00+00:00", "2026-01-02T06:00:00+00:00", "2026-01-03T00:00:00+00:00"]
     for day in days:
@@ -246,7 +247,7 @@ def test_it_chooses_as_read_snapshot_does(fetched, tmp_path):
     ("snapshots", "which"),
     [(0, "latest"), (0, "a"), (1, "2025-01-01"), (1, "yesterday's"), (1, 3.5), (1, None)],
 )
-def test_it_complains_as_read_snapshot_does(fetched, tmp_path, snapshots, which):
+def test_it_raises_as_read_snapshot_does(fetched, tmp_path, snapshots, which):
     for _ in range(snapshots):
         tf.write_snapshot(fetched["acme"], tmp_path)
     message = []
@@ -257,7 +258,7 @@ def test_it_complains_as_read_snapshot_does(fetched, tmp_path, snapshots, which)
     assert message[0] == message[1]
 
 
-def test_a_backend_that_there_is_not_is_refused(tmp_path):
+def test_an_unknown_backend_is_refused(tmp_path):
     with pytest.raises(tf.SettingsError, match="dtype_backend='numpy'"):
         tf.read_snapshot_dask(tmp_path, dtype_backend="numpy")
 
@@ -267,6 +268,7 @@ def test_the_same_snapshot_has_the_same_tasks(root):
     assert one.__dask_keys__() == two.__dask_keys__()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", ["several"], indirect=True)
 def test_a_cluster_reads_it_too(root, use_cluster, serve):
     with use_cluster(serve(tokens=2)) as running:

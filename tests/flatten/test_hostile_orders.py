@@ -97,7 +97,7 @@ def read_or_refuse(text):
 @pytest.mark.parametrize("depth", [100, 800, 900, 1000, 5000, 100_000])
 @pytest.mark.parametrize("brackets", [("[", "]"), ('{"a":', "}")])
 @pytest.mark.parametrize("key", ["additional_fields", "new", "line_items", "total_price", "tags"])
-def test_what_is_nested_deeply_is_kept_or_told(depth, brackets, key):
+def test_what_is_nested_deeply_is_kept_or_reported(depth, brackets, key):
     opening, closing = brackets
     order = f'{{"id":"a","{key}":{opening * depth}"<1>"{closing * depth}}}'
     frames, error = read_or_refuse(body(*PLAIN, order))
@@ -107,7 +107,8 @@ def test_what_is_nested_deeply_is_kept_or_told(depth, brackets, key):
         assert "nested too deeply to be read" in str(error)
 
 
-def test_what_the_answer_allows_may_be_too_deep_for_the_orders():
+@pytest.mark.slow
+def test_a_valid_response_may_be_too_deep_for_the_orders():
     """A thread has frames of its own; no depth in between may crash."""
     for depth in range(sys.getrecursionlimit() - 150, sys.getrecursionlimit()):
         order = f'{{"id":"a","new":{"[" * depth}{"]" * depth},"total_price":""}}'
@@ -148,7 +149,7 @@ NUMBERS = [
 @pytest.mark.each_value
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda text: text[:20])
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_a_number_is_kept_exactly_or_told(number, quote):
+def test_a_number_is_kept_exactly_or_reported(number, quote):
     text = f"{quote}{number}{quote}"
     name = number if len(number) <= 1000 else "7"
     order = (
@@ -178,7 +179,7 @@ NO_JSON = "NaN and Infinity are no JSON; null is kept in their place"
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
-def test_a_constant_is_told_and_all_around_it_keeps_its_spelling(constant):
+def test_a_constant_is_reported_and_all_around_it_keeps_its_spelling(constant):
     order = (
         f'{{"id":"a", "total_price":{constant}, "new":1e400, "twice":"<1>", "twice":2,'
         f' "reference_id":"a, {constant}", "additional_fields":[1.50, -0,\n{constant}, "\\"NaN"]}}'
@@ -276,7 +277,7 @@ def test_keys_that_are_one_only_when_spelt_out_are_both_kept():
         b'{"id":01}', b'{"data":[]}\x00', b'{"id":"a",}', b'{"id":"\\ud80"}', b"\xef\xbb\xbf", b"",
     ],
 )  # fmt: skip
-def test_what_is_no_json_is_an_error_that_may_be_tried_again(broken):
+def test_invalid_json_is_a_retryable_error(broken):
     with pytest.raises(ResponseError, match="is not JSON") as caught:
         OrderFrames.from_json(broken)
     assert caught.value.retryable

@@ -122,7 +122,7 @@ def test_trying_in_vain_comes_to_an_end(page):
     assert tried < 200_000
 
 
-def test_trying_goes_on_where_it_pays():
+def test_trying_continues_where_it_pays():
     """One odd order in a thousand is soon alone, however many pages there are."""
     experience = Experience()
     work(experience, pages=10, page=1000, odd=[700])

@@ -23,7 +23,7 @@ A, B = (
     }
     for name in "ab"
 )
-MORE = "the listing goes on, and the rest is not here"
+MORE = "the listing continues, and the rest is missing"
 BESIDE = "beside the orders, and in no table"
 
 
@@ -175,12 +175,12 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("given", "reported"), WRONG)
-def test_any_other_shape_is_an_error_that_says_what_was_met(given, reported):
+def test_any_other_shape_is_an_error_that_describes_it(given, reported):
     with pytest.raises(ResponseError, match=reported):
         OrderFrames.from_json(given)
 
 
-def test_unknown_keys_are_not_named_where_personal_data_are_hidden():
+def test_unknown_keys_are_not_named_with_pii_redacted():
     with pytest.raises(ResponseError, match="without any key of an order") as caught:
         OrderFrames.from_json({"Jane Roe": 1}, pii="drop")
     assert "Jane" not in str(caught.value)
@@ -209,7 +209,7 @@ def test_a_last_cursor_and_a_larger_count_say_that_there_is_more():
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_what_else_stands_there_is_told_unless_it_says_nothing(whole):
+def test_other_members_are_reported_unless_empty(whole):
     beside = {"errors": ["late"], "unused_filters": {"x": 1}, "page": 0, "has_more": True}
     nothing = {"error": None, "detail": "", "warnings": [], "meta": {}}
     body = {"data": [A] if whole else A, **beside, **nothing}
@@ -244,7 +244,7 @@ def test_a_text_file_opened_in_the_wrong_encoding_is_an_error_that_shows_none_of
         ({"has_more": 0}, True),
     ],
 )
-def test_what_says_that_orders_are_missing_is_heard_in_any_spelling(whole, member, complete):
+def test_members_that_say_that_orders_are_missing_are_read_in_any_spelling(whole, member, complete):
     frames = OrderFrames.from_json({"data": [A] if whole else A, **member})
     assert frames.info["complete"] is complete
 
@@ -253,7 +253,7 @@ def test_what_says_that_orders_are_missing_is_heard_in_any_spelling(whole, membe
     ("count", "message", "complete"),
     [("7", MORE, False), (7.0, MORE, False), ("many", BESIDE, True), (-1, BESIDE, True)],
 )
-def test_a_count_in_another_spelling_is_read_and_what_is_none_is_told(count, message, complete):
+def test_a_count_in_another_spelling_is_read_and_what_is_none_is_reported(count, message, complete):
     frames = OrderFrames.from_json({"data": [A], "total_count": count})
     assert problems(frames)[0][1::2] == ("total_count", message)
     assert frames.info["complete"] is complete
@@ -301,7 +301,7 @@ def test_an_event_without_its_order_is_a_problem(pii):
     assert single.problems["connection"].tolist() == ["c1"]
 
 
-def test_what_stands_beside_an_event_and_is_new_is_told():
+def test_unknown_members_of_an_event_are_reported():
     assert problems(OrderFrames.from_json(hook(A, attempt=3, note=None))) == [
         (None, "attempt", "3", "beside the orders, and in no table")
     ]
@@ -361,7 +361,7 @@ ANY = ANY | st.lists(EVENTS, max_size=2) | st.lists(BODIES, max_size=2)
 
 
 @given(ANY, st.booleans())
-def test_every_scalar_of_any_json_is_found_or_told_or_all_is_refused(given, as_text):
+def test_every_scalar_of_any_json_is_found_or_reported_or_all_is_refused(given, as_text):
     source = json.dumps(given) if as_text or not isinstance(given, Mapping | list) else given
     try:
         frames = OrderFrames.from_json(source)

@@ -88,7 +88,7 @@ def test_a_value_is_converted_where_that_loses_nothing(column, raw, kept):
         ("shipments", "3"),
     ],
 )
-def test_any_other_value_is_null_and_told(column, raw):
+def test_any_other_value_is_null_and_reported(column, raw):
     body = f'{{"id": "a", "{column}": {raw}}}'
     assert one(body).get(column) is None
     assert problems(body) == [("orders", column, raw)]
@@ -112,7 +112,7 @@ def test_a_quantity_is_a_whole_number_however_it_is_spelt(raw, kept):
 
 
 @pytest.mark.parametrize("raw", ["1.5", '"two"', "9223372036854775808", "1e300", "true"])
-def test_a_quantity_that_is_not_is_told_with_its_place(raw):
+def test_any_other_quantity_is_reported_with_its_path(raw):
     body = f'{{"id": "a", "line_items": [{{}}, {{"quantity": {raw}}}]}}'
     assert problems(body) == [("line_items", "line_items[1].quantity", raw)]
 

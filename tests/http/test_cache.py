@@ -87,7 +87,7 @@ def test_a_second_call_makes_no_request(serve):
     assert (other.info["from_cache"], other.info["requests"]) == (0, 2 + 2)
 
 
-def test_refresh_asks_again(serve):
+def test_refresh_requests_pages_again(serve):
     sandbox = serve()
     client = sandbox.client(rate_limit=None)
     tf.fetch_orders(client=client, page_size=20)
@@ -102,7 +102,7 @@ def test_refresh_asks_again(serve):
     assert "changed" in set(fresh.orders["raw_status"]) & set(kept.orders["raw_status"])
 
 
-def test_after_expiry_it_asks_again(serve):
+def test_after_expiry_pages_are_requested_again(serve):
     clock = Clock()
     sandbox = serve()
     client = clock.set_for(sandbox.client(expire_after=60))
@@ -144,7 +144,7 @@ def test_offline_replays(serve):
     assert len(list(client.iter_pages(page_size=20, offline=True))) == 3
 
 
-def test_offline_misses_are_told(serve):
+def test_offline_misses_are_reported(serve):
     sandbox = serve()
     client = sandbox.client()
     with pytest.raises(tf.OfflineMissError, match="not on disk") as caught:
@@ -273,7 +273,7 @@ def key_of(path, client):
     return client.session._key(parts.path, dict(parse_qsl(parts.query)))
 
 
-def test_a_missing_tail_is_asked_and_joins_the_head(serve, file):
+def test_a_missing_tail_is_requested_and_joins_the_head(serve, file):
     sandbox = serve()
     client = sandbox.client(rate_limit=None)
     pages = list(client.iter_pages(page_size=15))
@@ -318,9 +318,9 @@ def test_what_is_bad_is_not_kept(serve_with_client, file, fault, nth):
 
 
 @pytest.mark.parametrize(("nth", "kind"), [(1, tf.ResponseError), (2, tf.IncompleteFetchError)])
-def test_an_end_that_was_not_proved_is_asked_for_again(serve_with_client, nth, kind):
+def test_an_end_that_was_not_proved_is_requested_again(serve_with_client, nth, kind):
     sandbox, client = serve_with_client(Fault("no_token", nth=nth))
-    with pytest.raises(kind, match="absent beside a full page"):
+    with pytest.raises(kind, match="absent on a full page"):
         tf.fetch_orders(client=client, page_size=20)
     assert count_requests(sandbox.requests) == (nth + 1, 0)  # the last one was to prove it
     frames = tf.fetch_orders(client=client, page_size=20)
@@ -476,6 +476,7 @@ def test_a_locked_file_costs_a_warning_and_a_wait_that_ends(serve, file, since):
         reference.assert_frames_hold(frames, sandbox.orders)
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_a_warning(serve):
     sandbox = serve(orders=350)
     code = """
@@ -517,6 +518,7 @@ def test_a_closed_client_opens_again(serve):
     assert Path(client.settings.cache_dir).name == "cache"
 
 
+@pytest.mark.slow
 def test_several_threads_use_one_file(serve):
     sandbox = serve(orders=200)
     client = sandbox.client(rate_limit=None)

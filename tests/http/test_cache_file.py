@@ -150,6 +150,7 @@ def test_to_write_to_a_read_only_file_costs_a_warning(fetched, read_only, tmp_pa
     assert re.match("RuntimeWarning .* switched off .*: attempt to write a readonly", warned)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("holds", sample(["nothing", "something else"], 2))
 def test_a_read_only_folder_without_a_cache_costs_a_warning(fetched, read_only, tmp_path, holds):
     _, fetch = fetched

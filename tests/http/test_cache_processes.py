@@ -116,6 +116,7 @@ print(holds("early"), holds("late"), cache.info()["pages"])
     assert end(start(HEAD + code, tmp_path)) == ["True True 3"]
 
 
+@pytest.mark.slow
 @forks
 def test_a_fork_among_busy_threads_loses_nothing(tmp_path):
     code = """
@@ -225,6 +226,7 @@ for index in range(40):
         assert PageCache(tmp_path / str(index), b"seal").info()["pages"] == 4
 
 
+@pytest.mark.slow
 def test_two_processes_fetch_through_one_cache(shared_sandbox):
     """The same listing and others, kept, found, asked anew and expired."""
     code = """

@@ -110,7 +110,7 @@ def test_a_client_is_not_pickled(a_client, shows_none, spill):
     ],
     ids=str,
 )
-def test_a_client_that_cannot_be_shows_none(shows_none, options, monkeypatch):
+def test_an_invalid_client_shows_none(shows_none, options, monkeypatch):
     monkeypatch.setenv("TRACKSTAR_ACCESS_TOKEN", TOKEN)
     with pytest.raises(ValueError) as caught:  # noqa: PT011 -- of two kinds
         tf.TrackstarClient(**{"api_key": KEY} | options)
@@ -212,7 +212,7 @@ def test_a_broken_fetch_shows_none(serve_with_client, caplog, fault, nth):
         assert sandbox.access_token not in text
 
 
-def test_nobody_listening_shows_none(a_client, closed_url, shows_none, caplog):
+def test_a_refused_connection_shows_none(a_client, closed_url, shows_none, caplog):
     caplog.set_level(logging.DEBUG)
     with pytest.raises(tf.NetworkError) as caught:
         tf.fetch_orders(client=a_client(closed_url))

@@ -90,7 +90,7 @@ DRIPS = {
 
 
 @pytest.mark.parametrize("what", DRIPS)
-def test_a_server_that_drips_is_given_up_wherever_it_does(raw_server, what):
+def test_a_slow_response_times_out_in_any_part(raw_server, what):
     written = []
     server = raw_server(lambda handler: written.extend(drip(handler, *DRIPS[what])))
     with pytest.raises(tf.NetworkError, match=r"not complete after 0\.5 s"):
@@ -106,9 +106,9 @@ def bomb():
     return b"".join([*(packer.compress(blank) for _ in range(300)), packer.flush()])
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(("status", "times"), [(200, 1), (200, 2), (302, 2), (500, 2)])
-def test_a_bomb_is_left_before_it_fills_the_memory(raw_server, bomb, status, times):
+def test_a_decompression_bomb_is_not_read_into_memory(raw_server, bomb, status, times):
     packed = bomb if times == 1 else gzip.compress(bomb)
     headers = {"Content_Encoding": ", ".join(["gzip"] * times), "Location": "/wms/orders"}
     server = raw_server(lambda handler: reply(handler, packed, status, **headers))
@@ -117,7 +117,7 @@ def test_a_bomb_is_left_before_it_fills_the_memory(raw_server, bomb, status, tim
     assert len(server.seen) == 1
 
 
-def test_a_count_of_thousands_of_digits_is_no_limit(raw_server):
+def test_a_rate_limit_of_thousands_of_digits_is_ignored(raw_server):
     counts = {"x_ratelimit_limit": "9" * 5000, "x_ratelimit_remaining": "9" * 5000}
     server = raw_server(lambda handler: reply(handler, GOOD, **counts))
     assert tf.fetch_orders(client=impatient_client(server.base_url)).orders.empty
@@ -146,7 +146,7 @@ def listening(context):
         server.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_server_that_nobody_vouches_for_is_told_nothing():
+def test_nothing_is_sent_to_a_server_without_a_trusted_certificate():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(Path(__file__).with_name("nobody.pem"))
     with listening(context) as (url, arrived):

@@ -40,7 +40,7 @@ def refused(sandbox):
     return sum(request.status == 429 for request in sandbox.requests)
 
 
-def test_a_place_is_free_again_after_a_second(limiter, wait):
+def test_a_slot_is_free_again_after_a_second(limiter, wait):
     lefts = [limiter.acquire(3, wait).left for _ in range(3)]
     assert (lefts, wait.waits) == ([2, 1, 0], [])
     limiter.acquire(3, wait)
@@ -60,7 +60,7 @@ class Noted(Limiter):
         return super()._take(now, rate)
 
 
-def test_no_second_has_more_than_its_places_over_all_threads():
+def test_no_second_has_more_requests_than_slots_over_all_threads():
     limiter = Noted()
 
     def send():
@@ -81,7 +81,7 @@ def test_no_limit_is_no_wait(limiter, wait):
     assert wait.waits == []
 
 
-def test_a_wait_that_is_left_takes_no_slot(limiter, wait):
+def test_an_interrupted_wait_takes_no_slot(limiter, wait):
     limiter.acquire(1, wait)
 
     def leave(_why, _seconds):
@@ -94,7 +94,7 @@ def test_a_wait_that_is_left_takes_no_slot(limiter, wait):
     assert sum(seconds for _, seconds in wait.waits) == pytest.approx(1.01)
 
 
-def test_a_refusal_holds_everybody(limiter, wait):
+def test_a_refusal_pauses_all_threads(limiter, wait):
     limiter.pause(0.3)
     limiter.acquire(None, wait)
     assert [why for why, _ in wait.waits] == ["asked to wait"]
@@ -110,7 +110,7 @@ def test_after_a_refusal_requests_are_spread(limiter, wait):
 
 
 @pytest.mark.parametrize("spelling", ["x-ratelimit", "x-rate-limit"])
-def test_what_others_have_sent_is_left_to_them(spelling, limiter, wait):
+def test_requests_of_other_processes_reduce_the_slots(spelling, limiter, wait):
     slot = limiter.acquire(10, wait)
     # The server has counted seven, one of which was ours.
     limiter.observe({f"{spelling}-limit": "10", f"{spelling}-remaining": "3"}, slot)
@@ -126,7 +126,7 @@ def test_of_two_spellings_the_stricter_holds(limiter, wait):
     assert wait.waits == []
 
 
-def test_what_left_later_may_have_arrived_before(limiter, wait):
+def test_requests_may_arrive_in_another_order(limiter, wait):
     slot = limiter.acquire(10, wait)
     for _ in range(6):
         limiter.acquire(10, wait)
@@ -146,7 +146,7 @@ def test_what_left_later_may_have_arrived_before(limiter, wait):
         {"x-ratelimit-limit": "600", "x-ratelimit-remaining": "599"},
     ],
 )
-def test_headers_that_say_nothing_change_nothing(headers, limiter, wait):
+def test_headers_without_a_count_change_nothing(headers, limiter, wait):
     limiter.observe(headers, limiter.acquire(10, wait))
     assert limiter.acquire(10, wait).left == 8
 
@@ -166,7 +166,7 @@ def test_a_budget_has_one_limiter():
 
 
 @pytest.mark.slow
-def test_what_a_client_that_is_gone_has_sent_is_counted(some_orders):
+def test_requests_of_a_closed_client_are_counted(some_orders):
     with Sandbox(orders=some_orders[:70], rate_limit=None) as sandbox:
         for _ in range(2):
             with sandbox.client(cache=False) as client:
@@ -177,7 +177,7 @@ def test_what_a_client_that_is_gone_has_sent_is_counted(some_orders):
         assert most_within(request.time for request in sandbox.requests) <= 10
 
 
-def test_it_rests_until_all_are_out_of_their_second(limiter, wait):
+def test_the_cooldown_ends_when_every_slot_is_free(limiter, wait):
     assert limiter.cooldown() == 0
     limiter.acquire(10, wait)
     wait.now += 0.4
@@ -189,7 +189,7 @@ def test_it_rests_until_all_are_out_of_their_second(limiter, wait):
     assert limiter.cooldown() == 0
 
 
-def test_it_rests_as_long_as_it_was_asked_to_wait(limiter, wait):
+def test_the_cooldown_includes_a_requested_wait(limiter, wait):
     limiter.acquire(10, wait)
     limiter.pause(5)
     assert limiter.cooldown() == 5
@@ -197,7 +197,7 @@ def test_it_rests_as_long_as_it_was_asked_to_wait(limiter, wait):
     assert limiter.cooldown() == 0
 
 
-def test_a_session_rests_after_requests_and_not_after_pages_from_disk(serve):
+def test_a_session_has_a_cooldown_after_requests_and_not_after_pages_from_disk(serve):
     sandbox = serve()
     with sandbox.client() as client:
         assert client.session.cooldown() == 0
@@ -210,7 +210,7 @@ def test_a_session_rests_after_requests_and_not_after_pages_from_disk(serve):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spelling", ["x-ratelimit", "x-rate-limit"])
-def test_a_stricter_server_is_heeded_before_it_refuses(some_orders, spelling):
+def test_a_stricter_limit_is_kept_before_a_refusal(some_orders, spelling):
     with Sandbox(orders=some_orders, rate_limit=4, rate_headers=spelling, latency=0.1) as sandbox:
         client = sandbox.client(cache=False, rate_limit=10)
         frame = tf.fetch_orders_df(client=client, page_size=25, created_date__gte="2020-01-01")
@@ -275,6 +275,7 @@ def test_another_process_on_the_same_token_gets_its_share(some_orders):
         assert refused(sandbox) < len(sandbox.requests) / 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_fork_is_not_stopped_by_what_its_parent_did():
     code = (

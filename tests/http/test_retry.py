@@ -35,7 +35,7 @@ def refusal(seconds):
     count=st.integers(0, 8),
     max_wait=st.floats(0, 60),
 )
-def test_the_tries_and_the_waiting_are_bounded(requested, count, max_wait):
+def test_attempts_and_waits_are_bounded(requested, count, max_wait):
     waits = []
 
     def wait(error, attempt, seconds):
@@ -58,13 +58,13 @@ def test_the_tries_and_the_waiting_are_bounded(requested, count, max_wait):
 @pytest.mark.parametrize(
     "error", [tf.AuthError("no"), tf.ResponseError("no"), ValueError("no"), KeyboardInterrupt()]
 )
-def test_what_will_not_pass_is_not_tried_again(error):
+def test_permanent_errors_are_not_retried(error):
     with pytest.raises(type(error)) as caught:
         RetryPolicy(5, 30).run(failing([error]), pytest.fail)
     assert caught.value is error
 
 
-def test_a_wait_as_long_as_the_patience_is_waited(serve_with_client):
+def test_a_wait_of_exactly_max_wait_is_made(serve_with_client):
     sandbox, client = serve_with_client(
         Fault("status", status=429, retry_after=1, nth=1), client={"max_wait": 1, "retries": 1}
     )

@@ -195,7 +195,7 @@ def test_what_a_proxy_says_is_not_shown(secure, monkeypatch, caplog):
         assert "hunter2" not in text
 
 
-def test_a_host_that_needs_no_proxy_is_asked_directly(secure, proxy, trusted, monkeypatch):
+def test_a_host_that_needs_no_proxy_is_requested_directly(secure, proxy, trusted, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", trusted)
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
     monkeypatch.setenv("NO_PROXY", "elsewhere.example,localhost")
@@ -203,7 +203,9 @@ def test_a_host_that_needs_no_proxy_is_asked_directly(secure, proxy, trusted, mo
     assert not proxy.seen
 
 
-def test_a_proxy_that_is_not_there_is_told_without_its_password(secure, closed_url, monkeypatch):
+def test_a_proxy_that_is_not_there_is_reported_without_its_password(
+    secure, closed_url, monkeypatch
+):
     monkeypatch.setenv("HTTPS_PROXY", closed_url.replace("//", "//user:hunter2@"))
     client = tf.TrackstarClient("key", "token", base_url=f"https://{secure.host}", retries=0)
     with pytest.raises(tf.NetworkError, match="proxy") as caught:

@@ -160,7 +160,7 @@ def test_periods_follow_the_warehouses_calendars():
     assert table["outcome"].size == by_day["n"].sum() + without
 
 
-def test_a_lost_policy_is_told():
+def test_a_lost_policy_is_reported():
     table = judged(["on_time"], ["2026-03-02T04:00Z"])
     for attrs in ({}, {"trackstar": {"fetched_at": "2026-03-04"}}):
         table.attrs = attrs

@@ -4,6 +4,7 @@ import datetime as dt
 import zoneinfo
 
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -167,6 +168,7 @@ policies = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=st.lists(order_rows, min_size=1, max_size=20), policy=policies)
 def test_columns_at_once_equal_rows_one_by_one(rows, policy):

@@ -164,7 +164,7 @@ def by_warehouse(orders):
     return {key: zones[number % len(zones)] for number, key in enumerate(ids)}
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(
     ("seed", "number"), sample([(number % 2, number) for number in range(len(PRESETS))], 2)
 )
@@ -176,6 +176,7 @@ def test_sql_counts_the_same(seed, number):
 
 # Orders without a warehouse that are due at a moment.
 @pytest.mark.filterwarnings("ignore:[0-9]+ orders that have been judged are in no period")
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("preset", [PRESETS[0], PRESETS[4]], ids=["due date", "clock"])
 def test_sql_counts_the_same_on_the_clocks_of_many_warehouses(preset):
     orders, now = made_up(3)

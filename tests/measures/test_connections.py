@@ -125,7 +125,7 @@ def spelt(label, order_id):
     return f"{label.replace('/', '%2F')}/{order_id}"
 
 
-def test_late_orders_tell_whose_they_are(world):
+def test_late_orders_have_their_connection(world):
     found = tf.late_orders(world.both.orders, as_of=world.now, shipped=True)
     assert found.columns[0] == "connection"
     for label, single in world.single.items():
@@ -187,7 +187,7 @@ OLD = {"acme": (2, 3), "beta": (2, 3)}
 NEW = {"acme": (2, 5), "beta": (1, 3)}
 
 
-def test_due_dates_that_moved_are_told_by_connection_and_order():
+def test_due_dates_that_moved_are_listed_by_connection_and_order():
     old, new = sides(OLD), sides(NEW)
     moved = tf.due_date_changes(new, old), tf.due_date_changes(old, new)
     assert moved[1].columns[:2].tolist() == ["connection", "order_id"]

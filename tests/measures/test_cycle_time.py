@@ -287,7 +287,7 @@ def keys_of(index, by):
     return [tuple(None if pd.isna(each) else each for each in key) for key in keys]
 
 
-@pytest.mark.one_of(5)
+@pytest.mark.one_of(10)
 @pytest.mark.parametrize("by", [[], ["channel"], ["warehouse_id", "type"]])
 @pytest.mark.parametrize("back", [0, 3, 40])
 @pytest.mark.parametrize("spoilt", [False, True])

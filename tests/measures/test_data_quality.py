@@ -153,7 +153,7 @@ def test_a_bare_day_ends_where_the_warehouse_is():
     assert found == [["a0", "a1", "a2"], [], ["a0", "a2"]]
 
 
-def test_orders_alone_are_not_asked_about_lines():
+def test_orders_alone_have_no_checks_of_lines():
     frames = frames_of({"status": "other"}, sent(warehouse_id="west"))
     whole, single = tf.data_quality(frames), tf.data_quality(frames.orders)
     blind = ["shipped_elsewhere", "value_not_kept", "unknown_key", *NAMES[-6:]]
@@ -190,7 +190,7 @@ def test_types_that_pandas_reads_from_files_do(kind, some_orders):
     assert report.loc["shipped_elsewhere", "n"] > 0
 
 
-def test_orders_without_an_id_are_told_of():
+def test_orders_without_an_id_are_reported():
     report = tf.data_quality(
         OrderFrames.from_json([{"order_number": "#1"}, {"id": "a"}]), as_of=NOON
     )
@@ -198,7 +198,7 @@ def test_orders_without_an_id_are_told_of():
     assert report.loc["value_not_kept", "n"] == 0
 
 
-def test_what_stood_beside_the_orders_is_no_order_without_an_id():
+def test_members_of_a_body_are_not_counted_as_orders_without_an_id():
     body = {
         "data": [{"id": "a"}, {"status": "open"}],
         "next_token": "more",
@@ -209,7 +209,7 @@ def test_what_stood_beside_the_orders_is_no_order_without_an_id():
 
 
 @pytest.mark.parametrize("backend", [None, "pyarrow"])
-def test_dates_that_are_kept_in_extra_are_counted_by_order_and_told_by_path(backend, tmp_path):
+def test_dates_that_are_kept_in_extra_are_counted_by_order_and_reported_by_path(backend, tmp_path):
     shipments = [
         SHIPMENT | {"shipped_date": each} for each in ("0001-01-01", "2026-03-02T12:00:00")
     ]
@@ -269,6 +269,7 @@ def test_examples_are_few_and_each_order_comes_once(examples):
     assert report.loc["line_without_sku", "examples"] == ["a0", "a1", "a2"][:examples]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("backend", [None, "pyarrow"])
 @pytest.mark.parametrize("by", [None, "channel", ["channel", "type"]])
 def test_empty_frames_keep_columns_and_types(by, backend):
@@ -352,6 +353,7 @@ def test_bad_arguments_are_refused():
         tf.data_quality(frames, as_of=3)
 
 
+@pytest.mark.slow
 def test_more_groups_than_a_table_can_hold_are_refused():
     orders = frames_of({}).orders
     many = orders.iloc[[0] * 150_000].assign(id=[str(number) for number in range(150_000)])

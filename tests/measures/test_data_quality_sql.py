@@ -141,6 +141,7 @@ def listed_words(serve_with_client, connection, by, **values):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_report_is_that_of_sql(seed, spoilt):
     given = spoilt(seed)

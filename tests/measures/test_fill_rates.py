@@ -105,7 +105,7 @@ def test_orders_do_not_share():
     assert (row["orders"], row["orders_filled"], row["units_filled"]) == (2, 1, 2)
 
 
-def test_what_has_no_sku_is_covered_by_number_and_told():
+def test_what_has_no_sku_is_covered_by_number_and_reported():
     ordered = [line(None, 3), line("A", 1)]
     row = rates(order(ordered, shipment(line(None, 2), line("A", 1), line("Z", 2))))
     # What is left of Z goes to the line without a sku first.
@@ -180,7 +180,7 @@ def test_a_part_fills_no_line_of_its_own_sku_while_its_kit_is_ordered():
     assert counts(order([line("X", 2)], shipment(part("P", 2)))) == (0, 0, 2, 0)
 
 
-def test_parts_without_a_sku_are_told_apart_by_their_item():
+def test_parts_without_a_sku_are_distinguished_by_their_item():
     parts = [part(None, 2) | {"inventory_item_id": item} for item in "pq"]
     assert counts(order([KIT | {"sku": None}], shipment(*parts))) == (1, 2, 0, 4)
     half = [parts[1] | {"quantity": 1}] * 2
@@ -188,7 +188,7 @@ def test_parts_without_a_sku_are_told_apart_by_their_item():
     assert counts(order([KIT], *sent)) == (0, 1, 0, 3)
 
 
-def test_orders_that_are_left_out_are_told():
+def test_orders_that_are_left_out_are_reported():
     frames = OrderFrames.from_json(
         [
             order([line("A", 1)]),
@@ -299,7 +299,7 @@ def test_as_of_is_when_the_data_were_fetched(shared_sandbox, tmp_path):
     pd.testing.assert_frame_equal(again, table)
 
 
-def test_without_it_now_is_taken_and_told():
+def test_without_it_now_is_taken_and_reported():
     frames = OrderFrames.from_json(order([line("A", 1)], shipment(line("A", 1))))
     with pytest.warns(UserWarning, match="do not say when they were fetched") as caught:
         assert fill_rates(frames)["orders_filled"][0] == 1
@@ -339,7 +339,7 @@ def test_what_is_no_frames_is_refused(tmp_path):
         fill_rates(SimpleNamespace(**twice, line_items=frames.line_items), as_of=AS_OF)
 
 
-def test_quantities_too_large_to_add_up_are_told():
+def test_quantities_too_large_to_add_up_are_reported():
     frames = OrderFrames.from_json(order([line("A", 2**53), line("B", 1)]))
     with pytest.raises(ValueError, match=r"frames\.line_items are too large.*9,007,199,254"):
         fill_rates(frames, as_of=AS_OF)

@@ -42,6 +42,7 @@ def assert_counts(table, orders, by, as_of):
         assert (known[name] <= known[f"{name}_high"]).all()
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("seed", "backend"), [(1, None), (2, "pyarrow"), slow(3, None)])
 def test_counts_are_those_of_plain_python(seed, backend):
     with Sandbox(orders=700, seed=seed, rate_limit=None) as sandbox:

@@ -175,7 +175,7 @@ def test_fill_rates_are_those_of_sql(seed, spoilt):
     assert table["unmatched_units"].sum() > 0
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("freq", FREQ)
 def test_otif_is_that_of_sql(seed, freq, spoilt):

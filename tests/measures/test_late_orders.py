@@ -65,7 +65,7 @@ def test_those_that_shipped_late_can_be_listed_below():
     assert late["units_shipped"].tolist()[3:] == [4, 4]
 
 
-def test_the_list_tells_policy_as_of_and_its_length():
+def test_the_list_shows_policy_as_of_and_its_length():
     policy = SlaPolicy(grace="30h", name="Ours")
     late = late_orders(orders(*SOME), policy=policy)
     assert late["id"].tolist() == ["old", "part"]
@@ -105,7 +105,7 @@ def test_the_due_time_is_also_that_on_the_warehouses_wall():
     assert str(late["due_local"].dtype) == "datetime64[us]"
 
 
-def test_an_earlier_moment_can_be_asked_about():
+def test_an_earlier_moment_can_be_evaluated():
     late = late_orders(orders(*SOME), as_of="2026-03-08T13:00:00Z")
     assert late["id"].tolist() == ["old", "late", "later", "part"]
     assert late["units_left"].tolist() == [4, 4, 4, 4]

@@ -101,7 +101,7 @@ def test_status_mix(whole, partitioned, by, freq):
     assert_same(*shares)
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize(
     ("by", "freq"), sample([(by, freq) for by in [*BY, "outcome", "reason"] for freq in FREQ], 3)
 )
@@ -115,7 +115,7 @@ def test_compliance_rate(whole, partitioned, as_of, by, freq):
     assert_same(at_once, expected)
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("by", [each for each in BY if each != "status"])
 def test_backlog(whole, partitioned, as_of, by):
     for moment in (as_of, whole.orders["created_date"].median()):
@@ -180,7 +180,7 @@ def test_frames_without_orders(whole, as_of):
     assert_same(*(tf.backlog(each.orders, as_of=as_of) for each in (empty, none)))
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("convert", [True, False])
 def test_frames_that_dask_cut_itself(whole, as_of, convert):
     with dask.config.set({"dataframe.convert-string": convert}):
@@ -324,7 +324,7 @@ def test_an_order_twice_in_a_partition_is_an_error(partitioned, as_of):
         tf.fill_rates(changed(partitioned, orders=twice), as_of=as_of)
 
 
-def test_what_only_the_values_tell_is_told_when_dask_comes_to_them(partitioned, as_of):
+def test_errors_in_values_are_raised_when_dask_computes_them(partitioned, as_of):
     lazy = tf.ship_date_compliance(partitioned.orders, tz={"nowhere": "UTC"}, as_of=as_of)
     with pytest.raises(ValueError, match="tz has no zone for"):
         lazy.compute()
@@ -365,6 +365,7 @@ def test_a_lost_policy_is_missed(whole, partitioned, as_of):
         assert_same(found, tf.compliance_rate(again, freq="W"))
 
 
+@pytest.mark.slow
 def test_orders_of_two_connections(as_of):
     parts = {}
     for seed, label in enumerate(("acme", "beta"), 1):

@@ -178,7 +178,7 @@ def test_every_policy_comes_back_from_json(some, more):
         ({"late_below": "4%"}, TypeError, "not a number"),
     ],
 )
-def test_a_policy_that_cannot_be_meant_is_refused(fields, error, message):
+def test_an_invalid_policy_is_refused(fields, error, message):
     with pytest.raises(error, match=message):
         SlaPolicy(**fields)
 

@@ -163,7 +163,7 @@ def test_bad_arguments_are_refused():
 @pytest.mark.parametrize(
     "measure", [status_mix, ship_date_compliance, backlog, cycle_time, data_quality]
 )
-def test_what_a_measure_tells_is_its_own(measure):
+def test_the_attrs_of_a_measure_are_its_own(measure):
     orders = OrderFrames.from_json({"id": "a", "created_date": "2026-03-01T00:00:00Z"}).orders
     orders.attrs["trackstar"] |= {"fetched_at": "2026-03-04T12:00:00Z"}
     measure(orders).attrs["trackstar"]["filters"]["mine"] = 1

@@ -100,7 +100,7 @@ def quantile(other, percent):
 
 
 @pytest.mark.parametrize("size", [1, 2, 9, 10, 11, 70, 1000, 99_990])
-def test_without_any_that_go_on_it_is_the_ordered_list(size):
+def test_without_open_orders_it_is_the_ordered_list(size):
     times = np.random.default_rng(size).permutation(size) + 1
     curve, zeros = curve_of(times, [1] * size), np.zeros(size, dtype=np.int64)
     for percent in (50, 90):

@@ -148,6 +148,6 @@ def test_many_orders_are_counted_once_each():
 
 
 @pytest.mark.parametrize("wrong", ["yesterday", ""])
-def test_a_moment_that_is_none_is_told(wrong):
+def test_an_invalid_moment_is_reported(wrong):
     with pytest.raises(ValueError, match="fetched_at"):
         transitions(orders({"a": "open"}, wrong), orders({"a": "open"}))

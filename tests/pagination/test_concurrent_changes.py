@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 import pytest
 from helpers import changing_server
 from helpers.marks import sample
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import trackstar_frames as tf
@@ -82,7 +82,7 @@ def test_of_two_versions_the_later_is_kept(open_client):
     assert len(orders) == 30
 
 
-def test_orders_of_either_stamp_are_asked_for_by_both(open_client):
+def test_orders_of_either_stamp_are_requested_by_both(open_client):
     made = days(40)
     made[0] = changing_server.order(0, changing_server.START, stamps=["updated_date"])
     shop = changing_server.Shop(made, "updated_date", descending=True)
@@ -106,7 +106,7 @@ def test_a_server_may_not_know_a_stamp_as_a_filter(open_client, unknown):
 
 
 @pytest.mark.parametrize("stamp", ["trackstar_updated_date", "updated_date"])
-def test_orders_that_have_no_stamp_before_their_first_change_are_asked_for(open_client, stamp):
+def test_orders_that_have_no_stamp_before_their_first_change_are_requested(open_client, stamp):
     made = days(40, stamps=(), **dict.fromkeys(changing_server.STAMPS))
     listed = changing_server.Shop(made, stamp, descending=True)
     listed.before = once(2, lambda: listed.touch(0, [stamp]))
@@ -114,7 +114,7 @@ def test_orders_that_have_no_stamp_before_their_first_change_are_asked_for(open_
         assert len(tf.fetch_orders(client=client, page_size=10).orders) == 40
 
 
-def test_orders_that_stay_without_a_stamp_show_that_a_filter_is_passed_over(open_client):
+def test_orders_without_a_stamp_show_that_a_filter_is_ignored(open_client):
     made = days(40, stamps=(), **dict.fromkeys(changing_server.STAMPS))
     listed = changing_server.Shop(made, ignored=changing_server.STAMPS)
     with open_client(listed) as client, pytest.warns(UserWarning, match="cannot be requested"):
@@ -146,7 +146,7 @@ def test_changes_that_broke_off_are_read_to_their_end(open_client, number):
         assert len(tf.fetch_orders(**ask, offline=True).orders) == 60
 
 
-def test_a_server_may_pass_over_the_filter(open_client):
+def test_a_server_may_ignore_the_filter(open_client):
     shop = changing_server.Shop(days(40), ignored=["trackstar_updated_date", "updated_date"])
     with open_client(shop) as client, pytest.warns(UserWarning, match="cannot be requested"):
         assert len(tf.fetch_orders(client=client, page_size=10).orders) == 40
@@ -162,14 +162,14 @@ def test_one_page_is_of_one_moment(open_client):
         assert not any("updated" in name for query in shop.asked for name in query)
 
 
-def test_windows_of_one_page_need_no_closing(open_client):
+def test_windows_of_one_page_need_no_request_for_changes(open_client):
     shop = changing_server.Shop(days(40))
     with open_client(shop) as client:
         assert len(tf.fetch_orders(client=client, page_size=30, **BOUND).orders) == 40
     assert not any("updated" in name for query in shop.asked for name in query)
 
 
-def test_the_closing_is_a_part_of_the_cached_listing(open_client):
+def test_the_request_for_changes_is_part_of_the_cached_listing(open_client):
     shop = changing_server.Shop(days(40), "updated_date", descending=True)
     shop.before = once(2, lambda: shop.touch(0))
     with open_client(shop, cache=True) as client:
@@ -182,7 +182,7 @@ def test_the_closing_is_a_part_of_the_cached_listing(open_client):
         assert len(shop.asked) == asked
 
 
-def test_what_is_on_disk_closes_no_page_that_is_asked_for_anew(open_client, tmp_path):
+def test_cached_changes_are_not_used_for_new_pages(open_client, tmp_path):
     shop = changing_server.Shop(days(40), "updated_date", descending=True)
     with open_client(shop, cache=True) as client:
         tf.fetch_orders(client=client, page_size=10)
@@ -199,7 +199,7 @@ def test_what_is_on_disk_closes_no_page_that_is_asked_for_anew(open_client, tmp_
 
 @pytest.mark.parametrize("bounds", sample([{}, BOUND], 2))
 @pytest.mark.parametrize("lost", [False, True])
-def test_a_server_that_counts_is_believed_once_the_changes_are_there(open_client, bounds, lost):
+def test_the_total_is_compared_after_the_changes_are_read(open_client, bounds, lost):
     shop = changing_server.Shop(days(60), "updated_date", descending=True, total=True)
 
     def before(at):
@@ -217,7 +217,7 @@ def test_a_server_that_counts_is_believed_once_the_changes_are_there(open_client
             assert len(tf.fetch_orders(client=client, page_size=10, **bounds).orders) == 60
 
 
-def test_a_cursor_that_died_without_a_word_ends_no_listing_that_was_counted(open_client):
+def test_an_expired_cursor_ends_no_listing_with_a_larger_total(open_client):
     nothing = {"data": [], "next_token": None, "total_count": 0}
     shop = changing_server.Shop(days(50), descending=True, total=True)
     shop.before = lambda _: (200, nothing) if "page_token" in shop.asked[-1] else None
@@ -319,6 +319,18 @@ def until_it_is_whole(call, tries=20):
     raise AssertionError("it never ends")
 
 
+FULL_SECOND = {  # more new orders in one second than a page holds: no window divides them
+    "fails": set(),
+    "count": 1,
+    "size": 3,
+    "changes": [(2, "new", 0)] * 4,
+    "bounds": {},
+    "stamps": ["trackstar_updated_date", "updated_date"],
+    "listing": {"sort": "created_date", "descending": False, "total": False},
+}
+
+
+@example(**FULL_SECOND)
 @given(fails=st.sets(st.integers(1, 14), max_size=3), **DRAWN)
 def test_with_key_cursors_nothing_is_lost(tmp_path_factory, **drawn):
     fails, size = drawn.pop("fails"), drawn.pop("size")
@@ -338,6 +350,7 @@ def test_with_key_cursors_nothing_is_lost(tmp_path_factory, **drawn):
         assert ids(tf.fetch_orders(**ask, offline=True)) == ids(frames)
 
 
+@pytest.mark.slow
 @given(**DRAWN)
 def test_a_server_that_counts_loses_nothing_either(**drawn):
     size, listing, bounds = (drawn.pop(name) for name in ("size", "listing", "bounds"))
@@ -354,6 +367,7 @@ def test_a_server_that_counts_loses_nothing_either(**drawn):
     assert ids(frames) >= changing.throughout
 
 
+@pytest.mark.slow
 @given(**DRAWN)
 def test_exports_and_syncs_lose_nothing_either(tmp_path_factory, **drawn):
     size, listing, bounds = (drawn.pop(name) for name in ("size", "listing", "bounds"))

@@ -66,7 +66,7 @@ MOMENTS = st.one_of(
     page_size=st.sampled_from([1, 2, 7, 30, 1000]),
     total_count=st.sampled_from(["page", "total"]),
 )
-def test_the_parts_are_the_truth(some_orders, moments, bounds, page_size, **listing):
+def test_all_windows_together_are_all_orders(some_orders, moments, bounds, page_size, **listing):
     orders = dated(some_orders[: 20 if page_size == 1 else 60], moments)
     # The bounds are the whole seconds of some orders: those are the hard ones.
     bounds = {
@@ -134,6 +134,7 @@ def test_the_requests_do_not_depend_on_the_workers(year, fetch):
         assert all(again.to_arrow()[name].equals(table) for name, table in tables.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [slow(1), 8])
 def test_from_disk_no_request_is_made(year, fetch, workers):
     frames, asked = fetch(year, cache=True)
@@ -146,7 +147,7 @@ def test_from_disk_no_request_is_made(year, fetch, workers):
 
 
 @pytest.mark.parametrize("workers", [slow(1), 8])
-def test_only_what_is_missing_on_disk_is_asked_again(year, fetch, tmp_path, workers):
+def test_only_what_is_missing_on_disk_is_requested_again(year, fetch, tmp_path, workers):
     _, asked = fetch(year, cache=True)
     head = next(path for path in asked if is_whole(path))
     closing = set(filter(closes, asked))
@@ -196,7 +197,8 @@ def test_a_crowded_day_is_divided(serve, fetch, some_orders, listing):
     assert asked.total() <= 35 * 2
 
 
-def test_an_empty_year_costs_a_handful(serve, fetch, some_orders):
+@pytest.mark.slow
+def test_an_empty_year_takes_a_few_requests(serve, fetch, some_orders):
     sandbox = serve(orders=dated(some_orders, range(0, 7 * DAY, DAY // 50)))
     three = {"created_date__gte": "2018-06-01", "created_date__lt": "2021-06-01"}
     assert fetch(sandbox, page_size=10, **three)[1].total() <= 35 + 25
@@ -221,6 +223,7 @@ def test_a_limit_is_one_chain_in_the_order_of_the_server(year, fetch):
     reference.assert_frames_hold(frames, year.orders[:95])
 
 
+@pytest.mark.slow
 def test_lists_in_parts_and_in_windows(year, fetch):
     held = sorted({order["order_number"] for order in year.orders})[:150]
     filters = {"order_number": held, "status__neq": "open"} | YEAR
@@ -236,7 +239,7 @@ def test_lists_in_parts_and_in_windows(year, fetch):
     assert fetch(year, page_size=7, max_workers=1, **filters)[1] == asked
 
 
-def test_lists_of_ids_are_asked_for_side_by_side(raw_server):
+def test_lists_of_ids_are_requested_in_parallel(raw_server):
     both = threading.Barrier(2)
     known = {}
 
@@ -255,7 +258,7 @@ def test_lists_of_ids_are_asked_for_side_by_side(raw_server):
     assert len(server.seen) == 5
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("listing", ["inserted", "created_date", "updated_date_desc"])
 @pytest.mark.parametrize("first_page", [None, slow(True), slow(False)])
 def test_a_server_that_ignores_the_dates_still_ends(

@@ -78,12 +78,13 @@ FAULTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(
     faults=FAULTS,
     max_workers=st.sampled_from([1, 3, 8]),
     cache=st.booleans(),
 )
-def test_every_page_is_asked_for_until_it_comes_and_never_again(
+def test_every_page_is_requested_until_it_comes_and_never_again(
     orders, good, clean, tmp_path_factory, **drawn
 ):
     faults = drawn["faults"]
@@ -125,9 +126,7 @@ def test_an_error_can_be_resumed_twice(serve, orders, good, clean):
 
 
 @pytest.mark.parametrize("workers", [slow(1), WORKERS])
-def test_of_all_parts_only_that_whose_cursor_has_died_begins_anew(
-    serve, orders, good, clean, workers
-):
+def test_only_the_window_with_an_expired_cursor_restarts(serve, orders, good, clean, workers):
     sandbox = serve(Fault("status", status=422, first_page=False, nth=4), orders=orders)
     client = sandbox.client(rate_limit=None, cache=False)
     frames = tf.fetch_orders(client=client, page_size=5, max_workers=workers, **YEAR)

@@ -46,7 +46,7 @@ threading.Thread(target=late).start()
 """
 
 
-def test_a_thread_that_outlives_the_main_one_is_told_so(tmp_path):
+def test_a_thread_that_outlives_the_main_one_gets_an_error_that_says_so(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", LATE, str(tmp_path)],
         capture_output=True,
@@ -61,7 +61,7 @@ def test_a_thread_that_outlives_the_main_one_is_told_so(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_another_reason_is_told_as_it_is():
+def test_another_reason_is_quoted():
     with (
         pytest.raises(tf.TrackstarError, match="no thread can be started: can't start new"),
         starting(),

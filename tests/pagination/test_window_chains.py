@@ -10,7 +10,7 @@ from helpers.marks import slow
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackstar_frames.pagination.listing import Listing
+from trackstar_frames.pagination.listings import RequestListings
 from trackstar_frames.pagination.pages import Page
 from trackstar_frames.pagination.threads import ThreadGroup
 
@@ -28,7 +28,7 @@ class Reader:
 
     def __init__(self, server, queries, size, *, fails=(), threads=1):
         self.server, self.size, self.fails = server, size, set(fails)
-        self.listing = Listing(queries, page_size=size)
+        self.listing = RequestListings(queries, page_size=size)
         self.taken, self.expected, self.broke, self._numbers = [], [], 0, 0
         while True:
             self.listing.open(self, ThreadGroup(threads), self)  # a group that has stopped is over
@@ -105,7 +105,7 @@ def test_every_order_is_read_in_one_part(drawn, bounds, size, threads):
 
 
 @given(drawn=LISTINGS, bounds=BOUNDS, size=st.integers(1, 20), **BREAKS)
-def test_what_was_read_is_not_asked_again(drawn, bounds, size, **breaks):
+def test_what_was_read_is_not_requested_again(drawn, bounds, size, **breaks):
     server, clean = dated_orders.Made(**drawn), dated_orders.Made(**drawn)
     reader = Reader(server, [bounds], size, **breaks)
     assert reader.kept == ids(server.within(bounds))
@@ -126,7 +126,7 @@ def test_a_server_that_forgets_the_dates_comes_to_an_end(order, later):
     assert len(server.asked) <= 12 * 30
 
 
-def test_several_questions_are_divided_each_by_itself():
+def test_several_queries_are_divided_separately():
     server = dated_orders.Made(dated_orders.spread(400, "2024-01-01", "2026-01-01"))
     years = [
         {
@@ -197,7 +197,7 @@ def test_a_listing_of_one_page_is_one_request(bounds, count):
     assert len(server.asked) == 1
 
 
-def test_a_listing_of_two_pages_is_a_handful():
+def test_a_listing_of_two_pages_takes_a_few_requests():
     server = dated_orders.Made(dated_orders.spread(60, "2024-01-01", "2026-01-01"))
     Reader(server, [BOTH], 50)
     assert len(server.asked) <= 9
@@ -213,7 +213,7 @@ def test_without_a_bound_it_is_one_chain():
 
 
 @pytest.mark.parametrize("order", ["created_date", "created_date_desc"])
-def test_about_how_many_pages_come_is_told_once_that_is_known(order):
+def test_about_how_many_pages_come_is_reported_once_that_is_known(order):
     server = dated_orders.Made(dated_orders.spread(3000, "2023-06-01", "2026-06-01"), order)
     reader = Reader(server, [BOTH], 50)
     ((read, reported),) = reader.expected
@@ -221,13 +221,13 @@ def test_about_how_many_pages_come_is_told_once_that_is_known(order):
     assert reported == pytest.approx(len(reader.taken) - read, rel=0.5)
 
 
-def test_the_listings_of_a_long_list_are_told_before_the_first():
+def test_the_listings_of_a_long_list_are_reported_before_the_first():
     server = dated_orders.Made(dated_orders.spread(50, "2023-06-01", "2026-06-01"))
     reader = Reader(server, [{"page": str(number)} for number in range(30)], 50)
     assert reader.expected[0] == (0, 30)
 
 
 @pytest.mark.parametrize(("bounds", "order"), [({}, "created_date"), (BOTH, "inserted")])
-def test_what_is_not_known_is_not_told(bounds, order):
+def test_an_unknown_number_of_pages_is_not_reported(bounds, order):
     server = dated_orders.Made(dated_orders.spread(500, "2023-06-01", "2026-06-01"), order)
     assert Reader(server, [bounds], 50).expected == []

@@ -123,7 +123,7 @@ def test_a_cut_that_is_within_is_made_once(params, cuts):
         ({}, -math.inf, math.inf),
     ],
 )
-def test_the_seconds_of_a_question(bounds, start, end):
+def test_the_seconds_of_a_query(bounds, start, end):
     window = Window.of({f"created_date[{name}]": write(each) for name, each in bounds.items()})
     assert (window.start, window.end) == (start, end)
     assert window.is_bounded == bool(bounds)
@@ -239,7 +239,7 @@ def test_what_counts_as_sorted():
     assert not sample_of([]).is_sorted
 
 
-def test_a_few_orders_tell_nothing_of_how_crowded_it_is():
+def test_a_few_orders_are_no_measure_of_density():
     assert sample_of(range(7)).size == 7
 
 
@@ -262,7 +262,7 @@ def test_a_window_of_which_nothing_is_known_is_not_cut():
 
 @pytest.mark.parametrize("created", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
 @pytest.mark.parametrize("crowd", [1, 20])
-def test_a_date_in_place_of_none_is_no_trap(created, crowd):
+def test_a_placeholder_date_is_ignored(created, crowd):
     page = [created] * crowd + [write(START + each * DAY) for each in range(20)]
     for params in ({"created_date[gte]": write(FIRST)}, {"created_date[lte]": write(LAST)}):
         window = Window.of(params)

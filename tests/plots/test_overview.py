@@ -48,7 +48,7 @@ def test_the_headline_figures_are_those_of_the_measures(page):
     assert "shipped = complete" in text
 
 
-def test_every_picture_is_there_with_its_n_and_says_nothing_twice(page):
+def test_every_plot_is_there_with_its_n_and_says_nothing_twice(page):
     _, pictures = texts(page)
     assert list(pictures) == [
         "Orders by status",
@@ -70,6 +70,7 @@ def test_it_is_one_new_page_of_the_shape_of_a4():
     assert plt.get_fignums() == [before.number, page.number]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [slow(0), 1])
 def test_little_is_drawn_too(rows):
     head, pictures = texts(plot_overview(make_orders(rows)))
@@ -99,6 +100,7 @@ def test_an_unknown_moment_is_warned_of_once():
     assert len(warned) == 1
 
 
+@pytest.mark.slow
 def test_legends_stand_on_nothing(page):
     page.draw_without_rendering()
     for axes in page.subfigs[2].axes[:2]:
@@ -106,6 +108,7 @@ def test_legends_stand_on_nothing(page):
         assert max(bar.get_window_extent().y1 for bar in axes.patches) < low
 
 
+@pytest.mark.slow
 def test_captions_stand_in_their_places(page):
     page.draw_without_rendering()
     for part in page.subfigs[1:]:

@@ -94,6 +94,7 @@ def test_a_new_figure_has_a_constrained_layout(plot):
     )
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("plot", PLOTS)
 @pytest.mark.parametrize("how", [{"freq": "W"}, {"freq": None}])
 def test_hostile_names_are_printed_as_they_are(plot, how):
@@ -185,6 +186,7 @@ def test_a_judged_frame_without_its_policy_is_drawn_with_one_warning():
     assert "The policy is not known." in words(axes)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", ["ours: $5^2$ \\frac", "_hidden", "two\nlines"])
 def test_a_policys_name_is_printed_as_it_is(name):
     table = orders(50)
@@ -230,7 +232,7 @@ def test_a_wrong_date_can_be_drawn_quickly():
     plot_status_mix(table, freq="YS")
 
 
-def test_empty_pictures_say_why():
+def test_empty_plots_say_why():
     pending = orders(5).assign(created_date=pd.NaT)
     assert "no orders due yet" in words(plot_ship_date_compliance(pending, as_of="2020-01-01"))
     later = words(plot_ship_date_compliance(orders(5), as_of="2020-01-01"))
@@ -273,6 +275,7 @@ def test_the_legend_explains_what_is_drawn_and_nothing_else():
     assert colours == [to_rgb(STATUSES["open"].colour)]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("rows", [slow(1), 3, slow(400)])
 @pytest.mark.parametrize("zone", [slow("UTC"), "America/Los_Angeles", slow("Asia/Kolkata")])
 @pytest.mark.parametrize("plot", [*PLOTS, plot_compliance_heatmap])

@@ -368,6 +368,7 @@ def test_orders_that_were_upserted_do_not_change(now):
     assert before[30:60] != after[30:60]
 
 
+@pytest.mark.slow
 def test_odd_orders_change_as_well(now, listing):
     with Sandbox(1000, odd=1.0, days=15, now=now, rate_limit=None) as sandbox:
         for _ in range(3):
@@ -385,6 +386,7 @@ def test_an_empty_sandbox_may_fill():
         assert sorted(map(number_of, sandbox.orders)) == [10_000, 10_001, 10_002]
 
 
+@pytest.mark.slow
 def test_a_reader_sees_the_orders_from_before_or_from_after(now, listing):
     with Sandbox(700, days=10, now=now, rate_limit=None) as sandbox:
         states, seen = [sandbox.orders], []

@@ -47,6 +47,7 @@ def latest(root):
     return tf.read_snapshot(root).orders["status"][0]
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("hours", [[0, 24, 0, 1, 2], [0, -24, -48, 9, -1], [1e6, 0, -1e5, 0, 1]])
 def test_the_latest_is_that_which_was_written_last(tmp_path, clock, hours):
     for status, ahead in zip(STATUSES, hours, strict=True):
@@ -62,7 +63,7 @@ def test_the_latest_is_that_which_was_written_last(tmp_path, clock, hours):
 
 
 @pytest.mark.parametrize("hours", [[0, 24, 0, 1, 2], [0, -24, -48, 9, -1]])
-def test_the_story_of_an_order_is_as_it_happened(tmp_path, clock, hours):
+def test_the_history_of_an_order_is_as_it_happened(tmp_path, clock, hours):
     for status, ahead in zip(STATUSES, hours, strict=True):
         clock(ahead)
         write(tmp_path, status)
@@ -116,15 +117,16 @@ def test_a_damaged_latest_does_not_stop_the_next(tmp_path):
     assert latest(tmp_path) == "packed"
 
 
-def test_the_number_goes_on_after_the_latest_was_removed(tmp_path):
+def test_the_number_continues_after_the_latest_was_removed(tmp_path):
     write(tmp_path, "open")
     shutil.rmtree(write(tmp_path, "picked").path)
     write(tmp_path, "packed")
     assert latest(tmp_path) == "packed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", [slow(24), -24, slow(1e5)])
-def test_a_sync_goes_on_from_what_was_written_last(serve, tmp_path, clock, ahead):
+def test_a_sync_continues_from_what_was_written_last(serve, tmp_path, clock, ahead):
     sandbox = serve(orders=20)
     client = sandbox.client(rate_limit=None, cache=False, connection="acme")
     last = None

@@ -76,7 +76,7 @@ def sql(query, old, new):
     return duckdb.sql(query.format(**paths)).fetchall()
 
 
-def test_the_diff_tells_what_was_done_and_nothing_else(sides):
+def test_the_diff_lists_what_was_changed_and_nothing_else(sides):
     old, new, before, after = sides
     diff = tf.diff_snapshots(old, new)
     kinds = diff.groupby("kind", observed=False)["order_id"].agg(set)
@@ -274,7 +274,7 @@ def test_nothing_is_an_empty_frame_of_the_same_types(sides, compare):
 
 
 @pytest.mark.parametrize("compare", [tf.diff_snapshots, tf.status_transitions, tf.due_date_changes])
-def test_sides_that_cannot_be_meant_are_refused(sides, compare):
+def test_invalid_sides_are_refused(sides, compare):
     old, new, *_ = sides
     with pytest.raises(ValueError, match="pass the older one first"):
         compare(new, old)
@@ -286,7 +286,7 @@ def test_sides_that_cannot_be_meant_are_refused(sides, compare):
         compare(old, new.path.parent)
 
 
-def test_a_snapshot_of_which_the_file_is_damaged_or_gone_is_told(sides, tmp_path):
+def test_a_snapshot_with_a_damaged_or_missing_file_is_reported(sides, tmp_path):
     old, *_ = sides
     copy = tf.write_snapshot(old.read(), tmp_path)
     file = copy.files["orders"][0]

@@ -8,7 +8,7 @@ import pytest
 from helpers.snapshots import edit_manifest
 
 import trackstar_frames as tf
-from trackstar_frames.storage.local import sweep
+from trackstar_frames.storage.local import _sweep
 
 MANIFEST = "_trackstar_frames.json"
 
@@ -49,7 +49,7 @@ ODD = {
 
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("odd", ODD)
-def test_an_odd_manifest_is_an_error_and_spoils_no_other(snapshot, odd):
+def test_an_odd_manifest_is_an_error_and_affects_no_other(snapshot, odd):
     other = tf.write_snapshot(snapshot.read(), snapshot.path.parent)
     edit_manifest(snapshot, ODD[odd])
     with pytest.raises(tf.SnapshotError):
@@ -133,7 +133,7 @@ def test_nothing_behind_a_link_is_removed(snapshot, tmp_path):
     root.mkdir()
     (root / "2020").symlink_to(snapshot.path)
     (root / f".2021.{'a' * 32}.partial").symlink_to(snapshot.path)
-    sweep(root)
+    _sweep(root)
     tf.write_snapshot(snapshot.read(), root)
     with pytest.raises(tf.SnapshotError, match="cannot remove"):
         tf.prune_snapshots(root, keep_last=1, keep_daily=0, keep_weekly=0, keep_monthly=0)

@@ -36,7 +36,7 @@ def events(story):
     return list(held.where(held.notna(), None).itertuples(index=False, name=None))
 
 
-def test_the_story_of_an_order_is_what_was_done_to_it(tmp_path):
+def test_the_history_of_an_order_is_what_was_done_to_it(tmp_path):
     with Sandbox(orders=40, seed=2, rate_limit=None, now=NOW) as sandbox:
         client = sandbox.client(cache=False, connection="acme")
         order = next(each for each in sandbox.orders if each["line_items"] and not each["tags"])
@@ -82,6 +82,7 @@ def told_tax(order):
     return None if order["total_tax"] is None else str(order["total_tax"])
 
 
+@pytest.mark.slow
 def test_each_step_is_the_diff_of_the_two_snapshots(shared_sandbox, tmp_path):
     orders = shared_sandbox.orders[:30]
     later = [{**order, "status": "odd", "shipments": []} for order in orders[:20]]
@@ -105,21 +106,21 @@ def test_other_connections_do_not_make_an_order_vanish(tmp_path):
         tf.order_history(tmp_path, "a", connection="acne")
 
 
-def test_a_connection_that_got_its_label_later_is_one_story(tmp_path):
+def test_a_connection_that_got_its_label_later_is_one_history(tmp_path):
     written(tmp_path, {"id": "a", "status": "open"}, [])
     written(tmp_path, {"id": "a", "status": "odd"}, connection="acme", first=3)
     kinds = [kind for kind, *_ in events(tf.order_history(tmp_path, "a"))]
     assert kinds == ["first_seen", "vanished", "seen_again", "changed"]
 
 
-def test_an_order_that_comes_late_or_stays_away_is_told_once(tmp_path):
+def test_an_order_that_comes_late_or_stays_away_is_reported_once(tmp_path):
     written(tmp_path, [], {"id": "a"}, [], [], {"id": "a"})
     story = tf.order_history(tmp_path, "a")
     assert [kind for kind, *_ in events(story)] == ["first_seen", "vanished", "seen_again"]
     assert story["as_of"].dt.day.tolist() == [2, 3, 5]
 
 
-def test_types_do_not_depend_on_the_story(tmp_path):
+def test_types_do_not_depend_on_the_history(tmp_path):
     written(tmp_path / "short", {"id": "a"})
     written(tmp_path / "long", {"id": "a"}, {"id": "a", "status": "open"}, [])
     short, long = (tf.order_history(tmp_path / name, "a") for name in ("short", "long"))
@@ -128,7 +129,7 @@ def test_types_do_not_depend_on_the_story(tmp_path):
     assert len(long) == 3
 
 
-def test_what_cannot_be_found_is_told(tmp_path):
+def test_a_missing_order_or_root_is_reported(tmp_path):
     with pytest.raises(SnapshotError, match="no snapshots under"):
         tf.order_history(tmp_path, "a")
     written(tmp_path, {"id": "a", "order_number": "#1"})
@@ -138,7 +139,7 @@ def test_what_cannot_be_found_is_told(tmp_path):
         tf.order_history(tmp_path, 1)
 
 
-def test_a_damaged_table_is_told(tmp_path):
+def test_a_damaged_table_is_reported(tmp_path):
     (snapshot,) = written(tmp_path, {"id": "a"})
     snapshot.files["packages"][0].unlink()
     with pytest.raises(SnapshotError, match="packages"):
@@ -167,6 +168,7 @@ def test_a_scan_is_the_table(parts):
     assert scan(files["orders"], "orders", columns=some).equals(tables["orders"].select(some))
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", ["orders", "shipments", "package_line_items"])
 def test_a_scan_for_one_order_gives_its_rows_as_sql_does(parts, name):
     tables, files = parts
@@ -197,7 +199,7 @@ def test_a_scan_of_no_files_is_an_empty_table():
     assert scan([], "packages", columns=labelled.names).schema == labelled
 
 
-def test_synced_snapshots_tell_it_too(tmp_path):
+def test_synced_snapshots_have_a_history_too(tmp_path):
     with Sandbox(orders=30, seed=4, rate_limit=None, now=NOW) as sandbox:
         client = sandbox.client(cache=False)
         tf.sync_orders(tmp_path, client=client)

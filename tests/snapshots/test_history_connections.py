@@ -40,7 +40,7 @@ def events(story):
     return list(held.where(held.notna(), None).itertuples(index=False, name=None))
 
 
-def test_each_connection_has_its_own_story(tmp_path):
+def test_each_connection_has_its_own_history(tmp_path):
     several(tmp_path, 1, acme=OPEN, beta=PACKED, zen={"id": "z"})
     several(tmp_path, 2, acme=PICKED, beta=PACKED, zen={"id": "z"})
     several(tmp_path, 3, acme=PACKED, beta=[], zen={"id": "z"})
@@ -72,6 +72,7 @@ def test_a_connection_is_followed_from_its_own_snapshots_into_those_of_several(t
     assert len(tf.order_history(tmp_path, "a")) == 5
 
 
+@pytest.mark.slow
 def test_fields_and_child_rows_are_those_of_the_diff(shared_sandbox, tmp_path):
     orders = shared_sandbox.orders[:20]
     later = [{**order, "shipments": [], "tags": ["late"]} for order in orders]
@@ -87,7 +88,7 @@ def test_fields_and_child_rows_are_those_of_the_diff(shared_sandbox, tmp_path):
         assert set(found["connection"]) == {"acme", "beta"}
 
 
-def test_a_label_that_came_later_goes_on_the_story(tmp_path):
+def test_a_label_that_came_later_continues_the_history(tmp_path):
     one(tmp_path, 1, OPEN)
     several(tmp_path, 2, acme=PICKED, beta=[])
     assert events(tf.order_history(tmp_path, "a")) == [
@@ -161,7 +162,7 @@ def test_types_are_those_of_one_connection(tmp_path):
     assert single["connection"].isna().all()
 
 
-def test_an_unknown_connection_is_told_with_those_there_are(tmp_path):
+def test_an_unknown_connection_is_reported_with_the_known_ones(tmp_path):
     one(tmp_path, 1, OPEN)
     with pytest.raises(SnapshotError, match=r"no snapshot under .* has a label.*; leave it out"):
         tf.order_history(tmp_path, "a", connection="acme")
@@ -173,7 +174,7 @@ def test_an_unknown_connection_is_told_with_those_there_are(tmp_path):
     assert story["as_of"].dt.day.tolist() == [3]
 
 
-def test_an_order_that_only_others_have_is_told(tmp_path):
+def test_an_order_that_only_others_have_is_reported(tmp_path):
     several(tmp_path, 1, acme=OPEN, beta=[])
     several(tmp_path, 2, acme=OPEN, beta=[])
     with pytest.raises(SnapshotError, match="'a' is in none of the 2 snapshots"):
@@ -182,7 +183,7 @@ def test_an_order_that_only_others_have_is_told(tmp_path):
         tf.order_history(tmp_path, "b")
 
 
-def test_a_scan_gives_the_labels_where_they_are_asked_for(shared_sandbox, tmp_path):
+def test_a_scan_gives_the_labels_where_they_are_requested(shared_sandbox, tmp_path):
     orders = shared_sandbox.orders[:9]
     snapshot = several(tmp_path, 1, acme=orders, beta=orders[:4])
     whole = snapshot.read().to_arrow()

@@ -54,7 +54,7 @@ def test_the_last_of_each_period_is_kept(tmp_path):
     assert all(len(tf.read_snapshot(tmp_path, name).orders) == 1 for name in by_name)
 
 
-def test_a_dry_run_tells_the_same_and_removes_nothing(tmp_path):
+def test_a_dry_run_shows_the_same_and_removes_nothing(tmp_path):
     for day in range(1, 6):
         write(tmp_path, f"2026-01-0{day}")
     rule = {"keep_last": 1, "keep_daily": 2, "keep_weekly": 0, "keep_monthly": 0}

@@ -56,7 +56,7 @@ def test_empty_and_null_tables_come_back_with_their_types(given, tmp_path):
     assert_same(frames, OrderFrames.from_parquet(tmp_path / "out"))
 
 
-def test_every_footer_tells_where_the_rows_come_from(frames, tmp_path):
+def test_every_footer_shows_where_the_rows_come_from(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
     assert sorted(snapshot.files) == sorted(TABLES)
     for files in snapshot.files.values():
@@ -67,7 +67,7 @@ def test_every_footer_tells_where_the_rows_come_from(frames, tmp_path):
         assert footer["info"]["fetched_at"] == frames.info["fetched_at"]
 
 
-def test_the_manifest_tells_what_the_folder_holds(frames, tmp_path, monkeypatch):
+def test_the_manifest_shows_what_the_folder_holds(frames, tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "PART_SIZE", 70)
     snapshot = tf.write_snapshot(frames, tmp_path)
     manifest = json.loads((snapshot.path / MANIFEST_NAME).read_text())
@@ -286,7 +286,7 @@ def test_a_missing_or_cut_manifest_is_damage(frames, tmp_path):
     assert_same(snapshot.read(), frames)
 
 
-def test_a_newer_schema_is_told(frames, tmp_path):
+def test_a_newer_schema_is_reported(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
     newer = {"schema_version": SCHEMA_VERSION + 1, "layout": "another"}
     (snapshot.path / MANIFEST_NAME).write_text(json.dumps(newer))
@@ -294,7 +294,7 @@ def test_a_newer_schema_is_told(frames, tmp_path):
         snapshot.read()
 
 
-def test_a_newer_schema_is_told_by_a_footer_too(frames, tmp_path):
+def test_a_newer_schema_is_reported_by_a_footer_too(frames, tmp_path):
     snapshot = tf.write_snapshot(frames, tmp_path)
     (snapshot.path / MANIFEST_NAME).unlink()
     file = snapshot.files["orders"][0]
@@ -304,7 +304,7 @@ def test_a_newer_schema_is_told_by_a_footer_too(frames, tmp_path):
         snapshot.read()
 
 
-def test_foreign_and_half_written_folders_are_passed_over(frames, tmp_path):
+def test_foreign_and_half_written_folders_are_skipped(frames, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "readme.txt").write_text("mine")
     half = tmp_path / ".2026.partial" / "orders"

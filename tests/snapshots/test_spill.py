@@ -116,6 +116,7 @@ def add(spilled, batches, page):
         spilled.add(dict(batch), page)
 
 
+@pytest.mark.slow
 @given(
     listing=listings(), firsts=st.lists(st.tuples(st.sampled_from([*DAYS[1:], None]), st.text()))
 )

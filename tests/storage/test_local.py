@@ -14,7 +14,7 @@ import pytest
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, storage
 from trackstar_frames.storage import local
-from trackstar_frames.storage.local import commit, delete, replace, sweep
+from trackstar_frames.storage.local import _sweep, commit, delete, replace
 
 WRITER = """
 import sys, time
@@ -98,7 +98,7 @@ def test_a_live_writers_folder_stays_and_a_dead_ones_goes(tmp_path):
 
 def test_a_writer_in_this_process_is_alive_too(tmp_path):
     with local.partial_folder(tmp_path / "out") as folder:
-        sweep(tmp_path)
+        _sweep(tmp_path)
         assert folder.is_dir()
         with local.partial_folder(tmp_path / "out") as other:
             assert other != folder
@@ -107,25 +107,25 @@ def test_a_writer_in_this_process_is_alive_too(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-def test_what_is_hidden_is_its_owners_only(tmp_path):
+def test_hidden_folders_are_readable_by_their_owner_only(tmp_path):
     with local.partial_folder(tmp_path / "out") as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         lock = folder.with_name(f"{folder.name}.lock")
         assert stat.S_IMODE(lock.stat().st_mode) == 0o600
 
 
-def test_what_is_of_others_is_not_touched(tmp_path):
+def test_folders_of_other_programs_are_not_touched(tmp_path):
     names = [".git", ".out.partial", "out.0123456789abcdef0123456789abcdef.partial", ".lock"]
     for name in names:
         (tmp_path / name).mkdir()
-    sweep(tmp_path)
+    _sweep(tmp_path)
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted(names)
 
 
-def test_a_lock_that_is_left_alone_goes(tmp_path):
+def test_an_unused_lock_file_is_removed(tmp_path):
     (tmp_path / f".out.{'0' * 32}.partial.lock").touch()
     (tmp_path / f".out.{'1' * 32}.earlier.lock").touch()
-    sweep(tmp_path)
+    _sweep(tmp_path)
     assert hidden(tmp_path) == []
 
 
@@ -142,6 +142,7 @@ def test_a_folder_whose_replacement_died_comes_back(tmp_path):
     assert hidden(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_the_next_replacement_of_it_goes_through(tmp_path):
     target = tmp_path / "out"
@@ -155,7 +156,7 @@ def test_the_next_replacement_of_it_goes_through(tmp_path):
 def test_an_earlier_folder_goes_if_its_replacement_is_there(tmp_path):
     some("new").to_parquet(tmp_path / "out")
     some("old").to_parquet(tmp_path / f".out.{'0' * 32}.earlier")
-    sweep(tmp_path)
+    _sweep(tmp_path)
     assert OrderFrames.from_parquet(tmp_path / "out").orders["id"].tolist() == ["new"]
     assert hidden(tmp_path) == []
 
@@ -202,6 +203,7 @@ def test_what_is_removed_is_gone_whole(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_two_processes_write_under_one_root_at_once(tmp_path):
     processes = [start(MANY, tmp_path, key) for key in "xy"]
     for process in processes:

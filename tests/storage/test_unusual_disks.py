@@ -72,7 +72,7 @@ def hidden(root):
     return sorted(each.name for each in root.iterdir() if each.name.startswith("."))
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(("what", "error"), sample(ODD, 3), ids=repr)
 def test_all_is_written_and_read_and_removed(shop, tmp_path, monkeypatch, what, error):
     make_odd(monkeypatch, what, error)
@@ -89,7 +89,7 @@ def test_all_is_written_and_read_and_removed(shop, tmp_path, monkeypatch, what, 
     assert hidden(root) == []
 
 
-def test_where_there_are_no_locks_nobody_is_taken_for_dead(tmp_path, monkeypatch):
+def test_without_locks_no_writer_is_taken_for_dead(tmp_path, monkeypatch):
     make_odd(monkeypatch, "flock", os_error(errno.ENOLCK))
     with local.partial_folder(tmp_path / "out") as folder:
         tf.write_snapshot(OrderFrames.from_json(ORDERS), tmp_path)
@@ -105,7 +105,7 @@ def test_a_disk_that_is_broken_is_an_error(tmp_path, monkeypatch, what, code):
     assert tf.list_snapshots(tmp_path).empty
 
 
-def test_a_lock_that_is_never_given_back_ends_in_an_error(tmp_path, monkeypatch):
+def test_waiting_for_a_lock_ends_in_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "_LOCK_TIMEOUT", 0.05)
     with (
         local.lock(tmp_path / "snapshot"),
@@ -141,7 +141,7 @@ def test_what_somebody_else_has_removed_is_removed(tmp_path, monkeypatch):
     assert hidden(tmp_path) == []
 
 
-def test_what_cannot_go_at_once_goes_later(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_removed_now_is_removed_later(tmp_path, monkeypatch):
     snapshot = write(tmp_path)
     with monkeypatch.context() as busy:  # as NFS does while a reader has a file of it open
         busy.setattr("shutil.rmtree", lambda *_, **__: None)
@@ -162,7 +162,7 @@ READS = {
 
 
 @pytest.mark.parametrize("read", READS)
-def test_a_reader_is_told_that_it_was_removed(tmp_path, monkeypatch, read):
+def test_a_reader_of_a_removed_snapshot_gets_an_error(tmp_path, monkeypatch, read):
     snapshot = write(tmp_path)
     real_read, real_open = Path.read_bytes, reader.table_for
 
@@ -182,7 +182,7 @@ def test_a_reader_is_told_that_it_was_removed(tmp_path, monkeypatch, read):
 
 
 @pytest.mark.parametrize("read", ["read", "diff", "transitions", "changes"])
-def test_one_that_was_removed_before_is_told_too(tmp_path, read):
+def test_a_snapshot_removed_before_is_an_error_too(tmp_path, read):
     snapshot = write(tmp_path)
     write(tmp_path)
     local.delete(snapshot.path)
@@ -190,7 +190,7 @@ def test_one_that_was_removed_before_is_told_too(tmp_path, read):
         READS[read](tmp_path, snapshot)
 
 
-def test_a_sync_whose_base_was_removed_is_told_so_and_goes_on(shop, tmp_path, monkeypatch):
+def test_a_sync_reports_that_its_base_was_removed_and_continues(shop, tmp_path, monkeypatch):
     base = tf.sync_orders(tmp_path, client=shop)
     real = tf.sync.Upsert.write
 
@@ -205,7 +205,7 @@ def test_a_sync_whose_base_was_removed_is_told_so_and_goes_on(shop, tmp_path, mo
     assert len(tf.sync_orders(tmp_path, client=shop).read().orders) == 30
 
 
-def test_what_was_replaced_meanwhile_is_told(tmp_path, monkeypatch):
+def test_what_was_replaced_meanwhile_is_reported(tmp_path, monkeypatch):
     path = tmp_path / "out"
     OrderFrames.from_json(ORDERS).to_parquet(path)
     real = Path.read_bytes

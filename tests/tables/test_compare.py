@@ -112,7 +112,7 @@ def test_the_order_of_rows_is_no_difference(sixty):
 
 
 @given(data=st.data())
-def test_a_changed_leaf_tells_its_order_and_no_other(sixty, data):
+def test_a_changed_leaf_changes_its_order_and_no_other(sixty, data):
     first, old = sixty
     place = data.draw(st.integers(0, 59))
     path = data.draw(st.sampled_from(list(leaves(first[place]))))
@@ -177,7 +177,7 @@ def test_json_that_cannot_be_read_is_compared_as_text():
     assert unequal_in(extra, texts, spaced).tolist() == [True, False, True, False]
 
 
-def test_a_story_passes_over_the_spelling_of_json(tmp_path):
+def test_a_history_ignores_the_spelling_of_json(tmp_path):
     for text in (*SAME, OTHERS[0]):
         frames = OrderFrames.from_json(PLACES["orders"].replace("%s", text))
         tf.write_snapshot(frames, tmp_path)

@@ -25,7 +25,7 @@ def text(frames):
     return frames._repr_html_()
 
 
-def test_the_reprs_tell_how_many_connections_there_are():
+def test_the_reprs_show_how_many_connections_there_are():
     frames = several("acme", "beta")
     assert repr(frames).endswith("; fetched_at=2026-03-01T06:00:00+00:00; 2 connections)")
     assert "<br>2 connections: acme, beta<br>" in text(frames)
@@ -40,7 +40,7 @@ def test_many_labels_are_counted():
     assert "c3" not in repr(frames)
 
 
-def test_the_reprs_tell_which_connections_failed():
+def test_the_reprs_show_which_connections_failed():
     frames = several("acme", failed=FAILED)
     assert repr(frames).endswith("; 1 connection; failed: 'beta')")
     assert "FAILED, and missing or older: &#x27;beta&#x27; (AuthError: 401)" in text(frames)
@@ -55,7 +55,7 @@ def test_labels_and_words_from_outside_are_escaped():
     assert "&lt;script&gt;alert(1)" in text(frames)
 
 
-def test_one_connection_is_told_as_before():
+def test_one_connection_is_shown_without_a_label():
     frames = OrderFrames.from_json({"id": "a1"})
     assert repr(frames).endswith("0 problems; fetched_at=None)")
     assert "connection" not in text(frames)

@@ -57,7 +57,7 @@ def test_all_else_is_as_it_was(pii):
 
 
 @HIDDEN
-def test_pages_without_anything_odd_leave_no_mark(pii):
+def test_pages_without_anything_odd_leave_no_personal_data(pii):
     plant = marked_orders.Planter(odd=False)
     page = json.dumps({"data": [plant.order(f"o{number}") for number in range(40)]})
     keep, hidden = (tf.OrderFrames.from_json([page], pii=each) for each in ("keep", pii))
@@ -68,7 +68,7 @@ def test_pages_without_anything_odd_leave_no_mark(pii):
 
 
 @HIDDEN
-def test_json_at_hand_leaves_no_mark(pii):
+def test_from_json_leaves_no_personal_data(pii):
     orders = marked_orders.ORDERS
     body = {"data": orders}
     for at_hand in (
@@ -83,7 +83,7 @@ def test_json_at_hand_leaves_no_mark(pii):
         assert marked_orders.marks(marked_orders.shown(frames)) == []
 
 
-def test_an_unknown_key_is_told_by_its_place_alone():
+def test_an_unknown_key_is_reported_by_its_location_only():
     frames = tf.OrderFrames.from_json(marked_orders.Planter().order("a"), pii="drop")
     shipment = ["", "ship_to_address.", "ship_from_address.", "line_items[0].", "packages[0]."]
     shipment += ["packages[0].measurements.", "packages[0].line_items[0]."]
@@ -108,7 +108,7 @@ def test_an_unknown_key_is_told_by_its_place_alone():
         ("line_items[5551234].sku", None, "*"),
     ],
 )
-def test_a_path_keeps_only_what_the_schema_spells(path, value, left):
+def test_a_path_keeps_only_keys_of_the_schema(path, value, left):
     row = {"table": "shipments", "order_id": "a", "path": path, "value": value, "message": "m"}
     problems = pa.Table.from_pylist([row], TABLES["problems"].schema)
     assert redact({"problems": problems}, "drop")["problems"].to_pylist() == [
@@ -169,7 +169,7 @@ ORDERS = st.lists(
 
 @HIDDEN
 @given(orders=ORDERS, named=st.sets(st.integers(0, 3)))
-def test_orders_of_any_shape_are_hidden(pii, orders, named):
+def test_orders_of_any_shape_are_redacted(pii, orders, named):
     orders = [
         order | ({"id": f"id-{number % 3}"} if number in named else {})
         for number, order in enumerate(orders)

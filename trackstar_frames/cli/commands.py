@@ -1,4 +1,4 @@
-"""The commands, whose docstrings are their help, and what they print."""
+"""The commands and their output; the docstring of each is its help text."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ import pandas as pd
 import trackstar_frames as tf
 from trackstar_frames._text import counted, plain
 from trackstar_frames.http.cache import PageCache
-from trackstar_frames.settings import cache_dir
+from trackstar_frames.settings import cache_dir, local_folder
 from trackstar_frames.snapshots.writer import check_target
-from trackstar_frames.storage import locate
 
 if TYPE_CHECKING:
     from trackstar_frames.sandbox import Sandbox
 
-# The error of a pipe whose reader has gone; on Windows it is EINVAL.
+# The error of writing to a closed pipe; on Windows it is EINVAL.
 _CLOSED = (errno.EPIPE, errno.EINVAL)
 _COLUMNS = ["order_number", "status", "created_date", "required_ship_date", "complete_shipped_date"]
 
 
 def demo(args: argparse.Namespace) -> None:
-    """Fetch generated orders over HTTP, and write a snapshot and two pictures."""
-    folder = locate(args.folder, "--folder")
+    """Fetch generated orders over HTTP, and write a snapshot and two plots."""
+    folder = local_folder(args.folder, "--folder")  # as plots are local files
     plots, Sandbox = _import_demo()  # noqa: N806  (a class)
     folder.mkdir(parents=True, exist_ok=True)
     with (
@@ -67,7 +66,7 @@ def demo(args: argparse.Namespace) -> None:
 
 
 def _import_demo() -> tuple[ModuleType, type[Sandbox]]:
-    """Import plots, which draw to files and not to windows, and the sandbox: both are extras."""
+    """Import the plots, drawn to files and not to windows, and the sandbox; both are extras."""
     try:
         from matplotlib import use  # noqa: PLC0415  (an extra, as are the next)
 

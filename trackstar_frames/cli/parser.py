@@ -68,7 +68,7 @@ def _make_parser() -> _Parser:
     _add_fetch_options(sync, refresh="start over, even if an earlier sync could be resumed")
     add = sync.add_argument
     add("--overlap", default="2h", help="how far to look back before the last sync (%(default)s)")
-    full_every = "fetch all orders if that was so long ago (7D), and drop those that are gone"
+    full_every = "fetch all orders if the last time was so long ago (7D), and drop deleted ones"
     add("--full-every", metavar="LENGTH", help=full_every)
 
     _add_root(command(commands.snapshots))
@@ -118,7 +118,7 @@ def _add_sandbox_options(command: argparse.ArgumentParser) -> None:
 
 
 def _folder(text: str) -> str:
-    """Refuse a filter in place of a folder: it would name one, and filter nothing."""
+    """Refuse a filter given as a folder: it would be taken for the name of one."""
     if re.match(r"[\w\[\]-]+=", text) and not Path(text).exists():
         raise argparse.ArgumentTypeError(
             f"{text!r} looks like a filter, where the path of a folder is needed; put the folder "
@@ -129,12 +129,12 @@ def _folder(text: str) -> str:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser with errors on one line, which takes each option once."""
+    """A parser that prints errors on one line, and accepts each option once."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)
@@ -188,14 +188,14 @@ class _Filter(NamedTuple):
 
     @property
     def list_name(self) -> str | None:
-        """The filter that takes a list of what this one takes one of."""
+        """The filter that takes a list of the values of this one."""
         several = {"eq": "in", "neq": "nin", "eq-insensitive": "in-insensitive"}.get(self.operator)
         exists = several in FIELDS[self.field].operators
         return f"{self.field}__{several}".replace("-", "_") if exists else None
 
     @property
     def can_repeat(self) -> bool:
-        """Whether the same filter given again extends a list; for a plain one it means ``in``."""
+        """Whether repeating the filter makes a list; of a plain one it makes ``in``."""
         return self.is_list or (self.is_plain and self.list_name is not None)
 
     @property

@@ -5,7 +5,7 @@ that loses nothing, else in a row of `problems`; a key that the schema does not 
 `extra`. Free-form values keep the text that was received.
 
 There are two readers with one result. The fast one (`fast`) has Arrow read a whole page, and
-refuses it if anything is not as expected. The careful one (`careful`) takes anything, value by
+refuses it if anything is not as expected. The careful one (`careful`) reads any order, value by
 value. A refused page is halved until the odd orders are isolated, as long as that pays; what is odd
 often is learned (`Experience`) and from then on extracted as text before Arrow reads (`layout`).
 """
@@ -59,7 +59,7 @@ class Flattener:
         self._threads.shutdown(cancel_futures=True)
 
     def add(self, orders: Sequence[msgspec.Raw], *context: Any) -> Future[list[Any]]:
-        """Start to flatten a page into batches; raise what an earlier page has failed with."""
+        """Start to flatten a page into batches; raise the error of an earlier page, if any."""
         # A page takes megabytes: where pages come faster than they are flattened, wait here.
         with self._lock:
             oldest = self._pages.popleft() if len(self._pages) >= 2 * _THREADS else None

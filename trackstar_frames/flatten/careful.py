@@ -1,6 +1,6 @@
 """The careful reader: every value by itself, from its own JSON text.
 
-It takes anything that an order may hold, at the price of Python objects for each value.
+It reads any order, and is slow, as it creates Python objects for each value.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""JSON of any shape that users have, cut into pages of orders.
+"""JSON in all the shapes that users have, cut into pages of orders.
 
 A shape that is not recognised is an error; what a body holds besides orders is a problem, if it
 matters.
@@ -59,7 +59,7 @@ _EMPTY = (b"null", b'""', b"[]", b"{}")
 
 # Messages in `problems`.
 _BESIDE = "beside the orders, and in no table"
-_MORE = "the listing goes on, and the rest is not here"
+_MORE = "the listing continues, and the rest is missing"
 _TRUNCATED = "an event that was too large: the order is at its data_url"
 
 _BRACE, _BRACKET = b"{["
@@ -86,7 +86,7 @@ _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class JsonSource:
-    """Cuts JSON at hand, of the shapes that `OrderFrames.from_json` takes, into pages of orders."""
+    """Cuts JSON, in the shapes that `OrderFrames.from_json` takes, into pages of orders."""
 
     def __init__(self, source: Any, *, names_keys: bool = True) -> None:
         #: Whether the orders came in webhook events, each of which names its connection.
@@ -101,7 +101,7 @@ class JsonSource:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing says that there are more orders: a cursor, a larger count, an error."""
+        """Whether no cursor, larger count or error shows that there are more orders."""
         return not (self._is_partial or self._next_token or self._total > self._count)
 
     def pages(self) -> Iterator[tuple[str | None, list[msgspec.Raw]]]:
@@ -319,7 +319,7 @@ def _is_envelope(text: bytes) -> bool:
 
 
 def _texts(source: Any) -> Iterator[tuple[str, bytes]]:
-    """Yield each JSON text, and where it is, as the beginning of an error message."""
+    """Yield each JSON text, and its location, which is a prefix for error messages."""
     for item in _items(source):
         text = _unzip(_as_bytes(item)).removeprefix(codecs.BOM_UTF8)
         if not _has_lines(text):

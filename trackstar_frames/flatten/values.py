@@ -38,7 +38,7 @@ _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Converted(NamedTuple):
-    """What becomes of a value."""
+    """The result of converting a value."""
 
     value: Any = None  # of its column
     message: str | None = None  # what is wrong with it, for `problems`
@@ -167,7 +167,7 @@ def _unquoted(raw: bytes) -> str:
 
 
 def _timestamp(raw: bytes) -> datetime | Converted | None:
-    """Return a date in UTC, which it is without a time zone; what is finer is cut off."""
+    """Return a date in UTC, which is the default time zone; nanoseconds are cut off."""
     text = _unquoted(raw)
     if not text:
         return None

@@ -1,8 +1,8 @@
-"""Pages on disk, under keyed hashes and sealed: the cache holds no credential.
+"""Pages on disk, signed, and stored under keyed hashes: the cache holds no credential.
 
 The storage is that of requests-cache (see `page_store`), without its session, which would store
 each request with its headers. A row is msgpack and zstd: reading it runs no code. Threads use the
-file one at a time, and compress and seal, which takes most of the time, in parallel.
+file one at a time; they compress and sign, which takes most of the time, in parallel.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class StoredPage(msgspec.Struct, frozen=True):
 
 
 class PageCache:
-    """Pages by key, in a private folder, until they expire; `secret` (up to 64 bytes) seals them.
+    """Pages by key, in a private folder, until they expire; `secret` (up to 64 bytes) signs them.
 
-    A file that is locked, damaged, full or read-only costs a warning and speed, never the result.
+    A file that is locked, damaged, full or read-only causes a warning, and is not used further.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class ForkSafe:
         _LIVE[id(self)] = self
 
     def get(self) -> PageStore:
-        """Return the open store; OSError if a fork has torn it from a thread at work."""
+        """Return the open store; OSError if the process was forked while a thread used it."""
         if ForkSafe.is_torn:
             raise OSError("this process was forked while a thread of its parent used a cache")
         if self._store is None:
@@ -225,8 +225,8 @@ class ForkSafe:
     def after_fork_in_child(self, *, was_locked: bool) -> None:
         """Start without a store; `was_locked` is what `before_fork` returned."""
         if self._store is not None:
-            # Closing it could wait for a thread that this process does not have. With one
-            # reference too many, even the end of the interpreter does not close it.
+            # Closing it could wait for a thread that this process does not have. An additional
+            # reference keeps even the end of the interpreter from closing it.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._store))
         ForkSafe.is_torn |= not was_locked and (self._store is not None or self.lock.locked())
         self._store = None

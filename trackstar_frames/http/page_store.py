@@ -1,7 +1,7 @@
 """The rows of the page cache: one SQLite file, private to its user.
 
-It is a storage of requests-cache, by public names only, but not by its transactions: they wait
-for ever on a locked file, and drop a write that fails. Imported when a file is opened, as
+It is a storage of requests-cache, used by public names only, but without its transactions: they
+wait for ever on a locked file, and drop a write that fails. Imported when a file is opened, as
 requests-cache takes long to import.
 """
 

@@ -1,4 +1,4 @@
-"""The API's rate limit: so many requests a second for each access token, in this process."""
+"""The API's rate limit, in requests a second for each access token, within this process."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import NamedTuple
 _SPAN = 1.01
 _SPAN_STEP = 0.03  # more after each refusal, so that the next one is less likely
 _MAX_SPAN = 1.2
-# Seconds after a refusal in which requests are spread evenly: so the counts in the responses
-# show others who share the token before both have sent all they may.
+# For so many seconds after a refusal, requests are spread evenly, so that the counts in the
+# responses show other users of the token before the budget is used up.
 _CAREFUL_TIME = 60.0
 _SPELLINGS = ("x-ratelimit", "x-rate-limit")
 
@@ -31,9 +31,9 @@ class Slot(NamedTuple):
 class Limiter:
     """Keeps the requests of one access token, over all threads and clients, within its budget.
 
-    A request takes a slot, which is free again one second after it was sent. What the server has
-    counted beyond the requests of this process, by the headers of its responses, was sent by
-    others, who share the token, and leaves so many slots fewer for a second.
+    A request takes a slot, which is free again one second after it was sent. If the server, by the
+    headers of its responses, counts more requests than this process has sent, others share the
+    token: for a second, there are so many slots fewer.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -112,8 +112,8 @@ def limiter_of(budget: str) -> Limiter:
         return _LIMITERS.setdefault(budget, Limiter())
 
 
-# The server counts the requests of a token, whoever sends them: so must the process, for as long
-# as it lives. A client that is gone has sent requests that are still within their second.
+# The server counts the requests of a token over all clients. So does the process, as long as it
+# runs: requests of a client that is gone may still be within their second.
 _LIMITERS: dict[str, Limiter] = {}
 _LOCK = threading.Lock()  # of all of them: none holds it for long
 

@@ -1,4 +1,4 @@
-"""Bodies of responses: pages of orders, and the errors that other responses stand for.
+"""Bodies of responses: pages of orders, and the errors for all other responses.
 
 A page is ``{"data": [...], "next_token": ..., "total_count": ...}``. One pass checks its shape and
 cuts it into orders, without decoding them.
@@ -163,7 +163,7 @@ class _Member(NamedTuple):
 
     @property
     def word(self) -> str:
-        """The name as all spellings of it have it."""
+        """The name in a form that all its spellings share."""
         return _word(self.name)
 
     @property
@@ -204,8 +204,8 @@ def _refuse_partial(members: list[_Member], scrub: Callable[[str], str] | None) 
         if has_failed:
             raise ResponseError(f"the response says that it is incomplete: {shown}", retryable=True)
         raise ResponseError(  # not retryable: the server would ignore the same parameters again
-            f"the server has ignored a part of the request: {shown}; so its orders may be others "
-            f"than those that were requested"
+            f"the server has ignored a part of the request: {shown}; so it may have sent "
+            f"other orders than requested"
         )
 
 
@@ -223,7 +223,7 @@ def read_count(text: str) -> int | None:
 
 
 def strict_json(body: bytes) -> bytes:
-    """Rewrite what only lenient parsers accept, so that nothing of it is lost."""
+    """Rewrite JSON that only lenient parsers accept, without a loss."""
     text = mark(body.removeprefix(codecs.BOM_UTF8))
     # The escape of a lone surrogate becomes its six characters.
     return _ESCAPE.sub(lambda each: rb"\\%b" % each["lone"] if each["lone"] else each[0], text)
@@ -252,11 +252,11 @@ _STATUSES: dict[int, tuple[type[ApiError], str]] = {
         "the warehouse system behind this connection cannot list orders",
     ),
 }
-#: Statuses below 500 after which a retry may succeed: too late, too early, too often.
+#: Statuses below 500 after which a retry may succeed: timeout, too early, too many requests.
 _RETRYABLE = (408, 425, 429)
 _ORIGINS = ("trackstar", "integration")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
-_MAX_QUOTED = 500  # characters of the server's words in a message
+_MAX_QUOTED = 500  # characters of the server's text in a message
 
 
 def error_for(
@@ -269,7 +269,7 @@ def error_for(
     quote: bool = True,
     not_followed: str = "",
 ) -> ApiError:
-    """Build the error for a status other than 200; it has the server's words only if `quote`."""
+    """Build the error for a status other than 200; it quotes the server only if `quote`."""
     members = _parse(body)
     error, origin = (_quoted(members.get(name), scrub) for name in ("error", "origin"))
     request_id = _quoted(request_id, scrub) or None
@@ -279,7 +279,7 @@ def error_for(
         request_id = request_id if _IDENTIFIER.fullmatch(request_id or "") else None
     other = errors.ServerError if status >= 500 else ApiError  # noqa: PLR2004
     cls, advice = _STATUSES.get(status, (other, ""))
-    message = f"the API answered {status}"
+    message = f"the API returned {status}"
     if not_followed:
         message += f", a redirect that {not_followed}, so it was not followed; check the base URL"
     if error:
@@ -287,7 +287,7 @@ def error_for(
     if isinstance(members.get("detail"), dict):
         message += f" {scrub(json.dumps(members['detail'], ensure_ascii=False))[:_MAX_QUOTED]}"
     if body and not quote:
-        message += "; its words are not shown, as they may hold personal data"
+        message += "; its message is not shown, as it may contain personal data"
     if advice:
         message += f"; {advice}"
     if request_id:

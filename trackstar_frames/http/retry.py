@@ -1,6 +1,7 @@
-"""When a request is sent again: after which errors, how often, and how long after.
+"""Retries of a request: how many, and how long to wait before each.
 
-`RetryPolicy.run` is the loop; `http.session` calls it for every page.
+`RetryPolicy.run` is the loop, which `http.session` calls for every page. Which errors are
+`retryable` is decided where they are made, in `http.responses` and `http.transport`.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from typing import TypeVar
 
 from trackstar_frames.errors import TrackstarError
 
-#: Its numbers do not depend on the generator that programs seed, and differ in every fork.
+#: Processes with the same seed of `random`, and forks, must not all retry at the same time.
 JITTER = random.SystemRandom()
 
 _FIRST_PAUSE = 0.25  # seconds; doubled with each attempt
 _WAIT_HEADERS = ("retry-after", "x-ratelimit-retry-after", "x-rate-limit-retry-after")
 _RESET_HEADERS = ("x-ratelimit-reset", "x-rate-limit-reset")
-# A longer wait is not one: it is the end of the calendar, or milliseconds.
-_MAX_WAIT = 366 * 86_400.0  # seconds
+# A header that asks for a longer wait is ignored: it is milliseconds, or the last date there is.
+_MAX_REQUESTED_WAIT = 366 * 86_400.0  # seconds
 _T = TypeVar("_T")
 
 
@@ -52,7 +53,7 @@ class RetryPolicy:
             waited += seconds
 
     def _pause(self, error: TrackstarError, attempt: int, waited: float) -> float | None:
-        """Return the seconds to wait before the next attempt, or None if there is to be none."""
+        """Return the seconds to wait before the next attempt, or None if there is none."""
         if not error.retryable or attempt > self.retries:
             return None
         # As long as the server asks, but never less than a growing pause, with jitter.
@@ -92,7 +93,7 @@ def retry_after(header: str, now: float | None = None) -> float | None:
         if moment is None:
             return None
         seconds = max(0.0, moment - (time.time() if now is None else now))
-    return seconds if seconds <= _MAX_WAIT else None
+    return seconds if seconds <= _MAX_REQUESTED_WAIT else None
 
 
 def _until_reset(header: str, now: float | None) -> float | None:
@@ -100,7 +101,7 @@ def _until_reset(header: str, now: float | None) -> float | None:
     if now is None or not re.fullmatch(r"[0-9]{1,12}", header.strip()):
         return None
     seconds = float(header) - now
-    return seconds if 0 <= seconds <= _MAX_WAIT else None
+    return seconds if 0 <= seconds <= _MAX_REQUESTED_WAIT else None
 
 
 def read_date(header: str) -> float | None:

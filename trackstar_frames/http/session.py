@@ -44,7 +44,7 @@ class PageResponse:
 
 
 class Observer:
-    """Observes the requests of a session, and waits for it; this one shows nothing."""
+    """Is called at the requests of a session, and waits for it; this base class shows nothing."""
 
     def on_request(self, left: int | None) -> None:
         """Take note of a request; `left` more may follow at once (None: no limit)."""
@@ -96,10 +96,10 @@ class Session:
     ) -> PageResponse:
         """Return one page, from disk or, unless `offline`, from the server.
 
-        A page on disk is requested again if it was fetched before `since` (Unix seconds), does not
-        pass `check`, or does not expire with the listing that it continues, at `expires`: the head
-        of one day is never joined to the tail of the next. Without `store`, a response is neither
-        stored nor quoted in errors.
+        A page on disk is taken if it passes `check`, has not expired, and was fetched at `since`
+        (Unix seconds) or later. One that continues a listing is taken if it expires with it, at
+        `expires`: the pages of one day are never followed by those of the next. At a `since` of
+        infinity, none is taken. Without `store`, a response is neither stored nor quoted in errors.
         """
         key = self._key(path, params)
         cached = self._cache.read(key) if self._cache is not None and since < math.inf else None
@@ -132,7 +132,7 @@ class Session:
         return self._credentials.fingerprint(text)
 
     def mark_started(self, work: str, *, restart: bool = False) -> float:
-        """Return when unfinished work was started: now, if it is new, or to `restart`."""
+        """Return when unfinished work was started: now, if it is new, or if `restart`."""
         now = self._clock()
         if self._cache is None:
             return now
@@ -162,7 +162,7 @@ class Session:
         return f"Session({self.settings.base_url!r})"
 
     def _key(self, path: str, params: dict[str, str]) -> str:
-        """Return a page's key in the cache, which shows nothing."""
+        """Return a page's key in the cache, which reveals nothing."""
         query = urlencode(sorted(params.items()))
         return self.fingerprint(f"{self.settings.base_url}{path}?{query}")
 

@@ -1,4 +1,4 @@
-"""`requests`, made safe for credentials: where it sends, when, and how long it waits.
+"""`requests`, safe for credentials: limits where it sends, when, and how long it waits.
 
 The only module that touches sockets. No cookie is kept, and no netrc is read.
 """
@@ -83,7 +83,7 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
     target: str = ""  # the URL of a redirect that is to be followed
-    not_followed: str = ""  # why another is not
+    not_followed: str = ""  # why a redirect is not followed
 
 
 class ApiSession(requests.Session):
@@ -112,7 +112,7 @@ class ApiSession(requests.Session):
     def fetch(
         self, url: str, params: dict[str, str], timeout: float, acquire: Callable[[], object]
     ) -> Reply:
-        """Return one complete response, behind redirects that stay with the server.
+        """Return one complete response, after redirects within the same server.
 
         It must begin, and end, within `timeout` seconds of its request; before each, `acquire`
         waits until it may be sent. Raises `FAULTS`, whose frames hold the headers in clear.
@@ -126,9 +126,9 @@ class ApiSession(requests.Session):
         raise _Fault(f"TooManyRedirects: more than {self.max_redirects} redirects")
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Send to the one origin, whatever a URL has become on its way here."""
+        """Send a request, if its final URL is of the one origin."""
         if _origin(request.url) != self._origin:
-            raise _Fault("a redirect leads elsewhere")
+            raise _Fault("a redirect leads to another server")
         return super().send(request, **options)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
@@ -197,8 +197,8 @@ def network_error(error: BaseException, base_url: str, scrub: Callable[[str], st
     is_bad_certificate = isinstance(error, requests.exceptions.SSLError)
     if is_bad_certificate and "CERTIFICATE_VERIFY" in str(error):
         description += (
-            "; where a proxy signs anew, as companies' do, put the path of its authority's "
-            "certificate (PEM) into the environment variable REQUESTS_CA_BUNDLE"
+            "; if a proxy replaces certificates, as in many companies, set the environment "
+            "variable REQUESTS_CA_BUNDLE to the path of its authority's certificate (PEM)"
         )
     return NetworkError(
         f"no complete response from {base_url}: {description}",
@@ -226,11 +226,11 @@ def _describe(error: BaseException) -> str:
     found = next((text for each in reversed(causes) if (text := _description(each))), "")
     kinds = ", ".join(dict.fromkeys(type(each).__name__ for each in causes))
     where = "the proxy: " if any(isinstance(each, _PROXY_ERRORS) for each in causes) else ""
-    return f"{where}{found or 'a fault of the network'} ({kinds})"
+    return f"{where}{found or 'a network error'} ({kinds})"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, and those that it was raised for, the outer ones first."""
+    """Yield an error and its causes, the outer ones first."""
     yield error
     for inner in (*error.args, getattr(error, "reason", None), error.__cause__):
         if isinstance(inner, BaseException):

@@ -1,4 +1,4 @@
-"""Pages of one listing, from cursor to cursor: complete, or an error."""
+"""Pages of a listing, from cursor to cursor: complete, or an error."""
 
 from __future__ import annotations
 
@@ -97,13 +97,15 @@ class PageReader:
         expires: float | None = None,
         refresh: bool = False,
     ) -> Iterator[Page]:
-        """Read one listing, from its first page or from a cursor on.
+        """Read the listing of these parameters, from its first page or from a cursor on.
 
-        Raises ResponseError if nothing proves where it ends, if it has no end, or if a response
-        says that it is not whole. With `expires`, only pages that expire then are taken from disk,
-        whatever `since` says; with `refresh`, none.
+        Raises ResponseError if its end cannot be proved, if it has no end, or if a response says
+        that it is incomplete. With `expires`, only pages that expire then are taken from disk,
+        whatever `since` says; with `refresh`, none, unless offline.
         """
-        since = math.inf if refresh else self.since if expires is None else 0.0
+        # Offline, the last reading of each page is on disk.
+        is_new = refresh and not self.offline
+        since = math.inf if is_new else self.since if expires is None else 0.0
         return _Cursor(self, params, page_token, orders_before, expires, since).pages()
 
 
@@ -137,7 +139,7 @@ class _Cursor:
         self._repeats.add(envelope.data)
         if self.orders_before is not None:
             self.orders_before += len(envelope.data)
-        # After other pages, an empty one that counts none may come of an expired cursor.
+        # After other pages, an empty one with a total_count of 0 may be due to an expired cursor.
         is_silent = self.token is not None and not envelope.data and not envelope.total_count
         self.token = _token(envelope)
         self._seen_tokens.add(self.token)
@@ -174,7 +176,8 @@ class _Cursor:
         position = {} if token is None else {"page_token": token}
         response = reader.session.get(
             PATH,
-            # All filters, as a token does not remember them.
+            # All filters, as a token does not remember them. The API's `limit` is the size of a
+            # page, not the caller's.
             {**self.params, "limit": str(size), **position},
             since=self.since if since is None else since,
             offline=reader.offline,
@@ -207,9 +210,9 @@ class _Cursor:
             found.append(self._get(token, other).envelope)
         if _token(found[-1]) is not None or _is_open(found[-1], other):
             raise ResponseError(
-                f"next_token is absent beside a full page of {size} orders, and nothing proves "
-                f"that no more follow: as many as the server counts in all have not come, and a "
-                f"page of {other} does not end the listing either"
+                f"next_token is absent on a full page of {size} orders, and nothing proves that "
+                f"no more follow: the total_count of the server is not reached, and a page of "
+                f"{other} does not end the listing either"
             )
         known = set(map(bytes, last.data))
         return [order for page in found for order in page.data if bytes(order) not in known]
@@ -230,7 +233,7 @@ def _is_open(envelope: Envelope, size: int, before: int = 0) -> bool:
 
 
 class _Repeats:
-    """Detects a listing that goes round in a circle, or on for ever, under ever new tokens."""
+    """Detects a listing that repeats, or is endless, under ever new tokens."""
 
     # A page is identified by its first and last order. One may repeat where data change between
     # the pages; several in a row do not, whatever empty ones are between them.
@@ -242,7 +245,7 @@ class _Repeats:
 
     def refuse(self, orders: list[msgspec.Raw]) -> None:
         if self._repeated + self._is_known(orders) >= _MAX_REPEATED:
-            raise _endless(f"{_MAX_REPEATED} pages in a row that it had given before")
+            raise _endless(f"{_MAX_REPEATED} pages in a row that it had sent before")
         if self._empty + (not orders) > _MAX_EMPTY:
             raise _endless(f"more than {_MAX_EMPTY} empty pages in a row")
 
@@ -258,11 +261,8 @@ class _Repeats:
         return bool(self._seen & _ends(orders))
 
 
-class _WithId(msgspec.Struct):
-    id: msgspec.Raw = msgspec.Raw()
-
-
-_ID_DECODER = msgspec.json.Decoder(_WithId)
+_WITH_ID = msgspec.defstruct("WithId", [("id", msgspec.Raw, msgspec.Raw())])
+_ID_DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_WITH_ID)
 
 
 def _ends(orders: list[msgspec.Raw]) -> set[tuple[bytes, bytes]]:
@@ -276,6 +276,6 @@ def order_id(order: msgspec.Raw) -> bytes:
 
 def _endless(given: str) -> ResponseError:
     return ResponseError(
-        f"the server gave {given}, so the listing has no end; if that lasts, fetch with "
-        f"refresh=True: one of the pages on disk may lead back"
+        f"the server sent {given}, so the listing has no end; if this persists, fetch with "
+        f"refresh=True, as a page on disk may lead back"
     )

@@ -23,7 +23,7 @@ class ThreadPool(ThreadPoolExecutor):
 
     def __init__(self, size: int, name: str = "") -> None:
         super().__init__(size, name)
-        self.submit(bool)  # before anything is requested or read for the pool, in vain
+        self.submit(bool)  # fails before anything is requested or read for the pool
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
         """Start a task."""

@@ -147,17 +147,17 @@ class Sample:
 def _horizon(
     window: Window, times: npt.NDArray[np.int64], listed_at: datetime
 ) -> tuple[float, float]:
-    """Return between which seconds the orders most likely are: not long ago, not to come."""
+    """Return the seconds between which orders are likely: not long ago, nor in the future."""
     latest = (listed_at.timestamp() // _DAY + 1) * _DAY
     low, high = max(latest - _HISTORY, window.start), min(latest, window.end)
-    if low >= high:  # the window is of what is older, or to come
+    if low >= high:  # the window is before or after this
         low = window.start if window.start > -math.inf else math.inf
         high = window.end if window.end < math.inf else -math.inf
     return min([low, *times[:1]]), max([high, *(times[-1:] + 1)])
 
 
 def _seconds(created: Iterable[str]) -> npt.NDArray[np.int64]:
-    """Read when orders were created, as far as that is readable."""
+    """Read when orders were created, without unreadable times."""
     texts = pd.Series(list(created), dtype=object)
     read = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce").dropna()
     return np.asarray(read.dt.as_unit("s").astype("int64").to_numpy(), np.int64)

@@ -1,8 +1,8 @@
-"""Pictures of what the measures compute; the only package that imports matplotlib.
+"""Plots of what the measures compute; the only package that imports matplotlib.
 
 Each function draws on `ax`, or on a new figure with constrained layout, and returns the axes;
 `plot_overview` makes a page of them. None shows or saves a figure, fetches, or changes matplotlib's
-settings. Every picture says how many orders it is of, and as of when.
+settings. Every plot states its number of orders, and its as-of time.
 """
 
 try:
@@ -16,7 +16,7 @@ try:
     from trackstar_frames.plots.transitions import plot_status_transitions
 except ModuleNotFoundError as error:
     raise ImportError(
-        f"{error}; the pictures need the extra 'plots': install trackstar_frames[plots]",
+        f"{error}; the plots need the extra 'plots': install trackstar_frames[plots]",
         name=error.name,
     ) from error
 

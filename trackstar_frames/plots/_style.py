@@ -1,4 +1,4 @@
-"""The style that all pictures share: palette, axes, bars, legends, captions and wording."""
+"""The style that all plots share: palette, axes, bars, legends, captions and wording."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ _FEWEST_LETTERS = 30
 
 
 def add_title(axes: Axes, title: str, columns: Sequence[str], note: Sequence[str]) -> None:
-    """Set the title over the axes, and under it, as a caption, what the picture is based on."""
+    """Set the title over the axes, and under it, as a caption, what the plot is based on."""
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     look: dict[str, Any] = {"va": "bottom", "fontsize": "small", "color": MUTED, "gid": _CAPTION}
     axes.annotate(_DOT.join(note), (0, 1), (0, 4), **place, **look).set_in_layout(False)

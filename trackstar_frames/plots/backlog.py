@@ -14,7 +14,7 @@ from trackstar_frames.measures._checks import require
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.backlog import AGE_BUCKETS, backlog
 from trackstar_frames.plots import _style as style
-from trackstar_frames.plots._grouping import MOST_LINES, Groups
+from trackstar_frames.plots._groups import MOST_LINES, Groups
 
 
 def plot_backlog(

@@ -1,4 +1,4 @@
-"""The on-time shipment rate over time or by group, and what pictures of judged orders share."""
+"""The on-time shipment rate over time or by group, and what plots of judged orders share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trackstar_frames.measures.compliance_rate import outcome_rates, warn_if_pol
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import judged_orders
 from trackstar_frames.plots import _style as style
-from trackstar_frames.plots._grouping import MOST_LINES, MOST_ROWS, Groups
+from trackstar_frames.plots._groups import MOST_LINES, MOST_ROWS, Groups
 
 _RATE = "on-time shipment rate (%)"
 _MOST_COUNTS = 16
@@ -191,7 +191,7 @@ def _count_bars(axes: Axes, starts: Array, ends: Array, n: Array) -> None:
 
 
 class JudgedOrders:
-    """Judged orders, their rates by group, and what all pictures of them write."""
+    """Judged orders, their rates by group, and the texts that all plots of them share."""
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class JudgedOrders:
         as_of: str | dt.date | np.datetime64 | None,
     ) -> None:
         require(orders, [], source="fetch_orders_df")
-        # Warnings point at the caller of the picture.
+        # Warnings point at the caller of the plot.
         self.frame = judged_orders(orders, policy, as_of, stacklevel=4)
         warn_if_policy_lost(self.frame, stacklevel=4)
         judgement = judgement_of(self.frame)
@@ -242,7 +242,7 @@ class JudgedOrders:
         return style.printable(text, len(text))
 
     def add_title(self, axes: Axes, title: str, groups: Groups, note: Sequence[str]) -> None:
-        """Set title and caption, and write into a picture without a rate why it has none."""
+        """Set title and caption, and write into a plot without a rate why it has none."""
         note = [*self.basis, *note, self.policy_words]
         style.add_title(axes, title, groups.columns, note)
         sums = self.totals.sum()

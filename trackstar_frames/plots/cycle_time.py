@@ -16,7 +16,7 @@ from matplotlib.transforms import offset_copy
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, observed_times
 from trackstar_frames.plots import _style as style
-from trackstar_frames.plots._grouping import MOST_LINES, Groups
+from trackstar_frames.plots._groups import MOST_LINES, Groups
 
 _LEVELS = {"median": 0.5, "p90": 0.1}  # of the share that is still open
 _TICKS = (0, 0.1, 0.25, 0.5, 0.75, 1)

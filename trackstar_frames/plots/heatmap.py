@@ -19,7 +19,7 @@ from trackstar_frames.measures._grouping import SMALL
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.plots import _style as style
-from trackstar_frames.plots._grouping import MOST_ROWS, Groups
+from trackstar_frames.plots._groups import MOST_ROWS, Groups
 from trackstar_frames.plots.compliance import JudgedOrders, rates_of_periods
 
 _MOST_PERIODS = 26

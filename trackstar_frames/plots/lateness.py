@@ -16,7 +16,7 @@ from trackstar_frames.measures._grouping import factorize
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.plots import _style as style
-from trackstar_frames.plots._grouping import MOST_ROWS, Groups
+from trackstar_frames.plots._groups import MOST_ROWS, Groups
 from trackstar_frames.plots.compliance import JudgedOrders
 
 _EARLY, _ON_TIME, _LATE, _OPEN = range(len(style.OUTCOMES))

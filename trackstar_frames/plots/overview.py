@@ -1,4 +1,4 @@
-"""One page of headline figures and pictures."""
+"""One page of headline figures and plots."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trackstar_frames.measures.backlog import backlog
 from trackstar_frames.measures.cycle_time import cycle_time
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.plots import _style as style
-from trackstar_frames.plots._grouping import refuse_by
+from trackstar_frames.plots._groups import refuse_by
 from trackstar_frames.plots.backlog import plot_backlog
 from trackstar_frames.plots.compliance import JudgedOrders, plot_ship_date_compliance
 from trackstar_frames.plots.cycle_time import plot_cycle_time
@@ -46,7 +46,7 @@ def plot_overview(
     policy: SlaPolicy | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
 ) -> Figure:
-    """Draw a page on the state of a warehouse: headline figures and five pictures.
+    """Draw a page on the state of a warehouse: headline figures and five plots.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def plot_overview(
     Returns
     -------
     matplotlib.figure.Figure
-        A new figure with the shape of A4, landscape. Its pictures cannot be drawn on given axes.
+        A new figure with the shape of A4, landscape. Its plots cannot be drawn on given axes.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def plot_overview(
     moment = judged.policy.get("as_of") or resolve_as_of(compliance, None)
     scale = max(style.font_scale(), 1)  # larger text gets a larger page
     page = plt.figure(figsize=[side * scale for side in _PAGE], layout="constrained")
-    # A head, two pictures over time, and three of the current state.
+    # A head, two plots over time, and three of the current state.
     parts: Any = page.subfigures(3, 1, height_ratios=_HEIGHTS)
     head, upper, lower = parts
     axes = [*upper.subplots(1, 2), *lower.subplots(1, 3)]
@@ -107,7 +107,7 @@ def plot_overview(
     style.legend_inside(axes[4], columns=1, clear_bars=False)
     for each in axes:
         style.refit_title(each, note)
-    # Only after a layout is it known how wide the pictures are.
+    # Only after a layout is it known how wide the plots are.
     page.draw_without_rendering()
     for each in axes:
         style.refit_title(each, note)

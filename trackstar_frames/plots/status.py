@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from trackstar_frames.measures._checks import fetched_at, measure_info, require
 from trackstar_frames.measures.status_mix import status_mix
 from trackstar_frames.plots import _style as style
-from trackstar_frames.plots._grouping import MOST_ROWS, Groups
+from trackstar_frames.plots._groups import MOST_ROWS, Groups
 
 # More bars are drawn without gaps and edges, which would be all there is to see.
 _MOST_GAPS = 60

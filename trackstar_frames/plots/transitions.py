@@ -16,7 +16,7 @@ from trackstar_frames.measures._checks import require
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.measures.transitions import TRANSITIONS
 from trackstar_frames.plots import _style as style
-from trackstar_frames.plots._grouping import refuse_by
+from trackstar_frames.plots._groups import refuse_by
 from trackstar_frames.schema import LIFECYCLE
 
 # Colour shows the shares; shapes differ in print and for every kind of colour vision.

@@ -176,9 +176,10 @@ def prune_snapshots(
         kept = {path for as_of in connections for path in _kept(as_of, reason, number)}
         table.loc[table["path"].isin(kept) & table["kept_by"].isna(), "kept_by"] = reason
     if not dry_run:
-        for path in table.loc[table["kept_by"].isna(), "path"]:
+        kept = set(table.loc[table["kept_by"].notna(), "path"])
+        for path in (entry.path for entry in entries if str(entry.path) not in kept):
             with snapshot_errors(f"cannot remove {path}"):
-                storage.delete(Path(path))
+                storage.delete(path)
     return table
 
 

@@ -1,7 +1,7 @@
 """Orders on disk, more than fit into memory, until all of a fetch are there.
 
-Batches are sorted and written in runs of some thousand orders. Duplicates are found by their ids
-over all runs; then the orders are read in sort order, one span of keys after the other.
+Runs of some thousand sorted orders are written to a `storage.scratch_folder`, which is always
+local. Duplicates are found by id over all runs; then orders are read in sort order, span by span.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NO_UPDATE, _NO_CREATION = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
 class Spill:
-    """Batches in a private folder: added by several threads, deduplicated, then read by keys."""
+    """Batches in a scratch folder: added by several threads, deduplicated, then read by keys."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

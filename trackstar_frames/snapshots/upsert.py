@@ -170,8 +170,7 @@ def _shared_parts(entry: Entry) -> dict[str | None, list[SharedPart]]:
 
 
 def _newest(bases: list[Base], root: Path, request: FetchRequest, identity: str) -> Base | None:
-    same = (base for base in bases if base.info.request_hash == identity)
-    newest = next(same, None)
+    newest = next((base for base in bases if base.info.request_hash == identity), None)
     if bases and newest is None:
         raise SnapshotError(_explain_mismatch(root, bases[0], request))
     return newest

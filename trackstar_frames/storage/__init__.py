@@ -1,6 +1,6 @@
-"""Where snapshots are stored, behind a few verbs.
+"""The storage of snapshots, as a few functions.
 
-All other modules reach what stands under a root by these functions alone:
+All other modules access what is stored under a root by these functions only:
 
 ================================  ==============================================================
 `locate`                          Check a root or path as a user writes it, and make it absolute.
@@ -10,15 +10,21 @@ All other modules reach what stands under a root by these functions alone:
 `filesystem`                      Return what `pyarrow.dataset` reads files with.
 `write`, `copy`                   Create a file; it is on the disk when the call returns.
 `make_folder`, `rename_files`     Create a folder; give its files their final names.
-`partial_folder`                  Yield a private folder to write in, beside its target.
+`partial_folder`                  Yield a private folder to write a target's files in.
+`scratch_folder`                  Yield a private local folder for files that are not stored.
 `commit`, `replace`               Put a finished folder in its place, whole or not at all.
-`lock`                            Lock a path against other writers.
+`lock`                            Lock a path: one writer at a time, of all processes.
 `delete`                          Delete a folder, so that nobody ever finds a part of it.
 ================================  ==============================================================
 
-There is one storage: `local`, a file system. Another one takes three files: a module beside
-`local` with the same functions; this one, to choose between the two by the path; and
-`settings.local_folder`, which refuses every URL for now.
+A path is a `pathlib.Path`. That of another storage must have ``/``, `name`, `stem`, `suffix` and
+`parent`, be pickled, and be opened by its `filesystem` as its `str()`. `locate` raises TypeError,
+SettingsError or SnapshotError; all others raise OSError if the disk refuses, a file to read is
+missing, or one to create exists, and callers make a SnapshotError of it. A lock ends with its
+process; it yields False where the disk has no locks, and writers then rely on unique names alone.
+
+There is one storage, `local`. Another one takes a module beside it with the same functions, and
+this module to choose between the two: by the URL in `locate`, else by the type of the path.
 """
 
 from trackstar_frames.storage.local import *  # noqa: F403  (all verbs, and nothing else)

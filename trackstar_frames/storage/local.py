@@ -4,9 +4,9 @@ A folder is written under a hidden name beside its target, and put in place by a
 writer holds a lock beside it while it lives; the folder of a writer that was killed is removed
 by the next one.
 
-Some disks (FAT, FUSE mounts such as Colab's, NFS without its lock service) have no modes, no
-locks, or cannot flush folders. Writing works there too. Without locks, a dead writer cannot be
-told from a live one, so what it leaves behind stays until somebody removes it by hand.
+Some disks (FAT, FUSE mounts such as Colab's, NFS without its lock service) have no modes, no locks,
+or cannot flush folders. Writing works there too. Without locks, a dead writer cannot be
+distinguished from a live one, so its folder stays until somebody removes it by hand.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ __all__ = [
     "read",
     "rename_files",
     "replace",
+    "scratch_folder",
     "size",
     "write",
 ]
 
-#: Errors of a disk that does not support an operation; that it is full or broken is none of these.
+#: Errors of a disk that does not support an operation; not those of a full or broken disk.
 _UNSUPPORTED = {
     *(errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK),
     *(errno.EINVAL, errno.ENOTTY, errno.EPERM),
@@ -133,7 +134,7 @@ def write(path: Path, body: bytes | pa.Buffer) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Have a file under a second name too, without a second copy on the disk where it can."""
+    """Give a file a second name, by a hard link if the disk has them, else by a copy."""
     try:
         os.link(source, target)
     except (OSError, NotImplementedError):  # another disk, or one without hard links
@@ -160,7 +161,7 @@ def rename_files(folder: Path, names: Mapping[str, str]) -> None:
 def partial_folder(target: Path) -> Iterator[Path]:
     """Remove what dead writers left; yield a private folder, which is deleted if it is unused."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    sweep(target.parent)
+    _sweep(target.parent)
     folder = _hidden_name(target, "partial")
     with _hold_lock(folder):
         folder.mkdir(mode=0o700)
@@ -170,8 +171,13 @@ def partial_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def scratch_folder(target: Path) -> AbstractContextManager[Path]:
+    """Yield a private folder on a local disk: here beside the target, which has room for orders."""
+    return partial_folder(target)
+
+
 def lock(target: Path) -> AbstractContextManager[bool]:
-    """Lock a path against other writers; for a short time, as they wait."""
+    """Lock a path against other writers, which wait; hold the lock for a short time."""
     return _hold_lock(target.with_name(f".{target.name}"))
 
 
@@ -220,7 +226,7 @@ def delete(target: Path) -> None:
                 return  # another process has just deleted it
             raise
         _flush(target.parent)
-        shutil.rmtree(folder, ignore_errors=True)  # as much as can be
+        shutil.rmtree(folder, ignore_errors=True)  # goes on after an error
         if folder.exists():
             try:
                 shutil.rmtree(folder)
@@ -231,11 +237,11 @@ def delete(target: Path) -> None:
                     raise
 
 
-def sweep(parent: Path) -> None:
+def _sweep(parent: Path) -> None:
     """Remove the hidden folders of dead writers, and undo replacements that they did not finish."""
     for name in {each.name.removesuffix(".lock") for each in parent.iterdir()}:
         if match := _HIDDEN.fullmatch(name):
-            # One of another user, or that another process just removes, is left to them.
+            # A folder of another user, or one that another process is removing, is skipped.
             target = parent / match["target"]
             with suppress(OSError), _hold_lock(parent / name, timeout=0) as is_dead:
                 if is_dead:

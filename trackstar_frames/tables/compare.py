@@ -59,7 +59,7 @@ def common_ids(old: pa.Table, new: pa.Table) -> pa.ChunkedArray:
 
 
 def changed_in(name: str, old: pa.Table, new: pa.Table, ids: pa.ChunkedArray) -> set[str]:
-    """Return which orders, of those that both sides have, differ in the rows of one table."""
+    """Return the ids of orders on both sides that differ in the rows of one table."""
     # Where few orders are on both sides, most rows need not be compared.
     was, now = (rows_of_orders(ids, side, TABLES[name].key[0]) for side in (old, new))
     return set(ids.filter(pa.array(_differ(TABLES[name], was, now, ids))).to_pylist())
@@ -127,7 +127,7 @@ def _is_same_json(left: str | None, right: str | None) -> bool:
 def _parse(text: str | None) -> Any:
     return json.loads(
         text or "",
-        # Equal to no truth value and to no text; and as exact as it is spelt.
+        # A number equals no truth value and no text, and is compared as it is spelt.
         parse_int=lambda number: frozenset([Decimal(number)]),
         parse_float=lambda number: frozenset([Decimal(number)]),
         # As a tuple it equals no list; of a repeated key, all values count.
@@ -139,7 +139,7 @@ def _parse(text: str | None) -> Any:
 
 
 def _differ(table: Table, old: pa.Table, new: pa.Table, ids: _Column) -> _Mask:
-    """Return of each order whether its rows, in any sequence, differ in a value or in number."""
+    """Return whether the rows of each order, in any sequence, differ in a value or in number."""
     was, now = (positions(rows[table.key[0]], ids) for rows in (old, new))
     before, after = (np.bincount(each, minlength=len(ids) + 1)[:-1] for each in (was, now))
     differ: _Mask = before != after

@@ -18,7 +18,7 @@ DtypeBackend = Literal["pyarrow"] | None
 
 
 def check_backend(value: object) -> DtypeBackend:
-    """Return what a user passes as `dtype_backend`, or raise SettingsError if it is invalid."""
+    """Check the option `dtype_backend`; raise SettingsError if it is invalid."""
     if value is None:
         return None
     if isinstance(value, str) and value == "pyarrow":

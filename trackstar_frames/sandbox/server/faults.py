@@ -168,7 +168,7 @@ class Fault:
             if value is not None and min(_numbers(value), default=1) < 1:
                 raise ValueError(f"{name}={value!r}: numbers begin with 1")
         if self.status is not None and self.status not in {*HTTPStatus}:
-            raise ValueError(f"status={self.status!r} is no HTTP status")
+            raise ValueError(f"status={self.status!r} is not an HTTP status")
 
 
 def _numbers(nth: int | Collection[int]) -> Collection[int]:

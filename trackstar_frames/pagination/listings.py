@@ -1,4 +1,4 @@
-"""All pages of a request: chains of pages that are read in parallel, and whether they are whole.
+"""All pages of a request: chains of pages, read in parallel and checked to be complete.
 
 A request is one listing, or several where a list of values is too long for one URL. A listing is
 a chain of pages, from cursor to cursor. If its `created_date` is bounded, it is divided into
@@ -7,12 +7,12 @@ crowded windows are divided further; then all chains are read to their ends. Eac
 compared with the server's, and with `verify` it is read until two readings agree. Finally the
 changes since the first page are requested.
 
-Why the last two: if the server's cursors are keys, such as the id of the last order, only an order
-that changes can escape, by moving from an unread page to one that was read; the request for
-changes finds it. If they are positions, whatever comes or goes before the cursor shifts all that
-follow it, and orders are missed that never changed; then only another reading with the same pages
-shows that nothing was missed. One page is of one moment, and as `created_date` never changes, so
-is a window of one page: only chains of several pages are verified, or need the changes.
+The reason for the last two: if the server's cursors are keys, such as the id of the last order,
+only an order that changes can be missed, by moving from an unread page to one that was read; the
+request for changes finds it. If they are positions, an order that is added or removed before the
+cursor shifts all later ones, and orders are missed that never changed; then only another reading
+with the same pages shows that none was missed. A page, and a window of one page, as `created_date`
+never changes, is of one moment: only chains of several pages are verified, or need the changes.
 
 Which requests are made depends on the request and on the responses, not on timing.
 """
@@ -73,22 +73,22 @@ class PageKey(NamedTuple):
     number: int  # of the page in its chain
 
 
-class ListingObserver(Protocol):
-    """Receives the pages of a listing."""
+class PageObserver(Protocol):
+    """Receives the pages of all listings."""
 
     def on_page(self, key: PageKey, page: Page) -> None:
-        """Take a page, on the thread that has read it."""
+        """Receive a page, on the thread that has read it."""
 
     def expect(self, pages: int) -> None:
         """Expect about so many more pages."""
 
 
-class Listing:
-    """All chains of a request, and how far each is read; after a fault, the methods go on there.
+class RequestListings:
+    """All listings of a request, and how far each is read; after a failure, methods continue.
 
     With a limit, each listing is one chain, read in the server's order, and of a chain that is
-    read again only the last reading counts. If `queries` are given, each is read by the same number
-    of listings, one after the other; changes are requested once for each query.
+    read again only the last reading counts. Changes are requested once for each of `queries`: by
+    default these are the listings; a sync reads several listings in a row for each query.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Listing:
         self._is_at_limit = False
         self._has_server_pages = False
 
-    def open(self, reader: PageReader, threads: ThreadGroup, observer: ListingObserver) -> None:
+    def open(self, reader: PageReader, threads: ThreadGroup, observer: PageObserver) -> None:
         """Set what reads pages, on which threads, and what receives them."""
         self._reader = reader
         self._threads = threads
@@ -142,9 +142,9 @@ class Listing:
     ) -> bool:
         """Read what has changed since the first page, so that no order that moved is missing.
 
-        Of `stamps`, the first choice that the server knows is requested; if it knows none, the
-        result is False. `latest` has the latest value of each that came: changes are requested
-        since then where clocks are ahead of the stamps. Raises ResponseError if orders are missing.
+        The first of `stamps` that the server supports are requested; if it supports none, the
+        result is False. `latest` has the latest value of each stamp so far: changes are requested
+        since then if clocks are ahead of the stamps. Raises ResponseError if orders are missing.
         """
         per_query = len(self._roots) // len(self._queries)
         incomplete = {  # an order may have moved past the reading of these
@@ -191,7 +191,7 @@ class Listing:
                 raise
             _log.warning(
                 "the server does not know the cursor of page %s any more (%s); this part of the "
-                "listing is read anew from its first page",
+                "listing is read again from its first page",
                 f"{chain.pages + 1:,}",
                 error,
             )
@@ -268,8 +268,8 @@ class Listing:
 
     def _read_until_two_agree(self, chain: _Chain) -> None:
         """Read a chain again until two readings in a row agree, page by page, or raise."""
-        # What one reading misses was shifted by an order that came, changed or went before it, and
-        # that the next reading cannot find where it was. Pages as before are not taken twice.
+        # An order that is missed was shifted by another one, added, changed or removed before it;
+        # so the pages of the next reading differ. Unchanged pages are not taken twice.
         for _ in range(_MAX_READINGS - 1):
             chain.start_over()
             first = chain.pages
@@ -333,7 +333,7 @@ class Listing:
         return not choices
 
     def _changes_of(self, query: int, stamp: str) -> _Chain:
-        """Return the chain of what has changed in a query since the first page of all."""
+        """Return the chain of orders of a query that changed since the first page of all."""
         if (query, stamp) not in self._changes:
             since = self._changes_since(stamp)
             window = Window.of(_narrowed(self._queries[query], stamp, since))
@@ -352,13 +352,13 @@ class Listing:
 
     def _changes_since(self, stamp: str) -> datetime:
         """Return since when changes by a stamp matter, by the clock that sets it."""
-        # What was read anew is as old as that reading, now and when it is read from disk.
+        # Pages that were read again are as old as that reading, also when they are read from disk.
         chains = [chain for root in self._roots for chain in (root, *root.leaves)]
         oldest = min((chain.oldest for chain in chains if chain.oldest), default=datetime.now(UTC))
         return min(oldest, self._latest.get(stamp, oldest)) - _MARGINS[stamp]
 
     def _read_changed(self, chain: _Chain) -> None:
-        """Read changes in windows of one page each: an order that changes again cannot escape."""
+        """Read changes in windows of one page each, so that no later change is missed."""
         chain.refusal = None
         try:
             self._read_first_page(chain)
@@ -445,7 +445,7 @@ class _Chain:
 
     @property
     def is_one_page(self) -> bool:
-        """Whether one page holds all of it, so that it is of one moment."""
+        """Whether it is one page, which is of one moment."""
         return self.has_ended and self.length == 1
 
     @property
@@ -455,7 +455,7 @@ class _Chain:
 
     @property
     def is_size_known(self) -> bool:
-        """Whether its size is more than a lower bound, as a page from all over it gives."""
+        """Whether its size is an estimate, from a page spread over it, and not a lower bound."""
         return self.has_ended or (self._sample is not None and self._sample.is_sorted)
 
     @property
@@ -509,7 +509,7 @@ class _Chain:
             self._digests.append(_digest(page))
 
     def divide(self, windows: float = _WINDOWS) -> bool:
-        """Divide the chain, if that is possible and worth it; changes are worth it always."""
+        """Divide the chain, if that is possible and pays; for changes, it always does."""
         if self._sample is None or self.children:
             return bool(self.children)
         if self.changed and self._sample.has_others:
@@ -530,7 +530,7 @@ class _Chain:
         return bool(self.children)
 
     def compare_children(self) -> None:
-        """Estimate the children by what they had of this chain's page, unless it was sorted."""
+        """Estimate the children by their shares of this chain's page, unless it was sorted."""
         if self._sample is None or self._sample.is_sorted:
             return
         telling = [child for child in self.children if child.share > _TELLING_SHARE]

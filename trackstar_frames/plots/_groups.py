@@ -1,4 +1,4 @@
-"""The groups of a picture: which are drawn, in which order, and their names and looks."""
+"""The groups of a plot: which are drawn, in which order, and their names and looks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ MOST_ROWS = 20
 
 
 class Groups:
-    """The groups of a frame that are drawn, the largest first: at most `most`.
+    """The groups of a frame that are drawn: at most `most`, the largest first.
 
-    `columns` are those to group by, as a list; `positions` those of the groups in `n`, their
-    sizes, which are in the order of the measures; `note` says what is not drawn.
+    `n` is the number of orders of every group, in the rows of the measure's table. `positions` are
+    the rows of the groups that are drawn, the largest first; `sizes` and `names` are theirs, and
+    `looks` those of the first `MOST_LINES`. `columns` are those of `by`; `note` counts the others.
     """
 
     def __init__(
@@ -80,6 +81,6 @@ class Groups:
 
 
 def refuse_by(by: object, plot: str, instead: str) -> None:
-    """Raise if `by` is given to a picture that cannot show groups."""
+    """Raise if `by` is given to a plot that cannot show groups."""
     if by is not None:
         raise ValueError(f"by={by!r}: {plot} draws all orders together; {instead}")

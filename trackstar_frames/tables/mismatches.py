@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import reduce
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from trackstar_frames.filters import FIELDS, parse_name
 from trackstar_frames.flatten.layout import ORDER_INDEX, batch_schema
 
-_TOLERANCE = timedelta(seconds=1)
+_TOLERANCE = 1_000_000  # microseconds
 
 #: Operators of which the value must be one of the given ones, or none of them.
 _ONE_OF = ("eq", "in", "eq-insensitive", "in-insensitive")
@@ -39,10 +39,10 @@ def combine_queries(queries: Iterable[Mapping[str, str]]) -> dict[str, list[str]
     return {name: list(values) for name, values in combined.items()}
 
 
-def contradictions(filters: _Filters, orders: pa.Table) -> pa.Table:
+def mismatches(filters: _Filters, orders: pa.Table) -> pa.Table:
     """Return problems: one for each order of a batch and filter of it that do not match."""
     problems = [batch_schema("problems").empty_table()]
-    for name, column, mask in _mismatches(filters, orders):
+    for name, column, mask in _compare(filters, orders):
         if pc.any(mask).as_py():
             shown = ",".join(filters[name])[:100]
             message = f"the order does not match the filter {name}={shown}"
@@ -50,13 +50,13 @@ def contradictions(filters: _Filters, orders: pa.Table) -> pa.Table:
     return pa.concat_tables(problems)
 
 
-def count_contradictions(filters: _Filters, orders: pa.Table) -> int:
+def count_mismatches(filters: _Filters, orders: pa.Table) -> int:
     """Count the orders that do not match some filter."""
-    masks = [mask for _, _, mask in _mismatches(filters, orders)]
+    masks = [mask for _, _, mask in _compare(filters, orders)]
     return pc.sum(reduce(pc.or_, masks)).as_py() or 0 if masks else 0
 
 
-def _mismatches(filters: _Filters, orders: pa.Table) -> Iterator[tuple[str, str, pa.ChunkedArray]]:
+def _compare(filters: _Filters, orders: pa.Table) -> Iterator[tuple[str, str, pa.ChunkedArray]]:
     """Yield each filter that has a column, its column, and which orders do not match it."""
     for name, values in filters.items():
         column, operator = _split(name)
@@ -68,11 +68,11 @@ def _mismatches(filters: _Filters, orders: pa.Table) -> Iterator[tuple[str, str,
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Split a parameter into its column and its operator; not all of them are filters."""
+    """Split a parameter into its column and its operator; both empty if it is not compared."""
     bare = name.partition("[")[0]
     if bare == "ids":
         return "id", "in"
-    if bare not in FIELDS or bare == "trackstar_tags":  # tags match by more than their text
+    if bare not in FIELDS or bare == "trackstar_tags":  # tags are lists, and pairs
         return "", ""
     return bare, parse_name(name)[1] or "eq"
 
@@ -91,18 +91,10 @@ def _other_dates(column: pa.ChunkedArray, operator: str, values: list[str]) -> p
     dates = [datetime.fromisoformat(one) for one in ",".join(values).split(",")]
     if operator in _NONE_OF:
         return pa.chunked_array([pa.nulls(len(column), pa.bool_())])
-    early = pc.less(column, pa.scalar(_shifted(min(dates), -_TOLERANCE), column.type))
-    late = pc.greater(column, pa.scalar(_shifted(max(dates), _TOLERANCE), column.type))
+    first, last = (pa.scalar(each(dates), column.type).value for each in (min, max))
+    early = pc.less(column, pa.scalar(first - _TOLERANCE, column.type))
+    late = pc.greater(column, pa.scalar(last + _TOLERANCE, column.type))
     return {"gt": early, "gte": early, "lt": late, "lte": late}.get(operator, pc.or_(early, late))
-
-
-def _shifted(date: datetime, by: timedelta) -> datetime:
-    try:
-        return date + by
-    except OverflowError:
-        if by < timedelta():
-            return datetime.min.replace(tzinfo=date.tzinfo)
-        return datetime.max.replace(tzinfo=date.tzinfo)
 
 
 def _as_problems(orders: pa.Table, column: str, message: str) -> pa.Table:
