@@ -19,7 +19,7 @@ from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema, em
 from trackstar_frames.flatten.values import MAX_EXACT_INT
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.schema import CONNECTION, TABLES
-from trackstar_frames.tables.completeness import END, NEVER, Contents, Rows, shipped_at
+from trackstar_frames.tables.completeness import END, NEVER, Contents, Packed, Rows, shipped_at
 
 #: Numbers of rows or orders.
 Numbers = npt.NDArray[np.int64]
@@ -344,9 +344,9 @@ def _units_and_dates(rows: Mapping[str, _JoinedRows]) -> dict[str, pa.Array]:
     orders = shipments.orders
     first = np.concatenate(([0], np.cumsum(shipments.count())))
 
-    def contents_of(name: str) -> Rows:
+    def contents_of(name: str) -> Packed:
         table, order = rows[name].table, rows[name].order
-        return Rows(table, order, first[order] + table["shipment_index"].to_numpy())
+        return Packed(table, order, first[order] + table["shipment_index"].to_numpy())
 
     contents = Contents.of_tables(
         orders,
