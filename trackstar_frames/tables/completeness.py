@@ -21,6 +21,9 @@ NEVER = np.iinfo(np.int64).max
 #: The moment by which every shipment has shipped that ever has.
 END = NEVER - 1
 
+#: What is read of the contents of shipments.
+CONTENT_COLUMNS = ("sku", "parent_product_id", "inventory_item_id", "quantity")
+
 _NONE = -1
 
 
@@ -91,8 +94,7 @@ class Contents:
         has_lines[shipped.shipment] = True
         unpacked = np.flatnonzero((is_live & ~has_lines)[packed.shipment])
         parts = [(shipped, kept), (packed, unpacked)] if len(unpacked) else [(shipped, kept)]
-        columns = ["sku", "parent_product_id", "inventory_item_id", "quantity"]
-        taken = [rows.table.select(columns).take(pa.array(those)) for rows, those in parts]
+        taken = [rows.table.select(CONTENT_COLUMNS).take(pa.array(those)) for rows, those in parts]
         table = pa.concat_tables(taken)
         goods = Goods(
             np.concatenate([rows.order[those] for rows, those in parts]),
