@@ -84,7 +84,8 @@ def ship_date_compliance(
         - ``reason`` (str): why an order is not evaluable; null for all others.
 
         ``attrs["trackstar"]["compliance"]`` holds the policy (`SlaPolicy.from_json` reads it), its
-        ``text``, and ``as_of``. It holds no counts, which would be wrong for some of the rows.
+        ``text``, ``as_of``, and ``zone_data``, the version of the data of time zones, null if
+        unknown. It holds no counts, which would be wrong for some of the rows.
 
     Raises
     ------
@@ -230,6 +231,7 @@ def _judge(orders: pd.DataFrame, policy: SlaPolicy, moment: pd.Timestamp) -> pd.
         reason=_checks.string_series(np.array([*_REASONS, None], dtype=object)[reasons]).array,
     )
     info = {"as_of": moment.isoformat(), "text": policy.text, **policy.to_json()}
+    info["zone_data"] = _time.zone_data()
     _checks.add_measure_info(judged, orders, "compliance", info)
     return judged
 
