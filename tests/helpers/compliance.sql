@@ -69,7 +69,13 @@ due_times as (
 reasons as (
     select
         due_times.*,
-        case when stamp <= policy.as_of then stamp end as shipped,
+        policy.ship_event = 'complete' and status = 'fulfilled' and stamp is null
+            and last_at <= policy.as_of as is_short,
+        case
+            when stamp <= policy.as_of then stamp
+            when policy.ship_event = 'complete' and status = 'fulfilled' and stamp is null
+                and last_at <= policy.as_of then last_at
+        end as shipped,
         case
             when created > policy.as_of then 'created after as_of'
             when status = 'cancelled' then 'cancelled'
@@ -81,9 +87,8 @@ reasons as (
                 then 'no created_date for a clock to start at'
             when due is null then 'no time zone for warehouse'
             when due < policy.since then 'due before the window'
+            when policy.ship_event = 'complete' and units_ordered is null then 'quantity unknown'
             when stamp is not null then null
-            when status = 'fulfilled' and last_at <= policy.as_of
-                then 'fulfilled short: the units shipped never reach the units ordered'
             when status = 'fulfilled' and (last_at is null or policy.ship_event = 'first')
                 then 'shipped without a usable stamp'
             when status = 'partially_fulfilled' and policy.ship_event = 'first'

@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -8,13 +9,15 @@ from hypothesis import strategies as st
 
 from trackstar_frames.measures import OUTCOMES, SlaPolicy, compliance_rate, ship_date_compliance
 
-COLUMNS = ["n", *OUTCOMES, "rate", "rate_low", "rate_high", "small"]
+COUNTS = [*OUTCOMES[:4], "early", "pending", "not_evaluable"]
+COLUMNS = ["n", *COUNTS, "rate", "rate_low", "rate_high", "small"]
 
 
 def judged(outcomes, due=None, tz="UTC", **columns):
     table = pd.DataFrame(
         {"outcome": pd.Categorical(outcomes, categories=list(OUTCOMES)), **columns}
     )
+    table["is_due"] = ~table["outcome"].isin(["pending", "not_evaluable"])
     stamps = pd.to_datetime(pd.Series(due or [None] * len(outcomes)), utc=True, format="ISO8601")
     table["due_at"] = stamps.astype("datetime64[us, UTC]").array
     policy = {"tz": tz} if isinstance(tz, str) else {"tz": tz, "tz_default": None}
@@ -24,11 +27,11 @@ def judged(outcomes, due=None, tz="UTC", **columns):
 
 def test_the_rate_counts_overdue_orders_as_late_and_pending_ones_not_at_all():
     table = compliance_rate(
-        judged(["on_time"] * 3 + ["late_shipped", "late_open", "pending", "not_evaluable"])
+        judged(["on_time"] * 3 + ["late_shipped", "late_open", "short", "pending", "not_evaluable"])
     )
     assert list(table.columns) == COLUMNS
-    assert table.iloc[0, :6].tolist() == [5, 3, 1, 1, 1, 1]
-    assert table["rate"][0] == 0.6
+    assert table.iloc[0, :8].tolist() == [6, 3, 1, 1, 1, 0, 1, 1]
+    assert table["rate"][0] == 0.5
 
 
 # From Newcombe (1998), table I, "score method": the interval of r successes in n.
@@ -57,10 +60,10 @@ def test_an_interval_stays_within_bounds():
 @pytest.mark.parametrize("freq", [None, "W"])
 def test_empty_frames_keep_columns_and_types(by, freq):
     table = compliance_rate(judged([], channel=[], type=[]), by, freq)
-    assert list(table.columns) == COLUMNS
-    assert (table.dtypes.iloc[:6] == "int64").all()
-    assert (table.dtypes.iloc[6:9] == "float64").all()
-    assert table.dtypes["small"] == "bool"
+    assert list(table.columns) == [*COLUMNS, *(["final", "covered"] if freq else [])]
+    assert (table.dtypes.iloc[:8] == "int64").all()
+    assert (table.dtypes.iloc[8:11] == "float64").all()
+    assert (table.dtypes.iloc[11:] == "bool").all()
     assert len(table) == (by is None and freq is None)
     names = [] if by is None else [by] if isinstance(by, str) else by
     assert list(table.index.names) == ([*names, *(["period"] if freq else [])] or [None])
@@ -79,30 +82,34 @@ def test_groups_keep_nulls_and_every_row_is_counted():
     assert table["rate"].isna().tolist() == [False, True]
 
 
-def test_gaps_between_periods_are_rows_and_undated_ones_come_last():
+def test_gaps_between_periods_are_rows_and_undated_ones_are_counted_apart():
     due = ["2026-01-05T10:00Z", "2026-01-27T10:00Z", None]
     table = compliance_rate(judged(["on_time", "late_open", "not_evaluable"], due), freq="W")
     assert table.index.name == "period"
-    assert table.index[:-1].strftime("%Y-%m-%d").tolist() == [
+    assert table.index.strftime("%Y-%m-%d").tolist() == [
         "2026-01-05",
         "2026-01-12",
         "2026-01-19",
         "2026-01-26",
     ]
-    assert pd.isna(table.index[-1])
-    assert table["n"].tolist() == [1, 0, 0, 1, 0]
+    assert table["n"].tolist() == [1, 0, 0, 1]
     assert table["rate"].tolist()[0] == 1
-    assert table["rate"].isna().tolist() == [False, True, True, False, True]
-    assert table["not_evaluable"].tolist() == [0, 0, 0, 0, 1]
+    assert table["rate"].isna().tolist() == [False, True, True, False]
+    assert table["not_evaluable"].sum() == 0
+    assert table.attrs["trackstar"]["compliance"]["without_period"] == 1
+    assert table.loc["2026-01-12":"2026-01-26", "n"].tolist() == [0, 0, 1]
+    assert table.loc["2026-02":].empty
 
 
 def test_every_group_has_every_period():
     due = ["2026-01-05T10:00Z", "2026-01-12T10:00Z", None]
     table = compliance_rate(
-        judged(["on_time", "on_time", "pending"], due, channel=["a", "b", "b"]), "channel", "W"
+        judged(["on_time", "on_time", "not_evaluable"], due, channel=["a", "b", "b"]),
+        "channel",
+        "W",
     )
     assert list(table.index.names) == ["channel", "period"]
-    assert table["n"].tolist() == [1, 0, 0, 1, 0]
+    assert table["n"].tolist() == [1, 0, 0, 1]
     assert table.loc["a", "n"].tolist() == [1, 0]
 
 
@@ -142,11 +149,13 @@ def test_periods_follow_the_warehouses_calendars():
     due = ["2026-03-02T04:59:59.999999Z", "2026-03-01T23:00Z", "2026-03-01T23:00Z"]
     zones = {"e": "America/New_York", "t": "Asia/Tokyo"}
     table = judged(["on_time"] * 3, due, tz=zones, warehouse_id=["e", "t", None])
-    by_day = compliance_rate(table, "warehouse_id", "D")
+    with pytest.warns(UserWarning, match="1 orders that have been judged are in no period") as told:
+        by_day = compliance_rate(table, "warehouse_id", "D")
+    assert [each.filename for each in told] == [__file__]
     filled = by_day[by_day["n"] > 0].reset_index()
-    assert filled["period"].dt.strftime("%m-%d").tolist()[:2] == ["03-01", "03-02"]
-    assert pd.isna(filled["period"][2])
-    assert table["outcome"].size == by_day["n"].sum()
+    assert filled["period"].dt.strftime("%m-%d").tolist() == ["03-01", "03-02"]
+    without = by_day.attrs["trackstar"]["compliance"]["without_period"]
+    assert table["outcome"].size == by_day["n"].sum() + without
 
 
 def test_a_lost_policy_is_told():
@@ -158,6 +167,7 @@ def test_a_lost_policy_is_told():
                 counts = compliance_rate(table, freq=freq)
             assert [each.filename for each in caught] == [__file__]
             info = {"as_of": None, "text": None, "n": 1}
+            info |= {"without_period": 0, "lead": None} if freq else {}
             assert counts.attrs["trackstar"]["compliance"] == info
     assert counts.index[0] == pd.Timestamp("2026-03-02")
 
@@ -170,18 +180,23 @@ def test_the_policy_is_carried():
             "created_date": pd.NaT,
             "last_shipped_date": pd.NaT,
             "complete_shipped_date": pd.NaT,
+            "units_ordered": 1,
         }
     )
     compliance = ship_date_compliance(orders, as_of="2026-03-02", tz="Asia/Tokyo")
     table = compliance_rate(compliance, freq="W")
     info = compliance.attrs["trackstar"]
-    assert table.attrs["trackstar"] == {**info, "compliance": {**info["compliance"], "n": 0}}
+    assert table.attrs["trackstar"] == {
+        **info,
+        "compliance": {**info["compliance"], "n": 0, "without_period": 1, "lead": None},
+    }
     assert json.loads(json.dumps(table.attrs)) == table.attrs
 
 
 def two_orders(**attrs):
     moments = pd.to_datetime(["2026-03-02", "2026-03-05"], utc=True)
     orders = pd.DataFrame({"status": "open", "created_date": moments[0], "channel": ["a", "b"]})
+    orders["units_ordered"] = 1
     orders["required_ship_date"] = moments
     orders[["first_shipped_date", "last_shipped_date", "complete_shipped_date"]] = pd.NaT
     orders.attrs = attrs
@@ -215,14 +230,16 @@ def test_a_frame_that_was_judged_otherwise_is_refused():
     compliance = ship_date_compliance(two_orders(), as_of="2026-03-04")
     for chosen, message in [
         ({"policy": SlaPolicy(grace="1h")}, r"by another policy: 'Orders are .* judge it anew"),
-        ({"policy": SlaPolicy(), "as_of": "2026-03-05"}, "but as of 2026-03-04T00:00:00"),
-        ({"as_of": "2026-03-05"}, "but as of 2026-03-04T00:00:00"),
+        ({"policy": SlaPolicy(), "as_of": "2026-03-05"}, "but as of 2026-03-04T23:59:59"),
+        ({"as_of": "2026-03-05"}, "but as of 2026-03-04T23:59:59"),
     ]:
         with pytest.raises(ValueError, match=message):
             compliance_rate(compliance, **chosen)
     compliance.attrs = {}
+    assert compliance_rate(compliance, policy=SlaPolicy())["n"][0] == 1
+    lost = compliance.drop(columns="judged_by")
     with pytest.raises(ValueError, match="judged already, by an unknown policy"):
-        compliance_rate(compliance, policy=SlaPolicy())
+        compliance_rate(lost, policy=SlaPolicy())
     with pytest.raises(TypeError, match="policy is a str; pass an SlaPolicy"):
         compliance_rate(two_orders(), policy="amazon", as_of="2026-03-04")
 
@@ -238,6 +255,7 @@ def test_n_in_attrs_is_that_of_the_table():
 def test_small_groups_are_marked_and_kept():
     table = judged(
         ["on_time"] * 30 + ["late_open"] * 29 + ["pending"],
+        due=[f"2026-03-0{1 + number % 4}" for number in range(60)],
         channel=["big"] * 30 + ["small"] * 29 + ["none"],
     )
     assert compliance_rate(table, "channel")["small"].to_dict() == {
@@ -245,6 +263,9 @@ def test_small_groups_are_marked_and_kept():
         "small": True,
         "none": True,
     }
+    # As many orders, but due on three days only.
+    three = judged(["on_time"] * 60, due=[f"2026-03-0{1 + number % 3}" for number in range(60)])
+    assert compliance_rate(three)["small"].tolist() == [True]
 
 
 def test_below_the_bound_a_rate_of_ninety_percent_is_anywhere_in_twenty_points():
@@ -271,9 +292,12 @@ def test_nothing_is_lost_and_grouping_equals_filtering(rows, freq, grouped):
     outcomes, groups, days = zip(*rows, strict=True) if rows else ((), (), ())
     due = [None if day is None else day.isoformat() for day in days]
     table = judged(list(outcomes), due, channel=np.array(groups, dtype=object))
-    counts = compliance_rate(table, "channel" if grouped else None, freq)
-    assert counts[list(OUTCOMES)].to_numpy().sum() == len(rows)
-    judged_rows = counts[["on_time", "late_shipped", "late_open"]].sum(axis=1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "[0-9]+ orders that have been judged are in no period")
+        counts = compliance_rate(table, "channel" if grouped else None, freq)
+    left_out = counts.attrs["trackstar"]["compliance"].get("without_period", 0)
+    assert counts[COUNTS].to_numpy().sum() + left_out == len(rows)
+    judged_rows = counts[["on_time", "late_shipped", "late_open", "short"]].sum(axis=1)
     assert (counts["n"] == judged_rows).all()
     known = counts[counts["n"] > 0]
     assert (known["rate"] == known["on_time"] / known["n"]).all()
@@ -283,7 +307,7 @@ def test_nothing_is_lost_and_grouping_equals_filtering(rows, freq, grouped):
     if grouped and freq is None:
         for name in {"x", "y"} & set(groups):
             only = compliance_rate(table[table["channel"] == name])
-            assert counts.loc[name, COLUMNS[:6]].tolist() == only.iloc[0, :6].tolist()
+            assert counts.loc[name, COLUMNS[:8]].tolist() == only.iloc[0, :8].tolist()
 
 
 def test_categories_without_orders_are_not_groups():
@@ -308,9 +332,11 @@ def test_bad_arguments_are_refused(arguments, error, message):
 
 
 def test_a_frame_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"lacks 'outcome'.*ship_date_compliance"):
+    with pytest.raises(ValueError, match=r"lacks 'status'.*fetch_orders_df"):
         compliance_rate(pd.DataFrame({"id": ["1"]}))
-    with pytest.raises(TypeError, match="ship_date_compliance"):
+    with pytest.raises(ValueError, match=r"lacks 'is_due', 'due_at'.*ship_date_compliance"):
+        compliance_rate(pd.DataFrame({"outcome": ["on_time"]}))
+    with pytest.raises(TypeError, match="fetch_orders_df"):
         compliance_rate("orders")
     for outcomes, message in ((["shipped"], "not allowed"), (["on_time", None], "nulls")):
         table = judged(["pending"] * len(outcomes)).assign(outcome=outcomes)

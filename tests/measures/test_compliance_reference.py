@@ -74,12 +74,19 @@ def reason_of(order, due, *, as_of, ship_event, clock, window, exclude_statuses)
         return undue(order, clock)
     if window and due < as_of - window:
         return "due before"
+    if ship_event == "complete" and order["units_ordered"] is None:
+        return "quantity unknown"
     if order["status"] not in happened or stamp:
         return None
     last = order["last_shipped_date"] if ship_event == "complete" else None
-    if last is None:
-        return "shipped without"
-    return "fulfilled short" if last <= as_of else None
+    return "shipped without" if last is None else None
+
+
+def closed_short(order, as_of):
+    """Return when an order was closed with less than was ordered."""
+    last = order["last_shipped_date"]
+    whole = order["complete_shipped_date"] or order["status"] != "fulfilled"
+    return None if whole or not last or last > as_of else last
 
 
 def reference(order, *, as_of, due_day, clock, tz, ship_event, grace, **rest):
@@ -92,14 +99,23 @@ def reference(order, *, as_of, due_day, clock, tz, ship_event, grace, **rest):
         due = clock_end(created, zone, clock) if created and zone else None
     shipped = stamp if stamp and stamp <= as_of else None
     reason = reason_of(order, due, as_of=as_of, ship_event=ship_event, clock=clock, **rest)
+    is_day = clock is not None or due_day == "end" or (required and required.time() == dt.time())
+    is_day = is_day and (clock is not None or due_day != "instant")
+    # A due day is good until the next midnight, and shown as 23:59:59.
+    shown = due and (due.replace(microsecond=0) if is_day else due)
     if reason:
-        return due, shipped, "not_evaluable", None, reason
-    if shipped:
-        outcome = "on_time" if shipped <= due + grace else "late_shipped"
-        return due, shipped, outcome, shipped - due, None
-    if as_of > due + grace:
-        return due, None, "late_open", as_of - due, None
-    return due, None, "pending", None, None
+        return shown, shipped, "not_evaluable", False, None, reason
+    is_due = as_of > due + grace or (is_day and as_of == due + grace)
+    closed = closed_short(order, as_of) if ship_event == "complete" else None
+    if shipped or closed:
+        shipped = shipped or closed
+        if shipped > due + grace:
+            return shown, shipped, "late_shipped", True, shipped - shown, None
+        outcome = "short" if closed else "on_time"
+        return shown, shipped, outcome, is_due, None if closed else shipped - shown, None
+    if is_due:
+        return shown, None, "late_open", True, as_of - shown, None
+    return shown, None, "pending", False, None, None
 
 
 # A few days around changes of the clocks, in steps that often coincide.
@@ -120,6 +136,7 @@ order_rows = st.fixed_dictionaries(
         "status": st.sampled_from(LIFECYCLE),
         "warehouse_id": st.sampled_from(["a", "b", None]),
         **dict.fromkeys(DATES, st.none() | moments),
+        "units_ordered": st.sampled_from([1, 1, 1, None]),
     }
 )
 
@@ -155,14 +172,16 @@ policies = st.fixed_dictionaries(
 def test_columns_at_once_equal_rows_one_by_one(rows, policy):
     orders = pd.DataFrame(rows)
     orders[list(DATES)] = orders[list(DATES)].astype("datetime64[us, UTC]")
+    orders["units_ordered"] = orders["units_ordered"].astype("Int64")
     fields = {name: value for name, value in policy.items() if name not in ("as_of", "clock")}
     if policy["clock"]:
         fields = {**fields, **policy["clock"], "due_day": "auto"}
     judged = ship_date_compliance(orders, SlaPolicy(**fields), as_of=policy["as_of"])
     for row, (_, got) in zip(rows, judged.iterrows(), strict=True):
-        due, shipped, outcome, late, reason = reference(row, **policy)
+        due, shipped, outcome, is_due, late, reason = reference(row, **policy)
         assert (None if pd.isna(got["due_at"]) else got["due_at"]) == due
         assert (None if pd.isna(got["shipped_at"]) else got["shipped_at"]) == shipped
         assert got["outcome"] == outcome
+        assert got["is_due"] == is_due
         assert (None if pd.isna(got["lateness"]) else got["lateness"]) == late
         assert pd.isna(got["reason"]) if reason is None else got["reason"].startswith(reason)

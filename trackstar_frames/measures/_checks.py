@@ -144,6 +144,11 @@ def string_series(cells: object) -> pd.Series[str]:
     return pd.Series(cells, dtype=object).astype(pd.Series(["x"]).dtype)
 
 
+def present(frame: pd.DataFrame | Partitioned, names: Iterable[str]) -> list[str]:
+    """Return those of the names that are columns of a frame, each once."""
+    return [name for name in dict.fromkeys(names) if name in frame.columns]
+
+
 def connection_columns(frame: pd.DataFrame | Partitioned) -> list[str]:
     """Return the name of the column of connections in a list, which is empty without one."""
     return [CONNECTION.name] if CONNECTION.name in frame.columns else []

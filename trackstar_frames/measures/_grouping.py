@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -20,8 +21,12 @@ Z95 = 1.959963984540054
 #: Rates of fewer orders are not to be trusted: one order moves them by more than 3 points, and
 #: the interval of a rate of 90 % is more than 20 points wide.
 SMALL = 30
+#: Nor are those over fewer days: the spread between days is hardly seen.
+FEW_DAYS = 4
 
 _MOST_CELLS = 20_000_000
+_SHARE = 0.95
+_MANY_DEGREES = 200
 
 
 def factorize(frame: pd.DataFrame, name: str) -> tuple[Array, list[str]]:
@@ -49,6 +54,7 @@ class CodedRows(NamedTuple):
     words: list[str]
     stamps: Array | None  # when each row was; None without periods
     weights: Array | None = None  # how many rows of the data each stands for; None for one
+    leads: pd.Series[int] | None = None  # how many orders were due how long after their creation
 
     def recode(self, words: list[str]) -> CodedRows:
         """Return the rows with codes into another list, which holds all words; null is its last."""
@@ -92,7 +98,8 @@ def _distinct_rows(
     frame = keys.iloc[cells["group"].to_numpy()]
     frame.attrs = dict(rows.frame.attrs)
     stamps = None if starts is None else cells["start"].to_numpy()
-    return CodedRows(frame, cells["code"].to_numpy(), rows.words, stamps, cells["n"].to_numpy())
+    weights = cells["n"].to_numpy()
+    return CodedRows(frame, cells["code"].to_numpy(), rows.words, stamps, weights, rows.leads)
 
 
 def concat_rows(parts: Sequence[CodedRows]) -> CodedRows:
@@ -105,46 +112,58 @@ def concat_rows(parts: Sequence[CodedRows]) -> CodedRows:
     frame = concat_parts([part.frame for part in parts])
     stamps = [part.stamps for part in parts if part.stamps is not None]
     weights = [part.weights for part in parts if part.weights is not None]
-    arrays = (np.concatenate(each) if each else None for each in (stamps, weights))
-    return CodedRows(frame, np.concatenate(codes), words, *arrays)
+    when, many = (np.concatenate(each) if each else None for each in (stamps, weights))
+    leads = [part.leads for part in parts if part.leads is not None]
+    total = pd.concat(leads).groupby(level=0).sum() if leads else None
+    return CodedRows(frame, np.concatenate(codes), words, when, many, total)
 
 
-def count_codes(
-    rows: CodedRows, by: Sequence[str], period: Period | None
-) -> tuple[Array, pd.Index]:
-    """Return the counts of each word, none of which may be null, and the labels of their rows."""
-    # Every group gets every period from the first to the last, so that a gap shows as zeros, and
-    # one more, NaT, if any of its rows has no stamp: the counts sum to the rows.
+class Counts(NamedTuple):
+    """How many rows of each word are in each cell of a table: a group, or its period."""
+
+    counts: Array  # a row for each label, a column for each word
+    labels: pd.Index
+    cells: Array  # the position in `labels` of each of the rows; -1 for one without a period
+    left_out: Array  # by word, the rows without a period
+
+
+def count_codes(rows: CodedRows, by: Sequence[str], period: Period | None) -> Counts:
+    """Count each word, none of which may be null, in each group and period."""
+    # Every group gets every period from the first to the last, so that a gap shows as zeros. Rows
+    # without a stamp are in no period, as a label NaT would keep a table from being sliced by date.
     groups, keys = group_numbers(rows.frame, by)
     numbers, starts = _period_numbers(rows.stamps, period)
     height, width, depth = len(keys), len(starts), len(rows.words)
     if period and height * width * depth > _MOST_CELLS:
         raise ValueError(
             f"{height:,} groups over {width:,} periods are more than a table can hold; take a "
-            f"longer freq or fewer groups, or look for a stray date: {starts[0]} to {starts[-2]}"
+            f"longer freq or fewer groups, or look for a stray date: {starts[0]} to {starts[-1]}"
         )
-    cells = (groups * width + numbers) * depth + rows.codes
-    counts = np.bincount(cells, rows.weights, minlength=height * width * depth)
+    cells = np.where(numbers >= 0, groups * width + numbers, -1)
+    # Cell -1, of those without a period, is counted first.
+    counts = np.bincount(
+        (cells + 1) * depth + rows.codes, rows.weights, (height * width + 1) * depth
+    )
     counts = counts.astype(np.int64, copy=False).reshape(-1, depth)
     if period is None:
-        return counts, _labels(keys, by)
-    kept = np.tile(~np.isnat(starts), height) | (counts.sum(axis=1) > 0)
-    labels = keys.iloc[np.repeat(np.arange(height), width)[kept]]
-    labels = labels.assign(period=np.tile(starts, height)[kept])
-    return counts[kept], _labels(labels, [*by, "period"])
+        return Counts(counts[1:], _labels(keys, by), cells, counts[0])
+    labels = keys.iloc[np.repeat(np.arange(height), width)]
+    labels = labels.assign(period=np.tile(starts, height))
+    return Counts(counts[1:], _labels(labels, [*by, "period"]), cells, counts[0])
 
 
 def _period_numbers(stamps: Array | None, period: Period | None) -> tuple[Array, Array]:
-    """Return the number of each row's period, from 0, and the periods' starts; the last is NaT."""
-    none = np.array(["NaT"], dtype="M8[us]")
-    if stamps is None or period is None:
-        return np.zeros(1, dtype=np.int64), none
+    """Return the number of each row's period, from 0, or -1, and the periods' starts."""
+    if period is None:
+        return np.zeros(1, dtype=np.int64), np.array(["NaT"], dtype="M8[us]")
+    if stamps is None:
+        raise ValueError("rows have no stamps to count by period")
     known = ~np.isnat(stamps)
     numbers = period.number(stamps[known])
     first, last = (numbers.min(), numbers.max()) if numbers.size else (0, -1)
-    result = np.full(len(stamps), last - first + 1)
+    result = np.full(len(stamps), -1)
     result[known] = numbers - first
-    return result, np.append(period.start(np.arange(first, last + 1)), none)
+    return result, period.start(np.arange(first, last + 1))
 
 
 def sum_by_group(
@@ -175,11 +194,15 @@ def _labels(keys: pd.DataFrame, by: Sequence[str]) -> pd.Index:
     return pd.Index(keys[by[0]]) if len(by) == 1 else pd.MultiIndex.from_frame(keys)
 
 
-def wilson(successes: Array, n: Array) -> tuple[Array, Array, Array]:
-    """Return the rate and its 95 % interval by Wilson's score; NaN where n is 0."""
-    trials = np.where(n > 0, n, np.nan)
-    rate = successes / trials
-    spread = Z95**2 / trials
+def wilson(
+    successes: Array, n: Array, effective: Array | None = None, z: Array | float = Z95
+) -> tuple[Array, Array, Array]:
+    """Return the rate and its 95 % interval by Wilson's score; NaN where n is 0.
+
+    The interval is as wide as that of `effective` independent trials, by default n.
+    """
+    rate = successes / np.where(n > 0, n, np.nan)
+    spread = z**2 / np.where(n > 0, n if effective is None else effective, np.nan)
     centre = rate + spread / 2
     half = np.sqrt(spread * (rate * (1 - rate) + spread / 4))
     low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
@@ -187,6 +210,91 @@ def wilson(successes: Array, n: Array) -> tuple[Array, Array, Array]:
 
 
 def rate_columns(successes: Array, n: Array) -> dict[str, Array]:
-    """Return the columns of a table that has one rate."""
+    """Return the columns of a table that has one rate, of independent trials."""
     rate, low, high = wilson(successes, n)
     return {"rate": rate, "rate_low": low, "rate_high": high, "small": n < SMALL}
+
+
+def rate_columns_by_day(
+    rows: CodedRows, found: Counts, successes: Sequence[str], of: Sequence[str]
+) -> dict[str, Array]:
+    """Return the columns of a rate of some words among others, with an interval by days.
+
+    Orders of one day share its luck. The interval is Wilson's for as many independent orders as
+    tell as much (n over the design effect: the variance of the rate over days, of that of
+    independent orders, at least 1), with Student's t of (days - 1) for z. A single day says nothing
+    of others: its interval is that of independent orders, and describes that day.
+    """
+    is_counted = np.isin(rows.codes, [*map(rows.words.index, of)]) & (found.cells >= 0)
+    is_success = np.isin(rows.codes[is_counted], [*map(rows.words.index, successes)])
+    weights = np.ones(len(rows.codes)) if rows.weights is None else rows.weights
+    weights = weights[is_counted]
+    cells = found.cells[is_counted]
+    days = _day_numbers(rows.stamps, is_counted)
+    width = int(days.max(initial=0)) + 1
+    codes, distinct = pd.factorize(cells * width + days, sort=True)
+    n_of_day = np.bincount(codes, weights, len(distinct))
+    successes_of_day = np.bincount(codes, weights * is_success, len(distinct))
+    return _rate_over_days(distinct // width, successes_of_day, n_of_day, len(found.labels))
+
+
+def _day_numbers(stamps: Array | None, chosen: Array) -> Array:
+    """Return a number from 0 for the day of each chosen row; those without a stamp share one."""
+    if stamps is None:
+        return np.zeros(int(chosen.sum()), dtype=np.int64)
+    days = stamps[chosen].astype("M8[D]")
+    unknown = np.isnat(days)
+    numbers = days.astype(np.int64)
+    first = numbers[~unknown].min(initial=np.iinfo(np.int64).max)
+    return np.where(unknown, 0, numbers - first + 1)
+
+
+def _rate_over_days(cells: Array, successes: Array, n: Array, size: int) -> dict[str, Array]:
+    """Return the columns of the rates of `size` cells, from the counts of each of their days."""
+    days = np.bincount(cells, minlength=size)
+    total = np.bincount(cells, n, size)
+    good = np.bincount(cells, successes, size)
+    rate = np.divide(good, total, out=np.zeros(size), where=total > 0)
+    squares = np.bincount(cells, (successes - rate[cells] * n) ** 2, size)
+    between = np.divide(days * squares, days - 1, out=np.zeros(size), where=days > 1)
+    within = total * rate * (1 - rate)
+    effect = np.divide(between, within, out=np.ones(size), where=within > 0)
+    z = t_quantiles(days - 1)
+    rate, low, high = wilson(good, total, total / np.maximum(effect, 1), z)
+    small = (total < SMALL) | (days < FEW_DAYS)
+    return {"rate": rate, "rate_low": low, "rate_high": high, "small": small}
+
+
+def t_quantiles(degrees: Array) -> Array:
+    """Return how far a 95 % interval reaches by Student's t; Z95 for no degree of freedom."""
+    distinct, codes = np.unique(degrees, return_inverse=True)
+    values = [_t_quantile(int(each)) if each > 0 else Z95 for each in distinct]
+    return np.array(values)[codes] if values else np.full(len(degrees), Z95)
+
+
+@cache
+def _t_quantile(degrees: int) -> float:
+    if degrees > _MANY_DEGREES:
+        # Abramowitz and Stegun, 26.7.5.
+        z, v = Z95, degrees
+        first, second = (z**3 + z) / (4 * v), (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+        return z + first + second + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_share(middle, degrees) < _SHARE else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def _t_share(angle: float, degrees: int) -> float:
+    """Return the share of Student's t within sqrt(degrees) * tan(angle) on either side."""
+    # Abramowitz and Stegun, 26.7.3 and 26.7.4.
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = degrees % 2
+    term, total = (cosine, cosine) if odd else (1.0, 1.0)
+    for k in range(2 + odd, degrees - 1, 2):
+        term *= (k - 1) / k * cosine**2
+        total += term
+    if not odd:
+        return sine * total
+    return 2 / math.pi * (angle + (sine * total if degrees > 1 else 0))

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from trackstar_frames.dates import is_day
 from trackstar_frames.measures._checks import choice, column, fetched_at, require
 from trackstar_frames.measures._partitions import is_partitioned
 
@@ -60,8 +61,18 @@ def parse_stamp(value: Any) -> pd.Timestamp | None:
     return None if pd.isna(stamp) else stamp
 
 
-def resolve_as_of(orders: Any, as_of: object, *, stacklevel: int = 3) -> pd.Timestamp:
-    """Return `as_of`, or when the orders were fetched, or else now, with a warning."""
+def resolve_as_of(
+    orders: Any, as_of: object, *, zone: str = "UTC", stacklevel: int = 3
+) -> pd.Timestamp:
+    """Return `as_of`, or when the orders were fetched, or else now, with a warning.
+
+    A bare day is its last microsecond in the zone, but not after the orders were fetched.
+    """
+    if is_day(as_of):
+        day = np.array([instant("as_of", as_of).tz_localize(None).to_datetime64()])
+        end = utc(day_ends(day, zone))[0]
+        known = None if is_partitioned(orders) else fetched_at(orders)
+        return end if known is None else min(end, instant("fetched_at", known))
     if as_of is not None:
         return instant("as_of", as_of)
     if is_partitioned(orders):

@@ -105,7 +105,7 @@ def backlog(
     ...     "first_shipped_date": pd.NaT, "last_shipped_date": pd.NaT,
     ...     "units_ordered": [5, 2, 1], "units_shipped": [0, 0, 1],
     ... })
-    >>> table = backlog(orders, as_of="2026-03-10")
+    >>> table = backlog(orders, as_of="2026-03-10T00:00")
     >>> table.loc[["open", "picked"], ["n", "units", "0-3", "8-14", "oldest", "days_of_work"]]
             n  units  0-3  8-14 oldest  days_of_work
     status

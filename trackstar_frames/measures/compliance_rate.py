@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _grouping, _time
+from trackstar_frames.dates import is_day
+from trackstar_frames.measures import _checks, _grouping, _policies, _time
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned
-from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.ship_date_compliance import OUTCOMES, columns_needed, judged_orders
+from trackstar_frames.measures._policies import JUDGED_BY, Judgement, PolicyLike
+from trackstar_frames.measures._time import Array, Period
+from trackstar_frames.measures.ship_date_compliance import OUTCOMES, judged_orders
+
+# Orders of the first four are in n; those decided before they are due are early.
+_DUE = OUTCOMES[:4]
+_COUNTED = (*_DUE, "early", "pending", "not_evaluable")
+
+# Most orders are due within this lead of their creation.
+_MOST_OF_LEADS = 0.99
 
 
 def compliance_rate(
@@ -22,67 +32,89 @@ def compliance_rate(
     by: str | Sequence[str] | None = None,
     freq: str | None = None,
     *,
-    policy: SlaPolicy | None = None,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
 ) -> pd.DataFrame:
     """Count outcomes, and compute the on-time shipment rate with its n and interval.
 
-    The rate is on_time / (on_time + late_shipped + late_open): orders shipped by their due
-    time, of those due. An overdue order that has not shipped counts as late; one that is not
-    due yet is not counted in the rate. The late shipment rate is ``1 - rate``.
+    The rate is on_time / (on_time + late_shipped + late_open + short), over the orders that were
+    due, grace included, at as_of (WERC, DC Measures: orders shipped by their due time, of those
+    due). An overdue order that has not shipped counts as late, and one that was closed short is no
+    success. One that is decided before it is due is early until then, and not in the rate: its
+    peers that have not shipped are not either. The late shipment rate is ``1 - rate``.
 
     Parameters
     ----------
     compliance
-        The frame of `ship_date_compliance`, or some of its rows; with a `policy`, plain orders
-        will do. A Dask DataFrame of either is counted partition by partition.
+        The frame of `ship_date_compliance`, or some of its rows; or plain orders, which are judged
+        first. A Dask DataFrame of either is counted partition by partition.
     by
         A column, or several, to group by. Nulls are a group of their own.
     freq
         ``D``, ``W`` (Monday to Sunday; ``W-SAT`` ends on Saturdays), ``MS``, ``QS`` or ``YS``:
         also group by when orders were due, on the warehouses' own calendars. ``M``, ``ME`` and
         the like mean the same as ``MS``.
-    policy, as_of
-        Judge plain orders by this policy, as of this moment, as `ship_date_compliance` does. A
-        frame that has been judged must have been judged by the same ones.
+    policy, policy_by, as_of
+        Judge plain orders by this policy, or by one for each value of a column, as of this moment,
+        as `ship_date_compliance` does; by default by ``SlaPolicy()``. A frame that has been judged
+        must have been judged by the same ones.
 
     Returns
     -------
     pandas.DataFrame
         One row per group and period; one row in all without both. The index holds the groups,
         then the first moment of the ``period``, as wall-clock time (without a zone) in the
-        policy's time zones. Every group has every period from the first to the last, and one
-        more, NaT, for rows without a due date (or, with a map of zones, without a warehouse).
-        The counts sum to the orders given.
+        policy's time zones. Every group has every period from the first to the last. Orders
+        without a due date, which are not evaluable (and, with a map of zones, those without a
+        warehouse), are in no period. Otherwise
+        ``n + early + pending + not_evaluable`` sums to the orders given.
 
-        - ``n`` (int64): on_time + late_shipped + late_open.
-        - ``on_time``, ``late_shipped``, ``late_open``, ``pending``, ``not_evaluable`` (int64):
-          orders of each outcome, as `ship_date_compliance` defines them.
+        - ``n`` (int64): on_time + late_shipped + late_open + short.
+        - ``on_time``, ``late_shipped``, ``late_open``, ``short`` (int64): orders of each outcome
+          that were due at as_of, as `ship_date_compliance` defines them.
+        - ``early`` (int64): orders that are on time or short, but not due yet.
+        - ``pending``, ``not_evaluable`` (int64): orders of these outcomes.
         - ``rate`` (float64): on_time / n, a share of 1; ``rate_low``, ``rate_high`` (float64):
-          its 95 % Wilson interval. Null where n is 0.
-        - ``small`` (bool): whether n is below 30. There, one order moves the rate by more than
-          3 points, and the interval of a rate of 90 % is more than 20 points wide.
+          its 95 % interval. Null where n is 0.
+        - ``small`` (bool): whether n is below 30 or the orders were due on fewer than 4 days. One
+          of 29 orders moves the rate by more than 3 points, and over 3 days the spread between
+          days is hardly seen.
+        - With `freq`, ``final`` (bool): whether the period was over at as_of, and none of its
+          orders is pending or early, so that the rate stays.
+        - With `freq`, ``covered`` (bool): whether the orders due in the period are all there.
+          False where it begins before the fetch's lower bound of created_date plus the lead: how
+          long after their creation 99 % of the orders are due at most. True without such a bound.
 
         ``attrs["trackstar"]["compliance"]`` holds the policy, its ``text``, ``as_of``, and the
-        ``n`` of all rows together.
+        ``n`` of all rows together; with `freq` also ``without_period``, the number of orders that
+        are in no period, and ``lead`` (a length of time as text; None where no bound needs one).
 
     Raises
     ------
     TypeError, ValueError
         For an argument of the wrong type or value, missing columns, unknown outcomes, a frame
-        judged by another policy than `policy` (or one that has lost its own), and a `freq` so
-        short that the table would not fit into memory.
+        judged by another policy than `policy` (or one that has lost its own) or by several that
+        were not given together, and a `freq` so short that the table would not fit into memory.
 
     Warns
     -----
     UserWarning
-        If the frame has lost its policy (``attrs``, which `pandas.concat` and `merge` may
-        drop): then it is unknown what the figures mean, and periods are in UTC. Also the
-        warning of `ship_date_compliance`, where orders are judged here.
+        If the frame has lost its policy (the column ``judged_by`` and its ``attrs``): then it is
+        unknown what the figures mean, and periods are in UTC. If orders that have been judged are
+        in no period. Also the warning of `ship_date_compliance`, where orders are judged here.
+
+    Notes
+    -----
+    Wilson's interval assumes that orders are independent, and a warehouse has bad days. So it is
+    computed for an effective n, which is n over the design effect (the variance of the rate over
+    due days, of that of independent orders; at least 1), with Student's t of (due days - 1) for z.
+    A single due day says nothing of others: its interval, of independent orders, is of that day.
 
     Examples
     --------
     >>> import pandas as pd
+    >>> from trackstar_frames import SlaPolicy
     >>> day = pd.Timestamp("2026-03-02", tz="UTC")
     >>> orders = pd.DataFrame({"channel": ["web", "web", "edi"], "status": "fulfilled",
     ...     "created_date": day, "required_ship_date": day,
@@ -94,17 +126,13 @@ def compliance_rate(
     0     edi  1        1             0   1.0   True
     1     web  2        1             1   0.5   True
     """
-    if policy is None:
-        _checks.require(
-            compliance, ["outcome"], source="ship_date_compliance", name="compliance", lazy=True
-        )
-    judged = judged_orders(compliance, policy, as_of)
-    if is_partitioned(compliance) and policy is not None:
+    judged = judged_orders(compliance, policy, as_of, policy_by=policy_by)
+    if is_partitioned(compliance) and "outcome" not in compliance.columns:
         # Dask then reads no other columns from disk.
-        names = {"warehouse_id", "outcome", "due_at", *columns_needed(policy)}
-        names.update(_checks.by_columns(judged, by))
+        policies = _policies.resolve_policies(policy, policy_by)
+        names = {"warehouse_id", *policies.columns_needed(), *_checks.by_columns(judged, by)}
         narrow = compliance[[name for name in compliance.columns if name in names]]
-        judged = judged_orders(narrow, policy, as_of)
+        judged = judged_orders(narrow, policy, as_of, policy_by=policy_by)
     return outcome_rates(judged, by, freq, warn=True)
 
 
@@ -116,37 +144,127 @@ def outcome_rates(
     warn: bool = False,
 ) -> pd.DataFrame:
     """Return the table of `compliance_rate` for judged orders."""
+    columns = ["outcome", "is_due", "due_at"]
+    _checks.require(judged, columns, source="ship_date_compliance", name="compliance", lazy=True)
     groups, span = _checks.by_columns(judged, by), None if freq is None else _time.period(freq)
-    warehouses = [name for name in ("warehouse_id",) if name in judged.columns]
-    columns = ["outcome"] if span is None else ["outcome", "due_at", *warehouses]
+    more = ["warehouse_id", "created_date", JUDGED_BY]
+    if JUDGED_BY not in judged.columns:  # a policy may then go by any column
+        more = list(judged.columns)
+    columns += _checks.present(judged, more)
     read = partial(_read_outcomes, dated=span is not None)
-    parts = _grouping.read_rows(judged, read, columns=columns, by=groups, period=span)
-    infos = [_checks.measure_info(part.frame, "compliance") for part in parts if len(part.frame)]
-    if any(info != infos[0] for info in infos):
-        raise ValueError(
-            "the partitions of compliance have been judged by different policies, or as of "
-            "different moments; judge all of them anew with ship_date_compliance"
-        )
-    rows = _grouping.concat_rows(parts).recode(list(OUTCOMES))
-    if warn:
+    by_day = _time.period("D")
+    parts = _grouping.read_rows(judged, read, columns=columns, by=groups, period=by_day)
+    judgement = _joint_judgement([part.frame for part in parts if len(part.frame)])
+    rows = _grouping.concat_rows(parts)
+    if judgement is None and warn:
         warn_if_policy_lost(rows.frame, stacklevel=4)
-    counts, labels = _grouping.count_codes(rows, groups, span)
-    table = pd.DataFrame(counts, columns=rows.words, index=labels)
-    n = counts[:, : OUTCOMES.index("pending")].sum(axis=1)
-    table.insert(0, "n", n)
-    table = table.assign(**_grouping.rate_columns(counts[:, 0], n))
-    info = _checks.measure_info(rows.frame, "compliance") or {"as_of": None, "text": None}
-    _checks.add_measure_info(table, rows.frame, "compliance", {**info, "n": int(n.sum())})
+    found = _grouping.count_codes(rows, groups, span)
+    table = pd.DataFrame(found.counts, columns=rows.words, index=found.labels)
+    table.insert(0, "n", table[list(_DUE)].sum(axis=1))
+    table = table.assign(**_grouping.rate_columns_by_day(rows, found, ["on_time"], _DUE))
+    known = judgement.info if judgement else {"as_of": None, "text": None}
+    info: dict[str, Any] = {**known, "n": int(table["n"].sum())}
+    if span is not None:
+        start = _created_from(rows.frame)
+        lead = None if start is None else _lead(rows.leads)
+        table["final"] = _are_over(found.labels, span, judgement) & (
+            table[["early", "pending"]].sum(axis=1) == 0
+        )
+        table["covered"] = _are_covered(found.labels, judgement, start, lead)
+        info["without_period"] = int(found.left_out.sum())
+        info["lead"] = None if lead is None else str(lead)
+        if warn:
+            _warn_if_judged_are_left_out(found, rows.words, stacklevel=4)
+    _checks.add_measure_info(table, rows.frame, "compliance", info)
     return table
 
 
-def warn_if_policy_lost(judged: pd.DataFrame, *, stacklevel: int) -> None:
-    """Warn if the attrs of a judged frame do not hold its policy and as-of."""
-    if _checks.measure_info(judged, "compliance") is None:
+def _joint_judgement(parts: Sequence[pd.DataFrame]) -> Judgement | None:
+    """Return how all parts were judged; None if one has lost it."""
+    each = [_policies.judgement_of(part) for part in parts]
+    known = [judgement for judgement in each if judgement is not None]
+    if not known or len(known) < len(each):
+        return None
+    if all(judgement.info == known[0].info for judgement in known):
+        return known[0]
+    labels = [label for judgement in known for label in judgement.labels]
+    return _policies.judgement_of_labels(labels)
+
+
+def _warn_if_judged_are_left_out(
+    found: _grouping.Counts, words: Sequence[str], *, stacklevel: int
+) -> None:
+    judged = int(found.left_out.sum() - found.left_out[words.index("not_evaluable")])
+    if judged:
         warnings.warn(
-            "compliance has lost its policy (attrs['trackstar']['compliance']): by which policy, "
-            "and as of when, it was judged is unknown, and due times are read in UTC; copy attrs "
-            "over from the frame of ship_date_compliance",
+            f"{judged:,} orders that have been judged are in no period, as nothing tells the time "
+            f"zone of their warehouse; add a zone under the key None to the policy's tz",
+            stacklevel=stacklevel,
+        )
+
+
+def _walls(moment: pd.Timestamp, judgement: Judgement | None) -> Array:
+    """Return a moment on the clock of each zone of the policies."""
+    zones = ["UTC"] if judgement is None else _policies.all_zones(judgement.policies)
+    stamp = np.array([_time.now_of(moment)])
+    return np.concatenate([_time.local(stamp, zone) for zone in zones])
+
+
+def _are_over(labels: pd.Index, span: Period, judgement: Judgement | None) -> Array:
+    """Return which periods had ended at as_of, in all zones; none if as_of is unknown."""
+    if judgement is None or judgement.as_of is None:
+        return np.zeros(len(labels), dtype=bool)
+    ends = span.start(span.number(_starts(labels)) + 1)
+    # A bare day as as_of is the last microsecond of a day, which is then over.
+    now: Array = _walls(judgement.as_of, judgement).min() + np.timedelta64(1, "us")
+    return ends <= now
+
+
+def _are_covered(
+    labels: pd.Index, judgement: Judgement | None, start: Any, lead: pd.Timedelta | None
+) -> Array:
+    """Return which periods begin when orders created before `start` are no longer due."""
+    if start is None or lead is None:
+        return np.ones(len(labels), dtype=bool)
+    since: Array = _walls(start + lead, judgement).max()
+    return _starts(labels) >= since
+
+
+def _starts(labels: pd.Index) -> Array:
+    return labels.get_level_values("period").to_numpy(dtype="M8[us]")
+
+
+_CREATED_FROM = re.compile(r"created[_-]date(?:__|\[)?(eq|gte|gt|)\]?")
+
+
+def _created_from(frame: pd.DataFrame) -> pd.Timestamp | None:
+    """Return the lower bound of created_date of the fetch; None if it has none."""
+    filters = frame.attrs.get("trackstar", {}).get("filters") or {}
+    bounds = []
+    for name, value in filters.items():
+        if (match := _CREATED_FROM.fullmatch(name)) and isinstance(value, str):
+            after = pd.Timedelta(days=1 if match[1] == "gt" and is_day(value) else 0)
+            bounds.append(_time.instant(name, value) + after)
+    return max(bounds, default=None)
+
+
+def _lead(leads: pd.Series[int] | None) -> pd.Timedelta:
+    """Return how long after their creation most orders are due at most."""
+    if leads is None or leads.empty:
+        return pd.Timedelta(0)
+    leads = leads.sort_index()
+    most = leads.cumsum().to_numpy() >= _MOST_OF_LEADS * leads.sum()
+    return max(pd.Timedelta(leads.index[int(most.argmax())]), pd.Timedelta(0))
+
+
+def warn_if_policy_lost(judged: pd.DataFrame, *, stacklevel: int) -> None:
+    """Warn if nothing in a judged frame tells its policy and as-of."""
+    if _policies.judgement_of(judged) is None:
+        warnings.warn(
+            f"compliance has lost its policy (the column {JUDGED_BY!r} and attrs['trackstar']"
+            f"['compliance']): by which policy, and as of when, it was judged is unknown, and due "
+            f"times are read in UTC; judge it anew with ship_date_compliance(orders, "
+            f"policy=policy), and keep that column",
             stacklevel=stacklevel,
         )
 
@@ -154,9 +272,8 @@ def warn_if_policy_lost(judged: pd.DataFrame, *, stacklevel: int) -> None:
 def local_due_times(judged: pd.DataFrame) -> Array:
     """Return when orders were due, on the clocks of their warehouses."""
     _checks.require(judged, ["due_at"], source="ship_date_compliance", name="compliance")
-    info = _checks.measure_info(judged, "compliance") or {"tz": "UTC"}
-    tz = _time.by_warehouse_from_json("tz", info)
-    return _time.convert_by_zone(judged, _time.instants(judged, "due_at"), tz, _time.local)
+    due = _time.instants(judged, "due_at")
+    return _policies.local_times(judged, _policies.judgement_of(judged), due)
 
 
 def _read_outcomes(judged: pd.DataFrame, *, dated: bool) -> _grouping.CodedRows:
@@ -165,4 +282,18 @@ def _read_outcomes(judged: pd.DataFrame, *, dated: bool) -> _grouping.CodedRows:
         _checks.choice("outcome", word, OUTCOMES)
     if (codes < 0).any():
         raise ValueError("outcome holds nulls; pass the frame of ship_date_compliance as it is")
-    return _grouping.CodedRows(judged, codes, words, local_due_times(judged) if dated else None)
+    codes = _grouping.recode(codes, words, _COUNTED)
+    is_early = (codes < len(_DUE)) & ~_checks.column(judged, "is_due").to_numpy(dtype=bool)
+    codes = np.where(is_early, _COUNTED.index("early"), codes)
+    judgement = _policies.judgement_of(judged)
+    due = _time.instants(judged, "due_at")
+    walls = _policies.local_times(judged, judgement, due)
+    leads = None
+    if dated and "created_date" in judged.columns and _created_from(judged) is not None:
+        after = due - _time.instants(judged, "created_date")
+        leads = pd.Series(after[~np.isnat(after)]).value_counts()
+    frame = judged
+    if judgement is not None and judgement.info != _checks.measure_info(judged, "compliance"):
+        frame = judged.copy(deep=False)
+        _checks.add_measure_info(frame, judged, "compliance", judgement.info)
+    return _grouping.CodedRows(frame, codes, list(_COUNTED), walls, leads=leads)

@@ -11,12 +11,19 @@ import pandas as pd
 
 from trackstar_frames.measures import _checks, _time
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned, meta_of
+from trackstar_frames.measures._policies import (
+    JUDGED_BY,
+    Policies,
+    PolicyLike,
+    columns_needed,
+    judgement_of,
+    resolve_policies,
+)
 from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy, clock_ends
 
-OUTCOMES = ("on_time", "late_shipped", "late_open", "pending", "not_evaluable")
+OUTCOMES = ("on_time", "late_shipped", "late_open", "short", "pending", "not_evaluable")
 
-SHORT = "fulfilled short: the units shipped never reach the units ordered"
 # Why an order is not evaluable; where several reasons hold, the first counts.
 _REASONS = (
     "created after as_of",
@@ -28,9 +35,12 @@ _REASONS = (
     "no time zone for warehouse",
     "no calendar for warehouse",
     "due before the window",
-    SHORT,
+    "quantity unknown",
     "shipped without a usable stamp",
 )
+
+# A due day is shown as 23:59:59, as spreadsheets round what is closer to midnight to the next day.
+_TO_WHOLE_SECOND = np.timedelta64(999_999, "us")
 
 #: A frame of pandas or of Dask; the result is one of the same.
 Frame = TypeVar("Frame", bound=pd.DataFrame | Partitioned)
@@ -38,8 +48,9 @@ Frame = TypeVar("Frame", bound=pd.DataFrame | Partitioned)
 
 def ship_date_compliance(
     orders: Frame,
-    policy: SlaPolicy | None = None,
+    policy: PolicyLike | None = None,
     *,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     due_day: DueDay | None = None,
     tz: TzLike | None = None,
@@ -54,16 +65,21 @@ def ship_date_compliance(
         The frame of `fetch_orders_df`, or some of its rows, with the columns ``status``,
         ``created_date``, ``required_ship_date`` (unless the policy has a cut-off), the shipped
         date of the policy's ship event, such as ``complete_shipped_date`` (for ``"complete"``,
-        ``last_shipped_date`` too), the policy's ``clock_start`` and, for a map of zones or
-        holidays, ``warehouse_id``. A Dask DataFrame of these is judged lazily, partition by
-        partition.
+        ``last_shipped_date`` and ``units_ordered`` too), the policy's ``clock_start`` and, for a
+        map of zones or holidays, ``warehouse_id``. A Dask DataFrame of these is judged lazily,
+        partition by partition.
     policy
-        When orders are due, and what counts as shipped: an `SlaPolicy`.
+        When orders are due, and what counts as shipped: an `SlaPolicy`. With `policy_by`, a map
+        from the values of that column to policies, in which None stands for null and all others.
+    policy_by
+        The column by whose values orders are held to different policies, such as ``"type"``,
+        ``"warehouse_customer_id"`` or ``"connection"``.
     as_of
-        The moment to judge at; naive means UTC. By default when the data were fetched, from
-        ``orders.attrs``, which Dask does not keep: give it there. Shipments after it have not
-        happened yet; statuses are those of the data, as nothing says when an order was cancelled
-        or closed.
+        The moment to judge at; naive means UTC. A bare day (a date, or text without a time) is
+        its end in the policy's zone, in UTC where there are several zones, but not after the data
+        were fetched. By default that very moment, from ``orders.attrs``, which Dask does not keep:
+        give it there. Shipments after it have not happened yet; statuses are those of the data, as
+        nothing says when an order was cancelled or closed.
     due_day, tz, ship_event, grace
         Fields of a policy, as `SlaPolicy` describes them, where no `policy` is given. By
         default ``"auto"``, ``"UTC"``, ``"complete"`` and ``"0s"``.
@@ -74,25 +90,36 @@ def ship_date_compliance(
         One row per order, with the columns and index of `orders`, and these, which replace
         columns of the same name:
 
-        - ``due_at`` (datetime64[us, UTC]): without the grace; null where it is unknown.
-        - ``shipped_at`` (datetime64[us, UTC]): the ship event; null if there was none by `as_of`.
+        - ``due_at`` (datetime64[us, UTC]): without the grace; null where it is unknown. What is
+          due on a day is judged against the next midnight at the warehouse, and shown as 23:59:59.
+        - ``shipped_at`` (datetime64[us, UTC]): the ship event, and the last shipment of an order
+          that was closed short; null if there was none by `as_of`.
         - ``outcome`` (ordered categorical): ``on_time`` (shipped, and by due_at + grace),
           ``late_shipped`` (shipped after that), ``late_open`` (not shipped, and as_of is after
-          that), ``pending`` (not shipped, and not yet late) or ``not_evaluable``.
+          that), ``short`` (closed with less than was ordered, the last shipment in time; only for
+          ``"complete"``), ``pending`` (not shipped, and not yet late) or ``not_evaluable``.
+        - ``is_due`` (bool): whether due_at + grace has come at `as_of`, of orders that are
+          evaluable. Rates are of these. One that is on time or short before it is due counts when
+          its time has come, as its peers that have not shipped do.
         - ``lateness`` (timedelta64[us]): ``shipped_at - due_at``, negative when early;
-          ``as_of - due_at`` for late_open; null for pending and not_evaluable.
+          ``as_of - due_at`` for late_open; null for short, pending and not_evaluable.
         - ``reason`` (str): why an order is not evaluable; null for all others.
+        - ``judged_by`` (categorical of str): as_of, and what differs from ``SlaPolicy()`` in the
+          order's policy, in JSON. Measures and pictures find the policy by it where ``attrs`` are
+          lost, as in `pandas.concat`, `merge` and ``groupby(...).apply``.
 
         ``attrs["trackstar"]["compliance"]`` holds the policy (`SlaPolicy.from_json` reads it), its
-        ``text``, ``as_of``, and ``zone_data``, the version of the data of time zones, null if
-        unknown. It holds no counts, which would be wrong for some of the rows.
+        ``text``, ``as_of`` and ``zone_data``, the version of the data of time zones (null if
+        unknown); of several policies ``policy_by``, and ``policies``, a list of them, each with
+        its ``value`` and ``text``. It holds no counts, which would be wrong for some of the rows.
 
     Raises
     ------
     TypeError, ValueError
         For an argument of the wrong type or value, fields given with a policy, a
-        column that is missing or holds no moments, and warehouses that the policy does not
-        know. With Dask, what depends on the values is raised when the frame is computed.
+        column that is missing or holds no moments, warehouses that the policy does not know,
+        and values of `policy_by` without a policy. With Dask, what depends on the values is
+        raised when the frame is computed.
 
     Warns
     -----
@@ -114,9 +141,11 @@ def ship_date_compliance(
     - with a cut-off, without a ``created_date``;
     - of a warehouse without a time zone or calendar;
     - due before the policy's ``window``;
-    - for ``"complete"``, fulfilled with fewer units shipped than ordered: it will never be
-      complete. One that is partially fulfilled is simply not complete yet;
+    - for ``"complete"``, with a line whose quantity is unknown (``units_ordered`` is null);
     - in a status that says that the ship event happened, but without a stamp of it.
+
+    An order is closed short if it is fulfilled without being complete: it will never be. If its
+    last shipment was late, it is late_shipped. One that is partially fulfilled is not complete yet.
 
     Examples
     --------
@@ -128,80 +157,57 @@ def ship_date_compliance(
     ...     "required_ship_date": day,
     ...     "complete_shipped_date": pd.to_datetime(
     ...         ["2026-03-02T22:00Z", "2026-03-03T06:00Z", None, None]),
-    ...     "last_shipped_date": pd.NaT,
+    ...     "last_shipped_date": pd.NaT, "units_ordered": 1,
     ... })
     >>> policy = SlaPolicy(tz="America/New_York")
-    >>> judged = ship_date_compliance(orders, policy, as_of="2026-03-04")
+    >>> judged = ship_date_compliance(orders, policy, as_of="2026-03-03")
     >>> judged["outcome"].tolist()
     ['on_time', 'late_shipped', 'late_open', 'late_open']
     >>> str(judged["due_at"][0])
-    '2026-03-03 04:59:59.999999+00:00'
+    '2026-03-03 04:59:59+00:00'
     """
-    policy = resolve_policy(policy, due_day=due_day, tz=tz, ship_event=ship_event, grace=grace)
-    _checks.require(orders, columns_needed(policy), source="fetch_orders_df", lazy=True)
-    moment = _time.resolve_as_of(orders, as_of)
-    if is_partitioned(orders):
-        meta = _judge(meta_of(orders), policy, moment)
-        return cast("Frame", orders.map_partitions(_judge, policy, moment, meta=meta))
-    return cast("Frame", _judge(cast("pd.DataFrame", orders), policy, moment))
-
-
-def resolve_policy(policy: SlaPolicy | None, **given: Any) -> SlaPolicy:
-    """Return the policy, or the one that single fields make; both at once is an error."""
-    given = {name: value for name, value in given.items() if value is not None}
-    if policy is None:
-        return SlaPolicy(**given)
-    if not isinstance(policy, SlaPolicy):
-        raise TypeError(
-            f"policy is a {type(policy).__name__}; pass an SlaPolicy, such as "
-            f"SlaPolicy.on_time_shipment()"
-        )
-    if given:
-        fields = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        raise ValueError(
-            f"{', '.join(given)} given with a policy; change the policy with "
-            f"dataclasses.replace(policy, {fields})"
-        )
-    return policy
-
-
-def columns_needed(policy: SlaPolicy) -> list[str]:
-    """Return the columns that are read, but for ``warehouse_id``."""
-    names = ["status", "created_date", f"{policy.ship_event}_shipped_date"]
-    names += ["last_shipped_date"] if policy.ship_event == "complete" else []
-    if policy.cut_off is None:
-        return [*names, "required_ship_date"]
-    return names if policy.clock_start is None else [*names, policy.clock_start]
+    policies = resolve_policies(
+        policy, policy_by, due_day=due_day, tz=tz, ship_event=ship_event, grace=grace
+    )
+    _checks.require(orders, policies.columns_needed(), source="fetch_orders_df", lazy=True)
+    moment = _time.resolve_as_of(orders, as_of, zone=policies.zone)
+    return _judge_each(orders, policies, moment)
 
 
 def judged_orders(
-    orders: Frame, policy: SlaPolicy | None, as_of: object, *, stacklevel: int = 3
+    orders: Frame,
+    policy: PolicyLike | None,
+    as_of: object,
+    *,
+    policy_by: str | None = None,
+    stacklevel: int = 3,
 ) -> Frame:
     """Judge orders, of pandas or Dask; return a frame that was judged by this policy as it is."""
     _checks.require(orders, [], source="fetch_orders_df", lazy=True)
+    given = None if policy is None and policy_by is None else resolve_policies(policy, policy_by)
     if "outcome" not in orders.columns:
-        moment = _time.resolve_as_of(orders, as_of, stacklevel=stacklevel + 1)
-        return ship_date_compliance(orders, policy, as_of=moment)
-    if policy is None and as_of is None:
+        policies = given or resolve_policies(None)
+        _checks.require(orders, policies.columns_needed(), source="fetch_orders_df", lazy=True)
+        moment = _time.resolve_as_of(orders, as_of, zone=policies.zone, stacklevel=stacklevel + 1)
+        return _judge_each(orders, policies, moment)
+    if given is None and as_of is None:
         return orders
-    checked = resolve_policy(policy) if policy else None
-    when = None if as_of is None else _time.instant("as_of", as_of)
     if is_partitioned(orders):
-        lazy = orders.map_partitions(_check_judged, checked, when, meta=meta_of(orders))
+        lazy = orders.map_partitions(_check_judged, given, as_of, meta=meta_of(orders))
         return cast("Frame", lazy)
-    return cast("Frame", _check_judged(cast("pd.DataFrame", orders), checked, when))
+    return cast("Frame", _check_judged(cast("pd.DataFrame", orders), given, as_of))
 
 
-def _check_judged(
-    orders: pd.DataFrame, policy: SlaPolicy | None, when: pd.Timestamp | None
-) -> pd.DataFrame:
-    info = _checks.measure_info(orders, "compliance")
-    if info is None:
+def _check_judged(orders: pd.DataFrame, given: Policies | None, as_of: object) -> pd.DataFrame:
+    judgement = judgement_of(orders)
+    if judgement is None:
         known = "an unknown policy"
-    elif policy and SlaPolicy.from_json(info) != policy:
-        known = f"another policy: {info.get('text')!r}"
-    elif when is not None and when != _time.instant("as_of", info["as_of"]):
-        known = f"this policy, but as of {info['as_of']}"
+    elif given and not given.cover(judgement.policies):
+        known = f"another policy: {judgement.policies.text!r}"
+    elif as_of is not None and judgement.as_of != _time.resolve_as_of(
+        orders, as_of, zone=judgement.policies.zone
+    ):
+        known = f"this policy, but as of {judgement.info['as_of']}"
     else:
         return orders
     raise ValueError(
@@ -210,30 +216,99 @@ def _check_judged(
     )
 
 
-def _judge(orders: pd.DataFrame, policy: SlaPolicy, moment: pd.Timestamp) -> pd.DataFrame:
-    now = _time.now_of(moment)
-    if policy.cut_off is None:
-        due = required_times(orders, policy.due_day, policy.tz)
-    else:
-        due = clock_ends(orders, policy)
-    stamped = _time.instants(orders, f"{policy.ship_event}_shipped_date")
-    shipped = np.where(stamped <= now, stamped, _time.NAT)
-    reasons = _reasons(orders, due, stamped, now, policy)
-    limit = due + pd.Timedelta(policy.grace).to_timedelta64()
-    outcomes = _outcomes(limit, shipped, now, reasons >= 0)
-    lateness = np.where(outcomes == OUTCOMES.index("late_open"), now, shipped) - due
-    is_judged = outcomes <= OUTCOMES.index("late_open")
-    judged = orders.assign(
-        due_at=_time.utc(due),
-        shipped_at=_time.utc(shipped),
-        outcome=pd.Categorical.from_codes(outcomes, pd.Index(OUTCOMES), ordered=True),
-        lateness=np.where(is_judged, lateness, np.timedelta64("NaT", "us")).astype("m8[us]"),
-        reason=_checks.string_series(np.array([*_REASONS, None], dtype=object)[reasons]).array,
-    )
-    info = {"as_of": moment.isoformat(), "text": policy.text, **policy.to_json()}
-    info["zone_data"] = _time.zone_data()
-    _checks.add_measure_info(judged, orders, "compliance", info)
+def _judge_each(orders: Frame, policies: Policies, moment: pd.Timestamp) -> Frame:
+    if is_partitioned(orders):
+        meta = _judge(meta_of(orders), policies, moment)
+        return cast("Frame", orders.map_partitions(_judge, policies, moment, meta=meta))
+    return cast("Frame", _judge(cast("pd.DataFrame", orders), policies, moment))
+
+
+def _judge(orders: pd.DataFrame, policies: Policies, moment: pd.Timestamp) -> pd.DataFrame:
+    codes, now = policies.codes(orders), _time.now_of(moment)
+    verdicts = _verdicts(orders, codes, policies, now)
+    outcome = verdicts["outcome"]
+    due, shipped = verdicts["due"], verdicts["shipped"]
+    lateness = np.where(outcome == OUTCOMES.index("late_open"), now, shipped) - due
+    has_lateness = outcome <= OUTCOMES.index("late_open")
+    reasons = np.array([*_REASONS, None], dtype=object)[verdicts["reason"]]
+    labels = pd.Index(policies.to_labels(moment.isoformat()))
+    columns: dict[str, Any] = {
+        "due_at": _time.utc(due),
+        "shipped_at": _time.utc(shipped),
+        "outcome": pd.Categorical.from_codes(outcome, pd.Index(OUTCOMES), ordered=True),
+        "is_due": verdicts["is_due"],
+        "lateness": np.where(has_lateness, lateness, np.timedelta64("NaT", "us")).astype("m8[us]"),
+        "reason": _checks.string_series(reasons).array,
+        JUDGED_BY: pd.Categorical.from_codes(codes, labels),
+    }
+    judged = orders.assign(**columns)
+    _checks.add_measure_info(judged, orders, "compliance", policies.to_info(moment))
     return judged
+
+
+def _verdicts(
+    orders: pd.DataFrame, codes: Array, policies: Policies, now: np.datetime64
+) -> dict[str, Array]:
+    """Judge the rows of each policy by it, and put them together again."""
+    each = list(policies.of.values())
+    if len(each) == 1:
+        return _verdict(orders, each[0], now)
+    whole: dict[str, Array] = {}
+    for code, policy in enumerate(each):
+        rows = np.flatnonzero(codes == code)
+        names = _checks.present(orders, ["warehouse_id", *columns_needed(policy)])
+        for name, values in _verdict(orders[names].iloc[rows], policy, now).items():
+            whole.setdefault(name, np.empty(len(orders), dtype=values.dtype))[rows] = values
+    return whole
+
+
+def _verdict(orders: pd.DataFrame, policy: SlaPolicy, now: np.datetime64) -> dict[str, Array]:
+    """Return due time, ship event, outcome, reason, and whether it was due, of each order."""
+    last, is_day = due_ends(orders, policy)
+    stamped = _time.instants(orders, f"{policy.ship_event}_shipped_date")
+    reason = _reasons(orders, last, stamped, now, policy)
+    is_short = np.zeros(len(orders), dtype=bool)
+    shipped = np.where(stamped <= now, stamped, _time.NAT)
+    if policy.ship_event == "complete":
+        # Closed with less than was ordered, at its last shipment: it will never be complete.
+        closed = _time.instants(orders, "last_shipped_date")
+        is_short = _checks.has_status(orders, "fulfilled") & np.isnat(stamped) & (closed <= now)
+        is_short &= reason < 0
+        shipped = np.where(is_short, closed, shipped)
+    limit = last + pd.Timedelta(policy.grace).to_timedelta64()
+    # At the last microsecond of a due day, nothing more can be in time: as_of may be a bare day.
+    is_over = (now > limit) | (is_day & (now == limit))
+    has_shipped, in_time = ~np.isnat(shipped), shipped <= limit
+    conditions = [reason >= 0, in_time & ~is_short, has_shipped & ~in_time, is_short, is_over]
+    names = ["not_evaluable", "on_time", "late_shipped", "short", "late_open"]
+    outcome = np.select(conditions, [*map(OUTCOMES.index, names)], OUTCOMES.index("pending"))
+    due = np.where(is_day, last - _TO_WHOLE_SECOND, last)
+    is_due = is_over & (reason < 0)
+    return {"due": due, "shipped": shipped, "outcome": outcome, "reason": reason, "is_due": is_due}
+
+
+def due_ends(orders: pd.DataFrame, policy: SlaPolicy) -> tuple[Array, Array]:
+    """Return the last moment in time of each order, without grace, and whether it ends a day.
+
+    Of a day it is the last microsecond, one before the next midnight. NaT where there is none.
+    """
+    if policy.cut_off is not None:
+        return clock_ends(orders, policy), np.ones(len(orders), dtype=bool)
+    ends = required_times(orders, policy.due_day, policy.tz)
+    if policy.due_day == "end":
+        return ends, np.ones(len(orders), dtype=bool)
+    stamps = _time.instants(orders, "required_ship_date")
+    return ends, (stamps == stamps.astype("M8[D]")) & (policy.due_day != "instant")
+
+
+def limits(orders: pd.DataFrame, policies: Policies) -> Array:
+    """Return the last moment, grace included, at which each order is in time; NaT without one."""
+    codes, result = policies.codes(orders), np.full(len(orders), _time.NAT)
+    for code, policy in enumerate(policies.of.values()):
+        rows = np.flatnonzero(codes == code)
+        ends, _ = due_ends(orders.iloc[rows], policy)
+        result[rows] = ends + pd.Timedelta(policy.grace).to_timedelta64()
+    return result
 
 
 def required_times(orders: pd.DataFrame, due_day: str, tz: TzLike) -> Array:
@@ -259,7 +334,10 @@ def _reasons(
     undated = np.isnat(dated) & np.isnat(given)
     done = ["fulfilled"] if complete else ["fulfilled", "partially_fulfilled"]
     unstamped = _checks.has_status(orders, *done) & np.isnat(stamped)
-    last = _time.instants(orders, "last_shipped_date") if complete else stamped
+    unknown = np.zeros(len(orders), dtype=bool)
+    if complete:
+        unstamped &= np.isnat(_time.instants(orders, "last_shipped_date"))
+        unknown = _checks.column(orders, "units_ordered").isna().to_numpy(dtype=bool)
     window = policy.window
     since = _time.NAT if window is None else now - pd.Timedelta(window).to_timedelta64()
     conditions = [
@@ -272,14 +350,7 @@ def _reasons(
         np.isnat(due) & (isinstance(policy.tz, Mapping) and None not in policy.tz),
         np.isnat(due),
         due < since,
-        unstamped & (last <= now),
-        unstamped & np.isnat(last),
+        unknown,
+        unstamped,
     ]
     return np.select(conditions, range(len(_REASONS)), default=-1)
-
-
-def _outcomes(limit: Array, shipped: Array, now: np.datetime64, not_evaluable: Array) -> Array:
-    """Return the index of each order's outcome in `OUTCOMES`."""
-    has_shipped = ~np.isnat(shipped)
-    conditions = [not_evaluable, has_shipped & (shipped <= limit), has_shipped, now > limit]
-    return np.select(conditions, [4, 0, 1, 2], default=3)

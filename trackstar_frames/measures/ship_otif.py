@@ -14,7 +14,7 @@ from trackstar_frames.measures._grouping import CodedRows, count_codes, rate_col
 from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.completeness import Tables, check_tables, fill_by_order
 from trackstar_frames.measures.policy import DueDay
-from trackstar_frames.measures.ship_date_compliance import SHORT, ship_date_compliance
+from trackstar_frames.measures.ship_date_compliance import ship_date_compliance
 
 # All but the last two are in n.
 _STATES = ("both", "on_time_only", "in_full_only", "neither", "short", "pending", "not_evaluable")
@@ -55,18 +55,15 @@ def ship_otif(
         ``n + pending + not_evaluable`` sums to the orders given.
 
         - ``n``: orders due: on_time, late_shipped and late_open of `ship_date_compliance` with
-          ``ship_event="complete"``, and short ones.
+          ``ship_event="complete"``, and short ones, among those due at as_of.
         - ``otif``: those that are on_time and in_full.
         - ``on_time``: those of which as many units as were ordered, of whatever goods and parts
           of kits, shipped by due_at + grace.
         - ``in_full``: those of which every line was filled by then, matched by sku as
           `fill_rates` does.
-        - ``short``: those fulfilled with fewer units than ordered. `ship_date_compliance`
-          cannot say when these were complete; they are not in full, whenever that was.
-        - ``pending``: orders neither complete nor due yet.
-        - ``not_evaluable``: as there, but for short ones; also orders without a line of one
-          unit or more. An order that is short while one of its shipments has no date stays
-          here, as its other units may have shipped in it.
+        - ``short``: those closed with less than was ordered, the last shipment in time.
+        - ``pending``: orders that are not due yet, whether they have shipped or not.
+        - ``not_evaluable``: as there; also orders without a line of one unit or more.
         - ``rate`` (float64): otif / n, a share of 1; null where n is 0.
         - ``rate_low``, ``rate_high`` (float64): the 95 % Wilson interval; null where n is 0.
         - ``small`` (bool): whether n is below 30, as in `compliance_rate`.
@@ -108,7 +105,7 @@ def ship_otif(
     limit = np.minimum(due + duration("grace", grace).to_timedelta64(), moment.to_datetime64())
     states = _states(judged, fill_by_order(tables, limit))
     stamps = None if span is None else _time.convert_by_zone(orders, due, zones, _time.local)
-    counts, labels = count_codes(CodedRows(orders, states, list(_STATES), stamps), groups, span)
+    counts, labels, *_ = count_codes(CodedRows(orders, states, list(_STATES), stamps), groups, span)
     of = dict(zip(_STATES, counts.T, strict=True))
     n = counts[:, : _STATES.index("pending")].sum(axis=1)
     columns = {
@@ -127,13 +124,12 @@ def ship_otif(
 def _states(judged: pd.DataFrame, filled: pd.DataFrame) -> Array:
     """Return the index of each order's state in `_STATES`."""
     outcome = judged["outcome"].to_numpy()
-    short = (judged["reason"] == SHORT).to_numpy() & (filled["undated"] == 0).to_numpy()
     full = (filled["lines"] == filled["lines_filled"]).to_numpy()
     on_time = outcome == "on_time"
     conditions = {
         "not_evaluable": (filled["lines"] == 0).to_numpy(),
-        "short": short,
-        "pending": outcome == "pending",
+        "pending": ~judged["is_due"].to_numpy() & (outcome != "not_evaluable"),
+        "short": outcome == "short",
         "both": on_time & full,
         "on_time_only": on_time,
         "in_full_only": full & (outcome != "not_evaluable"),

@@ -71,8 +71,10 @@ def status_mix(
     rows = _grouping.concat_rows(parts)
     statuses = [*LIFECYCLE, *sorted(set(rows.words) - set(LIFECYCLE))]
     statuses += [NO_STATUS] if (rows.codes < 0).any() else []
-    counts, labels = _grouping.count_codes(rows.recode(statuses), groups, span)
-    table = pd.DataFrame(counts, index=labels, columns=pd.Index(statuses, name="status"))
+    found = _grouping.count_codes(rows.recode(statuses), groups, span)
+    table = pd.DataFrame(
+        found.counts, index=found.labels, columns=pd.Index(statuses, name="status")
+    )
     if normalize:
         n = table.sum(axis=1)
         table = table.div(n.where(n > 0), axis=0).assign(n=n)

@@ -12,11 +12,12 @@ from matplotlib import dates
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 
-from trackstar_frames.measures._checks import fetched_at, measure_info, require
+from trackstar_frames.measures._checks import fetched_at, require
+from trackstar_frames.measures._policies import judgement_of, resolve_policies
 from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.compliance_rate import outcome_rates, warn_if_policy_lost
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
-from trackstar_frames.measures.ship_date_compliance import judged_orders, resolve_policy
+from trackstar_frames.measures.ship_date_compliance import judged_orders
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_LINES, MOST_ROWS, Groups
 
@@ -83,9 +84,10 @@ def plot_ship_date_compliance(
     >>> ax.get_ylabel()
     'on-time shipment rate (%)'
     """
-    parts = {"due_day": due_day, "tz": tz, "ship_event": ship_event, "grace": grace}
+    parts: dict[str, Any] = {"due_day": due_day, "tz": tz, "ship_event": ship_event, "grace": grace}
     given = any(value is not None for value in (policy, *parts.values()))
-    judged = JudgedOrders(orders, by, resolve_policy(policy, **parts) if given else None, as_of)
+    chosen = resolve_policies(policy, None, **parts).of[None] if given else None
+    judged = JudgedOrders(orders, by, chosen, as_of)
     groups = Groups(judged.frame, by, judged.totals["n"], MOST_ROWS if freq is None else MOST_LINES)
     note = ["95 % Wilson intervals", *groups.note]
     if freq is None:
@@ -202,7 +204,9 @@ class JudgedOrders:
         # Warnings point at the caller of the picture.
         self.frame = judged_orders(orders, policy, as_of, stacklevel=4)
         warn_if_policy_lost(self.frame, stacklevel=4)
-        self.policy = measure_info(self.frame, "compliance") or {}  # empty if it is not known
+        judgement = judgement_of(self.frame)
+        self.policy = judgement.info if judgement else {}  # empty if it is not known
+        self.zone = judgement.policies.zone if judgement else "UTC"
         self.totals = outcome_rates(self.frame, by, None)
 
     @property
@@ -210,14 +214,13 @@ class JudgedOrders:
         """as_of in matplotlib's days: in the policy's zone, in UTC if there are several."""
         if self.policy.get("as_of") is None:
             return np.inf
-        zone = self.policy["tz"] if isinstance(self.policy["tz"], str) else "UTC"
-        moment = pd.Timestamp(self.policy["as_of"]).tz_convert(zone).tz_localize(None)
+        moment = pd.Timestamp(self.policy["as_of"]).tz_convert(self.zone).tz_localize(None)
         return float(dates.date2num(moment.to_datetime64()))  # type: ignore[no-untyped-call]
 
     @property
     def zone_name(self) -> str:
         """The zone that due times are drawn in."""
-        tz = self.policy.get("tz", "UTC")
+        tz = self.policy.get("tz", self.zone if "policies" in self.policy else "UTC")
         return style.printable(tz) if isinstance(tz, str) else "warehouses' own time"
 
     @property

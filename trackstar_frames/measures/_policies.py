@@ -1,0 +1,277 @@
+"""The policies that orders are judged by: one for all, or one for each value of a column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from trackstar_frames.measures import _checks, _time
+from trackstar_frames.measures._time import Array
+from trackstar_frames.measures.policy import SlaPolicy
+
+#: One policy, or a map to policies from the values of a column.
+PolicyLike = SlaPolicy | Mapping[Any, SlaPolicy]
+
+#: The column of a judged frame from which its policies are known even without attrs.
+JUDGED_BY = "judged_by"
+
+_MOST_LISTED = 10
+
+
+class Policies(NamedTuple):
+    """Policies by the values of a column; without a column, the one policy of all orders."""
+
+    by: str | None
+    of: dict[Any, SlaPolicy]  # the value None stands for null and all values that are not here
+
+    @property
+    def zone(self) -> str:
+        """The time zone of all; UTC where there are several."""
+        zones = [policy.tz for policy in self.of.values()]
+        return (
+            zones[0] if isinstance(zones[0], str) and all(z == zones[0] for z in zones) else "UTC"
+        )
+
+    @property
+    def text(self) -> str:
+        """The policies in plain English."""
+        if self.by is None:
+            return self.of[None].text
+        return " ".join(
+            f"{self.by} {'of all others' if value is None else repr(value)}: {policy.text}"
+            for value, policy in self.of.items()
+        )
+
+    def columns_needed(self) -> list[str]:
+        """Return the columns that are read, but for ``warehouse_id``."""
+        names = [] if self.by is None else [self.by]
+        for policy in self.of.values():
+            names += columns_needed(policy)
+        return list(dict.fromkeys(names))
+
+    def cover(self, others: Policies) -> bool:
+        """Return whether the others are of the same column, and all among these."""
+        return self.by == others.by and others.of.items() <= self.of.items()
+
+    def codes(self, orders: pd.DataFrame) -> Array:
+        """Return the position of each row's policy; raise if a value has none."""
+        if self.by is None:
+            return np.zeros(len(orders), dtype=np.int64)
+        _checks.require(orders, [self.by], source="fetch_orders_df")
+        rows, found = pd.factorize(_checks.column(orders, self.by))
+        known, rest = list(self.of), self.of.get(None)
+        missing = [value for value in found if value not in self.of] if rest is None else []
+        missing += [None] if rest is None and (rows < 0).any() else []
+        if missing:
+            listed = ", ".join("null" if each is None else repr(each) for each in _some(missing))
+            raise ValueError(
+                f"policy has none for {len(missing)} of the values of {self.by!r}: {listed}; add "
+                f"them, or a policy for all others under the key None"
+            )
+        others = known.index(None) if None in self.of else -1
+        # A null has the code -1, which picks the last of these.
+        places = [known.index(value) if value in self.of else others for value in found]
+        return np.array([*places, others], dtype=np.int64)[rows]
+
+    def to_info(self, as_of: pd.Timestamp) -> dict[str, Any]:
+        """Return what the attrs of a judged frame hold, in JSON values."""
+        when = {"as_of": as_of.isoformat(), "text": self.text, "zone_data": _time.zone_data()}
+        if self.by is None:
+            return {**when, **self.of[None].to_json()}
+        each = [
+            {"value": value, "text": policy.text, **policy.to_json()}
+            for value, policy in self.of.items()
+        ]
+        return {**when, "policy_by": self.by, "policies": each}
+
+    def to_labels(self, as_of: str | None) -> list[str]:
+        """Return a text of each policy and of as_of, from which `info_of_labels` reads both."""
+        default = SlaPolicy().to_json()
+        labels = []
+        for value, policy in self.of.items():
+            own = {"policy_by": self.by, "value": value} if self.by is not None else {}
+            changed = {k: v for k, v in policy.to_json().items() if v != default.get(k)}
+            labels.append(json.dumps({"as_of": as_of, **own, **changed}, ensure_ascii=False))
+        return labels
+
+
+def columns_needed(policy: SlaPolicy) -> list[str]:
+    """Return the columns that one policy reads, but for ``warehouse_id``."""
+    names = ["status", "created_date", f"{policy.ship_event}_shipped_date"]
+    if policy.ship_event == "complete":
+        names += ["last_shipped_date", "units_ordered"]
+    if policy.cut_off is None:
+        return [*names, "required_ship_date"]
+    return names if policy.clock_start is None else [*names, policy.clock_start]
+
+
+def resolve_policies(
+    policy: PolicyLike | None, policy_by: str | None = None, **given: Any
+) -> Policies:
+    """Return the policies, or the one that single fields make; both at once is an error."""
+    given = {name: value for name, value in given.items() if value is not None}
+    if isinstance(policy, Mapping):
+        _check_map(policy, policy_by, given)
+        return Policies(policy_by, {k: policy[k] for k in sorted(policy, key=lambda k: k is None)})
+    if policy is not None and not isinstance(policy, SlaPolicy):
+        raise TypeError(
+            f"policy is a {type(policy).__name__}; pass an SlaPolicy, such as "
+            f"SlaPolicy.on_time_shipment(), or a map from the values of a column to them"
+        )
+    if policy_by is not None:
+        raise ValueError(
+            f"policy_by={policy_by!r} needs a policy for each value of that column; pass them as "
+            f"policy={{value: SlaPolicy(...), None: SlaPolicy(...)}}"
+        )
+    if policy is None:
+        return Policies(None, {None: SlaPolicy(**given)})
+    if given:
+        changes = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        raise ValueError(
+            f"{', '.join(given)} given with a policy; change the policy with "
+            f"dataclasses.replace(policy, {changes})"
+        )
+    return Policies(None, {None: policy})
+
+
+def _check_map(policy: Mapping[Any, Any], policy_by: object, given: dict[str, Any]) -> None:
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} given with a policy; change each policy with dataclasses.replace"
+        )
+    if not isinstance(policy_by, str):
+        raise TypeError(
+            f"policy is a map, and policy_by={policy_by!r} is no column; name the column of its "
+            f"keys, such as policy_by='type'"
+        )
+    if not policy:
+        raise ValueError("policy is an empty map; pass an SlaPolicy for each value of policy_by")
+    for value, each in policy.items():
+        if value is not None and not isinstance(value, str | int | float):
+            raise TypeError(
+                f"policy has the key {value!r}; use values of {policy_by!r}, and None for the rest"
+            )
+        if not isinstance(each, SlaPolicy):
+            raise TypeError(f"policy[{value!r}] is a {type(each).__name__}; pass an SlaPolicy")
+
+
+class Judgement(NamedTuple):
+    """By which policies, and as of when, a frame has been judged."""
+
+    info: dict[str, Any]  # as attrs hold it
+    policies: Policies
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that rows judged in this way may have."""
+        return self.policies.to_labels(self.info.get("as_of"))
+
+    @property
+    def as_of(self) -> pd.Timestamp | None:
+        """The moment of judging; None if that is unknown."""
+        when = self.info.get("as_of")
+        return None if when is None else _time.instant("as_of", when)
+
+
+def judgement_of(judged: pd.DataFrame) -> Judgement | None:
+    """Return how a frame was judged, by its column or its attrs; None if it has lost both."""
+    info = _checks.measure_info(judged, "compliance")
+    kept = None if info is None else Judgement(info, _policies_of(info))
+    labels = labels_of(judged)
+    if not labels:
+        return kept
+    if kept and set(labels) <= set(kept.labels):
+        return kept
+    return judgement_of_labels(labels)
+
+
+def labels_of(judged: pd.DataFrame) -> list[str]:
+    """Return the different labels of a frame's column, if it has one."""
+    if JUDGED_BY not in judged.columns:
+        return []
+    found = judged[JUDGED_BY].dropna().unique()
+    return [str(label) for label in found]
+
+
+def judgement_of_labels(labels: Iterable[str]) -> Judgement:
+    """Return how the rows with these labels were judged; raise if in more than one way."""
+    read = [json.loads(label) for label in dict.fromkeys(labels)]
+    moments = sorted({str(each.pop("as_of")) for each in read})
+    keys = [(each.pop("policy_by", None), each.pop("value", None)) for each in read]
+    columns = {by for by, _ in keys}
+    if len(moments) > 1:
+        raise ValueError(
+            f"these orders have been judged as of different moments ({', '.join(_some(moments))}); "
+            f"judge all of them anew: ship_date_compliance(orders, policy=policy, as_of=...)"
+        )
+    if len(columns) > 1 or len(set(keys)) < len(keys):
+        texts = ", ".join(_some([repr(SlaPolicy.from_json(each).text) for each in read]))
+        raise ValueError(
+            f"these orders have been judged by different policies: {texts}; judge all of them "
+            f"anew, together: ship_date_compliance(orders, policy={{value: policy}}, "
+            f"policy_by=column)"
+        )
+    pairs = zip(keys, read, strict=True)
+    of = {value: SlaPolicy.from_json(each) for (_, value), each in pairs}
+    ordered = {
+        value: of[value] for value in sorted(of, key=lambda value: (value is None, str(value)))
+    }
+    policies = Policies(columns.pop(), ordered)
+    return Judgement(policies.to_info(_time.instant("as_of", moments[0])), policies)
+
+
+def _policies_of(info: dict[str, Any]) -> Policies:
+    known = {each.name for each in fields(SlaPolicy)} | {"tz_default", "holidays_default"}
+
+    def read(values: dict[str, Any]) -> SlaPolicy:
+        return SlaPolicy.from_json({k: v for k, v in values.items() if k in known})
+
+    if "policies" not in info:
+        return Policies(None, {None: read(info)})
+    return Policies(info["policy_by"], {each["value"]: read(each) for each in info["policies"]})
+
+
+def policy_codes(judged: pd.DataFrame, judgement: Judgement) -> Array:
+    """Return the position of the policy by which each row has been judged."""
+    policies = judgement.policies
+    if len(policies.of) == 1:
+        return np.zeros(len(judged), dtype=np.int64)
+    if JUDGED_BY not in judged.columns:
+        return policies.codes(judged)
+    labels = judgement.labels
+    rows, found = pd.factorize(judged[JUDGED_BY])
+    return np.array([*map(labels.index, found), -1], dtype=np.int64)[rows]
+
+
+def local_times(judged: pd.DataFrame, judgement: Judgement | None, stamps: Array) -> Array:
+    """Return moments of judged orders on the clocks of their warehouses; UTC if lost."""
+    if judgement is None:
+        return stamps
+    codes = policy_codes(judged, judgement)
+    walls = np.full(len(stamps), _time.NAT)
+    zones = [policy.tz for policy in judgement.policies.of.values()]
+    if all(zone == zones[0] for zone in zones):
+        return _time.convert_by_zone(judged, stamps, zones[0], _time.local)
+    for code, zone in enumerate(zones):
+        rows = np.flatnonzero(codes == code)
+        part = judged.iloc[rows]
+        walls[rows] = _time.convert_by_zone(part, stamps[rows], zone, _time.local)
+    return walls
+
+
+def all_zones(policies: Policies) -> list[str]:
+    """Return the names of all time zones of the policies."""
+    zones: dict[str, None] = {}
+    for policy in policies.of.values():
+        tz: Any = policy.tz
+        zones.update(dict.fromkeys(tz.values() if isinstance(tz, Mapping) else [tz]))
+    return list(zones)
+
+
+def _some(values: list[Any]) -> list[Any]:
+    return values[:_MOST_LISTED] + (["..."] if len(values) > _MOST_LISTED else [])
