@@ -58,27 +58,80 @@ TYPES = {
 VIEWS = """
 create view live as select * from shipments where status is distinct from 'cancelled';
 create view live_lines as select * from shipped_lines semi join live using (order_id, shipment);
+create view contents as
+select order_id, shipped, sku, item, coalesce(units, 0) as units,
+    case when exists (from line_items l where l.order_id = s.order_id and l.product_id = s.kit)
+        then kit end as kit
+from live_lines s join live using (order_id, shipment);
+create view kit_lines as
+select l.*, c.kit from line_items l
+    left join (select distinct order_id, kit from contents where kit is not null) c
+    on c.order_id = l.order_id and c.kit = product_id;
+create view slots as
+select *, case when kit is not null then 'kit ' || kit when sku is not null then 'sku ' || sku
+    else 'none' end as slot
+from kit_lines;
+-- Of each order, what is netted: the lines of one sku, of one kit, and those of neither.
+create view asked as
+select order_id, slot, greatest(sum(coalesce(units, 0)), 0) as net,
+    bool_or(units is null) as unknown, any_value(kit) as kit
+from slots group by order_id, slot;
+-- A sku covers its own lines, or else the first kit that has it.
+create view covers as
+select order_id, sku, coalesce(min(slot) filter (kit is null), arg_min(slot, line)) as slot
+from slots where sku is not null group by order_id, sku;
+create view moments as
+select distinct order_id, shipped as moment from live where shipped is not null
+union all select id, 9223372036854775807 from orders;
+create view supply as
+select order_id, moment,
+    case when c.kit is not null then 'part' when c.sku is null then 'nameless'
+        when v.slot is null then 'foreign' else v.slot end as slot,
+    sum(c.units) filter (c.shipped <= moment) as units
+from moments join contents c using (order_id) left join covers v using (order_id, sku)
+group by all;
+create view kits as
+select order_id, moment, slot, min((gone * net) // whole) as kits from (
+    select order_id, moment, kit, coalesce(sku, item) as part, sum(units) as whole,
+        coalesce(sum(units) filter (shipped <= moment), 0) as gone
+    from moments join contents using (order_id) where kit is not null group by all
+) join asked using (order_id, kit) where whole > 0 group by all;
+create view covered as
+select order_id, moment, sum(net) as ordered, bool_or(unknown) as unknown,
+    coalesce(sum(net) filter (slot = 'none'), 0) as loose,
+    sum(least(net, coalesce(s.units, 0) + coalesce(k.kits, 0))) filter (slot <> 'none') as named,
+    sum(greatest(coalesce(s.units, 0) - net, 0)) filter (slot <> 'none') as surplus
+from moments left join asked using (order_id)
+    left join supply s using (order_id, moment, slot) left join kits k using (order_id, moment, slot)
+group by order_id, moment;
+create view totals as
+select order_id, moment, coalesce(ordered, 0) as ordered, coalesce(unknown, false) as unknown,
+    coalesce(named, 0) as named, coalesce(f.units, 0) as foreign_units, loose,
+    coalesce(surplus, 0) + coalesce(f.units, 0) as over, coalesce(n.units, 0) as nameless
+from covered
+    left join (from supply where slot = 'foreign') f using (order_id, moment)
+    left join (from supply where slot = 'nameless') n using (order_id, moment);
+create table states as
+select *, named + extra + least(nameless, ordered - named - extra) as units,
+    over - extra + nameless - least(nameless, ordered - named - extra) as beyond
+from (select *, least(over, loose) as extra from totals);
 create table lives as
-with packed as (
-    select order_id, shipped, sum(coalesce(units, 0)) as units
-    from live left join shipped_lines using (order_id, shipment)
-    where shipped is not null group by all
-), running as (
-    select *, sum(units) over (partition by order_id order by shipped) as so_far from packed
-), asked as (
-    select id as order_id, coalesce(sum(units), 0) as units_ordered, count(line) as lines
-    from orders left join line_items on id = order_id group by all
-), events as (
-    select order_id, any_value(units_ordered) as units_ordered, any_value(lines) as lines,
-        coalesce(sum(units), 0) as units_shipped, min(shipped) as first_shipped_date,
-        max(shipped) as last_shipped_date,
-        min(shipped) filter (so_far >= units_ordered) as complete_shipped_date
-    from asked left join running using (order_id) group by order_id
-)
-select orders.*, events.* exclude (order_id) replace (
-        units_ordered::bigint as units_ordered, units_shipped::bigint as units_shipped),
+with events as (
+    select order_id, min(shipped) as first_shipped_date, max(shipped) as last_shipped_date
+    from live where shipped is not null group by order_id
+), complete as (
+    select order_id, min(moment) as complete_shipped_date
+    from states semi join (from live where shipped is not null) using (order_id)
+    where not unknown and units = ordered group by order_id
+), ends as (from states where moment = 9223372036854775807)
+select orders.*, first_shipped_date, last_shipped_date, complete_shipped_date,
+    (case when not unknown then ordered end)::bigint as units_ordered,
+    (units + case when unknown then beyond else 0 end)::bigint as units_shipped,
+    (case when not unknown then beyond end)::bigint as units_overshipped,
+    (select count(*) from line_items where order_id = id) as lines,
     (select count(*) from shipments where order_id = id) as shipment_count
-from orders join events on id = order_id;
+from orders join ends on ends.order_id = id left join events on events.order_id = id
+    left join complete on complete.order_id = id;
 """
 
 

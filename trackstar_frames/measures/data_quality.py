@@ -118,8 +118,9 @@ def data_quality(
     by
         A column of ``orders``, or several, to group by. Nulls are a group of their own.
     as_of
-        The moment after which a stamp has not happened yet; naive means UTC. By default when
-        the data were fetched, from ``orders.attrs``.
+        The moment after which a stamp has not happened yet; naive means UTC, and a bare day its
+        end in `tz` (UTC where there are several zones). By default when the data were fetched,
+        from ``orders.attrs``.
     tz
         The warehouses' time zone or zones, in which due dates end, as in `SlaPolicy`.
     examples
@@ -209,7 +210,8 @@ def data_quality(
     orders, tables = _check_frames(frames)
     names = _checks.by_columns(orders, by, reserved=["check"])
     most, zones = _check_examples(examples), _time.parse_zones(tz)
-    moment = _time.resolve_as_of(orders, as_of)
+    zone = zones if isinstance(zones, str) else "UTC"
+    moment = _time.resolve_as_of(orders, as_of, zone=zone)
     ids, problems = _checks.order_keys(orders, "id"), getattr(tables, "problems", None)
     found = _check_orders(orders, _time.now_of(moment), zones)
     found |= _check_dates_in_extra(orders, tables, ids)
