@@ -58,6 +58,7 @@ TYPES = {
 VIEWS = """
 create view live as select * from shipments where status is distinct from 'cancelled';
 create view live_lines as select * from shipped_lines semi join live using (order_id, shipment);
+create view sent as select order_id, status as sent_as, shipped from shipments;
 create view contents as
 select order_id, shipped, sku, item, coalesce(units, 0) as units,
     case when exists (from line_items l where l.order_id = s.order_id and l.product_id = s.kit)
@@ -102,7 +103,8 @@ select order_id, moment, sum(net) as ordered, bool_or(unknown) as unknown,
     sum(least(net, coalesce(s.units, 0) + coalesce(k.kits, 0))) filter (slot <> 'none') as named,
     sum(greatest(coalesce(s.units, 0) - net, 0)) filter (slot <> 'none') as surplus
 from moments left join asked using (order_id)
-    left join supply s using (order_id, moment, slot) left join kits k using (order_id, moment, slot)
+    left join supply s using (order_id, moment, slot)
+    left join kits k using (order_id, moment, slot)
 group by order_id, moment;
 create view totals as
 select order_id, moment, coalesce(ordered, 0) as ordered, coalesce(unknown, false) as unknown,
