@@ -270,8 +270,8 @@ SNAPSHOTS = {
 
 VALUES = {
     "frame that is not judged": (
-        lambda has: tf.compliance_rate(has.frames.orders),
-        "compliance lacks 'outcome'",
+        lambda has: tf.compliance_rate(has.frames.orders.assign(outcome="on_time")),
+        "compliance lacks 'is_due', 'due_at'",
         "with these columns",
         "pass the frame of ship_date_compliance",
     ),

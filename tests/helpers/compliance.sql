@@ -101,11 +101,19 @@ reasons as (
 select
     reasons.*,
     timezone(zone, timezone('UTC', due)) as due_wall,
+    -- A due day ends at the next midnight, and is shown as 23:59:59.
+    case when due_day is null then due else due + interval 1 microsecond - interval 1 second end
+        as due_shown,
+    reason is null and (
+        policy.as_of > due + policy.grace
+        or (due_day is not null and policy.as_of = due + policy.grace)
+    ) as is_due,
     case
         when reason is not null then 'not_evaluable'
+        when is_short and shipped <= due + policy.grace then 'short'
         when shipped <= due + policy.grace then 'on_time'
         when shipped is not null then 'late_shipped'
-        when policy.as_of > due + policy.grace then 'late_open'
+        when is_due then 'late_open'
         else 'pending'
     end as outcome
 from reasons

@@ -4,7 +4,7 @@ Imports nothing of the package. It takes orders as the API gives them; a key tha
 is null, and so is an empty text.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from datetime import UTC, datetime
 
 
@@ -18,58 +18,95 @@ def text(line, key):
 
 def fill_order(order, until):
     """Count an order's lines and units by what was shipped until a moment (None: nothing)."""
-    everything, lines = order.get("line_items", []), wanting(order)
-    parts, loose, counts = defaultdict(Counter), Counter(), Counter(lines=len(lines))
-    pools = {"kits": parts, "skus": loose}
-    live = [each for each in order.get("shipments", []) if each.get("status") != "cancelled"]
-    for shipment in live:
-        stamp = moment(shipment.get("shipped_date"))
-        counts["undated"] += stamp is None
-        in_time = None not in (stamp, until) and stamp <= until
-        for line in shipment.get("line_items", []):
-            units = (line.get("quantity") or 0) * in_time
-            take(line, units, everything, pools, counts)
-    kits = {product: min(shipped.values()) for product, shipped in parts.items()}
-    give(lines, loose, kits, parts, counts)
+    contents, lines = in_shipments(order, until), order.get("line_items", [])
+    parents = {text(line, "parent_product_id") for line, _ in contents} - {None}
+    slots = [slot_of(line, parents) for line in lines]
+    nets = Counter()
+    for slot, line in zip(slots, lines, strict=True):
+        nets[slot] += line.get("quantity") or 0
+    nets = {slot: max(0, units) for slot, units in nets.items()}
+    counts = Counter(undated=sum(not each.get("shipped_date") for each in live(order)))
+    supply, surplus, nameless = sort_out(contents, lines, slots, counts)
+    covered = {slot: min(nets[slot], supply[slot]) for slot in nets if slot}
+    surplus += sum(supply[slot] - units for slot, units in covered.items())
+    for slot, units in covered.items():
+        covered[slot] += min(nets[slot] - units, kits_made(contents, slot, nets[slot]))
+    covered[None] = min(surplus, nets.get(None, 0))
+    by_count = min(nameless, sum(nets.values()) - sum(covered.values()))
+    counts["units"] = sum(nets.values())
+    counts["units_filled"] = sum(covered.values()) + by_count
+    counts["units_overshipped"] = surplus - covered[None] + nameless - by_count
+    counts["unmatched_units"] += nets.get(None, 0)
+    give(lines, slots, [nets, covered], by_count, counts)
     return counts
 
 
-def wanting(order):
-    """List the lines that ask for something, or do not say how much."""
-    lines = order.get("line_items", [])
-    return [line for line in lines if line.get("quantity") is None or line["quantity"] > 0]
+def live(order):
+    return [each for each in order.get("shipments", []) if each.get("status") != "cancelled"]
 
 
-def take(line, units, lines, pools, counts):
-    """Put shipped units where they may fill a line, be it one of nothing."""
-    sku, parent = text(line, "sku"), text(line, "parent_product_id")
-    counts["units_shipped"] += units
-    counts["kit_units"] += units * (parent is not None)
-    if parent is not None and parent in [text(each, "product_id") for each in lines]:
-        pools["kits"][parent][sku or text(line, "inventory_item_id")] += units
-    elif sku is not None and sku in [text(each, "sku") for each in lines]:
-        pools["skus"][sku] += units
-    else:
-        counts["unmatched_units"] += units
+def in_shipments(order, until):
+    """List each shipped line, and its units that left in time."""
+    found = []
+    for shipment in live(order):
+        packages = shipment.get("packages") or []
+        packed = [line for each in packages for line in each.get("line_items", [])]
+        stamp = moment(shipment.get("shipped_date"))
+        in_time = None not in (stamp, until) and stamp <= until
+        lines = shipment.get("line_items") or packed
+        found += [(line, (line.get("quantity") or 0) * in_time) for line in lines]
+    return found
 
 
-def give(lines, loose, kits, parts, counts):
-    """Fill the lines by sku first, and what is left of them by kits."""
-    given = [0] * len(lines)
-    for pool, key in ((loose, "sku"), (kits, "product_id")):
-        for place, line in enumerate(lines):
-            left = max(0, pool.get(text(line, key), 0))
-            got = min((line.get("quantity") or 0) - given[place], left)
-            given[place] += got
-            if got:
-                pool[line[key]] -= got
-    for line, units in zip(lines, given, strict=True):
-        wanted = line.get("quantity")
-        counts["units"] += wanted or 0
-        counts["units_filled"] += units
-        counts["lines_filled"] += wanted == units
-        if text(line, "sku") is None and text(line, "product_id") not in parts:
-            counts["unmatched_units"] += wanted or 0
+def slot_of(line, parents):
+    """Name what a line's units are netted with: a kit, a sku, or all that has no name."""
+    if text(line, "product_id") in parents:
+        return "kit", line["product_id"]
+    sku = text(line, "sku")
+    return sku and ("sku", sku)
+
+
+def sort_out(contents, lines, slots, counts):
+    """Put shipped units where they belong: to a slot, to nothing ordered, or to no sku at all."""
+    supply, foreign, nameless = Counter(), 0, 0
+    for line, units in contents:
+        sku = text(line, "sku")
+        same = [s for s, each in zip(slots, lines, strict=True) if sku and text(each, "sku") == sku]
+        if ("kit", text(line, "parent_product_id")) in slots:
+            counts["kit_units"] += units
+        elif same:
+            supply[("sku", sku) if ("sku", sku) in slots else same[0]] += units
+        else:
+            counts["unmatched_units"] += units
+            foreign += units * (sku is not None)
+            nameless += units * (sku is None)
+    return supply, foreign, nameless
+
+
+def kits_made(contents, slot, ordered):
+    """Count the whole kits of which as large a share has shipped as of the scarcest part."""
+    sent, total = Counter(), Counter()
+    for line, units in contents:
+        if slot == ("kit", text(line, "parent_product_id")):
+            part = text(line, "sku") or text(line, "inventory_item_id")
+            sent[part] += units
+            total[part] += line.get("quantity") or 0
+    return min((sent[part] * ordered // total[part] for part in total if total[part]), default=0)
+
+
+def give(lines, slots, pools, by_count, counts):
+    """Fill the lines in turn: with what is of their slot, and then with units without a sku."""
+    nets, covered = (dict(pool) for pool in pools)
+    for line, slot in zip(lines, slots, strict=True):
+        wanted = min(max(0, line.get("quantity") or 0), nets[slot])
+        nets[slot] -= wanted
+        filled = min(wanted, covered[slot])
+        covered[slot] -= filled
+        more = min(wanted - filled, by_count)
+        by_count -= more
+        unknown = line.get("quantity") is None
+        counts["lines"] += unknown or wanted > 0
+        counts["lines_filled"] += 0 < wanted == filled + more
 
 
 def left_out(order, as_of):
@@ -79,7 +116,7 @@ def left_out(order, as_of):
         return "created after as_of"
     if order.get("status") == "cancelled":
         return "cancelled"
-    return None if wanting(order) else "nothing ordered"
+    return None if fill_order(order, None)["lines"] else "nothing ordered"
 
 
 def count_orders(orders, as_of):

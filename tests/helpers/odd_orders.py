@@ -28,7 +28,7 @@ def table(orders, *names):
     """Give DuckDB plain columns: moments as microseconds, the rest as pandas reads them."""
     plain = orders[["status", "units_ordered", "units_shipped", *names]].astype(object)
     plain = plain.where(plain.notna(), None)
-    for name in STAMPS:
+    for name in (*STAMPS, "updated_date"):
         known = orders[name].notna()
         micros = orders[name].dt.tz_localize(None).to_numpy("M8[us]").astype(np.int64)
         plain[name] = pd.Series(micros, index=orders.index).astype("Int64").where(known)

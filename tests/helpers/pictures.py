@@ -7,8 +7,8 @@ import pandas as pd
 
 AS_OF = datetime(2026, 3, 4, 12, tzinfo=UTC)
 OPEN = ("open", "confirmed", "processing", "picked", "packed", "backordered", "exception")
-DATES = ("created_date", "required_ship_date", "first_shipped_date", "last_shipped_date")
-DATES += ("complete_shipped_date",)
+DATES = ("created_date", "required_ship_date", "updated_date", "first_shipped_date")
+DATES += ("last_shipped_date", "complete_shipped_date")
 
 
 def make_orders(rows, warehouses=("north", "south"), seed=0):
@@ -42,8 +42,9 @@ def _order(rng, warehouse):
         "units_ordered": units,
         "units_shipped": units if left else 0,
         "created_date": created,
+        "updated_date": created + timedelta(days=1),
         "required_ship_date": due,
-    } | dict.fromkeys(DATES[2:], shipped if left else None)
+    } | dict.fromkeys(DATES[3:], shipped if left else None)
 
 
 def text_of(axes):

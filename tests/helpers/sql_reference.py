@@ -54,87 +54,120 @@ TYPES = {
     "problems": {"order_id": "varchar", "path": "varchar", "lost": "boolean"},
 }
 
-#: Of each order, what follows from its lines and shipments.
+#: What was ordered, netted, and where each shipped line belongs. A `slot` is a sku of an order, a
+#: kit of it, or all that has no sku; `place` is a slot, or why a line belongs to none.
 VIEWS = """
 create view live as select * from shipments where status is distinct from 'cancelled';
 create view live_lines as select * from shipped_lines semi join live using (order_id, shipment);
 create view sent as select order_id, status as sent_as, shipped from shipments;
-create view contents as
-select order_id, shipped, sku, item, coalesce(units, 0) as units,
-    case when exists (from line_items l where l.order_id = s.order_id and l.product_id = s.kit)
-        then kit end as kit
-from live_lines s join live using (order_id, shipment);
-create view kit_lines as
-select l.*, c.kit from line_items l
-    left join (select distinct order_id, kit from contents where kit is not null) c
-    on c.order_id = l.order_id and c.kit = product_id;
-create view slots as
-select *, case when kit is not null then 'kit ' || kit when sku is not null then 'sku ' || sku
-    else 'none' end as slot
-from kit_lines;
--- Of each order, what is netted: the lines of one sku, of one kit, and those of neither.
-create view asked as
-select order_id, slot, greatest(sum(coalesce(units, 0)), 0) as net,
-    bool_or(units is null) as unknown, any_value(kit) as kit
-from slots group by order_id, slot;
--- A sku covers its own lines, or else the first kit that has it.
-create view covers as
-select order_id, sku, coalesce(min(slot) filter (kit is null), arg_min(slot, line)) as slot
-from slots where sku is not null group by order_id, sku;
-create view moments as
-select distinct order_id, shipped as moment from live where shipped is not null
-union all select id, 9223372036854775807 from orders;
-create view supply as
-select order_id, moment,
-    case when c.kit is not null then 'part' when c.sku is null then 'nameless'
-        when v.slot is null then 'foreign' else v.slot end as slot,
-    sum(c.units) filter (c.shipped <= moment) as units
-from moments join contents c using (order_id) left join covers v using (order_id, sku)
-group by all;
-create view kits as
-select order_id, moment, slot, min((gone * net) // whole) as kits from (
-    select order_id, moment, kit, coalesce(sku, item) as part, sum(units) as whole,
-        coalesce(sum(units) filter (shipped <= moment), 0) as gone
-    from moments join contents using (order_id) where kit is not null group by all
-) join asked using (order_id, kit) where whole > 0 group by all;
-create view covered as
-select order_id, moment, sum(net) as ordered, bool_or(unknown) as unknown,
-    coalesce(sum(net) filter (slot = 'none'), 0) as loose,
-    sum(least(net, coalesce(s.units, 0) + coalesce(k.kits, 0))) filter (slot <> 'none') as named,
-    sum(greatest(coalesce(s.units, 0) - net, 0)) filter (slot <> 'none') as surplus
-from moments left join asked using (order_id)
-    left join supply s using (order_id, moment, slot)
-    left join kits k using (order_id, moment, slot)
-group by order_id, moment;
-create view totals as
-select order_id, moment, coalesce(ordered, 0) as ordered, coalesce(unknown, false) as unknown,
-    coalesce(named, 0) as named, coalesce(f.units, 0) as foreign_units, loose,
-    coalesce(surplus, 0) + coalesce(f.units, 0) as over, coalesce(n.units, 0) as nameless
-from covered
-    left join (from supply where slot = 'foreign') f using (order_id, moment)
-    left join (from supply where slot = 'nameless') n using (order_id, moment);
-create table states as
-select *, named + extra + least(nameless, ordered - named - extra) as units,
-    over - extra + nameless - least(nameless, ordered - named - extra) as beyond
-from (select *, least(over, loose) as extra from totals);
-create table lives as
-with events as (
-    select order_id, min(shipped) as first_shipped_date, max(shipped) as last_shipped_date
-    from live where shipped is not null group by order_id
-), complete as (
-    select order_id, min(moment) as complete_shipped_date
-    from states semi join (from live where shipped is not null) using (order_id)
-    where not unknown and units = ordered group by order_id
-), ends as (from states where moment = 9223372036854775807)
-select orders.*, first_shipped_date, last_shipped_date, complete_shipped_date,
-    (case when not unknown then ordered end)::bigint as units_ordered,
-    (units + case when unknown then beyond else 0 end)::bigint as units_shipped,
-    (case when not unknown then beyond end)::bigint as units_overshipped,
-    (select count(*) from line_items where order_id = id) as lines,
-    (select count(*) from shipments where order_id = id) as shipment_count
-from orders join ends on ends.order_id = id left join events on events.order_id = id
-    left join complete on complete.order_id = id;
+create table contents as select l.*, s.shipped
+    from shipped_lines l join live s using (order_id, shipment);
+create table slotted as select l.*, coalesce(units, 0) as amount, case
+        when exists (from contents c where c.order_id = l.order_id and c.kit = l.product_id)
+            then 'kit ' || product_id
+        when sku is null then 'none' else 'sku ' || sku end as slot
+    from line_items l;
+create table slots as select order_id, slot, greatest(0, sum(amount))::bigint as net
+    from slotted group by all;
+create table placed as select c.*, coalesce(sku, item) as part, case
+        when exists (from slots s where s.order_id = c.order_id and s.slot = 'kit ' || kit)
+            then 'part'
+        when exists (from slots s where s.order_id = c.order_id and s.slot = 'sku ' || c.sku)
+            then 'sku ' || sku
+        when exists (from slotted s where s.order_id = c.order_id and s.sku = c.sku)
+            then (select min_by(slot, line) from slotted s
+                where s.order_id = c.order_id and s.sku = c.sku)
+        when sku is null then 'nameless' else 'foreign' end as place
+    from contents c;
 """
+
+#: How much of each order had shipped by a moment: of {asked}, which has `order_id` and `moment`.
+COVERAGE = """
+asked as (select distinct order_id, moment from {asked}),
+arrived as (
+    select moment, p.*,
+        case when shipped <= moment then coalesce(units, 0) else 0 end as got
+    from asked join placed p using (order_id)
+), supplied as (
+    select order_id, moment, place as slot, sum(got) as got from arrived group by all
+), parts as (
+    select order_id, moment, 'kit ' || kit as slot, part, sum(got) as got,
+        sum(coalesce(units, 0)) as total
+    from arrived where place = 'part' group by all
+), made as (
+    select order_id, moment, slot, min(got * net // total) as kits
+    from parts join slots using (order_id, slot) where total > 0 group by all
+), named as (
+    select order_id, moment, slot, net, coalesce(got, 0) as got, least(net, coalesce(got, 0)
+        + least(coalesce(kits, 0), net - least(net, coalesce(got, 0)))) as covered
+    from asked join slots using (order_id)
+        left join supplied using (order_id, moment, slot)
+        left join made using (order_id, moment, slot)
+    where slot <> 'none'
+), spare as (
+    select order_id, moment, coalesce((select sum(net) from slots s
+            where s.order_id = a.order_id), 0) as net,
+        coalesce((select sum(covered) from named n
+            where n.order_id = a.order_id and n.moment = a.moment), 0) as covered,
+        coalesce((select sum(greatest(0, got - net)) from named n
+            where n.order_id = a.order_id and n.moment = a.moment), 0)
+        + coalesce((select got from supplied s where s.order_id = a.order_id
+            and s.moment = a.moment and slot = 'foreign'), 0) as surplus,
+        coalesce((select got from supplied s where s.order_id = a.order_id
+            and s.moment = a.moment and slot = 'nameless'), 0) as nameless,
+        coalesce((select net from slots s where s.order_id = a.order_id and slot = 'none'), 0)
+            as wanted,
+        exists (from line_items l where l.order_id = a.order_id and units is null) as unknown
+    from asked a
+), settled as (
+    select *, least(surplus, wanted) as lent,
+        least(nameless, net - covered - least(surplus, wanted)) as by_count
+    from spare
+), coverage as (
+    select order_id, moment, net as units, (covered + lent + by_count)::bigint as units_filled,
+        (surplus - lent + nameless - by_count)::bigint as units_overshipped, unknown,
+        net = covered + lent + by_count and not unknown as complete, lent, by_count
+    from settled
+), line_nets as (
+    select s.* exclude (amount), greatest(0, least(greatest(amount, 0), net + greatest(amount, 0)
+        - sum(greatest(amount, 0)) over (partition by order_id, slot order by line))) as wanted
+    from slotted s join slots using (order_id, slot)
+), of_slot as (
+    select order_id, moment, slot, covered from named
+    union all select order_id, moment, 'none', lent from coverage
+), by_name as (
+    select l.*, moment, greatest(0, least(wanted, covered + wanted
+        - sum(wanted) over (partition by order_id, moment, slot order by line))) as first
+    from line_nets l join of_slot using (order_id, slot)
+), filled_lines as (
+    select l.*, first + greatest(0, least(wanted - first, by_count + wanted - first
+        - sum(wanted - first) over (partition by order_id, moment order by line))) as filled
+    from by_name l join coverage using (order_id, moment)
+)
+"""
+
+#: Of each order, what follows from its lines and shipments.
+LIVES = """
+create table lives as
+with {coverage}, events as (
+    select order_id, min(shipped) as first_shipped_date, max(shipped) as last_shipped_date
+    from live group by all
+), completed as (
+    select order_id, min(moment) filter (complete) as complete_shipped_date
+    from coverage join events using (order_id) where moment <= last_shipped_date group by all
+)
+select orders.*, case when not unknown then units::bigint end as units_ordered,
+    units_filled + case when unknown then units_overshipped else 0 end as units_shipped,
+    case when not unknown then units_overshipped end as units_overshipped,
+    first_shipped_date, last_shipped_date, complete_shipped_date,
+    (select count(*) from line_items l where l.order_id = id) as lines,
+    (select count(*) from shipments s where s.order_id = id) as shipment_count
+from orders join coverage c on id = c.order_id and moment = 9000000000000000000
+    left join events e on e.order_id = id left join completed d on d.order_id = id;
+"""
+#: All moments at which something shipped, and the end of time.
+_STEPS = """(select order_id, shipped as moment from live where shipped is not null
+    union all select id, 9000000000000000000 from orders)"""
 
 
 def load(orders):
@@ -157,6 +190,7 @@ def load(orders):
         connection.execute(f"insert into {name} select * from given")
         connection.unregister("given")
     connection.execute(VIEWS)
+    connection.execute(LIVES.format(coverage=COVERAGE.format(asked=_STEPS)))
     return connection
 
 
@@ -186,7 +220,8 @@ def _lay_out(order, rows):
     for place, sent in enumerate(order["shipments"] or []):
         names = [text(sent[name]) for name in ("status", "warehouse_id")]
         rows["shipments"].append([key, place, *names, micros(sent["shipped_date"])])
-        for line in sent["line_items"]:
+        packed = [line for each in sent.get("packages") or [] for line in each["line_items"] or []]
+        for line in sent["line_items"] or packed:
             names = [text(line[name]) for name in ("inventory_item_id", "parent_product_id", "sku")]
             rows["shipped_lines"].append([key, place, *names, whole(line["quantity"])])
 
@@ -209,7 +244,7 @@ def text(value):
 
 
 def whole(value):
-    return None if value is None else int(value)
+    return None if value is None or value != int(value) else int(value)
 
 
 def micros(value):

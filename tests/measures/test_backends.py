@@ -62,7 +62,7 @@ CASES = {
     ],
     "late_orders": [
         tf.late_orders,
-        lambda orders: tf.late_orders(orders, tf.SlaPolicy.d2c_noon_cut_off(), shipped=True),
+        lambda orders: tf.late_orders(orders, policy=tf.SlaPolicy.d2c_noon_cut_off(), shipped=True),
         lambda orders: tf.late_orders(orders, as_of=orders["created_date"].median(), shipped=True),
     ],
     "status_mix": [
@@ -128,12 +128,14 @@ WHOLE_CASES = {
         lambda frames: tf.data_quality(frames.orders, tz=zones(frames.orders)),
     ],
     "fill_rates": [
-        *(lambda frames, by=by: tf.fill_rates(frames, by) for by in [None, *BY]),
+        *(lambda frames, by=by: tf.fill_rates(frames, by=by) for by in [None, *BY]),
         lambda frames: tf.fill_rates(frames, as_of=frames.orders["created_date"].median()),
     ],
     "ship_otif": [
         *(
-            lambda frames, by=by, freq=freq: tf.ship_otif(frames, by, freq, tz=zones(frames.orders))
+            lambda frames, by=by, freq=freq: tf.ship_otif(
+                frames, by=by, freq=freq, tz=zones(frames.orders)
+            )
             for by in [None, *BY]
             for freq in FREQ
         ),

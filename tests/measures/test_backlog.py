@@ -51,7 +51,7 @@ def test_statuses_stand_in_lifecycle_order_then_unknown_ones():
     orders = frame(
         *({"status": each} for each in statuses), {"status": "fulfilled", "shipped": NOON}
     )
-    table = tf.backlog(orders, as_of="2026-03-04")
+    table = tf.backlog(orders, as_of="2026-03-04T00:00")
     assert table.index.tolist() == [*STATUSES, "customs", "zz", "(none)", "(shipped since)"]
     assert table.index.name == "status"
     assert table.index.ordered
@@ -129,7 +129,7 @@ def test_a_past_moment_is_told_from_stamps():
         {"status": "packed"},
         {"status": "packed", "shipped": "2026-03-03"},
     )
-    then = tf.backlog(orders, as_of="2026-03-02")
+    then = tf.backlog(orders, as_of="2026-03-02T00:00")
     assert then["n"][then["n"] > 0].to_dict() == {"packed": 1, "(shipped since)": 3}
     assert then.loc["(shipped since)", ["units", "units_unknown"]].tolist() == [15, 0]
     assert info_of(then)["left_out"]["created_after"] == 1
@@ -137,7 +137,7 @@ def test_a_past_moment_is_told_from_stamps():
     assert now["n"][now["n"] > 0].to_dict() == {"open": 1, "packed": 1}
     assert info_of(now)["left_out"]["shipped"] == 2
     assert info_of(now)["left_out"]["closed_short"] == 1
-    at = tf.backlog(orders, as_of="2026-03-03")
+    at = tf.backlog(orders, as_of="2026-03-03T00:00")
     assert "(shipped since)" not in at.index
 
 
@@ -181,6 +181,37 @@ def test_days_of_work_go_by_the_pace_of_the_last_28_days():
         },
     }
     assert tf.backlog(orders)["pace"].unique().tolist() == [2 / 28]
+
+
+def test_a_pace_is_per_day_covered():
+    hours = pd.date_range("2026-02-25T13:00Z", NOON, periods=70)
+    done = [
+        {"status": "fulfilled", "created_date": each.isoformat(), "shipped": each.isoformat()}
+        for each in hours
+    ]
+    table = tf.backlog(frame(*done, *[{}] * 20, *[{"channel": "edi"}] * 5), by="channel")
+    assert table.loc[("web", "open"), ["n", "pace", "days_of_work"]].tolist() == [20, 10, 2]
+    assert (table.loc["edi", "pace"] == 0).all()
+    assert [info_of(table)[name] for name in ("pace_days", "shipped", "pace")] == [7, 70, 10]
+    assert (tf.backlog(frame({"created_date": NOON}))["pace"] == 0).all()
+    named = tf.backlog(frame({}), by="channel", labels={"web": "Shop"})
+    assert named.loc[("Shop", "open"), "n"] == 1
+
+
+@pytest.mark.parametrize("quantity", [None, 1.5])
+def test_an_order_of_unknown_quantity_is_open_while_its_status_is(quantity):
+    sent = {"shipped_date": "2026-03-02T12:00:00Z", "line_items": [{"sku": "A", "quantity": 1}]}
+    lines = [{"sku": "A", "quantity": 1}, {"sku": "B", "quantity": quantity}]
+    order = {"id": "a", "line_items": lines, "shipments": [sent]}
+    found = {
+        status: tf.backlog(
+            OrderFrames.from_json(order | {"status": status}).orders, as_of="2026-03-04"
+        )
+        for status in ("partially_fulfilled", "fulfilled")
+    }
+    row = found["partially_fulfilled"].loc["partially_fulfilled"]
+    assert row[["n", "units", "units_unknown"]].tolist() == [1, 0, 1]
+    assert found["fulfilled"]["n"].sum() == 0
 
 
 def test_every_group_has_every_status_and_null_is_a_group():
@@ -298,7 +329,8 @@ def assert_is(table, expected):
 PACE = """
 select {by} count(*) filter (
     complete_shipped_date <= $now and complete_shipped_date > $now - 28 * 86400000000
-    and status is distinct from 'cancelled' and (created_date <= $now) is not false) / 28
+    and status is distinct from 'cancelled' and (created_date <= $now) is not false) / (
+        select least(28, greatest(1, ceil(($now - min(created_date)) / 86400000000))) from lives)
 from lives group by all
 """
 

@@ -149,9 +149,11 @@ def test_periods_follow_the_warehouses_calendars():
     due = ["2026-03-02T04:59:59.999999Z", "2026-03-01T23:00Z", "2026-03-01T23:00Z"]
     zones = {"e": "America/New_York", "t": "Asia/Tokyo"}
     table = judged(["on_time"] * 3, due, tz=zones, warehouse_id=["e", "t", None])
-    with pytest.warns(UserWarning, match="1 orders that have been judged are in no period") as told:
+    with pytest.warns(
+        UserWarning, match="1 orders that have been judged are in no period"
+    ) as caught:
         by_day = compliance_rate(table, "warehouse_id", "D")
-    assert [each.filename for each in told] == [__file__]
+    assert [each.filename for each in caught] == [__file__]
     filled = by_day[by_day["n"] > 0].reset_index()
     assert filled["period"].dt.strftime("%m-%d").tolist() == ["03-01", "03-02"]
     without = by_day.attrs["trackstar"]["compliance"]["without_period"]

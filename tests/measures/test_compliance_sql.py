@@ -46,14 +46,18 @@ RATED = """
 with counted as (
     select
         {keys}
-        count(*) filter (outcome in ('on_time', 'late_shipped', 'late_open')) as n,
+        count(*) filter (is_due) as n,
+        count(distinct cast(due_wall as date)) filter (is_due) as days,
+        count(*) filter (outcome in ('on_time', 'short') and not is_due) as early,
         {counts}
     from judged
+    {where}
     group by all
 )
-select *, {rate} as rate, {low} as rate_low, {high} as rate_high, n < 30 as small from counted
+select *, on_time / nullif(n, 0) as rate, n < 30 or days < 4 as small from counted
 """
-FIGURES = ["n", *OUTCOMES, "rate", "rate_low", "rate_high", "small"]
+COUNTS = ["n", *OUTCOMES[:4], "early", *OUTCOMES[4:]]
+FIGURES = [*COUNTS, "rate", "small"]
 
 
 def made_up(seed):
@@ -107,9 +111,14 @@ def figures(database, by, freq):
     """Count and divide in SQL: the figures of each group and period that has an order."""
     period = [f"date_trunc('{FREQ[freq]}', due_wall) as period"] if freq else []
     keys = "".join(f"{key}, " for key in [*by, *period])
-    counts = ", ".join(f"count(*) filter (outcome = '{name}') as {name}" for name in OUTCOMES)
-    rate, low, high = sql_reference.wilson("on_time", "n")
-    query = RATED.format(keys=keys, counts=counts, rate=rate, low=low, high=high)
+    # An outcome is counted once the order is due; early ones are apart.
+    decided = dict.fromkeys(OUTCOMES[:4], " and is_due")
+    counts = ", ".join(
+        f"count(*) filter (outcome = '{name}'{decided.get(name, '')}) as {name}"
+        for name in OUTCOMES
+    )
+    where = "where due_wall is not null" if freq else ""
+    query = RATED.format(keys=keys, counts=counts, where=where)
     table = database.execute(query).fetchall()
     names = [column[0] for column in database.description]
     width = len(by) + len(period)
@@ -126,7 +135,7 @@ def assert_equal(table, expected, keys):
     for key, row in found.items():
         if key not in expected:
             assert key[-1] is not None
-            assert sum(row[:6]) == 0
+            assert sum(row[: len(COUNTS)]) == 0
             continue
         for name, ours, theirs in zip(FIGURES, row, expected[key], strict=True):
             close = pytest.approx(theirs, abs=1e-12) if name.startswith("rate_") else theirs
@@ -144,7 +153,9 @@ def assert_sql_agrees(orders, policy, as_of):
     ours = judged[["id", "outcome", "reason", "due_at", "shipped_at"]].itertuples(index=False)
     with sql_reference.load(orders) as database:
         judge(database, policy, as_of.replace(tzinfo=None))
-        rows = database.execute("select id, outcome, reason, due, shipped from judged").fetchall()
+        rows = database.execute(
+            "select id, outcome, reason, due_shown, shipped from judged"
+        ).fetchall()
         aware = (
             (*row[:3], *(each and each.replace(tzinfo=dt.UTC) for each in row[3:])) for row in rows
         )
@@ -173,6 +184,8 @@ def test_sql_counts_the_same(seed, number):
     assert {"on_time", "not_evaluable"} < set(judged["outcome"])
 
 
+# Orders without a warehouse that are due at a moment.
+@pytest.mark.filterwarnings("ignore:[0-9]+ orders that have been judged are in no period")
 @pytest.mark.parametrize("preset", [PRESETS[0], PRESETS[4]], ids=["due date", "clock"])
 def test_sql_counts_the_same_on_the_clocks_of_many_warehouses(preset):
     orders, now = made_up(3)

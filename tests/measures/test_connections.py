@@ -21,7 +21,7 @@ TABLES = ["orders", "line_items", "shipments", "shipment_line_items", "problems"
 OUTCOMES = ["n", "on_time", "late_shipped", "late_open", "pending", "not_evaluable"]
 FILLS = [
     *("orders", "orders_filled", "lines", "lines_filled", "units", "units_filled"),
-    *("units_shipped", "kit_units", "unmatched_units", "left_out"),
+    *("units_overshipped", "kit_units", "unmatched_units", "left_out"),
 ]
 
 #: Each measure that counts, the columns that add up, and those that do not.

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import odd_orders, sql_reference
-from statsmodels.duration.survfunc import SurvfuncRight
+from statsmodels.duration.survfunc import CumIncidenceRight, SurvfuncRight
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
@@ -17,7 +17,11 @@ NOON = "2026-03-11T12:00:00+00:00"
 COUNTS = ["n", "shipped", "open", "cancelled", "not_evaluable"]
 TIMES = ["median", "p90", "shipped_median", "shipped_p90"]
 CURVE = ["time", "at_risk", "shipped", "open_share", "low", "high"]
-STAMPS = ("created_date", "complete_shipped_date", "last_shipped_date")
+INCIDENCE = [
+    *("time", "at_risk", "shipped", "cancelled", "shipped_share", "cancelled_share"),
+    *("open_share", "low", "high"),
+]
+STAMPS = ("created_date", "complete_shipped_date", "last_shipped_date", "updated_date")
 
 
 def frame(*orders, fetched_at=NOON):
@@ -28,7 +32,7 @@ def frame(*orders, fetched_at=NOON):
         row = {"status": "open", "channel": "web", "created_date": "2026-03-01T12:00:00Z"}
         if (days := order.pop("days", None)) is not None:
             shipped = (pd.Timestamp("2026-03-01T12:00Z") + pd.Timedelta(days=days)).isoformat()
-            row |= {"status": "fulfilled"} | dict.fromkeys(STAMPS[1:], shipped)
+            row |= {"status": "fulfilled"} | dict.fromkeys(STAMPS[1:3], shipped)
         rows.append(row | order)
     table = pd.DataFrame(rows, columns=["status", "channel", *STAMPS])
     for name in STAMPS:
@@ -85,6 +89,11 @@ def test_a_case_by_hand():
         ({"created_date": None}, "no_created_date"),
         ({"days": 3, "created_date": None}, "no_created_date"),
         ({"days": -1}, "shipped_before_created"),
+        ({"status": "cancelled"}, "no_updated_date"),
+        (
+            {"status": "cancelled", "updated_date": "2026-02-28T12:00:00Z"},
+            "cancelled_before_created",
+        ),
         ({"status": "fulfilled"}, "undated"),
         ({"days": 3, "complete_shipped_date": None}, "closed_short"),
     ],
@@ -98,14 +107,67 @@ def test_what_cannot_be_evaluated_is_counted_and_says_why(order, reason):
     assert tf.cycle_time_curve(frame(order)).empty
 
 
-def test_cancelled_orders_are_left_out_and_counted():
-    assert row_of({"status": "cancelled"}, {"days": 1, "status": "cancelled"})[COUNTS].tolist() == [
-        0,
-        0,
-        0,
-        2,
-        0,
+def cancelled(day, **more):
+    return {"status": "cancelled", "updated_date": f"2026-03-{day:02}T12:00:00Z", **more}
+
+
+def test_cancelled_orders_take_longer_than_until_they_were_cancelled():
+    shipped = [{"days": each} for each in (1, 3, 5)]
+    row = row_of(*shipped, cancelled(3))
+    assert row[COUNTS].tolist() == [4, 3, 0, 1, 0]
+    # By hand: 3/4, then, of the two left, 1/2 and 0; without the cancelled one, 3 and 5.
+    assert days(row[TIMES]) == [3, 5, 3, 5]
+    curve = tf.cycle_time_curve(frame(*shipped, cancelled(3)))
+    assert curve["at_risk"].tolist() == [4, 2, 1]
+    assert curve["open_share"].tolist() == [3 / 4, 3 / 8, 0]
+    # Changed after as_of, it is censored there; even one that had shipped is cancelled.
+    later = tf.cycle_time_curve(frame({"days": 1}, cancelled(9)), as_of="2026-03-02T12:00:00Z")
+    assert later["at_risk"].tolist() == [2]
+    assert row_of(cancelled(4, days=1) | {"status": "cancelled"})[COUNTS].tolist() == [
+        *(1, 0, 0, 1, 0)
     ]
+
+
+def test_the_reading_is_told():
+    orders = frame({"days": 1}, cancelled(3))
+    readings = [
+        tf.cycle_time(orders),
+        tf.cycle_time_curve(orders),
+        tf.cycle_time_curve(orders, cancelled="competing"),
+    ]
+    found = [each.attrs["trackstar"]["cycle_time"]["reading"] for each in readings]
+    assert found == ["if none were cancelled", "if none were cancelled", "as cancelled"]
+
+
+def test_cancelling_competes_with_shipping_by_hand():
+    orders = frame(*({"days": each} for each in (1, 3, 5)), cancelled(3), {})
+    curve = tf.cycle_time_curve(orders, cancelled="competing")
+    assert list(curve.columns) == INCIDENCE
+    assert days(curve["time"]) == [1, 2, 3, 5]
+    assert curve["at_risk"].tolist() == [5, 4, 3, 2]
+    assert curve["shipped"].tolist() == [1, 0, 1, 1]
+    assert curve["cancelled"].tolist() == [0, 1, 0, 0]
+    assert curve["shipped_share"].tolist() == pytest.approx([1 / 5, 1 / 5, 2 / 5, 3 / 5])
+    assert curve["cancelled_share"].tolist() == pytest.approx([0, 1 / 5, 1 / 5, 1 / 5])
+    assert curve["open_share"].tolist() == pytest.approx([4 / 5, 3 / 5, 2 / 5, 1 / 5])
+    assert (curve["low"] < curve["shipped_share"]).all()
+    assert tf.cycle_time_curve(frame({}), cancelled="competing").empty
+    with pytest.raises(ValueError, match="cancelled='dropped' is not allowed"):
+        tf.cycle_time_curve(orders, cancelled="dropped")
+
+
+def test_labels_name_the_groups():
+    orders = frame({"days": 1}, {"days": 3, "channel": "edi"})
+    names = {"web": "Shop", "fax": "Fax"}
+    assert tf.cycle_time(orders, by="channel", labels=names).index.tolist() == ["edi", "Shop"]
+    curve = tf.cycle_time_curve(orders, by="channel", labels=names)
+    assert curve["channel"].tolist() == ["edi", "Shop"]
+    with pytest.raises(ValueError, match="name that a group without a name already has: 'edi'"):
+        tf.cycle_time(orders, by="channel", labels={"web": "edi"})
+    with pytest.raises(ValueError, match="'Shop' for 'a' and 'b', whose rows could not be told"):
+        tf.cycle_time(orders, by="channel", labels={"a": "Shop", "b": "Shop"})
+    with pytest.raises(TypeError, match="is not a map from ids to names"):
+        tf.cycle_time(orders, by="channel", labels=["Shop"])
 
 
 def test_a_status_that_lags_behind_the_stamps_has_shipped():
@@ -173,13 +235,16 @@ SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 15
 LIVES = """
 with states as (
     select *, complete_shipped_date - created_date as took, $now - created_date as age,
+        case when updated_date <= $now then updated_date
+            when updated_date > $now then $now end - created_date as until_cancelled,
         case when status = 'fulfilled' then coalesce(complete_shipped_date, last_shipped_date)
             else complete_shipped_date end as closed
     from data
 ), lives as (
-    select {groups} took, age, case
+    select {groups} took, age, until_cancelled, case
         when created_date > $now then 'not_evaluable'
-        when status = 'cancelled' then 'cancelled'
+        when status = 'cancelled' then
+            case when until_cancelled >= 0 then 'cancelled' else 'not_evaluable' end
         when created_date is null or took < 0 and complete_shipped_date <= $now then 'not_evaluable'
         when complete_shipped_date <= $now then 'shipped'
         when closed <= $now or (closed is null and status = 'fulfilled') then 'not_evaluable'
@@ -188,7 +253,7 @@ with states as (
 )
 """
 TABLE = """
-select {groups} count(*) filter (state in ('shipped', 'open')),
+select {groups} count(*) filter (state <> 'not_evaluable'),
     count(*) filter (state = 'shipped'), count(*) filter (state = 'open'),
     count(*) filter (state = 'cancelled'), count(*) filter (state = 'not_evaluable'),
     quantile_disc(took, 0.5) filter (state = 'shipped'),
@@ -196,8 +261,9 @@ select {groups} count(*) filter (state in ('shipped', 'open')),
 from lives group by all
 """
 ROWS = """
-select {groups} case when state = 'shipped' then took else age end, state = 'shipped'
-from lives where state in ('shipped', 'open')
+select {groups} case state when 'shipped' then took when 'open' then age else until_cancelled end,
+    case state when 'shipped' then 1 when 'cancelled' then 2 else 0 end
+from lives where state <> 'not_evaluable'
 """
 
 
@@ -234,7 +300,7 @@ def test_counts_are_those_of_duckdb_and_curves_those_of_statsmodels(seeded, by, 
 
     table = tf.cycle_time(orders, by=by, as_of=moment)
     assert shown(table, by) == {key: list(row) for key, row in asked(TABLE, data, by, now)}
-    assert (table[["n", "cancelled", "not_evaluable"]].sum(axis=1).sum()) == len(orders)
+    assert table[["n", "not_evaluable"]].to_numpy().sum() == len(orders)
     reasons = table.attrs["trackstar"]["cycle_time"]["not_evaluable"]
     assert sum(reasons.values()) == table["not_evaluable"].sum()
     left = tf.backlog(orders, by=by, as_of=moment)
@@ -249,6 +315,13 @@ def test_counts_are_those_of_duckdb_and_curves_those_of_statsmodels(seeded, by, 
         mine = curve[[each == key for each in groups]]
         assert_is(mine, np.array(rows))
     assert set(groups) <= by_group.keys()
+
+    incidence = tf.cycle_time_curve(orders, by=by, as_of=moment, cancelled="competing")
+    columns = incidence[by].itertuples(index=False, name=None)
+    groups = keys_of(columns, by) if by else [()] * len(incidence)
+    for key, rows in by_group.items():
+        mine = incidence[[each == key for each in groups]]
+        assert_incidence_is(mine, np.array(rows))
 
 
 def shown(table, by):
@@ -269,7 +342,28 @@ def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, spoilt):
         assert (table[COUNTS].sum() > 0).all()
 
 
+def assert_incidence_is(curve, rows):
+    """Compare with statsmodels, which lists every length, and not only those of an end."""
+    if not rows[:, 1].any():
+        assert curve.empty
+        return
+    with np.errstate(divide="ignore", invalid="ignore"):
+        other = CumIncidenceRight(rows[:, 0], rows[:, 1])
+    at = np.searchsorted(other.times, curve["time"].to_numpy().astype(np.int64))
+    for name, share in zip(("shipped_share", "cancelled_share"), other.cinc, strict=False):
+        assert curve[name].to_numpy() == pytest.approx(share[at], abs=1e-9)
+    assert curve[["shipped_share", "cancelled_share", "open_share"]].sum(axis=1).to_numpy() == (
+        pytest.approx(np.ones(len(curve)))
+    )
+    share, error = other.cinc[0][at], other.cinc_se[0][at]
+    known = (share > 0) & (share < 1) & curve["low"].notna().to_numpy()
+    power = np.exp(1.959963984540054 * error[known] / (share[known] * -np.log(share[known])))
+    assert curve["low"].to_numpy()[known] == pytest.approx(share[known] ** power, abs=1e-7)
+    assert curve["high"].to_numpy()[known] == pytest.approx(share[known] ** (1 / power), abs=1e-7)
+
+
 def assert_is(curve, rows):
+    rows = np.column_stack([rows[:, 0], rows[:, 1] == 1])
     if not rows[:, 1].any():
         assert curve.empty
         return

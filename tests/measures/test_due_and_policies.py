@@ -166,10 +166,10 @@ def test_each_value_is_judged_by_its_policy():
     judged = ship_date_compliance(orders, POLICIES, policy_by="type")
     assert judged["outcome"].tolist() == ["on_time", "on_time", "late_shipped", "late_shipped"]
     for code, (value, policy) in enumerate(POLICIES.items()):
-        alone = ship_date_compliance(orders, policy)
+        separate = ship_date_compliance(orders, policy)
         rows = [code, 3] if value is None else [code]
         columns = ["due_at", "shipped_at", "outcome", "is_due", "lateness", "reason"]
-        pd.testing.assert_frame_equal(judged.loc[rows, columns], alone.loc[rows, columns])
+        pd.testing.assert_frame_equal(judged.loc[rows, columns], separate.loc[rows, columns])
     info = judged.attrs["trackstar"]["compliance"]
     assert info["policy_by"] == "type"
     found = {each["value"]: each for each in info["policies"]}

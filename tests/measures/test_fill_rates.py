@@ -13,13 +13,13 @@ LATER = "2026-03-05T12:00:00Z"
 AS_OF = "2026-03-03"
 COUNTS = [
     *("orders", "orders_filled", "lines", "lines_filled", "units", "units_filled"),
-    *("units_shipped", "kit_units", "unmatched_units", "left_out"),
+    *("units_overshipped", "kit_units", "unmatched_units", "left_out"),
 ]
 RATES = ["order_rate", "line_rate", "unit_rate", "unmatched_share"]
 COLUMNS = [
     *("orders", "orders_filled", "order_rate", "order_rate_low", "order_rate_high"),
     *("lines", "lines_filled", "line_rate", "line_rate_low", "line_rate_high"),
-    *("units", "units_filled", "unit_rate", "units_shipped", "kit_units"),
+    *("units", "units_filled", "unit_rate", "units_overshipped", "kit_units"),
     *("unmatched_units", "unmatched_share", "small", "left_out"),
 ]
 
@@ -85,7 +85,7 @@ def test_lines_of_one_sku_are_filled_in_their_order_and_never_over():
     ordered = [line("A", 2), line("A", 3), line("B", 1)]
     assert counts(order(ordered, shipment(line("A", 4)))) == (1, 4, 0, 0)
     row = rates(order(ordered, shipment(line("A", 9), line("A", 1))))
-    assert (row["lines_filled"], row["units_filled"], row["units_shipped"]) == (2, 5, 10)
+    assert (row["lines_filled"], row["units_filled"], row["units_overshipped"]) == (2, 5, 5)
 
 
 def test_a_line_that_stands_later_in_the_frame_keeps_its_place():
@@ -105,12 +105,15 @@ def test_orders_do_not_share():
     assert (row["orders"], row["orders_filled"], row["units_filled"]) == (2, 1, 2)
 
 
-def test_what_has_no_sku_is_told_and_not_filled():
+def test_what_has_no_sku_is_covered_by_number_and_told():
     ordered = [line(None, 3), line("A", 1)]
-    row = rates(order(ordered, shipment(line(None, 3), line("A", 1), line("Z", 2))))
-    assert row[["lines", "lines_filled", "orders_filled"]].tolist() == [2, 1, 0]
-    assert row["unmatched_units"] == 3 + 3 + 2
-    assert row["unmatched_share"] == 8 / (4 + 6)
+    row = rates(order(ordered, shipment(line(None, 2), line("A", 1), line("Z", 2))))
+    # What is left of Z goes to the line without a sku first.
+    assert row[["lines", "lines_filled", "orders_filled"]].tolist() == [2, 2, 1]
+    assert row[["units", "units_filled", "units_overshipped"]].tolist() == [4, 4, 1]
+    assert row["unmatched_units"] == 3 + 2 + 2
+    assert row["unmatched_share"] == 7 / (4 + 5)
+    assert counts(order([line("A", 2)], shipment(line(None, 1)))) == (0, 1, 1, 0)
 
 
 def test_a_sku_of_another_order_is_no_match():
@@ -126,6 +129,8 @@ def test_lines_of_nothing_are_left_out_and_ones_of_no_known_quantity_are_not_fil
     assert table.loc[0, ["lines", "lines_filled", "orders_filled", "units"]].tolist() == [1] * 4
     assert table.attrs["trackstar"]["fill_rates"]["lines_left_out"] == 2
     assert counts(order([line("A", 1), line("B", 0)], shipment(line("B", 1)))) == (0, 0, 0, 0)
+    netted = order([line("A", 2), line("A", -1)], shipment(line("A", 1)))
+    assert rates(netted)[["lines", "units", "units_filled", "orders_filled"]].tolist() == [1] * 4
     unknown = order([line("A", 1), line("B", None)], sent)
     table = fill_rates(OrderFrames.from_json(unknown), as_of=AS_OF)
     assert table.loc[0, ["lines", "lines_filled", "orders_filled", "units"]].tolist() == [
@@ -146,8 +151,10 @@ def part(sku, quantity, parent="k"):
 
 def test_a_kit_is_filled_by_its_parts_as_far_as_the_scarcest():
     assert counts(order([KIT], shipment(part("P", 2), part("Q", 2)))) == (1, 2, 0, 4)
-    assert counts(order([KIT], shipment(part("P", 2), part("Q", 1)))) == (0, 1, 0, 3)
-    assert counts(order([KIT], shipment(part("P", 2), part("P", 2)))) == (1, 2, 0, 4)
+    # There is no bill of materials: its parts are those in shipments that are not cancelled.
+    assert counts(order([KIT], shipment(part("P", 2), part("Q", 1)))) == (1, 2, 0, 3)
+    half = shipment(part("P", 2), part("Q", 1)), shipment(part("Q", 1), at=None)
+    assert counts(order([KIT], *half)) == (0, 1, 0, 3)
 
 
 def test_a_part_that_has_not_shipped_holds_its_kit_back():
@@ -169,14 +176,16 @@ def test_a_kit_that_ships_under_its_own_sku_is_filled_by_it():
 def test_a_part_fills_no_line_of_its_own_sku_while_its_kit_is_ordered():
     ordered = [line("P", 2, product_id="p"), KIT]
     assert counts(order(ordered, shipment(part("P", 2)))) == (1, 2, 0, 2)
-    assert counts(order([line("P", 2)], shipment(part("P", 2)))) == (1, 2, 0, 2)
-    assert counts(order([line("X", 2)], shipment(part("P", 2)))) == (0, 0, 2, 2)
+    assert counts(order([line("P", 2)], shipment(part("P", 2)))) == (1, 2, 0, 0)
+    assert counts(order([line("X", 2)], shipment(part("P", 2)))) == (0, 0, 2, 0)
 
 
 def test_parts_without_a_sku_are_told_apart_by_their_item():
     parts = [part(None, 2) | {"inventory_item_id": item} for item in "pq"]
     assert counts(order([KIT | {"sku": None}], shipment(*parts))) == (1, 2, 0, 4)
-    assert counts(order([KIT], shipment(parts[0], parts[1] | {"quantity": 1}))) == (0, 1, 0, 3)
+    half = [parts[1] | {"quantity": 1}] * 2
+    sent = shipment(parts[0], half[0]), shipment(half[1], at=LATER)
+    assert counts(order([KIT], *sent)) == (0, 1, 0, 3)
 
 
 def test_orders_that_are_left_out_are_told():
@@ -190,16 +199,63 @@ def test_orders_that_are_left_out_are_told():
         ]
     )
     table = fill_rates(frames, as_of=AS_OF)
-    assert table.loc[0, ["orders", "left_out", "units_shipped"]].tolist() == [1, 4, 0]
+    assert table.loc[0, ["orders", "left_out", "units_overshipped"]].tolist() == [1, 4, 0]
     info = table.attrs["trackstar"]["fill_rates"]
     assert info == {
-        "as_of": "2026-03-03T00:00:00+00:00",
-        "left_out": {"created after as_of": 1, "cancelled": 1, "nothing ordered": 2},
+        "as_of": "2026-03-03T23:59:59.999999+00:00",
+        "of": "all",
+        "left_out": {
+            "created after as_of": 1,
+            "cancelled": 1,
+            "not due": 0,
+            "not shipped": 0,
+            "nothing ordered": 2,
+        },
         "lines_left_out": 0,
         "lines_unknown": 0,
     }
     assert json.loads(json.dumps(table.attrs)) == table.attrs
     assert fill_rates(frames, as_of=LATER)["left_out"][0] == 3
+
+
+def test_rates_are_of_all_orders_or_of_those_due_or_shipped():
+    due = {"required_ship_date": "2026-03-02T00:00:00Z"}
+    frames = OrderFrames.from_json(
+        [
+            order([line("A", 2)], shipment(line("A", 1)), **due),
+            order([line("A", 1)], required_ship_date="2026-03-09T00:00:00Z") | {"id": "b"},
+            order([line("A", 1)], shipment(line("A", 1))) | {"id": "c"},
+            order([line("A", 1)], **due) | {"id": "d"},
+        ]
+    )
+    found = {
+        of: fill_rates(frames, of=of, as_of=AS_OF).loc[0, ["orders", "units", "units_filled"]]
+        for of in ("all", "due", "shipped")
+    }
+    assert {of: row.tolist() for of, row in found.items()} == {
+        "all": [4, 5, 2],
+        "due": [2, 3, 1],
+        "shipped": [2, 3, 2],
+    }
+    table = fill_rates(frames, of="due", as_of=AS_OF, policy=tf.SlaPolicy(grace="3D"))
+    assert table["orders"].tolist() == [0]
+    info = table.attrs["trackstar"]
+    assert info["fill_rates"]["left_out"]["not due"] == 4
+    assert info["compliance"]["grace"] == "3 days 00:00:00"
+    with pytest.raises(ValueError, match="of='all' does not ask for them; add of='due'"):
+        fill_rates(frames, policy=tf.SlaPolicy(), as_of=AS_OF)
+    with pytest.raises(ValueError, match="of='late' is not allowed"):
+        fill_rates(frames, of="late", as_of=AS_OF)
+
+
+def test_what_is_named_only_in_packages_has_shipped():
+    sent = {"shipped_date": DAY, "packages": [{"line_items": [line("A", 2)]}]}
+    frames = OrderFrames.from_json(order([line("A", 2)], sent, channel="web"))
+    table = fill_rates(frames, by="channel", as_of=AS_OF, labels={"web": "Shop"})
+    assert table.loc["Shop", ["orders_filled", "units_filled"]].tolist() == [1, 2]
+    names = ("orders", "line_items", "shipments", "shipment_line_items")
+    few = SimpleNamespace(**{name: getattr(frames, name) for name in names})
+    assert fill_rates(few, as_of=AS_OF)["units_filled"].tolist() == [0]
 
 
 def test_nulls_are_a_group_and_groups_without_a_rate_are_rows():
@@ -210,7 +266,7 @@ def test_nulls_are_a_group_and_groups_without_a_rate_are_rows():
             order([line("A", 1)], status="cancelled", channel="edi") | {"id": "c"},
         ]
     )
-    table = fill_rates(frames, "channel", as_of=AS_OF)
+    table = fill_rates(frames, by="channel", as_of=AS_OF)
     assert table.index[:2].tolist() == ["edi", "web"]
     assert pd.isna(table.index[2])
     assert table["orders"].tolist() == [0, 1, 1]
@@ -222,7 +278,7 @@ def test_nulls_are_a_group_and_groups_without_a_rate_are_rows():
 @pytest.mark.parametrize("backend", [None, "pyarrow"])
 @pytest.mark.parametrize("by", [None, "channel", ["channel", "type"]])
 def test_empty_frames_keep_columns_and_types(backend, by):
-    table = fill_rates(OrderFrames.from_json([], dtype_backend=backend), by, as_of=AS_OF)
+    table = fill_rates(OrderFrames.from_json([], dtype_backend=backend), by=by, as_of=AS_OF)
     assert list(table.columns) == COLUMNS
     assert len(table) == (by is None)
     assert (table[COUNTS].dtypes == "int64").all()

@@ -17,68 +17,64 @@ ZONES = {0: "UTC", 5: "Etc/GMT+5", -9: "Etc/GMT-9"}
 COUNTS = {
     "fill_rates": [
         *("orders", "orders_filled", "lines", "lines_filled", "units", "units_filled"),
-        *("units_shipped", "kit_units", "unmatched_units", "left_out"),
+        *("units_overshipped", "kit_units", "unmatched_units", "left_out"),
     ],
-    "ship_otif": ["n", "otif", "on_time", "in_full", "short", "pending", "not_evaluable"],
+    "ship_otif": [
+        *("n", "otif", "on_time", "in_full", "short", "early", "pending", "not_evaluable"),
+        *("lines", "lines_filled", "units", "units_filled"),
+    ],
 }
 RATES = {
     "fill_rates": [
         *("order_rate", "order_rate_low", "order_rate_high"),
         *("line_rate", "line_rate_low", "line_rate_high", "unit_rate", "unmatched_share"),
     ],
-    "ship_otif": ["rate", "rate_low", "rate_high"],
+    "ship_otif": ["rate", "on_time_rate", "in_full_rate", "line_rate", "unit_rate"],
 }
 
-#: How much of each order of {source} had shipped by {until}, matched by sku, then by kit.
-FILL = """
-with judged as (select *, {until} as until from {source}), sent as (
-    select p.*,
-        case when s.shipped <= j.until then coalesce(p.units, 0) else 0 end as got,
-        exists (from line_items l where l.order_id = p.order_id and l.product_id = p.kit) as of_kit,
-        exists (from line_items l where l.order_id = p.order_id and l.sku = p.sku) as of_sku
-    from shipped_lines p join live s using (order_id, shipment) join judged j on j.id = p.order_id
-), parts as (
-    select order_id, kit, coalesce(sku, item) as part, sum(got) as got
-    from sent where of_kit group by all
-), kits as (
-    select order_id, kit as product_id, min(got) as made from parts group by all
-), skus as (
-    select order_id, sku, sum(got) as sent from sent where of_sku and not of_kit group by all
-), wanting as (
-    select *, coalesce(units, 0) as wanted from line_items where units is null or units > 0
-), by_sku as (
-    select wanting.*, greatest(0, least(wanted, coalesce(sent, 0) + wanted - sum(wanted) over (
-        partition by order_id, sku order by line))) as first
-    from wanting left join skus using (order_id, sku)
-), by_kit as (
-    select by_sku.*, made, greatest(0, least(wanted - first, coalesce(made, 0) + wanted - first
-        - sum(wanted - first) over (partition by order_id, product_id order by line))) as second
-    from by_sku left join kits using (order_id, product_id)
-), filled as (
-    select order_id, count(*) as lines, sum(wanted) as units, sum(first + second) as units_filled,
-        count(*) filter (units = first + second) as lines_filled,
-        sum(wanted) filter (sku is null and made is null) as nameless
-    from by_kit group by all
-), shipped as (
-    select order_id, sum(got) as units_shipped, sum(got) filter (kit is not null) as kit_units,
-        sum(got) filter (not of_kit and not of_sku) as strange
-    from sent group by all
-), undated as (
-    select order_id, count(*) filter (shipped is null) as undated from live group by all
+#: How much of each order of {source}, which has a moment `until`, had shipped by then.
+FILL = (
+    "with judged as ({source}), "
+    + sql_reference.COVERAGE.format(asked="(select id as order_id, until as moment from judged)")
+    + """
+, of_lines as (
+    select order_id, moment, count(*) filter (wanted > 0 or units is null) as lines,
+        count(*) filter (wanted > 0 and units is not null and filled = wanted) as lines_filled,
+        sum(wanted) filter (slot = 'none') as nameless
+    from filled_lines group by all
+), of_shipped as (
+    select order_id, moment, sum(got) as units_shipped,
+        sum(got) filter (place = 'part') as kit_units,
+        sum(got) filter (place in ('foreign', 'nameless')) as strange
+    from arrived group by all
 ), whole as (
-    select judged.* exclude (lines, units_shipped), coalesce(f.lines, 0) as lines,
-        coalesce(lines_filled, 0) as lines_filled, coalesce(units, 0) as units,
-        coalesce(units_filled, 0) as units_filled, coalesce(s.units_shipped, 0) as units_shipped,
-        coalesce(kit_units, 0) as kit_units, coalesce(undated, 0) as undated,
+    select judged.* exclude (lines, units_shipped, units_overshipped),
+        coalesce(l.lines, 0) as lines, coalesce(lines_filled, 0) as lines_filled, complete,
+        coalesce(units, 0) as units, coalesce(units_filled, 0) as units_filled,
+        coalesce(c.units_overshipped, 0) as units_overshipped,
+        coalesce(s.units_shipped, 0) as units_shipped, coalesce(kit_units, 0) as kit_units,
         coalesce(nameless, 0) + coalesce(strange, 0) as unmatched_units
-    from judged left join filled f on id = f.order_id left join shipped s on id = s.order_id
-        left join undated u on id = u.order_id
+    from judged left join coverage c on id = c.order_id and until is not distinct from c.moment
+        left join of_lines l on id = l.order_id and until is not distinct from l.moment
+        left join of_shipped s on id = s.order_id and until is not distinct from s.moment
 )
 """
+)
+#: Which orders are not asked about. Due are those that can be judged, by dates that are days in
+#: UTC or moments.
+NOT_ASKED = {
+    "all": "false",
+    "shipped": "(first_shipped_date <= $now) is not true",
+    "due": """(required_ship_date is null or units_ordered is null
+        or (status is not distinct from 'fulfilled' and last_shipped_date is null)
+        or $now <= case when required_ship_date % 86400000000 = 0
+            then required_ship_date + 86400000000 - 1 else required_ship_date end)""",
+}
 RATED = """
 , counted as (
     select {by} created_date > $now is true or status is not distinct from 'cancelled'
-        or lines = 0 as out, lines = lines_filled as all_filled, * exclude ({held}id) from whole
+        or lines = 0 or {not_asked} as out, lines = lines_filled as all_filled,
+        * exclude ({held}id) from whole
 ), summed as (
     select {by} count(*) filter (not out) as n, count(*) filter (all_filled and not out) as filled,
         coalesce(sum(lines) filter (not out), 0) as l,
@@ -86,42 +82,57 @@ RATED = """
         coalesce(sum(units) filter (not out), 0) as u,
         coalesce(sum(units_filled) filter (not out), 0) as uf,
         coalesce(sum(units_shipped) filter (not out), 0) as us,
+        coalesce(sum(units_overshipped) filter (not out), 0) as uo,
         coalesce(sum(kit_units) filter (not out), 0) as k,
         coalesce(sum(unmatched_units) filter (not out), 0) as m, count(*) filter (out) as o
     from counted group by all
 )
-select {by} n, filled, l, lf, u, uf, us, k, m, o, {orders}, {lines},
+select {by} n, filled, l, lf, u, uf, uo, k, m, o, {orders}, {lines},
     uf / nullif(u, 0), m / nullif(u + us, 0)
 from summed
 """
 OTIF = """
 , outcomes as (
-    select {by} epoch_us(date_trunc('{unit}', make_timestamp(due_at - $behind)))
-        as period, lines, undated,
-        lines = lines_filled as all_filled, case
-            when created_date > $now or status = 'cancelled' or due_at is null then 'none'
-            when status = 'fulfilled' and complete_shipped_date is null
-                and last_shipped_date <= $now then 'short'
-            when status = 'fulfilled' and complete_shipped_date is null
-                and last_shipped_date is null then 'none'
-            when complete_shipped_date <= until then 'on_time'
-            when complete_shipped_date <= $now then 'late'
-            when $now > due_at + $grace then 'late' else 'pending' end as outcome
+    select {by} epoch_us(date_trunc('{unit}', make_timestamp(due_at - $behind))) as period,
+        lines, lines_filled, units, units_filled, complete_shipped_date <= $now as is_full,
+        $now > due_at + $grace
+            or ($now = due_at + $grace and required_ship_date % 86400000000 = 0) as is_due, case
+            when created_date > $now or status = 'cancelled' or due_at is null
+                or ({short} and units_ordered is null)
+                or (status = 'fulfilled' and last_shipped_date is null)
+                or (not {short} and status = 'partially_fulfilled' and last_shipped_date is null)
+                then 'none'
+            when {event} <= due_at + $grace and {event} <= $now then 'on_time'
+            when {event} <= $now then 'late'
+            when {short} and status = 'fulfilled' and complete_shipped_date is null
+                and last_shipped_date <= due_at + $grace and last_shipped_date <= $now then 'short'
+            when {short} and status = 'fulfilled' and complete_shipped_date is null
+                and last_shipped_date <= $now then 'late'
+            when $now > due_at + $grace then 'late'
+            when $now = due_at + $grace and required_ship_date % 86400000000 = 0 then 'late'
+            else 'pending' end as outcome
     from whole
 ), states as (
-    select * replace (case when lines = 0 or (outcome = 'short' and undated > 0) then 'none'
-        else outcome end as outcome)
+    select * replace (case when outcome not in ('none', 'pending') and not is_due then 'early'
+        else outcome end as outcome), outcome in ('on_time', 'late', 'short') and is_due as counts
     from outcomes
 ), summed as (
-    select {by} {period} count(*) filter (outcome in ('on_time', 'late', 'short')) as n,
-        count(*) filter (outcome = 'on_time' and all_filled) as otif,
-        count(*) filter (outcome = 'on_time') as t,
-        count(*) filter (outcome in ('on_time', 'late') and all_filled) as f,
-        count(*) filter (outcome = 'short') as s, count(*) filter (outcome = 'pending') as p,
-        count(*) filter (outcome = 'none') as o
-    from states group by all
+    select {by} {period} count(*) filter (counts) as n,
+        count(*) filter (counts and outcome = 'on_time' and is_full) as otif,
+        count(*) filter (counts and outcome = 'on_time') as t,
+        count(*) filter (counts and is_full) as f,
+        count(*) filter (counts and outcome = 'short') as s,
+        count(*) filter (outcome = 'early') as e, count(*) filter (outcome = 'pending') as p,
+        count(*) filter (outcome = 'none') as o,
+        coalesce(sum(lines) filter (counts), 0)::bigint as l,
+        coalesce(sum(lines_filled) filter (counts), 0)::bigint as lf,
+        coalesce(sum(units) filter (counts), 0)::bigint as u,
+        coalesce(sum(units_filled) filter (counts), 0)::bigint as uf
+    from states {dated} group by all
 )
-select {by} {period} n, otif, t, f, s, p, o, {rate} from summed
+select {by} {period} n, otif, t, f, s, e, p, o, l, lf, u, uf,
+    otif / nullif(n, 0), t / nullif(n, 0), f / nullif(n, 0), lf / nullif(l, 0), uf / nullif(u, 0)
+from summed
 """
 
 
@@ -147,15 +158,17 @@ def test_fill_rates_are_those_of_sql(seed, spoilt):
         name: ", ".join(sql_reference.wilson(part, n))
         for name, part, n in (("orders", "filled", "n"), ("lines", "lf", "l"))
     }
-    for by, back in zip(sql_reference.BY, itertools.cycle(BACK), strict=False):
+    ofs = itertools.cycle(NOT_ASKED.items())
+    for by, back in itertools.product(sql_reference.BY, BACK):
         moment = given.now - back
         held = "".join(f"{name}, " for name in by)
-        rated = RATED.format(by="{by}", held=held, **wilson)
-        query = FILL.format(until="$now", source="lives") + rated
+        of, not_asked = next(ofs)
+        rated = RATED.format(by="{by}", held=held, not_asked=not_asked, **wilson)
+        query = FILL.format(source="select *, $now as until from lives") + rated
         expected = sql_reference.ask(
             given.sql, query, by, now=sql_reference.micros(moment.isoformat())
         )
-        table = tf.fill_rates(given.frames, by, as_of=moment)
+        table = tf.fill_rates(given.frames, by=by, of=of, as_of=moment)
         assert_is(table, "fill_rates", expected)
         assert (table["orders"] + table["left_out"]).sum() == len(given.frames.orders)
     assert table["kit_units"].sum() > 0
@@ -167,31 +180,42 @@ def test_fill_rates_are_those_of_sql(seed, spoilt):
 @pytest.mark.parametrize("freq", FREQ)
 def test_otif_is_that_of_sql(seed, freq, spoilt):
     given = spoilt(seed)
-    policies = itertools.cycle(itertools.product(BACK, ZONES, (0, 30)))
-    for by, (back, behind, hours) in zip(
-        sql_reference.BY, itertools.islice(policies, seed, None), strict=False
+    policies = itertools.cycle(itertools.product(BACK, ZONES, (0, 30), ("complete", "first")))
+    for by, (back, behind, hours, event) in zip(
+        sql_reference.BY, itertools.islice(policies, seed, None, 3), strict=False
     ):
-        moment, grace = given.now - back, f"{hours}h"
-        query = query_of(freq)
+        moment = given.now - back
         values = {
             "now": sql_reference.micros(moment.isoformat()),
             "grace": hours * sql_reference.DAY // 24,
             "behind": behind * sql_reference.DAY // 24,
         }
+        query = query_of(freq, event)
         expected = sql_reference.ask(given.sql, query, by, more=int(freq is not None), **values)
-        table = tf.ship_otif(given.frames, by, freq, as_of=moment, tz=ZONES[behind], grace=grace)
+        policy = tf.SlaPolicy(tz=ZONES[behind], grace=f"{hours}h", ship_event=event)
+        frames = given.frames
+        table = tf.ship_otif(frames, by=by, freq=freq, policy=policy, as_of=moment)
         assert_is(table, "ship_otif", expected)
-        assert table["short"].sum() > 0
         assert 0 < table["otif"].sum() < table["n"].sum()
+        rates = tf.compliance_rate(frames.orders, by=by, freq=freq, policy=policy, as_of=moment)
+        pd.testing.assert_index_equal(table.index, rates.index)
+        shared = ["n", "on_time", "short", "early", "pending", "not_evaluable"]
+        pd.testing.assert_frame_equal(table[shared], rates[shared])
 
 
-def query_of(freq):
+def query_of(freq, event):
     """Return the SQL of when orders are due; a bare day is due at its end in its zone."""
-    due = """(select *, case when required_ship_date % 86400000000 = 0
-        then required_ship_date + 86400000000 + $behind - 1 else required_ship_date end as due_at
-        from lives)"""
-    until = "least(due_at + $grace, $now)"
-    fill = FILL.format(until=until, source=due)
-    rate = ", ".join(sql_reference.wilson("otif", "n"))
-    period = "" if freq is None else "period, "
-    return fill + OTIF.format(by="{by}", unit=FREQ[freq] or "day", period=period, rate=rate)
+    due = """select *, case when required_ship_date % 86400000000 = 0
+        then required_ship_date + 86400000000 + $behind - 1 else required_ship_date end as due_at,
+        least(due_at + $grace, $now) as until from lives"""
+    short = str(event == "complete").lower()
+    period, dated = ("", "") if freq is None else ("period, ", "where period is not null")
+    query = OTIF.format(
+        by="{by}",
+        unit=FREQ[freq] or "day",
+        period=period,
+        dated=dated,
+        event=f"{event}_shipped_date",
+        short=short,
+    )
+    return FILL.format(source=due) + query

@@ -5,6 +5,7 @@ import pytest
 
 from trackstar_frames import OrderFrames, SlaPolicy, compliance_rate, late_orders
 from trackstar_frames import ship_date_compliance as judge
+from trackstar_frames.measures._policies import JUDGED_BY
 from trackstar_frames.sandbox import Sandbox
 
 AS_OF = "2026-03-10T12:00:00Z"
@@ -66,7 +67,7 @@ def test_those_that_shipped_late_can_be_listed_below():
 
 def test_the_list_tells_policy_as_of_and_its_length():
     policy = SlaPolicy(grace="30h", name="Ours")
-    late = late_orders(orders(*SOME), policy)
+    late = late_orders(orders(*SOME), policy=policy)
     assert late["id"].tolist() == ["old", "part"]
     info = late.attrs["trackstar"]["compliance"]
     assert SlaPolicy.from_json(info) == policy
@@ -77,17 +78,19 @@ def test_the_list_tells_policy_as_of_and_its_length():
 def test_judged_frames_keep_their_policy_and_are_listed_alike():
     policy = SlaPolicy.late_shipment_rate(window="2D")
     judged = judge(orders(*SOME), policy)
-    expected = late_orders(orders(*SOME), policy)
-    for late in (late_orders(judged), late_orders(judged, policy, as_of=AS_OF)):
+    expected = late_orders(orders(*SOME), policy=policy)
+    for late in (late_orders(judged), late_orders(judged, policy=policy, as_of=AS_OF)):
         pd.testing.assert_frame_equal(late, expected)
         assert late.attrs == expected.attrs
     with pytest.raises(ValueError, match="judged already, by another policy: 'Late shipment"):
-        late_orders(judged, SlaPolicy())
+        late_orders(judged, policy=SlaPolicy())
     with pytest.raises(ValueError, match="by this policy, but as of 2026-03-10T12:00:00"):
-        late_orders(judged, as_of="2026-03-11")
+        late_orders(judged, as_of="2026-03-11T00:00")
     some = late_orders(judged[judged["id"] == "young"])
     assert some["id"].tolist() == ["young"]
     judged.attrs = {}
+    pd.testing.assert_frame_equal(late_orders(judged), expected)
+    judged = judged.drop(columns=JUDGED_BY)
     with pytest.raises(ValueError, match="lost its policy"):
         late_orders(judged)
 
@@ -96,9 +99,9 @@ def test_the_due_time_is_also_that_on_the_warehouses_wall():
     day = {"required_ship_date": "2026-03-09T00:00:00Z", "status": "open"}
     rows = [order(key, warehouse_id=key, **day) for key in ("e", "t")]
     zones = {"e": "America/New_York", "t": "Asia/Tokyo"}
-    late = late_orders(orders(*rows), SlaPolicy(tz=zones))
+    late = late_orders(orders(*rows), policy=SlaPolicy(tz=zones))
     assert late["id"].tolist() == ["t", "e"]
-    assert late["due_local"].tolist() == [pd.Timestamp("2026-03-09T23:59:59.999999")] * 2
+    assert late["due_local"].tolist() == [pd.Timestamp("2026-03-09T23:59:59")] * 2
     assert str(late["due_local"].dtype) == "datetime64[us]"
 
 
@@ -110,6 +113,37 @@ def test_an_earlier_moment_can_be_asked_about():
     late = late_orders(orders(between), as_of="2026-03-08T13:00:00Z")
     assert late[["units_shipped", "units_left", "shipped_share"]].isna().all(axis=None)
     assert late["units_ordered"].tolist() == [4]
+
+
+def test_units_left_are_those_of_each_sku():
+    lines = [{"sku": "A", "quantity": 5}, {"sku": "B", "quantity": 5}]
+    sent = shipment(8, "2026-03-08T11:00:00Z")
+    late = late_orders(orders(order("a", sent, status="open") | {"line_items": lines}))
+    assert late[["units_ordered", "units_shipped", "units_left"]].to_numpy().tolist() == [
+        [10, 5, 5]
+    ]
+
+
+@pytest.mark.parametrize("quantity", [None, 1.5])
+def test_an_open_order_of_unknown_quantity_stays_in_the_list(quantity):
+    lines = [{"sku": "A", "quantity": 1}, {"sku": "B", "quantity": quantity}]
+    odd = {"line_items": lines, "status": "partially_fulfilled"}
+    sent = shipment(1, "2026-03-08T11:00:00Z")
+    late = late_orders(orders(*SOME[:1], order("a", sent) | odd))
+    assert late["id"].tolist() == ["a", "young"]
+    assert late["outcome"].tolist() == ["not_evaluable", "late_open"]
+    assert late["lateness"][0] == pd.Timedelta("2D")
+    assert late[["units_ordered", "units_left"]].iloc[0].isna().all()
+    for change in ({"status": "fulfilled"}, {"status": "cancelled"}, {"required_ship_date": AS_OF}):
+        assert late_orders(orders(order("a", sent) | odd | change)).empty
+
+
+def test_labels_name_warehouses_and_customers():
+    one = order("a", status="open", warehouse_id="w", warehouse_customer_id="c")
+    late = late_orders(orders(one), labels={"w": "Newark", "c": "Acme", "a": "no id is named"})
+    assert late[["id", "warehouse_id", "warehouse_customer_id"]].iloc[0].tolist() == [
+        *("a", "Newark", "Acme")
+    ]
 
 
 def test_an_order_of_nothing_has_no_share():
@@ -135,7 +169,7 @@ def test_the_list_is_as_long_as_the_count_says():
     as_of = frame["created_date"].quantile(0.7)
     for policy in (SlaPolicy(), SlaPolicy.d2c_noon_cut_off(), SlaPolicy.b2b_four_business_days()):
         rates = compliance_rate(frame, policy=policy, as_of=as_of)
-        late = late_orders(frame, policy, as_of=as_of, shipped=True)
+        late = late_orders(frame, policy=policy, as_of=as_of, shipped=True)
         counts = late["outcome"].value_counts()
         assert counts["late_open"] == rates["late_open"][0] > 0
         assert counts["late_shipped"] == rates["late_shipped"][0] > 0
@@ -149,8 +183,8 @@ def test_bad_arguments_are_refused():
         late_orders("orders")
     with pytest.raises(ValueError, match="lacks 'order_number'"):
         late_orders(orders(*SOME).drop(columns="order_number"))
-    with pytest.raises(TypeError, match="policy is a dict; pass an SlaPolicy"):
-        late_orders(orders(*SOME), {"grace": "2h"})
+    with pytest.raises(TypeError, match="policy is a map, and policy_by=None is no column"):
+        late_orders(orders(*SOME), policy={"grace": "2h"})
 
 
 def test_an_unknown_as_of_is_now_and_the_warning_points_here():

@@ -120,7 +120,7 @@ def test_types_of_arrow_give_the_same_picture(plot):
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("plot", PLOTS)
 def test_another_moment_is_noted(plot):
-    assert "as of 2026-02-01 00:00 UTC" in text_of(plot(make_orders(60), as_of="2026-02-01"))
+    assert "as of 2026-02-01 12:00 UTC" in text_of(plot(make_orders(60), as_of="2026-02-01T12:00"))
 
 
 @pytest.mark.parametrize("plot", [*OF_DUE_DATES, plot_overview])

@@ -21,6 +21,7 @@ def lives(shipped, open_for=()):
             "created_date": pd.to_datetime(created, utc=True),
             "complete_shipped_date": pd.to_datetime(pd.Series(done), utc=True),
             "last_shipped_date": pd.NaT,
+            "updated_date": pd.NaT,
         }
     )
     frame.attrs["trackstar"] = {"fetched_at": as_of.isoformat()}

@@ -15,6 +15,7 @@ def shipped(days, **policy):
     stamps = pd.DatetimeIndex(DUE + after).tz_localize("UTC")
     orders = pd.DataFrame({"status": "fulfilled", "complete_shipped_date": stamps})
     orders["last_shipped_date"] = stamps
+    orders["units_ordered"] = 1
     orders["required_ship_date"] = pd.Timestamp(DUE, tz="UTC")
     orders["created_date"] = pd.Timestamp("2000-01-01", tz="UTC")
     return ship_date_compliance(orders, as_of="9999-01-01", **policy)

@@ -80,12 +80,12 @@ def test_little_is_drawn_too(rows):
 
 def test_a_judged_frame_brings_its_policy_and_moment():
     frame = make_orders(300)
-    judged = ship_date_compliance(frame, as_of="2026-02-01", tz="America/New_York")
+    judged = ship_date_compliance(frame, as_of="2026-02-01T00:00", tz="America/New_York")
     head, pictures = texts(plot_overview(judged))
     text = "\n".join(head)
     assert "as of 2026-02-01 00:00 UTC" in text
     assert "America/New_York" in text
-    assert str(backlog(frame, as_of="2026-02-01")["n"].sum()) in head
+    assert str(backlog(frame, as_of="2026-02-01T00:00")["n"].sum()) in head
     # The statuses are as the data have them, whatever as_of is.
     assert "as of 2026-03-04 12:00 UTC" in pictures["Orders by status"]
 

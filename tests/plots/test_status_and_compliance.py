@@ -42,6 +42,7 @@ def orders(rows, seed=0, **columns):
         {
             "status": pd.Categorical(status, categories=list(LIFECYCLE), ordered=True),
             "warehouse_id": "w",
+            "units_ordered": 1,
             "channel": random.choice(["web", "edi"], rows) if rows else np.array([], dtype=str),
             **{name: pd.DatetimeIndex(stamps).tz_localize("UTC") for name, stamps in utc.items()},
             **columns,
@@ -175,7 +176,7 @@ def test_the_policy_is_printed_and_judged_frames_keep_theirs():
 
 
 def test_a_judged_frame_without_its_policy_is_drawn_with_one_warning():
-    judged = ship_date_compliance(orders(50))
+    judged = ship_date_compliance(orders(50)).drop(columns="judged_by")
     judged.attrs = {}
     with pytest.warns(UserWarning, match="lost its policy") as caught:
         axes = plot_ship_date_compliance(judged, by="channel")

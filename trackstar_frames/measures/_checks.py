@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from trackstar_frames.errors import one_of
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned
@@ -112,6 +113,19 @@ def text_column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     """Return a column of texts, with null for an empty one."""
     values = column(frame, name)
     return values.mask(is_blank(values))
+
+
+def text_array(frame: pd.DataFrame, name: str) -> pa.Array:
+    """Return a column of texts, of whatever type, as an Arrow array."""
+    values = frame[name]
+    if values.isna().all():
+        return pa.nulls(len(values), pa.large_string())
+    if not isinstance(values.dtype, pd.ArrowDtype | pd.StringDtype):
+        values = values.astype(object).where(values.notna(), None)
+    array = pa.array(values.array, from_pandas=True)
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    return array.cast(pa.large_string())
 
 
 def index_column(frame: pd.DataFrame, name: str) -> npt.NDArray[np.int64]:

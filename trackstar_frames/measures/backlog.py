@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures import _checks, _grouping, completeness
+from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
-from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
+from trackstar_frames.measures._time import NAT, Array, instants, now_of, resolve_as_of
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
 
@@ -35,6 +36,7 @@ def backlog(
     *,
     by: str | Sequence[str] | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
+    labels: Mapping[Any, str] | None = None,
 ) -> pd.DataFrame:
     """Count the orders that were open at one moment, by status and age.
 
@@ -51,6 +53,8 @@ def backlog(
     as_of
         The moment to look at; naive means UTC. By default when the data were fetched, from
         ``orders.attrs``.
+    labels
+        Names to show in the index instead of values of `by`, such as ``{"wh_1": "Newark"}``.
 
     Returns
     -------
@@ -67,13 +71,17 @@ def backlog(
         - ``0-3``, ``4-7``, ``8-14``, ``15-21``, ``22-30``, ``31-45``, ``46+``, ``unknown``
           (int64): orders by whole days passed since their created_date. They sum to n.
         - ``median_age``, ``oldest`` (timedelta64[us]): of known ages; null where there is none.
-        - ``pace`` (float64): orders of the group completely shipped per day, over these 28 days.
+        - ``pace`` (float64): orders of the group completely shipped per day, over the days of
+          these 28 that the frame covers: at most 28, and no more than have begun since the first
+          created_date in it, of any group. With 7 days of history and 10 shipped on each, it
+          is 10.
         - ``days_of_work`` (float64): n / pace; null where the pace is 0. Those of a group's
           statuses sum to that of the group.
 
-        ``attrs["trackstar"]["backlog"]`` holds as_of, pace_days (28), the number of orders
-        shipped in these days and the pace of all groups together, and ``left_out``: how many
-        orders are in no row, and why. With the n, they sum to the orders given.
+        ``attrs["trackstar"]["backlog"]`` holds as_of, pace_days (the days covered, at most 28),
+        the number of orders shipped in these days and the pace of all groups together, and
+        ``left_out``: how many orders are in no row, and why. With the n, they sum to the orders
+        given.
 
     Raises
     ------
@@ -93,7 +101,8 @@ def backlog(
     ``(shipped since)``, as are those fulfilled short whose last shipment came later. All others
     are in the status of the data. Cancelled orders are left out for any moment, as nothing says
     when they were cancelled; so are those fulfilled without any shipped date. An order that had
-    completely shipped is not open, whatever its status.
+    completely shipped is not open, whatever its status. One with a line of unknown quantity is
+    never known to be complete: it is open while its status is.
 
     Examples
     --------
@@ -109,12 +118,12 @@ def backlog(
     >>> table.loc[["open", "picked"], ["n", "units", "0-3", "8-14", "oldest", "days_of_work"]]
             n  units  0-3  8-14 oldest  days_of_work
     status
-    open    1      5    0     1 9 days          28.0
-    picked  1      2    1     0 1 days          28.0
+    open    1      5    0     1 9 days           9.0
+    picked  1      2    1     0 1 days           9.0
     """
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
     names = _checks.by_columns(orders, by, reserved=["status"])
-    moment = resolve_as_of(orders, as_of)
+    moment, shown = resolve_as_of(orders, as_of), parse_labels(labels)
     find = partial(_find_open_orders, names, now_of(moment))
     if isinstance(orders, pd.DataFrame):
         found = find(orders)
@@ -123,20 +132,21 @@ def backlog(
         found = _concat(compute_each([wanted], find), names)
     codes, statuses = _sorted_statuses(found)
     rows = pd.CategoricalIndex(statuses, statuses, ordered=True, name="status")
-    labels = _grouping.row_labels(found.keys, names, rows, len(AGE_BUCKETS))
+    index = _grouping.row_labels(found.keys, names, rows, len(AGE_BUCKETS))
     cells = found.orders["group"].to_numpy() * len(statuses) + codes
-    table = _counts(found.orders, cells, labels)
-    table["pace"] = np.repeat(found.shipped / _PACE_DAYS, len(statuses))
+    table = _counts(found.orders, cells, index)
+    days = _days_covered(found.since, now_of(moment))
+    table["pace"] = np.repeat(found.shipped / days, len(statuses))
     table["days_of_work"] = table["n"] / table["pace"].where(table["pace"] > 0)
     info = {
         "as_of": moment.isoformat(),
-        "pace_days": _PACE_DAYS,
+        "pace_days": days,
         "shipped": int(found.shipped.sum()),
-        "pace": float(found.shipped.sum() / _PACE_DAYS),
+        "pace": float(found.shipped.sum() / days),
         "left_out": dict(zip(completeness.STATES[:-1], found.states[:-1].tolist(), strict=True)),
     }
     _checks.add_measure_info(table, found.keys, "backlog", info)
-    return table
+    return table.set_axis(relabel(table.index, names, shown))
 
 
 class _OpenOrders(NamedTuple):
@@ -147,6 +157,7 @@ class _OpenOrders(NamedTuple):
     states: Array  # how many orders are in each of STATES
     orders: pd.DataFrame  # each open order's group, units left, age, and index in `statuses`
     statuses: list[str]  # NO_STATUS and SHIPPED_SINCE are last
+    since: np.datetime64  # the first created_date of all orders; NaT without any
 
 
 def _find_open_orders(names: list[str], now: np.datetime64, orders: pd.DataFrame) -> _OpenOrders:
@@ -171,7 +182,22 @@ def _find_open_orders(names: list[str], now: np.datetime64, orders: pd.DataFrame
         np.bincount(states, minlength=len(completeness.STATES)),
         pd.DataFrame(found),
         [*values, NO_STATUS, SHIPPED_SINCE],
+        _first(instants(orders, "created_date")),
     )
+
+
+def _first(stamps: Array) -> np.datetime64:
+    """Return the first of some moments; NaT if there is none."""
+    known = stamps[~np.isnat(stamps)]
+    first: np.datetime64 = known.min() if known.size else NAT
+    return first
+
+
+def _days_covered(since: np.datetime64, now: np.datetime64) -> int:
+    """Return on how many of the days of the pace there could be orders, the first one whole."""
+    if np.isnat(since):
+        return _PACE_DAYS
+    return int(np.clip(-((since - now) // _DAY), 1, _PACE_DAYS))
 
 
 def _concat(parts: Sequence[_OpenOrders], names: list[str]) -> _OpenOrders:
@@ -186,8 +212,9 @@ def _concat(parts: Sequence[_OpenOrders], names: list[str]) -> _OpenOrders:
         np.add.at(shipped, numbers, part.shipped)
         codes = np.array([*map(statuses.index, part.statuses)])[part.orders["status"]]
         orders.append(part.orders.assign(group=numbers[part.orders["group"]], status=codes))
+    since = _first(np.array([part.since for part in parts], dtype="M8[us]"))
     states = np.sum([part.states for part in parts], axis=0)
-    return _OpenOrders(keys, shipped, states, pd.concat(orders, ignore_index=True), statuses)
+    return _OpenOrders(keys, shipped, states, pd.concat(orders, ignore_index=True), statuses, since)
 
 
 def _sorted_statuses(found: _OpenOrders) -> tuple[Array, list[str]]:

@@ -1,4 +1,4 @@
-"""When an order is complete: how much of its lines has shipped, and its state at a moment."""
+"""How much of each order has shipped by a moment, and the state that it is in."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from trackstar_frames.measures import _checks, _partitions
 from trackstar_frames.measures._time import Array, instants
+from trackstar_frames.tables.completeness import Contents, Packed, Rows
 
 #: The columns from which the state of an order is read.
 LIFECYCLE_COLUMNS = ("status", "created_date", "complete_shipped_date", "last_shipped_date")
@@ -21,28 +23,32 @@ UNIT_COLUMNS = ("first_shipped_date", "units_ordered", "units_shipped")
 STATES = ("created_after", "cancelled", "shipped", "closed_short", "undated", "open")
 SHIPPED, OPEN = STATES.index("shipped"), STATES.index("open")
 
+_GOODS = ("inventory_item_id", "sku", "quantity", "parent_product_id")
 _COLUMNS_READ = {
     "orders": ("id",),
     "line_items": ("order_id", "line_index", "product_id", "sku", "quantity"),
     "shipments": ("order_id", "shipment_index", "status", "shipped_date"),
-    "shipment_line_items": (
-        "order_id",
-        "shipment_index",
-        "inventory_item_id",
-        "sku",
-        "quantity",
-        "parent_product_id",
-    ),
+    "shipment_line_items": ("order_id", "shipment_index", *_GOODS),
 }
+#: What is read of tables that need not be there.
+_OPTIONAL = {"package_line_items": ("order_id", "shipment_index", *_GOODS)}
 
 
 class Tables(Protocol):
-    """The tables of an `OrderFrames` that are read: all of pandas, or all of Dask."""
+    """The tables of an `OrderFrames` that are read: all of pandas, or all of Dask.
+
+    ``package_line_items`` are read, too, where there are any.
+    """
 
     orders: Any
     line_items: Any
     shipments: Any
     shipment_line_items: Any
+
+
+def _columns_read(frames: object) -> dict[str, tuple[str, ...]]:
+    given = {name: columns for name, columns in _OPTIONAL.items() if hasattr(frames, name)}
+    return {**_COLUMNS_READ, **given}
 
 
 def check_tables(frames: object, *, lazy: bool = False) -> Tables:
@@ -52,8 +58,9 @@ def check_tables(frames: object, *, lazy: bool = False) -> Tables:
             f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders or "
             f"read_snapshot (of a Snapshot, what its .read() returns): orders alone have no lines"
         )
-    tables = {f"frames.{name}": getattr(frames, name) for name in _COLUMNS_READ}
-    for (name, table), columns in zip(tables.items(), _COLUMNS_READ.values(), strict=True):
+    wanted = _columns_read(frames)
+    tables = {f"frames.{name}": getattr(frames, name) for name in wanted}
+    for (name, table), columns in zip(tables.items(), wanted.values(), strict=True):
         _checks.require(table, columns, source="an OrderFrames", name=name, lazy=lazy)
     _checks.require_connections_alike(tables)
     if not lazy:
@@ -75,7 +82,7 @@ def check_tables(frames: object, *, lazy: bool = False) -> Tables:
 
 def narrow_tables(frames: Tables, more: Sequence[str]) -> dict[str, Any]:
     """Return only the columns of each table to match by, and `more` of the orders."""
-    wanted = {**_COLUMNS_READ, "orders": (*_COLUMNS_READ["orders"], *more)}
+    wanted = {**_columns_read(frames), "orders": (*_COLUMNS_READ["orders"], *more)}
     tables = {name: getattr(frames, name) for name in wanted}
     return {
         name: table[list(dict.fromkeys([*_checks.connection_columns(table), *wanted[name]]))]
@@ -115,29 +122,39 @@ def units_left(orders: pd.DataFrame, now: np.datetime64) -> Array:
 
 # From here on, float64 does not hold every whole number.
 _INEXACT = 2**53
+# No order has so many shipments.
+_WIDTH = 2**31
 
 
 def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
     """Count, for each order, what was ordered and what of it had shipped by a moment of its own."""
-    # What has shipped is matched with what was ordered by sku, within each order. Lines of no
-    # units are in no count but lines_void.
     ids = _checks.order_keys(tables.orders, "id")
-    shipments = _read_shipments(tables.shipments, ids)
     lines = _read_lines(tables.line_items, ids)
-    shipped = _read_shipped(tables.shipment_line_items, ids, shipments, until)
-    _match(lines, shipped)
-    _fill(lines, shipped)
+    contents = _read_contents(tables, ids, lines)
+    moments = until.astype("M8[us]").astype(np.int64)  # NaT is before all others
+    coverage, wanted = contents.shipped_by(moments), contents.line_units
+    is_unknown = np.isnan(lines.table["quantity"].to_numpy())
+    is_full = (wanted > 0) & (contents.filled(coverage) == wanted) & ~is_unknown
 
-    def total(rows: pd.DataFrame, name: str) -> Array:
+    def total(of_lines: Array) -> Array:
         # float64 holds the sums exactly: see _quantities.
-        return np.bincount(rows["order"], rows[name], minlength=len(ids)).astype(np.int64)
+        return np.bincount(lines.order, of_lines, len(ids)).astype(np.int64)
 
-    of_lines = ("lines", "lines_filled", "lines_unknown", "lines_void", "units", "units_filled")
+    def shipped(of_lines: Array) -> Array:
+        return contents.units_shipped(moments, of_lines).astype(np.int64)
+
+    nameless = total(np.where(contents.is_nameless, wanted, 0))
     counts = {
-        **{name: total(lines, name) for name in of_lines},
-        **{name: total(shipped, name) for name in ("units_shipped", "kit_units")},
-        "unmatched_units": total(lines, "unmatched") + total(shipped, "unmatched"),
-        "undated": total(shipments, "undated"),
+        "lines": total((wanted > 0) | is_unknown),
+        "lines_filled": total(is_full),
+        "lines_unknown": total(is_unknown),
+        "lines_void": total((wanted == 0) & ~is_unknown),
+        "units": contents.net.astype(np.int64),
+        "units_filled": coverage.units.astype(np.int64),
+        "units_overshipped": coverage.surplus.astype(np.int64),
+        "units_shipped": shipped(np.ones_like(contents.is_part)),
+        "kit_units": shipped(contents.is_part),
+        "unmatched_units": nameless + shipped(contents.is_unmatched),
     }
     return pd.DataFrame(counts)
 
@@ -156,110 +173,63 @@ def are_in(lines: pd.DataFrame, shipments: pd.DataFrame) -> Array:
     return keys.isin(known).to_numpy()
 
 
-def _read_lines(items: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
-    """Return the ordered lines, in the order in which they are filled."""
-    units = _quantities(items, "line_items")
-    lines = rows_of(
-        ids,
-        items,
-        index=_checks.index_column(items, "line_index"),
-        sku=_checks.text_column(items, "sku").array,
-        product=_checks.text_column(items, "product_id").array,
-        lines=~(units <= 0),  # a line without a quantity counts
-        lines_unknown=np.isnan(units),
-        lines_void=units <= 0,
-        units=np.nan_to_num(np.maximum(units, 0)),
-    )
-    return lines.sort_values(["order", "index"], ignore_index=True)
-
-
-def _read_shipments(shipments: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
-    """Return the shipments that are not cancelled."""
-    stamps = instants(shipments, "shipped_date")
-    rows = rows_of(
-        ids,
-        shipments,
-        index=_checks.index_column(shipments, "shipment_index"),
-        cancelled=_checks.has_status(shipments, "cancelled"),
-        shipped=stamps,
-        undated=np.isnat(stamps),
-    )
-    return rows[~rows["cancelled"]]
-
-
-def _read_shipped(
-    items: pd.DataFrame, ids: pd.Index, shipments: pd.DataFrame, until: Array
-) -> pd.DataFrame:
-    """Return the lines of these shipments, with no units where they have not shipped in time."""
-    # Those are kept because they show what a kit is made of.
-    sku = _checks.text_column(items, "sku")
-    part = sku.where(sku.notna(), _checks.text_column(items, "inventory_item_id"))
-    lines = rows_of(
-        ids,
-        items,
-        index=_checks.index_column(items, "shipment_index"),
-        sku=sku.array,
-        kit=_checks.text_column(items, "parent_product_id").array,
-        part=pd.factorize(part)[0],
-        units_shipped=np.nan_to_num(_quantities(items, "shipment_line_items")),
-    )
-    in_time = shipments["shipped"].to_numpy() <= until[shipments["order"]]
-    units = lines["units_shipped"].where(are_in(lines, shipments[in_time]), 0.0)
-    lines["units_shipped"] = units
-    return lines[are_in(lines, shipments)].reset_index(drop=True)
-
-
-def _match(lines: pd.DataFrame, shipped: pd.DataFrame) -> None:
-    """Replace skus and products by numbers that both tables share within an order, -1 for none."""
-    # A part of a kit that is on a line of the order belongs to the kit, not to a line that its
-    # own sku may have; any other shipped line goes by its sku.
-    is_part = shipped["kit"].notna()
-    for name, other in (("sku", "sku"), ("product", "kit")):
-        values = pd.Index(lines[name].dropna().unique())
-        lines[name] = within_order(lines, name, values)
-        numbers = within_order(shipped, other, values)
-        shipped[other] = np.where(pd.Series(numbers).isin(lines[name]), numbers, -1)
-    shipped["sku"] = shipped["sku"].where(shipped["kit"] < 0, -1)
-    shipped["kit_units"] = shipped["units_shipped"].where(is_part, 0)
-    unmatched = (shipped["kit"] < 0) & (shipped["sku"] < 0)
-    shipped["unmatched"] = shipped["units_shipped"].where(unmatched, 0)
-
-
 def within_order(rows: pd.DataFrame, name: str, values: pd.Index) -> Array:
     """Return a number for each row's order and its value among `values`; -1 for no such value."""
     codes = values.get_indexer(pd.Index(rows[name]))
     return np.where(codes >= 0, rows["order"] * len(values) + codes, -1)
 
 
-def _fill(lines: pd.DataFrame, shipped: pd.DataFrame) -> None:
-    """Fill each line with the units of its sku, and then with the kits of its product."""
-    # There is no bill of materials: there are as many kits as units of the part that has shipped
-    # least.
-    by_sku = shipped[shipped["sku"] >= 0].groupby("sku")["units_shipped"].sum()
-    parts = shipped[shipped["kit"] >= 0].groupby(["kit", "part"])["units_shipped"].sum()
-    kits = parts.groupby(level="kit").min()
-    filled = _allot(lines["sku"], lines["units"], by_sku)
-    filled += _allot(lines["product"], lines["units"] - filled, kits)
-    lines["units_filled"] = filled
-    is_full = ~lines["lines_unknown"] & (filled == lines["units"])
-    lines["lines_filled"] = lines["lines"] & is_full
-    unmatched = (lines["sku"] < 0) & ~lines["product"].isin(kits.index)
-    lines["unmatched"] = lines["units"].where(unmatched, 0)
+def _read_lines(items: pd.DataFrame, ids: pd.Index) -> Rows:
+    """Return the ordered lines of orders, in the sequence in which they are filled."""
+    order = ids.get_indexer(_checks.order_keys(items, "order_id"))
+    sequence = np.lexsort((_checks.index_column(items, "line_index"), order))
+    sequence = sequence[np.count_nonzero(order < 0) :]
+    return Rows(_to_arrow("line_items", items, sequence), order[sequence])
 
 
-def _allot(keys: pd.Series[int], wanted: pd.Series[float], supply: pd.Series[float]) -> Array:
-    """Return what each row gets if the rows of one key are served in turn from its supply."""
-    before = wanted.groupby(keys).cumsum() - wanted
-    left = supply.reindex(keys, fill_value=0).to_numpy() - before.to_numpy()
-    return np.clip(left, 0, wanted.to_numpy())
+def _read_contents(tables: Tables, ids: pd.Index, lines: Rows) -> Contents:
+    """Return what was ordered, on these lines, and what is in shipments."""
+    numbers = _shipment_keys(tables.shipments, ids)
+    rows = np.flatnonzero((numbers >= 0) & ~pd.Index(numbers).duplicated())
+    keys = pd.Index(numbers[rows])
+    shipments = Rows(_to_arrow("shipments", tables.shipments, rows), numbers[rows] // _WIDTH)
+
+    def contents_of(name: str) -> Packed:
+        frame = getattr(tables, name, tables.shipment_line_items[:0])
+        place = keys.get_indexer(pd.Index(_shipment_keys(frame, ids)))
+        rows = np.flatnonzero(place >= 0)
+        place = place[rows]
+        return Packed(_to_arrow(name, frame, rows), shipments.order[place], place)
+
+    parts = [contents_of(name) for name in ("shipment_line_items", *_OPTIONAL)]
+    return Contents.of_tables(len(ids), lines, shipments, *parts)
+
+
+def _shipment_keys(frame: pd.DataFrame, ids: pd.Index) -> Array:
+    """Return a number for the order and shipment of each row; below 0 for one of no order."""
+    order = ids.get_indexer(_checks.order_keys(frame, "order_id"))
+    return order * _WIDTH + _checks.index_column(frame, "shipment_index")
+
+
+def _to_arrow(name: str, frame: pd.DataFrame, rows: Array) -> pa.Table:
+    """Return rows of a table as Arrow's, with the columns by which contents are matched."""
+    columns = {}
+    for each in {**_COLUMNS_READ, **_OPTIONAL}[name]:
+        if each == "quantity":
+            columns[each] = pa.array(_quantities(frame, name))
+        elif each == "shipped_date":
+            columns[each] = pa.array(instants(frame, each))
+        elif each not in ("order_id", "line_index", "shipment_index"):
+            columns[each] = _checks.text_array(frame, each)
+    return pa.table(columns).take(pa.array(rows))
 
 
 def _quantities(frame: pd.DataFrame, table: str) -> Array:
-    """Return quantities as float64, which holds them exactly; NaN for null."""
+    """Return quantities as float64, which holds them exactly; NaN for null, and parts of units."""
     units = _checks.float_column(frame, "quantity")
     if np.nansum(np.abs(units)) >= _INEXACT:
         raise ValueError(
             f"the quantities of frames.{table} are too large to be added up; look for a stray "
             f"one: {np.nanmax(np.abs(units)):,.0f}"
         )
-    return units
+    return np.where(units == np.floor(units), units, np.nan)

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures import _checks, _grouping, completeness
+from trackstar_frames.measures._labels import named, parse_labels, relabel
 from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
 
+Cancelled = Literal["censored", "competing"]
+
 _CURVE_COLUMNS = ("time", "at_risk", "shipped", "open_share", "low", "high")
+_INCIDENCE_COLUMNS = (
+    *("time", "at_risk", "shipped", "cancelled", "shipped_share", "cancelled_share"),
+    *("open_share", "low", "high"),
+)
+_COLUMNS_READ = (*completeness.LIFECYCLE_COLUMNS, "updated_date")
+_READING = "if none were cancelled"
+_CANCELLED = completeness.STATES.index("cancelled")
 _NOT_EVALUABLE = -1
 _ZERO = np.timedelta64(0, "us")
 _NAT = np.timedelta64("NaT", "us")
@@ -26,24 +36,28 @@ def cycle_time(
     *,
     by: str | Sequence[str] | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
+    labels: Mapping[Any, str] | None = None,
 ) -> pd.DataFrame:
     """Compute the internal order cycle time: from receipt to shipment of all that was ordered.
 
     Open orders are included. A median over shipped orders only is too low while slow orders are
     open; the product-limit estimator of Kaplan and Meier uses what each open order shows: that
-    it takes longer than until `as_of`.
+    it takes longer than until `as_of`. A cancelled one shows that it would have taken longer
+    than until it was cancelled: the times are those if none were cancelled.
 
     Parameters
     ----------
     orders
         The frame of `fetch_orders_df`, or some of its rows, of any status, with the columns
-        ``status``, ``created_date``, ``complete_shipped_date`` and ``last_shipped_date``.
+        ``status``, ``created_date``, ``complete_shipped_date``, ``last_shipped_date`` and
+        ``updated_date``.
     by
         A column, or several, to group by. Nulls are a group of their own.
     as_of
         The moment to look at; naive means UTC. By default when the data were fetched, from
-        ``orders.attrs``. Orders shipped later were still open; cancelled ones are cancelled for
-        any moment, as nothing says when they were.
+        ``orders.attrs``. Orders shipped later were still open.
+    labels
+        Names to show in the index instead of values of `by`, such as ``{"wh_1": "Newark"}``.
 
     Returns
     -------
@@ -51,19 +65,21 @@ def cycle_time(
         One row per group, which is the index; one row in all without `by`. Counts are int64,
         times timedelta64[us] of elapsed time, nights and weekends included.
 
-        - ``n``: orders evaluated, shipped + open.
+        - ``n``: orders evaluated, shipped + open + cancelled.
         - ``shipped``: completely, by `as_of`; ``open``: not so, and censored at `as_of`.
-        - ``cancelled``: orders without a time here, as they will never ship.
-        - ``not_evaluable``: orders created after `as_of`; those without a created_date or
-          shipped before it; fulfilled ones that were never completely shipped. With n and
-          cancelled, they sum to the orders given.
+        - ``cancelled``: orders of that status, censored at their updated_date or, if that is
+          later, at `as_of`: nothing nearer to the time of cancelling is known.
+        - ``not_evaluable``: orders created after `as_of`; those without a created_date,
+          shipped or cancelled before it, or cancelled without an updated_date; fulfilled ones
+          that were never completely shipped. With n, they sum to the orders given.
         - ``median``, ``p90``: the time by which half, and 90 %, of all n ship: the first at
           which the curve of `cycle_time_curve` is at or below that share, or null.
         - ``shipped_median``, ``shipped_p90``: of shipped orders only, biased low while others
           are open; null where there are none.
 
-        ``attrs["trackstar"]["cycle_time"]`` holds as_of and, for all groups together, why
-        orders are ``not_evaluable``.
+        ``attrs["trackstar"]["cycle_time"]`` holds as_of, how median and p90 are to be read
+        (``reading``: "if none were cancelled") and, for all groups together, why orders are
+        ``not_evaluable``.
 
     Raises
     ------
@@ -78,7 +94,12 @@ def cycle_time(
     Notes
     -----
     Nothing is interpolated. An order fulfilled short counts as open until its last shipment, and
-    is not evaluable from then on.
+    is not evaluable from then on. To leave cancelled orders out would condition on the future:
+    it is the slow ones that are cancelled, and without them the median is too low.
+
+    Kaplan and Meier assume that an order is not cancelled for the same reason that makes it slow.
+    Where that is doubtful, `cycle_time_curve` with ``cancelled="competing"`` shows what share has
+    shipped, and what was cancelled, without that assumption.
 
     Examples
     --------
@@ -89,14 +110,15 @@ def cycle_time(
     ...     "complete_shipped_date": pd.to_datetime(
     ...         ["2026-03-02", None, "2026-03-04", None], utc=True),
     ...     "last_shipped_date": pd.NaT,
+    ...     "updated_date": pd.NaT,
     ... })
     >>> cycle_time(orders, as_of="2026-03-09")[["n", "shipped", "open", "median",
     ...                                         "p90", "shipped_median"]]
        n  shipped  open median p90 shipped_median
     0  4        2     2 3 days NaT         1 days
     """
-    _checks.require(orders, completeness.LIFECYCLE_COLUMNS, source="fetch_orders_df")
-    names = _checks.by_columns(orders, by)
+    _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df")
+    names, shown = _checks.by_columns(orders, by), parse_labels(labels)
     durations = _durations(orders, resolve_as_of(orders, as_of))
     groups, keys = _grouping.group_numbers(orders, names)
     shipped, curve = durations.state == completeness.SHIPPED, _curve(groups, durations)
@@ -104,7 +126,7 @@ def cycle_time(
         "n": durations.is_evaluated,
         "shipped": shipped,
         "open": durations.state == completeness.OPEN,
-        "cancelled": durations.state == completeness.STATES.index("cancelled"),
+        "cancelled": durations.state == _CANCELLED,
         "not_evaluable": durations.state == _NOT_EVALUABLE,
     }
     _, table = _grouping.sum_by_group(orders, pd.DataFrame(counts).astype(np.int64), names)
@@ -113,7 +135,7 @@ def cycle_time(
     for name, percent in (("shipped_median", 50), ("shipped_p90", 90)):
         table[name] = nearest_rank(groups[shipped], durations.length[shipped], percent, len(keys))
     _checks.add_measure_info(table, orders, "cycle_time", durations.info)
-    return table
+    return table.set_axis(relabel(table.index, names, shown))
 
 
 def cycle_time_curve(
@@ -121,6 +143,8 @@ def cycle_time_curve(
     *,
     by: str | Sequence[str] | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
+    labels: Mapping[Any, str] | None = None,
+    cancelled: Cancelled = "censored",
 ) -> pd.DataFrame:
     """Compute the share of orders that is still open after each length of time.
 
@@ -128,6 +152,12 @@ def cycle_time_curve(
     ----------
     orders, by, as_of
         As for `cycle_time`, which has the medians of these curves.
+    labels
+        Names to show instead of values of `by`, such as ``{"wh_1": "Newark"}``.
+    cancelled
+        ``"censored"``, the default: the share that would be open if none were cancelled, by
+        Kaplan and Meier. ``"competing"``: the shares that have shipped, and that were cancelled,
+        as they are: the cumulative incidence by Aalen and Johansen.
 
     Returns
     -------
@@ -144,7 +174,17 @@ def cycle_time_curve(
           ``low``, ``high`` (float64): its 95 % interval at this time, log-log with Greenwood's
           variance, null where the share is 0.
 
-        ``attrs["trackstar"]["cycle_time"]`` is that of `cycle_time`.
+        With ``cancelled="competing"``, there is a row for each length after which an order
+        shipped or was cancelled, and instead of these columns:
+
+        - ``time``, ``at_risk``, ``shipped``; ``cancelled`` (int64): those cancelled at this time.
+        - ``shipped_share``, ``cancelled_share`` (float64): the shares that have shipped, and that
+          were cancelled, by this time; ``open_share``: the rest. They sum to 1.
+        - ``low``, ``high`` (float64): the 95 % interval of shipped_share, log-log with the
+          variance of the delta method, null where it is unknown.
+
+        ``attrs["trackstar"]["cycle_time"]`` is that of `cycle_time`, with its ``reading``, which
+        is "as cancelled" for competing ones.
 
     Raises
     ------
@@ -165,6 +205,7 @@ def cycle_time_curve(
     ...     "complete_shipped_date": pd.to_datetime(
     ...         ["2026-03-02", None, "2026-03-04", None], utc=True),
     ...     "last_shipped_date": pd.NaT,
+    ...     "updated_date": pd.NaT,
     ... })
     >>> curve = cycle_time_curve(orders, as_of="2026-03-09")
     >>> curve[["time", "at_risk", "shipped", "open_share"]]
@@ -174,15 +215,35 @@ def cycle_time_curve(
     >>> curve[["low", "high"]].round(2).loc[0].tolist()
     [0.13, 0.96]
     """
-    _checks.require(orders, completeness.LIFECYCLE_COLUMNS, source="fetch_orders_df")
-    names = _checks.by_columns(orders, by, reserved=_CURVE_COLUMNS)
+    competing = _checks.choice("cancelled", cancelled, get_args(Cancelled)) == "competing"
+    _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df")
+    reserved = _INCIDENCE_COLUMNS if competing else _CURVE_COLUMNS
+    names, shown = _checks.by_columns(orders, by, reserved=reserved), parse_labels(labels)
     durations = _durations(orders, resolve_as_of(orders, as_of))
     groups, keys = _grouping.group_numbers(orders, names)
-    curve = _curve(groups, durations)
-    columns = zip(_CURVE_COLUMNS, (*curve[1:], *log_log_interval(curve)), strict=True)
-    table = keys.iloc[curve.group].reset_index(drop=True).assign(**dict(columns))
-    _checks.add_measure_info(table, orders, "cycle_time", durations.info)
+    if competing:
+        rows, columns = _incidence_columns(groups, durations)
+    else:
+        curve = _curve(groups, durations)
+        rows, values = curve.group, (*curve[1:], *log_log_interval(curve))
+        columns = dict(zip(_CURVE_COLUMNS, values, strict=True))
+    table = keys.iloc[rows].reset_index(drop=True)
+    table = table.assign(**{name: named(table[name], shown) for name in names}, **columns)
+    info = {**durations.info, "reading": "as cancelled"} if competing else durations.info
+    _checks.add_measure_info(table, orders, "cycle_time", info)
     return table
+
+
+def _incidence_columns(groups: Array, durations: _Durations) -> tuple[Array, dict[str, Array]]:
+    """Return the group of each row, and the columns, of the cumulative incidence."""
+    used = durations.is_evaluated
+    state, lengths = durations.state[used], durations.length[used]
+    curve = cumulative_incidence(
+        groups[used], lengths, state == completeness.SHIPPED, state == _CANCELLED
+    )
+    both = curve.share + curve.other_share
+    values = (*curve[1:6], curve.other_share, 1 - both, *incidence_interval(curve))
+    return curve.group, dict(zip(_INCIDENCE_COLUMNS, values, strict=True))
 
 
 def observed_times(orders: pd.DataFrame, as_of: pd.Timestamp) -> Array:
@@ -203,16 +264,22 @@ class _Durations(NamedTuple):
 def _durations(orders: pd.DataFrame, as_of: pd.Timestamp) -> _Durations:
     now = now_of(as_of)
     state = completeness.order_states(orders, now)
-    until = np.where(state == completeness.SHIPPED, instants(orders, "complete_shipped_date"), now)
-    length = until - instants(orders, "created_date")
-    has_length = (state == completeness.SHIPPED) | (state == completeness.OPEN)
+    is_shipped, is_cancelled = state == completeness.SHIPPED, state == _CANCELLED
+    until = np.where(is_shipped, instants(orders, "complete_shipped_date"), now)
+    cancelled = np.minimum(instants(orders, "updated_date"), now)
+    until = np.where(is_cancelled, cancelled, until)
+    created = instants(orders, "created_date")
+    length = until - created
+    has_length = is_shipped | is_cancelled | (state == completeness.OPEN)
     others = ("created_after", "closed_short", "undated")
     reasons = {name: state == completeness.STATES.index(name) for name in others}
-    reasons["no_created_date"] = has_length & np.isnat(length)
-    reasons["shipped_before_created"] = has_length & (length < _ZERO)
+    reasons["no_created_date"] = has_length & np.isnat(created)
+    reasons["no_updated_date"] = is_cancelled & np.isnat(length) & ~np.isnat(created)
+    reasons["shipped_before_created"] = is_shipped & (length < _ZERO)
+    reasons["cancelled_before_created"] = is_cancelled & (length < _ZERO)
     counts = {name: int(holds.sum()) for name, holds in reasons.items()}
     fails = np.any([*reasons.values()], axis=0)
-    info = {"as_of": as_of.isoformat(), "not_evaluable": counts}
+    info = {"as_of": as_of.isoformat(), "reading": _READING, "not_evaluable": counts}
     state = np.where(fails, _NOT_EVALUABLE, state)
     return _Durations(state, has_length & ~fails, length, info)
 
@@ -257,6 +324,61 @@ def log_log_interval(curve: Curve) -> tuple[Array, Array]:
     share = np.where(left > 0, curve.share, np.nan)
     power = np.exp(-_grouping.Z95 * spread / np.log(share))
     return share**power, share ** (1 / power)
+
+
+class Incidence(NamedTuple):
+    """One row for each group and length at which something ended in one way or the other."""
+
+    group: Array
+    time: Array
+    at_risk: Array
+    ended: Array
+    ended_otherwise: Array
+    share: Array  # that has ended in the one way
+    other_share: Array
+    before: Array  # the share that had not ended before
+
+
+def cumulative_incidence(
+    groups: Array, lengths: Array, ended: Array, ended_otherwise: Array
+) -> Incidence:
+    """Estimate the shares that end in either of two ways by each length (Aalen and Johansen)."""
+    curve = product_limit(groups, lengths, ended | ended_otherwise)
+    # The rows of the curve are those at which anything ended.
+    rows = pd.MultiIndex.from_arrays([curve.group, curve.time])
+    places = rows.get_indexer(pd.MultiIndex.from_arrays([groups[ended], lengths[ended]]))
+    one_way = np.bincount(places, minlength=len(rows)).astype(np.int64)
+    other_way = curve.ended - one_way
+    before = pd.Series(curve.share).groupby(curve.group).shift(fill_value=1.0).to_numpy()
+    shares = [
+        pd.Series(before * ends / curve.at_risk).groupby(curve.group).cumsum().to_numpy()
+        for ends in (one_way, other_way)
+    ]
+    share, other = shares
+    return Incidence(
+        curve.group, curve.time, curve.at_risk, one_way, other_way, share, other, before
+    )
+
+
+def incidence_interval(curve: Incidence) -> tuple[Array, Array]:
+    """Return the 95 % interval of the share, by the delta method and log(-log(share))."""
+
+    def running(values: Array) -> Array:
+        return pd.Series(values).groupby(curve.group).cumsum().to_numpy()
+
+    n, share = curve.at_risk, curve.share
+    all_ended = curve.ended + curve.ended_otherwise
+    left = np.where(n > all_ended, n - all_ended, np.nan)
+    rate, step = all_ended / (n * left), curve.before / n
+    # Marubini and Valsecchi (1995), 10.2: of (share at the end - share at each step).
+    variance = share**2 * running(rate) - 2 * share * running(share * rate)
+    variance += running(share**2 * rate)
+    variance += running(step**2 * (n - curve.ended) * curve.ended / n)
+    cross = step * curve.ended / n
+    variance += 2 * (running(share * cross) - share * running(cross))
+    inside = np.where((share > 0) & (share < 1), share, np.nan)
+    spread = np.sqrt(np.maximum(variance, 0)) / (inside * np.log(inside))
+    return inside ** np.exp(-_grouping.Z95 * spread), inside ** np.exp(_grouping.Z95 * spread)
 
 
 def curve_percentile(curve: Curve, percent: int, count: int) -> Array:

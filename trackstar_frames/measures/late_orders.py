@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures import _checks, _time
+from trackstar_frames.measures._labels import named, parse_labels
+from trackstar_frames.measures._policies import Judgement, PolicyLike, judgement_of
+from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.completeness import LIFECYCLE_COLUMNS, UNIT_COLUMNS, units_left
 from trackstar_frames.measures.compliance_rate import local_due_times
-from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.ship_date_compliance import judged_orders
+from trackstar_frames.measures.ship_date_compliance import judged_orders, limits
 
 # What identifies an order for people.
 _NAMES = ("id", "order_number", "warehouse_id", "warehouse_customer_id", "channel", "status")
+# How the reason of an order begins that is not evaluable for lack of a quantity.
+_UNKNOWN = "quantity unknown"
+_LABELLED = ("connection", "warehouse_id", "warehouse_customer_id", "channel")
 _COLUMNS_READ = (*_NAMES, *LIFECYCLE_COLUMNS, *UNIT_COLUMNS)
 
 
 def late_orders(
     orders: pd.DataFrame,
-    policy: SlaPolicy | None = None,
     *,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
+    labels: Mapping[Any, str] | None = None,
     shipped: bool = False,
 ) -> pd.DataFrame:
     """List the orders that are overdue and have not shipped, the longest overdue first.
@@ -32,11 +41,14 @@ def late_orders(
     orders
         The frame of `fetch_orders_df` or of `ship_date_compliance`, or some of its rows, with
         the columns that `ship_date_compliance` and the result need.
-    policy
+    policy, policy_by
         As for `ship_date_compliance`; by default ``SlaPolicy()``, which goes by the required
         ship dates. A frame that has been judged must have been judged by the same policy.
     as_of
         As for `ship_date_compliance`.
+    labels
+        Names to show instead of connections, warehouse_ids, warehouse_customer_ids and channels,
+        such as ``{"wh_1": "Newark"}``.
     shipped
         Also list, below the others, orders that shipped late, the latest first.
 
@@ -48,13 +60,16 @@ def late_orders(
         - ``connection`` (str), where `orders` have it.
         - ``id``, ``order_number``, ``warehouse_id``, ``warehouse_customer_id``, ``channel``
           (str), ``status`` (as in `orders`): those of the order.
-        - ``outcome`` (ordered categorical): ``late_open`` or ``late_shipped``.
+        - ``outcome`` (ordered categorical): ``late_open`` or ``late_shipped``; ``not_evaluable``
+          for an open order that is overdue and of which the quantity of a line is unknown. It is
+          in no rate, but it may need to be shipped.
         - ``due_at`` (datetime64[us, UTC]), ``due_local`` (datetime64[us], without a zone): when
           the order was due, in UTC and in wall-clock time at the warehouse.
         - ``lateness`` (timedelta64[us]): how long it has been overdue, or how late it shipped.
         - ``units_ordered``, ``units_shipped``, ``units_left`` (Int64): units ordered, and those
-          of them that have shipped and have not; null where the orders do not say, and where
-          only some had shipped by an earlier `as_of`.
+          of them that have shipped and have not, sku by sku: what shipped beyond an order's need
+          of one sku leaves the need of another as it is. Null where a quantity is unknown, and
+          where only some had shipped by an earlier `as_of`.
         - ``shipped_share`` (float64): units_shipped / units_ordered, a share of 1.
 
         ``attrs["trackstar"]["compliance"]`` holds the policy, its ``text``, ``as_of``, and
@@ -71,6 +86,11 @@ def late_orders(
     UserWarning
         If `as_of` is not given and plain orders do not say when they were fetched: orders are
         judged as of now.
+
+    Notes
+    -----
+    Trackstar's copy of a warehouse's data is up to an hour old: an order that left in the hour
+    before `as_of` may still be listed.
 
     Examples
     --------
@@ -89,25 +109,25 @@ def late_orders(
     1           #1               picked           1           0.00
     """
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df")
-    judged = judged_orders(orders, policy, as_of)
-    info = _checks.measure_info(judged, "compliance")
-    if info is None:
+    judged = judged_orders(orders, policy, as_of, policy_by=policy_by)
+    judgement = judgement_of(judged)
+    if judgement is None or judgement.as_of is None:
         raise ValueError(
             "this frame has lost its policy (attrs['trackstar']['compliance']), so that it is "
             "unknown as of when its orders are late; judge it anew with ship_date_compliance"
         )
-    outcomes = ["late_open", "late_shipped"] if shipped else ["late_open"]
-    late = judged[judged["outcome"].isin(outcomes)]
+    now, names = _time.now_of(judgement.as_of), parse_labels(labels)
+    late = judged.assign(lateness=_lateness(judged, now, judgement))
+    late = late[late["lateness"].notna() & _are_listed(late, shipped=shipped)]
     lateness = late["lateness"].to_numpy(dtype="m8[us]").astype(np.int64)
     longest_first = np.lexsort((-lateness, (late["outcome"] == "late_shipped").to_numpy()))
     late = late.iloc[longest_first]
-    now = _time.now_of(_time.instant("as_of", info["as_of"]))
     ordered, left = _checks.number_column(late, "units_ordered"), units_left(late, now)
     units = {"units_ordered": ordered, "units_shipped": ordered - left, "units_left": left}
-    names = (*_checks.connection_columns(late), *_NAMES)
+    keys = (*_checks.connection_columns(late), *_NAMES)
     table = pd.DataFrame(
         {
-            **{name: _checks.column(late, name).array for name in names},
+            **{name: _key_column(late, name, names).array for name in keys},
             **{name: late[name].array for name in ("outcome", "due_at")},
             "due_local": local_due_times(late),
             "lateness": late["lateness"].array,
@@ -115,5 +135,32 @@ def late_orders(
             "shipped_share": (ordered - left) / np.where(ordered > 0, ordered, np.nan),
         }
     )
-    _checks.add_measure_info(table, judged, "compliance", {**info, "n": len(table)})
+    _checks.add_measure_info(table, judged, "compliance", {**judgement.info, "n": len(table)})
     return table
+
+
+def _lateness(judged: pd.DataFrame, now: np.datetime64, judgement: Judgement) -> pd.Series[Any]:
+    """Return how late orders are, of those of unknown quantity too if they are open."""
+    is_unknown = _are_unknown(judged)
+    if not is_unknown.any():
+        return judged["lateness"]
+    is_open = ~_checks.has_status(judged, "fulfilled", "cancelled")
+    is_overdue = is_open & (limits(judged, judgement.policies) < now)
+    overdue = np.where(is_overdue, now - _time.instants(judged, "due_at"), np.timedelta64("NaT"))
+    return judged["lateness"].where(~is_unknown, pd.Series(overdue, judged.index))
+
+
+def _are_listed(judged: pd.DataFrame, *, shipped: bool) -> Array:
+    outcomes = ["late_open", "late_shipped"] if shipped else ["late_open"]
+    return judged["outcome"].isin(outcomes).to_numpy() | _are_unknown(judged)
+
+
+def _are_unknown(judged: pd.DataFrame) -> Array:
+    """Return which orders are not evaluable only because the quantity of a line is unknown."""
+    reasons = judged["reason"].astype(object)
+    return reasons.str.startswith(_UNKNOWN).fillna(value=False).to_numpy(dtype=bool)
+
+
+def _key_column(late: pd.DataFrame, name: str, names: Mapping[Any, str]) -> pd.Series[Any]:
+    values = _checks.column(late, name)
+    return named(values, names) if name in _LABELLED else values

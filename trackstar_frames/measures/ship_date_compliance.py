@@ -218,12 +218,13 @@ def _check_judged(orders: pd.DataFrame, given: Policies | None, as_of: object) -
 
 def _judge_each(orders: Frame, policies: Policies, moment: pd.Timestamp) -> Frame:
     if is_partitioned(orders):
-        meta = _judge(meta_of(orders), policies, moment)
-        return cast("Frame", orders.map_partitions(_judge, policies, moment, meta=meta))
-    return cast("Frame", _judge(cast("pd.DataFrame", orders), policies, moment))
+        meta = judge(meta_of(orders), policies, moment)
+        return cast("Frame", orders.map_partitions(judge, policies, moment, meta=meta))
+    return cast("Frame", judge(cast("pd.DataFrame", orders), policies, moment))
 
 
-def _judge(orders: pd.DataFrame, policies: Policies, moment: pd.Timestamp) -> pd.DataFrame:
+def judge(orders: pd.DataFrame, policies: Policies, moment: pd.Timestamp) -> pd.DataFrame:
+    """Return the orders with the columns of `ship_date_compliance`."""
     codes, now = policies.codes(orders), _time.now_of(moment)
     verdicts = _verdicts(orders, codes, policies, now)
     outcome = verdicts["outcome"]

@@ -1,80 +1,98 @@
-"""How often orders are shipped on time and in full."""
+"""How often orders are shipped on time and in full: by orders, by lines and by units."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.dates import duration
-from trackstar_frames.measures import _checks, _time
-from trackstar_frames.measures._grouping import CodedRows, count_codes, rate_columns
+from trackstar_frames.measures import _checks, _time, completeness
+from trackstar_frames.measures._grouping import CodedRows, Counts, count_codes, rate_columns_by_day
+from trackstar_frames.measures._labels import parse_labels, relabel
+from trackstar_frames.measures._policies import PolicyLike, resolve_policies
 from trackstar_frames.measures._time import Array, TzLike
-from trackstar_frames.measures.completeness import Tables, check_tables, fill_by_order
-from trackstar_frames.measures.policy import DueDay
-from trackstar_frames.measures.ship_date_compliance import ship_date_compliance
+from trackstar_frames.measures.completeness import Tables
+from trackstar_frames.measures.compliance_rate import local_due_times, outcome_rates
+from trackstar_frames.measures.policy import DueDay, Length, ShipEvent
+from trackstar_frames.measures.ship_date_compliance import judge, limits
 
-# All but the last two are in n.
-_STATES = ("both", "on_time_only", "in_full_only", "neither", "short", "pending", "not_evaluable")
+#: Those in n, and all others.
+_DUE = ("both", "on_time", "in_full", "neither")
+_STATES = (*_DUE, "not due")
+_AMOUNTS = ("lines", "lines_filled", "units", "units_filled")
 
 
 def ship_otif(
     frames: Tables,
+    *,
     by: str | Sequence[str] | None = None,
     freq: str | None = None,
-    *,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
-    due_day: DueDay = "auto",
-    tz: TzLike = "UTC",
-    grace: str | dt.timedelta | np.timedelta64 = "0s",
+    labels: Mapping[Any, str] | None = None,
+    due_day: DueDay | None = None,
+    tz: TzLike | None = None,
+    ship_event: ShipEvent | None = None,
+    grace: Length | None = None,
 ) -> pd.DataFrame:
-    """Compute the share of due orders shipped on time and in full, with its n and interval.
+    """Compute the shares of due orders, lines and units shipped on time and in full.
 
     This is not OTIF at the customer's door: orders carry no delivery time, so that cannot be
-    computed from them. It is what can: shipped in full by the required ship date.
+    computed from them. It is what can: shipped, in full, by the time that the policy says.
 
     Parameters
     ----------
     frames
         The `OrderFrames` of `fetch_orders`, `read_snapshot` or ``Snapshot.read()``, or any
-        object with such ``orders``, ``line_items``, ``shipments`` and ``shipment_line_items``.
+        object with such ``orders``, ``line_items``, ``shipments``, ``shipment_line_items`` and,
+        for shipments that name their contents only there, ``package_line_items``.
     by
         A column of ``orders``, or several, to group by. Nulls are a group of their own.
     freq
         ``D``, ``W``, ``MS``, ``QS`` or ``YS``: also group by when orders were due, on the
         warehouses' own calendars, as `compliance_rate` does.
-    as_of, due_day, tz, grace
+    policy, policy_by, as_of
         As for `ship_date_compliance`.
+    labels
+        Names to show in the index instead of values of `by`, such as ``{"wh_1": "Newark"}``.
+    due_day, tz, ship_event, grace
+        Fields of a policy, where no `policy` is given.
 
     Returns
     -------
     pandas.DataFrame
-        One row per group and period, with the index of `compliance_rate`. Counts are int64;
-        ``n + pending + not_evaluable`` sums to the orders given.
+        One row per group and period, with the index of `compliance_rate`. Counts are int64,
+        rates float64 shares of 1, null where nothing was due. Without `freq`, ``n + early +
+        pending + not_evaluable`` sums to the orders given.
 
-        - ``n``: orders due: on_time, late_shipped and late_open of `ship_date_compliance` with
-          ``ship_event="complete"``, and short ones, among those due at as_of.
-        - ``otif``: those that are on_time and in_full.
-        - ``on_time``: those of which as many units as were ordered, of whatever goods and parts
-          of kits, shipped by due_at + grace.
-        - ``in_full``: those of which every line was filled by then, matched by sku as
-          `fill_rates` does.
-        - ``short``: those closed with less than was ordered, the last shipment in time.
-        - ``pending``: orders that are not due yet, whether they have shipped or not.
-        - ``not_evaluable``: as there; also orders without a line of one unit or more.
-        - ``rate`` (float64): otif / n, a share of 1; null where n is 0.
-        - ``rate_low``, ``rate_high`` (float64): the 95 % Wilson interval; null where n is 0.
-        - ``small`` (bool): whether n is below 30, as in `compliance_rate`.
+        - ``n``: orders due by `as_of`, grace included; that of `compliance_rate`.
+        - ``on_time``: those shipped in time, by the policy; ``in_full``: those of which all that
+          was ordered had shipped by `as_of`, whenever that was; ``otif``: those that are both.
+          One shipped whole, six days late, is in_full and not on_time.
+        - ``short``: those closed with less than was ordered, as `ship_date_compliance` says.
+        - ``early``: orders decided before they are due; ``pending``: neither shipped nor due;
+          ``not_evaluable``: as there.
+        - ``rate``: otif / n; ``rate_low``, ``rate_high``: its 95 % interval, as in
+          `compliance_rate`; ``on_time_rate``, ``in_full_rate``: the others' shares of n.
+        - ``small`` (bool): as in `compliance_rate`.
+        - ``lines``: ordered lines of the n orders; ``lines_filled``: those of which the full
+          quantity shipped by the due time, grace included; ``line_rate``.
+        - ``units``: units ordered in the n orders; ``units_filled``: those of them that shipped
+          by the due time, grace included, sku by sku; ``unit_rate``. Lines and units have no
+          interval, as those of an order are not independent.
+        - With `freq`, ``final`` and ``covered`` (bool), as in `compliance_rate`.
 
-        ``attrs["trackstar"]["compliance"]`` holds the policy, with ``as_of``.
+        ``attrs["trackstar"]["compliance"]`` is that of `compliance_rate`.
 
     Raises
     ------
     TypeError, ValueError
         For an argument of the wrong type or value, missing columns, an order with more than one
-        row, quantities too large to be added up, warehouses that `tz` does not know, and a
+        row, quantities too large to be added up, warehouses that the policy does not know, and a
         `freq` so short that the table would not fit into memory.
 
     Warns
@@ -83,57 +101,101 @@ def ship_otif(
         If `as_of` is not given and the frames do not say when they were fetched: orders are
         judged as of now.
 
+    Notes
+    -----
+    McKinsey ("Defining on-time, in-full in the consumer sector", 2019) found that no two
+    companies define OTIF alike. With ``ship_event="complete"``, the default, an order is on time
+    only if it is in full by its due time, so that on_time and otif are the same; with
+    ``"first"``, on_time asks for the first shipment in time, and otif for the rest as well, by
+    `as_of`. Lines and units always go by what had shipped by the due time.
+
     Examples
     --------
     >>> from trackstar_frames import OrderFrames
     >>> line = [{"sku": "A", "quantity": 2}]
     >>> due = {"required_ship_date": "2026-03-02T00:00:00Z", "line_items": line}
     >>> sent = {"shipped_date": "2026-03-02T17:00:00Z", "line_items": line}
-    >>> orders = [{"id": "a1", "shipments": [sent], **due}, {"id": "a2", **due}]
-    >>> table = ship_otif(OrderFrames.from_json(orders), as_of="2026-03-04")
-    >>> table[["n", "otif", "on_time", "in_full", "rate"]]
-       n  otif  on_time  in_full  rate
-    0  2     1        1        1   0.5
+    >>> late = {"shipped_date": "2026-03-08T17:00:00Z", "line_items": line}
+    >>> orders = [{"id": "a1", "shipments": [sent], **due}, {"id": "a2", **due},
+    ...           {"id": "a3", "shipments": [late], **due}]
+    >>> table = ship_otif(OrderFrames.from_json(orders), as_of="2026-03-10")
+    >>> table[["n", "otif", "on_time", "in_full", "lines_filled", "units_filled"]]
+       n  otif  on_time  in_full  lines_filled  units_filled
+    0  3     1        1        2             1             2
     """
-    tables = check_tables(frames)
-    orders, zones = tables.orders, _time.parse_zones(tz)
+    tables = completeness.check_tables(frames)
+    orders, names = tables.orders, parse_labels(labels)
     groups = _checks.by_columns(orders, by)
     span = None if freq is None else _time.period(freq)
-    moment = _time.resolve_as_of(orders, as_of)
-    judged = ship_date_compliance(orders, as_of=moment, due_day=due_day, tz=tz, grace=grace)
-    due = _time.instants(judged, "due_at")
-    limit = np.minimum(due + duration("grace", grace).to_timedelta64(), moment.to_datetime64())
-    states = _states(judged, fill_by_order(tables, limit))
-    stamps = None if span is None else _time.convert_by_zone(orders, due, zones, _time.local)
-    counts, labels, *_ = count_codes(CodedRows(orders, states, list(_STATES), stamps), groups, span)
-    of = dict(zip(_STATES, counts.T, strict=True))
-    n = counts[:, : _STATES.index("pending")].sum(axis=1)
-    columns = {
-        "n": n,
-        "otif": of["both"],
-        "on_time": of["both"] + of["on_time_only"],
-        "in_full": of["both"] + of["in_full_only"],
-        **{state: of[state] for state in ("short", "pending", "not_evaluable")},
-        **rate_columns(of["both"], n),
-    }
-    table = pd.DataFrame(columns, index=labels)
-    _checks.copy_attrs(table, judged)
+    policies = resolve_policies(
+        policy, policy_by, due_day=due_day, tz=tz, ship_event=ship_event, grace=grace
+    )
+    needed = [*policies.columns_needed(), "complete_shipped_date"]
+    _checks.require(orders, needed, source="an OrderFrames", name="frames.orders")
+    moment = _time.resolve_as_of(orders, as_of, zone=policies.zone)
+    now = _time.now_of(moment)
+    judged = judge(orders, policies, moment)
+    filled = completeness.fill_by_order(tables, np.minimum(limits(orders, policies), now))
+    rows = _rows(judged, filled, groups, now)
+    found = count_codes(rows, groups, span)
+    rates = outcome_rates(judged, groups, freq)
+    table = pd.DataFrame(_columns(rows, found, rates), index=relabel(found.labels, groups, names))
+    _checks.copy_attrs(table, rates)
     return table
 
 
-def _states(judged: pd.DataFrame, filled: pd.DataFrame) -> Array:
+def _rows(
+    judged: pd.DataFrame, filled: pd.DataFrame, groups: list[str], now: np.datetime64
+) -> CodedRows:
+    """Return a row for the state of each order, and one for each of its amounts."""
+    states, size, blocks = _states(judged, now), len(judged), 1 + len(_AMOUNTS)
+    is_due = states < len(_DUE)
+    amounts = [filled[name].to_numpy() * is_due for name in _AMOUNTS]
+    codes = [states, *(np.full(size, len(_STATES) + each) for each in range(len(_AMOUNTS)))]
+    return CodedRows(
+        judged[groups].iloc[np.tile(np.arange(size), blocks)],
+        np.concatenate(codes),
+        [*_STATES, *_AMOUNTS],
+        np.tile(local_due_times(judged), blocks),
+        np.concatenate([np.ones(size), *amounts]),
+    )
+
+
+def _states(judged: pd.DataFrame, now: np.datetime64) -> Array:
     """Return the index of each order's state in `_STATES`."""
-    outcome = judged["outcome"].to_numpy()
-    full = (filled["lines"] == filled["lines_filled"]).to_numpy()
-    on_time = outcome == "on_time"
-    conditions = {
-        "not_evaluable": (filled["lines"] == 0).to_numpy(),
-        "pending": ~judged["is_due"].to_numpy() & (outcome != "not_evaluable"),
-        "short": outcome == "short",
-        "both": on_time & full,
-        "on_time_only": on_time,
-        "in_full_only": full & (outcome != "not_evaluable"),
-        "neither": outcome != "not_evaluable",
+    is_due = judged["is_due"].to_numpy(dtype=bool)
+    on_time = (judged["outcome"] == "on_time").to_numpy()
+    in_full = _time.instants(judged, "complete_shipped_date") <= now
+    return np.select([~is_due, on_time & in_full, on_time, in_full], [4, 0, 1, 2], default=3)
+
+
+def _columns(rows: CodedRows, found: Counts, rates: pd.DataFrame) -> dict[str, Any]:
+    of = dict(zip(rows.words, found.counts.astype(np.int64).T, strict=True))
+    n, in_full = rates["n"].to_numpy(), of["both"] + of["in_full"]
+    on_time = of["both"] + of["on_time"]
+    interval = rate_columns_by_day(rows, found, ["both"], _DUE)
+    small = interval.pop("small")
+    others = ("short", "early", "pending", "not_evaluable")
+    periods = [name for name in ("final", "covered") if name in rates]
+    return {
+        "n": n,
+        "otif": of["both"],
+        "on_time": on_time,
+        "in_full": in_full,
+        **{name: rates[name].to_numpy() for name in others},
+        **interval,
+        "on_time_rate": _share(on_time, n),
+        "in_full_rate": _share(in_full, n),
+        "small": small,
+        "lines": of["lines"],
+        "lines_filled": of["lines_filled"],
+        "line_rate": _share(of["lines_filled"], of["lines"]),
+        "units": of["units"],
+        "units_filled": of["units_filled"],
+        "unit_rate": _share(of["units_filled"], of["units"]),
+        **{name: rates[name].to_numpy() for name in periods},
     }
-    codes = [_STATES.index(state) for state in conditions]
-    return np.select(list(conditions.values()), codes, default=_STATES.index("not_evaluable"))
+
+
+def _share(part: Array, whole: Array) -> Array:
+    return part / np.where(whole > 0, whole, np.nan)

@@ -42,10 +42,11 @@ def status_mix(
     pandas.DataFrame
         One row per group and period; one row in all without both. The index holds the groups,
         then the first moment of the ``period`` (UTC, without a zone). Every group has every
-        period from the first to the last, and one more, NaT, for rows without a created_date.
+        period from the first to the last. Rows without a created_date are in no period;
+        ``attrs["trackstar"]["status_mix"]["without_period"]`` counts them.
         The columns are the eleven known statuses in lifecycle order, always; then statuses
         unknown to this package, by name; then ``(none)`` for orders without a status, if
-        there are any. The values are counts (int64), which sum to the orders given, or shares
+        there are any. The values are counts (int64), which sum to the orders in periods, or shares
         of 1 (float64, null for a row without orders). ``attrs`` are those of `orders`.
 
     Raises
@@ -79,6 +80,9 @@ def status_mix(
         n = table.sum(axis=1)
         table = table.div(n.where(n > 0), axis=0).assign(n=n)
     _checks.copy_attrs(table, rows.frame)
+    if span is not None:
+        info = {"without_period": int(found.left_out.sum())}
+        _checks.add_measure_info(table, rows.frame, "status_mix", info)
     return table
 
 

@@ -119,8 +119,9 @@ def _cells(judged: JudgedOrders, groups: Groups, freq: str) -> tuple[_Cells, lis
     first, end = (started[0], started[-1] + 1) if started.size else (0, 0)
     start = max(first, end - _MOST_PERIODS)
     note = [f"the last {end - start} of {end - first:,} periods"] if start > first else []
-    if later := every[end:].sum():
-        note.append(f"due in later periods: n = {later:,}")
+    later = table[["n", "early", "pending"]].to_numpy().sum(axis=1).reshape(shape).sum(axis=0)
+    if later := later[end:].sum():
+        note.append(f"due in later periods: {later:,}")
     rows = groups.positions[: len(counts[0])]
     n, on_time, pending = (each[rows, start:end] for each in counts)
     return _Cells(n, on_time, pending, starts[start:end], ends[start:end]), note

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from trackstar_frames.measures._checks import fetched_at, require
+from trackstar_frames.measures._checks import fetched_at, measure_info, require
 from trackstar_frames.measures.status_mix import status_mix
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._grouping import MOST_ROWS, Groups
@@ -71,7 +71,8 @@ def plot_status_mix(
     table = counts.div(n.where(n > 0), axis=0).fillna(0.0) if normalize else counts
     groups = Groups(orders, by, n, MOST_ROWS)
     # The status is that of the data, also in a frame that was judged as of another moment.
-    note = [f"n = {n.sum():,} orders", f"as of {style.moment_words(fetched_at(orders))}"]
+    undated = (measure_info(counts, "status_mix") or {}).get("without_period", 0)
+    note = [f"n = {n.sum() + undated:,} orders", f"as of {style.moment_words(fetched_at(orders))}"]
     if freq is None:
         rows = table.iloc[groups.positions]
         axes = style.get_axes(ax, 2.1 + 0.34 * max(len(rows), 2))
@@ -80,14 +81,11 @@ def plot_status_mix(
         note += groups.note
     else:
         axes = style.get_axes(ax, 4.5)
-        dated = np.asarray(table.index.notna())
-        starts, ends = style.period_bounds(table.index[dated], freq)
+        starts, ends = style.period_bounds(table.index, freq)
         widths = ends - starts
-        layers, bars = _draw_bars(axes, table[dated], starts + widths / 2, widths, bar_kws)
+        layers, bars = _draw_bars(axes, table, starts + widths / 2, widths, bar_kws)
         style.date_axis(axes, starts, ends, f"created, by {style.freq_words(freq)} (UTC)")
-        sizes = n[dated]
-        note += [f"n per bar {sizes.min():,} to {sizes.max():,}"] if len(sizes) > 1 else []
-        undated = n[~dated].sum()
+        note += [f"n per bar {n.min():,} to {n.max():,}"] if len(n) > 1 else []
         note += [f"not drawn: {undated:,} without a created date"] if undated else []
     style.count_axis(axes.xaxis if freq is None else axes.yaxis, normalize=normalize)
     labels = [f"{style.printable(layer.name)} ({counts[layer.name].sum():,})" for layer in layers]

@@ -77,6 +77,8 @@ class Contents:
         By order, whether the quantity of a line is unknown, or too large to be exact.
     line_units : numpy.ndarray
         By ordered line, its units of the net quantity.
+    is_nameless : numpy.ndarray
+        By ordered line, whether it has neither a sku nor parts in shipments.
     is_part, is_unmatched : numpy.ndarray
         By shipped line, whether it is a part of an ordered kit; and whether it is neither that nor
         of the sku of an ordered line.
@@ -131,6 +133,7 @@ class Contents:
         # Lines of one slot are netted: those of one sku, of one kit, or of neither.
         self._slot, keys = pd.factorize(lines.order * width + code)
         self._slot_order, self._is_named = keys // width, keys % width != width - 1
+        self.is_nameless = ~self._is_named[self._slot]
         slots = pd.Index(keys)
         self._supplied = _look_up(slots, shipped.order * width + shipped_sku, shipped_sku >= 0)
         kit_keys = shipped.order * width + len(skus) + shipped_kit
@@ -241,6 +244,11 @@ class Contents:
         """Return the units of each ordered line that have shipped; of a slot, in sequence."""
         filled = _allot(self._slot, self.line_units, coverage.of_slot)
         return filled + _allot(self._line_order, self.line_units - filled, coverage.without_sku)
+
+    def units_shipped(self, until: Numbers, lines: Mask) -> Floats:
+        """Return, by order, the units that have shipped by a moment, of some shipped lines."""
+        is_counted = lines & (self._dates <= until[self._order])
+        return _sum_by(self._order, np.where(is_counted, self._units, 0), self._size)
 
     def complete_dates(self, order: Numbers, date: Numbers, coverage: Coverage) -> Numbers:
         """Return when each order was complete, NEVER if not, from the dates of its shipments.
