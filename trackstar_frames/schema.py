@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Written into every Parquet footer; raise it when tables, columns, their meaning or files change.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 #: The statuses of an order: seven on the way to the customer, then four that are off it.
 LIFECYCLE = (

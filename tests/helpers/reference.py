@@ -4,6 +4,7 @@ Imports nothing of the package. It covers orders that keep to the documentation.
 """
 
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -170,30 +171,56 @@ def _lines(rows, holder, key):
 
 
 def _computed(order):
-    left = sorted(
-        (moment(shipment["shipped_date"]), sum(line["quantity"] for line in shipment["line_items"]))
-        for shipment in order["shipments"]
-        if shipment["status"] != "cancelled" and shipment["shipped_date"]
-    )
+    left = [each for each in order["shipments"] if each["status"] != "cancelled"]
+    dates = sorted(moment(each["shipped_date"]) for each in left if each["shipped_date"])
     ordered = sum(line["quantity"] for line in order["line_items"])
+    units, beyond = _shipped(order, left, dates[-1] if dates else None)
     packages = [package for shipment in order["shipments"] for package in shipment["packages"]]
     costs = [p["shipping_cost"] for p in packages if p["shipping_cost"] is not None]
-    so_far, complete = 0, None
-    for when, units in left:
-        so_far += units
-        if complete is None and so_far >= ordered:
-            complete = when
     return {
         "line_item_count": len(order["line_items"]),
         "units_ordered": ordered,
         "shipment_count": len(order["shipments"]),
         "package_count": len(packages),
-        "units_shipped": so_far,
-        "first_shipped_date": left[0][0] if left else None,
-        "last_shipped_date": left[-1][0] if left else None,
-        "complete_shipped_date": complete,
+        "units_shipped": units,
+        "units_overshipped": beyond,
+        "first_shipped_date": dates[0] if dates else None,
+        "last_shipped_date": dates[-1] if dates else None,
+        "complete_shipped_date": next(
+            (date for date in dates if _shipped(order, left, date)[0] == ordered), None
+        ),
         "shipping_cost": sum(costs) if costs else None,
     }
+
+
+def _shipped(order, shipments, until):
+    """Count the ordered units that had shipped by a moment, of each sku, and those beyond them."""
+    gone, totals = Counter(), Counter()
+    kits = {line["product_id"] for line in order["line_items"]}
+    for sent in shipments:
+        date = sent["shipped_date"]
+        for line in sent["line_items"] or [x for p in sent["packages"] for x in p["line_items"]]:
+            parent = line["parent_product_id"]
+            key = (parent if parent in kits else None, line["sku"])
+            totals[key] += line["quantity"]
+            gone[key] += line["quantity"] if date and moment(date) <= until else 0
+    ordered = Counter()
+    for line in order["line_items"]:
+        is_kit = any(kit == line["product_id"] for kit, _ in totals)
+        ordered[(line["product_id"], None) if is_kit else (None, line["sku"])] += line["quantity"]
+    nameless, used = ordered.pop((None, None), 0), 0
+    covered, missing = 0, nameless
+    for (kit, sku), units in ordered.items():
+        parts = [gone[key] * units // totals[key] for key in totals if kit and key[0] == kit]
+        filled = min(parts) if kit else min(units, gone[None, sku])
+        covered, missing = covered + filled, missing + units - filled
+        used += 0 if kit else filled
+    # What is left of the other skus covers lines without one; what has none, anything.
+    loose = sum(units for (kit, _), units in gone.items() if kit is None)
+    unnamed = gone[None, None]
+    extra = min(loose - used - unnamed, nameless)
+    extra += min(unnamed, missing - extra)
+    return covered + extra, loose - used - extra
 
 
 def _writer(column, dtype):

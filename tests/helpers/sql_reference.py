@@ -58,6 +58,8 @@ TYPES = {
 #: kit of it, or all that has no sku; `place` is a slot, or why a line belongs to none.
 VIEWS = """
 create view live as select * from shipments where status is distinct from 'cancelled';
+create view live_lines as select * from shipped_lines semi join live using (order_id, shipment);
+create view sent as select order_id, status as sent_as, shipped from shipments;
 create table contents as select l.*, s.shipped
     from shipped_lines l join live s using (order_id, shipment);
 create table slotted as select l.*, coalesce(units, 0) as amount, case

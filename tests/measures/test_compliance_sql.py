@@ -30,6 +30,16 @@ PRESETS = [
     SlaPolicy.d2c_noon_cut_off(),
     SlaPolicy.b2b_four_business_days(),
 ]
+FEDERAL = country_holidays("US", years=range(2024, 2030), observed=True)
+SIX = ("New Year's", "Memorial", "Independence", "Labor", "Thanksgiving", "Christmas")
+#: Carriers observe a Sunday's holiday on the Monday, and a Saturday's on no Friday.
+CALENDARS = {
+    "carriers-US": [
+        day
+        for day, name in FEDERAL.items()
+        if name.startswith(SIX) and not ("observed" in name and day.isoweekday() == 5)
+    ],
+}
 #: Ends of the years' halves in which clocks go on and back.
 NOWS = [dt.datetime(2026, 5, 20, 15, tzinfo=dt.UTC), dt.datetime(2026, 12, 28, 15, tzinfo=dt.UTC)]
 RATED = """
@@ -73,7 +83,7 @@ def judge(database, policy, as_of):
         row[0] for row in database.execute("select distinct warehouse_id from orders").fetchall()
     ]
     zones = [(key, policy.tz.get(key, policy.tz.get(None)) if maps else policy.tz) for key in ids]
-    off = country_holidays(policy.holidays, years=range(2024, 2030)) if policy.holidays else []
+    off = [day for code in policy.holidays for day in CALENDARS[code]]
     window = None if policy.window is None else pd.Timedelta(policy.window).to_pytimedelta()
     database.execute("create or replace table zones (warehouse_id text, zone text)")
     database.executemany("insert into zones values (?, ?)", zones)

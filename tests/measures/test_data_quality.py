@@ -1,3 +1,4 @@
+import datetime as dt
 import json
 from types import SimpleNamespace
 
@@ -72,9 +73,9 @@ CASES = [
     ({"required_ship_date": "2026-04-01T17:00:00Z"}, []),
     ({"required_ship_date": None}, ["no_due_date"]),
     ({"required_ship_date": ""}, ["no_due_date"]),
-    ({"required_ship_date": None, "status": "cancelled"}, []),
+    ({"required_ship_date": None, "status": "cancelled", "shipments": []}, []),
     ({"required_ship_date": "2026-03-02T00:00:00Z"}, ["due_at_midnight"]),
-    ({"required_ship_date": "2026-03-02T00:00:00Z", "status": "cancelled"}, []),
+    ({"required_ship_date": "2026-03-02T00:00:00Z", "status": "cancelled", "shipments": []}, []),
     ({"required_ship_date": "2026-03-01T00:00:00Z"}, ["due_at_midnight"]),
     ({"required_ship_date": "2026-02-28T00:00:00Z"}, ["due_at_midnight", "due_before_created"]),
     ({"required_ship_date": "2026-03-01T11:59:59Z"}, ["due_before_created"]),
@@ -83,7 +84,7 @@ CASES = [
     (sent(shipped_date="2026-03-01T12:00:00Z"), []),
     ({"shipments": []}, ["fulfilled_without_shipment"]),
     ({"shipments": [], "status": "packed"}, []),
-    (sent(shipped_date=None), ["fulfilled_without_ship_date"]),
+    (sent(shipped_date=None), ["fulfilled_without_ship_date", "shipped_without_date"]),
     (sent(status="cancelled"), ["fulfilled_without_ship_date"]),
     (sent_line(quantity=1), ["fulfilled_short"]),
     (sent_line(quantity=1) | {"status": "partially_fulfilled"}, []),
@@ -93,12 +94,36 @@ CASES = [
     ({"warehouse_id": None}, ["no_warehouse"]),
     ({"warehouse_id": ""}, ["no_warehouse"]),
     ({"warehouse_customer_id": ""}, ["no_customer"]),
-    ({"line_items": []}, ["no_lines", "shipped_line_not_ordered"]),
+    ({"line_items": []}, ["overshipped", "no_lines", "shipped_line_not_ordered"]),
+    ({"required_ship_date": "2026-03-03T05:00:00Z"}, ["due_at_local_midnight"]),
+    ({"required_ship_date": "2026-03-03T05:00:01Z"}, []),
+    ({"required_ship_date": "2026-03-03T05:00:00Z", "status": "cancelled", "shipments": []}, []),
+    ({"status": "packed"}, ["complete_but_open"]),
+    (sent_line(quantity=3), ["overshipped"]),
+    (
+        sent_line(quantity=3) | {"status": "open"},
+        ["complete_but_open", "overshipped", "overshipped_but_open"],
+    ),
+    (
+        {"line_items": [LINE, LINE | {"sku": "B"}], "status": "open"} | sent_line(quantity=3),
+        ["overshipped", "overshipped_but_open"],
+    ),
+    ({"status": "cancelled"}, ["cancelled_but_shipped"]),
+    ({"status": "cancelled", **sent(status="cancelled")}, []),
+    (sent(status="open"), ["open_with_date"]),
+    (
+        {"shipments": [SHIPMENT, SHIPMENT | {"shipped_date": None, "line_items": []}]},
+        ["shipped_without_date"],
+    ),
+    ({"line_items": [LINE, LINE | {"quantity": 1.5}]}, ["value_not_kept", "line_without_quantity"]),
     (sent(warehouse_id="west"), ["shipped_elsewhere"]),
     (sent(warehouse_id=None), []),
     (sent(warehouse_id="west", status="cancelled"), ["fulfilled_without_ship_date"]),
     ({"trackstar_created_date": "0001-01-01T00:00:00Z"}, ["placeholder_date"]),
-    (sent(shipped_date="1900-01-01"), ["fulfilled_without_ship_date", "placeholder_date"]),
+    (
+        sent(shipped_date="1900-01-01"),
+        ["fulfilled_without_ship_date", "placeholder_date", "shipped_without_date"],
+    ),
     (sent(packages=[{"line_items": [{"expiration_date": "0000-00-00"}]}]), ["placeholder_date"]),
     ({"trackstar_created_date": "2026-03-01T12:00:00"}, ["date_without_zone"]),
     (sent(shipped_date="2026-03-02 12:00"), ["date_without_zone"]),
@@ -108,11 +133,17 @@ CASES = [
     ({"line_items": [LINE, LINE | {"sku": ""}]}, ["fulfilled_short", "line_without_sku"]),
     ({"line_items": [LINE, LINE | {"quantity": 0}]}, ["line_of_no_units"]),
     ({"line_items": [LINE, LINE | {"quantity": None}]}, ["line_without_quantity"]),
-    ({"line_items": [LINE, LINE | {"quantity": -1}]}, ["line_of_no_units"]),
+    ({"line_items": [LINE, LINE | {"quantity": -1}]}, ["overshipped", "line_of_no_units"]),
     ({"shipments": [SHIPMENT, {"line_items": [SENT | {"sku": ""}]}]}, ["shipped_line_without_sku"]),
-    ({"shipments": [SHIPMENT, sent_line(sku="B")["shipments"][0]]}, ["shipped_line_not_ordered"]),
+    (
+        {"shipments": [SHIPMENT, sent_line(sku="B")["shipments"][0]]},
+        ["overshipped", "shipped_line_not_ordered"],
+    ),
     (sent_line(sku="B", parent_product_id="p"), []),
-    (sent_line(sku="B", parent_product_id="q"), ["shipped_line_not_ordered"]),
+    (
+        sent_line(sku="B", parent_product_id="q"),
+        ["fulfilled_short", "overshipped", "shipped_line_not_ordered"],
+    ),
     (
         {"shipments": [SHIPMENT, {"line_items": [SENT | {"quantity": None}]}]},
         ["shipped_line_without_quantity"],
@@ -156,7 +187,7 @@ def test_a_bare_day_ends_where_the_warehouse_is():
 def test_orders_alone_have_no_checks_of_lines():
     frames = frames_of({"status": "other"}, sent(warehouse_id="west"))
     whole, single = tf.data_quality(frames), tf.data_quality(frames.orders)
-    blind = ["shipped_elsewhere", "value_not_kept", "unknown_key", *NAMES[-6:]]
+    blind = ["shipped_elsewhere", "value_not_kept", "unknown_key", *NAMES[-8:]]
     assert single.attrs["trackstar"]["data_quality"]["not_looked_for"] == blind
     assert single.loc[blind, ["n", "of", "share", "detail"]].isna().all(axis=None)
     assert single.loc[blind, "examples"].tolist() == [[]] * len(blind)
@@ -359,3 +390,46 @@ def test_more_groups_than_a_table_can_hold_are_refused():
     many = orders.iloc[[0] * 150_000].assign(id=[str(number) for number in range(150_000)])
     with pytest.raises(ValueError, match="150,000 groups are more than a table can hold"):
         tf.data_quality(many, "id")
+
+
+@pytest.mark.parametrize(
+    ("days", "tz", "zone"),
+    [
+        # New York, in winter and in summer.
+        (["2026-01-03T05:00:00Z", "2026-07-03T04:00:00Z"], "UTC", "America/New_York (2)"),
+        (["2026-01-03T08:00:00Z", "2026-07-03T07:00:00Z"], "UTC", "America/Los_Angeles (2)"),
+        (["2026-01-03T23:00:00Z", "2026-07-03T22:00:00Z"], "UTC", "Europe/Berlin (2)"),
+        # In London, winter's midnights are those of UTC, which are days anyhow.
+        (["2026-01-03T00:00:00Z", "2026-07-03T23:00:00Z"], "UTC", "Europe/London (1)"),
+        # Elsewhere if that is where the warehouse is said to be.
+        (["2026-07-03T15:00:00Z"], "UTC", None),
+        (["2026-07-03T15:00:00Z"], {"east": "Asia/Tokyo"}, "Asia/Tokyo (1)"),
+        # No more than half of them: by chance.
+        (["2026-01-03T05:00:00Z", "2026-01-03T17:00:00Z"], "UTC", None),
+        (["2026-01-03T05:00:00Z"] * 2 + ["2026-01-03T17:00:00Z"], "UTC", "America/New_York (2)"),
+    ],
+)
+def test_due_times_that_are_midnight_where_the_warehouse_is(days, tz, zone):
+    report = tf.data_quality(frames_of(*({"required_ship_date": day} for day in days)), tz=tz)
+    found = report.loc["due_at_local_midnight"]
+    assert found["of"] == len(days)
+    assert found["detail"] == zone if zone else (pd.isna(found["detail"]) and found["n"] == 0)
+
+
+def test_each_warehouse_may_have_midnights_of_its_own():
+    hours = {"a": "05", "b": "08", "c": "17", None: "08"}
+    orders = [
+        {"warehouse_id": name, "required_ship_date": f"2026-01-03T{hour}:00:00Z"}
+        for name, hour in hours.items()
+    ]
+    found = tf.data_quality(frames_of(*orders)).loc["due_at_local_midnight"]
+    assert found["examples"] == ["a0", "a1", "a3"]
+    assert found["detail"] == "America/Los_Angeles (2), America/New_York (1)"
+
+
+def test_what_ships_after_as_of_has_not_shipped_yet():
+    early = dt.datetime(2026, 3, 2, 11, 59, tzinfo=dt.UTC)
+    frames = frames_of({"status": "cancelled"}, {"status": "packed"}, sent_line(quantity=3))
+    names = ["cancelled_but_shipped", "complete_but_open", "overshipped"]
+    for as_of, n in ((NOON, 1), (early, 0)):
+        assert tf.data_quality(frames, as_of=as_of).loc[names, "n"].tolist() == [n] * 3

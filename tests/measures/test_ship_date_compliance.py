@@ -1,5 +1,6 @@
 import datetime as dt
 import json
+import re
 import zoneinfo
 
 import numpy as np
@@ -289,10 +290,13 @@ def test_as_of_and_the_policy_are_recorded(as_of):
                 "grace": "01:30:00",
                 "exclude_statuses": [],
                 "window": None,
-                "late_below": None,
+                "target": None,
+                "zone_data": judged.attrs["trackstar"]["compliance"]["zone_data"],
             },
         },
     }
+    zone_data = judged.attrs["trackstar"]["compliance"]["zone_data"]
+    assert zone_data is None or re.fullmatch(r"20\d\d[a-z]", zone_data)
     assert json.loads(json.dumps(judged.attrs)) == judged.attrs
     assert orders.attrs == {"other": 1, "trackstar": {"fetched_at": NOON}}
 

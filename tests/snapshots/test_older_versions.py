@@ -1,18 +1,20 @@
 """Snapshots that older versions of the package wrote are read as before."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import msgspec
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames, SnapshotError
 from trackstar_frames.schema import SCHEMA_VERSION, TABLES
-from trackstar_frames.snapshots import writer
+from trackstar_frames.snapshots import reader, writer
 from trackstar_frames.snapshots.manifest import MANIFEST_NAME
 
 STAMPS = ("updated_date", "trackstar_updated_date", "created_date")
@@ -142,6 +144,156 @@ def test_a_sync_continues_from_a_snapshot_of_the_former_version(former, serve):
     expected = tables_of(sandbox.orders)
     for name, table in snapshot.read().to_arrow().items():
         assert table.equals(expected[name]), name
+
+
+# --- Snapshots of a schema that counted units whatever they were of
+
+REDEFINED = {
+    "units_ordered": pa.int64(),
+    "units_shipped": pa.int64(),
+    "complete_shipped_date": pa.timestamp("us", tz="UTC"),
+}
+
+
+def line(sku, units=1, **more):
+    return {"sku": sku, "quantity": units, **more}
+
+
+def dated(number, lines, *shipments):
+    stamp = f"2026-06-{number:02}T08:00:00Z"
+    sent = [
+        {"status": "shipped", "shipped_date": stamp, "line_items": list(each)} for each in shipments
+    ]
+    order = {"id": f"{number:02}", "line_items": lines, "shipments": sent}
+    return order | dict.fromkeys(STAMPS, stamp)
+
+
+UNITS = [
+    dated(1, [line("A"), line("B")], [line("A")], [line("A")]),
+    dated(2, [line("A", 5), line("B", 5)], [line("A", 8)]),
+    dated(3, [line("A", None), line("B")], [line("B")]),
+    dated(4, [line("A", 2), line("A", -1)], [line("A")]),
+    dated(5, [line("K", product_id="k")], [line("x", parent_product_id="k")]),
+    *(dated(number, [line("A")], [line("A")]) for number in range(6, 29)),
+]
+
+
+def make_older(snapshot):
+    """Make a snapshot one of schema 3: other values, a column fewer, and its footers."""
+    manifest = json.loads((snapshot.path / MANIFEST_NAME).read_text())
+    manifest["schema_version"] = 3
+    for part, path in zip(manifest["parts"], snapshot.files["orders"], strict=True):
+        table = pq.read_table(path).drop_columns("units_overshipped")
+        for name, kind in REDEFINED.items():
+            wrong = pa.array([99] * len(table)).cast(kind)
+            table = table.set_column(table.column_names.index(name), name, wrong)
+        footer = json.loads(table.schema.metadata[b"trackstar_frames"]) | {"schema_version": 3}
+        path.unlink()  # and not what other snapshots share
+        pq.write_table(
+            table.replace_schema_metadata({"trackstar_frames": json.dumps(footer)}), path
+        )
+        body = path.read_bytes()
+        part["files"]["orders"] |= {
+            "bytes": len(body),
+            "sha256": hashlib.sha256(body).hexdigest(),
+        }
+    (snapshot.path / MANIFEST_NAME).write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def redefined(tmp_path, monkeypatch):
+    """A snapshot of several parts of schema 3."""
+    monkeypatch.setattr(writer, "PART_SIZE", 10)
+    snapshot = tf.write_snapshot(OrderFrames.from_json(UNITS), tmp_path / "root")
+    make_older(snapshot)
+    return snapshot
+
+
+def test_units_of_an_older_schema_are_counted_anew(redefined):
+    expected = tables_of(UNITS)
+    assert tf.list_snapshots(redefined.path.parent)["schema_version"].tolist() == [3]
+    for name, table in redefined.read().to_arrow().items():
+        assert table.equals(expected[name]), name
+    names = ["units_ordered", "units_shipped", "units_overshipped"]
+    assert expected["orders"].select(names).slice(0, 5).to_pydict() == {
+        "units_ordered": [2, 10, None, 1, 1],
+        "units_shipped": [1, 5, 1, 1, 1],
+        "units_overshipped": [1, 3, None, 0, 0],
+    }
+    assert expected["orders"]["complete_shipped_date"].is_null().to_pylist()[:5] == [
+        *(True, True, True, False, False)
+    ]
+
+
+@pytest.mark.parametrize("column", [*REDEFINED, "units_overshipped", "first_shipped_date", "id"])
+def test_units_of_an_older_schema_are_counted_anew_by_column(redefined, column):
+    expected = tables_of(UNITS)["orders"][column].to_pylist()
+    files = redefined.files["orders"]
+    assert len(files) == 3
+    assert reader.scan(files, "orders", columns=[column])[column].to_pylist() == expected
+    parts = (reader.read_column(redefined.path, number, column) for number in range(3))
+    assert [value for part in parts for value in part.to_pylist()] == expected
+    lazy = tf.read_snapshot_dask(redefined.path.parent).orders[column].compute()
+    whole = redefined.read().orders[column]
+    pd.testing.assert_series_equal(lazy.reset_index(drop=True), whole)
+
+
+def test_no_order_differs_from_itself_in_an_older_schema(redefined):
+    root = redefined.path.parent
+    now = tf.write_snapshot(OrderFrames.from_json(UNITS), root)
+    assert tf.diff_snapshots(redefined, now).empty
+    for order in UNITS[:5]:
+        assert tf.order_history(root, order["id"])["kind"].tolist() == ["first_seen"]
+
+
+def test_an_older_schema_may_lack_a_table_that_units_are_counted_from(redefined):
+    remove_table(redefined.path, "package_line_items")
+    assert redefined.read().to_arrow()["orders"].equals(tables_of(UNITS)["orders"])
+    files = redefined.files["orders"]
+    assert reader.scan(files, "orders").equals(tables_of(UNITS)["orders"])
+
+
+@pytest.mark.parametrize("connections", [None, ("acme", "beta")])
+@pytest.mark.parametrize("changed", [[], [0], [0, 15]])
+def test_a_sync_from_an_older_schema_writes_one_meaning(
+    serve_connections, tmp_path, monkeypatch, connections, changed
+):
+    monkeypatch.setattr(writer, "PART_SIZE", 10)
+    sandbox = serve_connections(tokens=1 if connections is None else 2, orders=UNITS)
+    given = (
+        {"client": sandbox.client(rate_limit=None, cache=False)}
+        if connections is None
+        else {"connections": sandbox.connections}
+    ) | {"overlap": 0}
+    base = tf.sync_orders(tmp_path, **given)
+    make_older(base)
+    now = pd.Timestamp.now("UTC").isoformat()
+    held = {order["id"]: order for order in sandbox.orders}
+    sandbox.upsert(
+        [
+            held[UNITS[number]["id"]] | dict.fromkeys(STAMPS[:2], now) | {"status": "cancelled"}
+            for number in changed
+        ]
+    )
+    snapshot = tf.sync_orders(tmp_path, **given)
+    infos = snapshot.info.get("connections", {None: snapshot.info}).values()
+    assert {(info["sync"]["base"], info["sync"]["full"]) for info in infos} == {(base.name, None)}
+    assert sum(info["sync"]["changed"] for info in infos) == len(changed)
+    assert len(snapshot.files["orders"]) == len(base.files["orders"])
+    for old, new in zip(base.files["orders"], snapshot.files["orders"], strict=True):
+        assert not old.samefile(new)
+        footer = json.loads(pq.read_schema(new).metadata[b"trackstar_frames"])
+        assert footer["schema_version"] == SCHEMA_VERSION
+    for old, new in zip(base.files["packages"], snapshot.files["packages"], strict=True):
+        assert old.samefile(new)  # there is nothing to count anew
+    whole = tables_of(sandbox.orders)["orders"]
+    plain = pd.read_parquet(snapshot.path / "orders")
+    names = [*REDEFINED, "units_overshipped"]
+    expected = whole.to_pandas().set_index("id").sort_index()[names].convert_dtypes()
+    assert len(plain) == len(UNITS) * len(infos)
+    for _, own in plain.groupby("connection") if connections else [(None, plain)]:
+        found = own.set_index("id").sort_index()[names].convert_dtypes()
+        pd.testing.assert_frame_equal(found, expected)
 
 
 # --- Snapshots of a schema with one table fewer

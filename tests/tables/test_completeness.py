@@ -1,5 +1,6 @@
 """When an order is complete, compared with a slow count of each order by itself."""
 
+import itertools
 import math
 from collections import Counter, defaultdict
 
@@ -51,59 +52,38 @@ class Counted:
             return "kit", product
         return ("sku", sku) if sku else "none"
 
-    def effective(self):
-        """Return what each shipment adds for good: units come back from the last ones."""
+    def streams(self):
+        """Return the units of each sku, alone or as parts of a kit, by the date they shipped."""
         streams = defaultdict(list)
         for date, rows in self.shipments:
             for sku, kit, item, units in rows:
-                goods = (kit if kit in self.kits else None, sku or None)
-                part = (sku or item) if goods[0] else None
-                streams[goods].append((math.inf if date is None else date, part, units))
+                kit_of = kit if kit in self.kits else None
+                part = (sku or item) if kit_of else None
+                streams[kit_of, sku or None].append(
+                    (math.inf if date is None else date, part, units)
+                )
         return streams
 
     def by(self, moment):
+        """Return units shipped, those beyond the order, and whether it is complete."""
         shipped, foreign, nameless = Counter(), 0, 0
-        parts, totals = Counter(), Counter()
-        for (kit, sku), rows in self.effective().items():
-            dated = sorted((row for row in rows if row[0] != math.inf), key=lambda row: row[0])
-            lasting, left = [], []
-            totalled = 0
-            for date, part, units in dated:
-                totalled += units
-                left.append(totalled)
-            least = math.inf
-            for total in reversed(left):
-                least = min(least, total)
-                lasting.append(max(least, 0))
-            lasting.reverse()
-            before = 0
-            for (date, part, _), total in zip(dated, lasting, strict=True):
-                added, before = total - before, total
-                if kit:
-                    totals[kit, part] += added
-                if date > moment:
-                    continue
-                if kit:
-                    parts[kit, part] += added
-                elif sku is None:
-                    nameless += added
-                elif sku in self.of_sku:
-                    shipped[self.of_sku[sku]] += added
-                else:
-                    foreign += added
-            for date, part, units in rows:
-                if date == math.inf and kit:
-                    totals[kit, part] += max(units, 0)
+        for (kit, sku), rows in self.streams().items():
+            added = sum(units for date, _, units in lasting(rows) if date <= moment)
+            if kit:
+                continue
+            if sku is None:
+                nameless += added
+            elif sku in self.of_sku:
+                shipped[self.of_sku[sku]] += added
+            else:
+                foreign += added
+        shares = self.shares(moment)
         covered, surplus = Counter(), foreign
         for slot, units in self.ordered.items():
             covered[slot] = min(units, shipped[slot])
             surplus += shipped[slot] - covered[slot]
-            shares = [
-                parts[key] * units // total
-                for key, total in totals.items()
-                if ("kit", key[0]) == slot and total > 0
-            ]
-            covered[slot] += min(min(shares, default=0), units - covered[slot])
+            kits = min((part * units // whole for part, whole in shares[slot]), default=0)
+            covered[slot] += min(kits, units - covered[slot])
         extra = min(surplus, self.ordered.get("none", 0))
         units = sum(covered.values()) + extra
         used = min(nameless, sum(self.ordered.values()) - units)
@@ -111,9 +91,32 @@ class Counted:
         complete = units == sum(self.ordered.values()) and not self.unknown
         return units, surplus - extra + nameless - used, complete
 
+    def shares(self, moment):
+        """Return for each kit, part by part, the units shipped and those in all shipments."""
+        parts, totals = Counter(), Counter()
+        for (kit, _), rows in self.streams().items():
+            for date, part, units in lasting(rows) if kit else ():
+                totals[kit, part] += units
+                parts[kit, part] += units * (date <= moment)
+        shares = defaultdict(list)
+        for (kit, part), total in totals.items():
+            if total > 0:
+                shares["kit", kit].append((parts[kit, part], total))
+        return shares
+
     def complete_at(self):
         dates = sorted(date for date, _ in self.shipments if date is not None)
         return next((date for date in dates if self.by(date)[2]), NEVER)
+
+
+def lasting(rows):
+    """Return what rows of one sku add for good: units come back from the last that shipped."""
+    dated = sorted((row for row in rows if row[0] != math.inf), key=lambda row: row[0])
+    totals = list(itertools.accumulate(units for _, _, units in dated))
+    stays = [max(min(totals[number:]), 0) for number in range(len(totals))]
+    for (date, part, _), before, now in zip(dated, [0, *stays], stays, strict=False):
+        yield date, part, now - before
+    yield from ((date, part, max(units, 0)) for date, part, units in rows if date == math.inf)
 
 
 def contents(orders):

@@ -80,7 +80,7 @@ class Policies(NamedTuple):
 
     def to_info(self, as_of: pd.Timestamp) -> dict[str, Any]:
         """Return what the attrs of a judged frame hold, in JSON values."""
-        when = {"as_of": as_of.isoformat(), "text": self.text}
+        when = {"as_of": as_of.isoformat(), "text": self.text, "zone_data": _time.zone_data()}
         if self.by is None:
             return {**when, **self.of[None].to_json()}
         each = [

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import importlib
 import re
 import warnings
 import zoneinfo
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -195,6 +199,29 @@ def convert_by_zone(
         rows = codes == code
         result[rows] = convert(stamps[rows], zone)
     return result
+
+
+@cache
+def zone_data() -> str | None:
+    """Return the version of the zone data that pandas converts by, such as ``2026a``, if known."""
+    source = type(pd.DatetimeTZDtype("us", "America/New_York").tz).__module__
+    if source.startswith("pytz"):  # pandas 2
+        return str(importlib.import_module("pytz").OLSON_VERSION)
+    for folder in map(Path, zoneinfo.TZPATH):
+        with suppress(OSError):
+            (folder / "UTC").read_text(errors="replace")
+            return _version_in(folder)
+    with suppress(ImportError):  # a system without zones
+        return str(importlib.import_module("tzdata").IANA_VERSION)
+    return None
+
+
+def _version_in(folder: Path) -> str | None:
+    for name in ("+VERSION", "tzdata.zi"):
+        with suppress(OSError, UnicodeDecodeError):
+            line = (folder / name).read_text().partition("\n")[0]
+            return line.removeprefix("# version ").strip()
+    return None
 
 
 def _zone_name(zone: object) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from trackstar_frames.measures import _checks, _partitions
 from trackstar_frames.measures._time import Array, instants
-from trackstar_frames.tables.completeness import Contents, Rows
+from trackstar_frames.tables.completeness import Contents, Packed, Rows
 
 #: The columns from which the state of an order is read.
 LIFECYCLE_COLUMNS = ("status", "created_date", "complete_shipped_date", "last_shipped_date")
@@ -194,12 +194,12 @@ def _read_contents(tables: Tables, ids: pd.Index, lines: Rows) -> Contents:
     keys = pd.Index(numbers[rows])
     shipments = Rows(_to_arrow("shipments", tables.shipments, rows), numbers[rows] // _WIDTH)
 
-    def contents_of(name: str) -> Rows:
+    def contents_of(name: str) -> Packed:
         frame = getattr(tables, name, tables.shipment_line_items[:0])
         place = keys.get_indexer(pd.Index(_shipment_keys(frame, ids)))
         rows = np.flatnonzero(place >= 0)
         place = place[rows]
-        return Rows(_to_arrow(name, frame, rows), shipments.order[place], place)
+        return Packed(_to_arrow(name, frame, rows), shipments.order[place], place)
 
     parts = [contents_of(name) for name in ("shipment_line_items", *_OPTIONAL)]
     return Contents.of_tables(len(ids), lines, shipments, *parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -24,12 +24,19 @@ CHECKS = {
         "after_as_of": "Created, changed or shipped after as_of: a stamp is wrong.",
         "no_due_date": "Not cancelled, without a required_ship_date: cannot be judged.",
         "due_at_midnight": "Due at midnight UTC: read as a day in the warehouse's zone.",
+        "due_at_local_midnight": "Due at midnight where the warehouse is, as most are: "
+        "probably a day, to be judged with due_day='end' and tz.",
         "due_before_created": "Due before it was created: it can only be late.",
         "shipped_before_created": "First shipped before it was created: a stamp is wrong.",
         "fulfilled_without_shipment": "Fulfilled without any shipment: ship date unknown.",
         "fulfilled_without_ship_date": "Fulfilled, but all its shipments are cancelled or "
         "without a shipped_date.",
-        "fulfilled_short": "Fulfilled, but fewer units have shipped than were ordered.",
+        "fulfilled_short": "Fulfilled, but not all that was ordered has shipped.",
+        "complete_but_open": "All that was ordered has shipped, but its status is still open.",
+        "overshipped": "More has shipped of a sku than was ordered of it.",
+        "overshipped_but_open": "More has shipped of a sku than was ordered, but its status is "
+        "still open.",
+        "cancelled_but_shipped": "Cancelled, but something has shipped.",
         "status_other": "In a custom status of the warehouse, which Trackstar calls other.",
         "status_unknown": "In a status unknown to this package: open until it ships.",
         "no_status": "Without a status: open until it ships.",
@@ -47,15 +54,19 @@ CHECKS = {
         "unknown_key": "A key unknown to this package: its value is in extra.",
     },
     "line_items": {
-        "line_without_sku": "Without a sku: not matched with what has shipped.",
-        "line_without_quantity": "Without a quantity: never filled.",
+        "line_without_sku": "Without a sku: covered by the number of units that ship.",
+        "line_without_quantity": "Without a whole quantity: unknown when its order is complete.",
         "line_of_no_units": "Of zero units or fewer: in no fill rate.",
     },
+    "shipments": {
+        "shipped_without_date": "Shipped, without a shipped_date: does not count as shipped.",
+        "open_with_date": "Open, with a shipped_date: counts as shipped.",
+    },
     "shipment_line_items": {
-        "shipped_line_without_sku": "Shipped without a sku: fills no line by sku.",
+        "shipped_line_without_sku": "Without a sku: covers whatever else is missing.",
         "shipped_line_without_quantity": "Shipped without a quantity: counts as no units.",
-        "shipped_line_not_ordered": "Shipped, but no line of the order has its sku, or is the "
-        "kit that it is a part of.",
+        "shipped_line_not_ordered": "No line of the order has its sku, or is the kit that it is "
+        "a part of: it is perhaps a substitute, but covers no other sku.",
     },
 }
 _TABLE_OF = {check: table for table, checks in CHECKS.items() for check in checks}
@@ -72,10 +83,18 @@ _STAMPS = (
 _COLUMNS_READ = (
     *("id", "status", "raw_status", "order_number", "warehouse_id", "warehouse_customer_id"),
     *("required_ship_date", "first_shipped_date", "complete_shipped_date", *_STAMPS),
-    *("shipment_count", "line_item_count"),
+    *("shipment_count", "line_item_count", "units_ordered", "units_overshipped"),
 )
 #: How the message of a problem begins if a key is kept in ``extra``.
 _UNKNOWN_KEY = "unknown key"
+#: Where due dates may be days that begin at midnight there: of those with the same midnights, one.
+_ZONES = (
+    *("America/New_York", "America/Chicago", "America/Denver", "America/Phoenix"),
+    *("America/Los_Angeles", "America/Anchorage", "Pacific/Honolulu"),
+    *("Europe/London", "Europe/Berlin", "Europe/Athens"),
+)
+#: Statuses that say that something is still to ship.
+_OPEN = [status for status in LIFECYCLE if status not in ("fulfilled", "cancelled", "other")]
 _COLUMN_COUNT = 7
 _MOST_WORDS = 10
 
@@ -99,8 +118,9 @@ def data_quality(
     by
         A column of ``orders``, or several, to group by. Nulls are a group of their own.
     as_of
-        The moment after which a stamp has not happened yet; naive means UTC. By default when
-        the data were fetched, from ``orders.attrs``.
+        The moment after which a stamp has not happened yet; naive means UTC, and a bare day its
+        end in `tz` (UTC where there are several zones). By default when the data were fetched,
+        from ``orders.attrs``.
     tz
         The warehouses' time zone or zones, in which due dates end, as in `SlaPolicy`.
     examples
@@ -115,17 +135,18 @@ def data_quality(
         - ``n`` (Int64): rows affected; ``of`` (Int64): rows that were checked. Both are null
           where the tables to check were not given.
         - ``share`` (float64): n / of, a share of 1; null where nothing was checked.
-        - ``table`` (str): the table that these rows are in: ``orders``, ``line_items`` or
-          ``shipment_line_items``.
+        - ``table`` (str): the table that these rows are in: ``orders``, ``line_items``,
+          ``shipments`` or ``shipment_line_items``.
         - ``detail`` (str): columns, statuses or paths found, and how often; the ten most
           frequent. Null where there is nothing to list.
         - ``examples`` (lists of str): ids of orders affected, the first ones of ``orders``; of
           several connections, ``connection/id``.
         - ``meaning`` (str): what is wrong, and what follows from it.
 
-        ``attrs["trackstar"]["data_quality"]`` holds as_of, the zones, ``not_looked_for`` (the
-        checks without their tables), and ``orders_without_id``: the number of orders without an
-        id, which only ``problems`` has; null without that table.
+        ``attrs["trackstar"]["data_quality"]`` holds as_of, the zones, ``zone_data`` (the version
+        of their data), ``not_looked_for`` (the checks without their tables), and
+        ``orders_without_id``: the number of orders without an id, which only ``problems`` has;
+        null without that table.
 
     Raises
     ------
@@ -144,15 +165,23 @@ def data_quality(
     ``status_other`` (the detail has the ``raw_status``), ``status_unknown``, ``no_status``,
     ``no_warehouse``, ``no_customer``, ``no_lines``, ``placeholder_date``, ``date_without_zone``,
     ``value_not_kept``, ``unknown_key``. Of those not cancelled: ``no_due_date``, and of the
-    others ``due_at_midnight``. Of those with both stamps: ``due_before_created`` (a bare day is
-    due at its end, in `tz`), ``shipped_before_created``. Of fulfilled ones, each in at most one:
-    ``fulfilled_without_shipment``, ``fulfilled_without_ship_date``, ``fulfilled_short``. Of those
-    with an order_number: ``order_number_twice``, within a customer. Of those with both
-    warehouses known: ``shipped_elsewhere``.
+    others ``due_at_midnight`` and ``due_at_local_midnight``: where more than half of the due
+    times of a warehouse, but for those at midnight UTC, are midnight in one zone of `tz`, the
+    United States or Europe, which the detail names; of zones alike, one. Of those with both
+    stamps: ``due_before_created`` (a bare day is due at its end, in `tz`),
+    ``shipped_before_created``. Of fulfilled ones, each in at most one:
+    ``fulfilled_without_shipment``, ``fulfilled_without_ship_date``, ``fulfilled_short``. Of
+    those of which every quantity is known: ``overshipped``, and in a status from open to
+    partially_fulfilled, backordered or exception, ``complete_but_open`` and
+    ``overshipped_but_open``. Of cancelled ones: ``cancelled_but_shipped``. What ships after
+    `as_of` has not shipped yet. Of those with an order_number: ``order_number_twice``, within a
+    customer. Of those with both warehouses known: ``shipped_elsewhere``.
 
-    Of ordered lines: ``line_without_sku``, ``line_without_quantity``, ``line_of_no_units``. Of
-    shipped lines: ``shipped_line_without_sku``, ``shipped_line_without_quantity`` and, of those
-    with a sku, ``shipped_line_not_ordered``, which excludes parts of a kit that was ordered.
+    Of shipments in the status shipped: ``shipped_without_date``; in the status open:
+    ``open_with_date``. Of ordered lines: ``line_without_sku``, ``line_without_quantity``,
+    ``line_of_no_units``. Of shipped lines: ``shipped_line_without_sku``,
+    ``shipped_line_without_quantity`` and, of those with a sku, ``shipped_line_not_ordered``, which
+    excludes parts of a kit that was ordered.
     Cancelled shipments are ignored, except that ``fulfilled_without_shipment`` means that there
     are none at all.
 
@@ -181,7 +210,8 @@ def data_quality(
     orders, tables = _check_frames(frames)
     names = _checks.by_columns(orders, by, reserved=["check"])
     most, zones = _check_examples(examples), _time.parse_zones(tz)
-    moment = _time.resolve_as_of(orders, as_of)
+    zone = zones if isinstance(zones, str) else "UTC"
+    moment = _time.resolve_as_of(orders, as_of, zone=zone)
     ids, problems = _checks.order_keys(orders, "id"), getattr(tables, "problems", None)
     found = _check_orders(orders, _time.now_of(moment), zones)
     found |= _check_dates_in_extra(orders, tables, ids)
@@ -216,6 +246,7 @@ def data_quality(
     info = {
         "as_of": moment.isoformat(),
         **_time.by_warehouse_to_json("tz", zones),
+        "zone_data": _time.zone_data(),
         "not_looked_for": [check for check in _TABLE_OF if check not in found],
         "orders_without_id": orders_without_id,
     }
@@ -268,6 +299,10 @@ def _check_orders(orders: pd.DataFrame, now: np.datetime64, tz: TzLike) -> dict[
     stamps = [_time.instants(orders, f"{word}_date") for word in words]
     created, required, first, last, complete = stamps
     due = required_times(orders, "auto", tz)
+    is_open = status.isin(_OPEN).to_numpy(dtype=bool)
+    is_known = _checks.column(orders, "units_ordered").notna().to_numpy(dtype=bool)
+    has_surplus = _checks.float_column(orders, "units_overshipped") > 0
+    has_surplus &= ~(first > now)
     has_created, has_due = ~np.isnat(created), ~np.isnat(required)
     no_shipment = _checks.float_column(orders, "shipment_count") == 0
     customer = (*_checks.connection_columns(orders), "warehouse_customer_id", "order_number")
@@ -284,11 +319,16 @@ def _check_orders(orders: pd.DataFrame, now: np.datetime64, tz: TzLike) -> dict[
         "after_as_of": _Finding(np.arange(len(orders)), np.any(late, axis=0), (order, names)),
         "no_due_date": _among(~cancelled, ~has_due),
         "due_at_midnight": _among(has_due & ~cancelled, is_midnight),
+        "due_at_local_midnight": _at_local_midnight(orders, required, has_due & ~cancelled, tz),
         "due_before_created": _among(~np.isnat(due) & has_created, due < created),
         "shipped_before_created": _among(~np.isnat(first) & has_created, first < created),
         "fulfilled_without_shipment": _among(fulfilled, no_shipment),
         "fulfilled_without_ship_date": _among(fulfilled, np.isnat(last) & ~no_shipment),
-        "fulfilled_short": _among(fulfilled, ~np.isnat(last) & np.isnat(complete)),
+        "fulfilled_short": _among(fulfilled, ~np.isnat(last) & np.isnat(complete) & is_known),
+        "complete_but_open": _among(is_open & is_known, complete <= now),
+        "overshipped": _among(is_known, has_surplus),
+        "overshipped_but_open": _among(is_open & is_known, has_surplus),
+        "cancelled_but_shipped": _among(cancelled, first <= now),
         "status_other": _among(everyone, other, _checks.column(orders, "raw_status")),
         "status_unknown": _among(everyone, unknown, status),
         "no_status": _among(everyone, blank["status"]),
@@ -297,6 +337,31 @@ def _check_orders(orders: pd.DataFrame, now: np.datetime64, tz: TzLike) -> dict[
         "order_number_twice": _among(~blank["order_number"], is_twice),
         "no_lines": _among(everyone, _checks.float_column(orders, "line_item_count") == 0),
     }
+
+
+def _at_local_midnight(
+    orders: pd.DataFrame, required: Array, checked: Array, tz: TzLike
+) -> _Finding:
+    """Find the due times that are midnight in the zone in which most of their warehouse are."""
+    warehouse = pd.factorize(_checks.column(orders, "warehouse_id"), use_na_sentinel=False)[0]
+    rows = np.flatnonzero(checked & (required != required.astype("M8[D]")))
+    code, stamps = pd.factorize(required[rows])
+    given = tz.values() if isinstance(tz, Mapping) else [tz]
+    zones = [*dict.fromkeys([*map(str, given), *_ZONES])]
+    count = warehouse.max(initial=-1) + 1
+    is_midnight = np.zeros((len(zones), len(rows)), dtype=bool)
+    for each, zone in zip(is_midnight, zones, strict=True):
+        walls = _time.local(np.asarray(stamps), zone)
+        each[:] = (walls == walls.astype("M8[D]"))[code]
+    of_zone = np.array(
+        [np.bincount(warehouse[rows[each]], minlength=count) for each in is_midnight]
+    )
+    best = of_zone.argmax(axis=0)
+    is_most = of_zone.max(axis=0, initial=0) * 2 > np.bincount(warehouse[rows], minlength=count)
+    affected = rows[is_midnight[best[warehouse[rows]], np.arange(len(rows))]]
+    affected = affected[is_most[warehouse[affected]]]
+    hit = np.isin(np.arange(len(orders)), affected)
+    return _among(checked, hit, pd.Series(np.array(zones, object)[best[warehouse]], dtype=object))
 
 
 def _among(checked: Array, hit: Array, words: pd.Series[Any] | None = None) -> _Finding:
@@ -322,7 +387,10 @@ def _check_lines_and_shipments(tables: Tables, ids: pd.Index) -> dict[str, _Find
         np.isin(np.arange(len(ids)), shipments["order"][shipments[name]])
         for name in ("is_known", "elsewhere")
     )
+    sent = completeness.rows_of(ids, tables.shipments, **_stamped(tables.shipments))
     hits = {
+        "shipped_without_date": (sent[sent["shipped"]], "undated"),
+        "open_with_date": (sent[sent["open"]], "dated"),
         "line_without_sku": (lines, "no_sku"),
         "line_without_quantity": (lines, "no_quantity"),
         "line_of_no_units": (lines, "no_units"),
@@ -346,6 +414,13 @@ def _goods(items: pd.DataFrame) -> dict[str, Any]:
         "no_quantity": np.isnan(units),
         "no_units": units <= 0,
     }
+
+
+def _stamped(shipments: pd.DataFrame) -> dict[str, Any]:
+    """Return the statuses of shipments that contradict a date, or the lack of one."""
+    undated = np.isnat(_time.instants(shipments, "shipped_date"))
+    statuses = {word: _checks.has_status(shipments, word) for word in ("shipped", "open")}
+    return {"undated": undated, "dated": ~undated, **statuses}
 
 
 def _read_shipments(tables: Tables, ids: pd.Index) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import datetime as dt
 import difflib
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from types import ModuleType
 from typing import Any, Literal, Self, cast
@@ -27,16 +27,16 @@ Length = str | dt.timedelta | np.timedelta64
 HolidaysLike = (
     str | Iterable[str | dt.date] | Mapping[str | None, str | Iterable[str | dt.date] | None] | None
 )
-#: A country and perhaps a part of it, or the dates themselves, in ISO 8601.
-Dates = str | tuple[str, ...]
+#: Codes of calendars, then dates in ISO 8601, then those that are worked on, after a minus.
+Dates = tuple[str, ...]
 
 #: Fields that mean nothing without a cut-off.
 _CLOCK_FIELDS = ("business_days", "workdays", "holidays", "clock_start")
 #: Fields that may be maps from warehouse ids.
 _BY_WAREHOUSE = ("tz", "holidays")
 #: What else is in ``attrs["trackstar"]["compliance"]``.
-_OTHER_INFO = ("as_of", "text", "n")
-_NEW_YORK = {"tz": "America/New_York", "holidays": "US"}
+_OTHER_INFO = ("as_of", "text", "n", "zone_data")
+_NEW_YORK = {"tz": "America/New_York", "holidays": "carriers-US"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +64,15 @@ class SlaPolicy:
         With a cut-off: the days of the week on which all warehouses work, as
         `numpy.busdaycalendar` takes a weekmask. Default ``"Mon Tue Wed Thu Fri"``.
     holidays
-        With a cut-off: days that are not worked on. The ISO code of a country or of a part of
-        one (``"US"``, ``"US-CA"``: its public holidays, as the package holidays lists them,
-        extra ``calendars``), a list of dates, or a map from ``warehouse_id`` to these, in which
-        the key None stands for all others. Default ``()``, none.
+        With a cut-off: days that are not worked on. The ISO code of a country or of a part of one
+        (``"US"``, ``"US-CA"``: its public holidays, as the package holidays lists them, extra
+        ``calendars``), ``"carriers-US"`` (the six on which parcel carriers rest: New Year's,
+        Memorial, Independence, Labor, Thanksgiving and Christmas Day; of one on a Sunday, the
+        Monday after too, and of one on a Saturday no other day), a date,
+        ``"-2026-07-03"`` for a date that is worked on after all, or a list of any of these; an
+        object of the package holidays, of which the country and the part are taken, or else its
+        dates; or a map from ``warehouse_id`` to these, in which the key None stands for all
+        others. `holidays_in` lists the dates. Default ``()``, none.
     clock_start
         With a cut-off: the name of a column of your own with moments. Where it is not null, the
         clock starts then instead of at ``created_date``, such as when the stock of a backordered
@@ -95,9 +100,9 @@ class SlaPolicy:
     window
         Judge only orders due after this long before as_of: a length such as ``"30D"``, longer
         than zero. Default None: all orders.
-    late_below
-        The target for the late shipment rate, as a share of 1: more than 0, at most 1. It
-        decides no outcome; texts and pictures show it. Default None.
+    target
+        The target for the on-time rate, as a share of 1: more than 0, at most 1. It decides no
+        outcome; texts and pictures show it. Default None.
 
     Raises
     ------
@@ -141,7 +146,7 @@ class SlaPolicy:
     grace: Length = "0s"
     exclude_statuses: str | Iterable[str] = ()
     window: Length | None = None
-    late_below: float | None = None
+    target: float | None = None
 
     def __post_init__(self) -> None:
         defaults = {each.name: each.default for each in fields(self)}
@@ -182,8 +187,8 @@ class SlaPolicy:
             parts.append(f"not judged: {', '.join(self.exclude_statuses)}")
         if self.window is not None:
             parts.append(f"not judged if due more than {_length(self.window)} before as-of")
-        if self.late_below is not None:
-            parts.append(f"target: less than {100 * self.late_below:g} % late")
+        if self.target is not None:
+            parts.append(f"target: at least {100 * self.target:g} % on time")
         text = "; ".join(parts) + "."
         return f"{self.name}: {text[0].lower()}{text[1:]}" if self.name else text
 
@@ -207,6 +212,46 @@ class SlaPolicy:
         for name in _BY_WAREHOUSE:
             values |= _time.by_warehouse_to_json(name, values[name])
         return cast("dict[str, Any]", json.loads(json.dumps(values)))
+
+    def holidays_in(self, year: int, warehouse_id: str | None = None) -> list[dt.date]:
+        """List the dates of a year that are not worked on, whatever day of the week they are.
+
+        Parameters
+        ----------
+        year
+            From 1 to 9999.
+        warehouse_id
+            Whose dates to list, where `holidays` is a map; by default those of all others.
+
+        Returns
+        -------
+        list of datetime.date
+            In order; empty without holidays.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `year` is not one, or the map does not have the warehouse.
+        ImportError
+            For holidays by code without the extra ``calendars``.
+
+        Examples
+        --------
+        >>> policy = SlaPolicy(cut_off="12:00", holidays=["carriers-US", "-2026-05-25"])
+        >>> [day.isoformat() for day in policy.holidays_in(2026)]
+        ['2026-01-01', '2026-07-04', '2026-09-07', '2026-11-26', '2026-12-25']
+        """
+        if isinstance(year, bool) or not isinstance(year, int | np.integer):
+            raise TypeError(f"year={year!r} is not a whole number")
+        if not dt.MINYEAR <= year <= dt.MAXYEAR:
+            raise ValueError(f"year={year!r} is not allowed; use 1 to 9999")
+        holidays: Any = self.holidays
+        if isinstance(holidays, dict):
+            if warehouse_id not in holidays and None not in holidays:
+                raise ValueError(one_of("warehouse_id", warehouse_id, list(holidays)))
+            holidays = holidays.get(warehouse_id, holidays.get(None))
+        found = map(dt.date.fromisoformat, _dates_of(holidays, [int(year)]))
+        return [day for day in found if day.year == year]
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -295,17 +340,17 @@ class SlaPolicy:
         >>> print(SlaPolicy.late_shipment_rate())  # doctest: +NORMALIZE_WHITESPACE
         Late shipment rate: orders are due by their required ship date, a bare day until its end
         (UTC); shipped = first; no grace; not judged if due more than 30 d before as-of;
-        target: less than 4 % late.
+        target: at least 96 % on time.
         """
         amazon = {"name": "Late shipment rate", "ship_event": "first", "window": "30D"}
-        return cls(**{**amazon, "late_below": 0.04, **changes})
+        return cls(**{**amazon, "target": 0.96, **changes})
 
     @classmethod
     def d2c_noon_cut_off(cls, **changes: Any) -> Self:
         """Return a policy for consumers' orders: before noon due the same business day.
 
-        Later orders are due the next business day. By default in New York, without the
-        holidays of the United States.
+        Later orders are due the next business day. By default in New York, without the days on
+        which parcel carriers rest.
 
         Parameters
         ----------
@@ -332,7 +377,8 @@ class SlaPolicy:
     def b2b_four_business_days(cls, **changes: Any) -> Self:
         """Return a policy for businesses' orders: due four business days after their receipt.
 
-        The cut-off is noon. By default in New York, without the holidays of the United States.
+        The cut-off is noon. By default in New York, without the days on which parcel carriers
+        rest.
 
         Parameters
         ----------
@@ -397,32 +443,70 @@ def _parse_workdays(given: Any) -> str:
     return " ".join(day for day, is_worked in zip(_WEEK, mask, strict=True) if is_worked)
 
 
-def _parse_holidays(given: object) -> Dates | dict[str | None, Dates]:
-    if isinstance(given, Mapping) and (not given or isinstance(next(iter(given)), dt.date)):
-        raise TypeError(
-            f"holidays={given!r} is not a map from warehouse ids; pass a code such as 'US', or a "
-            f"list of dates"
-        )
-    return _time.parse_by_warehouse("holidays", given, _parse_dates)
+def _parse_holidays(given: Any) -> Dates | dict[str | None, Dates]:
+    if not _is_calendar(given) and isinstance(given, Mapping):
+        if not given or isinstance(next(iter(given)), dt.date):
+            raise TypeError(
+                f"holidays={given!r} is not a map from warehouse ids; pass a code such as 'US', or "
+                f"a list of dates"
+            )
+        return _time.parse_by_warehouse("holidays", given, _parse_calendar)
+    return _parse_calendar(given)
 
 
-def _parse_dates(given: object) -> Dates:
+def _is_calendar(given: object) -> bool:
+    """Return whether this is an object of the package holidays, which is a dict of dates."""
+    return isinstance(given, dict) and hasattr(given, "_populate")
+
+
+def _parse_calendar(given: Any) -> Dates:
+    """Return codes, then dates, then dates that are worked on, each sorted."""
     if given is None:
         return ()
-    if isinstance(given, str):
-        return _parse_code(given)
+    if _is_calendar(given) or isinstance(given, str | dt.date):
+        given = [given]
     if not isinstance(given, Iterable):
         raise TypeError(f"holidays={given!r} are not dates; pass a code such as 'US', or a list")
-    return tuple(sorted({_parse_date(day) for day in given}))
+    found = {text for each in given for text in _parse_closed(each)}
+    if both := [text for text in found if f"-{text}" in found]:
+        raise ValueError(f"holidays has {both[0]!r} both as a holiday and as {f'-{both[0]}'!r}")
+    return tuple(sorted(found, key=lambda text: (_KINDS.index(_kind(text)), text)))
+
+
+def _parse_closed(given: Any) -> list[str]:
+    if _is_calendar(given):
+        code = getattr(given, "country", None)
+        if code is None:  # of a stock exchange, or joined ones
+            return [_parse_date(day) for day in given]
+        return [_parse_code("-".join(filter(None, (code, given.subdiv))))]
+    if not isinstance(given, str) or given[:1].isdigit():
+        return [_parse_date(given)]
+    if given.startswith("-"):
+        return [f"-{_parse_date(given[1:])}"]
+    # Texts that may be meant as dates get the message of those.
+    is_code = given == _CARRIERS or given[:1].isupper()
+    return [_parse_code(given) if is_code else _parse_date(given)]
+
+
+_CARRIERS = "carriers-US"
+_KINDS = ("code", "closed", "worked")
+
+
+def _kind(text: str) -> str:
+    if text.startswith("-"):
+        return "worked"
+    return "closed" if text[:1].isdigit() else "code"
 
 
 def _parse_code(code: str) -> str:
+    if code == _CARRIERS:
+        return code
     country, _, part = code.partition("-")
     parts = _library().list_supported_countries(include_aliases=False)
     if country not in parts:
         raise ValueError(
             f"holidays={code!r} is not a country that the package holidays knows; write it like "
-            f"'US' or 'US-CA', or pass a list of dates"
+            f"'US' or 'US-CA', or pass 'carriers-US' or a list of dates"
         )
     if part and part not in parts[country]:
         near = difflib.get_close_matches(part, parts[country], n=1, cutoff=0.5)
@@ -474,11 +558,11 @@ def _parse_window(given: object) -> str:
     return str(window).removesuffix(" 00:00:00")
 
 
-def _parse_late_below(given: object) -> float:
+def _parse_target(given: object) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float | np.number):
-        raise TypeError(f"late_below={given!r} is not a number")
+        raise TypeError(f"target={given!r} is not a number")
     if not 0 < given <= 1:
-        raise ValueError(f"late_below={given!r} is not allowed; use a share of 1, such as 0.04")
+        raise ValueError(f"target={given!r} is not allowed; use a share of 1, such as 0.96")
     return float(given)
 
 
@@ -495,7 +579,7 @@ _PARSERS = {
     "grace": lambda given: str(duration("grace", given)).removeprefix("0 days "),
     "exclude_statuses": _parse_exclude_statuses,
     "window": _parse_window,
-    "late_below": _parse_late_below,
+    "target": _parse_target,
 }
 
 
@@ -535,14 +619,50 @@ def _clock_ends_in(zone: str, holidays: Dates, starts: Array, policy: SlaPolicy)
 
 def _dates_from(holidays: Dates, days: Array, years: int) -> Iterable[str]:
     """Return the holidays of each day's year and the following ones, `years` in all."""
-    if not isinstance(holidays, str):
-        return holidays
     starts = np.unique(days[~np.isnat(days)].astype("M8[Y]")).astype(np.int64) + 1970
     wanted = {int(year) + more for year in starts for more in range(years)}
-    known = sorted(wanted.intersection(range(dt.MINYEAR, dt.MAXYEAR + 1)))
-    country, _, part = holidays.partition("-")
-    found = _library().country_holidays(country, subdiv=part or None, years=known)
-    return [day.isoformat() for day in sorted(found)]
+    return _dates_of(holidays, wanted.intersection(range(dt.MINYEAR, dt.MAXYEAR + 1)))
+
+
+def _dates_of(holidays: Dates, years: Iterable[int]) -> list[str]:
+    """Return the dates that are not worked on: those of the codes in these years, and all given."""
+    closed: set[str] = set()
+    for text in holidays:
+        kind = _kind(text)
+        if kind == "code":
+            closed.update(_dates_by_code(text, sorted(years)))
+        elif kind == "closed":
+            closed.add(text)
+        else:
+            closed.discard(text[1:])
+    return sorted(closed)
+
+
+def _dates_by_code(code: str, years: Sequence[int]) -> Iterator[str]:
+    if code == _CARRIERS:
+        for year in years:
+            yield from _carriers_holidays(year)
+        return
+    country, _, part = code.partition("-")
+    found = _library().country_holidays(country, subdiv=part or None, years=years)
+    yield from (day.isoformat() for day in found)
+
+
+def _carriers_holidays(year: int) -> Iterator[str]:
+    """Yield when UPS and FedEx neither collect nor deliver; of a Sunday, the Monday after."""
+    for month, day in ((1, 1), (7, 4), (12, 25)):
+        fixed = dt.date(year, month, day)
+        yield fixed.isoformat()
+        if fixed.isoweekday() == _SUNDAY:
+            yield (fixed + dt.timedelta(1)).isoformat()
+    for month, weekday, number in ((5, 1, -1), (9, 1, 1), (11, 4, 4)):
+        days = [dt.date(year, month, 1) + dt.timedelta(more) for more in range(_DAYS_OF[month])]
+        same = [each for each in days if each.isoweekday() == weekday]
+        yield same[number if number < 0 else number - 1].isoformat()
+
+
+_SUNDAY = 7
+_DAYS_OF = {5: 31, 9: 30, 11: 30}
 
 
 # The text of a policy, and its fields in a notebook.
@@ -587,9 +707,22 @@ def _workdays(policy: SlaPolicy) -> str:
     holidays: Any = policy.holidays
     if isinstance(holidays, dict):
         return f"{days} without each warehouse's holidays"
-    if isinstance(holidays, str):
-        return f"{days} without {holidays} holidays"
-    return f"{days} without {len(holidays)} given holidays" if holidays else f"{days} all year"
+    kinds = [_kind(text) for text in holidays]
+    codes = (text for text, kind in zip(holidays, kinds, strict=True) if kind == "code")
+    off = [
+        "US parcel carriers' holidays" if code == _CARRIERS else f"{code} holidays"
+        for code in codes
+    ]
+    if "closed" in kinds:
+        off.append(_dates_given(kinds.count("closed")))
+    if not off:
+        return f"{days} all year"
+    but = f", but on {_dates_given(kinds.count('worked'))}" if "worked" in kinds else ""
+    return f"{days} without {' and '.join(off)}{but}"
+
+
+def _dates_given(count: int) -> str:
+    return "1 given date" if count == 1 else f"{count} given dates"
 
 
 def _length(value: object) -> str:

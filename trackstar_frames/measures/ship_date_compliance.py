@@ -109,9 +109,9 @@ def ship_date_compliance(
           lost, as in `pandas.concat`, `merge` and ``groupby(...).apply``.
 
         ``attrs["trackstar"]["compliance"]`` holds the policy (`SlaPolicy.from_json` reads it), its
-        ``text``, and ``as_of``; of several policies ``policy_by``, and ``policies``, a list of
-        them, each with its ``value`` and ``text``. It holds no counts, which would be wrong for
-        some of the rows.
+        ``text``, ``as_of`` and ``zone_data``, the version of the data of time zones (null if
+        unknown); of several policies ``policy_by``, and ``policies``, a list of them, each with
+        its ``value`` and ``text``. It holds no counts, which would be wrong for some of the rows.
 
     Raises
     ------

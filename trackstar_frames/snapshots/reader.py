@@ -1,10 +1,15 @@
-"""Read the tables of a snapshot: all, some columns, or one order; with the types of the schema."""
+"""Read the tables of a snapshot: all, some columns, or one order; with the types of the schema.
+
+Columns that had another meaning in an older schema are computed anew.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +19,9 @@ import pyarrow.parquet as pq
 from trackstar_frames import storage
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.info import FetchInfo
-from trackstar_frames.schema import TABLES, table_for
+from trackstar_frames.schema import SCHEMA_VERSION, TABLES, table_for
 from trackstar_frames.snapshots.manifest import (
+    FOOTER_KEY,
     Manifest,
     Part,
     file_name,
@@ -23,6 +29,7 @@ from trackstar_frames.snapshots.manifest import (
     read_manifest,
     reading,
 )
+from trackstar_frames.tables.assemble import COMPLETENESS_INPUTS, completeness, unlabel
 
 
 def read_folder(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], FetchInfo]:
@@ -59,6 +66,12 @@ def read_table(
             raise SnapshotError(f"{path} is damaged: it is not what was written")
         parquet = pq.ParquetFile(pa.BufferReader(body), page_checksum_verification=True)
         table = _with_schema_of_today(parquet, name, columns)
+        if _has_redefined(name, table.column_names) and _is_older(parquet.metadata):
+            below = {
+                each: unlabel(read_table(folder, position, part, each))
+                for each in COMPLETENESS_INPUTS
+            }
+            table = _redefine(table, parquet.read(["id"])["id"], below)
     if len(table) != file.rows:
         raise SnapshotError(f"{path} is damaged: it holds {len(table):,} rows, not {file.rows:,}")
     return table
@@ -67,12 +80,16 @@ def read_table(
 def read_column(folder: Path, position: int, column: str) -> pa.ChunkedArray:
     """Read a column of the orders of one part; it is null if an older schema did not have it."""
     path = folder / "orders" / file_name(position)
-    with (
-        reading(folder, f"{path} is damaged"),
-        storage.open_file(path) as source,
-        pq.ParquetFile(source, page_checksum_verification=True) as parquet,
-    ):
+    if column in _REDEFINED:
+        return scan([path], "orders", columns=[column])[column]
+    with _open(folder, path) as parquet:
         return _with_schema_of_today(parquet, "orders", [column])[column]
+
+
+def has_older_orders(folder: Path, position: int) -> bool:
+    """Return whether the orders of one part are of an older schema, by the footer of their file."""
+    with _open(folder, folder / "orders" / file_name(position)) as parquet:
+        return _is_older(parquet.metadata)
 
 
 def table_files(
@@ -109,7 +126,60 @@ def scan(
     with reading(folder.parent, f"{folder} is damaged"):
         paths, filesystem = [str(file) for file in files], storage.filesystem(folder)
         dataset = ds.dataset(paths, schema=schema, format=parquet, filesystem=filesystem)
-        return dataset.to_table(columns=None if columns is None else list(columns), filter=of_order)
+        names = schema.names if columns is None else list(columns)
+        fragments = list(dataset.get_fragments()) if _has_redefined(name, names) else []
+        older = [_is_older(each.metadata) for each in fragments]
+        if not any(older):
+            return dataset.to_table(columns=names, filter=of_order)
+        parts = []
+        for file, fragment, is_older in zip(files, fragments, older, strict=True):
+            part = fragment.to_table(schema, columns=[*names, "id"], filter=of_order)
+            table = part.select(range(len(names)))
+            if is_older and len(table):
+                below = {each: _scan_beside(file, each, order_id) for each in COMPLETENESS_INPUTS}
+                table = _redefine(table, part.column(len(names)), below)
+            parts.append(table)
+        return pa.concat_tables(parts)
+
+
+def _scan_beside(file: Path, name: str, order_id: str | None) -> pa.Table:
+    """Read what completeness needs of another table of a part, whose file of orders is given."""
+    beside = file.parent.parent / name / file.name
+    files = [beside] if storage.exists(beside) else []
+    return scan(files, name, columns=COMPLETENESS_INPUTS[name], order_id=order_id)
+
+
+@contextmanager
+def _open(folder: Path, path: Path) -> Iterator[pq.ParquetFile]:
+    with (
+        reading(folder, f"{path} is damaged"),
+        storage.open_file(path) as source,
+        pq.ParquetFile(source, page_checksum_verification=True) as parquet,
+    ):
+        yield parquet
+
+
+#: Columns of the orders with another meaning in older schemas. Until schema 3, units were counted
+#: whatever they were of; they are computed anew from the tables of the same part.
+_REDEFINED = ("units_ordered", "units_shipped", "units_overshipped", "complete_shipped_date")
+
+
+def _has_redefined(name: str, columns: Iterable[str]) -> bool:
+    return name == "orders" and not set(_REDEFINED).isdisjoint(columns)
+
+
+def _is_older(footer: pq.FileMetaData) -> bool:
+    """Return whether the footer of a file says that it is of an older schema."""
+    text = (footer.metadata or {}).get(FOOTER_KEY, b"{}")
+    return bool(json.loads(text).get("schema_version", SCHEMA_VERSION) < SCHEMA_VERSION)
+
+
+def _redefine(orders: pa.Table, ids: pa.ChunkedArray, below: dict[str, pa.Table]) -> pa.Table:
+    """Replace the redefined columns of orders."""
+    for name, column in completeness(ids, below).items():
+        if name in _REDEFINED and name in orders.column_names:
+            orders = orders.set_column(orders.column_names.index(name), name, column)
+    return orders
 
 
 def _with_schema_of_today(

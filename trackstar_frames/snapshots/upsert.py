@@ -25,7 +25,7 @@ from trackstar_frames.request import FetchRequest
 from trackstar_frames.schema import CHILD_TABLES, TABLES
 from trackstar_frames.snapshots.catalog import Entry, find_snapshots
 from trackstar_frames.snapshots.manifest import Key
-from trackstar_frames.snapshots.reader import read_column, read_table
+from trackstar_frames.snapshots.reader import has_older_orders, read_column, read_table
 from trackstar_frames.snapshots.spill import Spill
 from trackstar_frames.snapshots.writer import PartWriter, SharedPart, WriteResult
 from trackstar_frames.tables.assemble import (
@@ -117,10 +117,10 @@ class Base:
         return Stamps(missing, lacking, until)
 
     def share(self, folder: Path) -> WriteResult:
-        """Write all its parts to another folder as they are."""
+        """Write all its parts to another folder as they are, but for orders of older schemas."""
         writer = PartWriter(folder, self.info, connection=self.info.connection)
         for part in self.parts:
-            writer.add({}, part)
+            writer.add(_older_orders(part), part)
         return writer.result()
 
     def _starts(self) -> list[datetime]:
@@ -256,7 +256,7 @@ class Upsert:
         had_problems = base.part.rows("problems") > 0
         has_changes = given or len(fresh["orders"]) or len(fresh["problems"])
         if not (has_changes or gone or (self._removes and had_problems)):
-            writer.add({}, base, (number,))
+            writer.add(_older_orders(base), base, (number,))
             return Counter()
         old = {name: _read(base, name) for name in ("orders", "problems")}
         has_strays = self._settle_strays(old, fresh)
@@ -265,7 +265,7 @@ class Upsert:
         all_known = known == given == len(fresh["orders"]) and not gone and not has_strays
         if all_known and _in_same_places(old, fresh):
             tables, changed = _replace(base, old, fresh, ids)
-            writer.add(tables, base, (number,))
+            writer.add({**_older_orders(base), **tables}, base, (number,))
         else:
             old |= {name: _read(base, name) for name in CHILD_TABLES}
             changed = len(set().union(*(_differing(name, old, fresh, ids) for name in TABLES)))
@@ -329,6 +329,13 @@ def _replace(
 
 def _read(base: SharedPart, name: str) -> pa.Table:
     return unlabel(read_table(base.folder, base.position, base.part, name))
+
+
+def _older_orders(base: SharedPart) -> dict[str, pa.Table]:
+    """Read a part's orders if they are of an older schema, so that a sync writes one meaning."""
+    if not has_older_orders(base.folder, base.position):
+        return {}
+    return {"orders": _read(base, "orders")}
 
 
 def _differing(name: str, old: _Tables, fresh: _Tables, ids: pa.ChunkedArray) -> set[str]:

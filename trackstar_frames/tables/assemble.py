@@ -19,7 +19,15 @@ from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema, em
 from trackstar_frames.flatten.values import MAX_EXACT_INT
 from trackstar_frames.pagination.threads import ThreadPool
 from trackstar_frames.schema import CONNECTION, TABLES
-from trackstar_frames.tables.completeness import END, NEVER, Contents, Rows, shipped_at
+from trackstar_frames.tables.completeness import (
+    CONTENT_COLUMNS,
+    END,
+    NEVER,
+    Contents,
+    Packed,
+    Rows,
+    shipped_at,
+)
 
 #: Numbers of rows or orders.
 Numbers = npt.NDArray[np.int64]
@@ -86,6 +94,26 @@ def select(batch: Batch, kept: Numbers) -> Batch:
     if len(kept) == len(batch["orders"]):
         return batch
     return {name: each.as_batch() for name, each in _join([batch], kept).items()}
+
+
+#: What is read of the tables below the orders for their completeness.
+COMPLETENESS_INPUTS = {
+    "line_items": ("order_id", "product_id", "sku", "quantity"),
+    "shipments": ("order_id", "shipment_index", "status", "shipped_date"),
+    **dict.fromkeys(
+        ("shipment_line_items", "package_line_items"),
+        ("order_id", "shipment_index", *CONTENT_COLUMNS),
+    ),
+}
+
+
+def completeness(ids: pa.ChunkedArray, tables: _Tables) -> dict[str, pa.Array]:
+    """Compute the columns of orders, in this sequence, that say how far they have shipped."""
+    known, rows = ids.combine_chunks(), {}
+    for name in COMPLETENESS_INPUTS:
+        order = pc.index_in(tables[name]["order_id"], value_set=known).cast(pa.int64())
+        rows[name] = _JoinedRows(tables[name], order.to_numpy(), len(known))
+    return _units_and_dates(rows)
 
 
 def take(table: pa.Table, rows: Numbers) -> pa.Table:
@@ -344,9 +372,9 @@ def _units_and_dates(rows: Mapping[str, _JoinedRows]) -> dict[str, pa.Array]:
     orders = shipments.orders
     first = np.concatenate(([0], np.cumsum(shipments.count())))
 
-    def contents_of(name: str) -> Rows:
+    def contents_of(name: str) -> Packed:
         table, order = rows[name].table, rows[name].order
-        return Rows(table, order, first[order] + table["shipment_index"].to_numpy())
+        return Packed(table, order, first[order] + table["shipment_index"].to_numpy())
 
     contents = Contents.of_tables(
         orders,

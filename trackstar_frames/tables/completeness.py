@@ -10,6 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trackstar_frames.flatten.values import MAX_EXACT_INT
+
 Numbers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -19,6 +21,9 @@ NEVER = np.iinfo(np.int64).max
 #: The moment by which every shipment has shipped that ever has.
 END = NEVER - 1
 
+#: What is read of the contents of shipments.
+CONTENT_COLUMNS = ("sku", "parent_product_id", "inventory_item_id", "quantity")
+
 _NONE = -1
 
 
@@ -27,7 +32,14 @@ class Rows(NamedTuple):
 
     table: pa.Table
     order: Numbers  # the position of each row's order
-    shipment: Numbers | None = None  # of what is in a shipment, the position of its row
+
+
+class Packed(NamedTuple):
+    """Rows of what is in shipments."""
+
+    table: pa.Table
+    order: Numbers  # the position of each row's order
+    shipment: Numbers  # the position of its shipment's row
 
 
 class Goods(NamedTuple):
@@ -62,7 +74,7 @@ class Contents:
     net : numpy.ndarray
         By order, the units ordered, without lines of unknown quantity.
     is_unknown : numpy.ndarray
-        By order, whether the quantity of a line is unknown.
+        By order, whether the quantity of a line is unknown, or too large to be exact.
     line_units : numpy.ndarray
         By ordered line, its units of the net quantity.
     is_nameless : numpy.ndarray
@@ -74,7 +86,7 @@ class Contents:
 
     @classmethod
     def of_tables(
-        cls, orders: int, lines: Rows, shipments: Rows, shipped: Rows, packed: Rows
+        cls, orders: int, lines: Rows, shipments: Rows, shipped: Packed, packed: Packed
     ) -> Self:
         """Read the contents of shipments from their lines or, where there are none, packages."""
         is_live = ~_is_cancelled(shipments.table)
@@ -84,8 +96,7 @@ class Contents:
         has_lines[shipped.shipment] = True
         unpacked = np.flatnonzero((is_live & ~has_lines)[packed.shipment])
         parts = [(shipped, kept), (packed, unpacked)] if len(unpacked) else [(shipped, kept)]
-        columns = ["sku", "parent_product_id", "inventory_item_id", "quantity"]
-        taken = [rows.table.select(columns).take(pa.array(those)) for rows, those in parts]
+        taken = [rows.table.select(CONTENT_COLUMNS).take(pa.array(those)) for rows, those in parts]
         table = pa.concat_tables(taken)
         goods = Goods(
             np.concatenate([rows.order[those] for rows, those in parts]),
@@ -138,11 +149,12 @@ class Contents:
         self._read_shipped(shipped, items)
 
     def _read_lines(self, quantity: Floats) -> None:
-        unknown = np.isnan(quantity)
+        unknown = np.isnan(quantity) | (np.abs(quantity) >= MAX_EXACT_INT)
         self.is_unknown = np.bincount(self._line_order[unknown], minlength=self._size) > 0
         known = np.where(unknown, 0, quantity)
         self._net = np.maximum(np.bincount(self._slot, known, len(self._slot_order)), 0)
         self.net = _sum_by(self._slot_order, self._net, self._size)
+        self.is_unknown |= self.net >= MAX_EXACT_INT
         self.line_units = np.maximum(known, 0)
         if (known < 0).any():
             self.line_units = _allot(self._slot, self.line_units, self._net)
@@ -280,8 +292,9 @@ class Contents:
 def shipped_at(shipments: pa.Table) -> Numbers:
     """Return when shipments were shipped, in microseconds; NEVER for those that were not."""
     dates = shipments["shipped_date"].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
-    found: Numbers = dates.fill_null(NEVER).to_numpy()
-    return np.where(_is_cancelled(shipments), NEVER, found)
+    found: Numbers = dates.fill_null(NEVER).to_numpy().copy()
+    found[_is_cancelled(shipments)] = NEVER
+    return found
 
 
 def _is_cancelled(shipments: pa.Table) -> Mask:
@@ -290,9 +303,10 @@ def _is_cancelled(shipments: pa.Table) -> Mask:
 
 
 def _quantity(table: pa.Table) -> Floats:
-    """Return quantities, NaN where there is none; each is exact as a float."""
-    quantity: Floats = table["quantity"].cast(pa.float64()).fill_null(np.nan).to_numpy()
-    return quantity
+    """Return quantities, NaN where there is none; those beyond what a float counts are rounded."""
+    quantity = table["quantity"].cast(pa.float64(), safe=False)
+    found: Floats = quantity.fill_null(np.nan).to_numpy()
+    return found
 
 
 def _text(values: pa.Array) -> pa.Array:
@@ -306,8 +320,9 @@ def _text(values: pa.Array) -> pa.Array:
 
 def _codes(values: pa.Array, distinct: pa.Array) -> Numbers:
     """Return the position of each value in `distinct`, -1 for others and null."""
-    found = pc.index_in(values, value_set=distinct, skip_nulls=True)
-    return found.fill_null(_NONE).to_numpy(zero_copy_only=False).astype(np.int64)
+    found = pc.index_in(values, value_set=distinct, skip_nulls=True).cast(pa.int64())
+    codes: Numbers = found.fill_null(_NONE).to_numpy(zero_copy_only=False)
+    return codes
 
 
 def _match_kits(lines: Goods, shipped: Goods) -> tuple[Numbers, Numbers, int]:
@@ -325,7 +340,8 @@ def _match_kits(lines: Goods, shipped: Goods) -> tuple[Numbers, Numbers, int]:
 
 def _look_up(slots: pd.Index, keys: Numbers, are_valid: Mask) -> Numbers:
     """Return the position of each valid key, -1 for others."""
-    return np.where(are_valid, slots.get_indexer(keys), _NONE)
+    found: Numbers = np.where(are_valid, slots.get_indexer(pd.Index(keys)), _NONE)
+    return found
 
 
 def _allot(groups: Numbers, wanted: Floats, supply: Floats) -> Floats:
@@ -334,5 +350,5 @@ def _allot(groups: Numbers, wanted: Floats, supply: Floats) -> Floats:
     return np.clip(supply[groups] - before, 0, wanted)
 
 
-def _sum_by(groups: Numbers, values: Floats, size: int) -> Floats:
+def _sum_by(groups: npt.NDArray[np.integer], values: Floats, size: int) -> Floats:
     return np.bincount(groups, weights=values, minlength=size).astype(np.float64)
