@@ -202,9 +202,9 @@ def test_a_metric_is_added_as_it_says(copy):
     docs, architecture = "tests/test_docs.py::test_", "tests/test_architecture.py::test_"
     code, out = run_tests(
         copy,
-        f"{docs}every_public_name_is_documented_as_numpydoc_asks[trackstar_frames.channel_counts]",
+        f"{docs}every_public_name_is_documented_by_numpydoc_rules[trackstar_frames.channel_counts]",
         f"{docs}all_examples_run[trackstar_frames.measures.channels]",
-        f"{docs}the_changelog_tells_of_every_public_name[channel_counts]",
+        f"{docs}the_changelog_names_every_public_name[channel_counts]",
         f"{architecture}measures_plots_and_sandbox_keep_to_themselves",
     )
     assert code == 0, out

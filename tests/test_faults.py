@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 from helpers import changing_server, reference
 from helpers.marks import slow
+from helpers.servers import client_of
 from helpers.traffic import count_requests
 from hypothesis import given
 from hypothesis import strategies as st
@@ -213,8 +214,7 @@ def test_empty_pages_between_the_same_orders_make_no_end():
     shop = changing_server.Shop([])
     shop.before = lambda at: (200, {"data": orders if at % 2 else [], "next_token": f"t{at}"})
     with (
-        changing_server.serve(shop) as url,
-        tf.TrackstarClient("key", "token", base_url=url, cache=False, rate_limit=None) as client,
+        client_of(shop) as client,
         pytest.raises(tf.IncompleteFetchError, match="3 pages in a row"),
     ):
         tf.fetch_orders(client=client)

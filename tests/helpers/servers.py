@@ -1,6 +1,9 @@
 """Clients of servers, and what raw servers write."""
 
+from contextlib import contextmanager
+
 import trackstar_frames as tf
+from helpers import changing_server
 
 
 def impatient_client(base_url, **options):
@@ -9,6 +12,17 @@ def impatient_client(base_url, **options):
     return tf.TrackstarClient(
         "key-0123456789", "token-9876543210", base_url=base_url, **quick | options
     )
+
+
+@contextmanager
+def client_of(shop, api_key="key-of-1", **options):
+    """Serve a shop of `changing_server` to a client, which has a cache only with `cache_dir`."""
+    options = {"rate_limit": None, "cache": "cache_dir" in options} | options
+    with (
+        changing_server.serve(shop) as url,
+        tf.TrackstarClient(api_key, "token-of-1", base_url=url, **options) as client,
+    ):
+        yield client
 
 
 def reply(handler, body=b'{"data": [], "next_token": null}', status=200, **headers):

@@ -4,11 +4,13 @@ import itertools
 import sqlite3
 import time
 import warnings
-from contextlib import closing, contextmanager
+from contextlib import closing
+from functools import partial
 
 import pytest
 from helpers import changing_server
 from helpers.marks import sample
+from helpers.servers import client_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -20,23 +22,7 @@ BOUND = {"created_date__gte": "2025-12-01"}
 
 @pytest.fixture
 def open_client(tmp_path):
-    @contextmanager
-    def start(shop, **options):
-        with (
-            changing_server.serve(shop) as url,
-            tf.TrackstarClient(
-                "key",
-                "token",
-                base_url=url,
-                rate_limit=None,
-                retries=0,
-                cache_dir=tmp_path,
-                **{"cache": False} | options,
-            ) as client,
-        ):
-            yield client
-
-    return start
+    return partial(client_of, retries=0, cache_dir=tmp_path, cache=False)
 
 
 def days(count, **more):
@@ -337,12 +323,7 @@ def test_with_key_cursors_nothing_is_lost(tmp_path_factory, **drawn):
     listing, bounds = drawn.pop("listing"), drawn.pop("bounds")
     changing = Changing(fails=fails, keyset=True, **drawn, **listing | {"total": False})
     folder = tmp_path_factory.mktemp("cache")
-    with (
-        changing_server.serve(changing.shop) as url,
-        tf.TrackstarClient(
-            "key", "token", base_url=url, rate_limit=None, retries=0, cache_dir=folder
-        ) as client,
-    ):
+    with client_of(changing.shop, retries=0, cache_dir=folder) as client:
         ask = {"client": client, "page_size": size, **bounds}
         frames = until_it_is_whole(lambda: tf.fetch_orders(**ask))
         assert ids(frames) >= changing.throughout
@@ -355,12 +336,7 @@ def test_with_key_cursors_nothing_is_lost(tmp_path_factory, **drawn):
 def test_a_server_that_counts_loses_nothing_either(**drawn):
     size, listing, bounds = (drawn.pop(name) for name in ("size", "listing", "bounds"))
     changing = Changing(keyset=True, **drawn, **listing | {"total": True})
-    with (
-        changing_server.serve(changing.shop) as url,
-        tf.TrackstarClient(
-            "key", "token", base_url=url, rate_limit=None, cache=False, retries=0
-        ) as client,
-    ):
+    with client_of(changing.shop, retries=0) as client:
         frames = until_it_is_whole(
             lambda: tf.fetch_orders(client=client, page_size=size, **bounds), tries=2
         )
@@ -373,12 +349,7 @@ def test_exports_and_syncs_lose_nothing_either(tmp_path_factory, **drawn):
     size, listing, bounds = (drawn.pop(name) for name in ("size", "listing", "bounds"))
     changing = Changing(keyset=True, **drawn, **listing | {"total": False})
     root = tmp_path_factory.mktemp("root")
-    with (
-        changing_server.serve(changing.shop) as url,
-        tf.TrackstarClient(
-            "key", "token", base_url=url, rate_limit=None, cache=False, retries=0
-        ) as client,
-    ):
+    with client_of(changing.shop, retries=0) as client:
         ask = {"client": client, "page_size": size, "progress": False, **bounds}
         assert ids(tf.export_orders(root / "export", **ask).read()) >= changing.throughout
         changing.shop.asked.clear()
@@ -391,12 +362,7 @@ def test_exports_and_syncs_lose_nothing_either(tmp_path_factory, **drawn):
 def test_with_positions_verified_nothing_is_lost_or_it_raises(**drawn):
     size, listing, bounds = (drawn.pop(name) for name in ("size", "listing", "bounds"))
     changing = Changing(keyset=False, **drawn, **listing)
-    with (
-        changing_server.serve(changing.shop) as url,
-        tf.TrackstarClient(
-            "key", "token", base_url=url, rate_limit=None, cache=False, retries=0
-        ) as client,
-    ):
+    with client_of(changing.shop, retries=0) as client:
         try:
             frames = tf.fetch_orders(client=client, page_size=size, verify=True, **bounds)
         except tf.TrackstarError as error:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from helpers import changing_server
 from helpers.marks import sample, slow
+from helpers.servers import client_of
 
 import trackstar_frames as tf
 from trackstar_frames.filters import encode
@@ -99,19 +100,7 @@ def listed():
     @contextmanager
     def start(body, **options):
         shop = changing_server.Shop([], before=lambda _: (200, body))
-        with (
-            changing_server.serve(shop) as url,
-            tf.TrackstarClient(
-                "key-of-1",
-                "token-of-1",
-                base_url=url,
-                cache=False,
-                rate_limit=None,
-                retries=1,
-                max_wait=1,
-                **options,
-            ) as client,
-        ):
+        with client_of(shop, retries=1, max_wait=1, **options) as client:
             yield shop, client
 
     return start
@@ -243,12 +232,7 @@ def shop_of():
             for number in range(count)
         ]
         shop = changing_server.Shop(made, absent_end=True, **options)
-        with (
-            changing_server.serve(shop) as url,
-            tf.TrackstarClient(
-                "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None
-            ) as client,
-        ):
+        with client_of(shop) as client:
             yield shop, client
 
     return start
@@ -280,10 +264,7 @@ def test_unproved_it_is_an_error(size):
     shop = changing_server.Shop([])
     shop.before = lambda _: (200, {"data": orders[: int(shop.asked[-1]["limit"])]})
     with (
-        changing_server.serve(shop) as url,
-        tf.TrackstarClient(
-            "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None
-        ) as client,
+        client_of(shop) as client,
         pytest.raises(tf.ResponseError, match="absent on a full page"),
     ):
         tf.fetch_orders(client=client, page_size=size)
@@ -306,12 +287,7 @@ def test_an_expired_cursor_restarts_its_listing_once(tmp_path, caplog, status):
         return (500, {"error": "down"}) if down and token == "30" else None
 
     shop.before, down = before, [True]
-    with (
-        changing_server.serve(shop) as url,
-        tf.TrackstarClient(
-            "key-of-1", "token-of-1", base_url=url, rate_limit=None, retries=0, cache_dir=tmp_path
-        ) as client,
-    ):
+    with client_of(shop, retries=0, cache_dir=tmp_path) as client:
         with pytest.raises(tf.IncompleteFetchError) as caught:
             tf.fetch_orders(client=client, page_size=10)
         assert len(caught.value.frames.orders) == 30
@@ -341,12 +317,7 @@ def test_an_expired_cursor_loses_and_adds_nothing(tmp_path, status, dies, option
     shop = changing_server.Shop(made, keyset=False)
     wanted = [each["id"] for each in made[: options.get("limit")]]
     shop.before = lambda at: (status, {"error": "expired"}) if at == dies else None
-    with (
-        changing_server.serve(shop) as url,
-        tf.TrackstarClient(
-            "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None
-        ) as client,
-    ):
+    with client_of(shop) as client:
         ask = {"client": client, "page_size": 10, **options}
         frames = tf.fetch_orders(**ask)
         assert frames.orders["id"].tolist() == wanted
@@ -361,12 +332,7 @@ def test_a_cursor_may_have_expired_at_each_resume():
     shop = changing_server.Shop(made, keyset=False)
     answers = {4: 500, 5: 410, 9: 500, 10: 410}
     shop.before = lambda at: (answers[at], {"error": "?"}) if at in answers else None
-    with (
-        changing_server.serve(shop) as url,
-        tf.TrackstarClient(
-            "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None, retries=0
-        ) as client,
-    ):
+    with client_of(shop, retries=0) as client:
         with pytest.raises(tf.IncompleteFetchError) as first:
             tf.fetch_orders(client=client, page_size=10)
         with pytest.raises(tf.IncompleteFetchError, match="returned 500") as second:
@@ -379,10 +345,7 @@ def test_a_cursor_may_have_expired_at_each_resume():
 def test_a_first_page_that_is_refused_is_no_cursor():
     shop = changing_server.Shop([], before=lambda _: (422, {"error": "unknown filter"}))
     with (
-        changing_server.serve(shop) as url,
-        tf.TrackstarClient(
-            "key-of-1", "token-of-1", base_url=url, cache=False, rate_limit=None
-        ) as client,
+        client_of(shop) as client,
         pytest.raises(tf.ApiError, match="unknown filter"),
     ):
         tf.fetch_orders(client=client)
@@ -413,12 +376,7 @@ def test_what_a_server_repeats_of_the_credentials_is_in_no_table_and_no_error(li
 def test_a_response_that_repeats_a_credential_is_not_kept_on_disk(tmp_path, key):
     body = {"data": [ORDER], "next_token": None, "request": {"key": key}}
     shop = changing_server.Shop([], before=lambda _: (200, body))
-    with (
-        changing_server.serve(shop) as url,
-        tf.TrackstarClient(
-            key, "token-of-1", base_url=url, rate_limit=None, cache_dir=tmp_path
-        ) as client,
-    ):
+    with client_of(shop, api_key=key, cache_dir=tmp_path) as client:
         for _ in range(2):
             assert len(tf.fetch_orders(client=client).orders) == 1
     assert len(shop.asked) == 2
