@@ -64,9 +64,9 @@ def _align(values: Iterable[str | float]) -> str:
     return "right" if any(isinstance(value, (int, float)) for value in values) else "left"
 
 
-def warn(message: str) -> None:
-    """Issue a UserWarning that points at the caller of this package."""
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Issue a warning that points at the caller of this package."""
     level, frame = 1, inspect.currentframe()
     while frame and f"{frame.f_globals.get('__name__')}.".startswith("trackstar_frames."):
         level, frame = level + 1, frame.f_back
-    warnings.warn(plain(message), stacklevel=level)
+    warnings.warn(plain(message), category, stacklevel=level)

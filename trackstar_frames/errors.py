@@ -17,7 +17,7 @@
     ├── IncompleteFetchError           some pages were read; .frames .pages .resume()
     └── SnapshotError                  a snapshot that cannot be written or read
 
-All errors can be pickled, and none shows a credential.
+All errors can be pickled, and none shows a credential. `FilteredOrdersWarning` is a UserWarning.
 """
 
 from __future__ import annotations
@@ -213,6 +213,13 @@ class IncompleteFetchError(TrackstarError):
     def __reduce__(self) -> tuple[Any, ...]:
         cls, args, state = super().__reduce__()
         return cls, args, {**state, "frames": None, "_resume": None}  # orders are personal data
+
+
+class FilteredOrdersWarning(UserWarning):
+    """The filters of a fetch left out orders that count in a figure, which is biased by that.
+
+    The message names the filters, what they left out, and the fetch that has these orders.
+    """
 
 
 def one_of(name: str, value: object, allowed: Iterable[str]) -> str:

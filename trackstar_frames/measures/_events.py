@@ -135,6 +135,12 @@ def now_of(judged: pd.DataFrame) -> np.datetime64:
     return _time.now_of(moment)
 
 
+def as_of(judged: pd.DataFrame) -> pd.Timestamp | None:
+    """Return as of when a frame was judged, if that is known."""
+    judgement = _policies.judgement_of(judged)
+    return None if judgement is None else judgement.as_of
+
+
 def local_times(judged: pd.DataFrame, stamps: Array, rows: Array | slice = slice(None)) -> Array:
     """Return moments of judged orders, or of these rows, on the clocks of their warehouses."""
     judgement = judgement_of(judged)
@@ -282,29 +288,6 @@ class Shipped:
     @staticmethod
     def _key(order: Array, index: Array) -> Array:
         return order.astype(np.int64) * _MOST_SHIPMENTS + index
-
-
-def rename_groups(
-    table: pd.DataFrame, by: Sequence[str], labels: Mapping[Any, str] | None
-) -> pd.DataFrame:
-    """Give the groups of a table the names that `labels` has for their values."""
-    if labels is None:
-        return table
-    if not isinstance(labels, Mapping):
-        raise TypeError(f"labels={labels!r} is not a map from the values of groups to their names")
-    index = table.index.to_frame(index=False)
-    for name in by:
-        values = index[name].astype(object)
-        index[name] = [labels.get(value, value) for value in values]
-    renamed = (
-        pd.Index(index[by[0]]) if table.index.nlevels == 1 else pd.MultiIndex.from_frame(index)
-    )
-    if by and table.index.is_unique and not renamed.is_unique:
-        raise ValueError(
-            "labels give two groups one name; give each its own, or group by a column that joins "
-            "them"
-        )
-    return table.set_axis(renamed) if by else table
 
 
 def _texts(keys: pd.Index) -> pa.Array:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _grouping, completeness
+from trackstar_frames.measures import _checks, _filters, _grouping, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
 from trackstar_frames.measures._time import NAT, Array, instants, now_of, resolve_as_of
@@ -146,6 +146,7 @@ def backlog(
         "left_out": dict(zip(completeness.STATES[:-1], found.states[:-1].tolist(), strict=True)),
     }
     _checks.add_measure_info(table, found.keys, "backlog", info)
+    _filters.warn_if_biased(found.keys, "backlog", bounds=_filters.OF_OPEN, as_of=moment)
     return table.set_axis(relabel(table.index, names, shown))
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.dates import is_day
-from trackstar_frames.measures import _checks, _grouping, _policies, _time
+from trackstar_frames.measures import _checks, _filters, _grouping, _policies, _time
+from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned
 from trackstar_frames.measures._policies import JUDGED_BY, Judgement, PolicyLike
 from trackstar_frames.measures._time import Array, Period
@@ -29,12 +28,13 @@ _MOST_OF_LEADS = 0.99
 
 def compliance_rate(
     compliance: pd.DataFrame | Partitioned,
+    *,
     by: str | Sequence[str] | None = None,
     freq: str | None = None,
-    *,
     policy: PolicyLike | None = None,
     policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
+    labels: Mapping[Any, str] | None = None,
 ) -> pd.DataFrame:
     """Count outcomes, and compute the on-time shipment rate with its n and interval.
 
@@ -59,6 +59,8 @@ def compliance_rate(
         Judge plain orders by this policy, or by one for each value of a column, as of this moment,
         as `ship_date_compliance` does; by default by ``SlaPolicy()``. A frame that has been judged
         must have been judged by the same ones.
+    labels
+        Names to show in the index instead of values of `by`, such as ``{"wh_1": "Newark"}``.
 
     Returns
     -------
@@ -82,9 +84,11 @@ def compliance_rate(
           days is hardly seen.
         - With `freq`, ``final`` (bool): whether the period was over at as_of, and none of its
           orders is pending or early, so that the rate stays.
-        - With `freq`, ``covered`` (bool): whether the orders due in the period are all there.
-          False where it begins before the fetch's lower bound of created_date plus the lead: how
-          long after their creation 99 % of the orders are due at most. True without such a bound.
+        - With `freq`, ``covered`` (bool): whether the fetch has the orders due in the period.
+          False where it begins before the fetch's lower bound of created_date plus the lead (how
+          long after their creation 99 % of the orders are due at most), where it ends after an
+          upper bound that was past at as_of, and where it is not between the fetch's bounds of
+          required_ship_date. True without such bounds.
 
         ``attrs["trackstar"]["compliance"]`` holds the policy, its ``text``, ``as_of``, and the
         ``n`` of all rows together; with `freq` also ``without_period``, the number of orders that
@@ -99,6 +103,9 @@ def compliance_rate(
 
     Warns
     -----
+    FilteredOrdersWarning
+        If the frame was fetched with a limit, or with filters of status, ids, numbers or dates of
+        update: they leave out orders that are due.
     UserWarning
         If the frame has lost its policy (the column ``judged_by`` and its ``attrs``): then it is
         unknown what the figures mean, and periods are in UTC. If orders that have been judged are
@@ -130,10 +137,13 @@ def compliance_rate(
     if is_partitioned(compliance) and "outcome" not in compliance.columns:
         # Dask then reads no other columns from disk.
         policies = _policies.resolve_policies(policy, policy_by)
-        names = {"warehouse_id", *policies.columns_needed(), *_checks.by_columns(judged, by)}
-        narrow = compliance[[name for name in compliance.columns if name in names]]
+        needed = {"warehouse_id", *policies.columns_needed(), *_checks.by_columns(judged, by)}
+        narrow = compliance[[name for name in compliance.columns if name in needed]]
         judged = judged_orders(narrow, policy, as_of, policy_by=policy_by)
-    return outcome_rates(judged, by, freq, warn=True)
+    names = parse_labels(labels)
+    table = outcome_rates(judged, by, freq, warn=True)
+    _filters.warn_if_biased(table, "compliance_rate")
+    return table.set_axis(relabel(table.index, _checks.by_columns(judged, by), names))
 
 
 def outcome_rates(
@@ -165,12 +175,11 @@ def outcome_rates(
     known = judgement.info if judgement else {"as_of": None, "text": None}
     info: dict[str, Any] = {**known, "n": int(table["n"].sum())}
     if span is not None:
-        start = _created_from(rows.frame)
-        lead = None if start is None else _lead(rows.leads)
+        lead = None if rows.leads is None else _lead(rows.leads)
         table["final"] = _are_over(found.labels, span, judgement) & (
             table[["early", "pending"]].sum(axis=1) == 0
         )
-        table["covered"] = _are_covered(found.labels, judgement, start, lead)
+        table["covered"] = _are_covered(found.labels, span, judgement, rows, lead)
         info["without_period"] = int(found.left_out.sum())
         info["lead"] = None if lead is None else str(lead)
         if warn:
@@ -221,36 +230,50 @@ def _are_over(labels: pd.Index, span: Period, judgement: Judgement | None) -> Ar
 
 
 def _are_covered(
-    labels: pd.Index, judgement: Judgement | None, start: Any, lead: pd.Timedelta | None
+    labels: pd.Index,
+    span: Period,
+    judgement: Judgement | None,
+    rows: _grouping.CodedRows,
+    lead: pd.Timedelta | None,
 ) -> Array:
-    """Return which periods begin when orders created before `start` are no longer due."""
-    if start is None or lead is None:
-        return np.ones(len(labels), dtype=bool)
-    since: Array = _walls(start + lead, judgement).max()
-    return _starts(labels) >= since
+    """Return which periods lie where the fetch has all orders that are due."""
+    filters = _filters.filters_of(rows.frame)
+    created, due = (_filters.bounds_of(filters, date) for date in ("created", "due"))
+    starts = _starts(labels)
+    ends = span.start(span.number(starts) + 1)
+    covered = np.ones(len(labels), dtype=bool)
+    if created.start is not None:
+        covered &= starts >= _walls(created.start + (lead or pd.Timedelta(0)), judgement).max()
+    as_of = None if judgement is None else judgement.as_of
+    if created.end is not None and not (as_of is not None and created.end >= as_of):
+        covered &= ends <= _walls(created.end, judgement).min()
+    if due.start is not None:
+        covered &= starts >= _due_bound(due.start, judgement, rows).max()
+    if due.end is not None:
+        covered &= ends <= _due_bound(due.end, judgement, rows).min()
+    return covered
+
+
+def _due_bound(
+    bound: pd.Timestamp, judgement: Judgement | None, rows: _grouping.CodedRows
+) -> Array:
+    """Return what a bound of required_ship_date is on the calendars of the warehouses."""
+    day = np.array([_time.now_of(bound)])
+    stamps = rows.stamps if rows.stamps is not None else day
+    # A due day, which is shown as its last second, has no zone.
+    ends = stamps[~np.isnat(stamps)] + np.timedelta64(1, "s")
+    if (ends == ends.astype("M8[D]")).all():
+        return day
+    return np.concatenate([day, _walls(bound, judgement)])
 
 
 def _starts(labels: pd.Index) -> Array:
     return labels.get_level_values("period").to_numpy(dtype="M8[us]")
 
 
-_CREATED_FROM = re.compile(r"created[_-]date(?:__|\[)?(eq|gte|gt|)\]?")
-
-
-def _created_from(frame: pd.DataFrame) -> pd.Timestamp | None:
-    """Return the lower bound of created_date of the fetch; None if it has none."""
-    filters = frame.attrs.get("trackstar", {}).get("filters") or {}
-    bounds = []
-    for name, value in filters.items():
-        if (match := _CREATED_FROM.fullmatch(name)) and isinstance(value, str):
-            after = pd.Timedelta(days=1 if match[1] == "gt" and is_day(value) else 0)
-            bounds.append(_time.instant(name, value) + after)
-    return max(bounds, default=None)
-
-
-def _lead(leads: pd.Series[int] | None) -> pd.Timedelta:
+def _lead(leads: pd.Series[int]) -> pd.Timedelta:
     """Return how long after their creation most orders are due at most."""
-    if leads is None or leads.empty:
+    if leads.empty:
         return pd.Timedelta(0)
     leads = leads.sort_index()
     most = leads.cumsum().to_numpy() >= _MOST_OF_LEADS * leads.sum()
@@ -289,7 +312,8 @@ def _read_outcomes(judged: pd.DataFrame, *, dated: bool) -> _grouping.CodedRows:
     due = _time.instants(judged, "due_at")
     walls = _policies.local_times(judged, judgement, due)
     leads = None
-    if dated and "created_date" in judged.columns and _created_from(judged) is not None:
+    bound = _filters.bounds_of(_filters.filters_of(judged), "created").start
+    if dated and "created_date" in judged.columns and bound is not None:
         after = due - _time.instants(judged, "created_date")
         leads = pd.Series(after[~np.isnat(after)]).value_counts()
     frame = judged

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _grouping, completeness
+from trackstar_frames.measures import _checks, _filters, _grouping, completeness
 from trackstar_frames.measures._labels import named, parse_labels, relabel
 from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
 
@@ -135,6 +135,7 @@ def cycle_time(
     for name, percent in (("shipped_median", 50), ("shipped_p90", 90)):
         table[name] = nearest_rank(groups[shipped], durations.length[shipped], percent, len(keys))
     _checks.add_measure_info(table, orders, "cycle_time", durations.info)
+    _filters.warn_if_biased(orders, "cycle_time", _filters.EVERY)
     return table.set_axis(relabel(table.index, names, shown))
 
 
@@ -231,6 +232,7 @@ def cycle_time_curve(
     table = table.assign(**{name: named(table[name], shown) for name in names}, **columns)
     info = {**durations.info, "reading": "as cancelled"} if competing else durations.info
     _checks.add_measure_info(table, orders, "cycle_time", info)
+    _filters.warn_if_biased(orders, "cycle_time_curve", _filters.EVERY)
     return table
 
 

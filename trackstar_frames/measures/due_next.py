@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _grouping, _time, completeness
+from trackstar_frames.measures import _checks, _events, _filters, _grouping, _time, completeness
+from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Array
@@ -122,6 +123,7 @@ def due_next(
     """
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
     names = _checks.by_columns(orders, by, reserved=["due", "status"])
+    shown = parse_labels(labels)
     moment = _events.judge_at(orders, policy, policy_by, as_of)
     read = partial(_read, names=names, policy=policy, policy_by=policy_by, as_of=moment)
     keys, sums = _events.sum_tables({"orders": orders}, read, [*names, "due", "status"])
@@ -136,7 +138,10 @@ def due_next(
         table[status] = np.bincount(cells, counts, minlength=len(index)).astype(np.int64)
     info = _checks.measure_info(keys, "compliance") or {}
     _checks.add_measure_info(table, keys, "compliance", {**info, "n": int(table["n"].sum())})
-    return _events.rename_groups(table, names, labels)
+    _filters.warn_if_biased(
+        keys, "due_next", _filters.OPEN, bounds=_filters.OF_OPEN, as_of=_events.as_of(keys)
+    )
+    return table.set_axis(relabel(table.index, names, shown))
 
 
 def _read(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _grouping, _time
+from trackstar_frames.measures import _checks, _events, _filters, _grouping, _time
+from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Period, instants
@@ -123,6 +124,7 @@ def failure_rates(
     """
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
     names = _checks.by_columns(orders, by, reserved=["period"])
+    shown = parse_labels(labels)
     span = None if freq is None else _time.period(freq)
     moment = _events.judge_at(orders, policy, policy_by, as_of)
     read = partial(_read, names=names, span=span, policy=policy, policy_by=policy_by, as_of=moment)
@@ -134,7 +136,12 @@ def failure_rates(
     table = _rates(_events.labelled(keys, sums, groups))
     info = {"left_out": given - int(table["created"].sum())}
     _checks.add_measure_info(table, keys, "failure_rates", info)
-    return _events.rename_groups(table, names, labels)
+    # Without periods, what is open is so whenever it was created.
+    bounds = _filters.OF_COHORT if span else _filters.OF_OPEN
+    _filters.warn_if_biased(
+        keys, "failure_rates", _filters.EVERY, bounds=bounds, as_of=_events.as_of(keys)
+    )
+    return table.set_axis(relabel(table.index, names, shown))
 
 
 def _read(

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _grouping, completeness
+from trackstar_frames.measures import _checks, _filters, _grouping, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import compute_each, concat_parts, is_partitioned
 from trackstar_frames.measures._policies import Policies, PolicyLike, resolve_policies
@@ -162,6 +162,7 @@ def fill_rates(
         "lines_unknown": int(sums["lines_unknown"].sum()),
     }
     _checks.add_measure_info(table, rows, "fill_rates", info)
+    _filters.warn_if_biased(rows, "fill_rates")
     return table.set_axis(relabel(table.index, groups, names))
 
 

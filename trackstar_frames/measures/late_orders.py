@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _time
+from trackstar_frames.measures import _checks, _filters, _time
 from trackstar_frames.measures._labels import named, parse_labels
 from trackstar_frames.measures._policies import Judgement, PolicyLike, judgement_of
 from trackstar_frames.measures._time import Array
@@ -136,7 +136,17 @@ def late_orders(
         }
     )
     _checks.add_measure_info(table, judged, "compliance", {**judgement.info, "n": len(table)})
+    _warn_if_biased(judged, judgement.as_of, shipped=shipped)
     return table
+
+
+def _warn_if_biased(judged: pd.DataFrame, as_of: pd.Timestamp, *, shipped: bool) -> None:
+    known = _checks.fetched_at(judged)
+    # What shipped late, or after an earlier as_of, is fulfilled by now.
+    is_past = known is not None and as_of < _time.instant("fetched_at", known)
+    statuses = _filters.NOT_CANCELLED if shipped or is_past else _filters.OPEN
+    bounds = _filters.OF_OVERDUE
+    _filters.warn_if_biased(judged, "late_orders", statuses, bounds=bounds, as_of=as_of)
 
 
 def _lateness(judged: pd.DataFrame, now: np.datetime64, judgement: Judgement) -> pd.Series[Any]:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _grouping, _time
+from trackstar_frames.measures import _checks, _events, _filters, _grouping, _time
+from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Array, Period, instants
 from trackstar_frames.measures.policy import SlaPolicy
@@ -136,6 +137,7 @@ def service_profile(
     """
     tables = _events.check_frames(frames, _COLUMNS_READ)
     names = _checks.by_columns(tables["orders"], by, reserved=["period"])
+    shown = parse_labels(labels)
     span = None if freq is None else _time.period(freq)
     moment = _events.judge_at(tables["orders"], policy, policy_by, as_of)
     read = partial(_read, names=names, span=span, policy=policy, policy_by=policy_by, as_of=moment)
@@ -147,7 +149,8 @@ def service_profile(
     table = _rates(_events.labelled(keys, sums, groups))
     info = {"left_out": given - int(table["n"].sum())}
     _checks.add_measure_info(table, keys, "service_profile", info)
-    return _events.rename_groups(table, names, labels)
+    _filters.warn_if_biased(keys, "service_profile")
+    return table.set_axis(relabel(table.index, names, shown))
 
 
 def _cut_off(policy: SlaPolicy) -> np.timedelta64:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _time, completeness
+from trackstar_frames.measures import _checks, _filters, _time, completeness
 from trackstar_frames.measures._grouping import CodedRows, Counts, count_codes, rate_columns_by_day
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._policies import PolicyLike, resolve_policies
@@ -141,6 +141,7 @@ def ship_otif(
     rates = outcome_rates(judged, groups, freq)
     table = pd.DataFrame(_columns(rows, found, rates), index=relabel(found.labels, groups, names))
     _checks.copy_attrs(table, rates)
+    _filters.warn_if_biased(orders, "ship_otif")
     return table
 
 

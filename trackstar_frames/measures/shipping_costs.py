@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _time
+from trackstar_frames.measures import _checks, _events, _filters, _time
+from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Array, Period
 from trackstar_frames.measures.ship_date_compliance import judged_orders
@@ -124,6 +125,7 @@ def shipping_costs(
     UPS          USD              2              1.0       12.0     3.0
     """
     names = [] if by is None else _names(frames, by)
+    shown = parse_labels(labels)
     tables = _events.check_frames(frames, _with_groups(frames, names))
     span = None if freq is None else _time.period(freq)
     moment = _events.judge_at(tables["orders"], policy, policy_by, as_of)
@@ -142,7 +144,11 @@ def shipping_costs(
     table["per_kg"] = _events.ratio(sums["kg_cost"], sums["kg"])
     table[["units", "kg"]] = sums[["units", "kg"]]
     _checks.copy_attrs(table, keys)
-    return _events.rename_groups(table, names, labels)
+    bounds = _filters.OF_FLOW if span else _filters.OF_COHORT
+    _filters.warn_if_biased(
+        keys, "shipping_costs", _filters.EVERY, bounds=bounds, as_of=_events.as_of(keys)
+    )
+    return table.set_axis(relabel(table.index, names, shown))
 
 
 def _names(frames: Any, by: str | Sequence[str]) -> list[str]:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _policies
+from trackstar_frames.measures import _checks, _events, _filters, _policies
+from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._policies import PolicyLike
-from trackstar_frames.measures.compliance_rate import compliance_rate
+from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import judged_orders
 
@@ -109,6 +110,7 @@ def sla_scorecard(
     2026-03-01  50  0.96    0.96               0    0.16
     """
     names = _checks.by_columns(orders, by) if hasattr(orders, "columns") else []
+    shown = parse_labels(labels)
     moment = _events.judge_at(orders, policy, policy_by, as_of)
     judged = judged_orders(orders, policy, moment, policy_by=policy_by)
     if isinstance(judged, pd.DataFrame):
@@ -118,7 +120,8 @@ def sla_scorecard(
     targets = {value: _target(policy) for value, policy in policies.of.items()}
     # Each row has one target.
     names += [policies.by] if policies.by is not None and policies.by not in names else []
-    rates = compliance_rate(judged, names or None, freq)
+    rates = outcome_rates(judged, names, freq, warn=True)
+    _filters.warn_if_biased(rates, "sla_scorecard")
     table = rates.drop(columns=[name for name in rates.columns if name not in _COLUMNS])
     values: list[Any] = [None] * len(rates)
     if policies.by is not None:
@@ -138,13 +141,13 @@ def sla_scorecard(
     groups = rate.groupby(level=names, dropna=False, sort=False) if names else rate
     table["change"] = groups.diff()
     _checks.copy_attrs(table, rates)
-    return _events.rename_groups(table, names, labels)
+    return table.set_axis(relabel(table.index, names, shown))
 
 
 def _target(policy: SlaPolicy) -> float:
-    if policy.late_below is None:
+    if policy.target is None:
         raise ValueError(
             "the policy has no target to hold the rates against; give it one, such as "
-            "dataclasses.replace(policy, late_below=0.05)"
+            "dataclasses.replace(policy, target=0.95)"
         )
-    return 1 - policy.late_below
+    return policy.target

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _grouping, _time, completeness
+from trackstar_frames.measures import _checks, _events, _filters, _grouping, _time, completeness
+from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Array, Period, instants
 from trackstar_frames.measures.ship_date_compliance import judged_orders
@@ -128,6 +129,7 @@ def throughput(
     tables = _events.check_frames(frames, _COLUMNS_READ)
     profile = freq if freq in _PROFILES else None
     names = _checks.by_columns(tables["orders"], by, reserved=["period", *_PROFILES])
+    shown = parse_labels(labels)
     span = _HOURLY if profile == "hour" else _time.period("D" if profile else freq)
     moment = _events.judge_at(tables["orders"], policy, policy_by, as_of)
     read = partial(_read, names=names, span=span, policy=policy, policy_by=policy_by, as_of=moment)
@@ -147,7 +149,10 @@ def throughput(
     else:
         table = _profile(keys, table, names, profile)
     _checks.add_measure_info(table, keys, "throughput", {"freq": freq, "undated": undated})
-    return _events.rename_groups(table, names, labels)
+    _filters.warn_if_biased(
+        keys, "throughput", _filters.EVERY, bounds=_filters.OF_FLOW, as_of=_events.as_of(keys)
+    )
+    return table.set_axis(relabel(table.index, names, shown))
 
 
 def _read(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks
+from trackstar_frames.measures import _checks, _filters
 from trackstar_frames.measures._grouping import factorize, recode
 from trackstar_frames.measures._time import NAT, Array, instant, instants, now_of, utc
 from trackstar_frames.measures.status_mix import NO_STATUS
@@ -30,6 +30,8 @@ _FINAL = ("fulfilled", "cancelled")
 # The code of an order that is not in a frame.
 _ABSENT = -1
 _MOVES = ("later", "earlier", "set", "removed")
+#: A due date that moves beyond a bound takes its order out of a frame.
+_OF_DUE = dict.fromkeys(("due from", "due until"), "orders whose due date moved across it")
 
 
 def transitions(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
@@ -47,6 +49,8 @@ def transitions(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     before[0] = 0  # new orders have no share, as they had no status
     table = _table(cells, statuses, before)
     table.attrs["trackstar"] = info
+    for frame in (old, new):
+        _filters.warn_if_biased(frame, "status_transitions", _filters.EVERY)
     return table
 
 
@@ -75,6 +79,8 @@ def moved_due_dates(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
         }
     ).sort_values([*names, "order_id"], ignore_index=True)
     table.attrs["trackstar"] = info
+    for frame in (old, new):
+        _filters.warn_if_biased(frame, "due_date_changes", _filters.EVERY, bounds=_OF_DUE)
     return table
 
 
