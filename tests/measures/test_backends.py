@@ -38,7 +38,7 @@ def clock(orders):
 
 
 def rates(orders, by=None, freq=None):
-    return tf.compliance_rate(tf.ship_date_compliance(orders, tz=zones(orders)), by, freq)
+    return tf.compliance_rate(tf.ship_date_compliance(orders, tz=zones(orders)), by=by, freq=freq)
 
 
 #: Every public measure and picture, with arguments that have it read all its columns.
@@ -57,7 +57,7 @@ CASES = {
     ]
     + [
         lambda orders: tf.compliance_rate(
-            orders, "type", "W", policy=tf.SlaPolicy.b2b_four_business_days(window="90D")
+            orders, by="type", freq="W", policy=tf.SlaPolicy.b2b_four_business_days(window="90D")
         )
     ],
     "late_orders": [
@@ -67,11 +67,11 @@ CASES = {
     ],
     "status_mix": [
         *(
-            lambda orders, by=by, freq=freq: tf.status_mix(orders, by, freq)
+            lambda orders, by=by, freq=freq: tf.status_mix(orders, by=by, freq=freq)
             for by in [None, *BY]
             for freq in FREQ
         ),
-        lambda orders: tf.status_mix(orders, "channel", normalize=True),
+        lambda orders: tf.status_mix(orders, by="channel", normalize=True),
     ],
     "backlog": [
         *(lambda orders, by=by: tf.backlog(orders, by=by) for by in [None, *BY] if by != "status"),
@@ -223,7 +223,7 @@ def test_what_pandas_reads_from_parquet_with_arrow_types_is_judged_alike(frames,
         tf.ship_date_compliance(again, tz=zones(orders))[JUDGED],
     )
     pd.testing.assert_frame_equal(
-        tf.status_mix(orders, "channel", "W"), tf.status_mix(again, "channel", "W")
+        tf.status_mix(orders, by="channel", freq="W"), tf.status_mix(again, by="channel", freq="W")
     )
 
 
@@ -239,7 +239,7 @@ def test_whole_columns_of_nulls_and_empty_frames_are_read_alike():
         )
         for by in BY:
             pd.testing.assert_frame_equal(
-                tf.status_mix(own, by, "W"), tf.status_mix(arrow, by, "W")
+                tf.status_mix(own, by=by, freq="W"), tf.status_mix(arrow, by=by, freq="W")
             )
 
 

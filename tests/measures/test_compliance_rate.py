@@ -59,7 +59,7 @@ def test_an_interval_stays_within_bounds():
 @pytest.mark.parametrize("by", [None, "channel", ["channel", "type"]])
 @pytest.mark.parametrize("freq", [None, "W"])
 def test_empty_frames_keep_columns_and_types(by, freq):
-    table = compliance_rate(judged([], channel=[], type=[]), by, freq)
+    table = compliance_rate(judged([], channel=[], type=[]), by=by, freq=freq)
     assert list(table.columns) == [*COLUMNS, *(["final", "covered"] if freq else [])]
     assert (table.dtypes.iloc[:8] == "int64").all()
     assert (table.dtypes.iloc[8:11] == "float64").all()
@@ -105,8 +105,8 @@ def test_every_group_has_every_period():
     due = ["2026-01-05T10:00Z", "2026-01-12T10:00Z", None]
     table = compliance_rate(
         judged(["on_time", "on_time", "not_evaluable"], due, channel=["a", "b", "b"]),
-        "channel",
-        "W",
+        by="channel",
+        freq="W",
     )
     assert list(table.index.names) == ["channel", "period"]
     assert table["n"].tolist() == [1, 0, 0, 1]
@@ -152,7 +152,7 @@ def test_periods_follow_the_warehouses_calendars():
     with pytest.warns(
         UserWarning, match="1 orders that have been judged are in no period"
     ) as caught:
-        by_day = compliance_rate(table, "warehouse_id", "D")
+        by_day = compliance_rate(table, by="warehouse_id", freq="D")
     assert [each.filename for each in caught] == [__file__]
     filled = by_day[by_day["n"] > 0].reset_index()
     assert filled["period"].dt.strftime("%m-%d").tolist() == ["03-01", "03-02"]
@@ -211,14 +211,17 @@ def test_plain_orders_are_judged_by_the_policy():
         (two_orders(), "2026-03-04"),
         (two_orders(trackstar={"fetched_at": "2026-03-04"}), None),
     ]:
-        table = compliance_rate(frame, "channel", "W", policy=policy, as_of=as_of)
+        table = compliance_rate(frame, by="channel", freq="W", policy=policy, as_of=as_of)
         judged_first = ship_date_compliance(frame, policy, as_of=as_of)
-        expected = compliance_rate(judged_first, "channel", "W")
+        expected = compliance_rate(judged_first, by="channel", freq="W")
         pd.testing.assert_frame_equal(table, expected)
         assert table.attrs == expected.attrs
         assert table.attrs["trackstar"]["compliance"]["n"] == 1
         pd.testing.assert_frame_equal(
-            compliance_rate(judged_first, "channel", "W", policy=policy, as_of="2026-03-04"), table
+            compliance_rate(
+                judged_first, by="channel", freq="W", policy=policy, as_of="2026-03-04"
+            ),
+            table,
         )
 
 
@@ -260,7 +263,7 @@ def test_small_groups_are_marked_and_kept():
         due=[f"2026-03-0{1 + number % 4}" for number in range(60)],
         channel=["big"] * 30 + ["small"] * 29 + ["none"],
     )
-    assert compliance_rate(table, "channel")["small"].to_dict() == {
+    assert compliance_rate(table, by="channel")["small"].to_dict() == {
         "big": False,
         "small": True,
         "none": True,
@@ -296,7 +299,7 @@ def test_nothing_is_lost_and_grouping_equals_filtering(rows, freq, grouped):
     table = judged(list(outcomes), due, channel=np.array(groups, dtype=object))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "[0-9]+ orders that have been judged are in no period")
-        counts = compliance_rate(table, "channel" if grouped else None, freq)
+        counts = compliance_rate(table, by="channel" if grouped else None, freq=freq)
     left_out = counts.attrs["trackstar"]["compliance"].get("without_period", 0)
     assert counts[COUNTS].to_numpy().sum() + left_out == len(rows)
     judged_rows = counts[["on_time", "late_shipped", "late_open", "short"]].sum(axis=1)
@@ -314,7 +317,9 @@ def test_nothing_is_lost_and_grouping_equals_filtering(rows, freq, grouped):
 
 def test_categories_without_orders_are_not_groups():
     channel = pd.Categorical(["a"], categories=["z", "a"])
-    assert compliance_rate(judged(["on_time"], channel=channel), "channel").index.tolist() == ["a"]
+    assert compliance_rate(judged(["on_time"], channel=channel), by="channel").index.tolist() == [
+        "a"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -352,4 +357,4 @@ def test_a_stray_date_does_not_fill_the_memory():
     table["due_at"] = pd.DatetimeIndex(stamps).tz_localize("UTC")
     assert len(compliance_rate(table, freq="YS")) == 9999
     with pytest.raises(ValueError, match=r"longer freq or fewer groups.*stray date"):
-        compliance_rate(table, "channel", "D")
+        compliance_rate(table, by="channel", freq="D")

@@ -162,7 +162,7 @@ def assert_sql_agrees(orders, policy, as_of):
         assert sorted(tuple(map(_plain, row)) for row in ours) == sorted(aware)
         for by in [[], *([name] for name in BY), ["warehouse_id", "type"]]:
             for freq in (None, *FREQ):
-                table = compliance_rate(judged, by or None, freq)
+                table = compliance_rate(judged, by=by or None, freq=freq)
                 assert_equal(table, figures(database, by, freq), [*by, *([freq] if freq else [])])
     return judged
 

@@ -178,8 +178,8 @@ def test_each_value_is_judged_by_its_policy():
     }
     assert "type 'd2c': Orders are due by" in info["text"]
     assert json.loads(json.dumps(judged.attrs)) == judged.attrs
-    table = compliance_rate(orders, "type", policy=POLICIES, policy_by="type")
-    pd.testing.assert_frame_equal(table, compliance_rate(judged, "type"))
+    table = compliance_rate(orders, by="type", policy=POLICIES, policy_by="type")
+    pd.testing.assert_frame_equal(table, compliance_rate(judged, by="type"))
     assert table["on_time"].tolist() == [1, 1, 0, 0]
 
 
@@ -189,7 +189,7 @@ def test_periods_follow_the_zone_of_each_policy():
         POLICIES,
         policy_by="type",
     )
-    table = compliance_rate(judged, "type", "D")
+    table = compliance_rate(judged, by="type", freq="D")
     assert table.loc["d2c"].query("n > 0").index.tolist() == [pd.Timestamp("2026-03-03")]
     assert table.loc["b2b"].query("n > 0").index.tolist() == [pd.Timestamp("2026-03-04")]
 
@@ -197,7 +197,7 @@ def test_periods_follow_the_zone_of_each_policy():
 def test_connections_have_policies_too():
     orders = typed().assign(connection=["x", "x", "y", "y"])
     policies = {"x": SlaPolicy(), "y": SlaPolicy(grace="3D")}
-    table = compliance_rate(orders, "connection", policy=policies, policy_by="connection")
+    table = compliance_rate(orders, by="connection", policy=policies, policy_by="connection")
     assert table["on_time"].tolist() == [0, 2]
 
 
@@ -413,5 +413,5 @@ def test_the_interval_covers_the_rate_where_days_differ(days, rate):
         }
     )
     table.attrs["trackstar"] = {"compliance": {"as_of": "2027-01-01", "text": ""}}
-    rates = compliance_rate(table, "repetition")
+    rates = compliance_rate(table, by="repetition")
     assert ((rates["rate_low"] <= truth) & (truth <= rates["rate_high"])).mean() >= 0.92

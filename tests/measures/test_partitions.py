@@ -96,8 +96,14 @@ def assert_same(found, expected):
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize(("by", "freq"), sample([(by, freq) for by in BY for freq in FREQ], 3))
 def test_status_mix(whole, partitioned, by, freq):
-    assert_same(tf.status_mix(partitioned.orders, by, freq), tf.status_mix(whole.orders, by, freq))
-    shares = [tf.status_mix(each.orders, by, freq, normalize=True) for each in (partitioned, whole)]
+    assert_same(
+        tf.status_mix(partitioned.orders, by=by, freq=freq),
+        tf.status_mix(whole.orders, by=by, freq=freq),
+    )
+    shares = [
+        tf.status_mix(each.orders, by=by, freq=freq, normalize=True)
+        for each in (partitioned, whole)
+    ]
     assert_same(*shares)
 
 
@@ -109,9 +115,9 @@ def test_compliance_rate(whole, partitioned, as_of, by, freq):
     judged = [
         tf.ship_date_compliance(each.orders, POLICY, as_of=as_of) for each in (partitioned, whole)
     ]
-    found, expected = (tf.compliance_rate(each, by, freq) for each in judged)
+    found, expected = (tf.compliance_rate(each, by=by, freq=freq) for each in judged)
     assert_same(found, expected)
-    at_once = tf.compliance_rate(partitioned.orders, by, freq, policy=POLICY, as_of=as_of)
+    at_once = tf.compliance_rate(partitioned.orders, by=by, freq=freq, policy=POLICY, as_of=as_of)
     assert_same(at_once, expected)
 
 
@@ -158,7 +164,10 @@ def test_wherever_the_orders_are_cut_the_figures_are_the_same(whole, as_of, data
     ends = sorted(data.draw(st.lists(st.integers(0, count), max_size=6)))
     frames = to_dask(cut(whole, ends))
     by, freq = data.draw(st.sampled_from(BY)), data.draw(st.sampled_from(["D", "W-SAT", "QS"]))
-    assert_same(tf.status_mix(frames.orders, by, freq), tf.status_mix(whole.orders, by, freq))
+    assert_same(
+        tf.status_mix(frames.orders, by=by, freq=freq),
+        tf.status_mix(whole.orders, by=by, freq=freq),
+    )
     assert_same(*(tf.fill_rates(each, by=by, as_of=as_of) for each in (frames, whole)))
     by = data.draw(st.sampled_from(["channel", ["warehouse_id", "type"]]))
     assert_same(*(tf.backlog(each.orders, by=by, as_of=as_of) for each in (frames, whole)))
@@ -169,10 +178,13 @@ def test_frames_without_orders(whole, as_of):
     none = next(cut(whole, [0]))
     empty = to_dask([none] * 3)
     for by in BY:
-        assert_same(tf.status_mix(empty.orders, by, "W"), tf.status_mix(none.orders, by, "W"))
+        assert_same(
+            tf.status_mix(empty.orders, by=by, freq="W"),
+            tf.status_mix(none.orders, by=by, freq="W"),
+        )
         assert_same(*(tf.fill_rates(each, by=by, as_of=as_of) for each in (empty, none)))
         found, expected = (
-            tf.compliance_rate(each.orders, by, "D", policy=POLICY, as_of=as_of)
+            tf.compliance_rate(each.orders, by=by, freq="D", policy=POLICY, as_of=as_of)
             for each in (empty, none)
         )
         assert_same(found, expected)
@@ -186,10 +198,12 @@ def test_frames_that_dask_cut_itself(whole, as_of, convert):
     with dask.config.set({"dataframe.convert-string": convert}):
         orders = dd.from_pandas(whole.orders, npartitions=5, sort=False)
     for by in ("warehouse_id", ["channel", "type"]):
-        assert_same(tf.status_mix(orders, by, "MS"), tf.status_mix(whole.orders, by, "MS"))
+        assert_same(
+            tf.status_mix(orders, by=by, freq="MS"), tf.status_mix(whole.orders, by=by, freq="MS")
+        )
         assert_same(*(tf.backlog(each, by=by, as_of=as_of) for each in (orders, whole.orders)))
         found, expected = (
-            tf.compliance_rate(each, by, policy=POLICY, as_of=as_of)
+            tf.compliance_rate(each, by=by, policy=POLICY, as_of=as_of)
             for each in (orders, whole.orders)
         )
         assert_same(found, expected)
@@ -198,7 +212,7 @@ def test_frames_that_dask_cut_itself(whole, as_of, convert):
 def test_snapshots_that_dask_reads_itself(whole, as_of, tmp_path):
     written = tf.write_snapshot(whole, tmp_path)
     read = SimpleNamespace(**{name: dd.read_parquet(written.path / name) for name in TABLES})
-    assert_frame_equal(*(tf.status_mix(each.orders, "channel") for each in (read, whole)))
+    assert_frame_equal(*(tf.status_mix(each.orders, by="channel") for each in (read, whole)))
     assert_frame_equal(*(tf.fill_rates(each, by="channel", as_of=as_of) for each in (read, whole)))
 
 
@@ -231,7 +245,7 @@ def test_judging_computes_nothing(partitioned, as_of):
 @pytest.mark.parametrize(
     "measure",
     [
-        lambda frames, _: tf.status_mix(frames.orders, "channel", "W"),
+        lambda frames, _: tf.status_mix(frames.orders, by="channel", freq="W"),
         lambda frames, as_of: tf.compliance_rate(frames.orders, policy=POLICY, as_of=as_of),
         lambda frames, as_of: tf.backlog(frames.orders, by="channel", as_of=as_of),
         lambda frames, as_of: tf.fill_rates(frames, as_of=as_of),
@@ -384,7 +398,7 @@ def test_orders_of_two_connections(as_of):
     frames = to_dask(pieces)
     for by in ("connection", ["connection", "channel"], None):
         assert_same(*(tf.fill_rates(each, by=by, as_of=as_of) for each in (frames, both)))
-        assert_same(tf.status_mix(frames.orders, by), tf.status_mix(both.orders, by))
+        assert_same(tf.status_mix(frames.orders, by=by), tf.status_mix(both.orders, by=by))
 
 
 def test_categories_stand_as_one_frame_would_have_them():

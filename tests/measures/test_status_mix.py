@@ -74,7 +74,7 @@ def test_shares_are_of_the_row_and_come_with_its_n():
 @pytest.mark.parametrize("freq", [None, "D"])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_empty_frames_keep_columns_and_types(by, freq, normalize):
-    table = status_mix(orders([], channel=[]), by, freq, normalize)
+    table = status_mix(orders([], channel=[]), by=by, freq=freq, normalize=normalize)
     assert list(table.columns) == [*LIFECYCLE, *(["n"] if normalize else [])]
     assert (table[list(LIFECYCLE)].dtypes == ("float64" if normalize else "int64")).all()
 
@@ -99,10 +99,10 @@ def test_nothing_is_lost(rows, by, freq):
         [None if stamp is None else stamp.isoformat() for stamp in created],
         channel=np.array(channels, dtype=object),
     )
-    counts = status_mix(table, by, freq)
+    counts = status_mix(table, by=by, freq=freq)
     left_out = 0 if freq is None else counts.attrs["trackstar"]["status_mix"]["without_period"]
     assert counts.to_numpy().sum() + left_out == len(rows)
-    shares = status_mix(table, by, freq, normalize=True)
+    shares = status_mix(table, by=by, freq=freq, normalize=True)
     assert shares["n"].tolist() == counts.sum(axis=1).tolist()
     filled = shares[shares["n"] > 0].drop(columns="n")
     assert filled.sum(axis=1).to_numpy() == pytest.approx(np.ones(len(filled)))
@@ -132,7 +132,8 @@ def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, freq, spoilt
         if freq:  # what has no created_date is in no period
             expected = {key: pair for key, pair in expected.items() if key[-2] is not None}
         counts, shares = (
-            status_mix(given.frames.orders, by, freq, normalize) for normalize in (False, True)
+            status_mix(given.frames.orders, by=by, freq=freq, normalize=normalize)
+            for normalize in (False, True)
         )
         found = {}
         for status in counts.columns:

@@ -40,8 +40,8 @@ def test_the_cells_are_those_of_the_figures():
     frame = make_orders(900, ["a", "b", "c", "c", "c"])
     judged = ship_date_compliance(frame)
     axes = plot_compliance_heatmap(judged)
-    totals = compliance_rate(judged, "warehouse_id").sort_values("n", ascending=False)
-    rates = compliance_rate(judged, "warehouse_id", "W")
+    totals = compliance_rate(judged, by="warehouse_id").sort_values("n", ascending=False)
+    rates = compliance_rate(judged, by="warehouse_id", freq="W")
     found, (filled, hatched) = cells(axes), boxes(axes)
     columns = sorted({x for _, x in filled})
     small = 0

@@ -198,7 +198,7 @@ def test_a_policys_name_is_printed_as_it_is(name):
 def test_each_group_gets_its_own_rates():
     table = orders(400)
     axes = plot_ship_date_compliance(table, by="channel", freq="MS")
-    rates = compliance_rate(ship_date_compliance(table), "channel", "MS")
+    rates = compliance_rate(ship_date_compliance(table), by="channel", freq="MS")
     for label, container in zip(axes.get_legend().get_texts(), axes.containers, strict=True):
         channel = label.get_text().split()[0]
         expected = rates.loc[channel, "rate"].dropna().to_numpy()

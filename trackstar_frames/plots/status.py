@@ -66,7 +66,7 @@ def plot_status_mix(
     if by is not None and freq is not None:
         raise ValueError("by and freq are drawn one at a time; draw each group on its own ax")
     require(orders, [], source="fetch_orders_df")
-    counts = status_mix(orders, by, freq)
+    counts = status_mix(orders, by=by, freq=freq)
     n = counts.sum(axis=1)
     table = counts.div(n.where(n > 0), axis=0).fillna(0.0) if normalize else counts
     groups = Groups(orders, by, n, MOST_ROWS)
