@@ -70,7 +70,7 @@ def test_a_layer_imports_only_from_below(index):
 @pytest.mark.parametrize(
     ("name", "allowed"),
     [
-        ("measures", {"measures", "errors", "dates", "schema", "tables", "_text"}),
+        ("measures", {"measures", "errors", "dates", "schema", "tables", "filters", "_text"}),
         ("plots", {"plots", "measures", "errors", "schema"}),
         ("sandbox", {"sandbox", "client"}),
     ],

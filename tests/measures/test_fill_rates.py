@@ -290,7 +290,7 @@ def test_empty_frames_keep_columns_and_types(backend, by):
 
 
 def test_as_of_is_when_the_data_were_fetched(shared_sandbox, tmp_path):
-    frames = tf.fetch_orders(client=shared_sandbox.client(), limit=50)
+    frames = tf.fetch_orders(client=shared_sandbox.client())
     table = fill_rates(frames)
     info = table.attrs["trackstar"]
     assert pd.Timestamp(info["fill_rates"]["as_of"]) == pd.Timestamp(info["fetched_at"])

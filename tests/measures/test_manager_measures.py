@@ -14,7 +14,7 @@ import trackstar_frames as tf
 from trackstar_frames.measures import DUE_BUCKETS
 
 NOW = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
-POLICY = tf.SlaPolicy(tz="America/New_York", late_below=0.1)
+POLICY = tf.SlaPolicy(tz="America/New_York", target=0.9)
 TABLES = [
     *("orders", "shipments", "shipment_line_items", "packages", "package_line_items"),
 ]
@@ -81,7 +81,7 @@ def test_judged_orders_are_taken_as_they_are(frames, measure):
     tables.orders = judged
     assert_same(measure(tables), measure(frames, policy=POLICY, as_of=NOW))
     with pytest.raises(ValueError, match="judged already, by another policy"):
-        measure(tables, policy=tf.SlaPolicy(late_below=0.2))
+        measure(tables, policy=tf.SlaPolicy(target=0.8))
     tables.orders = judged.drop(columns="judged_by")
     tables.orders.attrs = {}
     with pytest.raises(ValueError, match="has lost its policy"):
@@ -90,7 +90,7 @@ def test_judged_orders_are_taken_as_they_are(frames, measure):
 
 @ALL
 def test_groups_may_have_policies_of_their_own(frames, measure):
-    policies = {"d2c": POLICY, None: tf.SlaPolicy(tz="Europe/Berlin", late_below=0.2)}
+    policies = {"d2c": POLICY, None: tf.SlaPolicy(tz="Europe/Berlin", target=0.8)}
     call = {"as_of": NOW, "by": "type"}
     both = measure(frames, policy=policies, policy_by="type", **call)
     tables = SimpleNamespace(**{name: getattr(frames, name) for name in TABLES})

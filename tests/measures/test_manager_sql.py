@@ -314,7 +314,7 @@ def test_shipping_costs(case, by):
 
 def test_scorecard(case):
     frames, _ = case
-    policy = tf.SlaPolicy(tz=ZONE, late_below=0.1)
+    policy = tf.SlaPolicy(tz=ZONE, target=0.9)
     card = tf.sla_scorecard(frames.orders, by="channel", policy=policy, as_of=NOW)
     rates = tf.compliance_rate(frames.orders, by="channel", freq="MS", policy=policy, as_of=NOW)
     assert card[["n", "rate", "rate_low"]].equals(rates[["n", "rate", "rate_low"]])

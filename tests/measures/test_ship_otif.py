@@ -173,7 +173,7 @@ def test_the_policy_is_carried():
 
 
 def test_as_of_is_when_the_data_were_fetched_or_now_with_a_warning(shared_sandbox):
-    fetched = tf.fetch_orders(client=shared_sandbox.client(), limit=50)
+    fetched = tf.fetch_orders(client=shared_sandbox.client())
     info = ship_otif(fetched).attrs["trackstar"]
     assert pd.Timestamp(info["compliance"]["as_of"]) == pd.Timestamp(info["fetched_at"])
     with pytest.warns(UserWarning, match="do not say when they were fetched") as caught:
