@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import pandas as pd
 from matplotlib import dates, rcParams
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from trackstar_frames.measures._time import Array, period
@@ -26,7 +26,7 @@ class Look(NamedTuple):
     colour: str
     hatch: str
     marker: str = "o"
-    stroke: str = "-"
+    stroke: Any = "-"
 
     def bar_style(self) -> dict[str, Any]:
         """Return the arguments of `Axes.bar`; the hatch has the colour of the edge."""
@@ -54,6 +54,10 @@ GROUPS = (
 )
 #: All groups that are not drawn one by one.
 OTHERS = Look("#c8c8c8", "ooo")
+#: The orders without a group: lighter than any group, however many they are.
+NO_GROUP = Look("#9a9a9a", "", "x", (0, (1, 2)))
+#: What is known of few orders only, or of few days.
+FADED = 0.35
 
 #: What became of orders, from early to late.
 OUTCOMES: Mapping[str, Look] = {
@@ -147,13 +151,20 @@ def period_bounds(labels: pd.Index, freq: str) -> tuple[Array, Array]:
     return _dates.date2num(starts), _dates.date2num(ends)
 
 
+def _points(axes: Axes) -> float:
+    """Return the width of axes in points."""
+    return axes.get_window_extent().width / axes.figure.dpi * 72
+
+
 def freq_words(freq: str) -> str:
     """Spell out a frequency alias."""
     return f"week to {freq[2:].title()}" if freq.startswith("W-") else _FREQ_WORDS[freq[0]]
 
 
-def date_axis(axes: Axes, starts: Array, ends: Array, label: str) -> None:
-    """Make the x axis one of dates; without any it has no ticks."""
+def date_axis(
+    axes: Axes, starts: Array, ends: Array, label: str, *, most: int | None = None
+) -> None:
+    """Make the x axis one of dates, with at most so many ticks; without any it has no ticks."""
     axes.set_xlabel(label)
     if not len(starts):
         axes.set_xticks([])
@@ -164,18 +175,21 @@ def date_axis(axes: Axes, starts: Array, ends: Array, label: str) -> None:
     axes.set_xlim(max(starts[0] - margin, earliest), min(ends[-1] + margin, latest))
     # Ticks are at least a day apart. The days are wall clock time already, so that
     # rcParams["timezone"] must not shift them.
-    fewest = min(max(int(ends[-1] - starts[0]), 1), 3)
-    locator = _dates.AutoDateLocator(tz=UTC, minticks=fewest, maxticks=9)
+    if most is None:
+        most = int(np.clip(_points(axes) / (42 * font_scale()), 2, 9))
+    fewest = min(max(int(ends[-1] - starts[0]), 1), 3, most)
+    locator = _dates.AutoDateLocator(tz=UTC, minticks=fewest, maxticks=most)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(_dates.ConciseDateFormatter(locator, tz=UTC))
 
 
-def count_axis(axis: Any, *, normalize: bool = False) -> None:
+def count_axis(axis: Any, *, normalize: bool = False, label: str = "orders (n)") -> None:
     """Make an axis one of orders, or of their shares."""
     if normalize:
         percent_axis(axis, "share of orders (%)")
         return
-    axis.set_label_text("orders (n)")
+    axis.set_label_text(label)
+    axis.axes.set_axisbelow(True)
     ticks = max(int(5 / font_scale()), 2)
     axis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -187,10 +201,11 @@ def percent_axis(axis: Any, label: str) -> None:
     axis.set_major_formatter(PercentFormatter(1))
     limits = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
     limits(-0.03, 1.03)
-    axis.grid(**_GRID)
+    axis.grid(visible=True, **_GRID)
     axis.axes.set_axisbelow(True)
 
 
+_LIGHT = 0.45  # from this lightness on, black text is read better than white
 HOUR = np.timedelta64(1, "h")
 DAY = 24.0  # hours
 _DAYS_FROM, _WHOLE_DAYS_FROM = 48, 100  # hours, days: of durations in words
@@ -207,76 +222,15 @@ def outlier_distance(low: float, high: float) -> float:
     return 5 * (high - low + DAY)
 
 
-def add_legend(
-    axes: Axes, handles: Sequence[Any], labels: Sequence[str], title: str, *, left: float = 1.01
-) -> None:
-    """Explain the colours to the right of the axes, which are 1 wide."""
-    if handles and labels:
-        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (left, 1)}
-        look: dict[str, Any] = {"frameon": False, "fontsize": "small", "alignment": "left"}
-        axes.legend(handles, labels, title=title, **place, **look)
+def faded(colour: Any, background: Any) -> tuple[float, ...]:
+    """Return a colour mixed with the one behind it."""
+    front, back = (np.array(to_rgb(each)) for each in (colour, background))
+    return tuple(map(float, FADED * front + (1 - FADED) * back))
 
 
-def legend_inside(axes: Axes, columns: int, *, clear_bars: bool) -> None:
-    """Move a legend into narrow axes; `clear_bars` makes the y axis longer, to keep it free."""
-    if not (old := axes.get_legend()):
-        return
-    labels = [text.get_text() for text in old.get_texts()]
-    handles: list[Any] = old.legend_handles
-    style: dict[str, Any] = {"loc": "upper right", "fontsize": "x-small", "ncols": columns}
-    style |= {"framealpha": 0.85, "edgecolor": "none", "columnspacing": 1.0}
-    axes.legend(handles, labels, **style).set_in_layout(False)
-    if clear_bars:
-        height = 8 + 13 * -(-len(labels) // columns) * font_scale()
-        free = height / (axes.get_window_extent().height / axes.figure.dpi * 72)
-        axes.set_ylim(0, axes.get_ylim()[1] / max(1 - free, 0.3))
-
-
-_CAPTION = "caption"
-_DOT = "\u00a0· "  # the no-break space keeps the dot at the end of a line
-# In points, at matplotlib's default size of text.
-_CAPTION_LINE, _CAPTION_LETTER, _TITLE_LETTER, _TICK_LETTER = 11.3, 4.5, 7.0, 5.8
-_FEWEST_LETTERS = 30
-
-
-def add_title(axes: Axes, title: str, columns: Sequence[str], note: Sequence[str]) -> None:
-    """Set the title over the axes, and under it, as a caption, what the plot is based on."""
-    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    look: dict[str, Any] = {"va": "bottom", "fontsize": "small", "color": MUTED, "gid": _CAPTION}
-    axes.annotate(_DOT.join(note), (0, 1), (0, 4), **place, **look).set_in_layout(False)
-    by = f" by {group_name(tuple(columns))}" if columns else ""
-    axes.set_title(title + by, loc="left")
-    # Before the figure is drawn there is no layout: axes fill 4/5 of the width, labels included.
-    ticks = max((len(tick.get_text()) for tick in axes.get_yticklabels()), default=0)
-    _fit_title(axes, _points(axes) * 1.25 - (_TICK_LETTER * ticks + 50) * font_scale())
-
-
-def refit_title(axes: Axes, known: Sequence[str]) -> None:
-    """Fit title and caption to the drawn axes, without what the page says already."""
-    text = _caption(axes)
-    parts = text.get_text().replace("\n", " ").split(_DOT)
-    text.set_text(_DOT.join(part for part in parts if part.startswith("n =") or part not in known))
-    _fit_title(axes, _points(axes))
-
-
-def _fit_title(axes: Axes, points: float) -> None:
-    """Wrap title and caption to a width."""
-    letters = max(int(points / font_scale() / _CAPTION_LETTER), _FEWEST_LETTERS)
-    text = _caption(axes)
-    lines = textwrap.wrap(text.get_text(), letters, break_on_hyphens=False)
-    text.set_text("\n".join(lines))
-    wrap = textwrap.TextWrapper(break_long_words=False, break_on_hyphens=False)
-    wrap.width = int(letters * _CAPTION_LETTER / _TITLE_LETTER)
-    title = wrap.fill(axes.get_title(loc="left"))
-    axes.set_title(title, loc="left", pad=8 + _CAPTION_LINE * font_scale() * len(lines))
-
-
-def _caption(axes: Axes) -> Any:
-    return next(text for text in axes.texts if text.get_gid() == _CAPTION)
-
-
-def _points(axes: Axes) -> float:
-    return axes.get_window_extent().width / axes.figure.dpi * 72
+def text_on(colour: Any) -> str:
+    """Return the colour of text that can be read on a background."""
+    return "black" if np.dot(to_rgb(colour), (0.299, 0.587, 0.114)) > _LIGHT else "white"
 
 
 def write_in_middle(axes: Axes, words: str) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +12,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 
+from trackstar_frames.measures._grouping import SMALL
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, observed_times
+from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import MOST_LINES, Groups
+from trackstar_frames.plots._judged import AsOf, quiet, resolve_moment
 
 _LEVELS = {"median": 0.5, "p90": 0.1}  # of the share that is still open
 _TICKS = (0, 0.1, 0.25, 0.5, 0.75, 1)
@@ -57,8 +59,11 @@ class _Group(NamedTuple):
 def plot_cycle_time(
     orders: pd.DataFrame,
     *,
+    as_of: AsOf = None,
     by: str | Sequence[str] | None = None,
-    as_of: str | dt.date | np.datetime64 | None = None,
+    labels: Mapping[Any, str] | None = None,
+    title: str | None = None,
+    note: bool = True,
     ax: Axes | None = None,
     **line_kws: Any,
 ) -> Axes:
@@ -68,10 +73,16 @@ def plot_cycle_time(
     ----------
     orders
         The frame of `fetch_orders_df`, or rows of it, whatever their status.
-    by
-        A column, or several: a curve for each of up to six groups, those with most orders.
     as_of
         As in `cycle_time`.
+    by
+        A column, or several: a curve for each of up to six groups, those with most orders.
+    labels
+        Names to show instead of values of `by`, such as ``{"wh_1": "Newark"}``.
+    title
+        What to write over the plot instead of its own title.
+    note
+        Whether to write n, as_of, what is left out and the method under the title.
     ax
         The axes to draw on; a new figure by default. The legend is to their right, and the number
         of orders at risk (known to be open for so long) under the x axis.
@@ -84,12 +95,18 @@ def plot_cycle_time(
         The curves of `cycle_time_curve`, as shares of 1 over days or hours, each with its 95 %
         interval, and marks at a half (the median) and at a tenth (the 90th percentile). A single
         curve also has hollow marks for those of shipped orders only. The slowest hundredth of
-        shipped orders may lie outside the axis; the caption counts the orders open for longer.
+        shipped orders may lie outside the axis; the caption counts the orders open for longer. A
+        curve of fewer than 30 orders is pale. A group keeps its colour in all pictures of a frame.
 
     Raises
     ------
     TypeError, ValueError
         As `cycle_time_curve`, and if `ax` is not Axes.
+
+    Warns
+    -----
+    FilteredOrdersWarning, UserWarning
+        As `cycle_time`.
 
     Examples
     --------
@@ -99,11 +116,11 @@ def plot_cycle_time(
     >>> ax.lines[0].get_ydata().tolist()
     [1.0, 1.0]
     """
-    table = cycle_time(orders, by=by, as_of=as_of)
+    table = cycle_time(orders, by=by, as_of=resolve_moment(orders, as_of))
     moment = table.attrs["trackstar"]["cycle_time"]["as_of"]
-    found = Groups(orders, by, table["n"], MOST_LINES, skip_empty=True)
-    groups = _groups(orders, table, found, pd.Timestamp(moment))
-    note = [*_basis(table, moment), *found.note]
+    found = Groups(orders, by, table["n"], MOST_LINES, labels=labels, skip_empty=True)
+    groups = _groups(quiet(orders), table, found, pd.Timestamp(moment))
+    words = [*_basis(table, moment), *found.note]
     axes = style.get_axes(ax, 4.5 + 0.15 * len(groups))
     style.percent_axis(axes.yaxis, "share still open (%)")
     axes.set_yticks(_TICKS)
@@ -112,12 +129,12 @@ def plot_cycle_time(
         _draw(axes, groups, right, line_kws)
         _legend(axes, groups, found.title or "orders")
         if beyond := sum(int((group.hours > right).sum()) for group in groups):
-            note.append(f"open for longer than shown: {beyond:,}")
+            words.append(f"open for longer than shown: {beyond:,}")
     else:
         axes.set_xticks([])
         why = "no orders that can be evaluated" if len(orders) else "no orders"
         style.write_in_middle(axes, why)
-    style.add_title(axes, "Cycle time", found.columns, note)
+    layout.add_title(axes, "Cycle time", found.columns, words, given=title, note=note)
     return axes
 
 
@@ -168,9 +185,12 @@ def _draw_curve(axes: Axes, group: _Group, right: float, per: float, **line_kws:
     shares = np.vstack([np.ones(3), shares])
     share, low, high = np.vstack([shares, shares[-1]]).T
     kws: dict[str, Any] = {"color": group.look.colour, "linestyle": group.look.stroke}
+    if group.figures["n"] < SMALL:
+        kws["alpha"] = style.FADED
     kws |= {"linewidth": 1.8, "drawstyle": "steps-post", **line_kws}
     line = axes.plot(x, share, **kws)[0]
-    axes.fill_between(x, low, high, step="post", color=line.get_color(), alpha=0.18, linewidth=0)
+    faint = 0.18 * (style.FADED if group.figures["n"] < SMALL else 1)
+    axes.fill_between(x, low, high, step="post", color=line.get_color(), alpha=faint, linewidth=0)
     return line
 
 
@@ -217,7 +237,7 @@ def _legend(axes: Axes, groups: list[_Group], title: str) -> None:
             f"{_quantiles(figures, 'shipped_median', 'shipped_p90')}\n"
             "too low while others are open"
         )
-    style.add_legend(axes, [Line2D([], [], **look) for look in looks], labels, title)
+    layout.add_legend(axes, [Line2D([], [], **look) for look in looks], labels, title)
 
 
 def _quantiles(figures: Any, median: str, p90: str) -> str:
