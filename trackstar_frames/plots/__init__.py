@@ -9,10 +9,13 @@ try:
     from trackstar_frames.plots.backlog import plot_backlog
     from trackstar_frames.plots.compliance import plot_ship_date_compliance
     from trackstar_frames.plots.cycle_time import plot_cycle_time
+    from trackstar_frames.plots.due_next import plot_due_next
     from trackstar_frames.plots.heatmap import plot_compliance_heatmap
     from trackstar_frames.plots.lateness import plot_lateness
     from trackstar_frames.plots.overview import plot_overview
+    from trackstar_frames.plots.scorecard import plot_scorecard
     from trackstar_frames.plots.status import plot_status_mix
+    from trackstar_frames.plots.throughput import plot_throughput
     from trackstar_frames.plots.transitions import plot_status_transitions
 except ModuleNotFoundError as error:
     raise ImportError(
@@ -24,9 +27,12 @@ __all__ = [
     "plot_backlog",
     "plot_compliance_heatmap",
     "plot_cycle_time",
+    "plot_due_next",
     "plot_lateness",
     "plot_overview",
+    "plot_scorecard",
     "plot_ship_date_compliance",
     "plot_status_mix",
     "plot_status_transitions",
+    "plot_throughput",
 ]

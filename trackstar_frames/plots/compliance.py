@@ -104,9 +104,7 @@ def plot_ship_date_compliance(
     chosen = policy
     if any(value is not None for value in parts.values()):
         chosen = resolve_policies(policy, policy_by, **parts).of[None]
-    judged = JudgedOrders(
-        orders, by, chosen, policy_by, as_of, plot="plot_ship_date_compliance"
-    )
+    judged = JudgedOrders(orders, by, chosen, policy_by, as_of, plot="plot_ship_date_compliance")
     most = MOST_ROWS if freq is None else MOST_LINES
     groups = Groups(judged.frame, by, judged.totals["n"], most, labels=labels)
     in_panels = freq is not None and ax is None and groups.count > MOST_LINES
@@ -213,7 +211,9 @@ class _Picture(NamedTuple):
             axes = panels.add(groups.labels[index])
             all_orders = every.iloc[periods.drawn]
             solid = _is_solid(all_orders)
-            axes.plot(at[solid], all_orders["rate"][solid], color=style.MUTED, alpha=0.45, zorder=1.5)
+            axes.plot(
+                at[solid], all_orders["rate"][solid], color=style.MUTED, alpha=0.45, zorder=1.5
+            )
             rows = table.iloc[position * len(every) : (position + 1) * len(every)]
             kws = _line_kws(look) | {"markersize": 3.5} | self.line_kws
             _draw_line(axes, at, rows.iloc[periods.drawn], kws)
@@ -273,9 +273,11 @@ def _readings(rates: pd.DataFrame) -> list[str]:
         reasons.append("it is not over, or has orders that are pending or early")
     if not some["covered"].all():
         reasons.append("the fetch does not have all of its orders")
-    return [f"hollow, not joined: a period whose rate may change: {'; or '.join(reasons)}"] if (
-        reasons
-    ) else []
+    return (
+        [f"hollow, not joined: a period whose rate may change: {'; or '.join(reasons)}"]
+        if (reasons)
+        else []
+    )
 
 
 def _draw_line(axes: Axes, at: Array, rows: pd.DataFrame, kws: dict[str, Any]) -> Line2D:

@@ -95,9 +95,7 @@ def plot_lateness(
     ['late, still open (so far) (1)']
     """
     judged = JudgedOrders(orders, by, policy, policy_by, as_of, plot="plot_lateness")
-    groups = Groups(
-        judged.frame, by, judged.totals["n"], MOST_ROWS, labels=labels, skip_empty=True
-    )
+    groups = Groups(judged.frame, by, judged.totals["n"], MOST_ROWS, labels=labels, skip_empty=True)
     hours, outcomes = _read(judged.frame)
     axes = style.get_axes(ax, 2.5 + 0.3 * max(len(groups.names), 2) if groups.columns else 4.5)
     words = []

@@ -116,7 +116,9 @@ def plot_overview(
     plot_cycle_time(compliance, as_of=moment, note=note, ax=axes[4])
     words = [f"n = {len(orders):,} orders", *judged.basis, judged.policy_words]
     tiles = [_on_time(rates), _open(known, moment), _late(known, rates), _time(known, moment)]
-    _write_head(head, "Orders at a glance" if title is None else title, words if note else [], tiles)
+    _write_head(
+        head, "Orders at a glance" if title is None else title, words if note else [], tiles
+    )
     for each in axes:
         layout.drop_from_caption(each, words)
     # Only after a layout is it known how much room there is.
@@ -182,7 +184,9 @@ def _write_head(head: SubFigure, title: str, note: list[str], tiles: list[_Tile]
     lines = textwrap.wrap("\u00a0· ".join(note), _LETTERS, break_on_hyphens=False)
     if len(lines) > _MOST_NOTE_LINES:
         lines = [*lines[: _MOST_NOTE_LINES - 1], lines[_MOST_NOTE_LINES - 1] + "…"]
-    write(_LEFT, 0.76, "\n".join(lines), 9 if len(lines) < _MOST_NOTE_LINES else 8, color=style.MUTED)
+    write(
+        _LEFT, 0.76, "\n".join(lines), 9 if len(lines) < _MOST_NOTE_LINES else 8, color=style.MUTED
+    )
     for column, tile in enumerate(tiles):
         x = _LEFT + column * (1 - _LEFT) / len(tiles)
         write(x, 0.45, tile.figure, 22, weight="bold", color=style.GROUPS[0].colour)

@@ -1,0 +1,267 @@
+"""The scorecard of a policy's target, as a table of groups and periods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from trackstar_frames.measures._policies import PolicyLike
+from trackstar_frames.measures.sla_scorecard import VERDICTS, sla_scorecard
+from trackstar_frames.plots import _layout as layout
+from trackstar_frames.plots import _style as style
+from trackstar_frames.plots._groups import MOST_ROWS, Groups
+from trackstar_frames.plots._judged import AsOf, moment_to_judge_at, quiet
+
+_MOST_PERIODS = 12
+_NOTHING_DUE = "0.93"
+
+
+class _Sign(NamedTuple):
+    """How a verdict looks: its ground, and a mark that does not rest on colour."""
+
+    ground: str
+    marker: str
+    words: str
+
+
+_SIGNS = dict(
+    zip(
+        VERDICTS,
+        (
+            _Sign("#b9d9ee", "o", "met: all of the interval is at the target or above"),
+            _Sign("#f3b48a", "X", "missed: all of the interval is below the target"),
+            _Sign("#eeeadb", "D", "undecided: the target is within the interval"),
+        ),
+        strict=True,
+    )
+)
+
+
+def plot_scorecard(
+    orders: pd.DataFrame,
+    *,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
+    as_of: AsOf = None,
+    by: str | Sequence[str] | None = None,
+    freq: str = "MS",
+    labels: Mapping[Any, str] | None = None,
+    title: str | None = None,
+    note: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the scorecard of each group and month as a table: rate, n and verdict.
+
+    Parameters
+    ----------
+    orders
+        The frame of `fetch_orders_df`, or that of `ship_date_compliance`, whose policy is used.
+    policy, policy_by, as_of
+        As in `sla_scorecard`; each policy has a target. They are written under the title.
+    by
+        A column, or several: a row for each of up to 20 groups, those with most orders due. With
+        `policy_by`, groups are divided by that column too, as each row has one target.
+    freq
+        As in `sla_scorecard`: a column for each month, or other period, in which orders were due;
+        at most the last 12 that have started at as_of.
+    labels
+        Names to show instead of values of `by`, such as ``{"c_1": "Acme"}``.
+    title
+        What to write over the table instead of its own title.
+    note
+        Whether to write n, as_of, the policy and how to read the table under the title.
+    ax
+        The axes to draw on; a new figure by default. The legend is under them.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A cell for each group and period, with the rate in percent, rounded to a tenth; n, the
+        orders due; and, where the target's allowance is exceeded, by how many orders. Its colour
+        and its mark are those of the verdict: a circle is met, a cross missed, a diamond undecided.
+        Pale: fewer than 30 orders, or less than 4 due days. Asterisk: the period is not ``final``,
+        or not ``covered``, as `compliance_rate` says. The target stands beside the group.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `sla_scorecard`, and if `ax` is not Axes.
+
+    Warns
+    -----
+    FilteredOrdersWarning, UserWarning
+        As `sla_scorecard`.
+
+    Examples
+    --------
+    >>> from trackstar_frames import OrderFrames, SlaPolicy
+    >>> order = {"id": "a1", "status": "open", "channel": "web",
+    ...          "required_ship_date": "2026-03-02T12:00:00Z"}
+    >>> orders = OrderFrames.from_json([order]).orders
+    >>> policy = SlaPolicy(target=0.95)
+    >>> ax = plot_scorecard(orders, policy=policy, by="channel", as_of="2026-03-09")
+    >>> [tick.get_text() for tick in ax.get_yticklabels()]
+    ['web (n = 1)\\ntarget 95 %']
+    """
+    moment = moment_to_judge_at(orders, as_of, policy, policy_by)
+    given: dict[str, Any] = {"policy": policy, "policy_by": policy_by, "as_of": moment}
+    card = sla_scorecard(orders, by=by, freq=freq, **given)
+    info = card.attrs["trackstar"]["compliance"]
+    columns = [name for name in card.index.names if name != "period"]
+    n = card.groupby(level=columns, sort=False, dropna=False)["n"].sum() if columns else None
+    sizes = pd.Series([card["n"].sum()]) if n is None else n
+    if len(card) and columns:
+        sizes.index = card.index[:: len(card) // len(sizes)].droplevel("period")
+    groups = Groups(quiet(orders), columns or None, sizes, MOST_ROWS, labels=labels)
+    periods = card.index.get_level_values("period").unique()
+    last = _last_periods(card, periods, info)
+    size = _Size(len(groups.names), len(last))
+    axes = style.get_axes(
+        ax, 2.2 + 0.62 * max(size.rows, 1), width=max(8, 3.6 + 1.05 * size.columns)
+    )
+    _draw_frame(axes, size)
+    letters = _font_size(axes, size)
+    for row, position in enumerate(groups.positions if len(last) else []):
+        of_group = card.iloc[position * len(periods) : (position + 1) * len(periods)].iloc[last]
+        for place, cell in enumerate(of_group.itertuples()):
+            _draw_cell(axes, place, row, cell, letters)
+    targets = [_target_words(card, position, len(periods)) for position in groups.positions]
+    names = [f"{name}\n{words}" for name, words in zip(groups.labels, targets, strict=True)]
+    axes.set_yticks(range(size.rows), names)
+    axes.set_ylabel(groups.title)
+    axes.set_xticks(range(size.columns), [_period_words(periods[each], freq) for each in last])
+    axes.set_xlabel(f"due, by {style.freq_words(freq)}")
+    shown = card.iloc[(groups.positions[:, None] * len(periods) + last).ravel()]
+    _legend(axes, shown)
+    words = [*_note(card, info, shown), *groups.note, style.printable(info["text"], 9999)]
+    if len(last) < len(periods):
+        words.insert(2, f"the last {len(last)} of {len(periods):,} periods")
+    layout.add_title(axes, "Scorecard", groups.columns, words, given=title, note=note)
+    if not card["n"].sum():
+        style.write_in_middle(axes, "no orders due yet" if len(orders) else "no orders")
+    return axes
+
+
+class _Size(NamedTuple):
+    rows: int
+    columns: int
+
+
+def _last_periods(card: pd.DataFrame, periods: pd.Index, info: Mapping[str, Any]) -> Any:
+    """Return the places of the periods that are drawn, among all."""
+    if not len(periods):
+        return np.arange(0)
+    n = card["n"].to_numpy().reshape(-1, len(periods)).sum(axis=0)
+    due = np.flatnonzero(n)
+    if info.get("as_of"):
+        moment = pd.Timestamp(info["as_of"]).tz_convert("UTC").tz_localize(None)
+        # A day more than as_of, which is later in some zones than in UTC.
+        due = due[periods[due] <= moment + pd.Timedelta(days=1)]
+    if not due.size:
+        return np.arange(0)
+    return np.arange(max(due[0], due[-1] + 1 - _MOST_PERIODS), due[-1] + 1)
+
+
+def _draw_frame(axes: Axes, size: _Size) -> None:
+    axes.set_xlim(-0.5, max(size.columns, 1) - 0.5)
+    axes.set_ylim(max(size.rows, 1) - 0.5, -0.5)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.xaxis.set_label_position("bottom")
+
+
+def _font_size(axes: Axes, size: _Size) -> float:
+    """Return the size of the rates that fit into the cells."""
+    box, points = axes.get_window_extent(), 72 / axes.figure.dpi
+    wide = 0.8 * box.width * points / max(size.columns, 1) / 5.6
+    high = 0.8 * box.height * points / max(size.rows, 1) / 3.4
+    return float(np.clip(min(wide, high), 4.5, 10 * style.font_scale()))
+
+
+def _draw_cell(axes: Axes, x: int, y: int, cell: Any, size: float) -> None:
+    """Draw the figures of one group and period."""
+    back = axes.get_facecolor()
+    box = ((x - 0.48, y - 0.45), 0.96, 0.9)
+    if not cell.n:
+        axes.add_patch(Rectangle(*box, facecolor=_NOTHING_DUE, edgecolor="none"))
+        axes.text(x, y, "·", ha="center", va="center", color=style.text_on(_NOTHING_DUE))
+        return
+    sign = _SIGNS[cell.verdict]
+    ground = style.faded(sign.ground, back) if cell.small else sign.ground
+    axes.add_patch(Rectangle(*box, facecolor=ground, edgecolor="none"))
+    ink = style.text_on(ground)
+    alpha = 0.6 if cell.small else 1.0
+    star = "" if cell.final and cell.covered else "*"
+    over = f", {cell.over_allowance:,} over" if cell.over_allowance else ""
+    kws: dict[str, Any] = {"ha": "center", "color": ink, "alpha": alpha}
+    words = f"{style.share_words(cell.rate, 1, ' %')}{star}"
+    axes.text(x + 0.06, y - 0.02, words, va="bottom", fontsize=size, **kws)
+    axes.text(x, y + 0.1, f"n {cell.n:,}{over}", va="top", fontsize=size * 0.72, **kws)
+    mark: dict[str, Any] = {"color": ink, "alpha": alpha, "markersize": size * 0.6}
+    axes.plot(x - 0.38, y - 0.27, sign.marker, clip_on=False, **mark)
+
+
+def _target_words(card: pd.DataFrame, position: int, periods: int) -> str:
+    target = card["target"].iloc[position * periods] if periods else np.nan
+    return "no target" if np.isnan(target) else f"target {100 * target:g} %"
+
+
+def _period_words(start: pd.Timestamp, freq: str) -> str:
+    """Name a period by its beginning."""
+    if freq[0] == "Y":
+        return f"{start:%Y}"
+    if freq[0] == "Q":
+        return f"{start:%Y} Q{start.quarter}"
+    return f"{start:%b %Y}" if freq[0] == "M" else f"{start:%Y-%m-%d}"
+
+
+def _legend(axes: Axes, shown: pd.DataFrame) -> None:
+    """Explain the verdicts in use, under the table."""
+    used = [verdict for verdict in VERDICTS if (shown["verdict"] == verdict).any()]
+    marks = [
+        Line2D(
+            *([], []),
+            marker="s",
+            markersize=11 * style.font_scale(),
+            linestyle="none",
+            markerfacecolor=_SIGNS[each].ground,
+            markeredgecolor="none",
+        )
+        for each in used
+    ]
+    signs = [
+        Line2D([], [], marker=_SIGNS[each].marker, color="black", markersize=5, linestyle="none")
+        for each in used
+    ]
+    if used:
+        axes.legend(
+            [*zip(marks, signs, strict=True)],
+            [_SIGNS[each].words for each in used],
+            loc="upper left",
+            bbox_to_anchor=(0, -0.02),
+            fontsize="small",
+            frameon=False,
+            ncols=1,
+            borderaxespad=1.6,
+        )
+
+
+def _note(card: pd.DataFrame, info: Mapping[str, Any], shown: pd.DataFrame) -> list[str]:
+    some = shown[shown["n"] > 0]
+    words = [
+        f"n = {card['n'].sum():,} orders due",
+        f"as of {style.moment_words(info.get('as_of'))}",
+        "over: orders late beyond what the target allows",
+    ]
+    if some["small"].any():
+        words.append("pale: n below 30, or fewer than 4 due days")
+    if not (some["final"] & some["covered"]).all():
+        words.append("*: the rate may change, or the fetch has not all orders")
+    return words
