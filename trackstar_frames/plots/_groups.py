@@ -13,7 +13,7 @@ from trackstar_frames.measures._checks import by_columns
 from trackstar_frames.measures._grouping import group_numbers
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._time import Array
-from trackstar_frames.plots._style import GROUPS, NO_GROUP, OTHERS, Layer, Look, group_name
+from trackstar_frames.plots._style import GROUPS, NO_GROUP, OTHERS, PLAIN, Layer, Look, group_name
 
 MOST_LINES = len(GROUPS)
 MOST_ROWS = 20
@@ -106,7 +106,7 @@ def _looks(frame: pd.DataFrame, columns: Sequence[str], positions: Array) -> lis
         if is_null[position]:
             looks.append(NO_GROUP)
         else:
-            looks.append(own.get(position) or next(free, OTHERS))
+            looks.append(own.get(position) or next(free, PLAIN))
     return looks
 
 

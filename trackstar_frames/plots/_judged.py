@@ -147,10 +147,8 @@ class JudgedOrders:
                 name = "others" if value is None else style.group_name(value)
                 name = style.printable((labels or {}).get(value, name))
                 found.setdefault(policy.target, []).append(name)
-        one_for_all = self.policies.by is None or len(
-            found[next(iter(found))] if found else []
-        ) == len(self.policies.of)
-        return [Target(rate, [] if one_for_all else found[rate]) for rate in sorted(found)[::-1]]
+        are_all = len(found) == 1 and len(next(iter(found.values()))) == len(self.policies.of)
+        return [Target(rate, [] if are_all else found[rate]) for rate in sorted(found)[::-1]]
 
     def add_title(
         self,

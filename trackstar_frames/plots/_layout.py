@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.layout_engine import ConstrainedLayoutEngine, TightLayoutEngine
+from matplotlib.layout_engine import (
+    ConstrainedLayoutEngine,
+    LayoutEngine,
+    PlaceHolderLayoutEngine,
+    TightLayoutEngine,
+)
 from matplotlib.transforms import Bbox
 
 from trackstar_frames.plots._style import MUTED, font_scale, group_name
@@ -86,8 +91,7 @@ class Fit:
             renderer = figure.canvas.get_renderer()
         self._is_busy = True
         try:
-            engine = figure.get_layout_engine()
-            if isinstance(engine, ConstrainedLayoutEngine | TightLayoutEngine):
+            if _places_axes(figure.get_layout_engine()):
                 others = [each for each in figure.axes if each not in (axes, self._twin)]
                 right = box.x1 if others else 1 - _EDGE
                 self._wrap(axes, renderer, right - box.x0)
@@ -169,6 +173,15 @@ def _wrapped(text: Any, words: str, width: float, renderer: Any) -> list[str]:
         if letters == _FEWEST_LETTERS or text.get_window_extent(renderer).width <= width:
             return lines
         letters = max(min(int(letters * 0.96), letters - 1), _FEWEST_LETTERS)
+
+
+def _places_axes(engine: LayoutEngine | None) -> bool:
+    """Return whether a layout engine has made room for all that belongs to axes."""
+    # When a figure is saved, an engine that has done its work is replaced by one that does none,
+    # as it is after tight_layout(), which does not know how captions are broken into lines.
+    if isinstance(engine, PlaceHolderLayoutEngine):
+        return not engine.colorbar_gridspec
+    return isinstance(engine, ConstrainedLayoutEngine | TightLayoutEngine)
 
 
 def _cell(axes: Axes) -> Bbox | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from matplotlib.axes import Axes
 
 from trackstar_frames.plots import _style as style
 
 _COLUMNS = 4
-_GAP = 0.05  # between two plots, as a share of the whole width
-_HEIGHT = 1.45  # inches, of a row
+_GAP = 0.025  # between two plots, as a share of the whole width
+_HEIGHT, _TITLE = 1.5, 0.42  # inches, of a row, and of the title in it
+_LETTERS = 24
 
 
 class Panels:
@@ -31,16 +31,17 @@ class Panels:
         self.axes.spines[:].set_visible(False)
         self._panels: list[Axes] = []
 
-    def add(self, title: str) -> Axes:
-        """Return the axes of the next plot."""
+    def add(self, name: str, n: int) -> Axes:
+        """Return the axes of the next plot, of a group and its n."""
         row, column = divmod(len(self._panels), self._columns)
-        width = (1 - _GAP * 0.4 * (self._columns - 1)) / self._columns
-        gap = min(0.28 / self._rows, 0.12) * max(style.font_scale(), 1)
-        height = (1 - gap * self._rows) / self._rows
-        left = column * (width + _GAP * 0.4)
+        scale = max(style.font_scale(), 1)
+        width = (1 - _GAP * (self._columns - 1)) / self._columns
+        gap = _TITLE * scale / (_HEIGHT * self._rows * scale)
+        height = 1 / self._rows - gap
         low = 1 - (row + 1) * (height + gap)
-        panel = self.axes.inset_axes((left, low, width, height))
-        panel.set_title(title, loc="left", fontsize="small", pad=3)
+        panel = self.axes.inset_axes((column * (width + _GAP), low, width, height))
+        words = f"{style.printable(name, _LETTERS)}\nn = {n:,}"
+        panel.set_title(words, loc="left", fontsize="x-small", pad=2)
         panel.tick_params(labelsize="x-small")
         self._panels.append(panel)
         return panel
@@ -52,6 +53,5 @@ class Panels:
             is_left, is_lowest = index % self._columns == 0, index + self._columns >= self._count
             panel.tick_params(labelleft=is_left, labelbottom=is_lowest)
             panel.xaxis.get_offset_text().set(visible=is_lowest, fontsize="x-small")
-        pad: dict[str, Any] = {"labelpad": 22 * style.font_scale()}
-        self.axes.set_xlabel(across, **pad)
+        self.axes.set_xlabel(across, labelpad=26 * style.font_scale())
         self.axes.set_ylabel(up, labelpad=34 * style.font_scale())

@@ -54,10 +54,12 @@ GROUPS = (
 )
 #: All groups that are not drawn one by one.
 OTHERS = Look("#c8c8c8", "ooo")
+#: The same, where one of them is a line.
+PLAIN = Look("#666666", "", "o", "-")
 #: The orders without a group: lighter than any group, however many they are.
 NO_GROUP = Look("#9a9a9a", "", "x", (0, (1, 2)))
 #: What is known of few orders only, or of few days.
-FADED = 0.35
+FADED = 0.4
 
 #: What became of orders, from early to late.
 OUTCOMES: Mapping[str, Look] = {

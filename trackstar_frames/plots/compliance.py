@@ -208,28 +208,32 @@ class _Picture(NamedTuple):
         targets = judged.targets(self.names)
         at = periods.at(0.5)
         for index, (position, look) in enumerate(zip(groups.positions, groups.looks, strict=True)):
-            axes = panels.add(groups.labels[index])
-            all_orders = every.iloc[periods.drawn]
-            solid = _is_solid(all_orders)
-            axes.plot(
-                at[solid], all_orders["rate"][solid], color=style.MUTED, alpha=0.45, zorder=1.5
-            )
+            axes = panels.add(groups.names[index], groups.sizes[index])
+            _draw_all(axes, at, every.iloc[periods.drawn])
             rows = table.iloc[position * len(every) : (position + 1) * len(every)]
             kws = _line_kws(look) | {"markersize": 3.5} | self.line_kws
             _draw_line(axes, at, rows.iloc[periods.drawn], kws)
             lines = draw_targets(axes, targets)
             style.date_axis(axes, periods.starts, periods.ends, "", most=4)
             style.percent_axis(axes.yaxis, "")
-        layout.add_legend(panels.axes, lines, [str(line.get_label()) for line in lines], "")
+        if len(targets) > 1:
+            layout.add_legend(panels.axes, lines, [target.words for target in targets], "")
+        more = [f"dashed: {targets[0].words}"] if len(targets) == 1 else []
         words = f"due, by {style.freq_words(freq)} ({judged.zone_name})"
         panels.finish(words, _RATE)
         rows = _rows_of(table, groups, every, periods)
-        return panels.axes, ["grey: all orders", *_readings(rows), self.pale(rows)]
+        return panels.axes, ["thin grey: all orders", *more, *_readings(rows), self.pale(rows)]
 
     def pale(self, rates: pd.DataFrame) -> str:
         """Return what it means that something is pale, if it is."""
         is_small = rates["small"] & (rates["n"] > 0)
         return "pale: n below 30, or fewer than 4 due days" if is_small.any() else ""
+
+
+def _draw_all(axes: Axes, at: Array, rates: pd.DataFrame) -> None:
+    """Draw a thin line of all orders, behind those of a group."""
+    rate = np.where(_is_solid(rates), rates["rate"], np.nan)
+    axes.plot(at, rate, color=style.MUTED, linewidth=0.8, zorder=1.5)
 
 
 def _line_kws(look: style.Look) -> dict[str, Any]:

@@ -119,13 +119,11 @@ def plot_overview(
     _write_head(
         head, "Orders at a glance" if title is None else title, words if note else [], tiles
     )
-    for each in axes:
-        layout.drop_from_caption(each, words)
-    # Only after a layout is it known how much room there is.
-    page.draw_without_rendering()
     layout.legend_inside(axes[2], columns=2, clear_bars=True)
     layout.legend_inside(axes[3], columns=1, clear_bars=True)
     layout.legend_inside(axes[4], columns=1, clear_bars=False)
+    for each in axes:
+        layout.drop_from_caption(each, words)
     return page
 
 

@@ -56,7 +56,7 @@ def plot_scorecard(
     note: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the scorecard of each group and month as a table: rate, n and verdict.
+    r"""Draw the scorecard of each group and month as a table: rate, n and verdict.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def plot_scorecard(
     >>> policy = SlaPolicy(target=0.95)
     >>> ax = plot_scorecard(orders, policy=policy, by="channel", as_of="2026-03-09")
     >>> [tick.get_text() for tick in ax.get_yticklabels()]
-    ['web (n = 1)\\ntarget 95 %']
+    ['web (n = 1)\ntarget 95 %']
     """
     moment = moment_to_judge_at(orders, as_of, policy, policy_by)
     given: dict[str, Any] = {"policy": policy, "policy_by": policy_by, "as_of": moment}
@@ -136,10 +136,9 @@ def plot_scorecard(
     axes.set_yticks(range(size.rows), names)
     axes.set_ylabel(groups.title)
     axes.set_xticks(range(size.columns), [_period_words(periods[each], freq) for each in last])
-    axes.set_xlabel(f"due, by {style.freq_words(freq)}")
     shown = card.iloc[(groups.positions[:, None] * len(periods) + last).ravel()]
     _legend(axes, shown)
-    words = [*_note(card, info, shown), *groups.note, style.printable(info["text"], 9999)]
+    words = [*_note(card, info, shown, freq), *groups.note, style.printable(info["text"], 9999)]
     if len(last) < len(periods):
         words.insert(2, f"the last {len(last)} of {len(periods):,} periods")
     layout.add_title(axes, "Scorecard", groups.columns, words, given=title, note=note)
@@ -173,8 +172,7 @@ def _draw_frame(axes: Axes, size: _Size) -> None:
     axes.set_ylim(max(size.rows, 1) - 0.5, -0.5)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labeltop=True, labelbottom=False)
-    axes.xaxis.set_label_position("bottom")
+    axes.tick_params(length=0)
 
 
 def _font_size(axes: Axes, size: _Size) -> float:
@@ -204,7 +202,7 @@ def _draw_cell(axes: Axes, x: int, y: int, cell: Any, size: float) -> None:
     words = f"{style.share_words(cell.rate, 1, ' %')}{star}"
     axes.text(x + 0.06, y - 0.02, words, va="bottom", fontsize=size, **kws)
     axes.text(x, y + 0.1, f"n {cell.n:,}{over}", va="top", fontsize=size * 0.72, **kws)
-    mark: dict[str, Any] = {"color": ink, "alpha": alpha, "markersize": size * 0.6}
+    mark: dict[str, Any] = {"color": ink, "alpha": alpha, "markersize": size * 0.75}
     axes.plot(x - 0.38, y - 0.27, sign.marker, clip_on=False, **mark)
 
 
@@ -229,7 +227,7 @@ def _legend(axes: Axes, shown: pd.DataFrame) -> None:
         Line2D(
             *([], []),
             marker="s",
-            markersize=11 * style.font_scale(),
+            markersize=13 * style.font_scale(),
             linestyle="none",
             markerfacecolor=_SIGNS[each].ground,
             markeredgecolor="none",
@@ -237,7 +235,7 @@ def _legend(axes: Axes, shown: pd.DataFrame) -> None:
         for each in used
     ]
     signs = [
-        Line2D([], [], marker=_SIGNS[each].marker, color="black", markersize=5, linestyle="none")
+        Line2D([], [], marker=_SIGNS[each].marker, color="black", markersize=6.5, linestyle="none")
         for each in used
     ]
     if used:
@@ -245,19 +243,20 @@ def _legend(axes: Axes, shown: pd.DataFrame) -> None:
             [*zip(marks, signs, strict=True)],
             [_SIGNS[each].words for each in used],
             loc="upper left",
-            bbox_to_anchor=(0, -0.02),
+            bbox_to_anchor=(0, 0),
             fontsize="small",
             frameon=False,
             ncols=1,
-            borderaxespad=1.6,
+            borderaxespad=2.6,
         )
 
 
-def _note(card: pd.DataFrame, info: Mapping[str, Any], shown: pd.DataFrame) -> list[str]:
+def _note(card: pd.DataFrame, info: Mapping[str, Any], shown: pd.DataFrame, freq: str) -> list[str]:
     some = shown[shown["n"] > 0]
     words = [
         f"n = {card['n'].sum():,} orders due",
         f"as of {style.moment_words(info.get('as_of'))}",
+        f"by the {style.freq_words(freq)} in which they were due",
         "over: orders late beyond what the target allows",
     ]
     if some["small"].any():

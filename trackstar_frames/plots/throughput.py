@@ -24,7 +24,8 @@ _PROFILES = ("hour", "weekday")
 _SHIPPED, _RECEIVED = style.GROUPS[0], style.GROUPS[1]
 _FLOWS = {"orders": _SHIPPED, "received": _RECEIVED}
 _NAMES = {"orders": "shipped", "received": "received"}
-_PER_PERIOD = "orders (n)"
+_MOST_MARKERS = 60
+_TICK_DAYS = 2e-6 / 86400  # a bare day as as_of is its last microsecond
 
 
 def plot_throughput(
@@ -109,8 +110,8 @@ def plot_throughput(
         words = [f"mean of {int(table['days'].max()):,} days" if len(table) else "no days"]
     else:
         picture = _Lines(table, orders, by, freq, labels)
-        groups = picture.groups
         axes, behind, words = picture.draw(ax, line_kws)
+        groups = picture.groups
     sums = table[list(_FLOWS)].sum()
     undated = table.attrs["trackstar"]["throughput"]["undated"]
     words = [
@@ -173,7 +174,7 @@ class _Lines:
             panels = Panels(len(self.groups.names))
             top = max(self._values(position).max() for position in self.groups.positions)
             for index, position in enumerate(self.groups.positions):
-                axes = panels.add(self.groups.labels[index])
+                axes = panels.add(self.groups.names[index], self.groups.sizes[index])
                 kws = {"markersize": 2.5, **line_kws}
                 self._draw_line(axes, self._values(position), self.groups.looks[index], kws)
                 style.date_axis(axes, self._starts, self._ends, "", most=4)
@@ -219,7 +220,7 @@ class _Lines:
             names.append(f"open at the end ({open_[-1]:,})")
         axes.set_ylim(bottom=0)
         layout.add_legend(axes, lines, names, "orders", left=1.13)
-        style.count_axis(axes.yaxis, label=_PER_PERIOD)
+        style.count_axis(axes.yaxis, label="orders (n)")
         return axes, behind
 
     def _draw_line(
@@ -234,10 +235,6 @@ class _Lines:
         hollow["markersize"] = max(kws["markersize"], 3)
         axes.plot(at[~self._is_over], values[~self._is_over], **hollow)
         return Line2D([], [], **kws)
-
-
-_MOST_MARKERS = 60
-_TICK_DAYS = 2e-6 / 86400  # a bare day as as_of is its last microsecond
 
 
 def _draw_profile(axes: Axes, table: pd.DataFrame, freq: str, bar_kws: dict[str, Any]) -> None:
