@@ -13,11 +13,22 @@ from trackstar_frames.measures._checks import by_columns
 from trackstar_frames.measures._grouping import group_numbers
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._time import Array
-from trackstar_frames.plots._style import GROUPS, NO_GROUP, OTHERS, PLAIN, Layer, Look, group_name
+from trackstar_frames.plots._style import (
+    GROUPS,
+    NO_GROUP,
+    OTHERS,
+    PLAIN,
+    Layer,
+    Look,
+    font_scale,
+    group_name,
+    points_wide,
+)
 
 MOST_LINES = len(GROUPS)
 MOST_ROWS = 20
 MOST_PANELS = 20
+_NARROW = 330  # points, at matplotlib's default size of text
 
 
 class Groups:
@@ -50,7 +61,8 @@ class Groups:
         self.positions, self._others = order[:most], order[most:]
         self.sizes = sizes[self.positions]
         index = relabel(n.index, self.columns, parse_labels(labels))[self.positions]
-        self.names = [group_name(each) if self.columns else "all orders" for each in index]
+        self._keys = list(index)
+        self.names = self.short_names(32)
         self.looks = _looks(frame, self.columns, self.positions)
         self.count = len(order)
         self.note = []
@@ -68,6 +80,10 @@ class Groups:
         """The names with the sizes."""
         return [f"{name} (n = {n:,})" for name, n in zip(self.names, self.sizes, strict=True)]
 
+    def short_names(self, most: int) -> list[str]:
+        """Return the names in at most about so many letters."""
+        return [group_name(key, most) if self.columns else "all orders" for key in self._keys]
+
     def split(self, frame: pd.DataFrame) -> list[pd.DataFrame]:
         """Return the rows of each drawn group."""
         members, _ = group_numbers(frame, self.columns)
@@ -83,8 +99,13 @@ class Groups:
         return layers
 
     def row_axis(self, axes: Axes) -> None:
-        """Make the y axis one of groups, from the top down."""
-        axes.set_yticks(range(len(self.names)), self.labels)
+        """Make the y axis one of groups, from the top down; of narrow axes, with short names."""
+        labels, size = self.labels, "medium"
+        if points_wide(axes) < _NARROW * font_scale():
+            short = zip(self.short_names(14), self.sizes, strict=True)
+            labels = [f"{name} ({n:,})" for name, n in short]
+            size = "x-small"
+        axes.set_yticks(range(len(self.names)), labels, fontsize=size)
         axes.set_ylim(max(len(self.names), 1) - 0.4, -0.6)
         axes.set_ylabel(self.title)
 

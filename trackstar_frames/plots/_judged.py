@@ -160,10 +160,12 @@ class JudgedOrders:
         title: str | None,
         note: bool,
         twin: Axes | None = None,
+        resize: layout.Resize | None = None,
     ) -> None:
         """Set title and caption, and write into a plot without a rate why it has none."""
         words = [*self.basis, *parts, self.policy_words]
-        layout.add_title(axes, own_title, groups.columns, words, given=title, note=note, twin=twin)
+        given: dict[str, Any] = {"given": title, "note": note, "twin": twin, "resize": resize}
+        layout.add_title(axes, own_title, groups.columns, words, **given)
         sums = self.totals.sum()
         if not sums["n"]:
             why = "no orders that can be judged" if sums["not_evaluable"] else "no orders"

@@ -11,7 +11,8 @@ from trackstar_frames.plots import _style as style
 _COLUMNS = 4
 _GAP = 0.025  # between two plots, as a share of the whole width
 _HEIGHT, _TITLE = 1.5, 0.42  # inches, of a row, and of the title in it
-_LETTERS = 24
+#: In the name of a group.
+LETTERS = 24
 
 
 class Panels:
@@ -40,7 +41,7 @@ class Panels:
         height = 1 / self._rows - gap
         low = 1 - (row + 1) * (height + gap)
         panel = self.axes.inset_axes((column * (width + _GAP), low, width, height))
-        words = f"{style.printable(name, _LETTERS)}\nn = {n:,}"
+        words = f"{name}\nn = {n:,}"
         panel.set_title(words, loc="left", fontsize="x-small", pad=2)
         panel.tick_params(labelsize="x-small")
         self._panels.append(panel)

@@ -43,7 +43,10 @@ MUTED = "#757575"
 GREY_BARS: Mapping[str, Any] = {"color": MUTED, "alpha": 0.27, "linewidth": 0}
 _GRID: Mapping[str, Any] = {"color": MUTED, "alpha": 0.25}
 
-#: Groups, the largest first.
+#: Marks a figure that a plot has made.
+OWN_FIGURE = "trackstar_frames"
+
+#: The looks of groups.
 GROUPS = (
     Look(_BLUE, "", "o", "-"),
     Look(_ORANGE, "///", "s", "--"),
@@ -98,10 +101,12 @@ def font_scale() -> float:
 
 
 def get_axes(ax: Axes | None, height: float, *, width: float = 8) -> Axes:
-    """Return `ax`, or the axes of a new figure, which is higher if the text is larger."""
+    """Return `ax`, or the axes of a new figure, which is larger if the text is."""
     if ax is None:
-        size = (width, height * max(font_scale(), 1))
-        return plt.subplots(figsize=size, layout="constrained")[1]
+        scale = max(font_scale(), 1)
+        figure, axes = plt.subplots(figsize=(width * scale, height * scale), layout="constrained")
+        figure.set_gid(OWN_FIGURE)
+        return axes
     if not isinstance(ax, Axes):
         raise TypeError(f"ax is a {type(ax).__name__}; pass matplotlib Axes, or None")
     return ax
@@ -143,6 +148,7 @@ def stacked_bars(
 
 # matplotlib gives its dates no types.
 _dates: Any = dates
+_MOMENT = 1e-6  # days
 _FREQ_WORDS = {"D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
 
 
@@ -153,7 +159,7 @@ def period_bounds(labels: pd.Index, freq: str) -> tuple[Array, Array]:
     return _dates.date2num(starts), _dates.date2num(ends)
 
 
-def _points(axes: Axes) -> float:
+def points_wide(axes: Axes) -> float:
     """Return the width of axes in points."""
     return axes.get_window_extent().width / axes.figure.dpi * 72
 
@@ -178,11 +184,16 @@ def date_axis(
     # Ticks are at least a day apart. The days are wall clock time already, so that
     # rcParams["timezone"] must not shift them.
     if most is None:
-        most = int(np.clip(_points(axes) / (42 * font_scale()), 2, 9))
+        most = int(np.clip(points_wide(axes) / (42 * font_scale()), 2, 9))
     fewest = min(max(int(ends[-1] - starts[0]), 1), 3, most)
     locator = _dates.AutoDateLocator(tz=UTC, minticks=fewest, maxticks=most)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(_dates.ConciseDateFormatter(locator, tz=UTC))
+    formatter = _dates.ConciseDateFormatter(locator, tz=UTC, show_offset=False)
+    axes.xaxis.set_major_formatter(formatter)
+    # The years, and of short spans the month, stand in the label, where they collide with nothing.
+    first, last = (f"{_dates.num2date(day):%b %Y}" for day in (starts[0], ends[-1] - _MOMENT))
+    if label:
+        axes.set_xlabel(f"{label}, {first}" + (f" to {last}" if last != first else ""))
 
 
 def count_axis(axis: Any, *, normalize: bool = False, label: str = "orders (n)") -> None:
@@ -271,10 +282,10 @@ def share_words(share: float, decimals: int = 1, unit: str = " %") -> str:
     return words + unit
 
 
-def group_name(label: object) -> str:
+def group_name(label: object, most: int = 32) -> str:
     """Return the name of a group, or of the columns that make groups."""
     parts = label if isinstance(label, tuple) else (label,)
-    most = 32 // len(parts)
+    most = most // len(parts)
     return " / ".join("(none)" if pd.isna(part) else printable(part, most) for part in parts)
 
 

@@ -18,7 +18,7 @@ from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import MOST_LINES, MOST_PANELS, MOST_ROWS, Groups
 from trackstar_frames.plots._judged import AsOf, JudgedOrders, draw_targets
-from trackstar_frames.plots._panels import Panels
+from trackstar_frames.plots._panels import LETTERS, Panels
 
 _RATE = "on-time shipment rate (%)"
 _MOST_COUNTS = 16
@@ -204,11 +204,11 @@ class _Picture(NamedTuple):
         every = rates_of_periods(judged.frame, [], freq)
         periods = _Periods.of(every, freq, judged.as_of_day)
         table = rates_of_periods(judged.frame, groups.columns, freq)
-        panels = Panels(len(groups.names))
+        panels, names = Panels(len(groups.names)), groups.short_names(LETTERS)
         targets = judged.targets(self.names)
         at = periods.at(0.5)
         for index, (position, look) in enumerate(zip(groups.positions, groups.looks, strict=True)):
-            axes = panels.add(groups.names[index], groups.sizes[index])
+            axes = panels.add(names[index], groups.sizes[index])
             _draw_all(axes, at, every.iloc[periods.drawn])
             rows = table.iloc[position * len(every) : (position + 1) * len(every)]
             kws = _line_kws(look) | {"markersize": 3.5} | self.line_kws

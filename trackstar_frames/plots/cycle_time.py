@@ -24,6 +24,7 @@ _LEVELS = {"median": 0.5, "p90": 0.1}  # of the share that is still open
 _TICKS = (0, 0.1, 0.25, 0.5, 0.75, 1)
 _SHIPPED_SHOWN = 0.99  # of those shipped; the slowest would take all the room
 _MOST_STEPS = 2000
+_LOW, _NARROW = 150, 200  # points: axes too low for the orders at risk, too narrow for quantiles
 # Of the rows under the axis, in points, at matplotlib's default size of text.
 _FIRST_ROW, _ROW, _KEY = -38.0, 11.0, -26.0
 
@@ -85,7 +86,7 @@ def plot_cycle_time(
         Whether to write n, as_of, what is left out and the method under the title.
     ax
         The axes to draw on; a new figure by default. The legend is to their right, and the number
-        of orders at risk (known to be open for so long) under the x axis.
+        of orders at risk (known to be open for so long) under the x axis, if there is room.
     **line_kws
         Passed to `Axes.plot`, for the curves.
 
@@ -172,7 +173,9 @@ def _draw(axes: Axes, groups: list[_Group], right: float, line_kws: dict[str, An
             axes.plot(at, level, zorder=2.9, **_hollow(axes))
     axes.set_xlim(0, right / per)
     axes.set_xlabel(f"{unit} since the order was created")
-    _write_at_risk(axes, groups, right / per, per)
+    high = axes.get_window_extent().height / axes.figure.dpi * 72
+    if high > _LOW * style.font_scale():
+        _write_at_risk(axes, groups, right / per, per)
 
 
 def _draw_curve(axes: Axes, group: _Group, right: float, per: float, **line_kws: Any) -> Line2D:
@@ -228,7 +231,9 @@ def _legend(axes: Axes, groups: list[_Group], title: str) -> None:
         {"color": look.colour, "linestyle": look.stroke, "marker": look.marker}
         for look in (group.look for group in groups)
     ]
+    is_narrow = style.points_wide(axes) < _NARROW * style.font_scale()
     labels = [f"{group.label}\n{_quantiles(group.figures, *_LEVELS)}" for group in groups]
+    labels = [group.label for group in groups] if is_narrow else labels
     figures = groups[0].figures
     if len(groups) == 1 and figures["open"] and figures["shipped"]:
         looks.append(_hollow(axes))

@@ -112,13 +112,17 @@ def plot_compliance_heatmap(
     axes = style.get_axes(ax, height, width=max(8, width))
     axes.grid(visible=False)
     groups.row_axis(axes)
+    letters = None
     label = f"due, by {style.freq_words(freq)} ({judged.zone_name})"
     style.date_axis(axes, cells.starts, cells.ends, label)
     if cells.n.size:
         axes.set_xlim(cells.starts[0], cells.ends[-1])
-        more = [*_draw_cells(axes, cells), *more]
+        letters = _Letters(cells, _draw_cells(axes, cells))
+        more = [*_reading(axes, cells, letters), *more]
     words = [*groups.note, *more]
-    judged.add_title(axes, "On-time shipment rate", groups, words, title=title, note=note)
+    judged.add_title(
+        axes, "On-time shipment rate", groups, words, title=title, note=note, resize=letters
+    )
     return axes
 
 
@@ -145,9 +149,9 @@ def _cells(judged: JudgedOrders, groups: Groups, freq: str) -> tuple[_Cells, lis
     return _Cells(n, rate, small & (n > 0), stays, starts[start:end], ends[start:end]), note
 
 
-def _draw_cells(axes: Axes, cells: _Cells) -> list[str]:
-    """Draw the cells; return a note of how to read them."""
-    size, back = _font_size(axes, cells), axes.get_facecolor()
+def _draw_cells(axes: Axes, cells: _Cells) -> list[Any]:
+    """Draw the cells; return their texts."""
+    back, texts = axes.get_facecolor(), []
     for row, column in np.ndindex(cells.n.shape):
         n, rate, is_small, stays = (table[row, column] for table in cells[:4])
         start, end = float(cells.starts[column]), float(cells.ends[column])
@@ -155,11 +159,18 @@ def _draw_cells(axes: Axes, cells: _Cells) -> list[str]:
         colour = style.faded(colour, back) if is_small else colour
         box = ((start, row - 0.5), end - start, 1)
         axes.add_patch(Rectangle(*box, facecolor=colour, edgecolor=back, linewidth=1.2))
-        if size:
-            text = axes.text((start + end) / 2, row, _words(n, rate, stays=bool(stays)))
-            text.set(ha="center", va="center", fontsize=size, color=style.text_on(colour))
+        text = axes.text((start + end) / 2, row, _words(n, rate, stays=bool(stays)))
+        text.set(ha="center", va="center", color=style.text_on(colour), in_layout=False)
+        texts.append(text)
     _legend(axes, cells)
-    if not size:
+    return texts
+
+
+def _reading(axes: Axes, cells: _Cells, letters: _Letters) -> list[str]:
+    """Return how to read the cells."""
+    box, points = axes.get_window_extent(), 72 / axes.figure.dpi
+    # Axes get smaller when the layout is made.
+    if not letters.size(0.9 * box.width * points, 0.9 * box.height * points):
         return ["cells too small for numbers"]
     starred = (cells.n > 0) & ~cells.stays
     stars = ["*: the rate may change, or the fetch has not all orders"] if starred.any() else []
@@ -172,15 +183,25 @@ def _words(n: int, rate: float, *, stays: bool) -> str:
     return f"{style.share_words(rate, 0, '')}\n{n:,}{'' if stays else '*'}"
 
 
-def _font_size(axes: Axes, cells: _Cells) -> float:
-    """Return the size of text that fits into the cells; 0 if it would be too small to be read."""
-    box, points = axes.get_window_extent(), 72 / axes.figure.dpi
-    rows, columns = cells.n.shape
-    most = max(len(f"{cells.n.max():,}*"), 3)
-    # Axes get smaller when the layout is made; a letter is about two thirds as wide as high.
-    wide = 0.85 * box.width * points / columns / most / 0.68
-    size = min(wide, box.height * points / rows / 2.6, 8)
-    return float(size) if size >= _SMALLEST_FONT else 0.0
+class _Letters:
+    """The text of the cells, in the size that fits; invisible if it would be too small."""
+
+    def __init__(self, cells: _Cells, texts: Sequence[Any]) -> None:
+        self._rows, self._columns = cells.n.shape
+        self._most = max(len(f"{cells.n.max(initial=0):,}*"), 3)
+        self._texts = texts
+
+    def size(self, width: float, height: float) -> float:
+        """Return the size for axes of so many points; 0 if it would be too small to be read."""
+        # A letter is about two thirds as wide as high.
+        wide = 0.95 * width / self._columns / self._most / 0.66
+        size = min(wide, height / self._rows / 2.6, 8 * max(style.font_scale(), 1))
+        return float(size) if size >= _SMALLEST_FONT else 0.0
+
+    def __call__(self, _: Axes, width: float, height: float) -> None:
+        size = self.size(width, height)
+        for text in self._texts:
+            text.set(visible=size > 0, fontsize=max(size, 1))
 
 
 def _colour(rate: float) -> Any:
@@ -201,7 +222,7 @@ def _legend(axes: Axes, cells: _Cells) -> None:
     }
     if cells.is_small.any():
         paled = style.faded(_CLASS_COLOURS[used[-1]], back)
-        looks["pale: few orders or days"] = Patch(facecolor=paled, edgecolor=style.MUTED)
+        looks["pale: small n"] = Patch(facecolor=paled, edgecolor=style.MUTED)
     if not some.all():
         looks["nothing due"] = Patch(facecolor=_NOTHING_DUE, edgecolor="0.6")
     layout.add_legend(axes, list(looks.values()), list(looks), "on time")

@@ -210,10 +210,12 @@ def _lateness_axis(
     edges = edges / per
     low, high, width = edges[0], edges[-1], edges[1] - edges[0]
     steps = [1, 2, 5, 10] if unit == "days" else [1.2, 2.4, 6, 10]
-    ticks = MaxNLocator(8, integer=True, steps=steps).tick_values(low, high)
+    most = int(np.clip(style.points_wide(axes) / (40 * style.font_scale()), 2, 8))
+    ticks = MaxNLocator(most, integer=True, steps=steps).tick_values(low, high)
     ends = [(low - width, f"< {_number(low)}"), (high + width, f"> {_number(high)}")]
     ends = [end for end, n in zip(ends, outside, strict=True) if n]
-    margin = _END_LABEL_SHARE * (high - low)
+    share = max(_END_LABEL_SHARE, 34 * style.font_scale() / style.points_wide(axes))
+    margin = share * (high - low)
     kept = [t for t in ticks if low <= t <= high and all(abs(t - at) > margin for at, _ in ends)]
     labels = [(tick, _number(tick) if tick else "due") for tick in kept] + ends
     axes.set_xticks([at for at, _ in labels], [word for _, word in labels])

@@ -34,9 +34,9 @@ _SIGNS = dict(
     zip(
         VERDICTS,
         (
-            _Sign("#b9d9ee", "o", "met: all of the interval is at the target or above"),
-            _Sign("#f3b48a", "X", "missed: all of the interval is below the target"),
-            _Sign("#eeeadb", "D", "undecided: the target is within the interval"),
+            _Sign("#b9d9ee", "o", "met: the interval is at or above the target"),
+            _Sign("#f3b48a", "X", "missed: the interval is below it"),
+            _Sign("#eeeadb", "D", "undecided: it holds the target"),
         ),
         strict=True,
     )
@@ -126,22 +126,24 @@ def plot_scorecard(
         ax, 2.2 + 0.62 * max(size.rows, 1), width=max(8, 3.6 + 1.05 * size.columns)
     )
     _draw_frame(axes, size)
-    letters = _font_size(axes, size)
+    cells = _Cells(size)
     for row, position in enumerate(groups.positions if len(last) else []):
         of_group = card.iloc[position * len(periods) : (position + 1) * len(periods)].iloc[last]
         for place, cell in enumerate(of_group.itertuples()):
-            _draw_cell(axes, place, row, cell, letters)
+            cells.draw(axes, place, row, cell)
+    groups.row_axis(axes)
     targets = [_target_words(card, position, len(periods)) for position in groups.positions]
-    names = [f"{name}\n{words}" for name, words in zip(groups.labels, targets, strict=True)]
-    axes.set_yticks(range(size.rows), names)
-    axes.set_ylabel(groups.title)
+    for tick, words in zip(axes.get_yticklabels(), targets, strict=True):
+        tick.set_text(f"{tick.get_text()}\n{words}")
+    axes.set_yticks(axes.get_yticks(), axes.get_yticklabels())  # keeps what they say
+    axes.set_ylim(max(size.rows, 1) - 0.5, -0.5)
     axes.set_xticks(range(size.columns), [_period_words(periods[each], freq) for each in last])
     shown = card.iloc[(groups.positions[:, None] * len(periods) + last).ravel()]
     _legend(axes, shown)
     words = [*_note(card, info, shown, freq), *groups.note, style.printable(info["text"], 9999)]
     if len(last) < len(periods):
         words.insert(2, f"the last {len(last)} of {len(periods):,} periods")
-    layout.add_title(axes, "Scorecard", groups.columns, words, given=title, note=note)
+    layout.add_title(axes, "Scorecard", groups.columns, words, given=title, note=note, resize=cells)
     if not card["n"].sum():
         style.write_in_middle(axes, "no orders due yet" if len(orders) else "no orders")
     return axes
@@ -175,35 +177,47 @@ def _draw_frame(axes: Axes, size: _Size) -> None:
     axes.tick_params(length=0)
 
 
-def _font_size(axes: Axes, size: _Size) -> float:
-    """Return the size of the rates that fit into the cells."""
-    box, points = axes.get_window_extent(), 72 / axes.figure.dpi
-    wide = 0.8 * box.width * points / max(size.columns, 1) / 5.6
-    high = 0.8 * box.height * points / max(size.rows, 1) / 3.4
-    return float(np.clip(min(wide, high), 4.5, 10 * style.font_scale()))
+class _Cells:
+    """The cells of the table, whose texts have the size that fits."""
 
+    def __init__(self, size: _Size) -> None:
+        self._size = size
+        self._parts: list[tuple[Any, float]] = []  # a text or mark, and its size relative to all
 
-def _draw_cell(axes: Axes, x: int, y: int, cell: Any, size: float) -> None:
-    """Draw the figures of one group and period."""
-    back = axes.get_facecolor()
-    box = ((x - 0.48, y - 0.45), 0.96, 0.9)
-    if not cell.n:
-        axes.add_patch(Rectangle(*box, facecolor=_NOTHING_DUE, edgecolor="none"))
-        axes.text(x, y, "·", ha="center", va="center", color=style.text_on(_NOTHING_DUE))
-        return
-    sign = _SIGNS[cell.verdict]
-    ground = style.faded(sign.ground, back) if cell.small else sign.ground
-    axes.add_patch(Rectangle(*box, facecolor=ground, edgecolor="none"))
-    ink = style.text_on(ground)
-    alpha = 0.6 if cell.small else 1.0
-    star = "" if cell.final and cell.covered else "*"
-    over = f", {cell.over_allowance:,} over" if cell.over_allowance else ""
-    kws: dict[str, Any] = {"ha": "center", "color": ink, "alpha": alpha}
-    words = f"{style.share_words(cell.rate, 1, ' %')}{star}"
-    axes.text(x + 0.06, y - 0.02, words, va="bottom", fontsize=size, **kws)
-    axes.text(x, y + 0.1, f"n {cell.n:,}{over}", va="top", fontsize=size * 0.72, **kws)
-    mark: dict[str, Any] = {"color": ink, "alpha": alpha, "markersize": size * 0.75}
-    axes.plot(x - 0.38, y - 0.27, sign.marker, clip_on=False, **mark)
+    def draw(self, axes: Axes, x: int, y: int, cell: Any) -> None:
+        """Draw the figures of one group and period."""
+        back = axes.get_facecolor()
+        box = ((x - 0.48, y - 0.45), 0.96, 0.9)
+        if not cell.n:
+            axes.add_patch(Rectangle(*box, facecolor=_NOTHING_DUE, edgecolor="none"))
+            axes.text(x, y, "·", ha="center", va="center", color=style.text_on(_NOTHING_DUE))
+            return
+        sign = _SIGNS[cell.verdict]
+        ground = style.faded(sign.ground, back) if cell.small else sign.ground
+        axes.add_patch(Rectangle(*box, facecolor=ground, edgecolor="none"))
+        kws: dict[str, Any] = {"color": style.text_on(ground), "alpha": 0.6 if cell.small else 1}
+        words: dict[str, Any] = {**kws, "ha": "center", "in_layout": False}
+        star = "" if cell.final and cell.covered else "*"
+        rate = f"{style.share_words(cell.rate, 1, ' %')}{star}"
+        over = f", {cell.over_allowance:,} over" if cell.over_allowance else ""
+        n = f"n {cell.n:,}{over}"
+        (mark,) = axes.plot(x - 0.39, y - 0.02, sign.marker, clip_on=False, **kws)
+        self._parts += [
+            (axes.text(x + 0.06, y, rate, va="bottom", **words), 1),
+            (axes.text(x + 0.06, y + 0.08, n, va="top", **words), 0.72),
+            (mark, 0.8),
+        ]
+
+    def __call__(self, _: Axes, width: float, height: float) -> None:
+        """Give all texts the size that fits into axes of so many points."""
+        wide = width / max(self._size.columns, 1) / 7.2
+        high = height / max(self._size.rows, 1) / 3.2
+        size = float(np.clip(min(wide, high), 1, 10 * style.font_scale()))
+        for part, relative in self._parts:
+            if hasattr(part, "set_fontsize"):
+                part.set_fontsize(size * relative)
+            else:
+                part.set_markersize(size * relative)
 
 
 def _target_words(card: pd.DataFrame, position: int, periods: int) -> str:
@@ -238,17 +252,8 @@ def _legend(axes: Axes, shown: pd.DataFrame) -> None:
         Line2D([], [], marker=_SIGNS[each].marker, color="black", markersize=6.5, linestyle="none")
         for each in used
     ]
-    if used:
-        axes.legend(
-            [*zip(marks, signs, strict=True)],
-            [_SIGNS[each].words for each in used],
-            loc="upper left",
-            bbox_to_anchor=(0, 0),
-            fontsize="small",
-            frameon=False,
-            ncols=1,
-            borderaxespad=2.6,
-        )
+    words = [_SIGNS[each].words for each in used]
+    layout.add_legend_under(axes, [*zip(marks, signs, strict=True)], words, lines=2.6)
 
 
 def _note(card: pd.DataFrame, info: Mapping[str, Any], shown: pd.DataFrame, freq: str) -> list[str]:

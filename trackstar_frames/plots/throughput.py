@@ -18,7 +18,7 @@ from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import MOST_LINES, MOST_PANELS, Groups
 from trackstar_frames.plots._judged import AsOf, day_number, moment_to_judge_at
-from trackstar_frames.plots._panels import Panels
+from trackstar_frames.plots._panels import LETTERS, Panels
 
 _PROFILES = ("hour", "weekday")
 _SHIPPED, _RECEIVED = style.GROUPS[0], style.GROUPS[1]
@@ -171,10 +171,10 @@ class _Lines:
             return axes, behind, more
         if ax is None and self.groups.count > MOST_LINES:
             self.groups = self._grouped(MOST_PANELS)
-            panels = Panels(len(self.groups.names))
+            panels, names = Panels(len(self.groups.names)), self.groups.short_names(LETTERS)
             top = max(self._values(position).max() for position in self.groups.positions)
             for index, position in enumerate(self.groups.positions):
-                axes = panels.add(self.groups.names[index], self.groups.sizes[index])
+                axes = panels.add(names[index], self.groups.sizes[index])
                 kws = {"markersize": 2.5, **line_kws}
                 self._draw_line(axes, self._values(position), self.groups.looks[index], kws)
                 style.date_axis(axes, self._starts, self._ends, "", most=4)
