@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.layout_engine import ConstrainedLayoutEngine, LayoutEngine, PlaceHolderLayoutEngine
 from matplotlib.ticker import FixedLocator
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import Bbox, offset_copy
 
 from trackstar_frames.plots._style import MUTED, OWN_FIGURE, font_scale, group_name
 
@@ -25,7 +26,7 @@ _CAPTION_SHARE, _LEAST_WIDTH, _LEAST_HEIGHT = 0.28, 0.42, 0.35
 _WIDE_LABELS = 0.22  # of the width: title and caption begin over them
 _SMALL_CELL = 320  # points, at matplotlib's default size of text
 _MANY, _SHORT = 4, 18  # entries of a legend, and letters, from which it has two columns
-_UNDER = "under"
+_SECOND_SCALE = 46.0  # points, at matplotlib's default size of text
 _LEAST_GAP = 2.0  # pixels, between the names of ticks
 # Of a caption, in points at matplotlib's default size of text; and how many lines a figure has
 # room for without becoming higher.
@@ -246,10 +247,12 @@ class Fit:
         """Make a legend small, and move it inside, where it takes too much of a cell's width."""
         for inside in (False, True):
             legend, box = self._axes.get_legend(), self._axes.get_position(original=True)
-            if not legend or not legend.get_in_layout() or (inside and legend.get_gid() == _UNDER):
+            stays = inside and _PLACES.get(self._axes, _Place()).stays
+            if not legend or not legend.get_in_layout() or stays:
                 return
-            tight = self._extent(renderer)
-            if tight.width - box.width > (1 - _LEAST_WIDTH) * cell.width:
+            over = self._extent(renderer).width - box.width
+            is_wide = over > (1 - _LEAST_WIDTH) * cell.width
+            if is_wide or (self._is_small and not inside):
                 _small_legend(self._axes, inside=inside)
 
     def _turn_ticks(self, renderer: Any, width: float) -> bool:
@@ -335,15 +338,36 @@ def _cell(axes: Axes) -> Bbox | None:
     return Bbox.from_extents(left + _EDGE, bottom + _EDGE, right - _EDGE, top - _EDGE)
 
 
+class _Place(NamedTuple):
+    """Where a legend is beside, or below, axes."""
+
+    right: float = 4.0  # points from the right edge
+    stays: bool = False  # whether it is never moved inside
+    under: float = 0.0  # lines of text below the axes; 0 for beside
+
+
+#: Of the axes that have a legend.
+_PLACES: WeakKeyDictionary[Axes, _Place] = WeakKeyDictionary()
+
+
 def add_legend(
-    axes: Axes, handles: Sequence[Any], labels: Sequence[str], title: str, *, left: float = 1.01
+    axes: Axes,
+    handles: Sequence[Any],
+    labels: Sequence[str],
+    title: str,
+    *,
+    second_scale: bool = False,
+    stays: bool = False,
 ) -> None:
-    """Explain the colours to the right of the axes, which are 1 wide."""
+    """Explain the colours to the right of the axes, and of a second scale that is there.
+
+    One that `stays` is not moved inside where there is little room.
+    """
     if handles and labels:
-        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (left, 1)}
-        look: dict[str, Any] = {"frameon": False, "fontsize": "small", "alignment": "left"}
-        look |= {"title_fontsize": "small", "borderaxespad": 0.2}
-        axes.legend(handles, labels, title=title, **place, **look)
+        right = _SECOND_SCALE * font_scale() if second_scale else 4.0
+        _PLACES[axes] = _Place(right, stays)
+        look = {"fontsize": "small", "title_fontsize": "small", "title": title}
+        _put_legend(axes, handles, labels, **look)
 
 
 def add_legend_under(
@@ -351,9 +375,19 @@ def add_legend_under(
 ) -> None:
     """Explain marks below the axes, under so many lines of text that are there."""
     if handles and labels:
-        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0, 0)}
-        look: dict[str, Any] = {"frameon": False, "fontsize": "small", "borderaxespad": lines}
-        axes.legend(handles, labels, **place, **look).set_gid(_UNDER)
+        _PLACES[axes] = _Place(stays=True, under=lines)
+        _put_legend(axes, handles, labels, fontsize="small")
+
+
+def _put_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], **look: Any) -> None:
+    place, figure = _PLACES.get(axes, _Place()), cast("Any", axes.figure)
+    where: dict[str, Any] = {"loc": "upper left", "frameon": False, "alignment": "left"}
+    if place.under:
+        where |= {"bbox_to_anchor": (0, 0), "borderaxespad": place.under}
+    else:
+        at = offset_copy(axes.transAxes, figure, x=place.right, units="points")
+        where |= {"bbox_to_anchor": (1, 1), "bbox_transform": at, "borderaxespad": 0.2}
+    axes.legend(handles, labels, **where, **look)
 
 
 def _small_legend(axes: Axes, *, inside: bool) -> None:
@@ -363,11 +397,7 @@ def _small_legend(axes: Axes, *, inside: bool) -> None:
     look: dict[str, Any] = {"fontsize": "xx-small", "markerscale": 0.7, "handlelength": 1.4}
     look |= {"labelspacing": 0.25, "borderpad": 0.2, "handletextpad": 0.5}
     if not inside:
-        # Where the legend was, in fractions of the axes.
-        at = old.get_bbox_to_anchor().transformed(axes.transAxes.inverted())
-        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (at.x0, at.y0)}
-        place |= {"frameon": False, "borderaxespad": 3 if old.get_gid() == _UNDER else 0.2}
-        axes.legend(old.legend_handles, labels, **place, **look).set_gid(old.get_gid())
+        _put_legend(axes, old.legend_handles, labels, **look)
         return
     short = len(labels) > _MANY and max(map(len, labels)) <= _SHORT
     look |= {"framealpha": 0.7, "edgecolor": "none", "columnspacing": 0.8}

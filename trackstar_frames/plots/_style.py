@@ -164,6 +164,12 @@ def points_wide(axes: Axes) -> float:
     return axes.get_window_extent().width / axes.figure.dpi * 72
 
 
+def head_room(axes: Axes, *, lines: float) -> float:
+    """Return how much longer than its bars a y axis must be for lines of text over them."""
+    high = axes.get_window_extent().height / axes.figure.dpi * 72
+    return 1 / (1 - min(lines * 12 * font_scale() / high, 0.4))
+
+
 def freq_words(freq: str) -> str:
     """Spell out a frequency alias."""
     return f"week to {freq[2:].title()}" if freq.startswith("W-") else _FREQ_WORDS[freq[0]]

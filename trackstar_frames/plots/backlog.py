@@ -118,7 +118,7 @@ def _statuses(table: pd.DataFrame) -> list[style.Layer]:
 def _axis(axes: Axes, ages: Array) -> None:
     axes.set_xticks(range(len(ages)), AGE_BUCKETS[: len(ages)])
     axes.set_xlim(-0.6, len(ages) - 0.4)
-    axes.set_ylim(0, max(ages.max(), 1) * 1.08)
+    axes.set_ylim(0, max(ages.max(), 1) * style.head_room(axes, lines=1.5))
     axes.set_xlabel("age in whole days since the order was created")
     style.count_axis(axes.yaxis)
     if ages.any():

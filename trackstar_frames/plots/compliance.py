@@ -163,7 +163,8 @@ class _Picture(NamedTuple):
             kws = {"color": look.colour, "marker": look.marker, **self.line_kws}
             _draw_rates(axes, places[[row]], table.iloc[[row]], np.array([True]), kws, across=True)
         lines = draw_targets(axes, self.judged.targets(self.names), upright=True)
-        layout.add_legend(axes, lines, [str(line.get_label()) for line in lines], "")
+        words = [str(line.get_label()) for line in lines]
+        layout.add_legend(axes, lines, words, "", stays=True)
         self.groups.row_axis(axes)
         style.percent_axis(axes.xaxis, _RATE)
         return axes
@@ -189,7 +190,9 @@ class _Picture(NamedTuple):
         if groups.columns or len(targets) > 1:
             entries = groups.labels if groups.columns else []
             drawn = lines[: len(entries)]
-            layout.add_legend(axes, [*drawn, *targets], [*entries, *words], groups.title, left=1.13)
+            layout.add_legend(
+                axes, [*drawn, *targets], [*entries, *words], groups.title, second_scale=True
+            )
         elif targets:
             _label_target(axes, targets[0], words[0])
         label = f"due, by {style.freq_words(freq)} ({judged.zone_name})"

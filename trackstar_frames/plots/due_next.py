@@ -121,7 +121,8 @@ def _statuses(table: pd.DataFrame) -> list[style.Layer]:
 
 def _axis(axes: Axes, at: Array, counts: Array) -> None:
     names = [_NAMES.get(name, name.replace(" overdue", "")) for name in DUE_BUCKETS[: len(at)]]
-    top = max(counts.max(), 1) * 1.2
+    # Over the highest bar there is room for its n, and for two words.
+    top = max(counts.max(), 1) * style.head_room(axes, lines=3)
     axes.set_xticks(at, names, fontsize="small")
     axes.set_xlim(-0.7, at[-1] + 0.7)
     axes.set_ylim(0, top)

@@ -225,4 +225,4 @@ def _legend(axes: Axes, cells: _Cells) -> None:
         looks["pale: small n"] = Patch(facecolor=paled, edgecolor=style.MUTED)
     if not some.all():
         looks["nothing due"] = Patch(facecolor=_NOTHING_DUE, edgecolor="0.6")
-    layout.add_legend(axes, list(looks.values()), list(looks), "on time")
+    layout.add_legend(axes, list(looks.values()), list(looks), "on time", stays=True)

@@ -180,7 +180,9 @@ def _quantile_rows(
     (mark,) = axes.plot(median, y, "o", zorder=3, markersize=5, **mark_style)
     bar = Patch(facecolor=style.MUTED)
     line = Line2D([], [], color=style.MUTED, linewidth=1.4)
-    layout.add_legend(axes, [mark, bar, line], ["median", "middle half", "5 to 95 %"], "orders")
+    layout.add_legend(
+        axes, [mark, bar, line], ["median", "middle half", "5 to 95 %"], "orders", stays=True
+    )
     return edges, np.array([before.sum(), after.sum()])
 
 

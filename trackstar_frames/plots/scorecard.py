@@ -20,6 +20,7 @@ from trackstar_frames.plots._judged import AsOf, moment_to_judge_at, quiet
 
 _MOST_PERIODS = 12
 _NOTHING_DUE = "0.93"
+_NARROW = 330  # points: no room for a sentence
 
 
 class _Sign(NamedTuple):
@@ -252,7 +253,8 @@ def _legend(axes: Axes, shown: pd.DataFrame) -> None:
         Line2D([], [], marker=_SIGNS[each].marker, color="black", markersize=6.5, linestyle="none")
         for each in used
     ]
-    words = [_SIGNS[each].words for each in used]
+    is_narrow = style.points_wide(axes) < _NARROW * style.font_scale()
+    words = [each if is_narrow else _SIGNS[each].words for each in used]
     layout.add_legend_under(axes, [*zip(marks, signs, strict=True)], words, lines=2.6)
 
 

@@ -122,7 +122,7 @@ def plot_status_mix(
         words += [f"not drawn: {undated:,} without a created date"] if undated else []
     style.count_axis(axes.xaxis if freq is None else axes.yaxis, normalize=normalize)
     entries = [f"{style.printable(layer.name)} ({counts[layer.name].sum():,})" for layer in layers]
-    layout.add_legend(axes, bars, entries, "status")
+    layout.add_legend(axes, bars, entries, "status", stays=freq is None)
     layout.add_title(axes, "Orders by status", groups.columns, words, given=title, note=note)
     if not n.sum():
         style.write_in_middle(axes, "no orders")

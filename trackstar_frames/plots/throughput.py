@@ -219,7 +219,7 @@ class _Lines:
             lines.append(area)
             names.append(f"open at the end ({open_[-1]:,})")
         axes.set_ylim(bottom=0)
-        layout.add_legend(axes, lines, names, "orders", left=1.13)
+        layout.add_legend(axes, lines, names, "orders", second_scale=True)
         style.count_axis(axes.yaxis, label="orders (n)")
         return axes, behind
 
