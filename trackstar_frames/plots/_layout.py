@@ -154,6 +154,7 @@ class Fit:
         """Return the axes' box, made so small that they are in a cell with all that is theirs."""
         box = self._axes.get_position(original=True)
         self._make_small(cell)
+        self._title_text.set_x(0)  # for its place is measured, too
         self._wrap_labels(renderer, cell)
         self._shrink_legend(renderer, cell)
         left = max(box.x0, cell.x0 + box.x0 - self._extent(renderer).x0)

@@ -241,10 +241,15 @@ def outlier_distance(low: float, high: float) -> float:
     return 5 * (high - low + DAY)
 
 
-def faded(colour: Any, background: Any) -> tuple[float, ...]:
+def faded(colour: Any, background: Any, share: float = FADED) -> tuple[float, ...]:
     """Return a colour mixed with the one behind it."""
     front, back = (np.array(to_rgb(each)) for each in (colour, background))
-    return tuple(map(float, FADED * front + (1 - FADED) * back))
+    return tuple(map(float, share * front + (1 - share) * back))
+
+
+def nothing(axes: Axes) -> tuple[float, ...]:
+    """Return the colour of a cell without orders."""
+    return faded(MUTED, axes.get_facecolor(), 0.13)
 
 
 def text_on(colour: Any) -> str:

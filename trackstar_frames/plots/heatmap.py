@@ -27,7 +27,6 @@ _BOUNDS = (0, 50, 70, 80, 90, 95, 98, 100)
 _LOWER_BOUNDS = np.array(_BOUNDS[:-1]) / 100
 _CLASS_NAMES = ("below 50 %", *(f"{low} to {high} %" for low, high in pairwise(_BOUNDS[1:])))
 _CLASS_COLOURS = tuple(map(to_rgb, colormaps["cividis"](np.linspace(0, 1, len(_LOWER_BOUNDS)))))
-_NOTHING_DUE = "0.93"
 _SMALLEST_FONT = 5.5  # points; below, cells have no text
 
 
@@ -155,7 +154,7 @@ def _draw_cells(axes: Axes, cells: _Cells) -> list[Any]:
     for row, column in np.ndindex(cells.n.shape):
         n, rate, is_small, stays = (table[row, column] for table in cells[:4])
         start, end = float(cells.starts[column]), float(cells.ends[column])
-        colour = _colour(rate) if n else _NOTHING_DUE
+        colour = _colour(rate) if n else style.nothing(axes)
         colour = style.faded(colour, back) if is_small else colour
         box = ((start, row - 0.5), end - start, 1)
         axes.add_patch(Rectangle(*box, facecolor=colour, edgecolor=back, linewidth=1.2))
@@ -224,5 +223,5 @@ def _legend(axes: Axes, cells: _Cells) -> None:
         paled = style.faded(_CLASS_COLOURS[used[-1]], back)
         looks["pale: small n"] = Patch(facecolor=paled, edgecolor=style.MUTED)
     if not some.all():
-        looks["nothing due"] = Patch(facecolor=_NOTHING_DUE, edgecolor="0.6")
+        looks["nothing due"] = Patch(facecolor=style.nothing(axes), edgecolor="0.6")
     layout.add_legend(axes, list(looks.values()), list(looks), "on time", stays=True)

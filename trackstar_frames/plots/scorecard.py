@@ -19,7 +19,6 @@ from trackstar_frames.plots._groups import MOST_ROWS, Groups
 from trackstar_frames.plots._judged import AsOf, moment_to_judge_at, quiet
 
 _MOST_PERIODS = 12
-_NOTHING_DUE = "0.93"
 _NARROW = 330  # points: no room for a sentence
 
 
@@ -190,8 +189,8 @@ class _Cells:
         back = axes.get_facecolor()
         box = ((x - 0.48, y - 0.45), 0.96, 0.9)
         if not cell.n:
-            axes.add_patch(Rectangle(*box, facecolor=_NOTHING_DUE, edgecolor="none"))
-            axes.text(x, y, "·", ha="center", va="center", color=style.text_on(_NOTHING_DUE))
+            axes.add_patch(Rectangle(*box, facecolor=style.nothing(axes), edgecolor="none"))
+            axes.text(x, y, "·", ha="center", va="center", color=style.text_colour())
             return
         sign = _SIGNS[cell.verdict]
         ground = style.faded(sign.ground, back) if cell.small else sign.ground
