@@ -54,15 +54,17 @@ def add_title(
     by = f" by {group_name(tuple(columns))}" if columns else ""
     words = title + by if given is None else given.replace("$", r"\$")
     fit = Fit(axes, words, parts if note else [], twin, resize)
-    axes.set_axes_locator(fit)
+    place: Any = fit
+    axes.set_axes_locator(place)
     if twin is not None:
-        twin.set_axes_locator(_Follower(fit))
+        place = _Follower(fit)
+        twin.set_axes_locator(place)
     fit.make_room()
 
 
 def drop_from_caption(axes: Axes, known: Sequence[str]) -> None:
     """Leave out of a caption what the page says already, but never n."""
-    fit = axes.get_axes_locator()
+    fit: Any = axes.get_axes_locator()
     if isinstance(fit, Fit):
         fit.keep([part for part in fit.parts if part.startswith("n =") or part not in known])
 

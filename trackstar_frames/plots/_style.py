@@ -209,7 +209,9 @@ def count_axis(axis: Any, *, normalize: bool = False, label: str = "orders (n)")
         return
     axis.set_label_text(label)
     axis.axes.set_axisbelow(True)
-    ticks = max(int(5 / font_scale()), 2)
+    box, dpi = axis.axes.get_window_extent(), axis.axes.figure.dpi
+    points = (box.width if axis.axis_name == "x" else box.height) / dpi * 72
+    ticks = int(np.clip(points / (44 * font_scale()), 2, 6))
     axis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
@@ -241,13 +243,13 @@ def outlier_distance(low: float, high: float) -> float:
     return 5 * (high - low + DAY)
 
 
-def faded(colour: Any, background: Any, share: float = FADED) -> tuple[float, ...]:
+def faded(colour: Any, background: Any, share: float = FADED) -> Any:
     """Return a colour mixed with the one behind it."""
     front, back = (np.array(to_rgb(each)) for each in (colour, background))
     return tuple(map(float, share * front + (1 - share) * back))
 
 
-def nothing(axes: Axes) -> tuple[float, ...]:
+def nothing(axes: Axes) -> Any:
     """Return the colour of a cell without orders."""
     return faded(MUTED, axes.get_facecolor(), 0.13)
 

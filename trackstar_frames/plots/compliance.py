@@ -327,7 +327,8 @@ def _draw_rates(
             x, y, bars = y, places, "xerr"
         faint = 0.22 if pale else (1.0 if across else 0.5)
         look: dict[str, Any] = {"ecolor": colour, "elinewidth": 1.1, "alpha": faint}
-        axes.errorbar(x, y, fmt="none", zorder=zorder, **{bars: _interval(some)}, **look)
+        look[bars] = _interval(some)
+        axes.errorbar(x, y, fmt="none", zorder=zorder, **look)
         alpha = kws.get("alpha", 1) * (style.FADED if pale else 1)
         for hollow in (False, True):
             here = solid[chosen] != hollow

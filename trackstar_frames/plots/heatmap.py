@@ -152,7 +152,8 @@ def _draw_cells(axes: Axes, cells: _Cells) -> list[Any]:
     """Draw the cells; return their texts."""
     back, texts = axes.get_facecolor(), []
     for row, column in np.ndindex(cells.n.shape):
-        n, rate, is_small, stays = (table[row, column] for table in cells[:4])
+        figures: Any = (table[row, column] for table in cells[:4])
+        n, rate, is_small, stays = figures
         start, end = float(cells.starts[column]), float(cells.ends[column])
         colour = _colour(rate) if n else style.nothing(axes)
         colour = style.faded(colour, back) if is_small else colour

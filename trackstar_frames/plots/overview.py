@@ -102,7 +102,8 @@ def plot_overview(
     compliance, rates = judged.frame, judged.totals.iloc[0]
     moment = judged.policy.get("as_of") or resolve_moment(compliance, None)
     scale = max(style.font_scale(), 1)  # larger text gets a larger page
-    page = _new_page([side * scale for side in _PAGE])
+    width, height = _PAGE
+    page = _new_page((width * scale, height * scale))
     # A head, two plots over time, and three of the current state.
     parts: Any = page.subfigures(3, 1, height_ratios=_HEIGHTS)
     head, upper, lower = parts
@@ -127,7 +128,7 @@ def plot_overview(
     return page
 
 
-def _new_page(size: list[float]) -> Figure:
+def _new_page(size: tuple[float, float]) -> Figure:
     """Return a figure that is shown once."""
     if "inline" in plt.get_backend():
         # A notebook shows the value of a cell, and all open figures of pyplot after it.

@@ -113,13 +113,9 @@ def plot_scorecard(
     given: dict[str, Any] = {"policy": policy, "policy_by": policy_by, "as_of": moment}
     card = sla_scorecard(orders, by=by, freq=freq, **given)
     info = card.attrs["trackstar"]["compliance"]
-    columns = [name for name in card.index.names if name != "period"]
-    n = card.groupby(level=columns, sort=False, dropna=False)["n"].sum() if columns else None
-    sizes = pd.Series([card["n"].sum()]) if n is None else n
-    if len(card) and columns:
-        sizes.index = card.index[:: len(card) // len(sizes)].droplevel("period")
-    groups = Groups(quiet(orders), columns or None, sizes, MOST_ROWS, labels=labels)
+    columns = [str(name) for name in card.index.names if name != "period"]
     periods = card.index.get_level_values("period").unique()
+    groups = _groups(quiet(orders), card, columns, len(periods), labels)
     last = _last_periods(card, periods, info)
     size = _Size(len(groups.names), len(last))
     axes = style.get_axes(
@@ -133,20 +129,40 @@ def plot_scorecard(
             cells.draw(axes, place, row, cell)
     groups.row_axis(axes)
     targets = [_target_words(card, position, len(periods)) for position in groups.positions]
-    for tick, words in zip(axes.get_yticklabels(), targets, strict=True):
-        tick.set_text(f"{tick.get_text()}\n{words}")
-    axes.set_yticks(axes.get_yticks(), axes.get_yticklabels())  # keeps what they say
+    names = [tick.get_text() for tick in axes.get_yticklabels()]
+    names = [f"{name}\n{words}" for name, words in zip(names, targets, strict=True)]
+    size_of = [tick.get_fontsize() for tick in axes.get_yticklabels()]
+    axes.set_yticks(range(size.rows), names, fontsize=min(size_of, default=10))
     axes.set_ylim(max(size.rows, 1) - 0.5, -0.5)
     axes.set_xticks(range(size.columns), [_period_words(periods[each], freq) for each in last])
     shown = card.iloc[(groups.positions[:, None] * len(periods) + last).ravel()]
     _legend(axes, shown)
-    words = [*_note(card, info, shown, freq), *groups.note, style.printable(info["text"], 9999)]
-    if len(last) < len(periods):
-        words.insert(2, f"the last {len(last)} of {len(periods):,} periods")
+    left_out = f"the last {len(last)} of {len(periods):,} periods"
+    some = [left_out] if len(last) < len(periods) else []
+    words = [
+        *_note(card, info, shown, freq),
+        *some,
+        *groups.note,
+        style.printable(info["text"], 9999),
+    ]
     layout.add_title(axes, "Scorecard", groups.columns, words, given=title, note=note, resize=cells)
     if not card["n"].sum():
         style.write_in_middle(axes, "no orders due yet" if len(orders) else "no orders")
     return axes
+
+
+def _groups(
+    orders: pd.DataFrame,
+    card: pd.DataFrame,
+    columns: list[str],
+    periods: int,
+    labels: Mapping[Any, str] | None,
+) -> Groups:
+    """Return the groups of a scorecard, each of which has every period."""
+    n = card["n"].to_numpy().reshape(-1, periods).sum(axis=1) if periods else np.zeros(0, int)
+    index: Any = card.index[::periods] if periods else card.index
+    index = index.droplevel("period") if columns else pd.RangeIndex(len(n))
+    return Groups(orders, columns or None, pd.Series(n, index=index), MOST_ROWS, labels=labels)
 
 
 class _Size(NamedTuple):

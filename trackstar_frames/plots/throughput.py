@@ -97,7 +97,7 @@ def plot_throughput(
     """
     if freq in _PROFILES and by is not None:
         raise ValueError(f"by and freq={freq!r} are drawn one at a time; draw each group's frames")
-    orders = getattr(frames, "orders", None)
+    orders: Any = getattr(frames, "orders", None)
     if isinstance(orders, pd.DataFrame):
         as_of = moment_to_judge_at(orders, as_of, policy, policy_by)
     given: dict[str, Any] = {"policy": policy, "policy_by": policy_by, "as_of": as_of}
@@ -153,7 +153,7 @@ class _Lines:
         width = max(len(self._periods), 1)
         shipped = self._table["orders"].to_numpy()
         sizes = shipped.reshape(-1, width).sum(axis=1) if len(self._table) else np.zeros(0, int)
-        index = self._table.index[::width]
+        index: Any = self._table.index[::width]
         index = index.droplevel("period") if names else index
         return Groups(
             self._orders, self._by, pd.Series(sizes, index=index), most, labels=self._labels
