@@ -297,9 +297,9 @@ def _draw_line(axes: Axes, at: Array, rows: pd.DataFrame, kws: dict[str, Any]) -
     kws = {"markersize": 5 if len(at) <= _MOST_MARKERS else 2.5, **kws}
     rate, is_small = rows["rate"].to_numpy(), rows["small"].to_numpy(dtype=bool)
     bare = {name: value for name, value in kws.items() if not name.startswith("marker")}
+    # The whole line is pale, but for what joins rates of enough orders.
+    axes.plot(at, np.where(solid, rate, np.nan), **{**bare, "alpha": style.FADED * 0.8})
     axes.plot(at, np.where(solid & ~is_small, rate, np.nan), **bare)
-    pale = {**bare, "alpha": style.FADED * 0.8}
-    axes.plot(at, np.where(solid, rate, np.nan), **pale)
     _draw_rates(axes, at, rows, solid, kws)
     return Line2D([], [], **kws)
 
