@@ -42,6 +42,8 @@ class Sandbox:
         What goes wrong, and when: a list of `Fault`.
     now
         The time up to which orders have happened, with a time zone; by default the current hour.
+        If it is given, the clocks of the sandbox's clients go on from it, so that data are
+        ``fetched_at`` that time.
     days
         How many days before `now` the first orders were created.
     odd
@@ -126,14 +128,14 @@ class Sandbox:
         _check_choice("order", order, tuple(LISTING_ORDERS))
         _check_choice("total_count", total_count, ("page", "total"))
         _check_choice("rate_headers", rate_headers, ("x-ratelimit", "x-rate-limit", None))
-        now = now or datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         omitted = () if trackstar_dates else ("trackstar_created_date", "trackstar_updated_date")
         self._options = Options(
             orders=orders,
             seed=seed,
             rate_limit=rate_limit,
             latency=latency,
-            now=now,
+            now=now or datetime.now(UTC).replace(minute=0, second=0, microsecond=0),
+            is_now_given=now is not None,
             days=days,
             odd=odd,
             order=order,
@@ -359,7 +361,11 @@ class Sandbox:
             "access_token": self.access_tokens[token],
             "base_url": self.base_url,
         }
-        return TrackstarClient(**(own | kwargs))
+        client = TrackstarClient(**(own | kwargs))
+        if self._options.is_now_given:
+            simulation = self._simulation(token)
+            client.session.clock = simulation.clock
+        return client
 
     def start(self) -> Self:
         """Make the orders and start to serve them.
@@ -447,6 +453,7 @@ class _Simulation(Connection):
         super().__init__(path, index, options)
         self._options = options
         self.now = int(options.now.timestamp())
+        self._started = time.time()
         self._lock = threading.Lock()
         given = options.orders
         if isinstance(given, int):
@@ -457,6 +464,10 @@ class _Simulation(Connection):
             self.database.load(made, made_up=True)
         else:
             self.database.load(given, made_up=False)
+
+    def clock(self) -> float:
+        """Return the time in Unix seconds: that up to which orders have happened, and going on."""
+        return self.now + time.time() - self._started
 
     def advance(self, hours: float, new: int | None, late: float, seed: int | None) -> Changes:
         """Let time pass; readers see the orders from before or those from after."""
