@@ -20,9 +20,10 @@ MOST_ROWS = 20
 class Groups:
     """The groups of a frame that are drawn: at most `most`, the largest first.
 
-    `n` is the number of orders of every group, in the rows of the measure's table. `positions` are
-    the rows of the groups that are drawn, the largest first; `sizes` and `names` are theirs, and
-    `looks` those of the first `MOST_LINES`. `columns` are those of `by`; `note` counts the others.
+    `n` is the number of orders of every group, in the rows of the measure's table, which must be
+    those of `group_numbers`: sorted by `by`, null included. `positions` are the rows of the groups
+    that are drawn, the largest first; `sizes` and `names` are theirs, `looks` those of the first
+    `MOST_LINES`. `columns` are those of `by`; `note` counts the others.
     """
 
     def __init__(
