@@ -406,33 +406,22 @@ _PROBLEMS = Table(
     ),
 )
 
-#: All tables by name, parents before children; `problems` last.
-TABLES: MappingProxyType[str, Table] = MappingProxyType(
-    {
-        table.name: table
-        for table in (
-            _ORDERS,
-            _LINE_ITEMS,
-            _SHIPMENTS,
-            _SHIPMENT_LINE_ITEMS,
-            _PACKAGES,
-            _PACKAGE_LINE_ITEMS,
-            _PROBLEMS,
-        )
-    }
+#: Parents before children; `problems` last.
+_DECLARED = (
+    *(_ORDERS, _LINE_ITEMS, _SHIPMENTS, _SHIPMENT_LINE_ITEMS, _PACKAGES, _PACKAGE_LINE_ITEMS),
+    _PROBLEMS,
 )
+#: All tables by name, in this order.
+TABLES = MappingProxyType({table.name: table for table in _DECLARED})
 
 #: The tables whose rows are in a list below an order.
 CHILD_TABLES = tuple(name for name, table in TABLES.items() if table.path)
 
 
 def _lists_in(parent: Table) -> MappingProxyType[str, str]:
-    lists = {}
-    for name in CHILD_TABLES:
-        outer, _, key = TABLES[name].path.rpartition(".")
-        if outer == parent.path:
-            lists[key.removesuffix("[]")] = name
-    return MappingProxyType(lists)
+    paths = {name: TABLES[name].path.rpartition(".") for name in CHILD_TABLES}
+    children = {key: name for name, (outer, _, key) in paths.items() if outer == parent.path}
+    return MappingProxyType({key.removesuffix("[]"): name for key, name in children.items()})
 
 
 #: For `orders` and each child table, the table of each list in its rows, by the list's JSON key.

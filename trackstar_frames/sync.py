@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Unpack
 
 from trackstar_frames import storage
 from trackstar_frames._text import counted
-from trackstar_frames.client import Connections, TrackstarClient, identify
+from trackstar_frames.client import Connections, TrackstarClient
 from trackstar_frames.dates import api_time, duration
 from trackstar_frames.errors import FilterError, TrackstarError
 from trackstar_frames.export import Exporter, SpilledOrders, check_dask_client
@@ -200,14 +200,11 @@ class _SyncExporter(Exporter):
 
     def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:
         """Return the newest snapshot of the same connection and request."""
-        return upsert.find_base(
-            self.root, request, client.connection, client.identify(request.hash)
-        )
+        return upsert.find_base(self.root, request, client)
 
     def find_bases(self, request: FetchRequest, connections: Connections) -> dict[str, Base]:
         """Return the base of each connection in the newest snapshots of several connections."""
-        hashes = {label: identify(label, request.hash) for label in connections}
-        return upsert.find_bases(self.root, request, hashes)
+        return upsert.find_bases(self.root, request, connections)
 
     @contextmanager
     def fetch(

@@ -31,26 +31,9 @@ from trackstar_frames.settings import local_folder
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-__all__ = [
-    "commit",
-    "copy",
-    "delete",
-    "exists",
-    "filesystem",
-    "is_folder",
-    "list_folder",
-    "locate",
-    "lock",
-    "make_folder",
-    "open_file",
-    "partial_folder",
-    "read",
-    "rename_files",
-    "replace",
-    "scratch_folder",
-    "size",
-    "write",
-]
+__all__ = ["commit", "copy", "delete", "exists", "filesystem", "is_folder", "list_folder"]
+__all__ += ["locate", "lock", "make_folder", "open_file", "partial_folder", "read"]
+__all__ += ["rename_files", "replace", "scratch_folder", "size", "write"]
 
 #: Errors of a disk that does not support an operation; not those of a full or broken disk.
 _UNSUPPORTED = {
@@ -291,13 +274,11 @@ def _hold_lock(folder: Path, timeout: float | None = None) -> Iterator[bool]:
     with ExitStack() as stack:
         try:
             stack.enter_context(file_lock)
-            is_held = True
         except (OSError, NotImplementedError) as error:  # a timeout is an OSError too
             if isinstance(error, OSError) and error.errno not in _UNSUPPORTED:
                 raise
-            is_held = False
         try:
-            yield is_held
+            yield file_lock.is_locked
         finally:
             # While it is held: whoever waits for it would lock a file that is no longer there.
             with suppress(OSError):

@@ -6,7 +6,7 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -258,17 +258,13 @@ def _join(batches: Sequence[Batch], kept: Numbers) -> dict[str, _JoinedRows]:
     position = np.full(starts[-1] + 1, _DROPPED)
     position[kept] = np.arange(len(kept))
     position[_NO_ORDER] = len(kept)  # after all orders
-    if len(kept) <= _FEW_ORDERS:
-        return {
-            name: _join_table([batch.pop(name) for batch in batches], starts, position)
-            for name in TABLES
-        }
     rows = {}
-    with ThreadPool(pa.cpu_count()) as threads:
+    with nullcontext() if len(kept) <= _FEW_ORDERS else ThreadPool(pa.cpu_count()) as threads:
         for name in TABLES:
             parts = [batch.pop(name) for batch in batches]
-            rows[name] = _join_table(parts, starts, position, threads.map)
-            release_memory()
+            rows[name] = _join_table(parts, starts, position, threads.map if threads else map)
+            if threads:
+                release_memory()
     return rows
 
 
@@ -276,7 +272,7 @@ def _join_table(
     parts: list[pa.Table],
     starts: Numbers,
     position: Numbers,
-    map_columns: Callable[..., Iterator[pa.Array]] = map,
+    map_columns: Callable[..., Iterator[pa.Array]],
 ) -> _JoinedRows:
     """Join the parts of a table in the sequence of their orders, without those of dropped ones."""
     numbers = [
