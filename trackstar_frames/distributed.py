@@ -428,7 +428,6 @@ def read_snapshot_dask(
             name=name,
             folder=folder,
             metadata=brief(manifest.info),
-            is_labelled=is_labelled,
         )
         for name in TABLES
     }
@@ -441,13 +440,12 @@ def _read_part(
     name: str,
     folder: Path,
     metadata: dict[str, Any],
-    is_labelled: bool,
     dtype_backend: DtypeBackend,
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Read one partition; on a worker. Dask names the columns that it needs."""
     position, part = numbered_part
-    described = table_for(name, columns, labelled=is_labelled)
+    described = table_for(name, columns, labelled=part.connection is not None)
     rows = read_table(folder, position, part, name, columns)
     partition = _to_partition(rows, described, dtype_backend)
     partition.attrs["trackstar"] = copy.deepcopy(metadata)

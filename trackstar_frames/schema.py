@@ -241,9 +241,7 @@ _COMPUTED = (
     _computed("shipment_count", "int", "The number of shipments, cancelled ones included."),
     _computed("package_count", "int", "The number of packages, over all shipments."),
     _computed(
-        "units_shipped",
-        "int",
-        "Units in shipments that are not cancelled and have a shipped_date.",
+        "units_shipped", "int", "Units in shipments that are not cancelled and have a shipped_date."
     ),
     _computed("first_shipped_date", "timestamp", "The first shipped_date of those shipments."),
     _computed("last_shipped_date", "timestamp", "The last shipped_date of those shipments."),

@@ -219,8 +219,7 @@ class _SyncExporter(Exporter):
         if base is None:
             with super().fetch(request, client, resume=resume) as orders:
                 sync = {
-                    **self._metadata({}, None, "it is the first of these orders"),
-                    "full_at": orders.info.started_at,
+                    **self._metadata(_Plan({}, "it is the first of these orders"), None, orders),
                     "new": orders.spill.orders,
                     **dict.fromkeys(("changed", "unchanged", "gone"), 0),
                 }
@@ -292,27 +291,23 @@ class _SyncExporter(Exporter):
         changes = replace(request, listings=listings or request.queries)
         task = f"sync of {base.name}"
         with self.fetch_to_disk(task, changes, client, resume) as orders:
-            full_at = base.full_at and base.full_at.isoformat()
-            sync = {
-                **self._metadata(plan.since, base.name, plan.full),
-                "full_at": orders.info.started_at if plan.full else full_at,
-            }
             removes = plan.full is not None and self.full_every is not None
             several = len(plan.since) > 1
             merge = Upsert(base, orders.spill, several_listings=several, removes=removes)
+            sync = self._metadata(plan, base, orders)
             yield _ChangedOrders(orders.spill, orders.info, merge, sync)
 
-    def _metadata(
-        self, since: dict[str, datetime | None], base: str | None, full: str | None
-    ) -> dict[str, Any]:
-        moments = [since[stamp] for stamp in (TRACKSTAR_UPDATED, UPDATED) if stamp in since]
-        earliest = min(filter(None, moments), default=None)
+    def _metadata(self, plan: _Plan, base: Base | None, orders: SpilledOrders) -> dict[str, Any]:
+        since = [moment for stamp, moment in plan.since.items() if stamp != CREATED]
+        earliest = min(filter(None, since), default=None)
+        full_at = base and base.full_at and base.full_at.isoformat()
         return {
-            "by": list(since),
+            "by": list(plan.since),
             "since": earliest and earliest.isoformat(),
             "overlap": self.overlap.total_seconds(),
-            "base": base,
-            "full": full,
+            "base": base and base.name,
+            "full": plan.full,
+            "full_at": orders.info.started_at if plan.full else full_at,
         }
 
 

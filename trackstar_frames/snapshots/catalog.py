@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from numbers import Integral
@@ -288,14 +288,13 @@ def _by_connection(entries: Iterable[Entry]) -> dict[str | None, list[tuple[Path
     }
 
 
-def _kept(as_of: pd.Series[pd.Timestamp], reason: str, number: int) -> Iterator[str]:
+def _kept(as_of: pd.Series[pd.Timestamp], reason: str, number: int) -> pd.Index[str]:
     """Return the paths that a rule keeps, of as-ofs by path; the newest is last."""
-    period = {"last": None, "daily": "D", "weekly": "W-SUN", "monthly": "M"}[reason]
-    last = as_of
-    if period is not None:
+    if reason != "last":
+        period = {"daily": "D", "weekly": "W-SUN", "monthly": "M"}[reason]
         periods = as_of.dt.tz_localize(None).dt.to_period(period)
-        last = as_of[~periods.duplicated(keep="last")]
-    yield from last.index[max(0, len(last) - number) :]
+        as_of = as_of[~periods.duplicated(keep="last")]
+    return as_of.tail(number).index
 
 
 def _counted_back(version: int, entries: Sequence[Entry]) -> Path:
