@@ -114,17 +114,20 @@ class Layer(NamedTuple):
         return f"{self.name} ({self.n.sum():,})"
 
 
+def status_layers(table: pd.DataFrame) -> dict[str, Layer]:
+    """Return a layer for each status, a column, that is in any bar, a row."""
+    used = table.columns[(table != 0).any()]
+    return {
+        each: Layer(printable(each), status_look(each), table[each].to_numpy()) for each in used
+    }
+
+
 def stacked_bars(
-    axes: Axes,
-    layers: Sequence[Layer],
-    at: Array,
-    width: float | Array,
-    bar_kws: Mapping[str, Any],
-    *,
-    horizontal: bool = False,
+    axis: Any, layers: Sequence[Layer], at: Array, width: float | Array, bar_kws: Mapping[str, Any]
 ) -> list[Any]:
-    """Draw layers, none of them empty, on top of one another; return one bar of each."""
-    draw, base = (axes.barh, "left") if horizontal else (axes.bar, "bottom")
+    """Draw layers, none of them empty, one after another along an axis; return a bar of each."""
+    axes, along_x = axis.axes, axis.axis_name == "x"
+    draw, base = (axes.barh, "left") if along_x else (axes.bar, "bottom")
     widths, top = np.broadcast_to(width, at.shape), np.zeros(len(at))
     handles = []
     for layer in layers:

@@ -124,7 +124,7 @@ def _histogram(axes: Axes, hours: Array, outcomes: Array, **bar_kws: Any) -> tup
     at = edges / style.axis_unit(edges[-1] - edges[0])[0]
     width = at[1] - at[0]
     centres = np.array([at[0] - width, *(at[:-1] + width / 2), at[-1] + width])
-    handles = style.stacked_bars(axes, layers, centres, width, bar_kws)
+    handles = style.stacked_bars(axes.yaxis, layers, centres, width, bar_kws)
     style.add_legend(axes, handles, [layer.label for layer in layers], "outcome")
     return edges, counts[[0, -1]].sum(axis=1)
 
