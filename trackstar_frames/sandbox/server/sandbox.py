@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from trackstar_frames.sandbox.generator.changes import Changes, OrderRow, TimeStep
-from trackstar_frames.sandbox.generator.merchant import DAY, HOUR, Random
+from trackstar_frames.sandbox.generator.merchants import DAY, HOUR, Random
 from trackstar_frames.sandbox.generator.orders import FIRST_NUMBER, make_orders, merchant_of
 from trackstar_frames.sandbox.server.database import LISTING_ORDERS, Query
 from trackstar_frames.sandbox.server.endpoint import Connection, Endpoint, Options, Request, Server
