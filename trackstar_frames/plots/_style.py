@@ -81,11 +81,6 @@ def status_look(status: str) -> Look:
     return STATUSES.get(status, _UNKNOWN_STATUS)
 
 
-def text_colour() -> Any:
-    """Return the colour of text on the current background."""
-    return rcParams["text.color"]
-
-
 def font_scale() -> float:
     """Return the size of text, relative to matplotlib's default."""
     return float(rcParams["font.size"]) / 10
@@ -102,40 +97,43 @@ def get_axes(ax: Axes | None, height: float, *, width: float = 8) -> Axes:
 
 
 class Layer(NamedTuple):
-    """One layer of stacked bars: its name, its look, and its length in each bar."""
+    """One layer of stacked bars: its name, its look, its length in each bar, and its orders."""
 
     name: str
     look: Look
-    n: Array
-
-    @property
-    def label(self) -> str:
-        """The name with the total."""
-        return f"{self.name} ({self.n.sum():,})"
+    lengths: Array
+    orders: int
 
 
-def status_layers(table: pd.DataFrame) -> dict[str, Layer]:
+def status_layers(table: pd.DataFrame, orders: pd.Series[int]) -> list[Layer]:
     """Return a layer for each status, a column, that is in any bar, a row."""
     used = table.columns[(table != 0).any()]
-    return {
-        each: Layer(printable(each), status_look(each), table[each].to_numpy()) for each in used
-    }
+    return [
+        Layer(printable(each), status_look(each), table[each].to_numpy(), orders[each])
+        for each in used
+    ]
 
 
 def stacked_bars(
-    axis: Any, layers: Sequence[Layer], at: Array, width: float | Array, bar_kws: Mapping[str, Any]
-) -> list[Any]:
-    """Draw layers, none of them empty, one after another along an axis; return a bar of each."""
+    axis: Any,
+    layers: Sequence[Layer],
+    at: Array,
+    width: float | Array,
+    bar_kws: Mapping[str, Any],
+    *,
+    title: str,
+) -> None:
+    """Draw layers, none of them empty, one after another along an axis, and their legend."""
     axes, along_x = axis.axes, axis.axis_name == "x"
     draw, base = (axes.barh, "left") if along_x else (axes.bar, "bottom")
     widths, top = np.broadcast_to(width, at.shape), np.zeros(len(at))
     handles = []
     for layer in layers:
-        some = layer.n > 0
+        some = layer.lengths > 0
         style = {**layer.look.bar_style(), base: top[some], **bar_kws}
-        handles.append(draw(at[some], layer.n[some], widths[some], **style)[0])
-        top = top + layer.n
-    return handles
+        handles.append(draw(at[some], layer.lengths[some], widths[some], **style)[0])
+        top = top + layer.lengths
+    add_legend(axes, handles, [f"{layer.name} ({layer.orders:,})" for layer in layers], title)
 
 
 # matplotlib gives its dates no types.

@@ -70,11 +70,11 @@ def plot_backlog(
     if groups.columns:
         layers = groups.layers(counts[:, :shown])
     else:
-        layers = [*style.status_layers(table[list(AGE_BUCKETS[:shown])].T).values()]
+        layers = style.status_layers(table[list(AGE_BUCKETS[:shown])].T, table["n"])
     axes = style.get_axes(ax, 4.5)
-    handles = style.stacked_bars(axes.yaxis, layers, np.arange(shown), 0.86, bar_kws)
+    title = groups.title or "status"
+    style.stacked_bars(axes.yaxis, layers, np.arange(shown), 0.86, bar_kws, title=title)
     _axis(axes, ages[:shown])
-    style.add_legend(axes, handles, [layer.label for layer in layers], groups.title or "status")
     style.add_title(axes, "Backlog ageing", groups.columns, _note(table))
     if not ages.any():
         style.write_in_middle(axes, "no open orders" if len(orders) else "no orders")

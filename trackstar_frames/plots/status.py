@@ -94,12 +94,10 @@ def plot_status_mix(
         bar_kws = {"hatch": "", "linewidth": 0, **bar_kws}
     else:
         width = width * 0.94
-    layers = style.status_layers(bars)
     length = axes.xaxis if freq is None else axes.yaxis
-    handles = style.stacked_bars(length, [*layers.values()], at, width, bar_kws)
+    layers = style.status_layers(bars, counts.sum())
+    style.stacked_bars(length, layers, at, width, bar_kws, title="status")
     style.count_axis(length, normalize=normalize)
-    labels = [f"{each.name} ({counts[status].sum():,})" for status, each in layers.items()]
-    style.add_legend(axes, handles, labels, "status")
     style.add_title(axes, "Orders by status", groups.columns, note)
     if not n.sum():
         style.write_in_middle(axes, "no orders")
