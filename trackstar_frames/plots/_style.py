@@ -41,7 +41,6 @@ _SKY, _VERMILION, _BROWN = "#56b4e9", "#d55e00", "#5d3a1a"
 #: Of captions and of lines that help to read: legible on white and on black.
 MUTED = "#757575"
 GREY_BARS: Mapping[str, Any] = {"color": MUTED, "alpha": 0.27, "linewidth": 0}
-_GRID: Mapping[str, Any] = {"color": MUTED, "alpha": 0.25}
 
 #: Groups, the largest first.
 GROUPS = (
@@ -115,13 +114,7 @@ def status_layers(table: pd.DataFrame, orders: pd.Series[int]) -> list[Layer]:
 
 
 def stacked_bars(
-    axis: Any,
-    layers: Sequence[Layer],
-    at: Array,
-    width: float | Array,
-    bar_kws: Mapping[str, Any],
-    *,
-    title: str,
+    axis: Any, layers: list[Layer], at: Array, width: Any, bar_kws: dict[str, Any], *, title: str
 ) -> None:
     """Draw layers, none of them empty, one after another along an axis, and their legend."""
     axes, along_x = axis.axes, axis.axis_name == "x"
@@ -188,7 +181,7 @@ def percent_axis(axis: Any, label: str) -> None:
     axis.set_major_formatter(PercentFormatter(1))
     limits = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
     limits(-0.03, 1.03)
-    axis.grid(**_GRID)
+    axis.grid(color=MUTED, alpha=0.25)
     axis.axes.set_axisbelow(True)
 
 

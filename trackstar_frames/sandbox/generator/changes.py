@@ -160,9 +160,7 @@ class TimeStep:
     def _service(self, order: Order, kind: str) -> merchants.Service:
         merchant = self._merchant
         usual = merchant.freight if kind in orders.BULK_TYPES else merchant.parcels
-        stated = {
-            name: order[key] for name, key in _SERVICE_KEYS.items() if order.get(key) is not None
-        }
+        stated = {name: order[key] for name, key in _SERVICE_KEYS if order.get(key) is not None}
         if not stated:
             return self._rng.pick(usual)
         return next(
@@ -241,12 +239,12 @@ class TimeStep:
 
 
 # Fields of a service, and where an order repeats them.
-_SERVICE_KEYS = {
-    "carrier_id": "carrier_id",
-    "carrier_name": "carrier_name",
-    "method_id": "shipping_method_id",
-    "method_name": "shipping_method",
-}
+_SERVICE_KEYS = (
+    ("carrier_id", "carrier_id"),
+    ("carrier_name", "carrier_name"),
+    ("method_id", "shipping_method_id"),
+    ("method_name", "shipping_method"),
+)
 
 
 def _timeline_after(stream: Random, row: OrderRow, before: int) -> orders.Timeline:
