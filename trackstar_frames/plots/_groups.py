@@ -68,10 +68,11 @@ class Groups:
     def layers(self, counts: Array) -> list[Layer]:
         """Return a layer of bars for each drawn group, and one more for all others together."""
         drawn = zip(self.names, self.looks, counts[self.positions], strict=True)
-        layers = [Layer(name, look, n) for name, look, n in drawn]
+        layers = [Layer(name, look, n, n.sum()) for name, look, n in drawn]
         if others := len(self._others):
             name = f"{others:,} other group{'s' if others > 1 else ''}"
-            layers.append(Layer(name, OTHERS, counts[self._others].sum(axis=0)))
+            left = counts[self._others]
+            layers.append(Layer(name, OTHERS, left.sum(axis=0), left.sum()))
         return layers
 
     def row_axis(self, axes: Axes) -> None:
