@@ -22,13 +22,7 @@ import pyarrow as pa
 from trackstar_frames.errors import ResponseError
 from trackstar_frames.flatten.careful import member_text, read_repeated
 from trackstar_frames.flatten.layout import Batch, batch_schema, empty_batch
-from trackstar_frames.http.responses import (
-    as_received,
-    is_partial,
-    read_count,
-    read_envelope,
-    strict_json,
-)
+from trackstar_frames.http import responses
 from trackstar_frames.schema import LISTS, TABLES
 from trackstar_frames.settings import local_file
 
@@ -134,11 +128,11 @@ class JsonSource:
         start = text.lstrip(b" \t\r\n")[:1]
         if start == b"{":
             try:
-                envelope = read_envelope(text)
+                envelope, frame = responses.read_body(text)
             except ResponseError:
                 self._read_object(_check_json(text))
                 return
-            members = _members_beside(text, envelope.data)
+            members = read_repeated(frame)
             if "event_type" in members or not _TELLTALE_KEYS.isdisjoint(members):
                 self._read_object(_check_json(text))
             else:
@@ -219,7 +213,7 @@ class JsonSource:
         self._count += len(orders)
         token = bytes(members.get("next_token", b"null"))
         self._next_token = b"" if token in _EMPTY else token
-        total = read_count(bytes(members.get("total_count", b"")).decode())
+        total = responses.read_count(bytes(members.get("total_count", b"")).decode())
         self._total = max(self._total, total or 0)
         known = _BODY_KEYS - {"total_count"} if total is None else _BODY_KEYS
         self._report_members(None, members, known)
@@ -242,7 +236,7 @@ class JsonSource:
             text = bytes(value)
             if key in known or text in _EMPTY:
                 continue
-            partial = is_partial(key, text)
+            partial = responses.is_partial(key, text)
             if key == "has_more" and not partial:
                 continue
             self._is_partial |= partial
@@ -252,7 +246,7 @@ class JsonSource:
         self, connection: str | None, order_id: str | None, path: str, text: bytes, message: str
     ) -> None:
         row = {"table": "orders", "order_id": order_id, "path": path, "message": message}
-        row["value"] = as_received(bytes(text)).decode()
+        row["value"] = responses.as_received(bytes(text)).decode()
         self._problems.setdefault(connection, []).append(row)
 
     def _unknown_shape(self, members: Iterable[str]) -> ResponseError:
@@ -265,7 +259,12 @@ def _check_json(text: bytes) -> bytes:
     """Check that a text is one JSON value, and rewrite what only lenient parsers accept."""
     try:
         text.decode()
-        return _as_strict(text)
+        try:
+            msgspec.json.decode(text, type=msgspec.Raw)
+        except msgspec.DecodeError:
+            strict = responses.strict_json(text)
+            msgspec.json.decode(strict, type=msgspec.Raw)
+            return strict
     except RecursionError:
         message = f"the text ({len(text):,} bytes) is nested too deeply to be read"
         raise ResponseError(message) from None
@@ -274,27 +273,7 @@ def _check_json(text: bytes) -> bytes:
         raise ResponseError(
             f"the text ({len(text):,} bytes) is not JSON: {error}{hint}", retryable=True
         ) from None
-
-
-def _as_strict(text: bytes) -> bytes:
-    try:
-        msgspec.json.decode(text, type=msgspec.Raw)
-    except msgspec.DecodeError:
-        text = strict_json(text)
-        msgspec.json.decode(text, type=msgspec.Raw)
     return text
-
-
-def _members_beside(text: bytes, orders: list[msgspec.Raw]) -> _Members:
-    """Return the other members of a body, without reading its orders again."""
-    if orders:
-        base = pa.py_buffer(text).address
-        first, last = pa.py_buffer(orders[0]), pa.py_buffer(orders[-1])
-        start, end = first.address - base, last.address - base + last.size
-        if not 0 <= start <= end <= len(text):  # the body was rewritten before it was cut
-            return read_repeated(strict_json(text))
-        text = text[:start] + text[end:]
-    return read_repeated(_as_strict(text))
 
 
 def _objects_in(data: msgspec.Raw) -> list[msgspec.Raw]:
@@ -395,7 +374,7 @@ def _has_lines(text: bytes) -> bool:
     if end < 0 or not _NOT_BLANK.search(text, end):
         return False
     try:
-        msgspec.json.decode(strict_json(text[:end]), type=msgspec.Raw)
+        msgspec.json.decode(responses.strict_json(text[:end]), type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError):
         return False
     return True
