@@ -20,8 +20,9 @@ import msgspec
 import pyarrow as pa
 
 from trackstar_frames.errors import ResponseError
-from trackstar_frames.flatten.careful import member_text, read_repeated
+from trackstar_frames.flatten.careful import Members, member_text, read_object, read_repeated
 from trackstar_frames.flatten.layout import Batch, batch_schema, empty_batch
+from trackstar_frames.flatten.values import read_list
 from trackstar_frames.http import responses
 from trackstar_frames.schema import LISTS, TABLES
 from trackstar_frames.settings import local_file
@@ -61,7 +62,6 @@ _GZIP = b"\x1f\x8b"
 _NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 
 _ABSENT = msgspec.Raw()
-_Members = Mapping[str, msgspec.Raw]
 
 
 class _Peek(msgspec.Struct, gc=False):
@@ -75,8 +75,6 @@ class _Peek(msgspec.Struct, gc=False):
 
 
 _peek = msgspec.json.Decoder(_Peek).decode
-_read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class JsonSource:
@@ -104,8 +102,6 @@ class JsonSource:
             try:
                 self._read(text)
             except ResponseError as error:
-                if not where:
-                    raise
                 raise ResponseError(f"{where}{error}", retryable=error.retryable) from None
             for connection, orders in self._orders.items():
                 if len(orders) >= _PAGE_SIZE:
@@ -141,7 +137,7 @@ class JsonSource:
         text = _check_json(text)
         if start != b"[":
             raise ResponseError(f"a JSON text that is neither an object nor a list; {_ALLOWED}")
-        for number, item in enumerate(_read_list(text)):
+        for number, item in enumerate(read_list(text)):
             if memoryview(item)[0] != _BRACE:
                 raise ResponseError(f"[{number}] of a list is no object; {_ALLOWED}")
             self._read_object(item)
@@ -152,7 +148,7 @@ class JsonSource:
         if peek.data is peek.event_type is _ABSENT:
             is_plain = peek.id is not _ABSENT and peek.error is peek.errors is _ABSENT
             if not is_plain and not _is_order(text):
-                raise self._unknown_shape(_read_object(text))
+                raise self._unknown_shape(read_object(text))
             self._add_orders(None, [msgspec.Raw(text)])
             return
         members = read_repeated(bytes(text))
@@ -164,7 +160,7 @@ class JsonSource:
         else:
             self._read_with_data(text, members)
 
-    def _read_with_data(self, text: bytes, members: _Members) -> None:
+    def _read_with_data(self, text: bytes, members: Members) -> None:
         """Read an object with ``data``: of one order, of many, or an order with that key."""
         inner = _objects_in(members["data"])
         if not _TELLTALE_KEYS.isdisjoint(members):
@@ -183,7 +179,7 @@ class JsonSource:
         else:
             raise ResponseError(f"`data` holds neither an order nor a list of them; {_ALLOWED}")
 
-    def _read_event(self, text: bytes, members: _Members) -> None:
+    def _read_event(self, text: bytes, members: Members) -> None:
         kind, connection = (member_text(members, key) for key in ("event_type", "connection_id"))
         if kind not in _EVENT_TYPES:
             raise ResponseError(
@@ -198,13 +194,13 @@ class JsonSource:
             raise ResponseError("an event whose `data` is no order")
         if bytes(members.get("data_truncated", b"false")) not in (b"false", b"null"):
             self._add_orders(connection, [])
-            order_id = member_text(_read_object(data), "id")
+            order_id = member_text(read_object(data), "id")
             self._add_problem(connection, order_id, "", text, _TRUNCATED)
             return
         self._add_orders(connection, [data])
         self._report_members(connection, members, _EVENT_KEYS)
 
-    def _add_body(self, members: _Members, orders: list[msgspec.Raw]) -> None:
+    def _add_body(self, members: Members, orders: list[msgspec.Raw]) -> None:
         if orders and _is_envelope(orders[0]):
             raise ResponseError(
                 f"`data` holds no orders, but objects around them; pass a list of those; {_ALLOWED}"
@@ -229,7 +225,7 @@ class JsonSource:
         self._orders.setdefault(connection, []).extend(orders)
 
     def _report_members(
-        self, connection: str | None, members: _Members, known: frozenset[str]
+        self, connection: str | None, members: Members, known: frozenset[str]
     ) -> None:
         """Report the other members of a body, unless they are known or empty."""
         for key, value in members.items():
@@ -279,21 +275,21 @@ def _check_json(text: bytes) -> bytes:
 def _objects_in(data: msgspec.Raw) -> list[msgspec.Raw]:
     start = memoryview(data)[0]
     if start == _BRACKET:
-        return _read_list(data)
+        return read_list(data)
     return [data] if start == _BRACE else []
 
 
 def _is_order(text: bytes) -> bool:
     if memoryview(text)[0] != _BRACE:
         return False
-    members = _read_object(text)
+    members = read_object(text)
     has_error = not _ERROR_KEYS.isdisjoint(members)
     return not (_TELLTALE_KEYS - {"id"} if has_error else _TELLTALE_KEYS).isdisjoint(members)
 
 
 def _is_envelope(text: bytes) -> bool:
     """Return whether an object is an event, or has ``data``, and is no order itself."""
-    members = _read_object(text)
+    members = read_object(text)
     return "id" not in members and ("data" in members or "event_type" in members)
 
 

@@ -34,7 +34,7 @@ _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d+", re.ASCII)
 _MAX_DIGITS = 400
 
 _read_text = msgspec.json.Decoder(str).decode
-_read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Converted(NamedTuple):
@@ -259,7 +259,7 @@ _DATE_FORMATS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], datetime |
 
 
 def _strings(raw: bytes) -> list[str | None]:
-    return [None if bytes(item) == b"null" else as_text(bytes(item)) for item in _read_list(raw)]
+    return [None if bytes(item) == b"null" else as_text(bytes(item)) for item in read_list(raw)]
 
 
 class _Kind(NamedTuple):
