@@ -157,17 +157,16 @@ class _Cursor:
             other_members=envelope.other_members,
         )
 
-    def _read_proven(self) -> tuple[PageResponse, list[msgspec.Raw]]:
+    def _read_proven(self, since: float | None = None) -> tuple[PageResponse, list[msgspec.Raw]]:
         """Read a page that may be the last one, and the orders that came after it meanwhile."""
-        response = self._get(self.token, self._size, self._check)
+        response = self._get(self.token, self._size, self._check, since)
         try:
             return response, self._prove_end(response.envelope)
         except ResponseError:
             if self.reader.offline or not response.from_cache:
                 raise
         # The listing may have grown since the page came to the disk.
-        response = self._get(self.token, self._size, self._check, since=math.inf)
-        return response, self._prove_end(response.envelope)
+        return self._read_proven(since=math.inf)
 
     def _get(
         self, token: str | None, size: int, check: Check | None = None, since: float | None = None

@@ -79,11 +79,10 @@ class ThreadGroup:
                 with starting():
                     threads.append(threading.Thread(target=run, daemon=True))
                     threads[-1].start()
-            ended = list(_get_each(outcomes, threads))
+            failures = [each for each in _get_each(outcomes, threads) if each is not None]
         except BaseException:
             self.stop()
             raise
-        failures = [failure for failure in ended if failure is not None]
         if failures:
             raise min(failures, key=lambda each: isinstance(each, Cancelled))
 
