@@ -79,8 +79,7 @@ class Flattener:
 
     def _read(self, orders: Sequence[msgspec.Raw]) -> Iterator[Batch]:
         """Read orders fast; if they are refused, each half of them, down to a small batch."""
-        batch = self._try_fast(orders)
-        if batch:
+        if batch := self._try_fast(orders):
             yield batch
         elif len(orders) > SMALL_BATCH and self._experience.has_credit:
             middle = len(orders) // 2

@@ -125,8 +125,7 @@ class _BatchRows:
         for older_key, list_key in spec.older_keys.items():
             members = _with_current_key(members, list_key, older_key)
         row = self._add_row(table, spec.width, key)
-        extra = self._fill(row, spec.root, members, path)
-        if extra:
+        if extra := self._fill(row, spec.root, members, path):
             row.cells[-1] = msgspec.json.encode(extra).decode()
 
     def _fill(self, row: _RowRef, node: _Node, members: Members, path: str) -> dict[str, Any]:
@@ -150,8 +149,7 @@ class _BatchRows:
                 self._add_list(row, known, text, path + name)
             elif known.members:
                 inner = self._parse(row, self._read_object, text, path + name)
-                kept = self._fill(row, known, inner or {}, f"{path}{name}.")
-                if kept:
+                if kept := self._fill(row, known, inner or {}, f"{path}{name}."):
                     extra[name] = kept
         return extra
 

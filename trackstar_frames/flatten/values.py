@@ -180,8 +180,7 @@ def _in_utc(moment: datetime | None) -> datetime | None:
 def _parse_date(text: str) -> datetime | None:
     """Return a date, naive if it names no time zone; None if it is before the year 1."""
     for pattern, read in _DATE_FORMATS:
-        found = pattern.fullmatch(text)
-        if found:
+        if found := pattern.fullmatch(text):
             return read(found)
     raise ValueError(text)
 

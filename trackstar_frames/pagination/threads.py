@@ -63,8 +63,7 @@ class ThreadGroup:
         self._stop = threading.Event()
         self._children: WeakSet[ThreadGroup] = WeakSet()
         self._lock = threading.Lock()
-        parent = _PARENT.get()
-        if parent is not None:
+        if (parent := _PARENT.get()) is not None:
             parent.adopt(self)
 
     def do(self, task: Callable[[_T], object], items: Iterable[_T]) -> None:
