@@ -82,11 +82,10 @@ class Layout:
         """Read only the extracted values of newline-separated orders; yield those of each path."""
         rows: dict[str, list[Any]] = {"orders": self._decoder.decode_lines(lines)}
         for table, lists in LISTS.items():
+            keys = _lists(table).items()
             for child in lists.values():
                 if child in self._structs:
-                    names = [
-                        _attribute(key) for key, each in _lists(table).items() if each == child
-                    ]
+                    names = [_attribute(key) for key, each in keys if each == child]
                     rows[child] = [
                         row
                         for parent in rows[table]
