@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from trackstar_frames.sandbox.generator.changes import Changes, OrderRow, TimeStep
-from trackstar_frames.sandbox.generator.merchant import DAY, HOUR, Random
+from trackstar_frames.sandbox.generator.merchants import DAY, HOUR, Random
 from trackstar_frames.sandbox.generator.orders import FIRST_NUMBER, make_orders, merchant_of
 from trackstar_frames.sandbox.server.database import LISTING_ORDERS, Query
 from trackstar_frames.sandbox.server.endpoint import Connection, Endpoint, Options, Request, Server
@@ -71,18 +71,8 @@ class Sandbox:
 
     Attributes
     ----------
-    api_key, access_token, access_tokens
-        The credentials; `access_token` is the first one.
-    base_url
-        The address of the server.
-    connections
-        Labels of the tokens, for ``connections=`` of the fetch functions.
-    environment
-        The environment variables that a client of this server reads.
-    orders
-        The orders of the first token.
-    requests
-        The requests since `start`.
+    api_key, access_tokens
+        The credentials.
 
     Raises
     ------
@@ -177,6 +167,8 @@ class Sandbox:
     @property
     def connections(self) -> dict[str, str]:
         """A label for each token, and the variable of `environment` that contains it.
+
+        They are what ``connections=`` of the fetch functions takes.
 
         Examples
         --------
@@ -356,15 +348,10 @@ class Sandbox:
         from trackstar_frames.client import TrackstarClient  # noqa: PLC0415 -- nothing else is shared
 
         _check_index("token", token, len(self.access_tokens))
-        own = {
-            "api_key": self.api_key,
-            "access_token": self.access_tokens[token],
-            "base_url": self.base_url,
-        }
-        client = TrackstarClient(**(own | kwargs))
+        own = {"api_key": self.api_key, "access_token": self.access_tokens[token]}
+        client = TrackstarClient(**{**own, "base_url": self.base_url, **kwargs})
         if self._options.is_now_given:
-            simulation = self._simulation(token)
-            client.session.clock = simulation.clock
+            client.session.clock = self._simulation(token).clock
         return client
 
     def start(self) -> Self:
