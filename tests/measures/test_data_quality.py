@@ -349,7 +349,9 @@ def test_any_index_does_and_orders_stay_as_they_are():
     orders = frames_of({"status": "other"}, {"created_date": None}, {}).orders
     before = orders.copy()
     expected = tf.data_quality(orders, by="channel")
-    pd.testing.assert_frame_equal(tf.data_quality(orders.set_axis([1, 1, 1]), by="channel"), expected)
+    pd.testing.assert_frame_equal(
+        tf.data_quality(orders.set_axis([1, 1, 1]), by="channel"), expected
+    )
     pd.testing.assert_frame_equal(orders, before)
 
 
