@@ -112,9 +112,9 @@ def test_cells_too_small_for_words_have_none():
     assert cells(plot_compliance_heatmap(frame))
     _, grid = plt.subplots(3, 3)
     small = plot_compliance_heatmap(frame, ax=grid[0, 0])
+    assert "cells too small for numbers" in text_of(small)
     small.figure.draw_without_rendering()
     assert not any(text.get_visible() for text in small.texts if "\n" in text.get_text()[:4])
-    assert "cells too small for numbers" in text_of(small)
 
 
 def test_one_row_of_all_orders():

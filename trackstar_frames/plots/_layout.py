@@ -13,7 +13,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine, LayoutEngine, Plac
 from matplotlib.ticker import FixedLocator
 from matplotlib.transforms import Bbox, offset_copy
 
-from trackstar_frames.plots._style import MUTED, OWN_FIGURE, font_scale, group_name
+from trackstar_frames.measures._time import Array
+from trackstar_frames.plots._style import MUTED, OWN_FIGURE, Layer, font_scale, group_name
 
 #: What is done to axes when their width and height are known, in points.
 Resize = Callable[[Axes, float, float], None]
@@ -371,6 +372,30 @@ def add_legend(
         _PLACES[axes] = _Place(right, stays)
         look = {"fontsize": "small", "title_fontsize": "small", "title": title}
         _put_legend(axes, handles, labels, **look)
+
+
+def stacked_bars(
+    axis: Any,
+    layers: list[Layer],
+    at: Array,
+    width: Any,
+    bar_kws: dict[str, Any],
+    *,
+    title: str,
+    stays: bool = False,
+) -> None:
+    """Draw layers, none of them empty, one after another along an axis, and their legend."""
+    axes, along_x = axis.axes, axis.axis_name == "x"
+    draw, base = (axes.barh, "left") if along_x else (axes.bar, "bottom")
+    widths, top = np.broadcast_to(width, at.shape), np.zeros(len(at))
+    handles = []
+    for layer in layers:
+        some = layer.lengths > 0
+        style = {**layer.look.bar_style(), base: top[some], **bar_kws}
+        handles.append(draw(at[some], layer.lengths[some], widths[some], **style)[0])
+        top = top + layer.lengths
+    words = [f"{layer.name} ({layer.orders:,})" for layer in layers]
+    add_legend(axes, handles, words, title, stays=stays)
 
 
 def add_legend_under(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC
 from typing import Any, NamedTuple
 
@@ -113,37 +113,21 @@ def get_axes(ax: Axes | None, height: float, *, width: float = 8) -> Axes:
 
 
 class Layer(NamedTuple):
-    """One layer of stacked bars: its name, its look, and its length in each bar."""
+    """One layer of stacked bars: its name, its look, its length in each bar, and its orders."""
 
     name: str
     look: Look
-    n: Array
-
-    @property
-    def label(self) -> str:
-        """The name with the total."""
-        return f"{self.name} ({self.n.sum():,})"
+    lengths: Array
+    orders: int
 
 
-def stacked_bars(
-    axes: Axes,
-    layers: Sequence[Layer],
-    at: Array,
-    width: float | Array,
-    bar_kws: Mapping[str, Any],
-    *,
-    horizontal: bool = False,
-) -> list[Any]:
-    """Draw layers, none of them empty, on top of one another; return one bar of each."""
-    draw, base = (axes.barh, "left") if horizontal else (axes.bar, "bottom")
-    widths, top = np.broadcast_to(width, at.shape), np.zeros(len(at))
-    handles = []
-    for layer in layers:
-        some = layer.n > 0
-        style = {**layer.look.bar_style(), base: top[some], **bar_kws}
-        handles.append(draw(at[some], layer.n[some], widths[some], **style)[0])
-        top = top + layer.n
-    return handles
+def status_layers(table: pd.DataFrame, orders: pd.Series[int]) -> list[Layer]:
+    """Return a layer for each status, a column, that is in any bar, a row."""
+    used = table.columns[(table != 0).any()]
+    return [
+        Layer(printable(each), status_look(each), table[each].to_numpy(), orders[each])
+        for each in used
+    ]
 
 
 # matplotlib gives its dates no types.

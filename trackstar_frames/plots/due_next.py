@@ -93,30 +93,24 @@ def plot_due_next(
     index = index.droplevel("due") if isinstance(index, pd.MultiIndex) else index
     sizes = pd.Series(n.sum(axis=1), index=index)
     groups = Groups(orders, by, sizes, MOST_LINES, labels=labels, skip_empty=True)
-    layers = groups.layers(n) if groups.columns else _statuses(table)
     counts = n.sum(axis=0)
     # Orders without a due time have a bar only if there are any.
     shown = len(DUE_BUCKETS) if counts[-1] else len(DUE_BUCKETS) - 1
     at = np.arange(shown) + np.where(np.arange(shown) >= _OVERDUE, _GAP, 0)
+    if groups.columns:
+        layers = groups.layers(n[:, :shown])
+    else:
+        statuses = table.drop(columns=list(_FIGURES))
+        layers = style.status_layers(statuses.iloc[:shown], statuses.sum())
     axes = style.get_axes(ax, 4.5, width=9)
-    layers = [layer._replace(n=layer.n[:shown]) for layer in layers]
-    bars = style.stacked_bars(axes, layers, at, 0.86, bar_kws)
+    of = groups.title or "status"
+    layout.stacked_bars(axes.yaxis, layers, at, 0.86, bar_kws, title=of)
     _axis(axes, at, counts[:shown])
-    entries = [layer.label for layer in layers]
-    layout.add_legend(axes, bars, entries, groups.title or "status")
     words = _note(table)
     layout.add_title(axes, "Due next", groups.columns, words, given=title, note=note)
     if not counts.any():
         style.write_in_middle(axes, "no open orders" if len(orders) else "no orders")
     return axes
-
-
-def _statuses(table: pd.DataFrame) -> list[style.Layer]:
-    return [
-        style.Layer(style.printable(status), style.status_look(status), table[status].to_numpy())
-        for status in table.columns.drop(list(_FIGURES))
-        if table[status].any()
-    ]
 
 
 def _axis(axes: Axes, at: Array, counts: Array) -> None:

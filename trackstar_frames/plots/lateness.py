@@ -146,16 +146,14 @@ def _histogram(axes: Axes, hours: Array, outcomes: Array, **bar_kws: Any) -> tup
     edges = _edges(hours)
     # Bars end with their right edge: an order shipped at the moment it is due is on time.
     bars = np.searchsorted(edges, hours, side="left")
-    size = (len(edges) + 1) * len(style.OUTCOMES)
-    counts = np.bincount(bars * len(style.OUTCOMES) + outcomes, minlength=size)
-    counts = counts.reshape(-1, len(style.OUTCOMES))
+    counts = np.zeros((len(edges) + 1, len(style.OUTCOMES)), dtype=np.int64)
+    np.add.at(counts, (bars, outcomes), 1)
     pairs = zip(style.OUTCOMES.items(), counts.T, strict=True)
-    layers = [style.Layer(name, look, n) for (name, look), n in pairs if n.any()]
+    layers = [style.Layer(name, look, n, n.sum()) for (name, look), n in pairs if n.any()]
     at = edges / style.axis_unit(edges[-1] - edges[0])[0]
     width = at[1] - at[0]
     centres = np.array([at[0] - width, *(at[:-1] + width / 2), at[-1] + width])
-    handles = style.stacked_bars(axes, layers, centres, width, bar_kws)
-    layout.add_legend(axes, handles, [layer.label for layer in layers], "outcome")
+    layout.stacked_bars(axes.yaxis, layers, centres, width, bar_kws, title="outcome")
     return edges, counts[[0, -1]].sum(axis=1)
 
 

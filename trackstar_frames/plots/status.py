@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from trackstar_frames.measures import completeness
 from trackstar_frames.measures._checks import column, fetched_at, measure_info, require
 from trackstar_frames.measures._policies import PolicyLike, judgement_of, resolve_policies
-from trackstar_frames.measures._time import now_of, resolve_as_of
+from trackstar_frames.measures._time import Array, now_of, resolve_as_of
 from trackstar_frames.measures.backlog import SHIPPED_SINCE
 from trackstar_frames.measures.status_mix import status_mix
 from trackstar_frames.plots import _layout as layout
@@ -104,25 +104,32 @@ def plot_status_mix(
     undated = (measure_info(counts, "status_mix") or {}).get("without_period", 0)
     words = [f"n = {n.sum() + undated:,} orders", f"as of {style.moment_words(moment)}"]
     if freq is None:
-        rows = table.iloc[groups.positions]
-        axes = style.get_axes(ax, 2.1 + 0.34 * max(len(rows), 2))
-        layers, bars = _draw_bars(axes, rows, np.arange(len(rows)), 0.8, bar_kws, horizontal=True)
+        bars = table.iloc[groups.positions]
+        axes = style.get_axes(ax, 2.1 + 0.34 * max(len(bars), 2))
+        at: Array = np.arange(len(bars))
+        width: Array = np.full(len(bars), 0.8)
         groups.row_axis(axes)
         words += groups.note
     else:
-        axes = style.get_axes(ax, 4.5)
+        axes, bars = style.get_axes(ax, 4.5), table
         zone = _zone(orders, policy, policy_by)
         starts, ends = style.period_bounds(table.index, freq)
         if moment is not None:
             ends = np.clip(ends, None, np.maximum(day_number(moment, zone), starts + _SLIVER))
-        widths = ends - starts
-        layers, bars = _draw_bars(axes, table, starts + widths / 2, widths, bar_kws)
+        width = ends - starts
+        at = starts + width / 2
         style.date_axis(axes, starts, ends, f"created, by {style.freq_words(freq)} ({zone})")
         words += [f"n per bar {n.min():,} to {n.max():,}"] if len(n) > 1 else []
         words += [f"not drawn: {undated:,} without a created date"] if undated else []
-    style.count_axis(axes.xaxis if freq is None else axes.yaxis, normalize=normalize)
-    entries = [f"{style.printable(layer.name)} ({counts[layer.name].sum():,})" for layer in layers]
-    layout.add_legend(axes, bars, entries, "status", stays=freq is None)
+    if len(bars) > _MOST_GAPS:
+        bar_kws = {"hatch": "", "linewidth": 0, **bar_kws}
+    else:
+        width = width * 0.94
+    length = axes.xaxis if freq is None else axes.yaxis
+    layers = style.status_layers(bars, counts.sum())
+    rows: dict[str, Any] = {"title": "status", "stays": freq is None}
+    layout.stacked_bars(length, layers, at, width, bar_kws, **rows)
+    style.count_axis(length, normalize=normalize)
     layout.add_title(axes, "Orders by status", groups.columns, words, given=title, note=note)
     if not n.sum():
         style.write_in_middle(axes, "no orders")
@@ -150,24 +157,3 @@ def _zone(orders: pd.DataFrame, policy: PolicyLike | None, policy_by: str | None
     judgement = judgement_of(orders) if "outcome" in orders.columns else None
     policies = judgement.policies if judgement else resolve_policies(policy, policy_by)
     return policies.zone
-
-
-def _draw_bars(
-    axes: Axes,
-    table: pd.DataFrame,
-    at: Any,
-    width: Any,
-    bar_kws: Mapping[str, Any],
-    *,
-    horizontal: bool = False,
-) -> tuple[list[style.Layer], list[Any]]:
-    """Draw a bar for each row of a table; return its layers, and a bar of each."""
-    if len(table) > _MOST_GAPS:
-        bar_kws = {"hatch": "", "linewidth": 0, **bar_kws}
-    else:
-        width = width * 0.94
-    layers = [
-        style.Layer(str(status), style.status_look(status), table[status].to_numpy())
-        for status in table.columns[(table != 0).any()]
-    ]
-    return layers, style.stacked_bars(axes, layers, at, width, bar_kws, horizontal=horizontal)
