@@ -36,7 +36,8 @@ class Groups:
 
     `n` is the number of orders of every group, in the rows of the measure's table, which must be
     those of `group_numbers`: sorted by `by`, null included. `positions` are the rows of the groups
-    that are drawn, the largest first; `sizes`, `names` and `looks` are theirs. `columns` are those of `by`; `note` counts the others.
+    that are drawn, the largest first; `sizes`, `names` and `looks` are theirs. `columns` are those
+    of `by`; `note` counts the others.
 
     A group has one look in all pictures of a frame: the six groups with most rows in it, in the
     order of their values, have one each. Another that is drawn gets a look that is free in that
