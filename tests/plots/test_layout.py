@@ -65,7 +65,9 @@ def words_of(axes):
     """Return the boxes of title, caption, labels and ticks, by what they say."""
     texts = [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
     texts += [text for text in axes.texts if text.get_gid() == "caption"]
-    texts += [*axes.get_xticklabels(), *axes.get_yticklabels()]
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
     if legend := axes.get_legend():
         texts += legend.get_texts()
     renderer = axes.figure.canvas.get_renderer()

@@ -66,7 +66,7 @@ def test_the_six_largest_have_a_look_and_another_takes_one_that_is_free():
 def test_orders_without_a_group_are_light_however_many_they_are():
     frame = make_orders(300, [None, None, None, "a", "b"])
     found = colours(plot_cycle_time(frame, by="warehouse_id"))
-    assert list(found)[0] == "(none)"
+    assert next(iter(found)) == "(none)"
     assert found == {
         "(none)": NO_GROUP.colour,
         "a": GROUPS[0].colour,
