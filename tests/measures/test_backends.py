@@ -22,6 +22,7 @@ BY = [
 ]
 JUDGED = ["due_at", "shipped_at", "outcome", "lateness", "reason"]
 FREQ = [None, "W"]
+TARGET = tf.SlaPolicy(target=0.9)
 
 
 def zones(orders):
@@ -89,6 +90,22 @@ CASES = {
         ]
         for name in ("cycle_time", "cycle_time_curve")
     },
+    **{
+        name: [
+            *(
+                lambda orders, by=by, name=name: getattr(tf, name)(orders, by=by)
+                for by in [None, *BY]
+                if by != "status"
+            ),
+            lambda orders, name=name: getattr(tf, name)(
+                orders, as_of=orders["created_date"].median()
+            ),
+        ]
+        for name in ("due_next", "failure_rates")
+    },
+    "sla_scorecard": [
+        lambda orders, by=by: tf.sla_scorecard(orders, by=by, policy=TARGET) for by in [None, *BY]
+    ],
     "transitions": [lambda orders: measures.transitions(orders[:100], orders[50:])],
     "moved_due_dates": [
         lambda orders: measures.moved_due_dates(
@@ -118,6 +135,14 @@ CASES = {
         tf.plot_cycle_time,
         lambda orders: tf.plot_cycle_time(orders, by="saturday_delivery"),
     ],
+    "plot_due_next": [
+        lambda orders: tf.plot_due_next(orders, policy=clock(orders)),
+        lambda orders: tf.plot_due_next(orders, by=["type", "units_ordered"]),
+    ],
+    "plot_scorecard": [
+        lambda orders: tf.plot_scorecard(orders, policy=TARGET),
+        lambda orders: tf.plot_scorecard(orders, policy=TARGET, by=["type", "units_ordered"]),
+    ],
     "plot_overview": [lambda orders: tf.plot_overview(orders, policy=clock(orders))],
 }
 
@@ -131,6 +156,20 @@ WHOLE_CASES = {
         *(lambda frames, by=by: tf.fill_rates(frames, by=by) for by in [None, *BY]),
         lambda frames: tf.fill_rates(frames, as_of=frames.orders["created_date"].median()),
     ],
+    "throughput": [
+        *(
+            lambda frames, freq=freq: tf.throughput(frames, by="type", freq=freq)
+            for freq in ("D", "MS", "hour", "weekday")
+        ),
+        lambda frames: tf.throughput(frames, by=["type", "units_ordered"], freq="W"),
+    ],
+    "service_profile": [
+        lambda frames, by=by: tf.service_profile(frames, by=by) for by in [None, *BY]
+    ],
+    "shipping_costs": [
+        lambda frames, by=by: tf.shipping_costs(frames, by=by)
+        for by in [None, "warehouse_id", "carrier"]
+    ],
     "ship_otif": [
         *(
             lambda frames, by=by, freq=freq: tf.ship_otif(
@@ -140,6 +179,16 @@ WHOLE_CASES = {
             for freq in FREQ
         ),
         lambda frames: tf.ship_otif(frames, due_day="end", grace="2h"),
+    ],
+}
+
+
+#: Pictures that read other tables than the orders, too.
+WHOLE_PICTURES = {
+    "plot_throughput": [
+        lambda frames: tf.plot_throughput(frames, freq="W"),
+        lambda frames: tf.plot_throughput(frames, by=["type", "channel"], freq="MS"),
+        lambda frames: tf.plot_throughput(frames, freq="weekday"),
     ],
 }
 
@@ -157,7 +206,7 @@ def frames(some_orders):
 
 def test_every_public_measure_and_plot_is_tried():
     public = {name for name in [*measures.__all__, *plots.__all__] if name.islower()}
-    assert {*CASES, *WHOLE_CASES} == public
+    assert {*CASES, *WHOLE_CASES, *WHOLE_PICTURES} == public
 
 
 @pytest.mark.parametrize(
@@ -201,6 +250,20 @@ def test_measures_of_all_tables_are_equal(frames, case):
 )
 def test_plots_are_equal(frames, case):
     own, arrow = (picture(case(each.orders)) for each in frames)
+    assert np.array_equal(own, arrow)
+    assert own.std() > 0
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        each if number == 0 else slow(each)
+        for cases in WHOLE_PICTURES.values()
+        for number, each in enumerate(cases)
+    ],
+)
+def test_plots_of_all_tables_are_equal(frames, case):
+    own, arrow = (picture(case(each)) for each in frames)
     assert np.array_equal(own, arrow)
     assert own.std() > 0
 
