@@ -262,7 +262,10 @@ class Fit:
     def _turn_ticks(self, renderer: Any, width: float) -> bool:
         """Turn named ticks that would touch each other; return whether that was so."""
         axes = self._axes
-        if self._is_turned or not isinstance(axes.xaxis.get_major_locator(), FixedLocator):
+        # A figure of ours has room, though not before its layout is made.
+        root: Any = cast("Any", axes.figure).figure
+        is_named = isinstance(axes.xaxis.get_major_locator(), FixedLocator)
+        if self._is_turned or not is_named or root.get_gid() == OWN_FIGURE:
             return False
         low, high = axes.get_xlim()
         ticks = axes.get_xticklabels()

@@ -134,8 +134,10 @@ def _new_page(size: tuple[float, float]) -> Figure:
         # A notebook shows the value of a cell, and all open figures of pyplot after it.
         page = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(page)
-        return page
-    return plt.figure(figsize=size, layout="constrained")
+    else:
+        page = plt.figure(figsize=size, layout="constrained")
+    page.set_gid(style.OWN_FIGURE)
+    return page
 
 
 def _on_time(rates: pd.Series[Any]) -> _Tile:
