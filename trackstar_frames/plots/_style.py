@@ -80,7 +80,7 @@ _OFF_PATH = (Look(_ORANGE, "///"), Look(_VERMILION, "xxx"), Look("#8c8c8c", ""),
 STATUSES: Mapping[str, Look] = {
     **dict(zip(LIFECYCLE, (*(Look(each, "") for each in _PATH), *_OFF_PATH), strict=True)),
     NO_STATUS: Look("#dcdcdc", "|||"),
-    SHIPPED_SINCE: Look("#ffffff", "---"),
+    SHIPPED_SINCE: Look("#d8c9a3", "---"),
 }
 _UNKNOWN_STATUS = Look(_BROWN, "+++")
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib import pyplot as plt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
 from trackstar_frames.measures._policies import PolicyLike
@@ -27,7 +26,7 @@ from trackstar_frames.plots.status import plot_status_mix
 # The shape of A4, but larger: printed on A4, text is 8 points high.
 _PAGE, _HEIGHTS = (14.14, 10.0), (1.8, 3.9, 4.3)
 _LETTERS = 175  # in a line of the caption
-_MOST_NOTE_LINES = 4
+_MOST_NOTE_LINES, _NOTE_HEIGHT = 4, 28.0  # the height in sizes of text, in points
 _LEFT = 0.02
 
 
@@ -130,13 +129,11 @@ def plot_overview(
 
 def _new_page(size: tuple[float, float]) -> Figure:
     """Return a figure that is shown once."""
+    page = plt.figure(figsize=size, layout="constrained")
+    page.set_gid(style.OWN_FIGURE)
     if "inline" in plt.get_backend():
         # A notebook shows the value of a cell, and all open figures of pyplot after it.
-        page = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(page)
-    else:
-        page = plt.figure(figsize=size, layout="constrained")
-    page.set_gid(style.OWN_FIGURE)
+        plt.close(page)
     return page
 
 
@@ -185,9 +182,8 @@ def _write_head(head: SubFigure, title: str, note: list[str], tiles: list[_Tile]
     lines = textwrap.wrap("\u00a0· ".join(note), _LETTERS, break_on_hyphens=False)
     if len(lines) > _MOST_NOTE_LINES:
         lines = [*lines[: _MOST_NOTE_LINES - 1], lines[_MOST_NOTE_LINES - 1] + "…"]
-    write(
-        _LEFT, 0.76, "\n".join(lines), 9 if len(lines) < _MOST_NOTE_LINES else 8, color=style.MUTED
-    )
+    size = min(9.0, _NOTE_HEIGHT / max(len(lines), 1))
+    write(_LEFT, 0.76, "\n".join(lines), size, color=style.MUTED)
     for column, tile in enumerate(tiles):
         x = _LEFT + column * (1 - _LEFT) / len(tiles)
         write(x, 0.45, tile.figure, 22, weight="bold", color=style.GROUPS[0].colour)
