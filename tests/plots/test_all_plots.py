@@ -137,7 +137,7 @@ def test_hostile_names_are_printed_as_they_are(plot):
     ("plot", "note"),
     [
         (plot_backlog, "33 other groups"),
-        (plot_cycle_time, "the 6 largest of 40 groups"),
+        (plot_cycle_time, "the 20 largest of 40 groups"),
         (plot_compliance_heatmap, "the 20 largest of 40 groups"),
         (plot_lateness, "the 20 largest of 40 groups"),
     ],

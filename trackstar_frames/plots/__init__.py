@@ -2,7 +2,12 @@
 
 Each function draws on `ax`, or on a new figure with constrained layout, and returns the axes;
 `plot_overview` makes a page of them. None shows or saves a figure, fetches, or changes matplotlib's
-settings. Every plot states its number of orders, and its as-of time.
+settings. Every plot states its number of orders, and its as-of time, unless ``note=False``.
+
+A group has the same colour in all pictures of a frame: the six groups with most rows in it have one
+each, in the order of their values, so that frames with the same groups have the same colours, too.
+Another group that is drawn takes a colour that is free, or is grey; orders without a group are
+light grey.
 """
 
 try:

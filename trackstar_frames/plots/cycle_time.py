@@ -17,10 +17,13 @@ from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, observed_times
 from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
-from trackstar_frames.plots._groups import MOST_LINES, Groups
+from trackstar_frames.plots._groups import MOST_LINES, MOST_PANELS, Groups
 from trackstar_frames.plots._judged import AsOf, quiet, resolve_moment
+from trackstar_frames.plots._panels import LETTERS, Panels
 
 _LEVELS = {"median": 0.5, "p90": 0.1}  # of the share that is still open
+_OPEN = "share still open (%)"
+_THIN = style.Look(style.MUTED, "")
 _TICKS = (0, 0.1, 0.25, 0.5, 0.75, 1)
 _SHIPPED_SHOWN = 0.99  # of those shipped; the slowest would take all the room
 _MOST_STEPS = 2000
@@ -77,7 +80,9 @@ def plot_cycle_time(
     as_of
         As in `cycle_time`.
     by
-        A column, or several: a curve for each of up to six groups, those with most orders.
+        A column, or several: a curve for each of up to six groups. Of more groups, each of the 20
+        with most orders gets a small plot of its own, or, on a given `ax`, the six with most have
+        a curve.
     labels
         Names to show instead of values of `by`, such as ``{"wh_1": "Newark"}``.
     title
@@ -120,21 +125,31 @@ def plot_cycle_time(
     table = cycle_time(orders, by=by, as_of=resolve_moment(orders, as_of))
     moment = table.attrs["trackstar"]["cycle_time"]["as_of"]
     found = Groups(orders, by, table["n"], MOST_LINES, labels=labels, skip_empty=True)
-    groups = _groups(quiet(orders), table, found, pd.Timestamp(moment))
+    in_panels = ax is None and found.count > MOST_LINES
+    if in_panels:
+        found = Groups(orders, by, table["n"], MOST_PANELS, labels=labels, skip_empty=True)
+    known, now = quiet(orders), pd.Timestamp(moment)
+    groups = _groups(known, table, found, now)
     words = [*_basis(table, moment), *found.note]
-    axes = style.get_axes(ax, 4.5 + 0.15 * len(groups))
-    style.percent_axis(axes.yaxis, "share still open (%)")
-    axes.set_yticks(_TICKS)
-    if groups:
+    if in_panels:
+        everyone = cycle_time(known, as_of=now)
+        of_all = _groups(known, everyone, Groups(orders, None, everyone["n"], 1), now)[0]
+        axes = _draw_panels(groups, found.short_names(LETTERS), of_all, line_kws)
+        words.append("thin grey: all orders")
+    else:
+        axes = style.get_axes(ax, 4.5 + 0.15 * len(groups))
+        style.percent_axis(axes.yaxis, _OPEN)
+        axes.set_yticks(_TICKS)
+    if not groups:
+        axes.set_xticks([])
+        why = "no orders that can be evaluated" if len(orders) else "no orders"
+        style.write_in_middle(axes, why)
+    elif not in_panels:
         right = max(group.right for group in groups)
         _draw(axes, groups, right, line_kws)
         _legend(axes, groups, found.title or "orders")
         if beyond := sum(int((group.hours > right).sum()) for group in groups):
             words.append(f"open for longer than shown: {beyond:,}")
-    else:
-        axes.set_xticks([])
-        why = "no orders that can be evaluated" if len(orders) else "no orders"
-        style.write_in_middle(axes, why)
     layout.add_title(axes, "Cycle time", found.columns, words, given=title, note=note)
     return axes
 
@@ -153,6 +168,24 @@ def _groups(
         )
         for label, position, rows, look in parts
     ]
+
+
+def _draw_panels(
+    groups: list[_Group], names: list[str], of_all: _Group, line_kws: dict[str, Any]
+) -> Axes:
+    """Draw each curve in a small plot, before that of all orders."""
+    right = of_all.right
+    per, unit = style.axis_unit(right)
+    panels, grey = Panels(len(groups)), of_all._replace(look=_THIN)
+    for group, name in zip(groups, names, strict=True):
+        axes = panels.add(name, group.figures["n"])
+        _draw_curve(axes, grey, right, per, linewidth=0.8, zorder=1.5)
+        _draw_curve(axes, group, right, per, **line_kws)
+        style.percent_axis(axes.yaxis, "")
+        axes.set_yticks((0, 0.5, 1))
+        axes.set_xlim(0, right / per)
+    panels.finish(f"{unit} since the order was created", _OPEN)
+    return panels.axes
 
 
 def _draw(axes: Axes, groups: list[_Group], right: float, line_kws: dict[str, Any]) -> None:
