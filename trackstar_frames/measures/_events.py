@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from trackstar_frames.measures import _checks, _grouping, _policies, _time
+from trackstar_frames.measures import _checks, _grouping, _policies, _time, completeness
 from trackstar_frames.measures._partitions import compute_each, concat_parts, is_partitioned
 from trackstar_frames.measures._policies import JUDGED_BY, Judgement, PolicyLike
 from trackstar_frames.measures._time import Array, Period
@@ -239,20 +237,20 @@ class Shipped:
 
     def __init__(self, orders: pd.DataFrame, shipments: pd.DataFrame, now: np.datetime64) -> None:
         _checks.require_unique_orders(orders, "frames.orders")
-        self._ids = _texts(_checks.order_keys(orders, "id"))
-        order = self._orders(shipments)
+        self._ids = _checks.order_keys(orders, "id")
+        order = completeness.find_orders(shipments, self._ids)
         stamps = _time.instants(shipments, "shipped_date")
         cancelled = _checks.has_status(shipments, "cancelled")
         rows = np.flatnonzero((order >= 0) & (stamps <= now) & ~cancelled)
         self.order, self.stamps = order[rows], stamps[rows]
         index = _checks.index_column(shipments, "shipment_index")
-        self._keys = pd.Index(self._key(self.order, index[rows]))
+        self._keys = self._key(self.order, index[rows])
 
     def find(self, table: pd.DataFrame) -> Array:
         """Return the position of the shipment that each row of a table is in; -1 for none."""
-        order = self._orders(table)
+        order = completeness.find_orders(table, self._ids)
         index = _checks.index_column(table, "shipment_index")
-        found: Array = self._keys.get_indexer(pd.Index(self._key(order, index)))
+        found = completeness.find_keys(self._key(order, index), self._keys)
         return np.where(order >= 0, found, -1)
 
     def count(self, shipment: Array, weights: Array | None = None) -> Array:
@@ -271,24 +269,6 @@ class Shipped:
         }
         return self.order[shipment[known]], self.stamps[shipment[known]], kept
 
-    def _orders(self, table: pd.DataFrame) -> Array:
-        """Return the position of each row's order; -1 for none. Arrow is quick with texts."""
-        keys = _texts(_checks.order_keys(table, "order_id"))
-        # Rows of one order follow each other: only the first of each run is looked up.
-        is_first = np.ones(len(keys), dtype=bool)
-        if len(keys):
-            differ = pc.not_equal(keys[1:], keys[:-1]).fill_null(True)
-            is_first[1:] = differ.to_numpy(zero_copy_only=False)
-        first = keys.filter(pa.array(is_first))
-        found = pc.index_in(first, value_set=self._ids, skip_nulls=True).fill_null(-1)
-        of_run: Array = np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
-        order: Array = of_run[np.cumsum(is_first) - 1]
-        return order
-
     @staticmethod
     def _key(order: Array, index: Array) -> Array:
         return order.astype(np.int64) * _MOST_SHIPMENTS + index
-
-
-def _texts(keys: pd.Index) -> pa.Array:
-    return pa.array(keys, type=pa.large_string(), from_pandas=True)
