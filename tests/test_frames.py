@@ -38,7 +38,7 @@ def test_types_are_those_of_the_data_dictionary(given, name):
     assert isinstance(frame.index, pd.RangeIndex)
 
 
-@pytest.mark.parametrize("name", NAMES[:-1])
+@pytest.mark.parametrize("name", [name for name in NAMES[:-1] if TABLES[name].value is None])
 def test_what_is_unknown_stands_last(name):
     assert TABLES[name].columns[-1].name == "extra"
 

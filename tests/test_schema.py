@@ -65,13 +65,11 @@ def with_table(tmp_path_factory):
     name = code.partition(" ")[0]
     schema = root / "trackstar_frames" / "schema.py"
     declared = schema.read_text(encoding="utf-8")
-    above = "#: All tables by name"
-    last = "            _PROBLEMS,\n"
+    above = "#: Parents before children"
+    last = "    _PROBLEMS,\n"
     assert declared.count(above) == declared.count(last) == 1
     declared = declared.replace(above, f"{code}\n\n{above}")
-    declared = declared.replace(
-        "            _PROBLEMS,\n", f"            {name},\n            _PROBLEMS,\n"
-    )
+    declared = declared.replace(last, f"    {name},\n{last}")
     schema.write_text(declared, encoding="utf-8")
 
     return root

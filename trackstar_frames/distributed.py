@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
@@ -45,7 +45,7 @@ from trackstar_frames.pagination.pages import MAX_PAGE
 from trackstar_frames.pagination.windows import Window
 from trackstar_frames.progress import Progress
 from trackstar_frames.request import FetchRequest
-from trackstar_frames.schema import TABLES, Table
+from trackstar_frames.schema import TABLES, Table, table_for
 from trackstar_frames.snapshots.catalog import find_snapshot
 from trackstar_frames.snapshots.manifest import Part, read_manifest
 from trackstar_frames.snapshots.reader import read_table
@@ -423,12 +423,11 @@ def read_snapshot_dask(
             f"read-{name.replace('_', '-')}",
             _read_part,
             list(enumerate(manifest.parts)),
-            _described(name, is_labelled=is_labelled),
+            table_for(name, labelled=is_labelled),
             dtype_backend,
             name=name,
             folder=folder,
             metadata=brief(manifest.info),
-            is_labelled=is_labelled,
         )
         for name in TABLES
     }
@@ -441,24 +440,16 @@ def _read_part(
     name: str,
     folder: Path,
     metadata: dict[str, Any],
-    is_labelled: bool,
     dtype_backend: DtypeBackend,
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Read one partition; on a worker. Dask names the columns that it needs."""
     position, part = numbered_part
-    described = _described(name, is_labelled=is_labelled)
-    if columns is not None:
-        by_name = {column.name: column for column in described.columns}
-        described = replace(described, columns=tuple(by_name[column] for column in columns))
+    described = table_for(name, columns, labelled=part.connection is not None)
     rows = read_table(folder, position, part, name, columns)
     partition = _to_partition(rows, described, dtype_backend)
     partition.attrs["trackstar"] = copy.deepcopy(metadata)
     return partition
-
-
-def _described(name: str, *, is_labelled: bool) -> Table:
-    return TABLES[name].labelled if is_labelled else TABLES[name]
 
 
 def _lazy_frame(

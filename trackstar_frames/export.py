@@ -10,14 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-from trackstar_frames import storage
+from trackstar_frames import errors, storage
 from trackstar_frames.client import Connections, TrackstarClient, check_connections
-from trackstar_frames.errors import (
-    IncompleteFetchError,
-    SettingsError,
-    SnapshotError,
-    TrackstarError,
-)
 from trackstar_frames.fetch import FetchJob, connections_failed, interrupted, run_each
 from trackstar_frames.filter_types import OrderFilters
 from trackstar_frames.flatten.layout import Batch
@@ -167,17 +161,17 @@ def check_dask_client(
     if dask_client is None:
         return
     if not (hasattr(dask_client, "submit") and hasattr(dask_client, "scheduler_info")):
-        raise SettingsError(
+        raise errors.SettingsError(
             f"dask_client is a {type(dask_client).__name__}; pass a distributed.Client, or None"
         )
     if dask_client.asynchronous:
-        raise SettingsError("dask_client is an asynchronous client; pass one that is not")
+        raise errors.SettingsError("dask_client is an asynchronous client; pass one that is not")
     if connections is None:
-        raise SettingsError(
+        raise errors.SettingsError(
             "dask_client=... spreads several connections over its workers; pass connections=..."
         )
     if limit is not None:
-        raise SettingsError(
+        raise errors.SettingsError(
             "limit=... fetches one connection after the other, which needs no cluster; leave one "
             "out"
         )
@@ -263,8 +257,8 @@ class Exporter:
         session = client.session
         name = f"{task} {self.root} {request.page_size} {request.limit} {request.listings}"
         since = 0.0 if request.offline else session.mark_started(name, restart=request.refresh)
-        errors = snapshot_errors(f"cannot write under {self.root}")
-        with errors, storage.scratch_folder(self.root / task) as folder:
+        wrong = snapshot_errors(f"cannot write under {self.root}")
+        with wrong, storage.scratch_folder(self.root / task) as folder:
             sink = _SpillSink(Spill(folder), task, resume)
             yield FetchJob(request, sink, client, since=since).run()
         if not request.offline:
@@ -303,7 +297,7 @@ class _SpillSink:
         )
         return SpilledOrders(self.spill, job.info(duplicates=duplicates))
 
-    def interrupted(self, job: FetchJob[Any], fault: Exception) -> IncompleteFetchError:
+    def interrupted(self, job: FetchJob[Any], fault: Exception) -> errors.IncompleteFetchError:
         return interrupted(
             fault,
             f"the {self.task} failed after {job.extent()}; .resume(), or the same call, continues "
@@ -328,7 +322,7 @@ class MultiExport:
     bases: Mapping[str, Base]
     dask_client: Any = None
     results: dict[str, WriteResult] = field(default_factory=dict, init=False)
-    failures: dict[str, TrackstarError] = field(default_factory=dict, init=False)
+    failures: dict[str, errors.TrackstarError] = field(default_factory=dict, init=False)
 
     def run(self) -> Snapshot:
         """Write a snapshot of the connections that are complete; raise if one is missing."""
@@ -388,7 +382,7 @@ class MultiExport:
         counts = ("new", "changed", "unchanged", "gone")
         return info.replace(sync={name: sum(each[name] for each in syncs) for name in counts})
 
-    def _incomplete(self, snapshot: Snapshot | None) -> IncompleteFetchError:
+    def _incomplete(self, snapshot: Snapshot | None) -> errors.IncompleteFetchError:
         """Return an error that can be resumed; `snapshot` has the other connections."""
         done = self.results
         request = self.request.after(sum(result.orders for result in done.values()))
@@ -413,13 +407,13 @@ def _check_written(folder: Path, results: Mapping[str, WriteResult]) -> None:
     """Make sure that the workers have written to this disk, and not each to its own."""
     for label, result in results.items():
         if not all(storage.exists(folder / "orders" / part.name) for part in result.parts):
-            raise SnapshotError(
+            raise errors.SnapshotError(
                 f"a worker has written the orders of {label!r} to {folder.parent}, and they are "
                 f"not there on this machine; choose a folder that all of them see"
             )
 
 
-def _describe(error: TrackstarError) -> str:
+def _describe(error: errors.TrackstarError) -> str:
     """Describe an error without quoting the server, whose text may contain anything."""
     status = "" if error.status is None else f" ({error.status})"
     return type(error).__name__ + status

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -413,7 +412,7 @@ class FetchJob(Generic[T]):
 
     def _read(self) -> Exception | None:
         """Read all pages; return the error that ends this, if any."""
-        self._started_at = min(self._started_at, time.time())
+        self._started_at = min(self._started_at, self._client.session.clock())
         fault = None
         with (
             start_progress(shown=self.request.progress) as bar,

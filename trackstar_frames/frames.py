@@ -15,7 +15,7 @@ from trackstar_frames.flatten import Flattener
 from trackstar_frames.flatten.layout import Batch
 from trackstar_frames.flatten.sources import JsonSource
 from trackstar_frames.info import FetchInfo, brief, describe, join_infos, summary, warn_of_failed
-from trackstar_frames.schema import TABLES, table_for
+from trackstar_frames.schema import CONNECTION, TABLES, table_for
 from trackstar_frames.settings import pii_key
 from trackstar_frames.snapshots.reader import read_folder
 from trackstar_frames.snapshots.writer import write_folder
@@ -293,7 +293,8 @@ class OrderFrames:
 
     def _frame(self, name: str) -> pd.DataFrame:
         table = self._tables[name]
-        frame = to_frame(table, table_for(name, table.column_names), self.dtype_backend)
+        declared = table_for(name, labelled=CONNECTION.name in table.column_names)
+        frame = to_frame(table, declared, self.dtype_backend)
         frame.attrs["trackstar"] = brief(self.info)
         return frame
 

@@ -23,8 +23,6 @@ _ANNOUNCED_PAGES = 20  # an expected count above this is logged, whatever is sho
 _DEFAULT_COLUMNS = 80
 _BUDGET_LIFETIME = 1.0  # seconds
 _TENTHS_BELOW = 10.0  # seconds; longer waits are shown in whole seconds
-_NO_BUDGET = (None, -math.inf)
-_NO_WAIT = ("", -math.inf)
 _log = logging.getLogger("trackstar_frames")
 
 
@@ -119,10 +117,14 @@ class Counters:
         self.started_at = started_at
         self.pages = self.orders = self.requests = 0
         self._last_page_at = started_at
-        self._budget: tuple[int | None, float] = _NO_BUDGET
-        self._wait = _NO_WAIT
-        self._expected: dict[object, int] = {}
         self._lock = threading.Lock()
+        self.finish()  # nothing runs yet
+
+    def finish(self) -> None:
+        """Forget the budget, the wait and the expected pages, which only a running fetch has."""
+        self._budget: tuple[int | None, float] = (None, -math.inf)
+        self._wait = ("", -math.inf)
+        self._expected: dict[object, int] = {}
 
     def add(self, orders: int, now: float, pages: int = 1) -> None:
         """Count pages and their orders."""
@@ -147,11 +149,6 @@ class Counters:
         with self._lock:
             if until >= self._wait[1]:
                 self._wait = (reason, until)
-
-    def finish(self) -> None:
-        """Forget the budget, the wait and the expected pages, which only a running fetch has."""
-        self._budget, self._wait = _NO_BUDGET, _NO_WAIT
-        self._expected = {}
 
     def bar(self, now: float, width: int | None) -> str:
         """Return the bar's line, shortened by the least important parts to fit the width."""

@@ -77,9 +77,8 @@ class FetchRequest:
                 )
         if progress is not None:
             check_bool("progress", progress)
-        check_source(
-            refresh=refresh, offline=offline, cache=client is None or client.settings.cache
-        )
+        has_cache = client is None or client.settings.cache
+        check_source(refresh=refresh, offline=offline, cache=has_cache)
         if check_bool("verify", verify) and offline:
             raise SettingsError(
                 "verify=True reads from the server until two readings agree, and offline=True "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -107,10 +108,13 @@ class Table:
 CONNECTION = Column("connection", "string", "The label of the connection that the row is of.")
 
 
-def table_for(name: str, columns: Iterable[str]) -> Table:
-    """Return the declaration of a table that has these columns, of one connection or several."""
-    table = TABLES[name]
-    return table.labelled if CONNECTION.name in columns else table
+def table_for(name: str, columns: Iterable[str] | None = None, *, labelled: object) -> Table:
+    """Return a table of one connection or, labelled, of several; or only these columns of it."""
+    table = TABLES[name].labelled if labelled else TABLES[name]
+    if columns is None:
+        return table
+    by_name = {column.name: column for column in table.columns}
+    return replace(table, columns=tuple(by_name[name] for name in columns))
 
 
 def data_dictionary() -> pd.DataFrame:
@@ -218,7 +222,8 @@ def _method(*, old: tuple[str, ...]) -> tuple[Column, ...]:
     )
 
 
-_ORDER_ID = Column("order_id", "string", "The order: `orders.id`.", computed=True)
+_computed = partial(Column, computed=True)
+_ORDER_ID = _computed("order_id", "string", "The order: `orders.id`.")
 _SHIPMENT_INDEX = Column("shipment_index", "int", "The shipment's position in its order, from 0.")
 _PACKAGE_INDEX = Column("package_index", "int", "The package's position in its shipment, from 0.")
 _LINE_INDEX = Column("line_index", "int", "The line's position in its list, from 0.")
@@ -229,11 +234,6 @@ _EXTRA = Column(
     "no time zone, as one JSON object.",
     free_form=True,
 )
-
-
-def _computed(name: str, kind: str, description: str) -> Column:
-    return Column(name, kind, description, computed=True)
-
 
 _COMPUTED = (
     _computed("line_item_count", "int", "The number of ordered lines."),
@@ -417,33 +417,22 @@ _PROBLEMS = Table(
     ),
 )
 
-#: All tables by name, parents before children; `problems` last.
-TABLES: MappingProxyType[str, Table] = MappingProxyType(
-    {
-        table.name: table
-        for table in (
-            _ORDERS,
-            _LINE_ITEMS,
-            _SHIPMENTS,
-            _SHIPMENT_LINE_ITEMS,
-            _PACKAGES,
-            _PACKAGE_LINE_ITEMS,
-            _PROBLEMS,
-        )
-    }
+#: Parents before children; `problems` last.
+_DECLARED = (
+    *(_ORDERS, _LINE_ITEMS, _SHIPMENTS, _SHIPMENT_LINE_ITEMS, _PACKAGES, _PACKAGE_LINE_ITEMS),
+    _PROBLEMS,
 )
+#: All tables by name, in this order.
+TABLES = MappingProxyType({table.name: table for table in _DECLARED})
 
 #: The tables whose rows are in a list below an order.
 CHILD_TABLES = tuple(name for name, table in TABLES.items() if table.path)
 
 
 def _lists_in(parent: Table) -> MappingProxyType[str, str]:
-    lists = {}
-    for name in CHILD_TABLES:
-        outer, _, key = TABLES[name].path.rpartition(".")
-        if outer == parent.path:
-            lists[key.removesuffix("[]")] = name
-    return MappingProxyType(lists)
+    paths = {name: TABLES[name].path.rpartition(".") for name in CHILD_TABLES}
+    children = {key: name for name, (outer, _, key) in paths.items() if outer == parent.path}
+    return MappingProxyType({key.removesuffix("[]"): name for key, name in children.items()})
 
 
 #: For `orders` and each child table, the table of each list in its rows, by the list's JSON key.

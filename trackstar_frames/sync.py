@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Unpack
 
 from trackstar_frames import storage
 from trackstar_frames._text import counted
-from trackstar_frames.client import Connections, TrackstarClient, identify
+from trackstar_frames.client import Connections, TrackstarClient
 from trackstar_frames.dates import api_time, duration
 from trackstar_frames.errors import FilterError, TrackstarError
 from trackstar_frames.export import Exporter, SpilledOrders, check_dask_client
@@ -200,14 +200,11 @@ class _SyncExporter(Exporter):
 
     def find_base(self, request: FetchRequest, client: TrackstarClient) -> Base | None:
         """Return the newest snapshot of the same connection and request."""
-        return upsert.find_base(
-            self.root, request, client.connection, client.identify(request.hash)
-        )
+        return upsert.find_base(self.root, request, client)
 
     def find_bases(self, request: FetchRequest, connections: Connections) -> dict[str, Base]:
         """Return the base of each connection in the newest snapshots of several connections."""
-        hashes = {label: identify(label, request.hash) for label in connections}
-        return upsert.find_bases(self.root, request, hashes)
+        return upsert.find_bases(self.root, request, connections)
 
     @contextmanager
     def fetch(
@@ -222,8 +219,7 @@ class _SyncExporter(Exporter):
         if base is None:
             with super().fetch(request, client, resume=resume) as orders:
                 sync = {
-                    **self._metadata({}, None, "it is the first of these orders"),
-                    "full_at": orders.info.started_at,
+                    **self._metadata(_Plan({}, "it is the first of these orders"), None, orders),
                     "new": orders.spill.orders,
                     **dict.fromkeys(("changed", "unchanged", "gone"), 0),
                 }
@@ -295,27 +291,23 @@ class _SyncExporter(Exporter):
         changes = replace(request, listings=listings or request.queries)
         task = f"sync of {base.name}"
         with self.fetch_to_disk(task, changes, client, resume) as orders:
-            full_at = base.full_at and base.full_at.isoformat()
-            sync = {
-                **self._metadata(plan.since, base.name, plan.full),
-                "full_at": orders.info.started_at if plan.full else full_at,
-            }
             removes = plan.full is not None and self.full_every is not None
             several = len(plan.since) > 1
             merge = Upsert(base, orders.spill, several_listings=several, removes=removes)
+            sync = self._metadata(plan, base, orders)
             yield _ChangedOrders(orders.spill, orders.info, merge, sync)
 
-    def _metadata(
-        self, since: dict[str, datetime | None], base: str | None, full: str | None
-    ) -> dict[str, Any]:
-        moments = [since[stamp] for stamp in (TRACKSTAR_UPDATED, UPDATED) if stamp in since]
-        earliest = min(filter(None, moments), default=None)
+    def _metadata(self, plan: _Plan, base: Base | None, orders: SpilledOrders) -> dict[str, Any]:
+        since = [moment for stamp, moment in plan.since.items() if stamp != CREATED]
+        earliest = min(filter(None, since), default=None)
+        full_at = base and base.full_at and base.full_at.isoformat()
         return {
-            "by": list(since),
+            "by": list(plan.since),
             "since": earliest and earliest.isoformat(),
             "overlap": self.overlap.total_seconds(),
-            "base": base,
-            "full": full,
+            "base": base and base.name,
+            "full": plan.full,
+            "full_at": orders.info.started_at if plan.full else full_at,
         }
 
 

@@ -121,7 +121,7 @@ def test_labels_rename_groups(frames, measure):
     assert plain.index.names == named.index.names
     assert_frame_equal(plain.reset_index(drop=True), named.reset_index(drop=True))
     assert named.attrs == plain.attrs
-    with pytest.raises(ValueError, match="labels has the name .all. for"):
+    with pytest.raises(ValueError, match="labels has the name"):
         measure(frames, labels=dict.fromkeys(ids, "all"), **call)
     with pytest.raises(TypeError, match="is not a map"):
         measure(frames, labels="all", **call)

@@ -225,7 +225,7 @@ def test_the_verbs_of_a_storage_are_those_that_are_listed():
     _, table, _ = re.split(r"^=+  =+$", storage.__doc__, maxsplit=2, flags=re.MULTILINE)
     verbs = [name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line[:32])]
     assert sorted(verbs) == sorted(local.__all__)
-    assert all(getattr(storage, verb) is getattr(local, verb) for verb in verbs)
+    assert all(callable(getattr(storage, verb)) for verb in verbs)
 
 
 def test_a_list_of_a_folder_is_sorted_and_of_none_is_empty(tmp_path):

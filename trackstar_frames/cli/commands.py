@@ -229,7 +229,6 @@ def _format_orders(orders: pd.DataFrame) -> str:
 
 
 def _format_table(frame: pd.DataFrame) -> str:
-    """Return a frame as a table."""
     with pd.option_context("display.width", 200, "display.max_columns", None):
         return str(frame.to_string(index=False, na_rep="-"))
 

@@ -46,7 +46,7 @@ class Flattener:
     def __init__(self, finish: Callable[..., Any] | None = None) -> None:
         # Called on the thread with each batch of a page, and with the context given to `add`; its
         # result replaces the batch.
-        self._finish = finish
+        self._finish = finish or (lambda batch: batch)
         self._experience = Experience()
         self._threads = ThreadPool(_THREADS, "flatten")
         self._pages: deque[Future[list[Any]]] = deque()
@@ -69,9 +69,8 @@ class Flattener:
         return page
 
     def _flatten(self, orders: Sequence[msgspec.Raw], context: tuple[Any, ...]) -> list[Any]:
-        finish = self._finish
         try:
-            return [finish(each, *context) if finish else each for each in self._read(orders)]
+            return [self._finish(each, *context) for each in self._read(orders)]
         except RecursionError:
             raise ResponseError(
                 f"an order is nested too deeply to be read: Python's limit, "
@@ -80,8 +79,7 @@ class Flattener:
 
     def _read(self, orders: Sequence[msgspec.Raw]) -> Iterator[Batch]:
         """Read orders fast; if they are refused, each half of them, down to a small batch."""
-        batch = self._try_fast(orders)
-        if batch:
+        if batch := self._try_fast(orders):
             yield batch
         elif len(orders) > SMALL_BATCH and self._experience.has_credit:
             middle = len(orders) // 2

@@ -16,7 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from trackstar_frames.flatten.layout import MAX_ID_LENGTH, UNKNOWN_KEY, Batch, Path, batch_schema
-from trackstar_frames.flatten.values import as_text, convert, is_plain
+from trackstar_frames.flatten.values import as_text, convert, is_plain, read_list
 from trackstar_frames.http.responses import as_received, has_constant, is_constant, with_nulls
 from trackstar_frames.schema import LISTS, TABLES
 
@@ -24,10 +24,9 @@ _REPEATED = "given twice; the last is kept"
 _CONSTANT = "NaN and Infinity are no JSON; null is kept in their place"
 _ANONYMOUS = f"an order without an id of 1 to {MAX_ID_LENGTH:,} characters"
 
-_Members = Mapping[str, msgspec.Raw]
+Members = Mapping[str, msgspec.Raw]
 
-_read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def flatten_carefully(orders: Iterable[msgspec.Raw]) -> tuple[Batch, Counter[Path]]:
@@ -93,11 +92,11 @@ class _BatchRows:
         self._rows: dict[str, list[list[Any]]] = {name: [] for name in TABLES}
         self._number = -1
         self._order_id: str | None = None
-        self._read_object: Callable[[bytes], dict[str, msgspec.Raw]] = _read_object
+        self._read_object: Callable[[bytes], dict[str, msgspec.Raw]] = read_object
 
     def add(self, order: bytes) -> None:
         """Flatten one order."""
-        self._read_object = read_repeated if has_repeated(order) else _read_object
+        self._read_object = read_repeated if has_repeated(order) else read_object
         members = self._read_object(order)
         self._order_id = member_text(members, "id")
         if self._order_id is None or not 1 <= len(self._order_id) <= MAX_ID_LENGTH:
@@ -120,17 +119,16 @@ class _BatchRows:
         self._rows[table].append(cells)
         return _RowRef(table, cells, key)
 
-    def _add_object(self, table: str, key: tuple[int, ...], members: _Members, path: str) -> None:
+    def _add_object(self, table: str, key: tuple[int, ...], members: Members, path: str) -> None:
         """Add the row of an object, and those of the lists inside."""
         spec = _row_spec(table)
         for older_key, list_key in spec.older_keys.items():
             members = _with_current_key(members, list_key, older_key)
         row = self._add_row(table, spec.width, key)
-        extra = self._fill(row, spec.root, members, path)
-        if extra:
+        if extra := self._fill(row, spec.root, members, path):
             row.cells[-1] = msgspec.json.encode(extra).decode()
 
-    def _fill(self, row: _RowRef, node: _Node, members: _Members, path: str) -> dict[str, Any]:
+    def _fill(self, row: _RowRef, node: _Node, members: Members, path: str) -> dict[str, Any]:
         """Put the members of an object where they belong, and return what `extra` keeps."""
         extra: dict[str, Any] = {}
         for name, raw in members.items():
@@ -151,8 +149,7 @@ class _BatchRows:
                 self._add_list(row, known, text, path + name)
             elif known.members:
                 inner = self._parse(row, self._read_object, text, path + name)
-                kept = self._fill(row, known, inner or {}, f"{path}{name}.")
-                if kept:
+                if kept := self._fill(row, known, inner or {}, f"{path}{name}."):
                     extra[name] = kept
         return extra
 
@@ -177,7 +174,7 @@ class _BatchRows:
         if node.table is None or (node.column is not None and not text.startswith(b"[")):
             return  # the column has reported what is no list
         spec = _row_spec(node.table)
-        for index, item in enumerate(self._parse(row, _read_list, text, path) or []):
+        for index, item in enumerate(self._parse(row, read_list, text, path) or []):
             key, here = (*row.key, index), f"{path}[{index}]"
             if spec.root.column is not None:
                 value = self._add_row(node.table, spec.width, key)
@@ -196,7 +193,7 @@ class _BatchRows:
         try:
             return read(text)
         except msgspec.ValidationError:
-            expected = "a list" if read is _read_list else "an object"
+            expected = "a list" if read is read_list else "an object"
             self._add_problem(row, path, text, f"not {expected}")
             return None
 
@@ -206,7 +203,7 @@ class _BatchRows:
         self._rows["problems"].append(problem)
 
 
-def member_text(members: _Members, key: str) -> str | None:
+def member_text(members: Members, key: str) -> str | None:
     """Return a member of an object as text; None if it is missing or no text."""
     try:
         return as_text(bytes(members[key]))
@@ -214,7 +211,7 @@ def member_text(members: _Members, key: str) -> str | None:
         return None
 
 
-def _with_current_key(members: _Members, key: str, older_key: str) -> _Members:
+def _with_current_key(members: Members, key: str, older_key: str) -> Members:
     """Rename a list's older key to the current one, unless both have items."""
     if older_key not in members:
         return members

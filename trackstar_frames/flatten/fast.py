@@ -24,7 +24,6 @@ from trackstar_frames.flatten.layout import (
     Batch,
     Layout,
     Path,
-    attribute,
     batch_schema,
     set_nested,
 )
@@ -304,10 +303,9 @@ class _Extraction:
         # Both are the orders, byte by byte; but in `lines`, each order is on one line.
         self._text = received
         self._lines = lines
-        rows = layout.rows_by_table(layout.read_lines(lines))
         base = pa.py_buffer(lines).address
         self._spans: dict[Path, _Spans] = {
-            (table, path): _find_spans(rows[table], path, base) for table, path in layout.extracted
+            path: _find_spans(values, base) for path, values in layout.read_values(lines)
         }
         self._problems: list[pa.Table] = []
 
@@ -360,13 +358,11 @@ class _Extraction:
         converted = [convert(kind, text) for text in texts]
         for row, each in zip(numbers, converted, strict=True):
             values[row] = each.value
-        failed = [at for at, each in enumerate(converted) if each.message is not None]
-        if failed:
+        if failed := [at for at, each in enumerate(converted) if each.message is not None]:
             messages = [converted[at].message for at in failed]
             received = [texts[at].decode() for at in failed]
             self._add_problems(rows, path, spans[failed], received, messages)
-        in_extra = [at for at, each in enumerate(converted) if each.in_extra]
-        if in_extra:
+        if in_extra := [at for at, each in enumerate(converted) if each.in_extra]:
             rows.extra.append(_Extra(path, spans[in_extra], [texts[at] for at in in_extra]))
         return pa.array(values, ARROW_TYPES[kind])
 
@@ -391,14 +387,10 @@ class _Extraction:
         self._problems.append(pa.table(problems))
 
 
-def _find_spans(rows: list[Any], path: tuple[str, ...], base: int) -> _Spans:
-    values = rows
-    for key in path:
-        name = attribute(key)
-        values = [getattr(value, name, None) for value in values]
+def _find_spans(values: list[Any], base: int) -> _Spans:
     buffers = [pa.py_buffer(b"" if value is None else value) for value in values]
-    sizes = np.fromiter((buffer.size for buffer in buffers), np.int64, len(rows))
-    starts = np.fromiter((buffer.address for buffer in buffers), np.int64, len(rows)) - base
+    sizes = np.fromiter((buffer.size for buffer in buffers), np.int64, len(values))
+    starts = np.fromiter((buffer.address for buffer in buffers), np.int64, len(values)) - base
     found = np.flatnonzero(sizes)
     return np.column_stack((starts[found], starts[found] + sizes[found], found))
 

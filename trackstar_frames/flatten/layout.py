@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -57,13 +57,13 @@ class Layout:
     @classmethod
     def of_schema(cls) -> Layout:
         """Return the layout that extracts free-form values only."""
-        free_form = {
+        free_form = frozenset(
             (table.name, column.path)
             for table in TABLES.values()
             for column in table.columns
             if column.kind == "json" and column.path
-        }
-        return cls(frozenset(free_form))
+        )
+        return cls(free_form)
 
     @staticmethod
     def can_extract(path: Path) -> bool:
@@ -78,25 +78,25 @@ class Layout:
         """The Arrow types of an order's members; of an extracted value, a null is left."""
         return pa.schema(self._fields("orders"))
 
-    @cached_property
-    def read_lines(self) -> Callable[[bytes], list[Any]]:
-        """Read only the extracted values of newline-separated orders, as nested structs."""
-        return msgspec.json.Decoder(self._structs["orders"]).decode_lines
-
-    def rows_by_table(self, orders: list[Any]) -> dict[str, list[Any]]:
-        """Return the structs of `read_lines` by the table whose rows they are."""
-        rows = {"orders": orders}
+    def read_values(self, lines: bytes) -> Iterator[tuple[Path, list[Any]]]:
+        """Read only the extracted values of newline-separated orders; yield those of each path."""
+        rows: dict[str, list[Any]] = {"orders": self._decoder.decode_lines(lines)}
         for table, lists in LISTS.items():
+            keys = _lists(table).items()
             for child in lists.values():
                 if child in self._structs:
-                    names = [attribute(key) for key, each in _lists(table).items() if each == child]
+                    names = [_attribute(key) for key, each in keys if each == child]
                     rows[child] = [
                         row
                         for parent in rows[table]
                         for name in names
                         for row in getattr(parent, name, None) or ()
                     ]
-        return rows
+        for table, path in self.extracted:
+            values = rows[table]
+            for name in map(_attribute, path):
+                values = [getattr(value, name, None) for value in values]
+            yield (table, path), values
 
     def _fields(self, table: str) -> list[pa.Field]:
         known: dict[Any, pa.DataType] = {
@@ -112,6 +112,10 @@ class Layout:
         return _as_fields(_nested(known))
 
     @cached_property
+    def _decoder(self) -> msgspec.json.Decoder[Any]:
+        return msgspec.json.Decoder(self._structs["orders"])
+
+    @cached_property
     def _structs(self) -> dict[str, Any]:
         """The struct of each table's rows that anything is extracted from, or from below them."""
         structs: dict[str, Any] = {}
@@ -125,11 +129,6 @@ class Layout:
             if known:
                 structs[table] = _as_struct(_nested(known))
         return structs
-
-
-def attribute(key: str) -> str:
-    """Return the attribute that has a key's value in the structs of `Layout.read_lines`."""
-    return "k" + key.encode().hex()
 
 
 def set_nested(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
@@ -165,11 +164,16 @@ def _as_fields(tree: Mapping[str, Any]) -> list[pa.Field]:
     ]
 
 
+def _attribute(key: str) -> str:
+    """Return the attribute that has a key's value in a struct."""
+    return "k" + key.encode().hex()
+
+
 def _as_struct(tree: Mapping[str, Any]) -> type[msgspec.Struct]:
     fields: list[Any] = []
     for key, kind in tree.items():
         inner = _as_struct(kind) | None if isinstance(kind, dict) else kind
         default = msgspec.Raw() if kind is msgspec.Raw else None
-        fields.append((attribute(key), inner, default))
-    names = {attribute(key): key for key in tree}
+        fields.append((_attribute(key), inner, default))
+    names = {_attribute(key): key for key in tree}
     return msgspec.defstruct("Extracted", fields, rename=names, gc=False)

@@ -20,15 +20,10 @@ import msgspec
 import pyarrow as pa
 
 from trackstar_frames.errors import ResponseError
-from trackstar_frames.flatten.careful import member_text, read_repeated
+from trackstar_frames.flatten.careful import Members, member_text, read_object, read_repeated
 from trackstar_frames.flatten.layout import Batch, batch_schema, empty_batch
-from trackstar_frames.http.responses import (
-    as_received,
-    is_partial,
-    read_count,
-    read_envelope,
-    strict_json,
-)
+from trackstar_frames.flatten.values import read_list
+from trackstar_frames.http import responses
 from trackstar_frames.schema import LISTS, TABLES
 from trackstar_frames.settings import local_file
 
@@ -67,7 +62,6 @@ _GZIP = b"\x1f\x8b"
 _NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 
 _ABSENT = msgspec.Raw()
-_Members = Mapping[str, msgspec.Raw]
 
 
 class _Peek(msgspec.Struct, gc=False):
@@ -81,8 +75,6 @@ class _Peek(msgspec.Struct, gc=False):
 
 
 _peek = msgspec.json.Decoder(_Peek).decode
-_read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class JsonSource:
@@ -110,8 +102,6 @@ class JsonSource:
             try:
                 self._read(text)
             except ResponseError as error:
-                if not where:
-                    raise
                 raise ResponseError(f"{where}{error}", retryable=error.retryable) from None
             for connection, orders in self._orders.items():
                 if len(orders) >= _PAGE_SIZE:
@@ -134,11 +124,11 @@ class JsonSource:
         start = text.lstrip(b" \t\r\n")[:1]
         if start == b"{":
             try:
-                envelope = read_envelope(text)
+                envelope, frame = responses.read_body(text)
             except ResponseError:
                 self._read_object(_check_json(text))
                 return
-            members = _members_beside(text, envelope.data)
+            members = read_repeated(frame)
             if "event_type" in members or not _TELLTALE_KEYS.isdisjoint(members):
                 self._read_object(_check_json(text))
             else:
@@ -147,7 +137,7 @@ class JsonSource:
         text = _check_json(text)
         if start != b"[":
             raise ResponseError(f"a JSON text that is neither an object nor a list; {_ALLOWED}")
-        for number, item in enumerate(_read_list(text)):
+        for number, item in enumerate(read_list(text)):
             if memoryview(item)[0] != _BRACE:
                 raise ResponseError(f"[{number}] of a list is no object; {_ALLOWED}")
             self._read_object(item)
@@ -158,7 +148,7 @@ class JsonSource:
         if peek.data is peek.event_type is _ABSENT:
             is_plain = peek.id is not _ABSENT and peek.error is peek.errors is _ABSENT
             if not is_plain and not _is_order(text):
-                raise self._unknown_shape(_read_object(text))
+                raise self._unknown_shape(read_object(text))
             self._add_orders(None, [msgspec.Raw(text)])
             return
         members = read_repeated(bytes(text))
@@ -170,7 +160,7 @@ class JsonSource:
         else:
             self._read_with_data(text, members)
 
-    def _read_with_data(self, text: bytes, members: _Members) -> None:
+    def _read_with_data(self, text: bytes, members: Members) -> None:
         """Read an object with ``data``: of one order, of many, or an order with that key."""
         inner = _objects_in(members["data"])
         if not _TELLTALE_KEYS.isdisjoint(members):
@@ -189,7 +179,7 @@ class JsonSource:
         else:
             raise ResponseError(f"`data` holds neither an order nor a list of them; {_ALLOWED}")
 
-    def _read_event(self, text: bytes, members: _Members) -> None:
+    def _read_event(self, text: bytes, members: Members) -> None:
         kind, connection = (member_text(members, key) for key in ("event_type", "connection_id"))
         if kind not in _EVENT_TYPES:
             raise ResponseError(
@@ -204,13 +194,13 @@ class JsonSource:
             raise ResponseError("an event whose `data` is no order")
         if bytes(members.get("data_truncated", b"false")) not in (b"false", b"null"):
             self._add_orders(connection, [])
-            order_id = member_text(_read_object(data), "id")
+            order_id = member_text(read_object(data), "id")
             self._add_problem(connection, order_id, "", text, _TRUNCATED)
             return
         self._add_orders(connection, [data])
         self._report_members(connection, members, _EVENT_KEYS)
 
-    def _add_body(self, members: _Members, orders: list[msgspec.Raw]) -> None:
+    def _add_body(self, members: Members, orders: list[msgspec.Raw]) -> None:
         if orders and _is_envelope(orders[0]):
             raise ResponseError(
                 f"`data` holds no orders, but objects around them; pass a list of those; {_ALLOWED}"
@@ -219,7 +209,7 @@ class JsonSource:
         self._count += len(orders)
         token = bytes(members.get("next_token", b"null"))
         self._next_token = b"" if token in _EMPTY else token
-        total = read_count(bytes(members.get("total_count", b"")).decode())
+        total = responses.read_count(bytes(members.get("total_count", b"")).decode())
         self._total = max(self._total, total or 0)
         known = _BODY_KEYS - {"total_count"} if total is None else _BODY_KEYS
         self._report_members(None, members, known)
@@ -235,14 +225,14 @@ class JsonSource:
         self._orders.setdefault(connection, []).extend(orders)
 
     def _report_members(
-        self, connection: str | None, members: _Members, known: frozenset[str]
+        self, connection: str | None, members: Members, known: frozenset[str]
     ) -> None:
         """Report the other members of a body, unless they are known or empty."""
         for key, value in members.items():
             text = bytes(value)
             if key in known or text in _EMPTY:
                 continue
-            partial = is_partial(key, text)
+            partial = responses.is_partial(key, text)
             if key == "has_more" and not partial:
                 continue
             self._is_partial |= partial
@@ -252,7 +242,7 @@ class JsonSource:
         self, connection: str | None, order_id: str | None, path: str, text: bytes, message: str
     ) -> None:
         row = {"table": "orders", "order_id": order_id, "path": path, "message": message}
-        row["value"] = as_received(bytes(text)).decode()
+        row["value"] = responses.as_received(bytes(text)).decode()
         self._problems.setdefault(connection, []).append(row)
 
     def _unknown_shape(self, members: Iterable[str]) -> ResponseError:
@@ -265,7 +255,12 @@ def _check_json(text: bytes) -> bytes:
     """Check that a text is one JSON value, and rewrite what only lenient parsers accept."""
     try:
         text.decode()
-        return _as_strict(text)
+        try:
+            msgspec.json.decode(text, type=msgspec.Raw)
+        except msgspec.DecodeError:
+            strict = responses.strict_json(text)
+            msgspec.json.decode(strict, type=msgspec.Raw)
+            return strict
     except RecursionError:
         message = f"the text ({len(text):,} bytes) is nested too deeply to be read"
         raise ResponseError(message) from None
@@ -274,47 +269,27 @@ def _check_json(text: bytes) -> bytes:
         raise ResponseError(
             f"the text ({len(text):,} bytes) is not JSON: {error}{hint}", retryable=True
         ) from None
-
-
-def _as_strict(text: bytes) -> bytes:
-    try:
-        msgspec.json.decode(text, type=msgspec.Raw)
-    except msgspec.DecodeError:
-        text = strict_json(text)
-        msgspec.json.decode(text, type=msgspec.Raw)
     return text
-
-
-def _members_beside(text: bytes, orders: list[msgspec.Raw]) -> _Members:
-    """Return the other members of a body, without reading its orders again."""
-    if orders:
-        base = pa.py_buffer(text).address
-        first, last = pa.py_buffer(orders[0]), pa.py_buffer(orders[-1])
-        start, end = first.address - base, last.address - base + last.size
-        if not 0 <= start <= end <= len(text):  # the body was rewritten before it was cut
-            return read_repeated(strict_json(text))
-        text = text[:start] + text[end:]
-    return read_repeated(_as_strict(text))
 
 
 def _objects_in(data: msgspec.Raw) -> list[msgspec.Raw]:
     start = memoryview(data)[0]
     if start == _BRACKET:
-        return _read_list(data)
+        return read_list(data)
     return [data] if start == _BRACE else []
 
 
 def _is_order(text: bytes) -> bool:
     if memoryview(text)[0] != _BRACE:
         return False
-    members = _read_object(text)
+    members = read_object(text)
     has_error = not _ERROR_KEYS.isdisjoint(members)
     return not (_TELLTALE_KEYS - {"id"} if has_error else _TELLTALE_KEYS).isdisjoint(members)
 
 
 def _is_envelope(text: bytes) -> bool:
     """Return whether an object is an event, or has ``data``, and is no order itself."""
-    members = _read_object(text)
+    members = read_object(text)
     return "id" not in members and ("data" in members or "event_type" in members)
 
 
@@ -395,7 +370,7 @@ def _has_lines(text: bytes) -> bool:
     if end < 0 or not _NOT_BLANK.search(text, end):
         return False
     try:
-        msgspec.json.decode(strict_json(text[:end]), type=msgspec.Raw)
+        msgspec.json.decode(responses.strict_json(text[:end]), type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError):
         return False
     return True

@@ -34,7 +34,7 @@ _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d+", re.ASCII)
 _MAX_DIGITS = 400
 
 _read_text = msgspec.json.Decoder(str).decode
-_read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Converted(NamedTuple):
@@ -46,11 +46,12 @@ class Converted(NamedTuple):
 
 
 _NULL = Converted()
+_EMPTY_IS_TEXT = ("string", "status", "json")
 
 
 def convert(kind: str, raw: bytes) -> Converted:
     """Convert the JSON text of a value; an empty string is null where no text is expected."""
-    if raw == b"null":
+    if raw == b"null" or (raw == b'""' and kind not in _EMPTY_IS_TEXT):
         return _NULL
     try:
         value = _KINDS[kind].convert(raw)
@@ -73,10 +74,8 @@ def as_text(raw: bytes) -> str:
     raise ValueError("not text")
 
 
-def _float(raw: bytes) -> float | Converted | None:
+def _float(raw: bytes) -> float | Converted:
     text = _numeral(raw)
-    if text is None:
-        return None
     number, whole = float(text), _whole(text)
     if not math.isfinite(number) or (whole is not None and int(number) != whole):
         raise ValueError("a number that float64 cannot hold")
@@ -97,10 +96,8 @@ def is_rounded(text: str, number: float) -> bool:
         return True
 
 
-def _int(raw: bytes) -> int | None:
+def _int(raw: bytes) -> int:
     text = _numeral(raw)
-    if text is None:
-        return None
     value = _whole(text)
     if value is None:
         value = _whole_decimal(text)
@@ -109,19 +106,18 @@ def _int(raw: bytes) -> int | None:
     return value
 
 
-def _numeral(raw: bytes) -> str | None:
-    """Return a number, or a string that spells one, as Python can read it; None if it is empty."""
-    text = raw.decode()
-    if raw.startswith(b'"'):
-        text = _read_text(raw)
-        if not text:
-            return None
-        text = text.strip(_BLANKS)
-        if _GROUPED.fullmatch(text):
-            text = text.replace(",", "")
+def _numeral(raw: bytes) -> str:
+    """Return a number, or a string that spells one, as Python can read it."""
+    text = _unquoted(raw).strip(_BLANKS)
+    if "," in text and _GROUPED.fullmatch(text):
+        text = text.replace(",", "")
     if not _NUMBER.fullmatch(text):
         raise ValueError("not a number")
     return text
+
+
+def _unquoted(raw: bytes) -> str:
+    return _read_text(raw) if raw.startswith(b'"') else raw.decode()
 
 
 def _whole(text: str) -> int | None:
@@ -152,34 +148,22 @@ _BOOLEANS = {
 }
 
 
-def _bool(raw: bytes) -> bool | None:
-    text = _unquoted(raw)
-    if not text:
-        return None
-    word = text.strip(_BLANKS).lower()
+def _bool(raw: bytes) -> bool:
+    word = _unquoted(raw).strip(_BLANKS).lower()
     if word not in _BOOLEANS:
         raise ValueError("neither true nor false")
     return _BOOLEANS[word]
 
 
-def _unquoted(raw: bytes) -> str:
-    return _read_text(raw) if raw.startswith(b'"') else raw.decode()
-
-
-def _timestamp(raw: bytes) -> datetime | Converted | None:
+def _timestamp(raw: bytes) -> Converted:
     """Return a date in UTC, which is the default time zone; nanoseconds are cut off."""
-    text = _unquoted(raw)
-    if not text:
-        return None
+    text = _unquoted(raw).strip(_BLANKS)
     try:
-        moment = _parse_date(text.strip(_BLANKS))
+        moment = _parse_date(text)
     except ValueError:
         raise ValueError("not a date") from None  # Python's own message repeats the value
-    naive = moment is not None and moment.tzinfo is None
-    moment = _in_utc(moment)
-    if moment is None or naive:
-        return Converted(moment, in_extra=True)
-    return moment
+    utc = _in_utc(moment)
+    return Converted(utc, in_extra=not (utc and moment and moment.tzinfo))
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:
@@ -196,8 +180,7 @@ def _in_utc(moment: datetime | None) -> datetime | None:
 def _parse_date(text: str) -> datetime | None:
     """Return a date, naive if it names no time zone; None if it is before the year 1."""
     for pattern, read in _DATE_FORMATS:
-        found = pattern.fullmatch(text)
-        if found:
+        if found := pattern.fullmatch(text):
             return read(found)
     raise ValueError(text)
 
@@ -274,10 +257,8 @@ _DATE_FORMATS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], datetime |
 )
 
 
-def _strings(raw: bytes) -> list[str | None] | None:
-    if raw == b'""':
-        return None
-    return [None if bytes(item) == b"null" else as_text(bytes(item)) for item in _read_list(raw)]
+def _strings(raw: bytes) -> list[str | None]:
+    return [None if bytes(item) == b"null" else as_text(bytes(item)) for item in read_list(raw)]
 
 
 class _Kind(NamedTuple):

@@ -68,11 +68,16 @@ _QUOTED = 200  # characters
 
 def read_envelope(body: bytes, scrub: Callable[[str], str] | None = None) -> Envelope:
     """Check the body of a 200 and cut it into orders; errors quote it scrubbed, or not at all."""
+    return read_body(body, scrub)[0]
+
+
+def read_body(body: bytes, scrub: Callable[[str], str] | None = None) -> tuple[Envelope, bytes]:
+    """Return the envelope of a body, and the body without its orders."""
     try:
         # As Arrow text: Arrow checks UTF-8 without decoding it.
         ends = pa.py_buffer(np.array([0, len(body)], np.int64))
         pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(body)).validate(full=True)
-        envelope = _decode(body, scrub)
+        envelope, frame = _decode(body, scrub)
     except msgspec.ValidationError as error:
         raise ResponseError(f"the response is not as documented: {error}") from None
     except RecursionError:
@@ -90,10 +95,10 @@ def read_envelope(body: bytes, scrub: Callable[[str], str] | None = None) -> Env
             )
     if envelope.next_token == "":
         raise ResponseError("the response is not as documented: next_token is an empty string")
-    return envelope
+    return envelope, frame
 
 
-def _decode(body: bytes, scrub: Callable[[str], str] | None) -> Envelope:
+def _decode(body: bytes, scrub: Callable[[str], str] | None) -> tuple[Envelope, bytes]:
     try:
         decoded = _DECODER.decode(body)
     except msgspec.ValidationError:
@@ -101,7 +106,8 @@ def _decode(body: bytes, scrub: Callable[[str], str] | None) -> Envelope:
     except msgspec.DecodeError:
         body = strict_json(body)
         decoded = _DECODER.decode(body)
-    return _envelope(decoded, _without_orders(body, decoded.data), scrub)
+    frame = _without_orders(body, decoded.data)
+    return _envelope(decoded, frame, scrub), frame
 
 
 def _without_orders(body: bytes, orders: list[msgspec.Raw]) -> bytes:

@@ -1,7 +1,8 @@
 """Retries of a request: how many, and how long to wait before each.
 
 `RetryPolicy.run` is the loop, which `http.session` calls for every page. Which errors are
-`retryable` is decided where they are made, in `http.responses` and `http.transport`.
+`retryable` is decided where they are made, in `http.responses` and `http.transport`; of errors
+that are raised elsewhere, it only informs the caller.
 """
 
 from __future__ import annotations

@@ -71,11 +71,12 @@ class Session:
         #: Names the budget of requests, and so the token, without showing it.
         self.budget = credentials.fingerprint(f"the budget of {settings.base_url}")
         self._credentials = credentials
-        self._clock = clock
+        #: The time in Unix seconds; that of a simulated server can replace it.
+        self.clock = clock
         self._cache: PageCache | None = None
         if settings.cache_dir is not None:
             secret = credentials.fingerprint("the seal of what is on disk").encode()
-            self._cache = PageCache(settings.cache_dir, secret, clock)
+            self._cache = PageCache(settings.cache_dir, secret, lambda: self.clock())  # noqa: PLW0108 (it may change)
         self._limiter = limiter_of(self.budget)
         self._pool = SessionPool(
             partial(ApiSession, settings.base_url, self._sign, credentials.scrub)
@@ -118,7 +119,7 @@ class Session:
             partial(self._request, path, params, check, observer, quote=store),
             partial(self._wait, observer),
         )
-        now = self._clock()
+        now = self.clock()
         expires = now + self.settings.expire_after if expires is None else expires
         server_time = read_date(reply.headers.get("Date", ""))
         page = StoredPage(key, reply.body, now, expires, server_time)
@@ -133,7 +134,7 @@ class Session:
 
     def mark_started(self, work: str, *, restart: bool = False) -> float:
         """Return when unfinished work was started: now, if it is new, or if `restart`."""
-        now = self._clock()
+        now = self.clock()
         if self._cache is None:
             return now
         key = self.fingerprint(f"the beginning of {work}")
@@ -167,7 +168,7 @@ class Session:
         return self.fingerprint(f"{self.settings.base_url}{path}?{query}")
 
     def _is_current(self, page: StoredPage, expires: float | None, since: float) -> bool:
-        now = self._clock()
+        now = self.clock()
         if page.fetched > now:  # by a clock that was ahead: its age is unknown
             return False
         if expires is not None:

@@ -238,8 +238,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _description(error: BaseException) -> str:
-    safe = _SAFE_DESCRIPTIONS.match(str(error))
-    if safe:
+    if safe := _SAFE_DESCRIPTIONS.match(str(error)):
         return safe[0]
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror)

@@ -137,9 +137,7 @@ class RequestListings:
         if self._limit is None:
             self._threads.do(self._check_total, [root for root in self._roots if root.children])
 
-    def read_changes(
-        self, stamps: Sequence[Sequence[str]], latest: Mapping[str, datetime] = MappingProxyType({})
-    ) -> bool:
+    def read_changes(self, stamps: Sequence[Sequence[str]], latest: Mapping[str, datetime]) -> bool:
         """Read what has changed since the first page, so that no order that moved is missing.
 
         The first of `stamps` that the server supports are requested; if it supports none, the
@@ -397,8 +395,7 @@ def _narrowed(params: dict[str, str], stamp: str, since: datetime) -> dict[str, 
     """Narrow a query to what is not before a moment, by a parameter that it did not have before."""
     # Otherwise the response could be the one on disk, from before.
     is_new = f"{stamp}[gte]" not in params
-    bound = since if is_new else since - _SECOND
-    text = api_time(bound)
+    text = api_time(since if is_new else since - _SECOND)
     name = f"{stamp}[{'gte' if is_new else 'gt'}]"
     return params | {name: max(params.get(name, text), text)}
 

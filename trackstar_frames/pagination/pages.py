@@ -157,17 +157,16 @@ class _Cursor:
             other_members=envelope.other_members,
         )
 
-    def _read_proven(self) -> tuple[PageResponse, list[msgspec.Raw]]:
+    def _read_proven(self, since: float | None = None) -> tuple[PageResponse, list[msgspec.Raw]]:
         """Read a page that may be the last one, and the orders that came after it meanwhile."""
-        response = self._get(self.token, self._size, self._check)
+        response = self._get(self.token, self._size, self._check, since)
         try:
             return response, self._prove_end(response.envelope)
         except ResponseError:
             if self.reader.offline or not response.from_cache:
                 raise
         # The listing may have grown since the page came to the disk.
-        response = self._get(self.token, self._size, self._check, since=math.inf)
-        return response, self._prove_end(response.envelope)
+        return self._read_proven(since=math.inf)
 
     def _get(
         self, token: str | None, size: int, check: Check | None = None, since: float | None = None
@@ -244,29 +243,27 @@ class _Repeats:
         self._empty = 0
 
     def refuse(self, orders: list[msgspec.Raw]) -> None:
-        if self._repeated + self._is_known(orders) >= _MAX_REPEATED:
+        if self._repeated + (_ends(orders) in self._seen) >= _MAX_REPEATED:
             raise _endless(f"{_MAX_REPEATED} pages in a row that it had sent before")
         if self._empty + (not orders) > _MAX_EMPTY:
             raise _endless(f"more than {_MAX_EMPTY} empty pages in a row")
 
     def add(self, orders: list[msgspec.Raw]) -> None:
-        if not orders:
+        ends = _ends(orders)
+        if ends is None:
             self._empty += 1
             return
-        self._repeated = self._repeated + 1 if self._is_known(orders) else 0
+        self._repeated = self._repeated + 1 if ends in self._seen else 0
         self._empty = 0
-        self._seen |= _ends(orders)
-
-    def _is_known(self, orders: list[msgspec.Raw]) -> bool:
-        return bool(self._seen & _ends(orders))
+        self._seen.add(ends)
 
 
 _WITH_ID = msgspec.defstruct("WithId", [("id", msgspec.Raw, msgspec.Raw())])
 _ID_DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_WITH_ID)
 
 
-def _ends(orders: list[msgspec.Raw]) -> set[tuple[bytes, bytes]]:
-    return {(order_id(orders[0]), order_id(orders[-1]))} if orders else set()
+def _ends(orders: list[msgspec.Raw]) -> tuple[bytes, bytes] | None:
+    return (order_id(orders[0]), order_id(orders[-1])) if orders else None
 
 
 def order_id(order: msgspec.Raw) -> bytes:

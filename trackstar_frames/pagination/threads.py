@@ -63,8 +63,7 @@ class ThreadGroup:
         self._stop = threading.Event()
         self._children: WeakSet[ThreadGroup] = WeakSet()
         self._lock = threading.Lock()
-        parent = _PARENT.get()
-        if parent is not None:
+        if (parent := _PARENT.get()) is not None:
             parent.adopt(self)
 
     def do(self, task: Callable[[_T], object], items: Iterable[_T]) -> None:
@@ -79,11 +78,10 @@ class ThreadGroup:
                 with starting():
                     threads.append(threading.Thread(target=run, daemon=True))
                     threads[-1].start()
-            ended = list(_get_each(outcomes, threads))
+            failures = [each for each in _get_each(outcomes, threads) if each is not None]
         except BaseException:
             self.stop()
             raise
-        failures = [failure for failure in ended if failure is not None]
         if failures:
             raise min(failures, key=lambda each: isinstance(each, Cancelled))
 

@@ -20,9 +20,10 @@ MOST_ROWS = 20
 class Groups:
     """The groups of a frame that are drawn: at most `most`, the largest first.
 
-    `n` is the number of orders of every group, in the rows of the measure's table. `positions` are
-    the rows of the groups that are drawn, the largest first; `sizes` and `names` are theirs, and
-    `looks` those of the first `MOST_LINES`. `columns` are those of `by`; `note` counts the others.
+    `n` is the number of orders of every group, in the rows of the measure's table, which must be
+    those of `group_numbers`: sorted by `by`, null included. `positions` are the rows of the groups
+    that are drawn, the largest first; `sizes` and `names` are theirs, `looks` those of the first
+    `MOST_LINES`. `columns` are those of `by`; `note` counts the others.
     """
 
     def __init__(
@@ -67,10 +68,11 @@ class Groups:
     def layers(self, counts: Array) -> list[Layer]:
         """Return a layer of bars for each drawn group, and one more for all others together."""
         drawn = zip(self.names, self.looks, counts[self.positions], strict=True)
-        layers = [Layer(name, look, n) for name, look, n in drawn]
+        layers = [Layer(name, look, n, n.sum()) for name, look, n in drawn]
         if others := len(self._others):
             name = f"{others:,} other group{'s' if others > 1 else ''}"
-            layers.append(Layer(name, OTHERS, counts[self._others].sum(axis=0)))
+            left = counts[self._others]
+            layers.append(Layer(name, OTHERS, left.sum(axis=0), left.sum()))
         return layers
 
     def row_axis(self, axes: Axes) -> None:

@@ -41,7 +41,6 @@ _SKY, _VERMILION, _BROWN = "#56b4e9", "#d55e00", "#5d3a1a"
 #: Of captions and of lines that help to read: legible on white and on black.
 MUTED = "#757575"
 GREY_BARS: Mapping[str, Any] = {"color": MUTED, "alpha": 0.27, "linewidth": 0}
-_GRID: Mapping[str, Any] = {"color": MUTED, "alpha": 0.25}
 
 #: Groups, the largest first.
 GROUPS = (
@@ -81,11 +80,6 @@ def status_look(status: str) -> Look:
     return STATUSES.get(status, _UNKNOWN_STATUS)
 
 
-def text_colour() -> Any:
-    """Return the colour of text on the current background."""
-    return rcParams["text.color"]
-
-
 def font_scale() -> float:
     """Return the size of text, relative to matplotlib's default."""
     return float(rcParams["font.size"]) / 10
@@ -102,37 +96,37 @@ def get_axes(ax: Axes | None, height: float, *, width: float = 8) -> Axes:
 
 
 class Layer(NamedTuple):
-    """One layer of stacked bars: its name, its look, and its length in each bar."""
+    """One layer of stacked bars: its name, its look, its length in each bar, and its orders."""
 
     name: str
     look: Look
-    n: Array
+    lengths: Array
+    orders: int
 
-    @property
-    def label(self) -> str:
-        """The name with the total."""
-        return f"{self.name} ({self.n.sum():,})"
+
+def status_layers(table: pd.DataFrame, orders: pd.Series[int]) -> list[Layer]:
+    """Return a layer for each status, a column, that is in any bar, a row."""
+    used = table.columns[(table != 0).any()]
+    return [
+        Layer(printable(each), status_look(each), table[each].to_numpy(), orders[each])
+        for each in used
+    ]
 
 
 def stacked_bars(
-    axes: Axes,
-    layers: Sequence[Layer],
-    at: Array,
-    width: float | Array,
-    bar_kws: Mapping[str, Any],
-    *,
-    horizontal: bool = False,
-) -> list[Any]:
-    """Draw layers, none of them empty, on top of one another; return one bar of each."""
-    draw, base = (axes.barh, "left") if horizontal else (axes.bar, "bottom")
+    axis: Any, layers: list[Layer], at: Array, width: Any, bar_kws: dict[str, Any], *, title: str
+) -> None:
+    """Draw layers, none of them empty, one after another along an axis, and their legend."""
+    axes, along_x = axis.axes, axis.axis_name == "x"
+    draw, base = (axes.barh, "left") if along_x else (axes.bar, "bottom")
     widths, top = np.broadcast_to(width, at.shape), np.zeros(len(at))
     handles = []
     for layer in layers:
-        some = layer.n > 0
+        some = layer.lengths > 0
         style = {**layer.look.bar_style(), base: top[some], **bar_kws}
-        handles.append(draw(at[some], layer.n[some], widths[some], **style)[0])
-        top = top + layer.n
-    return handles
+        handles.append(draw(at[some], layer.lengths[some], widths[some], **style)[0])
+        top = top + layer.lengths
+    add_legend(axes, handles, [f"{layer.name} ({layer.orders:,})" for layer in layers], title)
 
 
 # matplotlib gives its dates no types.
@@ -187,7 +181,7 @@ def percent_axis(axis: Any, label: str) -> None:
     axis.set_major_formatter(PercentFormatter(1))
     limits = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
     limits(-0.03, 1.03)
-    axis.grid(**_GRID)
+    axis.grid(color=MUTED, alpha=0.25)
     axis.axes.set_axisbelow(True)
 
 

@@ -65,14 +65,16 @@ def plot_backlog(
     table = backlog(orders, by=by, as_of=as_of)
     counts, n = _by_group(table)
     groups = Groups(orders, by, n, MOST_LINES, skip_empty=True)
-    layers = groups.layers(counts) if groups.columns else _statuses(table)
     ages = counts.sum(axis=0)
     shown = len(AGE_BUCKETS) if ages[-1] else len(AGE_BUCKETS) - 1
-    layers = [layer._replace(n=layer.n[:shown]) for layer in layers]
+    if groups.columns:
+        layers = groups.layers(counts[:, :shown])
+    else:
+        layers = style.status_layers(table[list(AGE_BUCKETS[:shown])].T, table["n"])
     axes = style.get_axes(ax, 4.5)
-    handles = style.stacked_bars(axes, layers, np.arange(shown), 0.86, bar_kws)
+    title = groups.title or "status"
+    style.stacked_bars(axes.yaxis, layers, np.arange(shown), 0.86, bar_kws, title=title)
     _axis(axes, ages[:shown])
-    style.add_legend(axes, handles, [layer.label for layer in layers], groups.title or "status")
     style.add_title(axes, "Backlog ageing", groups.columns, _note(table))
     if not ages.any():
         style.write_in_middle(axes, "no open orders" if len(orders) else "no orders")
@@ -88,16 +90,6 @@ def _by_group(table: pd.DataFrame) -> tuple[Array, pd.Series[int]]:
     if isinstance(labels, pd.MultiIndex):
         labels = labels.droplevel("status")
     return counts, pd.Series(counts.sum(axis=1), index=labels)
-
-
-def _statuses(table: pd.DataFrame) -> list[style.Layer]:
-    counts = table[list(AGE_BUCKETS)].to_numpy()
-    rows = zip(table.index, counts, strict=True)
-    return [
-        style.Layer(style.printable(status), style.status_look(status), n)
-        for status, n in rows
-        if n.any()
-    ]
 
 
 def _axis(axes: Axes, ages: Array) -> None:

@@ -193,10 +193,9 @@ def _write_at_risk(axes: Axes, groups: list[_Group], right: float, per: float) -
     for row, group in enumerate(groups, start=1):
         y = (_FIRST_ROW - _ROW * row) * scale
         if len(groups) > 1:
-            key: dict[str, Any] = {"marker": group.look.marker, "color": group.look.colour}
-            mark = Line2D([0], [0], markersize=5, clip_on=False, **key)
             left = offset_copy(axes.transAxes, figure, x=_KEY * scale, y=y, units="points")
-            mark.set_transform(left)
+            key: dict[str, Any] = {"marker": group.look.marker, "color": group.look.colour}
+            mark = Line2D([0], [0], markersize=5, clip_on=False, transform=left, **key)
             axes.add_artist(mark)
         counts = len(group.hours) - np.searchsorted(group.hours / per, ticks, side="left")
         for tick, n in zip(ticks, counts, strict=True):

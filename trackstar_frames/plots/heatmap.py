@@ -140,7 +140,9 @@ def _draw_cells(axes: Axes, cells: _Cells) -> list[str]:
         if hatched:
             axes.add_patch(Rectangle(*box, **_hatch(colour)))
         if size:
-            text = axes.text((start + end) / 2, row, _words(n, on_time, pending))
+            # Rounded down, so that only all is 100.
+            words = f"{100 * on_time // n}\n{n:,}{'*' if pending else ''}" if n else "·"
+            text = axes.text((start + end) / 2, row, words)
             text.set(ha="center", va="center", fontsize=size, color=_text_on(colour))
             text.set_path_effects([withStroke(linewidth=2.5, foreground=colour)] if hatched else [])
     _legend(axes, cells, has_small=bool(small.any()))
@@ -149,13 +151,6 @@ def _draw_cells(axes: Axes, cells: _Cells) -> list[str]:
     starred = (cells.n > 0) & (cells.pending > 0)
     stars = ["*: pending orders can still change it"] if starred.any() else []
     return ["in each cell: % on time over n", *stars]
-
-
-def _words(n: int, on_time: int, pending: int) -> str:
-    if not n:
-        return "·"
-    # Rounded down, so that only all is 100.
-    return f"{100 * on_time // n}\n{n:,}{'*' if pending else ''}"
 
 
 def _font_size(axes: Axes, cells: _Cells) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
@@ -116,16 +117,14 @@ def _histogram(axes: Axes, hours: Array, outcomes: Array, **bar_kws: Any) -> tup
     edges = _edges(hours)
     # Bars end with their right edge: an order shipped at the moment it is due is on time.
     bars = np.searchsorted(edges, hours, side="left")
-    size = (len(edges) + 1) * len(style.OUTCOMES)
-    counts = np.bincount(bars * len(style.OUTCOMES) + outcomes, minlength=size)
-    counts = counts.reshape(-1, len(style.OUTCOMES))
+    counts = np.zeros((len(edges) + 1, len(style.OUTCOMES)), dtype=np.int64)
+    np.add.at(counts, (bars, outcomes), 1)
     pairs = zip(style.OUTCOMES.items(), counts.T, strict=True)
-    layers = [style.Layer(name, look, n) for (name, look), n in pairs if n.any()]
+    layers = [style.Layer(name, look, n, n.sum()) for (name, look), n in pairs if n.any()]
     at = edges / style.axis_unit(edges[-1] - edges[0])[0]
     width = at[1] - at[0]
     centres = np.array([at[0] - width, *(at[:-1] + width / 2), at[-1] + width])
-    handles = style.stacked_bars(axes, layers, centres, width, bar_kws)
-    style.add_legend(axes, handles, [layer.label for layer in layers], "outcome")
+    style.stacked_bars(axes.yaxis, layers, centres, width, bar_kws, title="outcome")
     return edges, counts[[0, -1]].sum(axis=1)
 
 
@@ -175,9 +174,10 @@ def _lateness_axis(axes: Axes, edges: Array, outside: Array, grace: str | None) 
     axes.set_xticks([at for at, _ in labels], [word for _, word in labels])
     margins = width * np.where(outside > 0, 2, 0.5)
     axes.set_xlim(low - margins[0], high + margins[1])
-    axes.axvline(0, color=style.text_colour(), linewidth=1)
+    line: dict[str, Any] = {"color": rcParams["text.color"], "linewidth": 1}
+    axes.axvline(0, **line)
     if grace and (end := pd.Timedelta(grace) / pd.Timedelta(hours=per)):
-        axes.axvline(end, color=style.text_colour(), linewidth=1, linestyle="--")
+        axes.axvline(end, linestyle="--", **line)
     axes.set_xlabel(f"{unit} from due to shipped, or to as-of if open")
 
 

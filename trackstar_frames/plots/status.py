@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from trackstar_frames.measures._checks import fetched_at, measure_info, require
+from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.status_mix import status_mix
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import MOST_ROWS, Groups
@@ -74,44 +75,30 @@ def plot_status_mix(
     undated = (measure_info(counts, "status_mix") or {}).get("without_period", 0)
     note = [f"n = {n.sum() + undated:,} orders", f"as of {style.moment_words(fetched_at(orders))}"]
     if freq is None:
-        rows = table.iloc[groups.positions]
-        axes = style.get_axes(ax, 2.1 + 0.34 * max(len(rows), 2))
-        layers, bars = _draw_bars(axes, rows, np.arange(len(rows)), 0.8, bar_kws, horizontal=True)
+        bars = table.iloc[groups.positions]
+        axes = style.get_axes(ax, 2.1 + 0.34 * max(len(bars), 2))
+        at: Array = np.arange(len(bars))
+        width: Array = np.full(len(bars), 0.8)
         groups.row_axis(axes)
         note += groups.note
     else:
         axes = style.get_axes(ax, 4.5)
+        bars = table
         starts, ends = style.period_bounds(table.index, freq)
-        widths = ends - starts
-        layers, bars = _draw_bars(axes, table, starts + widths / 2, widths, bar_kws)
+        width = ends - starts
+        at = starts + width / 2
         style.date_axis(axes, starts, ends, f"created, by {style.freq_words(freq)} (UTC)")
         note += [f"n per bar {n.min():,} to {n.max():,}"] if len(n) > 1 else []
         note += [f"not drawn: {undated:,} without a created date"] if undated else []
-    style.count_axis(axes.xaxis if freq is None else axes.yaxis, normalize=normalize)
-    labels = [f"{style.printable(layer.name)} ({counts[layer.name].sum():,})" for layer in layers]
-    style.add_legend(axes, bars, labels, "status")
+    if len(bars) > _MOST_GAPS:
+        bar_kws = {"hatch": "", "linewidth": 0, **bar_kws}
+    else:
+        width = width * 0.94
+    length = axes.xaxis if freq is None else axes.yaxis
+    layers = style.status_layers(bars, counts.sum())
+    style.stacked_bars(length, layers, at, width, bar_kws, title="status")
+    style.count_axis(length, normalize=normalize)
     style.add_title(axes, "Orders by status", groups.columns, note)
     if not n.sum():
         style.write_in_middle(axes, "no orders")
     return axes
-
-
-def _draw_bars(
-    axes: Axes,
-    table: pd.DataFrame,
-    at: Any,
-    width: Any,
-    bar_kws: Mapping[str, Any],
-    *,
-    horizontal: bool = False,
-) -> tuple[list[style.Layer], list[Any]]:
-    """Draw a bar for each row of a table; return its layers, and a bar of each."""
-    if len(table) > _MOST_GAPS:
-        bar_kws = {"hatch": "", "linewidth": 0, **bar_kws}
-    else:
-        width = width * 0.94
-    layers = [
-        style.Layer(str(status), style.status_look(status), table[status].to_numpy())
-        for status in table.columns[(table != 0).any()]
-    ]
-    return layers, style.stacked_bars(axes, layers, at, width, bar_kws, horizontal=horizontal)

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 import pandas as pd
-from matplotlib import colormaps
+from matplotlib import colormaps, rcParams
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -149,6 +149,6 @@ def _label(axes: Axes, transitions: pd.DataFrame, statuses: list[str], lines: li
 def _legend(axes: Axes, transitions: pd.DataFrame) -> None:
     n = {kind: transitions.loc[transitions["kind"] == kind, "orders"].sum() for kind in TRANSITIONS}
     drawn = [kind for kind in TRANSITIONS if n[kind]]
-    look: dict[str, Any] = {"color": style.text_colour(), "linestyle": "none"}
+    look: dict[str, Any] = {"color": rcParams["text.color"], "linestyle": "none"}
     marks = [Line2D([], [], marker=_MARKERS[kind], **look) for kind in drawn]
     style.add_legend(axes, marks, [f"{kind} ({n[kind]:,})" for kind in drawn], "move")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from numbers import Integral
@@ -20,7 +20,7 @@ from trackstar_frames.errors import SnapshotError
 from trackstar_frames.info import FetchInfo, as_of_each
 from trackstar_frames.schema import TABLES
 from trackstar_frames.settings import check_bool, check_int
-from trackstar_frames.snapshots.manifest import Manifest, read_manifest, snapshot_errors
+from trackstar_frames.snapshots.manifest import Manifest, file_name, read_manifest, snapshot_errors
 
 _TYPES = {
     "name": "str",
@@ -64,6 +64,15 @@ class Entry(NamedTuple):
     def as_of_each(self) -> dict[str | None, datetime]:
         """As of when the orders of each connection are."""
         return as_of_each(self.info, self.manifest.written_at)
+
+    def files(self, table: str, labels: Container[str | None] | None = None) -> list[Path]:
+        """List the files of a table, or of some of its connections, in the order of their rows."""
+        return [
+            self.path / table / file_name(position)
+            for position, part in enumerate(self.manifest.parts)
+            if table in part.files
+            and (labels is None or part.connection is None or part.connection in labels)
+        ]
 
 
 def list_snapshots(root: str | os.PathLike[str]) -> pd.DataFrame:
@@ -279,14 +288,13 @@ def _by_connection(entries: Iterable[Entry]) -> dict[str | None, list[tuple[Path
     }
 
 
-def _kept(as_of: pd.Series[pd.Timestamp], reason: str, number: int) -> Iterator[str]:
+def _kept(as_of: pd.Series[pd.Timestamp], reason: str, number: int) -> pd.Index[str]:
     """Return the paths that a rule keeps, of as-ofs by path; the newest is last."""
-    period = {"last": None, "daily": "D", "weekly": "W-SUN", "monthly": "M"}[reason]
-    last = as_of
-    if period is not None:
+    if reason != "last":
+        period = {"daily": "D", "weekly": "W-SUN", "monthly": "M"}[reason]
         periods = as_of.dt.tz_localize(None).dt.to_period(period)
-        last = as_of[~periods.duplicated(keep="last")]
-    yield from last.index[max(0, len(last) - number) :]
+        as_of = as_of[~periods.duplicated(keep="last")]
+    return as_of.tail(number).index
 
 
 def _counted_back(version: int, entries: Sequence[Entry]) -> Path:

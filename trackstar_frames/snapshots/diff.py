@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TypeAlias, cast
 
 import pandas as pd
@@ -16,10 +15,9 @@ from trackstar_frames.info import brief, warn_of_failed
 from trackstar_frames.measures import moved_due_dates, transitions
 from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures.transitions import as_of_pair
-from trackstar_frames.schema import CONNECTION, TABLES
-from trackstar_frames.snapshots.catalog import list_snapshots
-from trackstar_frames.snapshots.manifest import read_manifest
-from trackstar_frames.snapshots.reader import scan, table_files
+from trackstar_frames.schema import CONNECTION, table_for
+from trackstar_frames.snapshots.catalog import Entry, list_snapshots
+from trackstar_frames.snapshots.reader import scan
 from trackstar_frames.snapshots.snapshot import Snapshot
 from trackstar_frames.tables.assemble import are_labelled
 from trackstar_frames.tables.compare import KINDS, differences, differences_by_connection
@@ -232,15 +230,13 @@ def _read_orders(name: str, side: object, columns: Sequence[str]) -> pd.DataFram
     if isinstance(side, pd.DataFrame) or is_partitioned(side):
         return cast("pd.DataFrame", side)  # the measure refuses Dask's, and says what to do
     source = side if isinstance(side, Snapshot) else _read_whole(name, side)
-    names = {*columns, CONNECTION.name}
-    table = TABLES["orders"].labelled if source.info.connections else TABLES["orders"]
-    table = replace(table, columns=tuple(each for each in table.columns if each.name in names))
+    several = source.info.connections
+    names = [CONNECTION.name, *columns] if several else columns
     if isinstance(source, Snapshot):
         warn_of_failed(source.info)
-        files = table_files(source.path, read_manifest(source.path), "orders")
-        orders = scan(files, "orders", columns=table.schema.names)
+        orders = scan(Entry.at(source.path).files("orders"), "orders", columns=names)
     else:
-        orders = source.to_arrow()["orders"].select(table.schema.names)
-    frame = to_frame(orders, table)
+        orders = source.to_arrow()["orders"].select(names)
+    frame = to_frame(orders, table_for("orders", names, labelled=several))
     frame.attrs["trackstar"] = brief(source.info)
     return frame

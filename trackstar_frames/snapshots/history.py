@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 
 from trackstar_frames.errors import SnapshotError, one_of
-from trackstar_frames.schema import CHILD_TABLES, CONNECTION, TABLES
+from trackstar_frames.schema import CHILD_TABLES, CONNECTION, table_for
 from trackstar_frames.snapshots.catalog import Entry, corrected_times, find_snapshots
-from trackstar_frames.snapshots.reader import scan, table_files
+from trackstar_frames.snapshots.reader import scan
 from trackstar_frames.tables.assemble import split_by_connection
 from trackstar_frames.tables.compare import differences
 
@@ -183,8 +183,7 @@ def _look(entry: Entry, order_id: str, connection: str | None) -> Iterator[_Sigh
     for label, tables in _find_orders(entry, order_id, labels):
         if len(tables["orders"]):
             for name in CHILD_TABLES:
-                files = table_files(*entry, name, [label])
-                tables[name] = scan(files, name, order_id=order_id)
+                tables[name] = scan(entry.files(name, [label]), name, order_id=order_id)
         yield _Sighting(as_of[label], entry.name, label, tables)
 
 
@@ -194,9 +193,9 @@ def _find_orders(
     """Look for the order in all these connections at once, as most do not have it."""
     if not labels:
         return []
-    files = table_files(*entry, "orders", labels)
-    table = TABLES["orders"].labelled if entry.info.connections else TABLES["orders"]
-    tables = {"orders": scan(files, "orders", columns=table.schema.names, order_id=order_id)}
+    files = entry.files("orders", labels)
+    names = table_for("orders", labelled=entry.info.connections).schema.names
+    tables = {"orders": scan(files, "orders", columns=names, order_id=order_id)}
     if not entry.info.connections:
         return [(labels[0], tables)]
     return split_by_connection(tables, filter(None, labels)).items()

@@ -58,10 +58,6 @@ class Part(msgspec.Struct, frozen=True):
         """Count the rows of a table; a table that the part does not have is empty."""
         return self.files[table].rows if table in self.files else 0
 
-    def size(self, table: str) -> int:
-        """Return the length of a table's file in bytes."""
-        return self.files[table].bytes if table in self.files else 0
-
 
 class Manifest(msgspec.Struct, frozen=True):
     """What a snapshot, or another folder of tables, has in it."""
@@ -102,7 +98,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     def size(self, table: str) -> int:
         """Return the bytes of a table's files, those shared with other snapshots included."""
-        return sum(part.size(table) for part in self.parts)
+        return sum(part.files[table].bytes for part in self.parts if table in part.files)
 
     def write(self, folder: Path) -> None:
         """Write it to its folder."""

@@ -19,7 +19,7 @@ from trackstar_frames.measures._time import Array
 from trackstar_frames.schema import CONNECTION
 from trackstar_frames.snapshots.catalog import Entry, corrected_times, find_snapshots
 from trackstar_frames.snapshots.history import in_order_of_time
-from trackstar_frames.snapshots.reader import scan, table_files
+from trackstar_frames.snapshots.reader import scan
 
 _DUE = "required_ship_date"
 _COLUMNS = ("id", _DUE, "promised_as_of", "snapshot", f"latest_{_DUE}", "times_moved")
@@ -132,7 +132,7 @@ def _read(seen: _Sighting) -> tuple[pd.Index, Array]:
     """Read the ids of a connection's orders in a snapshot, and when these are due."""
     several = bool(seen.entry.info.connections)
     columns = ["id", _DUE, *([CONNECTION.name] if several else [])]
-    files = table_files(*seen.entry, "orders", [seen.connection] if several else None)
+    files = seen.entry.files("orders", [seen.connection] if several else None)
     orders = scan(files, "orders", columns=columns)
     if several:
         orders = orders.filter(pc.equal(orders[CONNECTION.name], seen.connection))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,48 +19,44 @@ import pyarrow.parquet as pq
 from trackstar_frames import storage
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.info import FetchInfo
-from trackstar_frames.schema import SCHEMA_VERSION, TABLES, table_for
-from trackstar_frames.snapshots.manifest import (
-    FOOTER_KEY,
-    Manifest,
-    Part,
-    file_name,
-    for_each_table,
-    read_manifest,
-    reading,
-)
-from trackstar_frames.tables.assemble import COMPLETENESS_INPUTS, completeness, unlabel
+from trackstar_frames.schema import CONNECTION, SCHEMA_VERSION, TABLES, table_for
+from trackstar_frames.snapshots import manifest
+from trackstar_frames.tables.assemble import COMPLETENESS_INPUTS, completeness
 
 
 def read_folder(path: str | os.PathLike[str]) -> tuple[dict[str, pa.Table], FetchInfo]:
     """Read all tables and the info of a snapshot, or another folder of tables."""
     folder = storage.locate(path, "path")
-    manifest = read_manifest(folder)
+    known = manifest.read_manifest(folder)
     try:
         parts = [
-            for_each_table(TABLES, partial(read_table, folder, position, part))
-            for position, part in enumerate(manifest.parts)
+            manifest.for_each_table(TABLES, partial(read_table, folder, position, part))
+            for position, part in enumerate(known.parts)
         ]
     except SnapshotError as error:
-        if not storage.is_folder(folder) or read_manifest(folder) == manifest:
+        if not storage.is_folder(folder) or manifest.read_manifest(folder) == known:
             raise
         raise SnapshotError(f"{folder} was replaced while it was read; read it again") from error
     tables = {
         name: pa.concat_tables(part[name] for part in parts).combine_chunks() for name in TABLES
     }
-    return tables, manifest.info
+    return tables, known.info
 
 
 def read_table(
-    folder: Path, position: int, part: Part, name: str, columns: Sequence[str] | None = None
+    folder: Path,
+    position: int,
+    part: manifest.Part,
+    name: str,
+    columns: Sequence[str] | None = None,
 ) -> pa.Table:
     """Read a table of one part, or some of its columns, and check that its file is whole."""
     if name not in part.files:  # the schema did not have it when the part was written
-        table = TABLES[name] if part.connection is None else TABLES[name].labelled
-        return _select(table.schema.empty_table(), columns)
+        labelled = part.connection is not None
+        return table_for(name, columns, labelled=labelled).schema.empty_table()
     file = part.files[name]
-    path = folder / name / file_name(position)
-    with reading(folder, f"{path} is damaged"):
+    path = folder / name / manifest.file_name(position)
+    with manifest.reading(folder, f"{path} is damaged"):
         body = storage.read(path)
         if file.sha256 and hashlib.sha256(body).hexdigest() != file.sha256:
             raise SnapshotError(f"{path} is damaged: it is not what was written")
@@ -68,8 +64,8 @@ def read_table(
         table = _with_schema_of_today(parquet, name, columns)
         if _has_redefined(name, table.column_names) and _is_older(parquet.metadata):
             below = {
-                each: unlabel(read_table(folder, position, part, each))
-                for each in COMPLETENESS_INPUTS
+                each: read_table(folder, position, part, each, names)
+                for each, names in COMPLETENESS_INPUTS.items()
             }
             table = _redefine(table, parquet.read(["id"])["id"], below)
     if len(table) != file.rows:
@@ -79,7 +75,7 @@ def read_table(
 
 def read_column(folder: Path, position: int, column: str) -> pa.ChunkedArray:
     """Read a column of the orders of one part; it is null if an older schema did not have it."""
-    path = folder / "orders" / file_name(position)
+    path = folder / "orders" / manifest.file_name(position)
     if column in _REDEFINED:
         return scan([path], "orders", columns=[column])[column]
     with _open(folder, path) as parquet:
@@ -88,20 +84,8 @@ def read_column(folder: Path, position: int, column: str) -> pa.ChunkedArray:
 
 def has_older_orders(folder: Path, position: int) -> bool:
     """Return whether the orders of one part are of an older schema, by the footer of their file."""
-    with _open(folder, folder / "orders" / file_name(position)) as parquet:
+    with _open(folder, folder / "orders" / manifest.file_name(position)) as parquet:
         return _is_older(parquet.metadata)
-
-
-def table_files(
-    folder: Path, manifest: Manifest, name: str, labels: Container[str | None] | None = None
-) -> list[Path]:
-    """List the files of a table, or of some of its connections, in the order of their rows."""
-    return [
-        folder / name / file_name(position)
-        for position, part in enumerate(manifest.parts)
-        if name in part.files
-        and (labels is None or part.connection is None or part.connection in labels)
-    ]
 
 
 def scan(
@@ -114,16 +98,16 @@ def scan(
     """Read a table of some files, without labels: some of its columns, or the rows of one order."""
     # Row groups whose statistics exclude the order are not read, so the checksums of whole files
     # are not compared. Columns that the files do not have are null.
-    schema = table_for(name, columns or ()).schema
+    labelled = CONNECTION.name in (columns or ())
     if not files:
-        return _select(schema.empty_table(), columns)
+        return table_for(name, columns, labelled=labelled).schema.empty_table()
     import pyarrow.dataset as ds  # noqa: PLC0415  (slow, and only few calls read so)
 
     of_order = None if order_id is None else ds.field(TABLES[name].key[0]) == order_id
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
-    folder = files[0].parent
-    with reading(folder.parent, f"{folder} is damaged"):
+    schema, folder = table_for(name, labelled=labelled).schema, files[0].parent
+    with manifest.reading(folder.parent, f"{folder} is damaged"):
         paths, filesystem = [str(file) for file in files], storage.filesystem(folder)
         dataset = ds.dataset(paths, schema=schema, format=parquet, filesystem=filesystem)
         names = schema.names if columns is None else list(columns)
@@ -152,7 +136,7 @@ def _scan_beside(file: Path, name: str, order_id: str | None) -> pa.Table:
 @contextmanager
 def _open(folder: Path, path: Path) -> Iterator[pq.ParquetFile]:
     with (
-        reading(folder, f"{path} is damaged"),
+        manifest.reading(folder, f"{path} is damaged"),
         storage.open_file(path) as source,
         pq.ParquetFile(source, page_checksum_verification=True) as parquet,
     ):
@@ -170,7 +154,7 @@ def _has_redefined(name: str, columns: Iterable[str]) -> bool:
 
 def _is_older(footer: pq.FileMetaData) -> bool:
     """Return whether the footer of a file says that it is of an older schema."""
-    text = (footer.metadata or {}).get(FOOTER_KEY, b"{}")
+    text = (footer.metadata or {}).get(manifest.FOOTER_KEY, b"{}")
     return bool(json.loads(text).get("schema_version", SCHEMA_VERSION) < SCHEMA_VERSION)
 
 
@@ -187,15 +171,9 @@ def _with_schema_of_today(
 ) -> pa.Table:
     """Read the columns of today's schema; those that the file does not have are null."""
     existing = parquet.schema_arrow.names
-    schema = table_for(name, existing).schema
-    if columns is not None:
-        schema = pa.schema([schema.field(column) for column in columns])
+    schema = table_for(name, columns, labelled=CONNECTION.name in existing).schema
     table = parquet.read([column for column in schema.names if column in existing])
     for field in schema:
         if field.name not in existing:
             table = table.append_column(field, pa.nulls(parquet.metadata.num_rows, field.type))
     return table.select(schema.names).cast(schema)
-
-
-def _select(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
-    return table if columns is None else table.select(columns)

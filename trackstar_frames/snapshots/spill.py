@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema
+from trackstar_frames.flatten.layout import ORDER_INDEX, Batch, batch_schema, empty_batch
 from trackstar_frames.schema import TABLES
 from trackstar_frames.snapshots.manifest import Key
 from trackstar_frames.tables.assemble import Numbers, drop_repeats, release_memory, select, sort
@@ -161,7 +161,7 @@ class Spill:
 
     def _strays(self) -> Batch:
         """Return the rows of no order as a batch, in the order of their pages."""
-        batch = {name: batch_schema(name).empty_table() for name in TABLES}
+        batch = empty_batch()
         if self._runs:
             rows = pa.concat_tables(run.strays() for run in self._runs)
             ranks = self._ranks[rows[_PAGE].to_numpy()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trackstar_frames.client import TrackstarClient, identify
 from trackstar_frames.dates import parse_time
 from trackstar_frames.errors import SnapshotError
 from trackstar_frames.info import FetchInfo, of_connection
@@ -28,21 +29,8 @@ from trackstar_frames.snapshots.manifest import Key
 from trackstar_frames.snapshots.reader import has_older_orders, read_column, read_table
 from trackstar_frames.snapshots.spill import Spill
 from trackstar_frames.snapshots.writer import PartWriter, SharedPart, WriteResult
-from trackstar_frames.tables.assemble import (
-    as_batch,
-    assemble,
-    keep_freed_memory,
-    split,
-    take,
-    unlabel,
-)
-from trackstar_frames.tables.compare import (
-    changed_in,
-    common_ids,
-    positions,
-    rows_of_orders,
-    unequal,
-)
+from trackstar_frames.tables import compare
+from trackstar_frames.tables.assemble import as_batch, assemble, keep_freed_memory, split, take
 
 #: The stamp of Trackstar's copy, that of the source, and the one that never changes.
 TRACKSTAR_UPDATED, UPDATED, CREATED = "trackstar_updated_date", "updated_date", "created_date"
@@ -130,26 +118,24 @@ class Base:
         return [parse_time(text) for text in texts if text]
 
 
-def find_base(
-    root: Path, request: FetchRequest, connection: str | None, identity: str
-) -> Base | None:
-    """Find the newest snapshot of one connection and of the request with this hash, if any."""
+def find_base(root: Path, request: FetchRequest, client: TrackstarClient) -> Base | None:
+    """Find the newest snapshot of the request and of the client's one connection, if any."""
     bases = [
         Base(entry.path, entry.info, _shared_parts(entry)[None])
         for entry in reversed(find_snapshots(root))
-        if not entry.info.connections and entry.info.connection == connection
+        if not entry.info.connections and entry.info.connection == client.connection
     ]
-    return _newest(bases, root, request, identity)
+    return _newest(bases, root, request, client.identify(request.hash))
 
 
-def find_bases(root: Path, request: FetchRequest, identities: Mapping[str, str]) -> dict[str, Base]:
-    """Find, for each connection's hash of a request, the newest snapshot of several that has it."""
+def find_bases(root: Path, request: FetchRequest, labels: Iterable[str]) -> dict[str, Base]:
+    """Find, for each connection, the newest snapshot of several and of the request that has it."""
     newest_first = [bases_in(entry) for entry in reversed(find_snapshots(root))]
     found = {}
-    for connection, identity in identities.items():
-        bases = [each[connection] for each in newest_first if connection in each]
-        if base := _newest(bases, root, request, identity):
-            found[connection] = base
+    for label in labels:
+        bases = [each[label] for each in newest_first if label in each]
+        if base := _newest(bases, root, request, identify(label, request.hash)):
+            found[label] = base
     return found
 
 
@@ -260,7 +246,7 @@ class Upsert:
             return Counter()
         old = {name: _read(base, name) for name in ("orders", "problems")}
         has_strays = self._settle_strays(old, fresh)
-        ids = common_ids(old["orders"], fresh["orders"])
+        ids = compare.common_ids(old["orders"], fresh["orders"])
         known = len(ids)
         all_known = known == given == len(fresh["orders"]) and not gone and not has_strays
         if all_known and _in_same_places(old, fresh):
@@ -305,7 +291,7 @@ def _in_same_places(old: _Tables, fresh: _Tables) -> bool:
     """Return whether orders that are all known keep their places in the sort order."""
     was, now = old["orders"], fresh["orders"]
     rows = pc.index_in(now["id"], value_set=was["id"].combine_chunks())
-    return not unequal(was["created_date"].take(rows), now["created_date"]).any()
+    return not compare.unequal(was["created_date"].take(rows), now["created_date"]).any()
 
 
 def _replace(
@@ -328,7 +314,8 @@ def _replace(
 
 
 def _read(base: SharedPart, name: str) -> pa.Table:
-    return unlabel(read_table(base.folder, base.position, base.part, name))
+    names = TABLES[name].schema.names  # without the label
+    return read_table(base.folder, base.position, base.part, name, names)
 
 
 def _older_orders(base: SharedPart) -> dict[str, pa.Table]:
@@ -342,12 +329,13 @@ def _differing(name: str, old: _Tables, fresh: _Tables, ids: pa.ChunkedArray) ->
     """Return which of the orders on both sides differ in a table."""
     if name == "problems":
         return _with_other_problems(old[name], fresh[name], ids)
-    return changed_in(name, old[name], fresh[name], ids)
+    return compare.changed_in(name, old[name], fresh[name], ids)
 
 
 def _replace_rows(was: pa.Table, now: pa.Table, orders: pa.Array, ids: set[str]) -> pa.Table:
     key = "id" if "id" in was.column_names else "order_id"
-    old, new = positions(was[key], orders), positions(now[key], orders)  # rows of none come last
+    # Rows of no order come last.
+    old, new = (compare.positions(side[key], orders) for side in (was, now))
     is_changed = np.zeros(len(orders) + 1, bool)  # the last one is of no order
     is_changed[pc.index_in(pa.array(sorted(ids)), value_set=orders).to_numpy()] = True
     stays, comes = np.flatnonzero(~is_changed[old]), np.flatnonzero(is_changed[new])
@@ -368,7 +356,7 @@ def _with_other_problems(old: pa.Table, fresh: pa.Table, ids: pa.ChunkedArray) -
     """Return which of the orders on both sides have other problems, as other raw values had."""
     sides = []
     for number, side in enumerate((old, fresh)):
-        known = rows_of_orders(ids, side, "order_id")
+        known = compare.rows_of_orders(ids, side, "order_id")
         sides.append(known.append_column("side", pa.repeat(number, len(known))))
     columns = TABLES["problems"].schema.names
     rows = pa.concat_tables(sides).group_by(columns).aggregate([("side", "count_distinct")])

@@ -17,11 +17,14 @@ All other modules access what is stored under a root by these functions only:
 `delete`                          Delete a folder, so that nobody ever finds a part of it.
 ================================  ==============================================================
 
-A path is a `pathlib.Path`. That of another storage must have ``/``, `name`, `stem`, `suffix` and
-`parent`, be pickled, and be opened by its `filesystem` as its `str()`. `locate` raises TypeError,
-SettingsError or SnapshotError; all others raise OSError if the disk refuses, a file to read is
-missing, or one to create exists, and callers make a SnapshotError of it. A lock ends with its
-process; it yields False where the disk has no locks, and writers then rely on unique names alone.
+A path is a `pathlib.Path`. That of another storage is an `os.PathLike` with ``/``, `name`, `stem`,
+`suffix`, `parent`, equality and order, which can be pickled. Its `str()` is its URL: `filesystem`
+opens it (in a `PyFileSystem`, one of fsspec does; Arrow's own S3 takes no URL), and `locate` takes
+both again. A path to lock, or to have a scratch folder for, need not exist; the scratch folder
+itself is a `pathlib.Path`. `locate` raises TypeError, SettingsError or SnapshotError; all others
+raise OSError if the disk refuses, a file to read is missing, or one to create exists, and callers
+make a SnapshotError of it. A lock ends with its process; it yields False where the disk has no
+locks, and writers then rely on unique names alone.
 
 There is one storage, `local`. Another one takes a module beside it with the same functions, and
 this module to choose between the two: by the URL in `locate`, else by the type of the path.

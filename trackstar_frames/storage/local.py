@@ -19,7 +19,6 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -31,26 +30,9 @@ from trackstar_frames.settings import local_folder
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-__all__ = [
-    "commit",
-    "copy",
-    "delete",
-    "exists",
-    "filesystem",
-    "is_folder",
-    "list_folder",
-    "locate",
-    "lock",
-    "make_folder",
-    "open_file",
-    "partial_folder",
-    "read",
-    "rename_files",
-    "replace",
-    "scratch_folder",
-    "size",
-    "write",
-]
+__all__ = ["commit", "copy", "delete", "exists", "filesystem", "is_folder", "list_folder"]
+__all__ += ["locate", "lock", "make_folder", "open_file", "partial_folder", "read"]
+__all__ += ["rename_files", "replace", "scratch_folder", "size", "write"]
 
 #: Errors of a disk that does not support an operation; not those of a full or broken disk.
 _UNSUPPORTED = {
@@ -285,30 +267,24 @@ def _hold_lock(folder: Path, timeout: float | None = None) -> Iterator[bool]:
     import filelock  # noqa: PLC0415  (it imports asyncio, and only writers need it)
 
     timeout = _LOCK_TIMEOUT if timeout is None else timeout
+    # On a disk without locks, a mere file as a lock would outlive its holder: it is to be an error.
+    # Older versions make none, but let others open the lock.
+    known = inspect.signature(filelock.BaseFileLock.__init__).parameters
+    options: dict[str, Any] = (
+        {"fallback_to_soft": False} if "fallback_to_soft" in known else {"mode": 0o600}
+    )
     with suppress(OSError):  # FileLock would change its mode afterwards, if at all
         _create(Path(f"{folder}.lock")).close()
-    file_lock = filelock.FileLock(f"{folder}.lock", timeout=timeout, **_lock_options())
+    file_lock = filelock.FileLock(f"{folder}.lock", timeout=timeout, **options)
     with ExitStack() as stack:
         try:
             stack.enter_context(file_lock)
-            is_held = True
         except (OSError, NotImplementedError) as error:  # a timeout is an OSError too
             if isinstance(error, OSError) and error.errno not in _UNSUPPORTED:
                 raise
-            is_held = False
         try:
-            yield is_held
+            yield file_lock.is_locked
         finally:
             # While it is held: whoever waits for it would lock a file that is no longer there.
             with suppress(OSError):
                 Path(file_lock.lock_file).unlink()
-
-
-@cache
-def _lock_options() -> dict[str, Any]:
-    """Return options such that a disk without locks is an error, and not a mere file as a lock."""
-    import filelock  # noqa: PLC0415  (as above)
-
-    # A mere file outlives its holder. Older versions make none, but let others open the lock.
-    known = inspect.signature(filelock.BaseFileLock.__init__).parameters
-    return {"fallback_to_soft": False} if "fallback_to_soft" in known else {"mode": 0o600}

@@ -6,7 +6,7 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -162,12 +162,6 @@ def label_rows(table: pa.Table, connection: str) -> pa.Table:
     return table.add_column(0, CONNECTION.field, labels)
 
 
-def unlabel(table: pa.Table) -> pa.Table:
-    """Remove the connection's label from every row of a table, if there is one."""
-    names = [name for name in table.column_names if name != CONNECTION.name]
-    return table.select(names)
-
-
 def concat(parts: Mapping[str, _Tables]) -> dict[str, pa.Table]:
     """Concatenate the tables of several connections, in this order, with labels."""
     return {
@@ -190,11 +184,9 @@ def split_by_connection(
     """
     runs = {name: dict(_runs(table)) for name, table in tables.items()}
     labels = sorted({*labels, *(connection for each in runs.values() for connection in each)})
+    nothing = {name: TABLES[name].schema.empty_table() for name in tables}
     return {
-        connection: {
-            name: unlabel(runs[name].get(connection, table.schema.empty_table()))
-            for name, table in tables.items()
-        }
+        connection: {name: own.get(connection, nothing[name]) for name, own in runs.items()}
         for connection in labels
     }
 
@@ -241,8 +233,9 @@ def _finish(name: str, rows: _JoinedRows, ids: pa.ChunkedArray) -> pa.Table:
 
 
 def _runs(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Split a table into the rows of each connection, in their order."""
+    """Split a table into the rows of each connection, in their order, without its label."""
     labels = table[CONNECTION.name].combine_chunks().dictionary_encode()
+    table = table.drop_columns(CONNECTION.name)
     codes = labels.indices.to_numpy(zero_copy_only=False)
     if np.any(np.diff(codes) < 0):
         sequence = np.argsort(codes, kind="stable")
@@ -288,17 +281,13 @@ def _join(batches: Sequence[Batch], kept: Numbers) -> dict[str, _JoinedRows]:
     position = np.full(starts[-1] + 1, _DROPPED)
     position[kept] = np.arange(len(kept))
     position[_NO_ORDER] = len(kept)  # after all orders
-    if len(kept) <= _FEW_ORDERS:
-        return {
-            name: _join_table([batch.pop(name) for batch in batches], starts, position)
-            for name in TABLES
-        }
     rows = {}
-    with ThreadPool(pa.cpu_count()) as threads:
+    with nullcontext() if len(kept) <= _FEW_ORDERS else ThreadPool(pa.cpu_count()) as threads:
         for name in TABLES:
             parts = [batch.pop(name) for batch in batches]
-            rows[name] = _join_table(parts, starts, position, threads.map)
-            release_memory()
+            rows[name] = _join_table(parts, starts, position, threads.map if threads else map)
+            if threads:
+                release_memory()
     return rows
 
 
@@ -306,7 +295,7 @@ def _join_table(
     parts: list[pa.Table],
     starts: Numbers,
     position: Numbers,
-    map_columns: Callable[..., Iterator[pa.Array]] = map,
+    map_columns: Callable[..., Iterator[pa.Array]],
 ) -> _JoinedRows:
     """Join the parts of a table in the sequence of their orders, without those of dropped ones."""
     numbers = [

@@ -6,22 +6,10 @@ hour, and orders leave as punctually as those that were made in one go.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from trackstar_frames.sandbox.generator import orders
-from trackstar_frames.sandbox.generator.merchant import (
-    DAY,
-    HOUR,
-    Merchant,
-    Product,
-    Random,
-    Service,
-    Warehouse,
-    after_workdays,
-    creation_times,
-    format_time,
-)
+from trackstar_frames.sandbox.generator import merchants, orders
+from trackstar_frames.sandbox.generator.merchants import DAY, HOUR, Merchant, Random, format_time
 from trackstar_frames.sandbox.generator.orders import Line, Order
 
 
@@ -99,7 +87,9 @@ class TimeStep:
             return timeline if leaves <= now else None
         timeline = _timeline_after(Random(f"fate/{seed}/{row.id}"), row, before)
         if timeline.stuck and self._happens(180 * DAY):
-            timeline = self._unstuck(timeline)
+            moment = self._moment()
+            ended = {"cancelled": moment} if rng.chance(0.4) else {"shipped": (moment,)}
+            timeline = timeline._replace(stuck=False, **ended)
         moves = self._happens(20 * DAY if timeline.stuck else 3 * DAY)
         if moves and rng.chance(_REGRETTED):
             timeline = timeline._replace(cancelled=self._moment())
@@ -131,7 +121,7 @@ class TimeStep:
     def new_orders(self, count: int, first_number: int, odd: float) -> list[Order]:
         """Return `count` new orders, numbered from `first_number`."""
         rng, before, now = self._rng, self._before, self._now
-        created = creation_times(rng, count, before + 1, now + 1)
+        created = merchants.creation_times(rng, count, before + 1, now + 1)
         ends = [self._late_moment() if rng.chance(self._late) else now for _ in created]
         created = [
             moment if end == now else end - rng.draw(12 * HOUR)
@@ -148,12 +138,6 @@ class TimeStep:
         """Return whether what happens once in `mean` seconds on average happens in this time."""
         return self._rng.chance(-math.expm1((self._before - self._now) / mean))
 
-    def _unstuck(self, timeline: orders.Timeline) -> orders.Timeline:
-        moment = self._moment()
-        if self._rng.chance(0.4):
-            return timeline._replace(cancelled=moment, stuck=False)
-        return timeline._replace(shipped=(moment,), stuck=False)
-
     def _plan(self, order: Order, timeline: orders.Timeline) -> orders.Plan:
         kind = order["type"] or "d2c"
         warehouse, service = self._warehouse(order), self._service(order, kind)
@@ -167,18 +151,16 @@ class TimeStep:
         state = orders.State(order["status"], order["raw_status"], timeline.created, ())
         return orders.Plan(kind, warehouse, service, lines, timeline, state)
 
-    def _warehouse(self, order: Order) -> Warehouse:
+    def _warehouse(self, order: Order) -> merchants.Warehouse:
         for each in (order, *(order["shipments"] or [])):
             if each["warehouse_id"] is not None:
                 return self._warehouses[each["warehouse_id"]]
         return self._rng.pick(self._merchant.warehouses)
 
-    def _service(self, order: Order, kind: str) -> Service:
+    def _service(self, order: Order, kind: str) -> merchants.Service:
         merchant = self._merchant
         usual = merchant.freight if kind in orders.BULK_TYPES else merchant.parcels
-        stated = {
-            name: order[key] for name, key in _SERVICE_KEYS.items() if order.get(key) is not None
-        }
+        stated = {name: order[key] for name, key in _SERVICE_KEYS if order.get(key) is not None}
         if not stated:
             return self._rng.pick(usual)
         return next(
@@ -202,9 +184,8 @@ class TimeStep:
             line["is_picked"] = plan.state.picked
         if not order["shipments"]:
             parcels = orders.make_parcels(self._rng, self._merchant, plan)
-            made = [
-                orders.make_shipment(self._rng, each, order["ship_to_address"]) for each in parcels
-            ]
+            ship_to = order["ship_to_address"]
+            made = [orders.make_shipment(self._rng, each, ship_to) for each in parcels]
             order["shipments"] = made or order["shipments"]
         elif plan.state.status == "cancelled":
             _cancel_shipments(self._rng, order)
@@ -214,7 +195,7 @@ class TimeStep:
     def _change_detail(self, row: OrderRow, order: Order) -> None:
         if row.due is not None and self._rng.chance(0.7):
             # Some workdays later, at the same time of day.
-            due = after_workdays(row.due, 1 + self._rng.draw(4)) + row.due % DAY
+            due = merchants.after_workdays(row.due, 1 + self._rng.draw(4)) + row.due % DAY
             order["required_ship_date"] = format_time(due)
             self.changes.redated.append(row.id)
         else:
@@ -258,12 +239,12 @@ class TimeStep:
 
 
 # Fields of a service, and where an order repeats them.
-_SERVICE_KEYS = {
-    "carrier_id": "carrier_id",
-    "carrier_name": "carrier_name",
-    "method_id": "shipping_method_id",
-    "method_name": "shipping_method",
-}
+_SERVICE_KEYS = (
+    ("carrier_id", "carrier_id"),
+    ("carrier_name", "carrier_name"),
+    ("method_id", "shipping_method_id"),
+    ("method_name", "shipping_method"),
+)
 
 
 def _timeline_after(stream: Random, row: OrderRow, before: int) -> orders.Timeline:
@@ -302,10 +283,10 @@ def _parts_left(order: Order, lines: list[Line]) -> list[tuple[list[Line], Order
     return parts
 
 
-def _packed(shipment: Order, lines: list[Line]) -> dict[Product, int]:
+def _packed(shipment: Order, lines: list[Line]) -> dict[merchants.Product, int]:
     """Return the products of the order that are in a shipment, kits whole, and their quantities."""
     products = {product.item_id or product.id: product for product, _ in lines}
-    packed: dict[Product, int] = {}
+    packed: dict[merchants.Product, int] = {}
     for line in shipment["line_items"]:
         kit = line["parent_product_id"]
         product = products[kit or line["inventory_item_id"]]
@@ -320,7 +301,7 @@ def _contents(shipment: Order, lines: list[Line]) -> list[Line]:
     contents = []
     for line in shipment["line_items"]:
         item, kit = items[line["inventory_item_id"]], line["parent_product_id"]
-        product = Product(kit, "", "", 0.0, item.grams, (item,)) if kit else item
+        product = merchants.Product(kit, "", "", 0.0, item.grams, (item,)) if kit else item
         contents.append((product, line["quantity"]))
     return contents
 
@@ -381,10 +362,4 @@ def _return(rng: Random, order: Order) -> bool:
     return bool(shipped)
 
 
-_AMENDMENTS: tuple[Callable[[Random, Order], bool], ...] = (
-    _add_tag,
-    _add_trackstar_tag,
-    _refund,
-    _refund,
-    _return,
-)
+_AMENDMENTS = (_add_tag, _add_trackstar_tag, _refund, _refund, _return)

@@ -9,21 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from trackstar_frames.sandbox.generator.merchant import (
-    DAY,
-    HOUR,
-    Customer,
-    Merchant,
-    Product,
-    Random,
-    Service,
-    Warehouse,
-    after_workdays,
-    creation_times,
-    format_time,
-    make_address,
-    make_merchant,
-)
+from trackstar_frames.sandbox.generator import merchants
+from trackstar_frames.sandbox.generator.merchants import DAY, HOUR, Merchant, Product, Random
 
 Order = dict[str, Any]
 Line = tuple[Product, int]
@@ -73,8 +60,8 @@ class Plan(NamedTuple):
     """What is decided about an order before it is written as JSON."""
 
     kind: str
-    warehouse: Warehouse
-    service: Service
+    warehouse: merchants.Warehouse
+    service: merchants.Service
     lines: list[Line]
     timeline: Timeline
     state: State
@@ -84,8 +71,8 @@ class Parcel(NamedTuple):
     """A shipment before it is written as JSON; `shipped` is None until it has left."""
 
     lines: list[Line]
-    warehouse: Warehouse
-    service: Service
+    warehouse: merchants.Warehouse
+    service: merchants.Service
     status: str
     shipped: int | None
 
@@ -103,9 +90,9 @@ class Draft(NamedTuple):
 def make_orders(count: int, seed: str, now: datetime, *, days: int, odd: float) -> Iterator[Order]:
     """Yield orders of the `days` before `now`, in no meaningful order; a share `odd` is odd."""
     rng = Random(f"orders/{seed}")
-    merchant = make_merchant(rng)
+    merchant = merchants.make_merchant(rng)
     today = int(now.timestamp())
-    created = creation_times(rng, count, today - days * DAY, today)
+    created = merchants.creation_times(rng, count, today - days * DAY, today)
     connected = today - max(days - 30, 0) * DAY
     for moment, number in zip(created, order_numbers(created, FIRST_NUMBER), strict=True):
         yield make_order(rng, Draft(merchant, number, moment, today, connected), odd)
@@ -113,7 +100,7 @@ def make_orders(count: int, seed: str, now: datetime, *, days: int, odd: float) 
 
 def merchant_of(seed: str) -> Merchant:
     """Return the merchant whose orders `make_orders` makes from `seed`."""
-    return make_merchant(Random(f"orders/{seed}"))
+    return merchants.make_merchant(Random(f"orders/{seed}"))
 
 
 def order_numbers(created: Sequence[int], first: int) -> list[int]:
@@ -144,7 +131,7 @@ def make_order(rng: Random, draft: Draft, odd: float) -> Order:
     """Return the order of `draft`; in a share `odd` of all calls, an odd one."""
     customer = rng.pick(draft.merchant.customers)
     plan = make_plan(rng, draft.merchant, customer, draft.created, draft.now)
-    ship_to = make_address(rng, business=plan.kind in BULK_TYPES)
+    ship_to = merchants.make_address(rng, business=plan.kind in BULK_TYPES)
     order = {
         **_identity(rng, draft, customer, plan),
         **_shipping(rng, plan),
@@ -167,15 +154,15 @@ def make_order(rng: Random, draft: Draft, odd: float) -> Order:
     return order
 
 
-def _identity(rng: Random, draft: Draft, customer: Customer, plan: Plan) -> Order:
+def _identity(rng: Random, draft: Draft, customer: merchants.Customer, plan: Plan) -> Order:
     number = draft.number
     channel = {"channel_id": customer.channel_id, "channel_name": customer.channel}
     return {
         "id": rng.make_id(),
         "warehouse_customer_id": rng.or_null(customer.id, 0.01),
         "warehouse_id": rng.or_null(plan.warehouse.id, 0.03),
-        "created_date": format_time(plan.timeline.created),
-        "updated_date": format_time(plan.state.updated),
+        "created_date": merchants.format_time(plan.timeline.created),
+        "updated_date": merchants.format_time(plan.state.updated),
         "reference_id": rng.pick((f"{rng.getrandbits(40)}", f"{customer.prefix}{number}", "")),
         "order_number": f"{customer.prefix}{number}",
         "status": plan.state.status,
@@ -205,7 +192,7 @@ def _shipping(rng: Random, plan: Plan) -> Order:
     }
 
 
-def _money(rng: Random, customer: Customer, plan: Plan) -> Order:
+def _money(rng: Random, customer: merchants.Customer, plan: Plan) -> Order:
     goods = sum(product.price * quantity for product, quantity in plan.lines)
     discount = rng.pick((0.0, 0.0, 0.0, round(goods * 0.1, 2), None))
     shipping = rng.pick((0.0, 4.95, 7.5, 12.0, None))
@@ -235,7 +222,7 @@ def _requirements(rng: Random, plan: Plan) -> Order:
     due = plan.timeline.due
     abroad = rng.chance(0.15)
     return {
-        "required_ship_date": None if due is None else format_time(due),
+        "required_ship_date": None if due is None else merchants.format_time(due),
         "saturday_delivery": rng.pick((False, False, False, False, True, None)),
         "signature_required": rng.pick((False, False, False, True, None)),
         "international_duty_paid_by": rng.pick(_DUTY_PAYERS) if abroad else None,
@@ -251,8 +238,8 @@ def _of_trackstar(rng: Random, draft: Draft, plan: Plan) -> Order:
         "external_system_url": rng.or_null(url, 0.15),
         "trackstar_tags": _trackstar_tags(rng),
         "additional_fields": _additional_fields(rng, draft.merchant),
-        "trackstar_created_date": format_time(min(created, draft.now)),
-        "trackstar_updated_date": format_time(min(updated, draft.now)),
+        "trackstar_created_date": merchants.format_time(min(created, draft.now)),
+        "trackstar_updated_date": merchants.format_time(min(updated, draft.now)),
     }
 
 
@@ -277,7 +264,9 @@ def _additional_fields(rng: Random, merchant: Merchant) -> dict[str, Any]:
 # Plans
 
 
-def make_plan(rng: Random, merchant: Merchant, customer: Customer, created: int, now: int) -> Plan:
+def make_plan(
+    rng: Random, merchant: Merchant, customer: merchants.Customer, created: int, now: int
+) -> Plan:
     """Return the plan of an order of `customer` as it stands at `now`."""
     kind = "b2b" if customer.channel == "edi" else rng.pick(_TYPES)
     bulk = kind in BULK_TYPES
@@ -321,12 +310,13 @@ _CLOSING_TIMES = (17 * HOUR, 20 * HOUR + HOUR // 2, 22 * HOUR + 59 * 60 + 59)
 def make_due_date(rng: Random, created: int, kind: str, form: str) -> DueDate:
     """Return the due date of an order, in a customer's form: ``"day"``, ``"time"``, ``"none"``."""
     late_in_day = created % DAY > 14 * HOUR
-    day = after_workdays(created, max(rng.pick(_WORKDAYS_TO_SHIP[kind]), int(late_in_day)))
+    workdays = max(rng.pick(_WORKDAYS_TO_SHIP[kind]), int(late_in_day))
+    day = merchants.after_workdays(created, workdays)
     time = rng.pick(_CLOSING_TIMES)
     stated, last = day, day + DAY - 1
     if form == "time":
         while day + time < created + 2 * HOUR:
-            day = after_workdays(day, 1)
+            day = merchants.after_workdays(day, 1)
         stated = last = day + time
     return DueDate(None if form == "none" or rng.chance(_NO_DUE_DATE) else stated, last)
 
@@ -357,7 +347,7 @@ def _shipped(rng: Random, created: int, due: int, kind: str, punctuality: float)
 def _in_time(rng: Random, created: int, due: int) -> int:
     earliest = min(created + HOUR // 2, due)
     moment = earliest + int((due - earliest) * rng.random() ** 0.7)
-    for day in (after_workdays(moment, 0), moment // DAY * DAY):
+    for day in (merchants.after_workdays(moment, 0), moment // DAY * DAY):
         working = day + 8 * HOUR + rng.draw(10 * HOUR)
         if earliest <= working <= due:
             return working
@@ -487,7 +477,7 @@ def make_shipment(rng: Random, parcel: Parcel, ship_to: dict[str, Any]) -> dict[
         "warehouse_id": parcel.warehouse.id,
         "raw_status": rng.pick(SHIPMENT_RAW_STATUSES[parcel.status]),
         "status": parcel.status,
-        "shipped_date": None if parcel.shipped is None else format_time(parcel.shipped),
+        "shipped_date": None if parcel.shipped is None else merchants.format_time(parcel.shipped),
         "shipping_method": parcel.service.method_name,
         "line_items": [_shipped_line(*item) for line in lines for item in _items(*line)],
         "ship_to_address": ship_to,
@@ -591,7 +581,7 @@ def _packed_line(
     return _shipped_line(product, quantity, parent) | {
         "sku": rng.or_null(product.sku, 0.01),
         "lot_id": lot,
-        "expiration_date": format_time(expiry) if lot else None,
+        "expiration_date": merchants.format_time(expiry) if lot else None,
     }
 
 

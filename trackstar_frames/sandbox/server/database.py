@@ -9,13 +9,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from trackstar_frames.sandbox.generator.changes import OrderRow
-from trackstar_frames.sandbox.generator.merchant import Random
+from trackstar_frames.sandbox.generator.merchants import Random
 from trackstar_frames.sandbox.generator.orders import RAW_STATUSES
 
 Order = Mapping[str, Any]
@@ -168,13 +169,10 @@ def _date(text: str) -> int:
     return int(moment.timestamp()) * 1_000_000
 
 
-def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
-    def convert(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"Must be one of: {', '.join(allowed)}.")
-        return text
-
-    return convert
+def _one_of(allowed: tuple[str, ...], text: str) -> str:
+    if text not in allowed:
+        raise ValueError(f"Must be one of: {', '.join(allowed)}.")
+    return text
 
 
 def _text(value: Any) -> str | None:
@@ -215,8 +213,8 @@ FIELDS = {
     "trackstar_created_date": Field(_microseconds, _date, (*COMPARISONS, *MEMBERSHIP)),
     "trackstar_updated_date": Field(_microseconds, _date, (*COMPARISONS, *MEMBERSHIP)),
     "required_ship_date": Field(_microseconds, _date, COMPARISONS),
-    "status": Field(_text, _one_of(STATUSES), CATEGORY),
-    "type": Field(_text, _one_of(TYPES), CATEGORY),
+    "status": Field(_text, partial(_one_of, STATUSES), CATEGORY),
+    "type": Field(_text, partial(_one_of, TYPES), CATEGORY),
     "warehouse_customer_id": Field(_text, str, CATEGORY),
     "channel": Field(_text, str, CATEGORY),
     "order_number": Field(_text, str, NUMBER),

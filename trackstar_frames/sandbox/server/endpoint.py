@@ -63,6 +63,7 @@ class Options:
     rate_limit: int | None
     latency: float
     now: datetime
+    is_now_given: bool
     days: int
     odd: float
     order: str

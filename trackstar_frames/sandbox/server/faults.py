@@ -70,8 +70,6 @@ class Fault:
     The page is sent late or damaged:
 
     ============  ================================================================================
-    kind          what happens
-    ============  ================================================================================
     hang          nothing is sent for `seconds` (5), then the page
     slow          the body is sent in `pieces` (10) over `seconds` (1)
     cut           the connection is closed in the middle of the body, before ``Content-Length``
@@ -83,8 +81,6 @@ class Fault:
     The page is not as documented, or tests an assumption of the client (a response that is no
     page, such as a 422, is sent unchanged):
 
-    =================  ===========================================================================
-    kind               what happens
     =================  ===========================================================================
     no_data            ``data`` is missing
     null_data          ``data`` is null
@@ -110,8 +106,6 @@ class Fault:
     The orders themselves change before the page is read, so that later pages and `Sandbox.orders`
     show it too (orders without an id are neither changed nor deleted):
 
-    =============  ===============================================================================
-    kind           what happens
     =============  ===============================================================================
     new_order      an order is added: the first one of this page with a new id, and with the fields
                    of `change` (none) replaced; no effect if the page is empty

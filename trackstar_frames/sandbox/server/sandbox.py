@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from trackstar_frames.sandbox.generator.changes import Changes, OrderRow, TimeStep
-from trackstar_frames.sandbox.generator.merchant import DAY, HOUR, Random
+from trackstar_frames.sandbox.generator.merchants import DAY, HOUR, Random
 from trackstar_frames.sandbox.generator.orders import FIRST_NUMBER, make_orders, merchant_of
 from trackstar_frames.sandbox.server.database import LISTING_ORDERS, Query
 from trackstar_frames.sandbox.server.endpoint import Connection, Endpoint, Options, Request, Server
@@ -42,6 +42,8 @@ class Sandbox:
         What goes wrong, and when: a list of `Fault`.
     now
         The time up to which orders have happened, with a time zone; by default the current hour.
+        If it is given, the clocks of the sandbox's clients go on from it, so that data are
+        ``fetched_at`` that time.
     days
         How many days before `now` the first orders were created.
     odd
@@ -69,18 +71,8 @@ class Sandbox:
 
     Attributes
     ----------
-    api_key, access_token, access_tokens
-        The credentials; `access_token` is the first one.
-    base_url
-        The address of the server.
-    connections
-        Labels of the tokens, for ``connections=`` of the fetch functions.
-    environment
-        The environment variables that a client of this server reads.
-    orders
-        The orders of the first token.
-    requests
-        The requests since `start`.
+    api_key, access_tokens
+        The credentials.
 
     Raises
     ------
@@ -126,14 +118,14 @@ class Sandbox:
         _check_choice("order", order, tuple(LISTING_ORDERS))
         _check_choice("total_count", total_count, ("page", "total"))
         _check_choice("rate_headers", rate_headers, ("x-ratelimit", "x-rate-limit", None))
-        now = now or datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         omitted = () if trackstar_dates else ("trackstar_created_date", "trackstar_updated_date")
         self._options = Options(
             orders=orders,
             seed=seed,
             rate_limit=rate_limit,
             latency=latency,
-            now=now,
+            now=now or datetime.now(UTC).replace(minute=0, second=0, microsecond=0),
+            is_now_given=now is not None,
             days=days,
             odd=odd,
             order=order,
@@ -175,6 +167,8 @@ class Sandbox:
     @property
     def connections(self) -> dict[str, str]:
         """A label for each token, and the variable of `environment` that contains it.
+
+        They are what ``connections=`` of the fetch functions takes.
 
         Examples
         --------
@@ -354,12 +348,11 @@ class Sandbox:
         from trackstar_frames.client import TrackstarClient  # noqa: PLC0415 -- nothing else is shared
 
         _check_index("token", token, len(self.access_tokens))
-        own = {
-            "api_key": self.api_key,
-            "access_token": self.access_tokens[token],
-            "base_url": self.base_url,
-        }
-        return TrackstarClient(**(own | kwargs))
+        own = {"api_key": self.api_key, "access_token": self.access_tokens[token]}
+        client = TrackstarClient(**{**own, "base_url": self.base_url, **kwargs})
+        if self._options.is_now_given:
+            client.session.clock = self._simulation(token).clock
+        return client
 
     def start(self) -> Self:
         """Make the orders and start to serve them.
@@ -447,6 +440,7 @@ class _Simulation(Connection):
         super().__init__(path, index, options)
         self._options = options
         self.now = int(options.now.timestamp())
+        self._started = time.time()
         self._lock = threading.Lock()
         given = options.orders
         if isinstance(given, int):
@@ -457,6 +451,10 @@ class _Simulation(Connection):
             self.database.load(made, made_up=True)
         else:
             self.database.load(given, made_up=False)
+
+    def clock(self) -> float:
+        """Return the time in Unix seconds: that up to which orders have happened, and going on."""
+        return self.now + time.time() - self._started
 
     def advance(self, hours: float, new: int | None, late: float, seed: int | None) -> Changes:
         """Let time pass; readers see the orders from before or those from after."""

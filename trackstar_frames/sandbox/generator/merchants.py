@@ -351,23 +351,21 @@ def _kit(rng: Random, products: list[Product]) -> Product:
 
 
 def _warehouses(rng: Random) -> list[Warehouse]:
-    warehouses = []
-    for share, punctuality, *lines in _WAREHOUSES:
-        warehouses += [Warehouse(rng.make_id(), _site(rng, *lines), punctuality)] * share
-    return warehouses
-
-
-def _site(rng: Random, second: str | None, third: str | None) -> dict[str, str | None]:
     _, _, streets, cities, states = _words(_COUNTRIES[0])
-    return {
-        "address1": f"{rng.randrange(1, 9900)} {rng.choice(streets)}",
-        "address2": second,
-        "address3": third,
-        "city": rng.choice(cities),
-        "state": rng.choice(states),
-        "postal_code": rng.fill_pattern("#####"),
-        "country": "US",
-    }
+    warehouses = []
+    for share, punctuality, second, third in _WAREHOUSES:
+        key = rng.make_id()
+        address = {
+            "address1": f"{rng.randrange(1, 9900)} {rng.choice(streets)}",
+            "address2": second,
+            "address3": third,
+            "city": rng.choice(cities),
+            "state": rng.choice(states),
+            "postal_code": rng.fill_pattern("#####"),
+            "country": "US",
+        }
+        warehouses += [Warehouse(key, address, punctuality)] * share
+    return warehouses
 
 
 def _customers(rng: Random) -> list[Customer]:
