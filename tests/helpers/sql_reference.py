@@ -52,6 +52,7 @@ TYPES = {
         "kit": "varchar",
         "sku": "varchar",
         "units": "bigint",
+        "is_packed": "boolean",
     },
     "problems": {"order_id": "varchar", "path": "varchar", "lost": "boolean"},
 }
@@ -62,6 +63,7 @@ VIEWS = """
 create view live as select * from shipments where status is distinct from 'cancelled';
 create view live_lines as select * from shipped_lines semi join live using (order_id, shipment);
 create view sent as select order_id, status as sent_as, shipped from shipments;
+create view filled as select distinct order_id, shipment, is_packed from shipped_lines;
 create table contents as select l.*, s.shipped
     from shipped_lines l join live s using (order_id, shipment);
 create table slotted as select l.*, coalesce(units, 0) as amount, case
@@ -261,7 +263,8 @@ def _lay_out(order, rows):
         packed = [line for each in sent.get("packages") or [] for line in each["line_items"] or []]
         for line in sent["line_items"] or packed:
             names = [text(line[name]) for name in ("inventory_item_id", "parent_product_id", "sku")]
-            rows["shipped_lines"].append([key, place, *names, whole(line["quantity"])])
+            units = whole(line["quantity"])
+            rows["shipped_lines"].append([key, place, *names, units, not sent["line_items"]])
 
 
 def _problems(order):

@@ -124,7 +124,7 @@ CASES = {
 #: Measures that read other tables than the orders, too.
 WHOLE_CASES = {
     "data_quality": [
-        *(lambda frames, by=by: tf.data_quality(frames, by) for by in [None, *BY]),
+        *(lambda frames, by=by: tf.data_quality(frames, by=by) for by in [None, *BY]),
         lambda frames: tf.data_quality(frames.orders, tz=zones(frames.orders)),
     ],
     "fill_rates": [

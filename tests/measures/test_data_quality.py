@@ -148,6 +148,12 @@ CASES = [
         {"shipments": [SHIPMENT, {"line_items": [SENT | {"quantity": None}]}]},
         ["shipped_line_without_quantity"],
     ),
+    (sent(packages=[{"line_items": [SENT | {"sku": "Z"}]}]), []),  # its own lines count
+    (sent(line_items=[], packages=[{"line_items": [SENT]}]), ["contents_in_packages"]),
+    (
+        sent(line_items=[], packages=[{"line_items": [SENT, SENT | {"sku": ""}]}]),
+        ["overshipped", "contents_in_packages", "shipped_line_without_sku"],
+    ),
 ]
 
 
@@ -187,7 +193,7 @@ def test_a_bare_day_ends_where_the_warehouse_is():
 def test_orders_alone_have_no_checks_of_lines():
     frames = frames_of({"status": "other"}, sent(warehouse_id="west"))
     whole, single = tf.data_quality(frames), tf.data_quality(frames.orders)
-    blind = ["shipped_elsewhere", "value_not_kept", "unknown_key", *NAMES[-8:]]
+    blind = ["shipped_elsewhere", "value_not_kept", "unknown_key", *NAMES[-9:]]
     assert single.attrs["trackstar"]["data_quality"]["not_looked_for"] == blind
     assert single.loc[blind, ["n", "of", "share", "detail"]].isna().all(axis=None)
     assert single.loc[blind, "examples"].tolist() == [[]] * len(blind)
@@ -281,14 +287,14 @@ def test_details_are_the_most_frequent_words_first():
 
 def test_groups_have_every_check_and_null_is_one():
     frames = frames_of({}, {"channel": None, "status": "other"}, {"channel": "edi"})
-    report = tf.data_quality(frames, "channel")
+    report = tf.data_quality(frames, by="channel")
     assert report.index.names == ["channel", "check"]
     assert report.index.get_level_values("check").tolist() == NAMES * 3
     other = report.xs("status_other", level="check")
     assert other["n"].tolist() == [0, 0, 1]
     assert other["examples"].tolist() == [[], [], ["a1"]]
     assert other["detail"].fillna("").tolist() == ["", "", "SHIPPED (1)"]
-    both = tf.data_quality(frames, ["channel", "type"])
+    both = tf.data_quality(frames, by=["channel", "type"])
     assert both["n"].tolist() == report["n"].tolist()
 
 
@@ -304,9 +310,9 @@ def test_examples_are_few_and_each_order_comes_once(examples):
 @pytest.mark.parametrize("backend", [None, "pyarrow"])
 @pytest.mark.parametrize("by", [None, "channel", ["channel", "type"]])
 def test_empty_frames_keep_columns_and_types(by, backend):
-    filled = tf.data_quality(frames_of({}, backend=backend), by)
+    filled = tf.data_quality(frames_of({}, backend=backend), by=by)
     for empty in (OrderFrames.from_json([], dtype_backend=backend), frames_of().orders):
-        report = tf.data_quality(empty, by, as_of=NOON)
+        report = tf.data_quality(empty, by=by, as_of=NOON)
         assert list(report.columns) == COLUMNS
         assert report.dtypes.equals(filled.dtypes)
         assert report.index.names == filled.index.names
@@ -327,7 +333,7 @@ def test_nothing_personal_is_in_the_report(monkeypatch):
 
 def test_attrs_go_through_json_and_the_report_through_parquet(tmp_path):
     frames = frames_of({}, {"status": "other"})
-    report = tf.data_quality(frames, "channel", tz={"east": "Asia/Tokyo", None: "UTC"})
+    report = tf.data_quality(frames, by="channel", tz={"east": "Asia/Tokyo", None: "UTC"})
     assert json.loads(json.dumps(report.attrs)) == report.attrs
     info = report.attrs["trackstar"]
     assert info["connection"] == "acme"
@@ -342,8 +348,10 @@ def test_attrs_go_through_json_and_the_report_through_parquet(tmp_path):
 def test_any_index_does_and_orders_stay_as_they_are():
     orders = frames_of({"status": "other"}, {"created_date": None}, {}).orders
     before = orders.copy()
-    expected = tf.data_quality(orders, "channel")
-    pd.testing.assert_frame_equal(tf.data_quality(orders.set_axis([1, 1, 1]), "channel"), expected)
+    expected = tf.data_quality(orders, by="channel")
+    pd.testing.assert_frame_equal(
+        tf.data_quality(orders.set_axis([1, 1, 1]), by="channel"), expected
+    )
     pd.testing.assert_frame_equal(orders, before)
 
 
@@ -369,9 +377,9 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="more than one row of the order 'a0'"):
         tf.data_quality(pd.concat([frames.orders, frames.orders]))
     with pytest.raises(ValueError, match="by='chanel' is not allowed"):
-        tf.data_quality(frames, "chanel")
+        tf.data_quality(frames, by="chanel")
     with pytest.raises(ValueError, match=r"by='check': the result has a 'check' of its own"):
-        tf.data_quality(frames.orders.assign(check=1), "check")
+        tf.data_quality(frames.orders.assign(check=1), by="check")
     with pytest.raises(TypeError, match="examples='3' is not a whole number"):
         tf.data_quality(frames, examples="3")
     with pytest.raises(TypeError, match="examples=True is not a whole number"):
@@ -389,7 +397,7 @@ def test_more_groups_than_a_table_can_hold_are_refused():
     orders = frames_of({}).orders
     many = orders.iloc[[0] * 150_000].assign(id=[str(number) for number in range(150_000)])
     with pytest.raises(ValueError, match="150,000 groups are more than a table can hold"):
-        tf.data_quality(many, "id")
+        tf.data_quality(many, by="id")
 
 
 @pytest.mark.parametrize(

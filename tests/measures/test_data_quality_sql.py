@@ -106,6 +106,7 @@ CHECKS = {
             ("line_of_no_units", "line_items", "true", "units <= 0"),
             ("shipped_without_date", "sent", "sent_as = 'shipped'", "shipped is null"),
             ("open_with_date", "sent", "sent_as = 'open'", "shipped is not null"),
+            ("contents_in_packages", "filled", "true", "is_packed"),
             ("shipped_line_without_sku", "live_lines", "true", "sku is null"),
             ("shipped_line_without_quantity", "live_lines", "true", "units is null"),
             (
@@ -174,7 +175,7 @@ def test_the_report_is_that_of_sql(seed, spoilt):
             "now": sql_reference.micros(moment.isoformat()),
             "behind": behind * sql_reference.DAY // 24,
         }
-        report = tf.data_quality(given.frames, by, as_of=moment, tz=ZONES[behind])
+        report = tf.data_quality(given.frames, by=by, as_of=moment, tz=ZONES[behind])
         expected = reported(sql_reference.ask, given.sql, by, **values)
         listed = listed_words(sql_reference.ask, given.sql, by, **values)
         assert list(CHECKS) == list(report.index.unique("check"))

@@ -1,6 +1,7 @@
 """A figure of orders of which a filter left some out says so; others say nothing."""
 
 import warnings
+from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ import trackstar_frames as tf
 from trackstar_frames import FilteredOrdersWarning, OrderFrames, Snapshot
 from trackstar_frames.filters import FIELDS
 from trackstar_frames.measures import _filters
+from trackstar_frames.sandbox import Sandbox
 
 AS_OF = "2026-03-10T12:00:00Z"
 BEFORE, SINCE = "2026-03-01", "2026-03-20"
@@ -226,3 +228,21 @@ def test_partitions_say_it_too(shared_sandbox, tmp_path):
     lazy = tf.read_snapshot_dask(tmp_path)
     with pytest.warns(FilteredOrdersWarning, match="status='open'"):
         tf.backlog(lazy.orders, as_of=pd.Timestamp(frames.info["fetched_at"]))
+
+
+def test_a_page_with_a_backlog_of_recent_orders_of_some_statuses_warns():
+    now = datetime(2026, 3, 2, 6, tzinfo=UTC)
+    filters = {"created_date__gte": "2025-10-01", "status__neq": "other"}
+    with Sandbox(orders=300, now=now, rate_limit=None) as sandbox:
+        client = sandbox.client(cache=False)
+        biased, whole = (tf.fetch_orders_df(client=client, **each) for each in (filters, {}))
+    with pytest.warns(FilteredOrdersWarning) as caught:
+        tf.plot_overview(biased)
+    messages = [str(each.message) for each in caught]
+    assert all(each.filename == __file__ for each in caught)
+    backlog = next(each for each in messages if each.startswith("backlog"))
+    assert "created_date__gte='2025-10-01' leaves out orders created before" in backlog
+    assert all("status__neq='other' leaves out orders with the status other" in m for m in messages)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tf.plot_overview(whole)

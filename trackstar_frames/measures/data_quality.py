@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from trackstar_frames.measures import _checks, _grouping, _partitions, _time, completeness
+from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.completeness import Tables
 from trackstar_frames.measures.ship_date_compliance import required_times
@@ -61,6 +62,7 @@ CHECKS = {
     "shipments": {
         "shipped_without_date": "Shipped, without a shipped_date: does not count as shipped.",
         "open_with_date": "Open, with a shipped_date: counts as shipped.",
+        "contents_in_packages": "Without lines of its own: those of its packages count instead.",
     },
     "shipment_line_items": {
         "shipped_line_without_sku": "Without a sku: covers whatever else is missing.",
@@ -101,9 +103,10 @@ _MOST_WORDS = 10
 
 def data_quality(
     frames: Tables | pd.DataFrame,
-    by: str | Sequence[str] | None = None,
     *,
+    by: str | Sequence[str] | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
+    labels: Mapping[Any, str] | None = None,
     tz: TzLike = "UTC",
     examples: int = 3,
 ) -> pd.DataFrame:
@@ -121,6 +124,8 @@ def data_quality(
         The moment after which a stamp has not happened yet; naive means UTC, and a bare day its
         end in `tz` (UTC where there are several zones). By default when the data were fetched,
         from ``orders.attrs``.
+    labels
+        Names to show in the index instead of values of `by`, such as ``{"wh_1": "Newark"}``.
     tz
         The warehouses' time zone or zones, in which due dates end, as in `SlaPolicy`.
     examples
@@ -178,8 +183,9 @@ def data_quality(
     customer. Of those with both warehouses known: ``shipped_elsewhere``.
 
     Of shipments in the status shipped: ``shipped_without_date``; in the status open:
-    ``open_with_date``. Of ordered lines: ``line_without_sku``, ``line_without_quantity``,
-    ``line_of_no_units``. Of shipped lines: ``shipped_line_without_sku``,
+    ``open_with_date``; of those with any lines: ``contents_in_packages``. Of ordered lines:
+    ``line_without_sku``, ``line_without_quantity``, ``line_of_no_units``. Of shipped lines (those
+    of packages where a shipment has none of its own): ``shipped_line_without_sku``,
     ``shipped_line_without_quantity`` and, of those with a sku, ``shipped_line_not_ordered``, which
     excludes parts of a kit that was ordered.
     Cancelled shipments are ignored, except that ``fulfilled_without_shipment`` means that there
@@ -208,7 +214,7 @@ def data_quality(
     order_number_twice  2   2  [a1, a2]
     """
     orders, tables = _check_frames(frames)
-    names = _checks.by_columns(orders, by, reserved=["check"])
+    names, named = _checks.by_columns(orders, by, reserved=["check"]), parse_labels(labels)
     most, zones = _check_examples(examples), _time.parse_zones(tz)
     zone = zones if isinstance(zones, str) else "UTC"
     moment = _time.resolve_as_of(orders, as_of, zone=zone)
@@ -226,7 +232,7 @@ def data_quality(
 
     groups, keys = _grouping.group_numbers(orders, names)
     checks = pd.CategoricalIndex([*_TABLE_OF], [*_TABLE_OF], ordered=True, name="check")
-    labels = _grouping.row_labels(keys, names, checks, _COLUMN_COUNT)
+    index = _grouping.row_labels(keys, names, checks, _COLUMN_COUNT)
     columns = [
         _columns(found.get(check), groups, len(keys), ids.to_numpy(object), most)
         for check in _TABLE_OF
@@ -236,7 +242,7 @@ def data_quality(
         [*itertools.chain.from_iterable(zip(*lists, strict=True))]
         for lists in zip(*columns, strict=True)
     )
-    table = pd.DataFrame({"n": pd.array(n, "Int64"), "of": pd.array(of, "Int64")}, index=labels)
+    table = pd.DataFrame({"n": pd.array(n, "Int64"), "of": pd.array(of, "Int64")}, index=index)
     share = table["n"] / table["of"].replace(0, pd.NA)
     table["share"] = share.to_numpy(dtype=np.float64, na_value=np.nan)
     table["table"] = _checks.string_series([*_TABLE_OF.values()] * len(keys)).array
@@ -251,7 +257,7 @@ def data_quality(
         "orders_without_id": orders_without_id,
     }
     _checks.add_measure_info(table, orders, "data_quality", info)
-    return table
+    return table.set_axis(relabel(table.index, names, named))
 
 
 def _check_frames(frames: Any) -> tuple[pd.DataFrame, Tables | None]:
@@ -373,14 +379,12 @@ def _among(checked: Array, hit: Array, words: pd.Series[Any] | None = None) -> _
 
 def _check_lines_and_shipments(tables: Tables, ids: pd.Index) -> dict[str, _Finding]:
     """Return what each check finds that needs the tables of lines and shipments."""
-    ordered, packed = tables.line_items, tables.shipment_line_items
+    ordered = tables.line_items
     product = _checks.text_column(ordered, "product_id").array
     lines = completeness.rows_of(ids, ordered, **_goods(ordered), product=product)
     shipments = _read_shipments(tables, ids)
-    kit = _checks.text_column(packed, "parent_product_id").array
-    index = _checks.index_column(packed, "shipment_index")
-    shipped = completeness.rows_of(ids, packed, **_goods(packed), product=kit, index=index)
-    shipped = shipped[completeness.are_in(shipped, shipments)].reset_index(drop=True)
+    contents, is_packed = _read_contents(tables, ids)
+    shipped = contents[completeness.are_in(contents, shipments)].reset_index(drop=True)
     is_ordered = [_are_ordered(shipped, lines, name) for name in ("sku", "product")]
     shipped = shipped.assign(not_ordered=~np.any(is_ordered, axis=0))
     is_known, elsewhere = (
@@ -391,6 +395,7 @@ def _check_lines_and_shipments(tables: Tables, ids: pd.Index) -> dict[str, _Find
     hits = {
         "shipped_without_date": (sent[sent["shipped"]], "undated"),
         "open_with_date": (sent[sent["open"]], "dated"),
+        "contents_in_packages": (is_packed, "packed"),
         "line_without_sku": (lines, "no_sku"),
         "line_without_quantity": (lines, "no_quantity"),
         "line_of_no_units": (lines, "no_units"),
@@ -403,6 +408,23 @@ def _check_lines_and_shipments(tables: Tables, ids: pd.Index) -> dict[str, _Find
         for check, (rows, name) in hits.items()
     }
     return {"shipped_elsewhere": _among(is_known, elsewhere), **found}
+
+
+def _read_contents(tables: Tables, ids: pd.Index) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the shipped lines that count, and whether each shipment has them in packages only."""
+    parts = []
+    for name in ("shipment_line_items", "package_line_items"):
+        lines = getattr(tables, name, tables.shipment_line_items[:0])
+        kit = _checks.text_column(lines, "parent_product_id").array
+        index = _checks.index_column(lines, "shipment_index")
+        parts.append(
+            completeness.rows_of(ids, lines, **_goods(lines), product=kit, index=index, name=name)
+        )
+    own, packed = parts
+    packed = packed[~completeness.are_in(packed, own)]
+    contents = pd.concat([own, packed], ignore_index=True)
+    shipments = contents.drop_duplicates(["order", "index"])
+    return contents, shipments.assign(packed=shipments["name"] == "package_line_items")
 
 
 def _goods(items: pd.DataFrame) -> dict[str, Any]:
