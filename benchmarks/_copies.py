@@ -10,8 +10,18 @@ import pyarrow.compute as pc
 import trackstar_frames as tf
 
 
-def write(orders: int, folder: Path) -> tf.Snapshot:
-    """Write a snapshot of so many orders, in the order of rows of any other."""
+def write(orders: int, folder: Path, *, parts: bool = True) -> tf.Snapshot:
+    """Write a snapshot of so many orders, in the order of rows of any other.
+
+    Parameters
+    ----------
+    orders
+        How many.
+    folder
+        The root of the snapshot.
+    parts
+        Whether with what is in the orders: their lines, shipments and packages.
+    """
     pages = -(-min(orders, _pages.MADE_UP * _pages.PAGE) // _pages.PAGE)
     with _server.serve(pages * _pages.PAGE) as serving:
         frames = tf.OrderFrames.from_json(_pages.fetch(serving.server, pages))
@@ -21,6 +31,9 @@ def write(orders: int, folder: Path) -> tf.Snapshot:
     many = many.slice(0, orders).sort_by([("created_date", "ascending"), ("id", "ascending")])
     tables = {"orders": many}
     for name in [each for each in made if each != "orders"]:
+        if not parts:
+            tables[name] = made[name].slice(0, 0)
+            continue
         rows = pa.concat_tables(_renamed(made[name], "order_id", number) for number in copies)
         tables[name] = _of_orders(rows, many["id"])
     info = {**frames.info, "fetched_at": many["updated_date"].to_pylist()[-1].isoformat()}
