@@ -378,9 +378,9 @@ def test_periods_are_those_of_sql(seed, freq, unit, spoilt):
         assert not expected
         out = table.attrs["trackstar"]["cycle_time"]["without_period"]
         assert table[["n", "not_evaluable"]].sum().sum() + out == len(orders)
-    alone = orders[orders["created_date"] >= "2026-03-02T05:00Z"]
-    alone = alone[alone["created_date"] < "2026-03-09T04:00Z"]
-    week = tf.cycle_time(alone, as_of=given.now)
+    one_week = orders[orders["created_date"] >= "2026-03-02T05:00Z"]
+    one_week = one_week[one_week["created_date"] < "2026-03-09T04:00Z"]
+    week = tf.cycle_time(one_week, as_of=given.now)
     weeks = tf.cycle_time(orders, freq="W", policy=policy, as_of=given.now)
     names = [*COUNTS, *TIMES]
     assert weeks.loc[["2026-03-02"], names].reset_index(drop=True).equals(week[names])
