@@ -97,6 +97,9 @@ def ship_otif(
 
     Warns
     -----
+    FilteredOrdersWarning
+        If the frames were fetched with a limit, or with filters of status, ids, numbers or dates of
+        update: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frames do not say when they were fetched: orders are
         judged as of now.
