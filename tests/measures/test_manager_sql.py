@@ -360,7 +360,7 @@ def test_service_profile(case, by, event, freq):
         "split": ("count(sent)", "count(*) filter (sent > 1)"),
         "tracked": ("sum(boxes)", "sum(tracked)"),
     }
-    assert_rates(table, database, f"{source} select * from timed", rates, by, freq)
+    assert_rates(table, database, f"{source} select * from timed", rates, by=by, freq=freq)
     if freq:
         young = (
             f"state <> 'cancelled' and (state = 'open' or created_date + 48 * {HOUR} > {MICROS})"
