@@ -87,24 +87,29 @@ CASES = {
             lambda orders, name=name: getattr(tf, name)(
                 orders, as_of=orders["created_date"].median()
             ),
+            *(
+                [lambda orders: tf.cycle_time(orders, by="type", freq="W", policy=clock(orders))]
+                if name == "cycle_time"
+                else []
+            ),
         ]
         for name in ("cycle_time", "cycle_time_curve")
     },
-    **{
-        name: [
-            *(
-                lambda orders, by=by, name=name: getattr(tf, name)(orders, by=by)
-                for by in [None, *BY]
-                if by != "status"
-            ),
-            lambda orders, name=name: getattr(tf, name)(
-                orders, as_of=orders["created_date"].median()
-            ),
-        ]
-        for name in ("due_next", "failure_rates")
-    },
+    "due_next": [
+        lambda orders, by=by: tf.due_next(orders, by=by, policy=clock(orders))
+        for by in [None, *BY]
+        if by != "status"
+    ],
     "sla_scorecard": [
-        lambda orders, by=by: tf.sla_scorecard(orders, by=by, policy=TARGET) for by in [None, *BY]
+        lambda orders, by=by: tf.sla_scorecard(orders, by=by, policy=tf.SlaPolicy(target=0.9))
+        for by in [None, *BY]
+    ],
+    "failure_rates": [
+        lambda orders, by=by, freq=freq: tf.failure_rates(
+            orders, by=by, freq=freq, policy=clock(orders)
+        )
+        for by in [None, *BY]
+        for freq in FREQ
     ],
     "transitions": [lambda orders: measures.transitions(orders[:100], orders[50:])],
     "moved_due_dates": [
@@ -155,20 +160,29 @@ WHOLE_CASES = {
     "fill_rates": [
         *(lambda frames, by=by: tf.fill_rates(frames, by=by) for by in [None, *BY]),
         lambda frames: tf.fill_rates(frames, as_of=frames.orders["created_date"].median()),
+        lambda frames: tf.fill_rates(frames, of="due", freq="W", policy=clock(frames.orders)),
+        lambda frames: tf.fill_rates(frames, by="channel", of="shipped", freq="MS"),
     ],
     "throughput": [
-        *(
-            lambda frames, freq=freq: tf.throughput(frames, by="type", freq=freq)
-            for freq in ("D", "MS", "hour", "weekday")
-        ),
-        lambda frames: tf.throughput(frames, by=["type", "units_ordered"], freq="W"),
+        lambda frames, by=by, freq=freq: tf.throughput(
+            frames, by=by, freq=freq, policy=clock(frames.orders)
+        )
+        for by in [None, *BY]
+        for freq in ("MS", "weekday")
     ],
     "service_profile": [
-        lambda frames, by=by: tf.service_profile(frames, by=by) for by in [None, *BY]
+        lambda frames, by=by, freq=freq: tf.service_profile(
+            frames, by=by, freq=freq, policy=clock(frames.orders)
+        )
+        for by in [None, *BY]
+        for freq in FREQ
     ],
     "shipping_costs": [
-        lambda frames, by=by: tf.shipping_costs(frames, by=by)
-        for by in [None, "warehouse_id", "carrier"]
+        lambda frames, by=by, freq=freq: tf.shipping_costs(
+            frames, by=by, freq=freq, policy=clock(frames.orders)
+        )
+        for by in [None, "carrier_name", *BY]
+        for freq in FREQ
     ],
     "ship_otif": [
         *(
