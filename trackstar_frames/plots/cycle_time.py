@@ -287,9 +287,9 @@ def _basis(table: pd.DataFrame, as_of: str) -> list[str]:
     """Return what the curves are based on: n, what is left out, as-of, and the method."""
     sums = table[["n", "shipped", "open", "cancelled", "not_evaluable"]].sum()
     return [
-        f"n = {sums['n']:,} orders, {sums['open']:,} of them open",
-        f"left out: {sums['cancelled']:,} cancelled, {sums['not_evaluable']:,} not evaluable",
+        f"n = {sums['n']:,} orders, {sums['open']:,} of them open, {sums['cancelled']:,} cancelled",
+        f"left out: {sums['not_evaluable']:,} not evaluable",
         "from receipt to complete shipment",
         f"as of {style.moment_words(as_of)}",
-        "Kaplan-Meier with 95 % intervals",
+        "Kaplan-Meier, if none were cancelled, with 95 % intervals",
     ]
