@@ -146,3 +146,24 @@ def test_the_columns_of_orders_are_those_of_sql(seed, spoilt):
         units = tuple(None if pd.isna(each) else each for each in row[1:4])
         stamps = tuple(None if pd.isna(each) else each.isoformat() for each in row[4:])
         assert (*units, *map(sql_reference.micros, stamps)) == expected[row[0]]
+
+
+@pytest.mark.parametrize("tz", ["UTC", "America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("text", ["9999-12-31T00:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31"])
+def test_what_is_never_due_is_pending_in_no_period_and_can_be_written(text, tz, tmp_path):
+    ordered = {"status": "open", "line_items": lines(A=1)}
+    frames = read(ordered | {"required_ship_date": text}, ordered, TWICE)
+    policy = tf.SlaPolicy(tz=tz, target=0.9)
+    judged = tf.ship_date_compliance(frames.orders, policy, as_of=AS_OF)
+    assert judged["outcome"].tolist() == ["pending", "late_open", "late_open"]
+    judged.to_parquet(tmp_path / "judged.parquet")
+    for table in (
+        tf.compliance_rate(judged, freq="D"),
+        tf.sla_scorecard(judged, freq="D", policy=policy),
+        tf.ship_otif(frames, freq="D", policy=policy, as_of=AS_OF),
+    ):
+        assert table.index.tolist() == [pd.Timestamp("2026-03-03")]
+        assert table["n"].tolist() == [2]
+    assert tf.due_next(judged)["n"].to_dict()["later"] == 1
+    info = tf.compliance_rate(judged, freq="D").attrs["trackstar"]["compliance"]
+    assert (info["n"], info["without_period"]) == (2, 1)
