@@ -58,6 +58,10 @@ class Policies(NamedTuple):
         """Return whether the others are of the same column, and all among these."""
         return self.by == others.by and others.of.items() <= self.of.items()
 
+    def is_same(self, other: Policies) -> bool:
+        """Return whether the other is of the same column, with the same policies in order."""
+        return self.by == other.by and [*self.of.items()] == [*other.of.items()]
+
     def codes(self, orders: pd.DataFrame) -> Array:
         """Return the position of each row's policy; raise if a value has none."""
         if self.by is None:
@@ -245,7 +249,37 @@ def policy_codes(judged: pd.DataFrame, judgement: Judgement) -> Array:
         return policies.codes(judged)
     labels = judgement.labels
     rows, found = pd.factorize(judged[JUDGED_BY])
-    return np.array([*map(labels.index, found), -1], dtype=np.int64)[rows]
+    if (rows < 0).any():
+        raise ValueError(
+            f"{JUDGED_BY!r} is null for {(rows < 0).sum():,} of these orders, so that it is "
+            f"unknown by which policy they were judged; judge all of them anew, together, with "
+            f"ship_date_compliance"
+        )
+    return np.array([*map(labels.index, found)], dtype=np.int64)[rows]
+
+
+def codes_of(orders: pd.DataFrame, policies: Policies) -> Array:
+    """Return the position of each row's policy, also of rows judged by these without `by`."""
+    if JUDGED_BY in orders.columns and policies.by not in (None, *orders.columns):
+        judgement = judgement_of(orders)
+        if judgement is not None and judgement.policies.is_same(policies):
+            return policy_codes(orders, judgement)
+    return policies.codes(orders)
+
+
+def zones_of(frame: Any, policy: PolicyLike | None, policy_by: str | None) -> Policies:
+    """Return the policies whose zones are used: those given, or that a frame was judged by."""
+    is_judged = isinstance(frame, pd.DataFrame) and "outcome" in frame.columns
+    judgement = judgement_of(frame) if is_judged and policy is None else None
+    return judgement.policies if judgement else resolve_policies(policy, policy_by)
+
+
+def default_as_of(frame: Any, as_of: object) -> Any:
+    """Return `as_of`; where it is None, that of a frame that has been judged, if it tells."""
+    if as_of is not None or not isinstance(frame, pd.DataFrame) or "outcome" not in frame.columns:
+        return as_of
+    judgement = judgement_of(frame)
+    return None if judgement is None else judgement.as_of
 
 
 def local_times(judged: pd.DataFrame, judgement: Judgement | None, stamps: Array) -> Array:

@@ -15,6 +15,7 @@ from trackstar_frames.measures._policies import (
     JUDGED_BY,
     Policies,
     PolicyLike,
+    codes_of,
     columns_needed,
     judgement_of,
     resolve_policies,
@@ -190,12 +191,24 @@ def judged_orders(
         _checks.require(orders, policies.columns_needed(), source="fetch_orders_df", lazy=True)
         moment = _time.resolve_as_of(orders, as_of, zone=policies.zone, stacklevel=stacklevel + 1)
         return _judge_each(orders, policies, moment)
+    if isinstance(orders, pd.DataFrame):
+        _check_whole(orders)
     if given is None and as_of is None:
         return orders
     if is_partitioned(orders):
         lazy = orders.map_partitions(_check_judged, given, as_of, meta=meta_of(orders))
         return cast("Frame", lazy)
     return cast("Frame", _check_judged(cast("pd.DataFrame", orders), given, as_of))
+
+
+def _check_whole(orders: pd.DataFrame) -> None:
+    missing = int(orders["outcome"].isna().sum())
+    if missing:
+        raise ValueError(
+            f"{missing:,} of these orders have not been judged: outcome holds nulls, as in a "
+            f"frame joined from judged and plain orders; judge all of them anew, together, with "
+            f"ship_date_compliance"
+        )
 
 
 def _check_judged(orders: pd.DataFrame, given: Policies | None, as_of: object) -> pd.DataFrame:
@@ -304,7 +317,7 @@ def due_ends(orders: pd.DataFrame, policy: SlaPolicy) -> tuple[Array, Array]:
 
 def limits(orders: pd.DataFrame, policies: Policies) -> Array:
     """Return the last moment, grace included, at which each order is in time; NaT without one."""
-    codes, result = policies.codes(orders), np.full(len(orders), _time.NAT)
+    codes, result = codes_of(orders, policies), np.full(len(orders), _time.NAT)
     for code, policy in enumerate(policies.of.values()):
         rows = np.flatnonzero(codes == code)
         ends, _ = due_ends(orders.iloc[rows], policy)
