@@ -120,6 +120,8 @@ def resolve_policies(
     """Return the policies, or the one that single fields make; both at once is an error."""
     given = {name: value for name, value in given.items() if value is not None}
     if isinstance(policy, Mapping):
+        # The keys are perhaps of an array of a column's values.
+        policy = {k.item() if isinstance(k, np.generic) else k: v for k, v in policy.items()}
         _check_map(policy, policy_by, given)
         return Policies(policy_by, {k: policy[k] for k in sorted(policy, key=lambda k: k is None)})
     if policy is not None and not isinstance(policy, SlaPolicy):
@@ -156,9 +158,11 @@ def _check_map(policy: Mapping[Any, Any], policy_by: object, given: dict[str, An
     if not policy:
         raise ValueError("policy is an empty map; pass an SlaPolicy for each value of policy_by")
     for value, each in policy.items():
-        if value is not None and not isinstance(value, str | int | float):
+        is_value = isinstance(value, str | int | float) and not pd.isna(value)
+        if value is not None and not is_value:
             raise TypeError(
-                f"policy has the key {value!r}; use values of {policy_by!r}, and None for the rest"
+                f"policy has the key {value!r}; use values of {policy_by!r}, and None for null and "
+                f"the rest"
             )
         if not isinstance(each, SlaPolicy):
             raise TypeError(f"policy[{value!r}] is a {type(each).__name__}; pass an SlaPolicy")

@@ -60,7 +60,8 @@ def compliance_rate(
         as `ship_date_compliance` does; by default by ``SlaPolicy()``. A frame that has been judged
         must have been judged by the same ones.
     labels
-        Names to show in the index instead of values of `by`, such as ``{"wh_1": "Newark"}``.
+        Names to show in the index instead of values of `by`, such as ``{"wh_1": "Newark"}``; the
+        key None names nulls.
 
     Returns
     -------
