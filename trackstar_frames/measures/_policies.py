@@ -22,6 +22,11 @@ JUDGED_BY = "judged_by"
 
 _MOST_LISTED = 10
 
+#: What attrs say of the orders that a fetch left out.
+_OF_FETCH = ("filters", "limit", "complete")
+#: How many values of a filter are kept, which is more than there are statuses.
+_MOST_KEPT = 20
+
 
 class Policies(NamedTuple):
     """Policies by the values of a column; without a column, the one policy of all orders."""
@@ -93,14 +98,18 @@ class Policies(NamedTuple):
         ]
         return {**when, "policy_by": self.by, "policies": each}
 
-    def to_labels(self, as_of: str | None) -> list[str]:
-        """Return a text of each policy and of as_of, from which `info_of_labels` reads both."""
+    def to_labels(self, as_of: str | None, fetch: Mapping[str, Any] | None = None) -> list[str]:
+        """Return a text of each policy and of as_of, from which `judgement_of_labels` reads both.
+
+        `fetch` is what `fetch_of` returns.
+        """
         default = SlaPolicy().to_json()
+        known = {"as_of": as_of, **({"fetch": fetch} if fetch else {})}
         labels = []
         for value, policy in self.of.items():
             own = {"policy_by": self.by, "value": value} if self.by is not None else {}
             changed = {k: v for k, v in policy.to_json().items() if v != default.get(k)}
-            labels.append(json.dumps({"as_of": as_of, **own, **changed}, ensure_ascii=False))
+            labels.append(json.dumps({**known, **own, **changed}, ensure_ascii=False))
         return labels
 
 
@@ -173,11 +182,12 @@ class Judgement(NamedTuple):
 
     info: dict[str, Any]  # as attrs hold it
     policies: Policies
+    fetch: Mapping[str, Any] | None = None  # as `fetch_of` returns it
 
     @property
     def labels(self) -> list[str]:
         """The labels that rows judged in this way may have."""
-        return self.policies.to_labels(self.info.get("as_of"))
+        return self.policies.to_labels(self.info.get("as_of"), self.fetch)
 
     @property
     def as_of(self) -> pd.Timestamp | None:
@@ -189,7 +199,7 @@ class Judgement(NamedTuple):
 def judgement_of(judged: pd.DataFrame) -> Judgement | None:
     """Return how a frame was judged, by its column or its attrs; None if it has lost both."""
     info = _checks.measure_info(judged, "compliance")
-    kept = None if info is None else Judgement(info, _policies_of(info))
+    kept = None if info is None else Judgement(info, _policies_of(info), fetch_of(judged))
     labels = labels_of(judged)
     if not labels:
         return kept
@@ -210,6 +220,10 @@ def judgement_of_labels(labels: Iterable[str]) -> Judgement:
     """Return how the rows with these labels were judged; raise if in more than one way."""
     read = [json.loads(label) for label in dict.fromkeys(labels)]
     moments = sorted({str(each.pop("as_of")) for each in read})
+    fetches = [each.pop("fetch", None) for each in read]
+    fetch = fetches[0] if all(each == fetches[0] for each in fetches) else None
+    # The same policy may stand there for several fetches.
+    read = [each for place, each in enumerate(read) if each not in read[:place]]
     keys = [(each.pop("policy_by", None), each.pop("value", None)) for each in read]
     columns = {by for by, _ in keys}
     if len(moments) > 1:
@@ -230,7 +244,33 @@ def judgement_of_labels(labels: Iterable[str]) -> Judgement:
         value: of[value] for value in sorted(of, key=lambda value: (value is None, str(value)))
     }
     policies = Policies(columns.pop(), ordered)
-    return Judgement(policies.to_info(_time.instant("as_of", moments[0])), policies)
+    return Judgement(policies.to_info(_time.instant("as_of", moments[0])), policies, fetch)
+
+
+def fetch_of(frame: pd.DataFrame) -> dict[str, Any] | None:
+    """Return what a frame's attrs say of orders that its fetch left out; None if it left none."""
+    known = frame.attrs.get("trackstar", {})
+    found = {name: known[name] for name in _OF_FETCH if name in known}
+    if not found.get("filters") and found.get("limit") is None and found.get("complete", True):
+        return None
+    short = {
+        name: value[:_MOST_KEPT] if isinstance(value, list) else value
+        for name, value in (found.get("filters") or {}).items()
+    }
+    return {**found, "filters": short}
+
+
+def with_fetch(judged: pd.DataFrame) -> pd.DataFrame:
+    """Return a judged frame with what is known of its fetch in attrs, if they have lost it."""
+    known = judged.attrs.get("trackstar", {})
+    if JUDGED_BY not in judged.columns or any(name in known for name in _OF_FETCH):
+        return judged
+    judgement = judgement_of(judged)
+    if judgement is None or not judgement.fetch:
+        return judged
+    whole = judged.copy(deep=False)
+    whole.attrs = {**judged.attrs, "trackstar": {**known, **judgement.fetch}}
+    return whole
 
 
 def _policies_of(info: dict[str, Any]) -> Policies:

@@ -14,7 +14,7 @@ import pandas as pd
 from trackstar_frames.measures import _checks, _filters, _grouping, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
-from trackstar_frames.measures._policies import PolicyLike, default_as_of, zones_of
+from trackstar_frames.measures._policies import PolicyLike, default_as_of, with_fetch, zones_of
 from trackstar_frames.measures._time import NAT, Array, instants, now_of, resolve_as_of
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
@@ -133,7 +133,7 @@ def backlog(
     moment = resolve_as_of(orders, default_as_of(orders, as_of), zone=zone)
     find = partial(_find_open_orders, names, now_of(moment))
     if isinstance(orders, pd.DataFrame):
-        found = find(orders)
+        found = find(with_fetch(orders))
     else:
         wanted = orders[list(dict.fromkeys([*_COLUMNS_READ, *names]))]
         found = _concat(compute_each([wanted], find), names)

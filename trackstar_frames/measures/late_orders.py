@@ -141,10 +141,7 @@ def late_orders(
 
 
 def _warn_if_biased(judged: pd.DataFrame, as_of: pd.Timestamp, *, shipped: bool) -> None:
-    known = _checks.fetched_at(judged)
-    # What shipped late, or after an earlier as_of, is fulfilled by now.
-    is_past = known is not None and as_of < _time.instant("fetched_at", known)
-    statuses = _filters.NOT_CANCELLED if shipped or is_past else _filters.OPEN
+    statuses = _filters.NOT_CANCELLED if shipped else _filters.open_statuses(judged, as_of)
     bounds = _filters.OF_OVERDUE
     _filters.warn_if_biased(judged, "late_orders", statuses, bounds=bounds, as_of=as_of)
 

@@ -17,8 +17,10 @@ from trackstar_frames.measures._policies import (
     PolicyLike,
     codes_of,
     columns_needed,
+    fetch_of,
     judgement_of,
     resolve_policies,
+    with_fetch,
 )
 from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy, clock_ends
@@ -106,8 +108,9 @@ def ship_date_compliance(
           ``as_of - due_at`` for late_open; null for short, pending and not_evaluable.
         - ``reason`` (str): why an order is not evaluable; null for all others.
         - ``judged_by`` (categorical of str): as_of, and what differs from ``SlaPolicy()`` in the
-          order's policy, in JSON. Measures and pictures find the policy by it where ``attrs`` are
-          lost, as in `pandas.concat`, `merge` and ``groupby(...).apply``.
+          order's policy, in JSON; and the filters and limit of the fetch, if any. Measures and
+          pictures find these by it where ``attrs`` are lost, as in `pandas.concat`, `merge` and
+          ``groupby(...).apply``.
 
         ``attrs["trackstar"]["compliance"]`` holds the policy (`SlaPolicy.from_json` reads it), its
         ``text``, ``as_of`` and ``zone_data``, the version of the data of time zones (null if
@@ -193,6 +196,7 @@ def judged_orders(
         return _judge_each(orders, policies, moment)
     if isinstance(orders, pd.DataFrame):
         _check_whole(orders)
+        orders = cast("Frame", with_fetch(orders))
     if given is None and as_of is None:
         return orders
     if is_partitioned(orders):
@@ -245,7 +249,7 @@ def judge(orders: pd.DataFrame, policies: Policies, moment: pd.Timestamp) -> pd.
     lateness = np.where(outcome == OUTCOMES.index("late_open"), now, shipped) - due
     has_lateness = outcome <= OUTCOMES.index("late_open")
     reasons = np.array([*_REASONS, None], dtype=object)[verdicts["reason"]]
-    labels = pd.Index(policies.to_labels(moment.isoformat()))
+    labels = pd.Index(policies.to_labels(moment.isoformat(), fetch_of(orders)))
     columns: dict[str, Any] = {
         "due_at": _time.utc(due),
         "shipped_at": _time.utc(shipped),
