@@ -54,3 +54,24 @@ def test_policies_by_the_values_of_an_array():
     policies = dict.fromkeys(["w1", "w2", np.nan], POLICY)
     with pytest.raises(TypeError, match="the key nan; use values of 'warehouse_id', and None for"):
         tf.compliance_rate(ORDERS, policy=policies, policy_by="warehouse_id", as_of="2026-03-05")
+
+
+@pytest.mark.parametrize("by", ["period", ["channel", "period"]])
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda orders, by: tf.compliance_rate(
+            orders, by=by, freq="W", policy=POLICY, as_of="2026-03-05"
+        ),
+        lambda orders, by: tf.sla_scorecard(
+            orders, by=by, policy=SlaPolicy(ship_event="first", target=0.9), as_of="2026-03-05"
+        ),
+        lambda orders, by: tf.status_mix(orders, by=by, freq="W"),
+    ],
+)
+def test_a_column_called_period_is_not_mistaken_for_the_periods(measure, by):
+    orders = ORDERS.assign(period=["a", "b", "a", "b"])
+    with pytest.raises(ValueError, match="the result has a 'period' of its own"):
+        measure(orders, by)
+    table = tf.compliance_rate(orders, by=by, policy=POLICY, as_of="2026-03-05")
+    assert table["n"].sum() == len(orders)

@@ -157,7 +157,8 @@ def outcome_rates(
     """Return the table of `compliance_rate` for judged orders."""
     columns = ["outcome", "is_due", "due_at"]
     _checks.require(judged, columns, source="ship_date_compliance", name="compliance", lazy=True)
-    groups, span = _checks.by_columns(judged, by), None if freq is None else _time.period(freq)
+    span = None if freq is None else _time.period(freq)
+    groups = _checks.by_columns(judged, by, reserved=["period"] if span else [])
     more = ["warehouse_id", "created_date", JUDGED_BY]
     if JUDGED_BY not in judged.columns:  # a policy may then go by any column
         more = list(judged.columns)
