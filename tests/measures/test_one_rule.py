@@ -78,6 +78,20 @@ def test_an_order_of_unknown_quantity_is_judged_by_none_and_kept_by_the_lists(qu
     assert tf.ship_otif(frames, as_of=AS_OF).loc[0, ["n", "not_evaluable"]].tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("as_of", ["2026-03-02", "2026-03-03", AS_OF])
+@pytest.mark.parametrize("tz", ["UTC", "America/New_York"])
+def test_the_overdue_orders_are_those_of_the_late_list(tz, as_of):
+    ordered = {"status": "open", "shipments": []}
+    unknown = ordered | {"line_items": lines(A=None)}
+    frames = read(ordered | {"line_items": lines(A=1)}, unknown)
+    policy = tf.SlaPolicy(tz=tz)
+    due = tf.due_next(frames.orders, policy=policy, as_of=as_of)["n"]
+    late = tf.late_orders(frames.orders, policy=policy, as_of=as_of)
+    expected = 0 if as_of == "2026-03-02" else 2
+    assert due[[name for name in due.index if "overdue" in name]].sum() == expected
+    assert len(late) == expected
+
+
 @pytest.mark.parametrize(
     "order",
     [

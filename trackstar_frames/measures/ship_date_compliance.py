@@ -293,9 +293,8 @@ def _verdict(orders: pd.DataFrame, policy: SlaPolicy, now: np.datetime64) -> dic
         is_short = _checks.has_status(orders, "fulfilled") & np.isnat(stamped) & (closed <= now)
         is_short &= reason < 0
         shipped = np.where(is_short, closed, shipped)
-    limit = last + pd.Timedelta(policy.grace).to_timedelta64()
-    # At the last microsecond of a due day, nothing more can be in time: as_of may be a bare day.
-    is_over = (now > limit) | (is_day & (now == limit))
+    limit = _with_grace(last, policy)
+    is_over = _are_over(limit, is_day, now)
     has_shipped, in_time = ~np.isnat(shipped), shipped <= limit
     conditions = [reason >= 0, in_time & ~is_short, has_shipped & ~in_time, is_short, is_over]
     names = ["not_evaluable", "on_time", "late_shipped", "short", "late_open"]
@@ -319,14 +318,35 @@ def due_ends(orders: pd.DataFrame, policy: SlaPolicy) -> tuple[Array, Array]:
     return ends, (stamps == stamps.astype("M8[D]")) & (policy.due_day != "instant")
 
 
+def _with_grace(ends: Array, policy: SlaPolicy) -> Array:
+    limit: Array = ends + pd.Timedelta(policy.grace).to_timedelta64()
+    return limit
+
+
+def _are_over(limit: Array, is_day: Array, now: np.datetime64) -> Array:
+    # At the last microsecond of a due day, nothing more can be in time: as_of may be a bare day.
+    over: Array = (now > limit) | (is_day & (now == limit))
+    return over
+
+
 def limits(orders: pd.DataFrame, policies: Policies) -> Array:
     """Return the last moment, grace included, at which each order is in time; NaT without one."""
-    codes, result = codes_of(orders, policies), np.full(len(orders), _time.NAT)
+    return _limits(orders, policies)[0]
+
+
+def are_over(orders: pd.DataFrame, policies: Policies, now: np.datetime64) -> Array:
+    """Return which orders can no longer be in time, grace included, evaluable or not."""
+    return _are_over(*_limits(orders, policies), now)
+
+
+def _limits(orders: pd.DataFrame, policies: Policies) -> tuple[Array, Array]:
+    codes, limit = codes_of(orders, policies), np.full(len(orders), _time.NAT)
+    is_day = np.zeros(len(orders), dtype=bool)
     for code, policy in enumerate(policies.of.values()):
         rows = np.flatnonzero(codes == code)
-        ends, _ = due_ends(orders.iloc[rows], policy)
-        result[rows] = ends + pd.Timedelta(policy.grace).to_timedelta64()
-    return result
+        ends, is_day[rows] = due_ends(orders.iloc[rows], policy)
+        limit[rows] = _with_grace(ends, policy)
+    return limit, is_day
 
 
 def required_times(orders: pd.DataFrame, due_day: str, tz: TzLike) -> Array:
