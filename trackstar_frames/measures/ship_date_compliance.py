@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pandas as pd
 
+from trackstar_frames._text import warn
 from trackstar_frames.measures import _checks, _time
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned, meta_of
 from trackstar_frames.measures._policies import (
@@ -41,6 +42,10 @@ _REASONS = (
     "quantity unknown",
     "shipped without a usable stamp",
 )
+
+# Of how many orders due times are looked at, and of how few they tell nothing.
+_MOST_LOOKED_AT = 1_000
+_FEWEST_LOOKED_AT = 10
 
 # A due day is shown as 23:59:59, as spreadsheets round what is closer to midnight to the next day.
 _TO_WHOLE_SECOND = np.timedelta64(999_999, "us")
@@ -129,7 +134,8 @@ def ship_date_compliance(
     -----
     UserWarning
         If `as_of` is not given and the frame does not say when it was fetched: orders are
-        judged as of now.
+        judged as of now. If most required ship dates are midnight in the policy's zone, but not
+        in UTC, and read as moments: they are probably days (not with Dask).
 
     Notes
     -----
@@ -237,7 +243,33 @@ def _judge_each(orders: Frame, policies: Policies, moment: pd.Timestamp) -> Fram
     if is_partitioned(orders):
         meta = judge(meta_of(orders), policies, moment)
         return cast("Frame", orders.map_partitions(judge, policies, moment, meta=meta))
-    return cast("Frame", judge(cast("pd.DataFrame", orders), policies, moment))
+    judged = judge(cast("pd.DataFrame", orders), policies, moment)
+    _warn_if_due_at_local_midnight(judged, policies)
+    return cast("Frame", judged)
+
+
+def _warn_if_due_at_local_midnight(orders: pd.DataFrame, policies: Policies) -> None:
+    """Warn if most required ship dates that are read as moments begin a day at the warehouse."""
+    some = orders.iloc[:: max(1, len(orders) // _MOST_LOOKED_AT)]
+    codes = codes_of(some, policies)
+    for code, policy in enumerate(policies.of.values()):
+        if policy.cut_off is not None or policy.due_day != "auto":
+            continue
+        part = some.iloc[np.flatnonzero(codes == code)]
+        stamps = _time.instants(part, "required_ship_date")
+        walls = _time.convert_by_zone(part, stamps, policy.tz, _time.local)
+        known = int((~np.isnat(stamps)).sum())
+        # Where it is midnight UTC too, they are read as days.
+        begin = (walls == walls.astype("M8[D]")) & (stamps != stamps.astype("M8[D]"))
+        share = begin.sum() / max(known, 1)
+        if known >= _FEWEST_LOOKED_AT and share > 1 / 2:
+            warn(
+                f"{share:.0%} of the required ship dates are midnight where the warehouse is, and "
+                f"are read as these moments, so that what ships during that day is late; if they "
+                f"are days, pass due_day='end' and tz, or dataclasses.replace(policy, "
+                f"due_day='end')"
+            )
+            return
 
 
 def judge(orders: pd.DataFrame, policies: Policies, moment: pd.Timestamp) -> pd.DataFrame:
