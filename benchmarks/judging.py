@@ -8,13 +8,11 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 
+import _copies
 import _measure
 import _options
-import _pages
 import _report
-import _server
 import pandas as pd
-import pyarrow as pa
 
 import trackstar_frames as tf
 
@@ -33,7 +31,7 @@ def main() -> None:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     with tempfile.TemporaryDirectory(prefix="trackstar-benchmark-") as folder:
         _measure.tell("making up orders")
-        snapshot = _write(given.orders, Path(folder))
+        snapshot = _copies.write(given.orders, Path(folder), parts=False)
         timings = _measure.time_rounds(_contenders(snapshot), given.rounds, collect=True)
         size = sum(path.stat().st_size for path in snapshot.files["orders"])
     _measure.tell("")
@@ -59,27 +57,6 @@ def judge(orders: pd.DataFrame, name: str) -> pd.DataFrame:
     """Judge all orders, and give the rate of each week."""
     compliance = tf.ship_date_compliance(orders, POLICIES[name]())
     return tf.compliance_rate(compliance, freq="W")
-
-
-def _write(orders: int, folder: Path) -> tf.Snapshot:
-    """Write a snapshot of so many orders: made-up ones, and copies of them under other ids."""
-    pages = -(-min(orders, _pages.MADE_UP * _pages.PAGE) // _pages.PAGE)
-    with _server.serve(pages * _pages.PAGE) as serving:
-        frames = tf.OrderFrames.from_json(_pages.fetch(serving.server, pages))
-    tables = frames.to_arrow()
-    made = tables["orders"]
-    copies = pa.concat_tables([_copy(made, number) for number in range(-(-orders // len(made)))])
-    many = copies.slice(0, orders).sort_by([("created_date", "ascending"), ("id", "ascending")])
-    none = {name: table.slice(0, 0) for name, table in tables.items()}
-    info = {**frames.info, "fetched_at": many["updated_date"].to_pylist()[-1].isoformat()}
-    return tf.write_snapshot(tf.OrderFrames({**none, "orders": many}, info), folder)
-
-
-def _copy(orders: pa.Table, number: int) -> pa.Table:
-    ids = [f"{number}-{each}" for each in orders["id"].to_pylist()]
-    return orders.set_column(
-        orders.column_names.index("id"), orders.schema.field("id"), pa.array(ids, pa.string())
-    )
 
 
 def _contenders(snapshot: tf.Snapshot) -> list[_measure.Contender]:

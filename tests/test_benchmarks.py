@@ -308,3 +308,31 @@ def test_a_peer_that_keeps_less_is_none(bench):
     exporting._check(runs, 1000, new=0)
     with pytest.raises(SystemExit, match="1,000 orders of 1,001"):
         exporting._check(runs, 1000, new=1)
+
+
+def test_copies_are_whole_orders_in_the_sequence_of_any_snapshot(bench, tmp_path):
+    frames = bench("_copies").write(2100, tmp_path).read()
+    orders = frames.orders
+    assert len(orders) == orders["id"].nunique() == 2100
+    assert orders.equals(orders.sort_values(["created_date", "id"], ignore_index=True))
+    for name, column in (("line_items", "line_item_count"), ("packages", "package_count")):
+        rows = getattr(frames, name)
+        found = rows["order_id"].value_counts().reindex(orders["id"]).fillna(0)
+        assert found.tolist() == orders[column].tolist()
+        places = orders.reset_index().set_index("id")["index"].reindex(rows["order_id"])
+        assert places.is_monotonic_increasing
+
+
+@pytest.mark.slow
+def test_measuring_times_every_measure(bench):
+    done = run("--orders", "2500", "--rounds", "1", script="measuring.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    script = bench("measuring")
+    names = [script.READ, *script.MEASURES, script.FIRST]
+    measured = rows_of(done.stdout, names)
+    assert list(measured) == names
+    assert measured[script.READ][4] == "1.00"
+    assert all(number(figures[3]) > 0 for figures in measured.values())
+    public = {name.partition(",")[0] for name in names[1:]}
+    kept = {name for name in tf.measures.__all__ if callable(getattr(tf, name, None))}
+    assert kept - public <= {"SlaPolicy", "cycle_time_curve", "moved_due_dates", "transitions"}

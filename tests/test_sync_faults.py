@@ -12,6 +12,7 @@ from trackstar_frames import storage
 from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.snapshots import spill, upsert, writer
 from trackstar_frames.snapshots.manifest import Manifest
+from trackstar_frames.tables import compare
 from trackstar_frames.tables.assemble import keep_freed_memory
 
 NOW = "2026-09-01T12:00:00Z"
@@ -29,7 +30,7 @@ CHANGED = [{**each, "status": "packed", "trackstar_updated_date": NOW} for each 
 
 STEPS = {
     "assemble": (upsert, "assemble"),
-    "compare": (upsert, "changed_in"),
+    "compare": (compare, "changed_in"),
     "read": (upsert, "read_table"),
     "read a column": (upsert, "read_column"),
     "write": (writer.PartWriter, "_write_file"),

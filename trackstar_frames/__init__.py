@@ -13,7 +13,8 @@ snapshots with `diff_snapshots` and `status_transitions`. Check the data with `d
 Measure them with `ship_date_compliance`, by an `SlaPolicy`, `fill_rates`, `ship_otif`, `backlog`,
 `late_orders` and `cycle_time`. Draw them with `plot_overview` (all on one page),
 `plot_status_mix`, `plot_ship_date_compliance`, `plot_compliance_heatmap`, `plot_lateness`,
-`plot_backlog`, `plot_cycle_time` and `plot_status_transitions`. For many connections and
+`plot_backlog`, `plot_due_next`, `plot_scorecard`, `plot_throughput`, `plot_cycle_time` and
+`plot_status_transitions`. For many connections and
 machines, `fetch_orders_dask` and `read_snapshot_dask` return lazy Dask dataframes.
 """
 
@@ -69,11 +70,14 @@ if TYPE_CHECKING:
         plot_backlog,
         plot_compliance_heatmap,
         plot_cycle_time,
+        plot_due_next,
         plot_lateness,
         plot_overview,
+        plot_scorecard,
         plot_ship_date_compliance,
         plot_status_mix,
         plot_status_transitions,
+        plot_throughput,
     )
     from trackstar_frames.schema import data_dictionary
     from trackstar_frames.snapshots.catalog import list_snapshots, prune_snapshots
@@ -127,11 +131,14 @@ __all__ = [
     "plot_backlog",
     "plot_compliance_heatmap",
     "plot_cycle_time",
+    "plot_due_next",
     "plot_lateness",
     "plot_overview",
+    "plot_scorecard",
     "plot_ship_date_compliance",
     "plot_status_mix",
     "plot_status_transitions",
+    "plot_throughput",
     "prune_snapshots",
     "read_snapshot",
     "read_snapshot_dask",

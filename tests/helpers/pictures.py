@@ -53,6 +53,7 @@ def text_of(axes):
     texts += [text.get_text() for text in axes.texts]
     texts += [tick.get_text() for tick in (*axes.get_xticklabels(), *axes.get_yticklabels())]
     texts += legend_entries(axes)
+    texts += [panel.get_title(loc="left") for panel in axes.child_axes]
     return " ".join(" ".join(texts).split())
 
 

@@ -5,7 +5,9 @@ plain rows, and DuckDB answers. Moments are whole microseconds. What is null or 
 null from here on.
 """
 
+import math
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import duckdb
 import pandas as pd
@@ -202,15 +204,51 @@ def lives(connection):
     return pa.table({name: pa.array(values.tolist()) for name, values in columns.items()})
 
 
-def wilson(part, n):
-    """Spell a rate and Wilson's interval, as its roots are usually written; z is that of 95 %."""
-    root = f"sqrt({part} * ({n} - {part}) / nullif({n}, 0) + 3.841458820694124 / 4)"
-    ends = [
-        f"({part} + 3.841458820694124 / 2 {sign} 1.959963984540054 * {root})"
-        f" / (nullif({n}, 0) + 3.841458820694124)"
-        for sign in "-+"
-    ]
-    return f"{part} / nullif({n}, 0)", *ends
+def rates_by_day(rows, width):
+    """Give the rate of each key, the ends of its interval, and whether it rests on little.
+
+    A row is the key, of so many columns, a day, its n and how many of these are good. The interval
+    is Wilson's for the effective n, with Student's t of (days - 1) for z.
+    """
+    cells = {}
+    for row in rows:
+        n, good = row[width + 1 :]
+        if n:
+            cells.setdefault(row[:width], []).append((n, good))
+    return {key: _rate_over(days) for key, days in cells.items()}
+
+
+def _rate_over(days):
+    n, good = (sum(each) for each in zip(*days, strict=True))
+    rate, effect = good / n, 1
+    if len(days) > 1 and 0 < rate < 1:
+        squares = sum((part - rate * whole) ** 2 for whole, part in days)
+        variance = squares * len(days) / (len(days) - 1) / n**2
+        effect = max(1, variance / (rate * (1 - rate) / n))
+    z = student(len(days) - 1) if len(days) > 1 else 1.959963984540054
+    # The ends are where (rate - end)^2 = z^2 * end * (1 - end) / effective n.
+    spread = z**2 * effect / n
+    root = math.sqrt((2 * rate + spread) ** 2 - 4 * (1 + spread) * rate**2)
+    low, high = (((2 * rate + spread) + sign * root) / (2 * (1 + spread)) for sign in (-1, 1))
+    return rate, low, high, n < 30 or len(days) < 4
+
+
+@cache
+def student(degrees):
+    """Give how far 95 % of Student's t reach: its density over the angle, summed by Simpson."""
+    steps = 2000
+    low, high = 0.0, math.pi / 2
+
+    def area(end):
+        heights = [math.cos(end * step / steps) ** (degrees - 1) for step in range(steps + 1)]
+        odd, even = sum(heights[1:-1:2]), sum(heights[2:-1:2])
+        return (heights[0] + heights[-1] + 4 * odd + 2 * even) * end / steps / 3
+
+    whole_area = area(high)
+    for _ in range(45):
+        middle = (low + high) / 2
+        low, high = (middle, high) if area(middle) < 0.95 * whole_area else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
 
 
 def _lay_out(order, rows):
@@ -260,13 +298,18 @@ def micros(value):
 
 def ask(connection, query, by=(), more=0, **values):
     """Answer for each group; keys are its first columns, and so many more."""
+    listed = rows(connection, query, by, **values)
+    width = len(by) + more
+    found = {row[:width]: row[width:] for row in listed}
+    assert len(found) == len(listed)
+    return found
+
+
+def rows(connection, query, by=(), **values):
+    """Answer with rows as they are, with the columns of `by` in place of ``{by}``."""
     groups = "".join(f"{name}, " for name in by)
     used = {name: value for name, value in values.items() if f"${name}" in query}
-    rows = connection.execute(query.replace("{by}", groups), used).fetchall()
-    width = len(by) + more
-    found = {row[:width]: row[width:] for row in rows}
-    assert len(found) == len(rows)
-    return found
+    return connection.execute(query.replace("{by}", groups), used).fetchall()
 
 
 def keys(index):

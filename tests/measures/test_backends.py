@@ -22,6 +22,7 @@ BY = [
 ]
 JUDGED = ["due_at", "shipped_at", "outcome", "lateness", "reason"]
 FREQ = [None, "W"]
+TARGET = tf.SlaPolicy(target=0.9)
 
 
 def zones(orders):
@@ -86,9 +87,30 @@ CASES = {
             lambda orders, name=name: getattr(tf, name)(
                 orders, as_of=orders["created_date"].median()
             ),
+            *(
+                [lambda orders: tf.cycle_time(orders, by="type", freq="W", policy=clock(orders))]
+                if name == "cycle_time"
+                else []
+            ),
         ]
         for name in ("cycle_time", "cycle_time_curve")
     },
+    "due_next": [
+        lambda orders, by=by: tf.due_next(orders, by=by, policy=clock(orders))
+        for by in [None, *BY]
+        if by != "status"
+    ],
+    "sla_scorecard": [
+        lambda orders, by=by: tf.sla_scorecard(orders, by=by, policy=tf.SlaPolicy(target=0.9))
+        for by in [None, *BY]
+    ],
+    "failure_rates": [
+        lambda orders, by=by, freq=freq: tf.failure_rates(
+            orders, by=by, freq=freq, policy=clock(orders)
+        )
+        for by in [None, *BY]
+        for freq in FREQ
+    ],
     "transitions": [lambda orders: measures.transitions(orders[:100], orders[50:])],
     "moved_due_dates": [
         lambda orders: measures.moved_due_dates(
@@ -118,6 +140,14 @@ CASES = {
         tf.plot_cycle_time,
         lambda orders: tf.plot_cycle_time(orders, by="saturday_delivery"),
     ],
+    "plot_due_next": [
+        lambda orders: tf.plot_due_next(orders, policy=clock(orders)),
+        lambda orders: tf.plot_due_next(orders, by=["type", "units_ordered"]),
+    ],
+    "plot_scorecard": [
+        lambda orders: tf.plot_scorecard(orders, policy=TARGET),
+        lambda orders: tf.plot_scorecard(orders, policy=TARGET, by=["type", "units_ordered"]),
+    ],
     "plot_overview": [lambda orders: tf.plot_overview(orders, policy=clock(orders))],
 }
 
@@ -130,6 +160,29 @@ WHOLE_CASES = {
     "fill_rates": [
         *(lambda frames, by=by: tf.fill_rates(frames, by=by) for by in [None, *BY]),
         lambda frames: tf.fill_rates(frames, as_of=frames.orders["created_date"].median()),
+        lambda frames: tf.fill_rates(frames, of="due", freq="W", policy=clock(frames.orders)),
+        lambda frames: tf.fill_rates(frames, by="channel", of="shipped", freq="MS"),
+    ],
+    "throughput": [
+        lambda frames, by=by, freq=freq: tf.throughput(
+            frames, by=by, freq=freq, policy=clock(frames.orders)
+        )
+        for by in [None, *BY]
+        for freq in ("MS", "weekday")
+    ],
+    "service_profile": [
+        lambda frames, by=by, freq=freq: tf.service_profile(
+            frames, by=by, freq=freq, policy=clock(frames.orders)
+        )
+        for by in [None, *BY]
+        for freq in FREQ
+    ],
+    "shipping_costs": [
+        lambda frames, by=by, freq=freq: tf.shipping_costs(
+            frames, by=by, freq=freq, policy=clock(frames.orders)
+        )
+        for by in [None, "carrier_name", *BY]
+        for freq in FREQ
     ],
     "ship_otif": [
         *(
@@ -140,6 +193,16 @@ WHOLE_CASES = {
             for freq in FREQ
         ),
         lambda frames: tf.ship_otif(frames, due_day="end", grace="2h"),
+    ],
+}
+
+
+#: Pictures that read other tables than the orders, too.
+WHOLE_PICTURES = {
+    "plot_throughput": [
+        lambda frames: tf.plot_throughput(frames, freq="W"),
+        lambda frames: tf.plot_throughput(frames, by=["type", "channel"], freq="MS"),
+        lambda frames: tf.plot_throughput(frames, freq="weekday"),
     ],
 }
 
@@ -157,7 +220,7 @@ def frames(some_orders):
 
 def test_every_public_measure_and_plot_is_tried():
     public = {name for name in [*measures.__all__, *plots.__all__] if name.islower()}
-    assert {*CASES, *WHOLE_CASES} == public
+    assert {*CASES, *WHOLE_CASES, *WHOLE_PICTURES} == public
 
 
 @pytest.mark.parametrize(
@@ -201,6 +264,20 @@ def test_measures_of_all_tables_are_equal(frames, case):
 )
 def test_plots_are_equal(frames, case):
     own, arrow = (picture(case(each.orders)) for each in frames)
+    assert np.array_equal(own, arrow)
+    assert own.std() > 0
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        each if number == 0 else slow(each)
+        for cases in WHOLE_PICTURES.values()
+        for number, each in enumerate(cases)
+    ],
+)
+def test_plots_of_all_tables_are_equal(frames, case):
+    own, arrow = (picture(case(each)) for each in frames)
     assert np.array_equal(own, arrow)
     assert own.std() > 0
 

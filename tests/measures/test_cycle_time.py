@@ -16,6 +16,7 @@ from trackstar_frames.sandbox import Sandbox
 NOON = "2026-03-11T12:00:00+00:00"
 COUNTS = ["n", "shipped", "open", "cancelled", "not_evaluable"]
 TIMES = ["median", "p90", "shipped_median", "shipped_p90"]
+ZONE = "America/New_York"
 CURVE = ["time", "at_risk", "shipped", "open_share", "low", "high"]
 INCIDENCE = [
     *("time", "at_risk", "shipped", "cancelled", "shipped_share", "cancelled_share"),
@@ -241,7 +242,7 @@ with states as (
             else complete_shipped_date end as closed
     from data
 ), lives as (
-    select {groups} took, age, until_cancelled, case
+    select {groups} {period} took, age, until_cancelled, case
         when created_date > $now then 'not_evaluable'
         when status = 'cancelled' then
             case when until_cancelled >= 0 then 'cancelled' else 'not_evaluable' end
@@ -253,12 +254,12 @@ with states as (
 )
 """
 TABLE = """
-select {groups} count(*) filter (state <> 'not_evaluable'),
+select {groups} {dated} count(*) filter (state <> 'not_evaluable'),
     count(*) filter (state = 'shipped'), count(*) filter (state = 'open'),
     count(*) filter (state = 'cancelled'), count(*) filter (state = 'not_evaluable'),
     quantile_disc(took, 0.5) filter (state = 'shipped'),
     quantile_disc(took, 0.9) filter (state = 'shipped')
-from lives group by all
+from lives {where} group by all
 """
 ROWS = """
 select {groups} case state when 'shipped' then took when 'open' then age else until_cancelled end,
@@ -267,11 +268,20 @@ from lives where state <> 'not_evaluable'
 """
 
 
-def asked(query, data, by, now):
+def asked(query, data, by, now, unit=None):
+    """Answer for each group and, with a unit of time, each period on New York's calendar."""
+    start = f"date_trunc('{unit}', timezone('{ZONE}', make_timestamptz(created_date)))"
+    is_there = "created_date <= $now"
+    parts = {
+        "groups": "".join(f"{name}, " for name in by),
+        "period": f"case when {is_there} then epoch_us({start}) end as period," if unit else "",
+        "dated": "period," if unit else "",
+        "where": "where period is not null" if unit else "",
+    }
     connection = duckdb.connect().register("data", data)
-    text = (LIVES + query).format(groups="".join(f"{name}, " for name in by))
-    rows = connection.execute(text, {"now": now}).fetchall()
-    return [(row[: len(by)], row[len(by) :]) for row in rows]
+    rows = connection.execute((LIVES + query).format(**parts), {"now": now}).fetchall()
+    width = len(by) + bool(unit)
+    return [(row[:width], row[width:]) for row in rows]
 
 
 def micros(times):
@@ -340,6 +350,50 @@ def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, spoilt):
         table = tf.cycle_time(given.frames.orders, by=by, as_of=moment)
         assert shown(table, by) == {key: list(row) for key, row in expected}
         assert (table[COUNTS].sum() > 0).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("freq", "unit"), [("D", "day"), ("W", "week"), ("MS", "month")])
+def test_periods_are_those_of_sql(seed, freq, unit, spoilt):
+    given = spoilt(seed)
+    orders = given.frames.orders
+    policy = tf.SlaPolicy(tz=ZONE)
+    for by, back in zip(sql_reference.BY, itertools.cycle([0, 4, 30]), strict=False):
+        moment = given.now - dt.timedelta(days=back)
+        now = sql_reference.micros(moment.isoformat())
+        expected = dict(asked(TABLE, sql_reference.lives(given.sql), by, now, unit))
+        table = tf.cycle_time(orders, by=by, freq=freq, policy=policy, as_of=moment)
+        lengths = {"D": {"days": 1}, "W": {"weeks": 1}, "MS": {"months": 1}}[freq]
+        times = micros(table[TIMES[2:]])
+        counts = table[COUNTS].to_numpy().tolist()
+        for key, row, final in zip(
+            sql_reference.keys(table.index),
+            map(list.__add__, counts, times),
+            table["final"],
+            strict=True,
+        ):
+            assert row == list(expected.pop(key, (0, 0, 0, 0, 0, None, None))), key
+            end = pd.Timestamp(key[-1] * 1000) + pd.DateOffset(**lengths)
+            assert final == (end.tz_localize(ZONE) <= moment and row[COUNTS.index("open")] == 0)
+        assert not expected
+        out = table.attrs["trackstar"]["cycle_time"]["without_period"]
+        assert table[["n", "not_evaluable"]].sum().sum() + out == len(orders)
+    one_week = orders[orders["created_date"] >= "2026-03-02T05:00Z"]
+    one_week = one_week[one_week["created_date"] < "2026-03-09T04:00Z"]
+    week = tf.cycle_time(one_week, as_of=given.now)
+    weeks = tf.cycle_time(orders, freq="W", policy=policy, as_of=given.now)
+    names = [*COUNTS, *TIMES]
+    assert weeks.loc[["2026-03-02"], names].reset_index(drop=True).equals(week[names])
+
+
+def test_periods_are_in_the_zone_of_the_policy_that_judged():
+    orders = frame({"created_date": "2026-03-02T03:00:00Z"})
+    orders = orders.assign(required_ship_date=orders["created_date"], units_ordered=1)
+    judged = tf.ship_date_compliance(orders, tz=ZONE)
+    for given, day in ((orders, "2026-03-02"), (judged, "2026-03-01")):
+        assert tf.cycle_time(given, freq="D").index.tolist() == [pd.Timestamp(day)]
+    table = tf.cycle_time(judged, freq="D", policy=tf.SlaPolicy(tz="UTC"))
+    assert table.index.tolist() == [pd.Timestamp("2026-03-02")]
 
 
 def assert_incidence_is(curve, rows):

@@ -242,8 +242,6 @@ def test_rates_are_of_all_orders_or_of_those_due_or_shipped():
     info = table.attrs["trackstar"]
     assert info["fill_rates"]["left_out"]["not due"] == 4
     assert info["compliance"]["grace"] == "3 days 00:00:00"
-    with pytest.raises(ValueError, match="of='all' does not ask for them; add of='due'"):
-        fill_rates(frames, policy=tf.SlaPolicy(), as_of=AS_OF)
     with pytest.raises(ValueError, match="of='late' is not allowed"):
         fill_rates(frames, of="late", as_of=AS_OF)
 

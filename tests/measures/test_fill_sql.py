@@ -25,10 +25,7 @@ COUNTS = {
     ],
 }
 RATES = {
-    "fill_rates": [
-        *("order_rate", "order_rate_low", "order_rate_high"),
-        *("line_rate", "line_rate_low", "line_rate_high", "unit_rate", "unmatched_share"),
-    ],
+    "fill_rates": ["unit_rate", "unmatched_share"],
     "ship_otif": ["rate", "on_time_rate", "in_full_rate", "line_rate", "unit_rate"],
 }
 
@@ -68,15 +65,37 @@ NOT_ASKED = {
     "due": """(required_ship_date is null or units_ordered is null
         or (status is not distinct from 'fulfilled' and last_shipped_date is null)
         or $now <= case when required_ship_date % 86400000000 = 0
-            then required_ship_date + 86400000000 - 1 else required_ship_date end)""",
+            then required_ship_date + 86400000000 + $behind - 1 else required_ship_date end)""",
+}
+#: The moment of an order on the clock of its zone: an order of later makes no period.
+CREATED = "case when created_date <= $now then created_date - $behind end"
+WALL = {
+    "all": CREATED,
+    "shipped": CREATED,
+    "due": """case when required_ship_date % 86400000000 = 0 then required_ship_date
+        else required_ship_date - $behind end""",
+}
+#: Whether an order may still change the figures of its period.
+IS_OPEN = """(created_date > $now is not true and status is distinct from 'cancelled'
+    and complete_shipped_date <= $now is not true and not (status is not distinct from 'fulfilled'
+        and complete_shipped_date is null and coalesce(last_shipped_date, 0) <= $now))"""
+MAY_CHANGE = {
+    "all": IS_OPEN,
+    "shipped": IS_OPEN,
+    "due": f"""(required_ship_date is not null and units_ordered is not null
+        and status is distinct from 'cancelled' and created_date > $now is not true
+        and not (status is not distinct from 'fulfilled' and last_shipped_date is null)
+        and ({IS_OPEN} or {NOT_ASKED["due"]}))""",
 }
 RATED = """
 , counted as (
     select {by} created_date > $now is true or status is not distinct from 'cancelled'
         or lines = 0 or {not_asked} as out, lines = lines_filled as all_filled,
-        * exclude ({held}id) from whole
+        {may_change} as may_change, make_timestamp({wall}) as wall,
+        epoch_us(date_trunc('{unit}', wall)) as period, * exclude ({held}id) from whole
 ), summed as (
-    select {by} count(*) filter (not out) as n, count(*) filter (all_filled and not out) as filled,
+    select {by} {period} count(*) filter (not out) as n,
+        count(*) filter (all_filled and not out) as filled,
         coalesce(sum(lines) filter (not out), 0) as l,
         coalesce(sum(lines_filled) filter (not out), 0) as lf,
         coalesce(sum(units) filter (not out), 0) as u,
@@ -84,13 +103,25 @@ RATED = """
         coalesce(sum(units_shipped) filter (not out), 0) as us,
         coalesce(sum(units_overshipped) filter (not out), 0) as uo,
         coalesce(sum(kit_units) filter (not out), 0) as k,
-        coalesce(sum(unmatched_units) filter (not out), 0) as m, count(*) filter (out) as o
-    from counted group by all
+        coalesce(sum(unmatched_units) filter (not out), 0) as m, count(*) filter (out) as o,
+        not bool_or(may_change) as settled
+    from counted {dated} group by all
 )
-select {by} n, filled, l, lf, u, uf, uo, k, m, o, {orders}, {lines},
-    uf / nullif(u, 0), m / nullif(u + us, 0)
+select {by} {period} n, filled, l, lf, u, uf, uo, k, m, o, uf / nullif(u, 0), m / nullif(u + us, 0)
+    {final}
 from summed
 """
+#: The period is over on the clock of the zone.
+FINAL = """, settled and
+    epoch_us(make_timestamp(period) + interval 1 {unit}) <= $now - $behind"""
+#: The n of each day, and what of it is good.
+BY_DAY = """
+select {by} {period} wall::date as day, {n}, {good} from counted {dated} group by all
+"""
+OF_DAY = {
+    "order": ("count(*) filter (not out)", "count(*) filter (not out and all_filled)"),
+    "line": ("sum(lines) filter (not out)", "sum(lines_filled) filter (not out)"),
+}
 OTIF = """
 , outcomes as (
     select {by} epoch_us(date_trunc('{unit}', make_timestamp(due_at - $behind))) as period,
@@ -154,25 +185,76 @@ def assert_is(table, measure, expected):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_fill_rates_are_those_of_sql(seed, spoilt):
     given = spoilt(seed)
-    wilson = {
-        name: ", ".join(sql_reference.wilson(part, n))
-        for name, part, n in (("orders", "filled", "n"), ("lines", "lf", "l"))
-    }
-    ofs = itertools.cycle(NOT_ASKED.items())
-    for by, back in itertools.product(sql_reference.BY, BACK):
+    calls = itertools.cycle(itertools.product(FREQ, NOT_ASKED, ZONES))
+    calls = itertools.islice(calls, seed * 5, None)
+    for (by, back), (freq, of, behind) in zip(
+        itertools.product(sql_reference.BY, BACK), calls, strict=False
+    ):
         moment = given.now - back
-        held = "".join(f"{name}, " for name in by)
-        of, not_asked = next(ofs)
-        rated = RATED.format(by="{by}", held=held, not_asked=not_asked, **wilson)
-        query = FILL.format(source="select *, $now as until from lives") + rated
-        expected = sql_reference.ask(
-            given.sql, query, by, now=sql_reference.micros(moment.isoformat())
+        values = {
+            "now": sql_reference.micros(moment.isoformat()),
+            "behind": behind * sql_reference.DAY // 24,
+        }
+        asked = fill_query(by, freq, of)
+        more = int(freq is not None)
+        table = tf.fill_rates(
+            given.frames,
+            by=by,
+            freq=freq,
+            of=of,
+            policy=tf.SlaPolicy(tz=ZONES[behind]),
+            as_of=moment,
         )
-        table = tf.fill_rates(given.frames, by=by, of=of, as_of=moment)
+        expected = sql_reference.ask(given.sql, asked["sums"], by, more=more, **values)
+        if freq:
+            final = dict(zip(sql_reference.keys(table.index), table["final"], strict=True))
+            for key, row in expected.items():
+                assert final[key] == row[-1], key
+            expected = {key: row[:-1] for key, row in expected.items()}
+            assert table["covered"].all()
         assert_is(table, "fill_rates", expected)
-        assert (table["orders"] + table["left_out"]).sum() == len(given.frames.orders)
+        for name in OF_DAY:
+            days = sql_reference.rows(given.sql, asked[name], by, **values)
+            assert_rates(table, f"{name}_rate", days, len(by) + more)
+        out = table.attrs["trackstar"]["fill_rates"].get("without_period", 0)
+        assert (table["orders"] + table["left_out"]).sum() + out == len(given.frames.orders)
     assert table["kit_units"].sum() > 0
     assert table["unmatched_units"].sum() > 0
+
+
+def fill_query(by, freq, of):
+    """Return the SQL of the sums, and of the days of each rate."""
+    parts = {
+        "by": "{by}",
+        "held": "".join(f"{name}, " for name in by),
+        "not_asked": NOT_ASKED[of],
+        "may_change": MAY_CHANGE[of],
+        "wall": WALL[of],
+        "unit": FREQ[freq] or "day",
+        "period": "" if freq is None else "period, ",
+        "dated": "" if freq is None else "where period is not null",
+        "final": "" if freq is None else FINAL.format(unit=FREQ[freq]),
+    }
+    filled = FILL.format(source="select *, $now as until from lives")
+    counted, rest = RATED.split(", summed as", 1)
+    queries = {"sums": filled + f"{counted}, summed as{rest}".format(**parts)}
+    for name, (n, good) in OF_DAY.items():
+        days = BY_DAY.format(n=n, good=good, **parts)
+        queries[name] = filled + counted.format(**parts) + days
+    return queries
+
+
+def assert_rates(table, name, days, width):
+    """Compare a rate and its interval; one of nothing is null."""
+    expected = sql_reference.rates_by_day(days, width)
+    for key, row in zip(sql_reference.keys(table.index), table.to_dict("records"), strict=True):
+        ours = [row[name], row[f"{name}_low"], row[f"{name}_high"]]
+        if key not in expected:
+            assert all(map(pd.isna, ours))
+            continue
+        assert ours == pytest.approx(expected[key][:3], abs=1e-9), key
+        if name == "order_rate":
+            assert row["small"] == expected[key][3]
 
 
 @pytest.mark.one_of(4)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import manager_reference as reference
+from helpers import sql_reference
 from helpers.manager_reference import DAY, HOUR, clock
 from helpers.marks import sample
 from helpers.sql_reference import ask, keys
@@ -125,6 +126,43 @@ def test_what_is_due_next_is_the_backlog_and_what_is_overdue_is_late(case, by):
     assert overdue["n"].sum() <= ((judged["outcome"] == "late_open") | known).sum()
 
 
+def rates_of(database, source, n, good, *, by, freq):
+    """Give a rate, its interval over local days of creation, and whether n is small, by SQL."""
+    wall = clock("created_date", ZONE)
+    period = f"epoch_us(date_trunc('week', {wall})) as period," if freq else ""
+    query = f"""with given as ({source}) select {{by}} {period} {wall}::date as day, {n}, {good}
+    from given {"where created_date is not null" if freq else ""} group by all"""
+    rows = sql_reference.rows(database, query, by)
+    return sql_reference.rates_by_day(rows, len(by) + bool(freq))
+
+
+def assert_rates(table, database, source, rates, *, by, freq):
+    """Compare the rates, given by their n and what of it is good, and which rows are small."""
+    of_all = rates_of(database, source, "count(*)", "count(*)", by=by, freq=freq)
+    small = [of_all.get(key, (None, None, None, True))[3] for key in keys(table.index)]
+    assert table["small"].tolist() == small
+    for name, (n, good) in rates.items():
+        expected = rates_of(database, source, n, good, by=by, freq=freq)
+        ours = table[[f"{name}_{word}" for word in ("rate", "rate_low", "rate_high")]].to_numpy()
+        theirs = [expected.get(key, [np.nan] * 4)[:3] for key in keys(table.index)]
+        np.testing.assert_allclose(ours, theirs, atol=1e-9, err_msg=name)
+
+
+def assert_final(table, database, may_change, by):
+    """Compare which weeks are over, and without an order that may change their figures."""
+    wall = clock("created_date", ZONE)
+    query = f"""select {{by}} epoch_us(date_trunc('week', {wall})) as period,
+        count(*) filter ({may_change}) from states
+    where state <> 'later' and created_date is not null group by all"""
+    pending = ask(database, query, by, more=1)
+    for key, final in zip(keys(table.index), table["final"], strict=True):
+        end = pd.Timestamp(key[-1] * 1000) + pd.DateOffset(weeks=1)
+        is_over = end.tz_localize(ZONE) <= pd.Timestamp(NOW)
+        assert final == (is_over and pending.get(key, (0,))[0] == 0), key
+    assert table["covered"].all()
+    assert set(table["final"]) == {True, False}
+
+
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("freq", [None, "W"])
 def test_failure_rates(case, by, freq):
@@ -156,6 +194,39 @@ def test_failure_rates(case, by, freq):
     ]
     expected = ask(database, query, by, more=1 if freq else 0)
     assert_same(table, expected, columns, empty=bool(freq))
+    counts = {
+        name: f"count(*) filter ({condition})"
+        for name, condition in {
+            "cancelled": "state = 'cancelled'",
+            "cancelled_after_due": f"state = 'cancelled' and least(updated_date, {MICROS}) >= ends",
+            "closed": "state in ('closed', 'short')",
+            "short_closed": "state = 'short'",
+            "open": "state = 'open'",
+            "backordered": "state = 'open' and status = 'backordered'",
+            "exception": "state = 'open' and status = 'exception'",
+        }.items()
+    }
+    rates = {
+        name: (counts.get(whole, "count(*)"), counts[name])
+        for name, whole in (
+            *(("cancelled", "created"), ("cancelled_after_due", "created")),
+            *(("short_closed", "closed"), ("backordered", "open"), ("exception", "open")),
+        )
+    }
+    source = "select * from states where state <> 'later'"
+    assert_rates(table, database, source, rates, by=by, freq=freq)
+    if freq:
+        assert_final(table, database, "state = 'open'", by)
+    where = "and created_date is not null" if freq else ""
+    query = f"""select count(*) filter (units_ordered is null),
+        count(*) filter (units_ordered is not null) from states
+        where state in ('undated', 'unknown') {where}"""
+    units, stamps = database.execute(query).fetchone()
+    assert table.attrs["trackstar"]["failure_rates"]["unknown"] == {
+        "quantity unknown": units,
+        "shipped without a usable stamp": stamps,
+    }
+    assert table["unknown"].sum() == units + stamps > 0
 
 
 @pytest.mark.parametrize("by", BY[:3])
@@ -233,23 +304,34 @@ def test_a_profile_adds_up_the_periods(case, profile):
         np.testing.assert_allclose(table["open"], means)
 
 
-@pytest.mark.parametrize("event", ["first", "complete"])
+@pytest.mark.parametrize(("event", "freq"), [("first", None), ("complete", None), ("first", "W")])
 @pytest.mark.parametrize("by", BY)
-def test_service_profile(case, by, event):
+def test_service_profile(case, by, event, freq):
     frames, database = case
     policy = tf.SlaPolicy(tz=ZONE, ship_event=event)
-    table = tf.service_profile(frames, by=list(by) or None, policy=policy, as_of=NOW)
+    table = tf.service_profile(frames, by=list(by) or None, freq=freq, policy=policy, as_of=NOW)
     received = clock("created_date", ZONE)
     shipped, now = clock("event", ZONE), clock(MICROS, ZONE)
     done = "('fulfilled', 'partially_fulfilled')" if event == "first" else "('fulfilled')"
     short = "and (last_shipped_date is null or units_ordered is null)" if event != "first" else ""
-    speeds = "".join(
-        f"""count(*) filter (created_date + {hours} * {HOUR} <= {MICROS} and usable),
-        count(*) filter (created_date + {hours} * {HOUR} <= {MICROS} and usable
-            and event <= created_date + {hours} * {HOUR}),"""
-        for hours in (24, 48)
-    )
-    query = f"""
+    morning = f"""usable and {received}::time < time '12:00'
+            and {received}::date < {now}::date"""
+    days = {
+        "same_day": (
+            f"count(*) filter ({morning})",
+            f"count(*) filter ({morning} and {shipped}::date <= {received}::date)",
+        )
+    }
+    for hours in (24, 48):
+        is_over = f"created_date + {hours} * {HOUR} <= {MICROS} and usable"
+        within = f"{is_over} and event <= created_date + {hours} * {HOUR}"
+        days[f"within_{hours}h"] = (
+            f"count(*) filter ({is_over})",
+            f"count(*) filter ({within})",
+        )
+    speeds = "".join(f"{n}, {good}, " for n, good in days.values())
+    period = f"epoch_us(date_trunc('week', {received})) as period," if freq else ""
+    source = f"""
     with pieces as (select order_id, count(*) as sent from gone group by all),
     boxes as (select order_id, count(*) as boxes, count(*) filter (tracked) as tracked
         from gone join packages using (order_id, shipment) group by all),
@@ -259,13 +341,10 @@ def test_service_profile(case, by, event):
         coalesce(not (event is null and status in {done} {short}), true) as usable
         from states left join pieces on pieces.order_id = id left join boxes
             on boxes.order_id = id
-        where state not in ('later', 'cancelled'))
-    select {{by}} count(*),
-        count(*) filter (usable and {received}::time < time '12:00'
-            and {received}::date < {now}::date),
-        count(*) filter (usable and {received}::time < time '12:00'
-            and {received}::date < {now}::date and {shipped}::date <= {received}::date),
-        {speeds} count(sent), count(*) filter (sent > 1),
+        where state not in ('later', 'cancelled')
+            {"and created_date is not null" if freq else ""})"""
+    query = f"""{source}
+    select {{by}} {period} count(*), {speeds} count(sent), count(*) filter (sent > 1),
         sum(boxes), sum(tracked), count(*) filter (sent > 1) / nullif(count(sent), 0),
         sum(boxes) / nullif(count(sent), 0), sum(ordered_lines) / count(*),
         sum(units_ordered) / nullif(count(units_ordered), 0)
@@ -275,7 +354,18 @@ def test_service_profile(case, by, event):
         *("within_48h", "shipped", "split", "packages", "tracked", "split_rate"),
         *("packages_per_order", "lines_per_order", "units_per_order"),
     ]
-    assert_same(table, ask(database, query, by), columns, empty=True)
+    assert_same(table, ask(database, query, by, more=int(bool(freq))), columns, empty=True)
+    rates = {
+        **days,
+        "split": ("count(sent)", "count(*) filter (sent > 1)"),
+        "tracked": ("sum(boxes)", "sum(tracked)"),
+    }
+    assert_rates(table, database, f"{source} select * from timed", rates, by=by, freq=freq)
+    if freq:
+        young = (
+            f"state <> 'cancelled' and (state = 'open' or created_date + 48 * {HOUR} > {MICROS})"
+        )
+        assert_final(table, database, young, by)
 
 
 COSTS = """

@@ -1,5 +1,7 @@
 """Laws between the measures: they never contradict each other on any order."""
 
+import datetime as dt
+
 import pandas as pd
 import pytest
 from helpers import sql_reference
@@ -146,6 +148,42 @@ def test_no_two_measures_contradict_each_other_on_any_order(seed, spoilt):
     assert otif["otif"].tolist() == rates["on_time"].tolist()
     whole = otif.index[otif["in_full"] == 1]
     assert columns["complete_shipped_date"].reindex(whole).notna().all()
+
+
+@pytest.mark.parametrize("back", [0, 20])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_how_orders_end_is_what_every_other_measure_says(seed, back, spoilt):
+    given = spoilt(seed)
+    orders, as_of = given.frames.orders, given.now - dt.timedelta(days=back)
+    of_each = {"by": "id", "as_of": as_of}
+    ends = tf.failure_rates(orders, **of_each)
+    kinds = ends[["cancelled", "closed", "open", "unknown"]]
+    assert (kinds.sum(axis=1) == ends["created"]).all()
+    backlog = tf.backlog(orders, **of_each)["n"].groupby("id").sum()
+    assert ends.index[ends["open"] == 1].tolist() == backlog.index[backlog == 1].tolist()
+    times = tf.cycle_time(orders, **of_each)
+    reasons = times.attrs["trackstar"]["cycle_time"]["not_evaluable"]
+    ended = ends[["short_closed", "unknown"]].sum()
+    assert ended.sum() == reasons["closed_short"] + reasons["undated"]
+
+    judged = tf.ship_date_compliance(orders, as_of=as_of).set_index("id").loc[ends.index]
+    is_short = (judged["outcome"] == "short") | (
+        (judged["outcome"] == "late_shipped") & judged["complete_shipped_date"].isna()
+    )
+    assert (ends.loc[is_short, "short_closed"] == 1).all()
+    is_evaluated = judged["outcome"] != "not_evaluable"
+    assert not (ends["short_closed"] == 1)[is_evaluated & ~is_short].any()
+    assert not (ends["unknown"] == 1)[is_evaluated].any()
+    unknown = judged["reason"][ends["unknown"] == 1]
+    why = ends.attrs["trackstar"]["failure_rates"]["unknown"]
+    assert sum(why.values()) == len(unknown) > 0
+    # Those without a due date, and the like, have another reason before.
+    for reason, n in why.items():
+        assert 0 < (unknown == reason).sum() <= n
+    fill = tf.fill_rates(given.frames, **of_each)
+    assert fill["orders_filled"][ends["short_closed"] == 1].sum() == 0
+    profile = tf.service_profile(given.frames, **of_each)
+    assert (profile["n"] == ends["created"] - ends["cancelled"]).all()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

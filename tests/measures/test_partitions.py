@@ -139,6 +139,8 @@ def test_fill_rates(whole, partitioned, as_of, by):
         for of in ({}, {"of": "shipped"}, {"of": "due", "policy": POLICY}):
             given = {"by": by, "as_of": moment, **of}
             assert_same(*(tf.fill_rates(each, **given) for each in (partitioned, whole)))
+            given |= {"freq": "W", "policy": POLICY}
+            assert_same(*(tf.fill_rates(each, **given) for each in (partitioned, whole)))
 
 
 @pytest.mark.parametrize("policy", [POLICY, tf.SlaPolicy.d2c_noon_cut_off(holidays=())])

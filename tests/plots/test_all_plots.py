@@ -1,22 +1,37 @@
 import pandas as pd
 import pytest
-from helpers.pictures import make_orders, text_of
+from helpers.pictures import AS_OF, make_orders, text_of
 from matplotlib import pyplot as plt
 
 from trackstar_frames import (
+    FilteredOrdersWarning,
     SlaPolicy,
     plot_backlog,
     plot_compliance_heatmap,
     plot_cycle_time,
+    plot_due_next,
     plot_lateness,
     plot_overview,
+    plot_scorecard,
+    plot_ship_date_compliance,
+    plot_status_mix,
     plot_status_transitions,
     ship_date_compliance,
 )
 
+TARGET = SlaPolicy(target=0.9)
+
+
+def scorecard(orders, **kwargs):
+    """Draw a scorecard, which needs a target."""
+    judged = "outcome" in orders.columns if isinstance(orders, pd.DataFrame) else True
+    return plot_scorecard(orders, **{"policy": None if judged else TARGET, **kwargs})
+
+
 OF_ORDERS = [plot_backlog, plot_cycle_time]
 OF_DUE_DATES = [plot_lateness, plot_compliance_heatmap]
 PLOTS = [*OF_ORDERS, *OF_DUE_DATES]
+EVERY = [*PLOTS, plot_status_mix, plot_ship_date_compliance, plot_due_next, scorecard]
 HOSTILE = ["$x^", "_private", "two\nlines\x00", "<b>", "$a$ and $b$", "", "l" * 99, None]
 
 
@@ -50,6 +65,63 @@ def test_plots_of_nothing_but_nulls_say_why_they_are_empty():
     assert "no open orders" in text_of(plot_backlog(closed))
 
 
+@pytest.mark.one_of(4)
+@pytest.mark.parametrize("plot", EVERY)
+def test_titles_and_labels_are_those_given_and_the_note_can_be_left_out(plot):
+    frame = make_orders(200)
+    labels = {"north": "Newark", "south": "Reno $1"}
+    axes = plot(frame, by="warehouse_id", labels=labels, title="March, $ and all")
+    text = text_of(axes)
+    assert axes.get_title(loc="left") == r"March, \$ and all"
+    assert "Newark" in text
+    assert r"Reno \$1" in text
+    assert "north (" not in text
+    assert "as of 2026-03-04 12:00 UTC" in text
+    bare = text_of(plot(frame, note=False))
+    assert "as of" not in bare
+    assert "n = " not in " ".join(text.get_text() for text in plot(frame, note=False).texts)
+    with pytest.raises(ValueError, match="has the name 'x' for"):
+        plot(frame, by="warehouse_id", labels={"north": "x", "south": "x"})
+
+
+def test_a_page_has_the_title_given_and_no_notes():
+    page = plot_overview(make_orders(50), title="March", note=False)
+    text = " ".join(each.get_text() for each in page.subfigs[0].texts)
+    assert text.startswith("March")
+    assert "as of" not in text
+
+
+@pytest.mark.parametrize("plot", EVERY)
+def test_a_filter_that_biases_a_figure_is_warned_of_once_at_the_callers_line(plot):
+    frame = make_orders(100)
+    frame.attrs["trackstar"]["filters"] = {"status": "open"}
+    with pytest.warns(FilteredOrdersWarning, match="leaves out") as warned:
+        plot(frame, by=None)
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    frame.attrs["trackstar"]["filters"] = {"channel__in": ["web", "edi"]}
+    plot(frame, by=None)
+
+
+def test_a_page_warns_once_of_each_figure():
+    frame = make_orders(100)
+    frame.attrs["trackstar"]["filters"] = {"status": "open", "created_date__gte": "2026-01-01"}
+    with pytest.warns(FilteredOrdersWarning) as warned:
+        plot_overview(frame)
+    figures = [str(each.message).split(" is not")[0] for each in warned]
+    assert sorted(figures) == ["backlog", "cycle_time", "plot_ship_date_compliance", "status_mix"]
+    assert {each.filename for each in warned} == {__file__}
+
+
+@pytest.mark.parametrize("plot", [each for each in EVERY if each is not plot_status_mix])
+def test_an_unknown_moment_is_warned_of_at_the_callers_line(plot):
+    frame = make_orders(20)
+    frame.attrs = {}
+    with pytest.warns(UserWarning, match="do not say when they were fetched") as warned:
+        plot(frame, by=None)
+    assert [each.filename for each in warned] == [__file__]
+
+
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("plot", PLOTS)
 def test_hostile_names_are_printed_as_they_are(plot):
@@ -65,7 +137,7 @@ def test_hostile_names_are_printed_as_they_are(plot):
     ("plot", "note"),
     [
         (plot_backlog, "33 other groups"),
-        (plot_cycle_time, "the 6 largest of 40 groups"),
+        (plot_cycle_time, "the 20 largest of 40 groups"),
         (plot_compliance_heatmap, "the 20 largest of 40 groups"),
         (plot_lateness, "the 20 largest of 40 groups"),
     ],
@@ -163,5 +235,8 @@ def test_a_hundred_thousand_orders_are_drawn(plot):
     frame = make_orders(1000)
     many = pd.concat([frame] * 100, ignore_index=True)
     many.attrs = frame.attrs
-    n = {plot_backlog: "n = 4,000 open", plot_cycle_time: "n = 96,600"}.get(plot, "n = 94,800")
+    # Due days end with the day; cancelled orders are in no rate, and censored in cycle times.
+    is_due = frame["required_ship_date"] + pd.Timedelta(days=1) <= AS_OF
+    due = 100 * int((is_due & (frame["status"] != "cancelled")).sum())
+    n = {plot_backlog: "n = 4,000 open", plot_cycle_time: "n = 100,000"}.get(plot, f"n = {due:,}")
     assert n in text_of(plot(many))

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.pictures import legend_entries, make_orders, text_of
+from matplotlib import pyplot as plt
 from matplotlib.colors import same_color
 
 from trackstar_frames import cycle_time, cycle_time_curve, plot_cycle_time
@@ -124,3 +125,19 @@ def test_nothing_shipped_is_a_level_curve():
     (line,) = curves(axes)
     assert line.get_ydata().tolist() == [1, 1]
     assert legend_entries(axes) == ["all orders (n = 2)\nmedian not reached, p90 not reached"]
+
+
+def test_more_groups_than_lines_have_a_small_plot_each():
+    frame = make_orders(900, [f"w{n}" for n in range(9)])
+    axes = plot_cycle_time(frame, by="warehouse_id")
+    n = cycle_time(frame, by="warehouse_id")["n"]
+    titles = [panel.get_title(loc="left") for panel in axes.child_axes]
+    assert sorted(titles) == sorted(f"{name}\nn = {count}" for name, count in n.items())
+    for panel in axes.child_axes:
+        name = panel.get_title(loc="left").split("\n")[0]
+        own = cycle_time_curve(frame[frame["warehouse_id"] == name], as_of="2026-03-04T12:00Z")
+        line = panel.lines[1]  # before it, that of all orders
+        shares = set(np.round([1, *own["open_share"]], 9))
+        assert set(np.round(line.get_ydata(), 9)) <= shares
+    _, ax = plt.subplots()
+    assert len(curves(plot_cycle_time(frame, by="warehouse_id", ax=ax))) == 6

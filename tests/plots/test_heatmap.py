@@ -6,13 +6,8 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
 from trackstar_frames import compliance_rate, plot_compliance_heatmap, ship_date_compliance
-from trackstar_frames.plots.heatmap import (
-    _CLASS_COLOURS,
-    _LOWER_BOUNDS,
-    _NOTHING_DUE,
-    _colour,
-    _text_on,
-)
+from trackstar_frames.plots._style import faded, nothing, text_on
+from trackstar_frames.plots.heatmap import _CLASS_COLOURS, _LOWER_BOUNDS, _colour
 
 
 def cells(axes):
@@ -20,20 +15,17 @@ def cells(axes):
     found = {}
     for text in axes.texts:
         x, y = text.get_position()
-        if text.get_text() == "·" or text.get_text().split("\n")[0].isdigit():
+        if text.get_text() == "·" or text.get_text().split("\n")[0].lstrip("<>").isdigit():
             found[round(y), x] = text.get_text()
     return found
 
 
 def boxes(axes):
-    """Read the cells that are filled, and those that are hatched, by row and middle."""
-    middle = {
-        box: (round(box.get_y() + 0.5), box.get_x() + box.get_width() / 2) for box in axes.patches
+    """Read the colours of the cells, by row and middle."""
+    return {
+        (round(box.get_y() + 0.5), box.get_x() + box.get_width() / 2): to_rgb(box.get_facecolor())
+        for box in axes.patches
     }
-    filled = {
-        center: to_rgb(box.get_facecolor()) for box, center in middle.items() if box.get_fill()
-    }
-    return filled, {center for box, center in middle.items() if box.get_hatch()}
 
 
 def test_the_cells_are_those_of_the_figures():
@@ -42,20 +34,42 @@ def test_the_cells_are_those_of_the_figures():
     axes = plot_compliance_heatmap(judged)
     totals = compliance_rate(judged, by="warehouse_id").sort_values("n", ascending=False)
     rates = compliance_rate(judged, by="warehouse_id", freq="W")
-    found, (filled, hatched) = cells(axes), boxes(axes)
+    found, filled = cells(axes), boxes(axes)
     columns = sorted({x for _, x in filled})
     small = 0
     for row, name in enumerate(totals.index):
         weeks = rates.loc[name]
         weeks = weeks[weeks.index.notna() & (weeks.index <= pd.Timestamp("2026-03-04"))]
         for x, week in zip(columns, weeks.itertuples(), strict=True):
-            star = "*" if week.pending else ""
-            text = f"{100 * week.on_time // week.n}\n{week.n}{star}" if week.n else "·"
+            star = "" if week.final and week.covered else "*"
+            text = f"{rounded(week.on_time, week.n)}\n{week.n}{star}" if week.n else "·"
             assert found[row, x] == text
-            assert filled[row, x] == to_rgb(_colour(week.rate) if week.n else _NOTHING_DUE)
-            assert ((row, x) in hatched) == (0 < week.n < 30)
-            small += week.n < 30
+            colour = _colour(week.rate) if week.n else nothing(axes)
+            is_pale = week.small and week.n > 0
+            assert filled[row, x] == to_rgb(faded(colour, "white") if is_pale else colour)
+            small += is_pale
     assert 0 < small < len(found)
+
+
+def rounded(part, n):
+    """Round a share to whole percents, of which only all are 100 and only none are 0."""
+    whole = round(100 * part / n)
+    if 0 < part < n and whole in (0, 100):
+        return "<1" if whole == 0 else ">99"
+    return str(whole)
+
+
+@pytest.mark.parametrize(
+    ("on_time", "n", "text"), [(24, 27, "89"), (2, 3, "67"), (199, 200, ">99")]
+)
+def test_percentages_are_rounded(on_time, n, text):
+    frame = make_orders(n, ["a"]).assign(required_ship_date=pd.Timestamp("2026-02-03T10:00Z"))
+    early = pd.Timestamp("2026-02-02", tz="UTC")
+    frame = frame.assign(status="fulfilled", created_date=early - pd.Timedelta(days=9))
+    frame["complete_shipped_date"] = frame["last_shipped_date"] = early
+    late = frame.index[on_time:]
+    frame.loc[late, ["complete_shipped_date", "last_shipped_date"]] += pd.Timedelta(days=9)
+    assert set(cells(plot_compliance_heatmap(frame)).values()) == {f"{text}\n{n}"}
 
 
 def test_nothing_due_is_not_nought_percent():
@@ -66,9 +80,9 @@ def test_nothing_due_is_not_nought_percent():
     frame["complete_shipped_date"] = frame["last_shipped_date"] = pd.Series([pd.NaT] * 2)
     axes = plot_compliance_heatmap(frame)
     assert sorted(cells(axes).values()) == ["0\n1"] * 2 + ["·"] * 4
-    colours = set(boxes(axes)[0].values())
-    assert colours == {to_rgb(_NOTHING_DUE), _CLASS_COLOURS[0]}
-    assert legend_entries(axes) == ["below 50 %", "n below 30", "nothing due"]
+    colours = set(boxes(axes).values())
+    assert colours == {to_rgb(nothing(axes)), to_rgb(faded(_CLASS_COLOURS[0], "white"))}
+    assert legend_entries(axes) == ["below 50 %", "pale: small n", "nothing due"]
 
 
 def test_only_all_is_a_hundred():
@@ -78,7 +92,7 @@ def test_only_all_is_a_hundred():
     frame["complete_shipped_date"] = frame["last_shipped_date"] = early
     assert set(cells(plot_compliance_heatmap(frame)).values()) == {"100\n1,000"}
     frame.loc[0, ["complete_shipped_date", "last_shipped_date"]] += pd.Timedelta(days=9)
-    assert set(cells(plot_compliance_heatmap(frame)).values()) == {"99\n1,000"}
+    assert set(cells(plot_compliance_heatmap(frame)).values()) == {">99\n1,000"}
 
 
 def test_the_last_periods_are_drawn_and_later_ones_are_noted():
@@ -98,8 +112,9 @@ def test_cells_too_small_for_words_have_none():
     assert cells(plot_compliance_heatmap(frame))
     _, grid = plt.subplots(3, 3)
     small = plot_compliance_heatmap(frame, ax=grid[0, 0])
-    assert not cells(small)
     assert "cells too small for numbers" in text_of(small)
+    small.figure.draw_without_rendering()
+    assert not any(text.get_visible() for text in small.texts if "\n" in text.get_text()[:4])
 
 
 def test_one_row_of_all_orders():
@@ -115,8 +130,9 @@ def test_classes_go_from_dark_to_light_under_legible_ink():
 
     shades = [light(colour) for colour in _CLASS_COLOURS]
     assert (np.diff(shades) > 0).all()
-    for colour in (*_CLASS_COLOURS, _NOTHING_DUE):
-        pair = sorted([light(colour), light(_text_on(colour))])
+    pale = [faded(each, back) for each in _CLASS_COLOURS for back in ("white", "black")]
+    for colour in (*_CLASS_COLOURS, *pale):
+        pair = sorted([light(colour), light(text_on(colour))])
         assert (pair[1] + 0.05) / (pair[0] + 0.05) > 4.5
 
 

@@ -106,8 +106,9 @@ def test_hostile_names_are_printed_as_they_are(plot, how):
         return
     axes = plot(table, by="channel", **how)
     ticks = [tick.get_text() for tick in axes.get_yticklabels()]
-    labels = ticks if how["freq"] is None else [t.get_text() for t in axes.get_legend().get_texts()]
-    assert len(labels) == (8 if how["freq"] is None else 6)
+    panels = [panel.get_title(loc="left").split("\n")[0] for panel in axes.child_axes]
+    labels = ticks if how["freq"] is None else panels
+    assert len(labels) == 8
     assert all(len(label) < 60 and "\n" not in label for label in labels)
     assert not any(label.startswith("_") for label in labels)
     assert r"\$x^" in " ".join(labels)
@@ -140,20 +141,85 @@ def test_bars_over_time_are_as_high_as_the_figures():
     assert [tops[x] for x in sorted(tops)] == weeks
 
 
-def test_points_are_where_the_rates_are_and_open_periods_are_hollow():
+def test_lines_join_the_rates_that_will_stay_and_others_are_hollow():
     table = orders(400)
     rates = compliance_rate(ship_date_compliance(table), freq="W")
     rates = rates[rates["n"] > 0]
     axes = plot_ship_date_compliance(table)
-    line, hollow = axes.lines[:2]
-    known = ~np.isnan(line.get_ydata(orig=False))
-    assert line.get_ydata(orig=False)[known] == pytest.approx(rates["rate"].to_numpy())
-    assert len(hollow.get_ydata(orig=False)) == 1
-    assert same_color(hollow.get_markerfacecolor(), "white")
-    assert "hollow" in words(axes)
+    line = axes.lines[0].get_ydata(orig=False)
+    stays = (rates["final"] & rates["covered"]).to_numpy()
+    assert stays.tolist() == [True] * (len(rates) - 1) + [False]
+    assert line[: len(rates)][stays] == pytest.approx(rates["rate"][stays].to_numpy())
+    assert np.isnan(line[len(rates) - 1 :]).all()
+    assert points(axes, hollow=True) == pytest.approx(rates["rate"][~stays].tolist())
+    assert points(axes, hollow=False) == pytest.approx(sorted(rates["rate"][stays]))
+    assert "hollow, not joined" in words(axes)
     assert axes.get_ylim() == pytest.approx((-0.03, 1.03))
     behind = next(other for other in axes.figure.axes if other is not axes)
     assert [bar.get_height() for bar in behind.patches] == rates["n"].tolist()
+
+
+def points(axes, *, hollow):
+    """Read the rates at which there are markers, hollow or not."""
+    background = axes.get_facecolor()
+    found = [
+        line.get_ydata(orig=False)
+        for line in axes.lines
+        if line.get_marker() != "None"
+        and same_color(line.get_markerfacecolor(), background) == hollow
+    ]
+    return sorted(np.concatenate(found).tolist()) if found else []
+
+
+def test_nothing_is_drawn_after_as_of():
+    table = orders(400)
+    axes = plot_ship_date_compliance(table, as_of="2026-02-11T12:00")
+    as_of = pd.Timestamp("2026-02-11T12:00").timestamp() / 86400 + 1e-6
+    behind = next(other for other in axes.figure.axes if other is not axes)
+    assert max(bar.get_x() + bar.get_width() for bar in behind.patches) <= as_of
+    assert max(line.get_xdata().max() for line in axes.lines if len(line.get_xdata())) < as_of
+    mix = plot_status_mix(table, freq="W", as_of="2026-02-11T12:00")
+    assert max(bar.get_x() + bar.get_width() for bar in mix.patches) <= as_of
+
+
+def test_periods_before_the_fetch_are_hollow():
+    table = orders(600)
+    table.attrs["trackstar"]["filters"] = {"created_date__gte": "2026-01-12T00:00:00+00:00"}
+    rates = compliance_rate(ship_date_compliance(table), freq="W")
+    axes = plot_ship_date_compliance(table)
+    stays = rates["final"] & rates["covered"] & (rates["n"] > 0)
+    assert len(points(axes, hollow=True)) == ((rates["n"] > 0) & ~stays).sum() > 1
+    assert len(points(axes, hollow=False)) == stays.sum()
+    assert "the fetch does not have all of its orders" in words(axes)
+
+
+def test_few_orders_are_pale():
+    table = orders(400)
+    rates = compliance_rate(ship_date_compliance(table), freq="W")
+    axes = plot_ship_date_compliance(table)
+    marks = [line for line in axes.lines if line.get_marker() != "None"]
+    pale = sum(len(line.get_xdata()) for line in marks if (line.get_alpha() or 1) < 1)
+    assert pale == (rates["small"] & (rates["n"] > 0)).sum() > 0
+    assert "pale: n below 30" in words(axes)
+
+
+def test_each_target_is_a_line_that_is_named():
+    table = orders(300)
+    one = plot_ship_date_compliance(table, policy=SlaPolicy(target=0.9))
+    assert [line.get_ydata()[0] for line in one.lines if line.get_linestyle() == "--"] == [0.9]
+    assert "target 90 %" in words(one)
+    both = {"web": SlaPolicy(target=0.96, grace="1h"), None: SlaPolicy(target=0.8)}
+    axes = plot_ship_date_compliance(
+        table, policy=both, policy_by="channel", labels={"web": "Shop"}
+    )
+    entries = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert entries == ["target 96 % (Shop)", "target 80 % (others)"]
+    assert "channel 'web': Orders are due" in words(axes)
+    assert "channel of all others: Orders are due" in words(axes)
+    same = {"web": SlaPolicy(target=0.9, grace="1h"), None: SlaPolicy(target=0.9)}
+    assert "target 90 %" in words(
+        plot_ship_date_compliance(table, policy=same, policy_by="channel")
+    )
 
 
 def test_the_policy_is_printed_and_judged_frames_keep_theirs():
@@ -161,7 +227,13 @@ def test_the_policy_is_printed_and_judged_frames_keep_theirs():
     policy = {"tz": "America/New_York", "ship_event": "last", "grace": "2h", "due_day": "end"}
     direct = words(plot_ship_date_compliance(table, **policy))
     whole = SlaPolicy(**policy)
-    for part in ("New_York", "shipped = last", "grace 2 h", "by the end of the day", "Wilson"):
+    for part in (
+        "New_York",
+        "shipped = last",
+        "grace 2 h",
+        "by the end of the day",
+        "95 % intervals",
+    ):
         assert part in direct
     assert whole.text in direct
     judged = ship_date_compliance(table, **policy)
@@ -199,26 +271,48 @@ def test_each_group_gets_its_own_rates():
     table = orders(400)
     axes = plot_ship_date_compliance(table, by="channel", freq="MS")
     rates = compliance_rate(ship_date_compliance(table), by="channel", freq="MS")
-    for label, container in zip(axes.get_legend().get_texts(), axes.containers, strict=True):
+    legend = axes.get_legend()
+    for label, handle in zip(legend.get_texts(), legend.legend_handles, strict=True):
         channel = label.get_text().split()[0]
-        expected = rates.loc[channel, "rate"].dropna().to_numpy()
-        drawn = container.lines[0].get_ydata(orig=False)
-        assert np.asarray(drawn)[~np.isnan(drawn)] == pytest.approx(expected)
+        own = [
+            line.get_ydata(orig=False)
+            for line in axes.lines
+            if line.get_marker() == handle.get_marker()
+        ]
+        expected = rates.loc[channel, "rate"].dropna()
+        assert sorted(np.concatenate(own)) == pytest.approx(sorted(expected))
 
 
-@pytest.mark.parametrize(("plot", "most"), [(plot_status_mix, 20), (plot_ship_date_compliance, 6)])
-def test_only_the_largest_groups_are_drawn_and_the_others_are_noted(plot, most):
+def test_only_the_largest_groups_are_drawn_and_the_others_are_noted():
     table = orders(600, channel=[f"c{n % 30}" for n in range(600)])
-    axes = plot(table, by="channel")
-    assert f"the {most} largest of 30 groups; n of the rest = " in words(axes)
-    drawn = axes.get_legend().get_texts() if most == 6 else axes.get_yticks()
-    assert len(drawn) == most
+    _, ax = plt.subplots()
+    lines = plot_ship_date_compliance(table, by="channel", ax=ax)
+    assert len(lines.get_legend().get_texts()) == 6
+    assert "the 6 largest of 30 groups; n of the rest = " in words(lines)
+    rows = plot_status_mix(table, by="channel")
+    assert len(rows.get_yticks()) == 20
+    assert "the 20 largest of 30 groups; n of the rest = " in words(rows)
+
+
+def test_more_groups_than_lines_have_a_small_plot_each():
+    table = orders(900, channel=[f"c{n % 9}" for n in range(900)])
+    axes = plot_ship_date_compliance(table, by="channel", policy=SlaPolicy(target=0.9))
+    n = compliance_rate(ship_date_compliance(table), by="channel")["n"]
+    titles = [panel.get_title(loc="left") for panel in axes.child_axes]
+    assert sorted(titles) == sorted(f"{name}\nn = {count}" for name, count in n.items())
+    assert "dashed: target 90 %" in words(axes)
+    assert "thin grey: all orders" in words(axes)
+    many = orders(600, channel=[f"c{n % 30}" for n in range(600)])
+    axes = plot_ship_date_compliance(many, by="channel")
+    assert len(axes.child_axes) == 20
+    assert "the 20 largest of 30 groups" in words(axes)
 
 
 def test_gaps_break_the_line():
     table = orders(3)
     due = ["2026-01-05T10:00Z", "2026-01-26T10:00Z", "2026-02-02T10:00Z"]
     table["required_ship_date"] = pd.to_datetime(due).astype("datetime64[us, UTC]")
+    table["created_date"] = pd.Timestamp("2026-01-01", tz="UTC")
     line = plot_ship_date_compliance(table).lines[0]
     assert np.isnan(line.get_ydata(orig=False)).tolist() == [False, True, False, False]
 

@@ -103,6 +103,9 @@ class JsonSource:
                 self._read(text)
             except ResponseError as error:
                 raise ResponseError(f"{where}{error}", retryable=error.retryable) from None
+            except RecursionError:
+                message = f"{where}the text ({len(text):,} bytes) is nested too deeply to be read"
+                raise ResponseError(message) from None
             for connection, orders in self._orders.items():
                 if len(orders) >= _PAGE_SIZE:
                     yield connection, orders

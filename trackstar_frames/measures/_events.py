@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from trackstar_frames.measures import _checks, _grouping, _policies, _time
+from trackstar_frames.measures import _checks, _filters, _grouping, _policies, _time, completeness
 from trackstar_frames.measures._partitions import compute_each, concat_parts, is_partitioned
-from trackstar_frames.measures._policies import JUDGED_BY, Judgement, PolicyLike
+from trackstar_frames.measures._policies import JUDGED_BY, Judgement, Policies, PolicyLike
 from trackstar_frames.measures._time import Array, Period
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import judged_orders
@@ -59,32 +57,138 @@ def labelled(keys: pd.DataFrame, sums: pd.DataFrame, by: Sequence[str]) -> pd.Da
 
 def every_period(keys: pd.DataFrame, sums: pd.DataFrame, by: Sequence[str], period: Period) -> Rows:
     """Give every group every period from the first to the last; drop rows without a period."""
+    cells, rows = _cells(keys, by, period, sums.shape[1])
+    return rows, _sum_cells(sums, cells, len(rows))
+
+
+def _cells(
+    keys: pd.DataFrame, by: Sequence[str], period: Period, width: int
+) -> tuple[Array, pd.DataFrame]:
+    """Return the number of each row's group and period, -1 without one, and the keys of all."""
     groups, kept = _grouping.group_numbers(keys, by)
     starts = keys["period"].to_numpy(dtype="M8[us]")
     known = ~np.isnat(starts)
     numbers = period.number(starts[known])
     first, last = (numbers.min(), numbers.max()) if numbers.size else (0, -1)
-    height, width = len(kept), last - first + 1
-    if height * width * sums.shape[1] > _MOST_CELLS:
+    height, length = len(kept), last - first + 1
+    if height * length * width > _MOST_CELLS:
         raise ValueError(
-            f"{height:,} groups over {width:,} periods are more than a table can hold; take a "
+            f"{height:,} groups over {length:,} periods are more than a table can hold; take a "
             f"longer freq or fewer groups, or look for a stray date: {starts[known].min()} to "
             f"{starts[known].max()}"
         )
-    cells = groups[known] * width + numbers - first
-    whole = sums[known].set_axis(cells).reindex(range(height * width), fill_value=0)
-    rows = kept[list(by)].iloc[np.repeat(np.arange(height), width)].reset_index(drop=True)
+    cells = np.full(len(keys), -1)
+    cells[known] = groups[known] * length + numbers - first
+    rows = kept[list(by)].iloc[np.repeat(np.arange(height), length)].reset_index(drop=True)
     rows["period"] = np.tile(period.start(np.arange(first, last + 1)), height)
     rows.attrs = dict(keys.attrs)
-    return rows, whole.reset_index(drop=True)
+    return cells, rows
 
 
-def with_rates(columns: dict[str, Any], name: str, part: Any, n: Any) -> None:
-    """Add a rate, and its 95 % Wilson interval, to the columns of a table."""
-    rates = _grouping.wilson(np.asarray(part), np.asarray(n))
-    columns |= dict(
-        zip((f"{name}_rate", f"{name}_rate_low", f"{name}_rate_high"), rates, strict=True)
-    )
+def _sum_cells(sums: pd.DataFrame, cells: Array, size: int) -> pd.DataFrame:
+    kept = cells >= 0
+    return sums[kept].groupby(cells[kept]).sum().reindex(range(size), fill_value=0)
+
+
+class ByDay(NamedTuple):
+    """Sums of groups and periods, and of the days in them, over which rates vary."""
+
+    keys: pd.DataFrame  # of each row of the table, with the attrs of its source
+    sums: pd.DataFrame  # of each row
+    days: pd.DataFrame  # of each group and day
+    cells: Array  # the row that each day is in; -1 for days in no period
+
+    def add_rate(self, columns: dict[str, Any], name: str, part: str, n: str) -> None:
+        """Add a rate, with its interval, to the columns of a table."""
+        rates = self._rates(part, n)
+        columns |= {f"{name}_{word}": rates[word] for word in ("rate", "rate_low", "rate_high")}
+
+    def table(self, columns: Mapping[str, Any], by: Sequence[str]) -> pd.DataFrame:
+        """Return a table of these columns with groups, and periods if there are any, as index."""
+        names = [*by, *_checks.present(self.keys, ["period"])]
+        index = _grouping.key_labels(self.keys, names)
+        return pd.DataFrame({name: np.asarray(each) for name, each in columns.items()}, index=index)
+
+    def are_small(self, n: str) -> Array:
+        """Return which rows are of few orders or few days."""
+        return self._rates(n, n)["small"]
+
+    def _rates(self, part: str, n: str) -> dict[str, Array]:
+        whole = self.days[n].to_numpy()
+        used = (self.cells >= 0) & (whole > 0)
+        return _grouping.rate_over_days(
+            self.cells[used], self.days[part].to_numpy()[used], whole[used], len(self.keys)
+        )
+
+
+def sum_days(
+    tables: Mapping[str, Any], read: Callable[[Any], Rows], by: Sequence[str], span: Period | None
+) -> ByDay:
+    """Sum by group and period what `read` makes of the tables, with the day of each row."""
+    keys, days = sum_tables(tables, read, [*by, "period"])
+    if span is None:
+        cells, kept = _grouping.group_numbers(keys, by)
+        rows = kept[list(by)].reset_index(drop=True)
+        rows.attrs = dict(keys.attrs)
+    else:
+        cells, rows = _cells(keys, by, span, days.shape[1])
+    return ByDay(rows, _sum_cells(days, cells, len(rows)), days, cells)
+
+
+def days_of(stamps: Array) -> Array:
+    """Return the first moments of days, as `sum_days` reads them."""
+    return _time.period("D").floor(stamps)
+
+
+def created_times(orders: pd.DataFrame, policies: Policies) -> Array:
+    """Return when orders were created, on the clocks of the policies' zones."""
+    names = _checks.present(orders, ["warehouse_id", *filter(None, [policies.by])])
+    created = _time.instants(orders, "created_date")
+    return _policies.local_times(orders[names], Judgement({}, policies), created)
+
+
+def zones_of(orders: Any, policy: PolicyLike | None, policy_by: str | None) -> Policies:
+    """Return the policies whose zones are used: those given, or that a frame was judged by."""
+    is_judged = not is_partitioned(orders) and "outcome" in orders.columns
+    judgement = _policies.judgement_of(orders) if is_judged and policy is None else None
+    return judgement.policies if judgement else _policies.resolve_policies(policy, policy_by)
+
+
+def created_periods(
+    keys: pd.DataFrame,
+    span: Period,
+    pending: Any,
+    policies: Policies | None = None,
+    moment: pd.Timestamp | None = None,
+) -> dict[str, Array]:
+    """Return which periods of creation are final, and which are covered by the fetch.
+
+    `pending` is how many orders of each period may still change its figures. Without policies
+    and a moment, they are those that the keys come from.
+    """
+    if policies is None or moment is None:
+        policies = judgement_of(keys).policies
+        moment = pd.Timestamp(now_of(keys), tz="UTC")
+
+    def walls(bound: pd.Timestamp) -> Array:
+        """Return a moment on the clock of each zone."""
+        stamp = np.array([_time.now_of(bound)])
+        zones = _policies.all_zones(policies)
+        return np.concatenate([_time.local(stamp, zone) for zone in zones])
+
+    starts = keys["period"].to_numpy(dtype="M8[us]")
+    ends = span.start(span.number(starts) + 1)
+    # A bare day as as_of is the last microsecond of a day, which is then over.
+    is_over = ends <= walls(moment).min() + np.timedelta64(1, "us")
+    filters = _filters.filters_of(keys)
+    created, due = (_filters.bounds_of(filters, date) for date in ("created", "due"))
+    # Of the orders of one day, some are due within a bound of due dates, and some are not.
+    covered = np.full(len(keys), due.start is None and due.end is None)
+    if created.start is not None:
+        covered &= starts >= walls(created.start).max()
+    if created.end is not None and created.end < moment:
+        covered &= ends <= walls(created.end).min()
+    return {"final": is_over & (np.asarray(pending) == 0), "covered": covered}
 
 
 def ratio(part: Any, n: Any) -> Array:
@@ -239,20 +343,20 @@ class Shipped:
 
     def __init__(self, orders: pd.DataFrame, shipments: pd.DataFrame, now: np.datetime64) -> None:
         _checks.require_unique_orders(orders, "frames.orders")
-        self._ids = _texts(_checks.order_keys(orders, "id"))
-        order = self._orders(shipments)
+        self._ids = _checks.order_keys(orders, "id")
+        order = completeness.find_orders(shipments, self._ids)
         stamps = _time.instants(shipments, "shipped_date")
         cancelled = _checks.has_status(shipments, "cancelled")
         rows = np.flatnonzero((order >= 0) & (stamps <= now) & ~cancelled)
         self.order, self.stamps = order[rows], stamps[rows]
         index = _checks.index_column(shipments, "shipment_index")
-        self._keys = pd.Index(self._key(self.order, index[rows]))
+        self._keys = self._key(self.order, index[rows])
 
     def find(self, table: pd.DataFrame) -> Array:
         """Return the position of the shipment that each row of a table is in; -1 for none."""
-        order = self._orders(table)
+        order = completeness.find_orders(table, self._ids)
         index = _checks.index_column(table, "shipment_index")
-        found: Array = self._keys.get_indexer(pd.Index(self._key(order, index)))
+        found = completeness.find_keys(self._key(order, index), self._keys)
         return np.where(order >= 0, found, -1)
 
     def count(self, shipment: Array, weights: Array | None = None) -> Array:
@@ -271,24 +375,6 @@ class Shipped:
         }
         return self.order[shipment[known]], self.stamps[shipment[known]], kept
 
-    def _orders(self, table: pd.DataFrame) -> Array:
-        """Return the position of each row's order; -1 for none. Arrow is quick with texts."""
-        keys = _texts(_checks.order_keys(table, "order_id"))
-        # Rows of one order follow each other: only the first of each run is looked up.
-        is_first = np.ones(len(keys), dtype=bool)
-        if len(keys):
-            differ = pc.not_equal(keys[1:], keys[:-1]).fill_null(True)
-            is_first[1:] = differ.to_numpy(zero_copy_only=False)
-        first = keys.filter(pa.array(is_first))
-        found = pc.index_in(first, value_set=self._ids, skip_nulls=True).fill_null(-1)
-        of_run: Array = np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
-        order: Array = of_run[np.cumsum(is_first) - 1]
-        return order
-
     @staticmethod
     def _key(order: Array, index: Array) -> Array:
         return order.astype(np.int64) * _MOST_SHIPMENTS + index
-
-
-def _texts(keys: pd.Index) -> pa.Array:
-    return pa.array(keys, type=pa.large_string(), from_pandas=True)

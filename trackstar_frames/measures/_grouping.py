@@ -146,10 +146,10 @@ def count_codes(rows: CodedRows, by: Sequence[str], period: Period | None) -> Co
     )
     counts = counts.astype(np.int64, copy=False).reshape(-1, depth)
     if period is None:
-        return Counts(counts[1:], _labels(keys, by), cells, counts[0])
+        return Counts(counts[1:], key_labels(keys, by), cells, counts[0])
     labels = keys.iloc[np.repeat(np.arange(height), width)]
     labels = labels.assign(period=np.tile(starts, height))
-    return Counts(counts[1:], _labels(labels, [*by, "period"]), cells, counts[0])
+    return Counts(counts[1:], key_labels(labels, [*by, "period"]), cells, counts[0])
 
 
 def _period_numbers(stamps: Array | None, period: Period | None) -> tuple[Array, Array]:
@@ -172,7 +172,7 @@ def sum_by_group(
     """Return the keys of each group, and the sums of `amounts`, a row for each row of `frame`."""
     groups, keys = group_numbers(frame, by)
     sums = amounts.groupby(groups).sum().reindex(range(len(keys)), fill_value=0)
-    return keys, sums.set_axis(_labels(keys, by))
+    return keys, sums.set_axis(key_labels(keys, by))
 
 
 def row_labels(keys: pd.DataFrame, by: Sequence[str], last: pd.Index, width: int) -> pd.Index:
@@ -185,10 +185,11 @@ def row_labels(keys: pd.DataFrame, by: Sequence[str], last: pd.Index, width: int
         return last
     groups, values = np.indices((len(keys), len(last))).reshape(2, -1)
     name = str(last.name)
-    return _labels(keys.iloc[groups].assign(**{name: last[values]}), [*by, name])
+    return key_labels(keys.iloc[groups].assign(**{name: last[values]}), [*by, name])
 
 
-def _labels(keys: pd.DataFrame, by: Sequence[str]) -> pd.Index:
+def key_labels(keys: pd.DataFrame, by: Sequence[str]) -> pd.Index:
+    """Return the labels of a table from the keys of its rows."""
     if not by:
         return pd.RangeIndex(len(keys))
     return pd.Index(keys[by[0]]) if len(by) == 1 else pd.MultiIndex.from_frame(keys)
@@ -207,12 +208,6 @@ def wilson(
     half = np.sqrt(spread * (rate * (1 - rate) + spread / 4))
     low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
     return rate, np.clip(low, 0, rate), np.clip(high, rate, 1)
-
-
-def rate_columns(successes: Array, n: Array) -> dict[str, Array]:
-    """Return the columns of a table that has one rate, of independent trials."""
-    rate, low, high = wilson(successes, n)
-    return {"rate": rate, "rate_low": low, "rate_high": high, "small": n < SMALL}
 
 
 def rate_columns_by_day(
@@ -235,7 +230,7 @@ def rate_columns_by_day(
     codes, distinct = pd.factorize(cells * width + days, sort=True)
     n_of_day = np.bincount(codes, weights, len(distinct))
     successes_of_day = np.bincount(codes, weights * is_success, len(distinct))
-    return _rate_over_days(distinct // width, successes_of_day, n_of_day, len(found.labels))
+    return rate_over_days(distinct // width, successes_of_day, n_of_day, len(found.labels))
 
 
 def _day_numbers(stamps: Array | None, chosen: Array) -> Array:
@@ -249,7 +244,7 @@ def _day_numbers(stamps: Array | None, chosen: Array) -> Array:
     return np.where(unknown, 0, numbers - first + 1)
 
 
-def _rate_over_days(cells: Array, successes: Array, n: Array, size: int) -> dict[str, Array]:
+def rate_over_days(cells: Array, successes: Array, n: Array, size: int) -> dict[str, Array]:
     """Return the columns of the rates of `size` cells, from the counts of each of their days."""
     days = np.bincount(cells, minlength=size)
     total = np.bincount(cells, n, size)

@@ -8,6 +8,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+from pandas.api.types import infer_dtype
 
 from trackstar_frames.measures import _checks, _partitions
 from trackstar_frames.measures._time import Array, instants
@@ -161,9 +163,41 @@ def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
 
 def rows_of(ids: pd.Index, frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
     """Return columns of a table's rows that belong to orders, and the position of each's order."""
-    order = ids.get_indexer(_checks.order_keys(frame, "order_id"))
+    order = find_orders(frame, ids)
     rows = pd.DataFrame({"order": order, **columns})
     return rows[order >= 0].reset_index(drop=True)
+
+
+def find_orders(frame: pd.DataFrame, ids: pd.Index) -> Array:
+    """Return the position of each row's order; -1 for none."""
+    keys = _checks.order_keys(frame, "order_id")
+    if not all(infer_dtype(each, skipna=True) in ("string", "empty") for each in (keys, ids)):
+        found: Array = ids.get_indexer(keys)
+        return found
+    # Arrow is quick with texts, and rows of one order follow each other: only the first of each
+    # run is looked up.
+    texts, known = (
+        pa.array(each, type=pa.large_string(), from_pandas=True) for each in (keys, ids)
+    )
+    is_first = np.ones(len(texts), dtype=bool)
+    if len(texts):
+        differ = pc.not_equal(texts[1:], texts[:-1]).fill_null(True)
+        is_first[1:] = differ.to_numpy(zero_copy_only=False)
+    first = texts.filter(pa.array(is_first))
+    places = pc.index_in(first, value_set=known, skip_nulls=True).fill_null(-1)
+    of_run = places.to_numpy(zero_copy_only=False).astype(np.int64)
+    order: Array = of_run[np.cumsum(is_first) - 1]
+    return order
+
+
+def find_keys(keys: Array, known: Array) -> Array:
+    """Return the position of each key among known ones, of which each is there once; else -1."""
+    if not len(known) or not (known[1:] > known[:-1]).all():
+        found: Array = pd.Index(known).get_indexer(pd.Index(keys))
+        return found
+    # In sequence, as those of the rows of a fetch are, they need no table to be looked up in.
+    place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.where(known[place] == keys, place, -1)
 
 
 def are_in(lines: pd.DataFrame, shipments: pd.DataFrame) -> Array:
@@ -181,22 +215,30 @@ def within_order(rows: pd.DataFrame, name: str, values: pd.Index) -> Array:
 
 def _read_lines(items: pd.DataFrame, ids: pd.Index) -> Rows:
     """Return the ordered lines of orders, in the sequence in which they are filled."""
-    order = ids.get_indexer(_checks.order_keys(items, "order_id"))
-    sequence = np.lexsort((_checks.index_column(items, "line_index"), order))
+    order = find_orders(items, ids)
+    sequence = _in_sequence(order, _checks.index_column(items, "line_index"))
     sequence = sequence[np.count_nonzero(order < 0) :]
     return Rows(_to_arrow("line_items", items, sequence), order[sequence])
+
+
+def _in_sequence(order: Array, index: Array) -> Array:
+    """Return the rows by order and index; as they are, if they are so already."""
+    same = order[1:] == order[:-1]
+    if ((order[1:] > order[:-1]) | (same & (index[1:] >= index[:-1]))).all():
+        return np.arange(len(order))
+    return np.lexsort((index, order))
 
 
 def _read_contents(tables: Tables, ids: pd.Index, lines: Rows) -> Contents:
     """Return what was ordered, on these lines, and what is in shipments."""
     numbers = _shipment_keys(tables.shipments, ids)
-    rows = np.flatnonzero((numbers >= 0) & ~pd.Index(numbers).duplicated())
-    keys = pd.Index(numbers[rows])
+    rows = np.flatnonzero((numbers >= 0) & _are_first(numbers))
+    keys = numbers[rows]
     shipments = Rows(_to_arrow("shipments", tables.shipments, rows), numbers[rows] // _WIDTH)
 
     def contents_of(name: str) -> Packed:
         frame = getattr(tables, name, tables.shipment_line_items[:0])
-        place = keys.get_indexer(pd.Index(_shipment_keys(frame, ids)))
+        place = find_keys(_shipment_keys(frame, ids), keys)
         rows = np.flatnonzero(place >= 0)
         place = place[rows]
         return Packed(_to_arrow(name, frame, rows), shipments.order[place], place)
@@ -207,8 +249,16 @@ def _read_contents(tables: Tables, ids: pd.Index, lines: Rows) -> Contents:
 
 def _shipment_keys(frame: pd.DataFrame, ids: pd.Index) -> Array:
     """Return a number for the order and shipment of each row; below 0 for one of no order."""
-    order = ids.get_indexer(_checks.order_keys(frame, "order_id"))
+    order = find_orders(frame, ids)
     return order * _WIDTH + _checks.index_column(frame, "shipment_index")
+
+
+def _are_first(keys: Array) -> Array:
+    """Return which rows are the first with their key."""
+    if (keys[1:] > keys[:-1]).all():
+        return np.ones(len(keys), dtype=bool)
+    first: Array = ~pd.Index(keys).duplicated()
+    return first
 
 
 def _to_arrow(name: str, frame: pd.DataFrame, rows: Array) -> pa.Table:
@@ -221,7 +271,9 @@ def _to_arrow(name: str, frame: pd.DataFrame, rows: Array) -> pa.Table:
             columns[each] = pa.array(instants(frame, each))
         elif each not in ("order_id", "line_index", "shipment_index"):
             columns[each] = _checks.text_array(frame, each)
-    return pa.table(columns).take(pa.array(rows))
+    table = pa.table(columns)
+    is_all = len(rows) == len(table) and (rows == np.arange(len(rows))).all()
+    return table if is_all else table.take(pa.array(rows))
 
 
 def _quantities(frame: pd.DataFrame, table: str) -> Array:

@@ -9,9 +9,10 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _filters, _grouping, completeness
+from trackstar_frames.measures import _checks, _events, _filters, _grouping, completeness
 from trackstar_frames.measures._labels import named, parse_labels, relabel
-from trackstar_frames.measures._time import Array, instants, now_of, resolve_as_of
+from trackstar_frames.measures._policies import PolicyLike
+from trackstar_frames.measures._time import NAT, Array, instants, now_of, period, resolve_as_of
 
 Cancelled = Literal["censored", "competing"]
 
@@ -24,6 +25,8 @@ _COLUMNS_READ = (*completeness.LIFECYCLE_COLUMNS, "updated_date")
 _READING = "if none were cancelled"
 _CANCELLED = completeness.STATES.index("cancelled")
 _NOT_EVALUABLE = -1
+_EVALUATED = ("shipped", "open", "cancelled")
+_COUNTED = (*_EVALUATED, "not_evaluable")
 _ZERO = np.timedelta64(0, "us")
 _NAT = np.timedelta64("NaT", "us")
 # The rounding error of a product of a million factors is less than this, and the curve must not
@@ -35,6 +38,9 @@ def cycle_time(
     orders: pd.DataFrame,
     *,
     by: str | Sequence[str] | None = None,
+    freq: str | None = None,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     labels: Mapping[Any, str] | None = None,
 ) -> pd.DataFrame:
@@ -53,6 +59,13 @@ def cycle_time(
         ``updated_date``.
     by
         A column, or several, to group by. Nulls are a group of their own.
+    freq
+        ``D``, ``W``, ``MS``, ``QS`` or ``YS``: also group by when orders were created, on the
+        calendars of the policy's zones.
+    policy, policy_by
+        Only its zones are used, as in `status_mix`: an order has shipped when all of it has,
+        whatever the policy's ship event. By default those of a judged frame, and of plain orders
+        UTC.
     as_of
         The moment to look at; naive means UTC. By default when the data were fetched, from
         ``orders.attrs``. Orders shipped later were still open.
@@ -62,8 +75,10 @@ def cycle_time(
     Returns
     -------
     pandas.DataFrame
-        One row per group, which is the index; one row in all without `by`. Counts are int64,
-        times timedelta64[us] of elapsed time, nights and weekends included.
+        One row per group and period; one row in all without both. The index holds the groups,
+        then the first moment of the ``period`` (wall-clock time, without a zone). Every group
+        has every period from the first to the last. Counts are int64, times timedelta64[us] of
+        elapsed time, nights and weekends included.
 
         - ``n``: orders evaluated, shipped + open + cancelled.
         - ``shipped``: completely, by `as_of`; ``open``: not so, and censored at `as_of`.
@@ -71,23 +86,33 @@ def cycle_time(
           later, at `as_of`: nothing nearer to the time of cancelling is known.
         - ``not_evaluable``: orders created after `as_of`; those without a created_date,
           shipped or cancelled before it, or cancelled without an updated_date; fulfilled ones
-          that were never completely shipped. With n, they sum to the orders given.
+          that were never completely shipped. With n, they sum to the orders given; with `freq`,
+          to those in periods.
         - ``median``, ``p90``: the time by which half, and 90 %, of all n ship: the first at
           which the curve of `cycle_time_curve` is at or below that share, or null.
         - ``shipped_median``, ``shipped_p90``: of shipped orders only, biased low while others
           are open; null where there are none.
+        - With `freq`, ``final`` (bool): whether the period was over at as_of, and none of its
+          orders is open, so that its figures stay; ``covered`` (bool): whether the fetch has the
+          orders created in the period: it is between the fetch's bounds of created_date (of which
+          an upper one counts if it was past at as_of), and there is none of required_ship_date.
 
         ``attrs["trackstar"]["cycle_time"]`` holds as_of, how median and p90 are to be read
         (``reading``: "if none were cancelled") and, for all groups together, why orders are
-        ``not_evaluable``.
+        ``not_evaluable``; with `freq` also ``without_period``, the number of orders in no period:
+        created after as_of, or without a created_date (and, with a map of zones, without a zone).
 
     Raises
     ------
     TypeError, ValueError
-        For an argument of the wrong type or value, missing columns, and columns without moments.
+        For an argument of the wrong type or value, missing columns, columns without moments, and
+        a `freq` so short that the table would not fit into memory.
 
     Warns
     -----
+    FilteredOrdersWarning
+        If the frame was fetched with a limit, or with filters of status, ids, numbers or dates of
+        update: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frame does not say when it was fetched: now is taken.
 
@@ -118,23 +143,35 @@ def cycle_time(
     0  4        2     2 3 days NaT         1 days
     """
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df")
-    names, shown = _checks.by_columns(orders, by), parse_labels(labels)
-    durations = _durations(orders, resolve_as_of(orders, as_of))
-    groups, keys = _grouping.group_numbers(orders, names)
-    shipped, curve = durations.state == completeness.SHIPPED, _curve(groups, durations)
-    counts = {
-        "n": durations.is_evaluated,
-        "shipped": shipped,
-        "open": durations.state == completeness.OPEN,
-        "cancelled": durations.state == _CANCELLED,
-        "not_evaluable": durations.state == _NOT_EVALUABLE,
-    }
-    _, table = _grouping.sum_by_group(orders, pd.DataFrame(counts).astype(np.int64), names)
+    names, shown = _checks.by_columns(orders, by, reserved=["period"]), parse_labels(labels)
+    span = None if freq is None else period(freq)
+    policies = _events.zones_of(orders, policy, policy_by)
+    _checks.require(orders, filter(None, [policies.by]), source="fetch_orders_df")
+    moment = resolve_as_of(orders, as_of, zone=policies.zone)
+    durations, stamps = _durations(orders, moment), None
+    if span:
+        # A later order must not make a period.
+        is_later = instants(orders, "created_date") > now_of(moment)
+        stamps = np.where(is_later, NAT, _events.created_times(orders, policies))
+    rows = _grouping.CodedRows(orders, _codes(durations), list(_COUNTED), stamps)
+    found = _grouping.count_codes(rows, names, span)
+    table = pd.DataFrame(found.counts, columns=rows.words, index=found.labels)
+    table.insert(0, "n", table[[*_EVALUATED]].sum(axis=1))
+    is_in_period, size = found.cells >= 0, len(table)
+    durations, cells = durations.rows(is_in_period), found.cells[is_in_period]
+    shipped, curve = durations.state == completeness.SHIPPED, _curve(cells, durations)
     for name, percent in (("median", 50), ("p90", 90)):
-        table[name] = curve_percentile(curve, percent, len(keys))
+        table[name] = curve_percentile(curve, percent, size)
     for name, percent in (("shipped_median", 50), ("shipped_p90", 90)):
-        table[name] = nearest_rank(groups[shipped], durations.length[shipped], percent, len(keys))
-    _checks.add_measure_info(table, orders, "cycle_time", durations.info)
+        table[name] = nearest_rank(cells[shipped], durations.length[shipped], percent, size)
+    info = durations.info
+    if span:
+        keys = table.index.to_frame(index=False)
+        keys.attrs = dict(orders.attrs)
+        states = _events.created_periods(keys, span, table["open"], policies, moment)
+        table = table.assign(**states)
+        info = {**info, "without_period": int(found.left_out.sum())}
+    _checks.add_measure_info(table, orders, "cycle_time", info)
     _filters.warn_if_biased(orders, "cycle_time", _filters.EVERY)
     return table.set_axis(relabel(table.index, names, shown))
 
@@ -194,6 +231,9 @@ def cycle_time_curve(
 
     Warns
     -----
+    FilteredOrdersWarning
+        If the frame was fetched with a limit, or with filters of status, ids, numbers or dates of
+        update: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frame does not say when it was fetched: now is taken.
 
@@ -262,6 +302,10 @@ class _Durations(NamedTuple):
     length: Array
     info: dict[str, Any]  # for the attrs
 
+    def rows(self, kept: Array) -> _Durations:
+        """Return those of some of the orders."""
+        return _Durations(self.state[kept], self.is_evaluated[kept], self.length[kept], self.info)
+
 
 def _durations(orders: pd.DataFrame, as_of: pd.Timestamp) -> _Durations:
     now = now_of(as_of)
@@ -284,6 +328,13 @@ def _durations(orders: pd.DataFrame, as_of: pd.Timestamp) -> _Durations:
     info = {"as_of": as_of.isoformat(), "reading": _READING, "not_evaluable": counts}
     state = np.where(fails, _NOT_EVALUABLE, state)
     return _Durations(state, has_length & ~fails, length, info)
+
+
+def _codes(durations: _Durations) -> Array:
+    """Return the index of each order's count in `_COUNTED`."""
+    states = [completeness.SHIPPED, completeness.OPEN, _CANCELLED]
+    is_state = [durations.state == state for state in states]
+    return np.select(is_state, range(len(states)), default=_COUNTED.index("not_evaluable"))
 
 
 def _curve(groups: Array, durations: _Durations) -> Curve:

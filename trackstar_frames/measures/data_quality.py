@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, cast
 import msgspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from trackstar_frames.measures import _checks, _grouping, _partitions, _time, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
@@ -482,7 +484,7 @@ def _check_dates_in_extra(
     for name in ("shipments", "package_line_items"):
         rows = getattr(tables, name, None)
         if rows is not None and "extra" in rows:
-            order = ids.get_indexer(_checks.order_keys(rows, "order_id"))
+            order = completeness.find_orders(rows, ids)
             found += _dates_in_extra(name, rows, order)
     dates = pd.DataFrame(found, columns=["order", "path", "null"])
     dates = dates.astype({"order": np.int64, "null": bool})
@@ -500,15 +502,17 @@ def _dates_in_extra(
     table: str, rows: pd.DataFrame, order: Array
 ) -> Iterator[tuple[int, str, bool]]:
     """Yield the order and path of each date in `extra`, and whether its column is null."""
-    extra = _checks.column(rows, "extra").astype(object).to_numpy()
+    extra = _checks.text_array(rows, "extra")
     for each in TABLES[table].columns:
         if each.kind != "timestamp" or not each.path or each.name not in rows:
             continue
         quoted, (name,) = f'"{each.path[0]}"', each.path
         path = ".".join(filter(None, (TABLES[table].path, name)))
         null = _checks.column(rows, each.name).isna().to_numpy()
-        for row, text in enumerate(extra):
-            if isinstance(text, str) and quoted in text and name in _decode_extra(text):
+        has_name = pc.match_substring(extra, quoted).fill_null(False)
+        found = np.flatnonzero(has_name.to_numpy(zero_copy_only=False))
+        for row, text in zip(found, extra.take(pa.array(found)).to_pylist(), strict=True):
+            if name in _decode_extra(text):
                 yield order[row], path, null[row]
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _filters, _grouping, _time
+from trackstar_frames.measures import _checks, _events, _filters, _time
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._policies import PolicyLike
-from trackstar_frames.measures._time import Period, instants
+from trackstar_frames.measures._time import instants
 from trackstar_frames.measures.ship_date_compliance import judged_orders, limits
 
 _COLUMNS_READ = (
@@ -29,6 +29,11 @@ _RATES = (
     ("backordered", "open"),
     ("exception", "open"),
 )
+#: The reasons, as `ship_date_compliance` has them, for which it is unknown how an order ended.
+_UNKNOWN = {
+    "unknown_units": "quantity unknown",
+    "unstamped": "shipped without a usable stamp",
+}
 
 
 def failure_rates(
@@ -68,8 +73,7 @@ def failure_rates(
         One row per group and period; one row in all without both. The index holds the groups,
         then the first moment of the ``period`` (wall-clock time, without a zone). Every group
         has every period from the first to the last. Counts are int64; rates are float64 shares
-        of 1, null where they are of nothing, each with its 95 % Wilson interval ``_low`` and
-        ``_high``.
+        of 1, null where they are of nothing, each with its 95 % interval ``_low`` and ``_high``.
 
         - ``created``: orders created by as_of: cancelled + closed + open + unknown.
         - ``cancelled``; ``cancelled_rate``, of those created.
@@ -84,11 +88,19 @@ def failure_rates(
           ``exception_rate``, of those open.
         - ``unknown``: fulfilled, but without a date of any shipment or, where the quantity
           ordered is unknown, of a complete one: nothing tells whether they are short.
-        - ``small`` (bool): whether ``created`` is below 30, as in `compliance_rate`.
+        - ``small`` (bool): whether ``created`` is below 30, or the orders were created on fewer
+          than 4 days, as in `compliance_rate`.
+        - With `freq`, ``final`` (bool): whether the period was over at as_of, and none of its
+          orders is open, so that its figures stay.
+        - With `freq`, ``covered`` (bool): whether the fetch has the orders created in the period:
+          it is between the fetch's bounds of created_date (of which an upper one counts if it was
+          past at as_of), and there is none of required_ship_date.
 
         ``attrs["trackstar"]["compliance"]`` holds the policy, its ``text`` and ``as_of``;
         ``attrs["trackstar"]["failure_rates"]`` holds ``left_out``: how many orders are in no
-        row, as they were created after as_of, or, with `freq`, have no created_date.
+        row, as they were created after as_of, or, with `freq`, have no created_date (and, with a
+        map of zones, no zone); and ``unknown``: how many orders of all rows are so for which
+        reason, in the words of `ship_date_compliance`.
 
     Raises
     ------
@@ -98,6 +110,9 @@ def failure_rates(
 
     Warns
     -----
+    FilteredOrdersWarning
+        If the frame was fetched with a limit, or with filters of status, ids, numbers or dates of
+        update or, without `freq`, bounds of dates: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frame does not say when it was fetched: now is taken.
 
@@ -105,7 +120,10 @@ def failure_rates(
     -----
     Statuses are those of the data: for an `as_of` before the fetch, an order cancelled or
     fulfilled since is cancelled or closed already, unless a later shipment shows that it was open.
-    The newest orders of a period may still fail: compare periods of which few orders are open.
+    The newest orders of a period may still fail: compare periods that are final.
+
+    Intervals are those of `compliance_rate`, over the local days on which orders were created: a
+    day that goes wrong spoils many orders at once. A single day says nothing of others.
 
     Examples
     --------
@@ -127,14 +145,16 @@ def failure_rates(
     shown = parse_labels(labels)
     span = None if freq is None else _time.period(freq)
     moment = _events.judge_at(orders, policy, policy_by, as_of)
-    read = partial(_read, names=names, span=span, policy=policy, policy_by=policy_by, as_of=moment)
-    groups = [*names, "period"] if span else names
-    keys, sums = _events.sum_tables({"orders": orders}, read, groups)
-    given = int(sums["given"].sum())
+    read = partial(_read, names=names, policy=policy, policy_by=policy_by, as_of=moment)
+    found = _events.sum_days({"orders": orders}, read, names, span)
+    keys, sums = found.keys, found.sums
+    columns = _rates(found)
     if span:
-        keys, sums = _events.every_period(keys, sums, names, span)
-    table = _rates(_events.labelled(keys, sums, groups))
-    info = {"left_out": given - int(table["created"].sum())}
+        columns |= _events.created_periods(keys, span, sums["open"])
+    table = found.table(columns, names)
+    unknown = {reason: int(sums[column].sum()) for column, reason in _UNKNOWN.items()}
+    left_out = int(found.days["given"].sum() - sums["created"].sum())
+    info = {"left_out": left_out, "unknown": unknown}
     _checks.add_measure_info(table, keys, "failure_rates", info)
     # Without periods, what is open is so whenever it was created.
     bounds = _filters.OF_COHORT if span else _filters.OF_OPEN
@@ -148,21 +168,18 @@ def _read(
     tables: Any,
     *,
     names: Sequence[str],
-    span: Period | None,
     policy: PolicyLike | None,
     policy_by: str | None,
     as_of: Any,
 ) -> _events.Rows:
-    """Return each order's group and period, and what it adds to the counts."""
+    """Return each order's group and day, and what it adds to the counts."""
     judged = judged_orders(tables.orders, policy, as_of, policy_by=policy_by)
     now = _events.now_of(judged)
-    rows = judged[list(names)]
     created = instants(judged, "created_date")
     is_there = ~(created > now)
-    if span:
-        # A later order must not make a period.
-        start = span.floor(_events.local_times(judged, np.where(is_there, created, _time.NAT)))
-        rows = rows.assign(period=start)
+    # A later order must not make a period.
+    received = _events.local_times(judged, np.where(is_there, created, _time.NAT))
+    rows = judged[list(names)].assign(period=_events.days_of(received))
     rows.attrs = dict(judged.attrs)
     amounts = pd.DataFrame(_counts(judged, now)).astype(bool).mul(is_there, axis=0)
     return rows, amounts.assign(given=True).astype(np.int64)
@@ -177,7 +194,8 @@ def _counts(judged: pd.DataFrame, now: np.datetime64) -> dict[str, Any]:
     # Fulfilled, and never complete; if its last shipment is to come, it is open yet.
     ended = ~cancelled & np.isnat(complete) & _checks.has_status(judged, "fulfilled")
     ended &= ~(last > now)
-    knows = ~np.isnat(last) & ~np.isnan(_checks.number_column(judged, "units_ordered"))
+    knows_units = ~np.isnan(_checks.number_column(judged, "units_ordered"))
+    knows = knows_units & ~np.isnat(last)
     is_open = ~cancelled & ~is_complete & ~ended
     updated = instants(judged, "updated_date")
     ceased = np.where(updated < now, updated, now)
@@ -192,16 +210,18 @@ def _counts(judged: pd.DataFrame, now: np.datetime64) -> dict[str, Any]:
         "backordered": is_open & _checks.has_status(judged, "backordered"),
         "exception": is_open & _checks.has_status(judged, "exception"),
         "unknown": ended & ~knows,
+        "unknown_units": ended & ~knows_units,
+        "unstamped": ended & knows_units & np.isnat(last),
     }
 
 
-def _rates(sums: pd.DataFrame) -> pd.DataFrame:
+def _rates(found: _events.ByDay) -> dict[str, Any]:
     """Return the counts with each rate after what it is computed from."""
+    sums = found.sums
     columns: dict[str, Any] = {"created": sums["created"]}
     for name, whole in _RATES:
         if whole not in columns:
             columns[whole] = sums[whole]
         columns[name] = sums[name]
-        _events.with_rates(columns, name, sums[name], sums[whole])
-    columns |= {"unknown": sums["unknown"], "small": sums["created"] < _grouping.SMALL}
-    return pd.DataFrame(columns, index=sums.index)
+        found.add_rate(columns, name, name, whole)
+    return {**columns, "unknown": sums["unknown"], "small": found.are_small("created")}

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _filters, _grouping, completeness
+from trackstar_frames.measures import _checks, _events, _filters, _time, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
-from trackstar_frames.measures._partitions import compute_each, concat_parts, is_partitioned
 from trackstar_frames.measures._policies import Policies, PolicyLike, resolve_policies
-from trackstar_frames.measures._time import instants, now_of, resolve_as_of
 from trackstar_frames.measures.completeness import Tables
-from trackstar_frames.measures.ship_date_compliance import judge
+from trackstar_frames.measures.compliance_rate import local_due_times, outcome_rates
+from trackstar_frames.measures.ship_date_compliance import judge, ship_date_compliance
 
 Of = Literal["all", "due", "shipped"]
 _OF = get_args(Of)
 
-_COLUMNS_READ = ("status", "created_date")
 # Why an order is in no rate; where several reasons hold, the first counts.
 _LEFT_OUT = ("created after as_of", "cancelled", "not due", "not shipped", "nothing ordered")
 
@@ -31,6 +28,7 @@ def fill_rates(
     frames: Tables,
     *,
     by: str | Sequence[str] | None = None,
+    freq: str | None = None,
     of: Of = "all",
     policy: PolicyLike | None = None,
     policy_by: str | None = None,
@@ -55,12 +53,18 @@ def fill_rates(
         is in one partition only: they are matched partition by partition.
     by
         A column of ``orders``, or several, to group by. Nulls are a group of their own.
+    freq
+        ``D``, ``W``, ``MS``, ``QS`` or ``YS``: also group by when orders were created or, with
+        ``of="due"``, by when they were due, as `compliance_rate` does; on the calendars of the
+        policy's zones.
     of
         The rates of which orders. ``"all"``, the default: however recent, so that an order of
         an hour ago counts as not filled. ``"due"``: those due by `as_of`, grace included, that
         `compliance_rate` counts in its n. ``"shipped"``: those of which something has shipped.
     policy, policy_by
-        For ``of="due"``: when orders are due, as for `ship_date_compliance`.
+        With ``of="due"``, when orders are due, as for `ship_date_compliance`. Otherwise only its
+        zones are used, as in `status_mix`: they say which day an order was created on. By default
+        ``SlaPolicy()``: UTC.
     as_of
         The moment to look at; naive means UTC. By default when the data were fetched, from
         ``orders.attrs``. Cancelled orders are left out for any moment, as nothing says when they
@@ -71,40 +75,55 @@ def fill_rates(
     Returns
     -------
     pandas.DataFrame
-        One row per group, which is the index; one row in all without `by`. Counts are int64,
-        rates float64 shares of 1, null where nothing was ordered.
+        One row per group and period; one row in all without both. The index holds the groups,
+        then the first moment of the ``period`` (wall-clock time, without a zone). Every group
+        has every period from the first to the last. Counts are int64, rates float64 shares of 1,
+        null where nothing was ordered.
 
         - ``orders``, ``orders_filled``: orders, and those of which every line is filled;
-          ``order_rate``, their share, with its 95 % Wilson interval ``order_rate_low``,
+          ``order_rate``, their share, with its 95 % interval ``order_rate_low``,
           ``order_rate_high``.
         - ``lines``, ``lines_filled``: ordered lines, and those of which all units have shipped
           (a line that others of a quantity below 0 take back is none);
-          ``line_rate``, ``line_rate_low``, ``line_rate_high``. The interval assumes independent
-          lines: where those of an order ship together, it is too narrow.
+          ``line_rate``, ``line_rate_low``, ``line_rate_high``.
         - ``units``, ``units_filled``, ``unit_rate``: units ordered, and those of them that have
-          shipped; without an interval, as the units of a line are not independent.
+          shipped; without an interval, as one line may hold most of the units of a day.
         - ``units_overshipped``: units shipped beyond those ordered, sku by sku.
         - ``kit_units``: units shipped as parts of an ordered kit.
         - ``unmatched_units``: units of ordered lines without a sku, and units shipped whose sku
           is null or on no line of their order; ``unmatched_share``: their share of all units
           ordered and all units shipped.
-        - ``small`` (bool): whether ``orders`` is below 30, as in `compliance_rate`.
+        - ``small`` (bool): whether ``orders`` is below 30, or they are of fewer than 4 days, as
+          in `compliance_rate`.
         - ``left_out``: orders in none of these counts. ``orders + left_out`` sums to the orders
-          given.
+          given; with `freq`, to those in periods.
+        - With `freq`, ``final`` (bool): whether the period was over at as_of, and none of its
+          orders is open, so that its figures stay; ``covered`` (bool): whether the fetch has the
+          orders created in the period: it is between the fetch's bounds of created_date (of which
+          an upper one counts if it was past at as_of), and there is none of required_ship_date.
+          With ``of="due"``, both are those of `compliance_rate`, but final only if none of its
+          orders is open.
 
         ``attrs["trackstar"]["fill_rates"]`` holds as_of, ``of``, why orders were left out and,
         of the other orders, how many lines were (``lines_left_out``: nothing of them is ordered,
-        net), and how many have no known quantity (``lines_unknown``). With ``of="due"``,
-        ``attrs["trackstar"]["compliance"]`` holds the policy.
+        net), and how many have no known quantity (``lines_unknown``); with `freq` also
+        ``without_period``, the number of orders that are in no period: those without a due date
+        or, unless ``of="due"``, created after as_of or without a created_date (and, with a map of
+        zones, without a zone). With ``of="due"``, ``attrs["trackstar"]["compliance"]`` holds the
+        policy.
 
     Raises
     ------
     TypeError, ValueError
         For an argument of the wrong type or value, missing columns, an order with more than one
-        row, and quantities too large to be added up.
+        row, quantities too large to be added up, and a `freq` so short that the table would not
+        fit into memory.
 
     Warns
     -----
+    FilteredOrdersWarning
+        If the frames were fetched with a limit, or with filters of status, ids, numbers or dates of
+        update: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frames do not say when they were fetched: now is taken.
 
@@ -112,6 +131,9 @@ def fill_rates(
     -----
     ``units - units_filled`` is what `late_orders` calls ``units_left``, and ``orders_filled``
     are the orders with a ``complete_shipped_date`` by `as_of`.
+
+    Intervals are those of `compliance_rate`, over the local days on which orders were created or,
+    with ``of="due"``, due: orders of one day share its luck, as the lines of one order do.
 
     Lines of one sku are netted within an order (2 and -1 are 1), and filled in the sequence of
     their ``line_index``. Units without a sku, on either side, are covered by number: a line
@@ -138,106 +160,111 @@ def fill_rates(
     0      3       0.67         0.0       0.85
     """
     orders = completeness.check_tables(frames, lazy=True).orders
-    chosen, names = _check_of(of, policy, policy_by), parse_labels(labels)
-    columns = [*_COLUMNS_READ, *_more_columns(of, chosen)]
+    _checks.choice("of", of, _OF)
+    policies, shown = resolve_policies(policy, policy_by), parse_labels(labels)
+    span = None if freq is None else _time.period(freq)
+    columns = _columns_read(of, policies, dated=span is not None)
     _checks.require(orders, columns, source="an OrderFrames", name="frames.orders", lazy=True)
-    groups = _checks.by_columns(orders, by)
-    moment = resolve_as_of(orders, as_of, zone="UTC" if chosen is None else chosen.zone)
-    count = partial(_count_orders, of, chosen, moment)
-    if is_partitioned(orders):
-        more = [] if chosen is None else _checks.present(orders, ["warehouse_id"])
-        tables = completeness.narrow_tables(frames, [*columns, *groups, *more])
-        sum_each = partial(_sum_partition, [*tables], groups, count)
-        parts = compute_each([*tables.values()], sum_each)
-        rows, counts = concat_parts([keys for keys, _ in parts]), pd.concat([n for _, n in parts])
-    else:
-        rows, counts = count(frames)
-    _, sums = _grouping.sum_by_group(rows, counts, groups)
-    table = _rates(sums)
+    names = _checks.by_columns(orders, by, reserved=["period"])
+    moment = _time.resolve_as_of(orders, as_of, zone=policies.zone)
+    tables = completeness.narrow_tables(
+        frames, [*columns, *names, *_checks.present(orders, ["warehouse_id"])]
+    )
+    dated = span is not None
+    read = partial(_read, names=names, dated=dated, of=of, policies=policies, moment=moment)
+    found = _events.sum_days(tables, read, names, span)
+    rates = _rates(found)
+    if span is not None:
+        pending = found.sums["pending"]
+        rates |= _events.created_periods(found.keys, span, pending, policies, moment)
+    if freq is not None and of == "due":
+        judged = ship_date_compliance(orders, policy, policy_by=policy_by, as_of=moment)
+        rates["covered"] = outcome_rates(judged, names, freq)["covered"]
+    table = found.table(rates, names)
+    days = found.days
     info = {
         "as_of": moment.isoformat(),
         "of": of,
-        "left_out": {reason: int(sums[reason].sum()) for reason in _LEFT_OUT},
-        "lines_left_out": int(sums["lines_void"].sum()),
-        "lines_unknown": int(sums["lines_unknown"].sum()),
+        "left_out": {reason: int(days[reason].sum()) for reason in _LEFT_OUT},
+        "lines_left_out": int(days["lines_void"].sum()),
+        "lines_unknown": int(days["lines_unknown"].sum()),
     }
-    _checks.add_measure_info(table, rows, "fill_rates", info)
-    _filters.warn_if_biased(rows, "fill_rates")
-    return table.set_axis(relabel(table.index, groups, names))
+    if span is not None:
+        info["without_period"] = int(days["given"].sum() - found.sums["given"].sum())
+    _checks.add_measure_info(table, found.keys, "fill_rates", info)
+    _filters.warn_if_biased(found.keys, "fill_rates")
+    return table.set_axis(relabel(table.index, names, shown))
 
 
-def _check_of(of: Of, policy: PolicyLike | None, policy_by: str | None) -> Policies | None:
-    """Return the policies by which orders are due, if that matters."""
-    if _checks.choice("of", of, _OF) == "due":
-        return resolve_policies(policy, policy_by)
-    if policy is not None or policy_by is not None:
-        raise ValueError(
-            f"policy says which orders are due, and of={of!r} does not ask for them; add of='due', "
-            f"or leave out the policy"
-        )
-    return None
+def _columns_read(of: Of, policies: Policies, *, dated: bool) -> list[str]:
+    """Return what is read of the orders."""
+    names = ["status", "created_date", *filter(None, [policies.by])]
+    if of == "due":
+        names += policies.columns_needed()
+    if of == "shipped":
+        names += ["first_shipped_date"]
+    return list(dict.fromkeys([*names, *(completeness.LIFECYCLE_COLUMNS if dated else [])]))
 
 
-def _more_columns(of: Of, policies: Policies | None) -> list[str]:
-    """Return what else is read of the orders."""
-    if policies is not None:
-        return policies.columns_needed()
-    return ["first_shipped_date"] if of == "shipped" else []
-
-
-def _sum_partition(
+def _read(
+    tables: Any,
+    *,
     names: Sequence[str],
-    groups: Sequence[str],
-    count: Callable[[Any], tuple[pd.DataFrame, pd.DataFrame]],
-    *parts: pd.DataFrame,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the keys of each group in a partition, and its sums."""
-    orders, counts = count(SimpleNamespace(**dict(zip(names, parts, strict=True))))
-    keys, sums = _grouping.sum_by_group(orders, counts, groups)
-    keys.attrs = dict(orders.attrs)
-    return keys, sums
-
-
-def _count_orders(
-    of: Of, policies: Policies | None, moment: pd.Timestamp, tables: Tables
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the orders and the counts of each; of one that is left out, only the reason."""
-    orders, now = tables.orders, now_of(moment)
+    dated: bool,
+    of: Of,
+    policies: Policies,
+    moment: pd.Timestamp,
+) -> _events.Rows:
+    """Return each order's group and day, and its counts; of one left out, only the reason."""
+    orders, now = tables.orders, _time.now_of(moment)
     _checks.require_unique_orders(orders, "frames.orders")
     filled = completeness.fill_by_order(tables, np.full(len(orders), now))
+    created = _time.instants(orders, "created_date")
+    is_later = created > now
     not_due = not_shipped = np.zeros(len(orders), dtype=bool)
-    if policies is not None:
+    if of == "due":
         orders = judge(orders, policies, moment)
         not_due = ~orders["is_due"].to_numpy(dtype=bool)
+        stamps = local_due_times(orders)
+    else:
+        # A later order must not make a period.
+        stamps = np.where(is_later, _time.NAT, _events.created_times(orders, policies))
     if of == "shipped":
-        not_shipped = ~(instants(orders, "first_shipped_date") <= now)
+        not_shipped = ~(_time.instants(orders, "first_shipped_date") <= now)
     conditions = [
-        instants(orders, "created_date") > now,
+        is_later,
         _checks.has_status(orders, "cancelled"),
         not_due,
         not_shipped,
         filled["lines"].to_numpy() == 0,
     ]
     codes = np.select(conditions, range(len(_LEFT_OUT)), default=-1)
-    counted = (codes < 0).astype(np.int64)
-    is_filled = (filled["lines"] == filled["lines_filled"]).astype(np.int64)
-    counts = filled.assign(orders=1, orders_filled=is_filled).mul(counted, axis=0)
-    reasons = {reason: (codes == code).astype(np.int64) for code, reason in enumerate(_LEFT_OUT)}
-    return orders, counts.assign(left_out=1 - counted, **reasons)
+    is_counted = codes < 0
+    is_filled = filled["lines"] == filled["lines_filled"]
+    counts = filled.assign(orders=1, orders_filled=is_filled).mul(is_counted, axis=0)
+    reasons = {reason: codes == code for code, reason in enumerate(_LEFT_OUT)}
+    counts = counts.assign(left_out=~is_counted, given=1, **reasons)
+    if dated:
+        is_pending = completeness.order_states(orders, now) == completeness.OPEN
+        if of == "due":
+            is_pending = (is_pending | not_due) & (orders["outcome"] != "not_evaluable").to_numpy()
+        counts["pending"] = is_pending
+    rows = orders[list(names)].assign(period=_events.days_of(stamps))
+    rows.attrs = dict(orders.attrs)
+    return rows, counts.astype(np.int64)
 
 
-def _rates(sums: pd.DataFrame) -> pd.DataFrame:
+def _rates(found: _events.ByDay) -> dict[str, Any]:
     """Return the sums with each rate after what it is computed from."""
+    sums = found.sums
     columns: dict[str, Any] = {}
     for name in ("order", "line"):
-        columns |= {column: sums[column] for column in (f"{name}s", f"{name}s_filled")}
-        rates = _grouping.wilson(sums[f"{name}s_filled"].to_numpy(), sums[f"{name}s"].to_numpy())
-        words = (f"{name}_rate", f"{name}_rate_low", f"{name}_rate_high")
-        columns |= dict(zip(words, rates, strict=True))
+        part, whole = f"{name}s_filled", f"{name}s"
+        columns |= {whole: sums[whole], part: sums[part]}
+        found.add_rate(columns, name, part, whole)
     columns |= {name: sums[name] for name in ("units", "units_filled")}
-    columns["unit_rate"] = sums["units_filled"] / sums["units"].where(sums["units"] > 0)
+    columns["unit_rate"] = _events.ratio(sums["units_filled"], sums["units"])
     columns |= {name: sums[name] for name in ("units_overshipped", "kit_units", "unmatched_units")}
     both = sums["units"] + sums["units_shipped"]
-    columns["unmatched_share"] = sums["unmatched_units"] / both.where(both > 0)
-    columns |= {"small": sums["orders"] < _grouping.SMALL, "left_out": sums["left_out"]}
-    return pd.DataFrame(columns, index=sums.index)
+    columns["unmatched_share"] = _events.ratio(sums["unmatched_units"], both)
+    return {**columns, "small": found.are_small("orders"), "left_out": sums["left_out"]}

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _filters, _grouping, _time
+from trackstar_frames.measures import _checks, _events, _filters, _time, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._policies import PolicyLike
-from trackstar_frames.measures._time import Array, Period, instants
+from trackstar_frames.measures._time import Array, instants
 from trackstar_frames.measures.policy import SlaPolicy
 from trackstar_frames.measures.ship_date_compliance import judged_orders
 
@@ -25,13 +25,21 @@ _COLUMNS_READ = {
         "line_item_count",
         "units_ordered",
         "last_shipped_date",
+        "complete_shipped_date",
     ),
     "shipments": ("order_id", "shipment_index", "status", "shipped_date"),
     "packages": ("order_id", "shipment_index", "tracking_number"),
 }
 _DAY, _HOUR = np.timedelta64(1, "D"), np.timedelta64(1, "h")
 _NOON = "12:00"
-_SPEEDS = ("same_day", "within_24h", "within_48h")
+#: Each rate: what is counted, and of what it is a share.
+_RATES = {
+    "same_day": "same_day_n",
+    "within_24h": "within_24h_n",
+    "within_48h": "within_48h_n",
+    "split": "shipped",
+    "tracked": "packages",
+}
 
 
 def service_profile(
@@ -74,7 +82,7 @@ def service_profile(
         One row per group and period; one row in all without both. The index holds the groups,
         then the first moment of the ``period`` (wall-clock time, without a zone). Every group
         has every period from the first to the last. Counts are int64; rates are float64 shares
-        of 1 with a 95 % Wilson interval ``_low`` and ``_high``; null where they are of nothing.
+        of 1 with a 95 % interval ``_low`` and ``_high``; null where they are of nothing.
 
         - ``n``: orders created by as_of, but for cancelled ones.
         - ``same_day_n``: those of them created before the cut-off of a local day that is over at
@@ -90,7 +98,13 @@ def service_profile(
         - ``packages_per_order`` (float64): packages / shipped.
         - ``lines_per_order``, ``units_per_order`` (float64): ordered lines of the n orders, and
           units ordered of those of known quantity, on average.
-        - ``small`` (bool): whether n is below 30, as in `compliance_rate`.
+        - ``small`` (bool): whether n is below 30, or the orders were created on fewer than 4
+          days, as in `compliance_rate`.
+        - With `freq`, ``final`` (bool): whether the period was over at as_of, and all its orders
+          are closed and 48 hours old, so that its figures stay.
+        - With `freq`, ``covered`` (bool): whether the fetch has the orders created in the period:
+          it is between the fetch's bounds of created_date (of which an upper one counts if it was
+          past at as_of), and there is none of required_ship_date.
 
         ``attrs["trackstar"]["compliance"]`` holds the policy, its ``text`` and ``as_of``;
         ``attrs["trackstar"]["service_profile"]`` holds ``left_out``: how many orders are in no
@@ -105,6 +119,9 @@ def service_profile(
 
     Warns
     -----
+    FilteredOrdersWarning
+        If the frames were fetched with a limit, or with filters of status, ids, numbers or dates of
+        update: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frames do not say when they were fetched: now is taken.
 
@@ -115,8 +132,8 @@ def service_profile(
     when, and those without a created_date, are in n, and in no speed. Days without work count as
     any other: an order of a Saturday morning that leaves on Monday is not of the same day.
 
-    Intervals assume independent orders, and packages; where a warehouse has good and bad days
-    they are too narrow.
+    Intervals are those of `compliance_rate`, over the local days on which orders were created:
+    those of one day share its luck, as the packages of an order do.
 
     Examples
     --------
@@ -140,14 +157,13 @@ def service_profile(
     shown = parse_labels(labels)
     span = None if freq is None else _time.period(freq)
     moment = _events.judge_at(tables["orders"], policy, policy_by, as_of)
-    read = partial(_read, names=names, span=span, policy=policy, policy_by=policy_by, as_of=moment)
-    groups = [*names, "period"] if span else names
-    keys, sums = _events.sum_tables(tables, read, groups)
-    given = int(sums["given"].sum())
+    read = partial(_read, names=names, policy=policy, policy_by=policy_by, as_of=moment)
+    found = _events.sum_days(tables, read, names, span)
+    keys, columns = found.keys, _rates(found)
     if span:
-        keys, sums = _events.every_period(keys, sums, names, span)
-    table = _rates(_events.labelled(keys, sums, groups))
-    info = {"left_out": given - int(table["n"].sum())}
+        columns |= _events.created_periods(keys, span, found.sums["pending"])
+    table = found.table(columns, names)
+    info = {"left_out": int(found.days["given"].sum() - found.sums["n"].sum())}
     _checks.add_measure_info(table, keys, "service_profile", info)
     _filters.warn_if_biased(keys, "service_profile")
     return table.set_axis(relabel(table.index, names, shown))
@@ -161,19 +177,17 @@ def _read(
     tables: Any,
     *,
     names: Sequence[str],
-    span: Period | None,
     policy: PolicyLike | None,
     policy_by: str | None,
     as_of: Any,
 ) -> _events.Rows:
-    """Return each order's group and period, and what it adds to the sums."""
+    """Return each order's group and day, and what it adds to the sums."""
     judged = judged_orders(tables.orders, policy, as_of, policy_by=policy_by)
     now = _events.now_of(judged)
     created = instants(judged, "created_date")
     counted = ~(created > now) & ~_checks.has_status(judged, "cancelled")
     received = _events.local_times(judged, np.where(counted, created, _time.NAT))
-    rows = judged[list(names)]
-    rows = rows.assign(period=span.floor(received)) if span else rows.copy()
+    rows = judged[list(names)].assign(period=_events.days_of(received))
     rows.attrs = dict(judged.attrs)
     units = _checks.number_column(judged, "units_ordered")
     counts = {
@@ -183,9 +197,15 @@ def _read(
         "lines": np.nan_to_num(_checks.number_column(judged, "line_item_count")),
         "units": np.nan_to_num(units),
         "of_known_units": ~np.isnan(units),
+        "pending": _is_open(judged, now) | (created + 48 * _HOUR > now),
     }
     amounts = pd.DataFrame(counts, index=range(len(judged))).astype(np.float64)
     return rows, amounts.mul(counted, axis=0).assign(given=1.0)
+
+
+def _is_open(judged: pd.DataFrame, now: np.datetime64) -> Array:
+    is_open: Array = completeness.order_states(judged, now) == completeness.OPEN
+    return is_open
 
 
 def _speeds(judged: pd.DataFrame, received: Array, now: np.datetime64) -> dict[str, Array]:
@@ -228,18 +248,14 @@ def _pieces(judged: pd.DataFrame, tables: Any, now: np.datetime64) -> dict[str, 
     }
 
 
-def _rates(sums: pd.DataFrame) -> pd.DataFrame:
+def _rates(found: _events.ByDay) -> dict[str, Any]:
     """Return the counts with each rate after what it is computed from."""
-    of = sums.astype(np.int64)
+    of = found.sums.astype(np.int64)
     columns: dict[str, Any] = {"n": of["n"]}
-    for name in _SPEEDS:
-        columns |= {f"{name}_n": of[f"{name}_n"], name: of[name]}
-        _events.with_rates(columns, name, of[name], of[f"{name}_n"])
-    for name, whole in (("split", "shipped"), ("tracked", "packages")):
+    for name, whole in _RATES.items():
         columns |= {whole: of[whole], name: of[name]}
-        _events.with_rates(columns, name, of[name], of[whole])
+        found.add_rate(columns, name, name, whole)
     columns["packages_per_order"] = _events.ratio(of["packages"], of["shipped"])
     columns["lines_per_order"] = _events.ratio(of["lines"], of["n"])
     columns["units_per_order"] = _events.ratio(of["units"], of["of_known_units"])
-    columns["small"] = of["n"] < _grouping.SMALL
-    return pd.DataFrame(columns, index=sums.index)
+    return {**columns, "small": found.are_small("n")}

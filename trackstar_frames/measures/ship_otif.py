@@ -84,7 +84,9 @@ def ship_otif(
         - ``units``: units ordered in the n orders; ``units_filled``: those of them that shipped
           by the due time, grace included, sku by sku; ``unit_rate``. Lines and units have no
           interval, as those of an order are not independent.
-        - With `freq`, ``final`` and ``covered`` (bool), as in `compliance_rate`.
+        - With `freq`, ``final`` and ``covered`` (bool), as in `compliance_rate`. In a final period
+          on_time, lines_filled and units_filled stay; in_full may rise yet, as overdue orders are
+          shipped, and with ``ship_event="first"`` otif with it.
 
         ``attrs["trackstar"]["compliance"]`` is that of `compliance_rate`.
 
@@ -97,6 +99,9 @@ def ship_otif(
 
     Warns
     -----
+    FilteredOrdersWarning
+        If the frames were fetched with a limit, or with filters of status, ids, numbers or dates of
+        update: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frames do not say when they were fetched: orders are
         judged as of now.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import pandas as pd
 from matplotlib import dates, rcParams
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from trackstar_frames.measures._time import Array, period
@@ -26,7 +26,7 @@ class Look(NamedTuple):
     colour: str
     hatch: str
     marker: str = "o"
-    stroke: str = "-"
+    stroke: Any = "-"
 
     def bar_style(self) -> dict[str, Any]:
         """Return the arguments of `Axes.bar`; the hatch has the colour of the edge."""
@@ -41,8 +41,12 @@ _SKY, _VERMILION, _BROWN = "#56b4e9", "#d55e00", "#5d3a1a"
 #: Of captions and of lines that help to read: legible on white and on black.
 MUTED = "#757575"
 GREY_BARS: Mapping[str, Any] = {"color": MUTED, "alpha": 0.27, "linewidth": 0}
+_GRID: Mapping[str, Any] = {"color": MUTED, "alpha": 0.25}
 
-#: Groups, the largest first.
+#: Marks a figure that a plot has made.
+OWN_FIGURE = "trackstar_frames"
+
+#: The looks of groups.
 GROUPS = (
     Look(_BLUE, "", "o", "-"),
     Look(_ORANGE, "///", "s", "--"),
@@ -53,6 +57,12 @@ GROUPS = (
 )
 #: All groups that are not drawn one by one.
 OTHERS = Look("#c8c8c8", "ooo")
+#: The same, where one of them is a line.
+PLAIN = Look("#666666", "", "o", "-")
+#: The orders without a group: lighter than any group, however many they are.
+NO_GROUP = Look("#9a9a9a", "", "x", (0, (1, 2)))
+#: What is known of few orders only, or of few days.
+FADED = 0.4
 
 #: What became of orders, from early to late.
 OUTCOMES: Mapping[str, Look] = {
@@ -70,7 +80,7 @@ _OFF_PATH = (Look(_ORANGE, "///"), Look(_VERMILION, "xxx"), Look("#8c8c8c", ""),
 STATUSES: Mapping[str, Look] = {
     **dict(zip(LIFECYCLE, (*(Look(each, "") for each in _PATH), *_OFF_PATH), strict=True)),
     NO_STATUS: Look("#dcdcdc", "|||"),
-    SHIPPED_SINCE: Look("#ffffff", "---"),
+    SHIPPED_SINCE: Look("#d8c9a3", "---"),
 }
 _UNKNOWN_STATUS = Look(_BROWN, "+++")
 
@@ -80,16 +90,23 @@ def status_look(status: str) -> Look:
     return STATUSES.get(status, _UNKNOWN_STATUS)
 
 
+def text_colour() -> Any:
+    """Return the colour of text on the current background."""
+    return rcParams["text.color"]
+
+
 def font_scale() -> float:
     """Return the size of text, relative to matplotlib's default."""
     return float(rcParams["font.size"]) / 10
 
 
 def get_axes(ax: Axes | None, height: float, *, width: float = 8) -> Axes:
-    """Return `ax`, or the axes of a new figure, which is higher if the text is larger."""
+    """Return `ax`, or the axes of a new figure, which is larger if the text is."""
     if ax is None:
-        size = (width, height * max(font_scale(), 1))
-        return plt.subplots(figsize=size, layout="constrained")[1]
+        scale = max(font_scale(), 1)
+        figure, axes = plt.subplots(figsize=(width * scale, height * scale), layout="constrained")
+        figure.set_gid(OWN_FIGURE)
+        return axes
     if not isinstance(ax, Axes):
         raise TypeError(f"ax is a {type(ax).__name__}; pass matplotlib Axes, or None")
     return ax
@@ -113,24 +130,9 @@ def status_layers(table: pd.DataFrame, orders: pd.Series[int]) -> list[Layer]:
     ]
 
 
-def stacked_bars(
-    axis: Any, layers: list[Layer], at: Array, width: Any, bar_kws: dict[str, Any], *, title: str
-) -> None:
-    """Draw layers, none of them empty, one after another along an axis, and their legend."""
-    axes, along_x = axis.axes, axis.axis_name == "x"
-    draw, base = (axes.barh, "left") if along_x else (axes.bar, "bottom")
-    widths, top = np.broadcast_to(width, at.shape), np.zeros(len(at))
-    handles = []
-    for layer in layers:
-        some = layer.lengths > 0
-        style = {**layer.look.bar_style(), base: top[some], **bar_kws}
-        handles.append(draw(at[some], layer.lengths[some], widths[some], **style)[0])
-        top = top + layer.lengths
-    add_legend(axes, handles, [f"{layer.name} ({layer.orders:,})" for layer in layers], title)
-
-
 # matplotlib gives its dates no types.
 _dates: Any = dates
+_MOMENT = 1e-6  # days
 _FREQ_WORDS = {"D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
 
 
@@ -141,13 +143,26 @@ def period_bounds(labels: pd.Index, freq: str) -> tuple[Array, Array]:
     return _dates.date2num(starts), _dates.date2num(ends)
 
 
+def points_wide(axes: Axes) -> float:
+    """Return the width of axes in points."""
+    return axes.get_window_extent().width / axes.figure.dpi * 72
+
+
+def head_room(axes: Axes, *, lines: float) -> float:
+    """Return how much longer than its bars a y axis must be for lines of text over them."""
+    high = axes.get_window_extent().height / axes.figure.dpi * 72
+    return 1 / (1 - min(lines * 12 * font_scale() / high, 0.4))
+
+
 def freq_words(freq: str) -> str:
     """Spell out a frequency alias."""
     return f"week to {freq[2:].title()}" if freq.startswith("W-") else _FREQ_WORDS[freq[0]]
 
 
-def date_axis(axes: Axes, starts: Array, ends: Array, label: str) -> None:
-    """Make the x axis one of dates; without any it has no ticks."""
+def date_axis(
+    axes: Axes, starts: Array, ends: Array, label: str, *, most: int | None = None
+) -> None:
+    """Make the x axis one of dates, with at most so many ticks; without any it has no ticks."""
     axes.set_xlabel(label)
     if not len(starts):
         axes.set_xticks([])
@@ -158,19 +173,29 @@ def date_axis(axes: Axes, starts: Array, ends: Array, label: str) -> None:
     axes.set_xlim(max(starts[0] - margin, earliest), min(ends[-1] + margin, latest))
     # Ticks are at least a day apart. The days are wall clock time already, so that
     # rcParams["timezone"] must not shift them.
-    fewest = min(max(int(ends[-1] - starts[0]), 1), 3)
-    locator = _dates.AutoDateLocator(tz=UTC, minticks=fewest, maxticks=9)
+    if most is None:
+        most = int(np.clip(points_wide(axes) / (42 * font_scale()), 2, 9))
+    fewest = min(max(int(ends[-1] - starts[0]), 1), 3, most)
+    locator = _dates.AutoDateLocator(tz=UTC, minticks=fewest, maxticks=most)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(_dates.ConciseDateFormatter(locator, tz=UTC))
+    formatter = _dates.ConciseDateFormatter(locator, tz=UTC, show_offset=False)
+    axes.xaxis.set_major_formatter(formatter)
+    # The years, and of short spans the month, stand in the label, where they collide with nothing.
+    first, last = (f"{_dates.num2date(day):%b %Y}" for day in (starts[0], ends[-1] - _MOMENT))
+    if label:
+        axes.set_xlabel(f"{label}, {first}" + (f" to {last}" if last != first else ""))
 
 
-def count_axis(axis: Any, *, normalize: bool = False) -> None:
+def count_axis(axis: Any, *, normalize: bool = False, label: str = "orders (n)") -> None:
     """Make an axis one of orders, or of their shares."""
     if normalize:
         percent_axis(axis, "share of orders (%)")
         return
-    axis.set_label_text("orders (n)")
-    ticks = max(int(5 / font_scale()), 2)
+    axis.set_label_text(label)
+    axis.axes.set_axisbelow(True)
+    box, dpi = axis.axes.get_window_extent(), axis.axes.figure.dpi
+    points = (box.width if axis.axis_name == "x" else box.height) / dpi * 72
+    ticks = int(np.clip(points / (44 * font_scale()), 2, 6))
     axis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
@@ -181,10 +206,11 @@ def percent_axis(axis: Any, label: str) -> None:
     axis.set_major_formatter(PercentFormatter(1))
     limits = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
     limits(-0.03, 1.03)
-    axis.grid(color=MUTED, alpha=0.25)
+    axis.grid(visible=True, **_GRID)
     axis.axes.set_axisbelow(True)
 
 
+_LIGHT = 0.45  # from this lightness on, black text is read better than white
 HOUR = np.timedelta64(1, "h")
 DAY = 24.0  # hours
 _DAYS_FROM, _WHOLE_DAYS_FROM = 48, 100  # hours, days: of durations in words
@@ -201,76 +227,20 @@ def outlier_distance(low: float, high: float) -> float:
     return 5 * (high - low + DAY)
 
 
-def add_legend(
-    axes: Axes, handles: Sequence[Any], labels: Sequence[str], title: str, *, left: float = 1.01
-) -> None:
-    """Explain the colours to the right of the axes, which are 1 wide."""
-    if handles and labels:
-        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (left, 1)}
-        look: dict[str, Any] = {"frameon": False, "fontsize": "small", "alignment": "left"}
-        axes.legend(handles, labels, title=title, **place, **look)
+def faded(colour: Any, background: Any, share: float = FADED) -> Any:
+    """Return a colour mixed with the one behind it."""
+    front, back = (np.array(to_rgb(each)) for each in (colour, background))
+    return tuple(map(float, share * front + (1 - share) * back))
 
 
-def legend_inside(axes: Axes, columns: int, *, clear_bars: bool) -> None:
-    """Move a legend into narrow axes; `clear_bars` makes the y axis longer, to keep it free."""
-    if not (old := axes.get_legend()):
-        return
-    labels = [text.get_text() for text in old.get_texts()]
-    handles: list[Any] = old.legend_handles
-    style: dict[str, Any] = {"loc": "upper right", "fontsize": "x-small", "ncols": columns}
-    style |= {"framealpha": 0.85, "edgecolor": "none", "columnspacing": 1.0}
-    axes.legend(handles, labels, **style).set_in_layout(False)
-    if clear_bars:
-        height = 8 + 13 * -(-len(labels) // columns) * font_scale()
-        free = height / (axes.get_window_extent().height / axes.figure.dpi * 72)
-        axes.set_ylim(0, axes.get_ylim()[1] / max(1 - free, 0.3))
+def nothing(axes: Axes) -> Any:
+    """Return the colour of a cell without orders."""
+    return faded(MUTED, axes.get_facecolor(), 0.13)
 
 
-_CAPTION = "caption"
-_DOT = "\u00a0· "  # the no-break space keeps the dot at the end of a line
-# In points, at matplotlib's default size of text.
-_CAPTION_LINE, _CAPTION_LETTER, _TITLE_LETTER, _TICK_LETTER = 11.3, 4.5, 7.0, 5.8
-_FEWEST_LETTERS = 30
-
-
-def add_title(axes: Axes, title: str, columns: Sequence[str], note: Sequence[str]) -> None:
-    """Set the title over the axes, and under it, as a caption, what the plot is based on."""
-    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    look: dict[str, Any] = {"va": "bottom", "fontsize": "small", "color": MUTED, "gid": _CAPTION}
-    axes.annotate(_DOT.join(note), (0, 1), (0, 4), **place, **look).set_in_layout(False)
-    by = f" by {group_name(tuple(columns))}" if columns else ""
-    axes.set_title(title + by, loc="left")
-    # Before the figure is drawn there is no layout: axes fill 4/5 of the width, labels included.
-    ticks = max((len(tick.get_text()) for tick in axes.get_yticklabels()), default=0)
-    _fit_title(axes, _points(axes) * 1.25 - (_TICK_LETTER * ticks + 50) * font_scale())
-
-
-def refit_title(axes: Axes, known: Sequence[str]) -> None:
-    """Fit title and caption to the drawn axes, without what the page says already."""
-    text = _caption(axes)
-    parts = text.get_text().replace("\n", " ").split(_DOT)
-    text.set_text(_DOT.join(part for part in parts if part.startswith("n =") or part not in known))
-    _fit_title(axes, _points(axes))
-
-
-def _fit_title(axes: Axes, points: float) -> None:
-    """Wrap title and caption to a width."""
-    letters = max(int(points / font_scale() / _CAPTION_LETTER), _FEWEST_LETTERS)
-    text = _caption(axes)
-    lines = textwrap.wrap(text.get_text(), letters, break_on_hyphens=False)
-    text.set_text("\n".join(lines))
-    wrap = textwrap.TextWrapper(break_long_words=False, break_on_hyphens=False)
-    wrap.width = int(letters * _CAPTION_LETTER / _TITLE_LETTER)
-    title = wrap.fill(axes.get_title(loc="left"))
-    axes.set_title(title, loc="left", pad=8 + _CAPTION_LINE * font_scale() * len(lines))
-
-
-def _caption(axes: Axes) -> Any:
-    return next(text for text in axes.texts if text.get_gid() == _CAPTION)
-
-
-def _points(axes: Axes) -> float:
-    return axes.get_window_extent().width / axes.figure.dpi * 72
+def text_on(colour: Any) -> str:
+    """Return the colour of text that can be read on a background."""
+    return "black" if np.dot(to_rgb(colour), (0.299, 0.587, 0.114)) > _LIGHT else "white"
 
 
 def write_in_middle(axes: Axes, words: str) -> None:
@@ -309,10 +279,10 @@ def share_words(share: float, decimals: int = 1, unit: str = " %") -> str:
     return words + unit
 
 
-def group_name(label: object) -> str:
+def group_name(label: object, most: int = 32) -> str:
     """Return the name of a group, or of the columns that make groups."""
     parts = label if isinstance(label, tuple) else (label,)
-    most = 32 // len(parts)
+    most = most // len(parts)
     return " / ".join("(none)" if pd.isna(part) else printable(part, most) for part in parts)
 
 

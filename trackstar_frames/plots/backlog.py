@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from trackstar_frames.measures._checks import require
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.backlog import AGE_BUCKETS, backlog
+from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import MOST_LINES, Groups
+from trackstar_frames.plots._judged import AsOf, resolve_moment
 
 
 def plot_backlog(
     orders: pd.DataFrame,
     *,
+    as_of: AsOf = None,
     by: str | Sequence[str] | None = None,
-    as_of: str | dt.date | np.datetime64 | None = None,
+    labels: Mapping[Any, str] | None = None,
+    title: str | None = None,
+    note: bool = True,
     ax: Axes | None = None,
     **bar_kws: Any,
 ) -> Axes:
@@ -32,11 +35,17 @@ def plot_backlog(
     orders
         The frame of `fetch_orders_df`, or rows of it. The days of work need those shipped in the
         last 28 days too.
+    as_of
+        As in `backlog`.
     by
         A column, or several: stack the bars by these groups instead of by status: the six with
         most open orders, and all others together.
-    as_of
-        As in `backlog`.
+    labels
+        Names to show instead of values of `by`, such as ``{"wh_1": "Newark"}``.
+    title
+        What to write over the plot instead of its own title.
+    note
+        Whether to write n, as_of and the days of work under the title.
     ax
         The axes to draw on; a new figure by default. The legend is to their right.
     **bar_kws
@@ -45,12 +54,18 @@ def plot_backlog(
     Returns
     -------
     matplotlib.axes.Axes
-        A bar for each age in whole days, with the counts of `backlog` as its height, and its n.
+        A bar for each age in whole days, with the counts of `backlog` as its height, and its n. A
+        group keeps its colour in all pictures of a frame.
 
     Raises
     ------
     TypeError, ValueError
         As `backlog`, and if `ax` is not Axes.
+
+    Warns
+    -----
+    FilteredOrdersWarning, UserWarning
+        As `backlog`.
 
     Examples
     --------
@@ -61,10 +76,9 @@ def plot_backlog(
     >>> [int(bar.get_height()) for bar in ax.patches]
     [1, 1]
     """
-    require(orders, [], source="fetch_orders_df")
-    table = backlog(orders, by=by, as_of=as_of)
+    table = backlog(orders, by=by, as_of=resolve_moment(orders, as_of))
     counts, n = _by_group(table)
-    groups = Groups(orders, by, n, MOST_LINES, skip_empty=True)
+    groups = Groups(orders, by, n, MOST_LINES, labels=labels, skip_empty=True)
     ages = counts.sum(axis=0)
     shown = len(AGE_BUCKETS) if ages[-1] else len(AGE_BUCKETS) - 1
     if groups.columns:
@@ -72,10 +86,11 @@ def plot_backlog(
     else:
         layers = style.status_layers(table[list(AGE_BUCKETS[:shown])].T, table["n"])
     axes = style.get_axes(ax, 4.5)
-    title = groups.title or "status"
-    style.stacked_bars(axes.yaxis, layers, np.arange(shown), 0.86, bar_kws, title=title)
+    of = groups.title or "status"
+    layout.stacked_bars(axes.yaxis, layers, np.arange(shown), 0.86, bar_kws, title=of)
     _axis(axes, ages[:shown])
-    style.add_title(axes, "Backlog ageing", groups.columns, _note(table))
+    words = _note(table)
+    layout.add_title(axes, "Backlog ageing", groups.columns, words, given=title, note=note)
     if not ages.any():
         style.write_in_middle(axes, "no open orders" if len(orders) else "no orders")
     return axes
@@ -95,7 +110,7 @@ def _by_group(table: pd.DataFrame) -> tuple[Array, pd.Series[int]]:
 def _axis(axes: Axes, ages: Array) -> None:
     axes.set_xticks(range(len(ages)), AGE_BUCKETS[: len(ages)])
     axes.set_xlim(-0.6, len(ages) - 0.4)
-    axes.set_ylim(0, max(ages.max(), 1) * 1.08)
+    axes.set_ylim(0, max(ages.max(), 1) * style.head_room(axes, lines=1.5))
     axes.set_xlabel("age in whole days since the order was created")
     style.count_axis(axes.yaxis)
     if ages.any():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,15 +12,22 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 
+from trackstar_frames.measures._grouping import SMALL
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, observed_times
+from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
-from trackstar_frames.plots._groups import MOST_LINES, Groups
+from trackstar_frames.plots._groups import MOST_LINES, MOST_PANELS, Groups
+from trackstar_frames.plots._judged import AsOf, quiet, resolve_moment
+from trackstar_frames.plots._panels import LETTERS, Panels
 
 _LEVELS = {"median": 0.5, "p90": 0.1}  # of the share that is still open
+_OPEN = "share still open (%)"
+_THIN = style.Look(style.MUTED, "")
 _TICKS = (0, 0.1, 0.25, 0.5, 0.75, 1)
 _SHIPPED_SHOWN = 0.99  # of those shipped; the slowest would take all the room
 _MOST_STEPS = 2000
+_LOW, _NARROW = 150, 200  # points: axes too low for the orders at risk, too narrow for quantiles
 # Of the rows under the axis, in points, at matplotlib's default size of text.
 _FIRST_ROW, _ROW, _KEY = -38.0, 11.0, -26.0
 
@@ -57,8 +63,11 @@ class _Group(NamedTuple):
 def plot_cycle_time(
     orders: pd.DataFrame,
     *,
+    as_of: AsOf = None,
     by: str | Sequence[str] | None = None,
-    as_of: str | dt.date | np.datetime64 | None = None,
+    labels: Mapping[Any, str] | None = None,
+    title: str | None = None,
+    note: bool = True,
     ax: Axes | None = None,
     **line_kws: Any,
 ) -> Axes:
@@ -68,13 +77,21 @@ def plot_cycle_time(
     ----------
     orders
         The frame of `fetch_orders_df`, or rows of it, whatever their status.
-    by
-        A column, or several: a curve for each of up to six groups, those with most orders.
     as_of
         As in `cycle_time`.
+    by
+        A column, or several: a curve for each of up to six groups. Of more groups, each of the 20
+        with most orders gets a small plot of its own, or, on a given `ax`, the six with most have
+        a curve.
+    labels
+        Names to show instead of values of `by`, such as ``{"wh_1": "Newark"}``.
+    title
+        What to write over the plot instead of its own title.
+    note
+        Whether to write n, as_of, what is left out and the method under the title.
     ax
         The axes to draw on; a new figure by default. The legend is to their right, and the number
-        of orders at risk (known to be open for so long) under the x axis.
+        of orders at risk (known to be open for so long) under the x axis, if there is room.
     **line_kws
         Passed to `Axes.plot`, for the curves.
 
@@ -84,12 +101,18 @@ def plot_cycle_time(
         The curves of `cycle_time_curve`, as shares of 1 over days or hours, each with its 95 %
         interval, and marks at a half (the median) and at a tenth (the 90th percentile). A single
         curve also has hollow marks for those of shipped orders only. The slowest hundredth of
-        shipped orders may lie outside the axis; the caption counts the orders open for longer.
+        shipped orders may lie outside the axis; the caption counts the orders open for longer. A
+        curve of fewer than 30 orders is pale. A group keeps its colour in all pictures of a frame.
 
     Raises
     ------
     TypeError, ValueError
         As `cycle_time_curve`, and if `ax` is not Axes.
+
+    Warns
+    -----
+    FilteredOrdersWarning, UserWarning
+        As `cycle_time`.
 
     Examples
     --------
@@ -99,25 +122,35 @@ def plot_cycle_time(
     >>> ax.lines[0].get_ydata().tolist()
     [1.0, 1.0]
     """
-    table = cycle_time(orders, by=by, as_of=as_of)
+    table = cycle_time(orders, by=by, as_of=resolve_moment(orders, as_of))
     moment = table.attrs["trackstar"]["cycle_time"]["as_of"]
-    found = Groups(orders, by, table["n"], MOST_LINES, skip_empty=True)
-    groups = _groups(orders, table, found, pd.Timestamp(moment))
-    note = [*_basis(table, moment), *found.note]
-    axes = style.get_axes(ax, 4.5 + 0.15 * len(groups))
-    style.percent_axis(axes.yaxis, "share still open (%)")
-    axes.set_yticks(_TICKS)
-    if groups:
+    found = Groups(orders, by, table["n"], MOST_LINES, labels=labels, skip_empty=True)
+    in_panels = ax is None and found.count > MOST_LINES
+    if in_panels:
+        found = Groups(orders, by, table["n"], MOST_PANELS, labels=labels, skip_empty=True)
+    known, now = quiet(orders), pd.Timestamp(moment)
+    groups = _groups(known, table, found, now)
+    words = [*_basis(table, moment), *found.note]
+    if in_panels:
+        everyone = cycle_time(known, as_of=now)
+        of_all = _groups(known, everyone, Groups(orders, None, everyone["n"], 1), now)[0]
+        axes = _draw_panels(groups, found.short_names(LETTERS), of_all, line_kws)
+        words.append("thin grey: all orders")
+    else:
+        axes = style.get_axes(ax, 4.5 + 0.15 * len(groups))
+        style.percent_axis(axes.yaxis, _OPEN)
+        axes.set_yticks(_TICKS)
+    if not groups:
+        axes.set_xticks([])
+        why = "no orders that can be evaluated" if len(orders) else "no orders"
+        style.write_in_middle(axes, why)
+    elif not in_panels:
         right = max(group.right for group in groups)
         _draw(axes, groups, right, line_kws)
         _legend(axes, groups, found.title or "orders")
         if beyond := sum(int((group.hours > right).sum()) for group in groups):
-            note.append(f"open for longer than shown: {beyond:,}")
-    else:
-        axes.set_xticks([])
-        why = "no orders that can be evaluated" if len(orders) else "no orders"
-        style.write_in_middle(axes, why)
-    style.add_title(axes, "Cycle time", found.columns, note)
+            words.append(f"open for longer than shown: {beyond:,}")
+    layout.add_title(axes, "Cycle time", found.columns, words, given=title, note=note)
     return axes
 
 
@@ -135,6 +168,24 @@ def _groups(
         )
         for label, position, rows, look in parts
     ]
+
+
+def _draw_panels(
+    groups: list[_Group], names: list[str], of_all: _Group, line_kws: dict[str, Any]
+) -> Axes:
+    """Draw each curve in a small plot, before that of all orders."""
+    right = of_all.right
+    per, unit = style.axis_unit(right)
+    panels, grey = Panels(len(groups)), of_all._replace(look=_THIN)
+    for group, name in zip(groups, names, strict=True):
+        axes = panels.add(name, group.figures["n"])
+        _draw_curve(axes, grey, right, per, linewidth=0.8, zorder=1.5)
+        _draw_curve(axes, group, right, per, **line_kws)
+        style.percent_axis(axes.yaxis, "")
+        axes.set_yticks((0, 0.5, 1))
+        axes.set_xlim(0, right / per)
+    panels.finish(f"{unit} since the order was created", _OPEN)
+    return panels.axes
 
 
 def _draw(axes: Axes, groups: list[_Group], right: float, line_kws: dict[str, Any]) -> None:
@@ -155,7 +206,9 @@ def _draw(axes: Axes, groups: list[_Group], right: float, line_kws: dict[str, An
             axes.plot(at, level, zorder=2.9, **_hollow(axes))
     axes.set_xlim(0, right / per)
     axes.set_xlabel(f"{unit} since the order was created")
-    _write_at_risk(axes, groups, right / per, per)
+    high = axes.get_window_extent().height / axes.figure.dpi * 72
+    if high > _LOW * style.font_scale():
+        _write_at_risk(axes, groups, right / per, per)
 
 
 def _draw_curve(axes: Axes, group: _Group, right: float, per: float, **line_kws: Any) -> Line2D:
@@ -168,9 +221,12 @@ def _draw_curve(axes: Axes, group: _Group, right: float, per: float, **line_kws:
     shares = np.vstack([np.ones(3), shares])
     share, low, high = np.vstack([shares, shares[-1]]).T
     kws: dict[str, Any] = {"color": group.look.colour, "linestyle": group.look.stroke}
+    if group.figures["n"] < SMALL:
+        kws["alpha"] = style.FADED
     kws |= {"linewidth": 1.8, "drawstyle": "steps-post", **line_kws}
     line = axes.plot(x, share, **kws)[0]
-    axes.fill_between(x, low, high, step="post", color=line.get_color(), alpha=0.18, linewidth=0)
+    faint = 0.18 * (style.FADED if group.figures["n"] < SMALL else 1)
+    axes.fill_between(x, low, high, step="post", color=line.get_color(), alpha=faint, linewidth=0)
     return line
 
 
@@ -207,7 +263,9 @@ def _legend(axes: Axes, groups: list[_Group], title: str) -> None:
         {"color": look.colour, "linestyle": look.stroke, "marker": look.marker}
         for look in (group.look for group in groups)
     ]
+    is_narrow = style.points_wide(axes) < _NARROW * style.font_scale()
     labels = [f"{group.label}\n{_quantiles(group.figures, *_LEVELS)}" for group in groups]
+    labels = [group.label for group in groups] if is_narrow else labels
     figures = groups[0].figures
     if len(groups) == 1 and figures["open"] and figures["shipped"]:
         looks.append(_hollow(axes))
@@ -216,7 +274,7 @@ def _legend(axes: Axes, groups: list[_Group], title: str) -> None:
             f"{_quantiles(figures, 'shipped_median', 'shipped_p90')}\n"
             "too low while others are open"
         )
-    style.add_legend(axes, [Line2D([], [], **look) for look in looks], labels, title)
+    layout.add_legend(axes, [Line2D([], [], **look) for look in looks], labels, title)
 
 
 def _quantiles(figures: Any, median: str, p90: str) -> str:

@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from trackstar_frames.measures._checks import require
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.measures.transitions import TRANSITIONS
+from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import refuse_by
 from trackstar_frames.schema import LIFECYCLE
@@ -29,7 +30,12 @@ _MOST_LETTERS = 20
 
 
 def plot_status_transitions(
-    transitions: pd.DataFrame, *, by: str | Sequence[str] | None = None, ax: Axes | None = None
+    transitions: pd.DataFrame,
+    *,
+    by: str | Sequence[str] | None = None,
+    title: str | None = None,
+    note: bool = True,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw the moves of orders from status to status between two snapshots, as a matrix.
 
@@ -39,6 +45,10 @@ def plot_status_transitions(
         The frame of `status_transitions`, or rows of it.
     by
         Must be None: the frame has no groups. Pass the transitions of one group's orders.
+    title
+        What to write over the plot instead of its own title.
+    note
+        Whether to write n, both moments and how to read the plot under the title.
     ax
         The axes to draw on; a new figure by default. The legend is to their right.
 
@@ -82,13 +92,13 @@ def plot_status_transitions(
     axes.set_ylabel(f"from ({old})")
     orders = transitions["orders"]
     before, after = (orders[transitions[side].notna()].sum() for side in columns[:2])
-    note = [
-        f"from {old} to {new}",
+    words = [
         f"n = {orders.sum():,} orders, {before:,} before and {after:,} after",
+        f"from {old} to {new}",
         "colour and %: share of the row",
         "states passed in between are not seen",
     ]
-    style.add_title(axes, "Status transitions", [], note)
+    layout.add_title(axes, "Status transitions", [], words, given=title, note=note)
     return axes
 
 
@@ -143,6 +153,7 @@ def _label(axes: Axes, transitions: pd.DataFrame, statuses: list[str], lines: li
     axes.set_xlim(-0.55, lines[-1] + 0.55)
     axes.set_ylim(lines[-1] + 0.55, -0.55)
     axes.tick_params(length=0)
+    axes.grid(visible=False)
     axes.spines[:].set_visible(False)
 
 
@@ -151,4 +162,4 @@ def _legend(axes: Axes, transitions: pd.DataFrame) -> None:
     drawn = [kind for kind in TRANSITIONS if n[kind]]
     look: dict[str, Any] = {"color": rcParams["text.color"], "linestyle": "none"}
     marks = [Line2D([], [], marker=_MARKERS[kind], **look) for kind in drawn]
-    style.add_legend(axes, marks, [f"{kind} ({n[kind]:,})" for kind in drawn], "move")
+    layout.add_legend(axes, marks, [f"{kind} ({n[kind]:,})" for kind in drawn], "move")

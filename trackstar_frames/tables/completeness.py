@@ -315,7 +315,8 @@ def _text(values: pa.Array) -> pa.Array:
         values = values.combine_chunks()
     if pa.types.is_null(values.type):
         values = values.cast(pa.string())
-    return pc.if_else(pc.equal(values, ""), None, values)
+    is_empty = pc.equal(values, "")
+    return pc.if_else(is_empty, None, values) if pc.any(is_empty).as_py() else values
 
 
 def _codes(values: pa.Array, distinct: pa.Array) -> Numbers:
