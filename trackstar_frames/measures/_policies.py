@@ -261,15 +261,14 @@ def fetch_of(frame: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def with_fetch(judged: pd.DataFrame) -> pd.DataFrame:
-    """Return a judged frame with what is known of its fetch in attrs, if they have lost it."""
-    known = judged.attrs.get("trackstar", {})
-    if JUDGED_BY not in judged.columns or any(name in known for name in _OF_FETCH):
+    """Return a judged frame whose attrs are lost with what its column tells of its fetch."""
+    if JUDGED_BY not in judged.columns or judged.attrs.get("trackstar"):
         return judged
     judgement = judgement_of(judged)
     if judgement is None or not judgement.fetch:
         return judged
     whole = judged.copy(deep=False)
-    whole.attrs = {**judged.attrs, "trackstar": {**known, **judgement.fetch}}
+    whole.attrs = {**judged.attrs, "trackstar": dict(judgement.fetch)}
     return whole
 
 
