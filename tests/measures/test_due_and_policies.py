@@ -420,3 +420,20 @@ def test_the_interval_covers_the_rate_where_days_differ(days, rate):
     table.attrs["trackstar"] = {"compliance": {"as_of": "2027-01-01", "text": ""}}
     rates = compliance_rate(table, by="repetition")
     assert ((rates["rate_low"] <= truth) & (truth <= rates["rate_high"])).mean() >= 0.92
+
+
+@pytest.mark.parametrize("tz", ["America/New_York", {"w1": "America/New_York", None: "UTC"}])
+def test_due_times_that_are_midnight_at_the_warehouse_are_reported(tz):
+    # The clocks change on 8 March: midnight is 05:00Z before, and 04:00Z after.
+    stamps = [f"2026-03-{day:02}T0{5 if day < 9 else 4}:00:00Z" for day in range(3, 14)]
+    days = [{"required_ship_date": stamp, "warehouse_id": "w1"} for stamp in stamps]
+    with pytest.warns(UserWarning, match=r"100% of the required ship dates.*due_day='end'") as got:
+        ship_date_compliance(orders_of(*days), tz=tz)
+    assert [each.filename for each in got] == [__file__]
+    with pytest.warns(UserWarning, match="are midnight where"):
+        compliance_rate(orders_of(*days), policy=SlaPolicy(tz=tz))
+    ship_date_compliance(orders_of(*days), tz=tz, due_day="end")
+    ship_date_compliance(orders_of(*days), tz=tz, due_day="instant")
+    ship_date_compliance(orders_of(*days[:9]), tz=tz)  # few
+    ship_date_compliance(orders_of(*days[:5], *[{}] * 5), tz=tz)  # no more than half
+    ship_date_compliance(orders_of(*days))  # by the zone of the policy

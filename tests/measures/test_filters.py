@@ -188,9 +188,49 @@ def test_what_the_message_says_to_fetch_is_not_biased():
     assert not biases(MEASURES["due_next"][0], frames)
 
 
-def test_of_an_earlier_moment_what_shipped_since_is_needed_too():
+@pytest.mark.parametrize("measure", [tf.late_orders, tf.due_next])
+def test_of_an_earlier_moment_what_shipped_since_is_needed_too(measure):
     frames = fetched_with({"status__nin": ["fulfilled", "cancelled"]})
-    assert "fulfilled" in biases(lambda f: tf.late_orders(f.orders, as_of="2026-03-05"), frames)
+    assert "fulfilled" in biases(lambda f: measure(f.orders, as_of="2026-03-05"), frames)
+
+
+MORE = pd.DataFrame({"id": [order["id"] for order in ORDERS], "region": "east"})
+SEVERAL = {"web": POLICY, None: tf.SlaPolicy(ship_event="first", target=0.8)}
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        "compliance_rate",
+        "late_orders",
+        "due_next",
+        "sla_scorecard",
+        "failure_rates",
+        "status_mix",
+        "backlog",
+    ],
+)
+@pytest.mark.parametrize(
+    "policy", [{"policy": POLICY}, {"policy": SEVERAL, "policy_by": "channel"}]
+)
+@pytest.mark.parametrize("info", [{}, {"limit": 5}])
+def test_a_judged_frame_keeps_its_filters_where_attrs_are_lost(measure, policy, info):
+    frames = fetched_with({"status": "fulfilled"}, **info)
+    merged = MORE.merge(tf.ship_date_compliance(frames.orders, as_of=AS_OF, **policy))
+    assert not merged.attrs
+    message = biases(getattr(tf, measure), merged)
+    assert message.startswith(f"{measure} is not of all")
+    assert "status='fulfilled'" in message
+    assert ("limit=5" in message) == bool(info)
+    judged = tf.ship_date_compliance(fetched_with({}).orders, as_of=AS_OF, **policy)
+    assert not biases(getattr(tf, measure), MORE.merge(judged))
+
+
+def test_a_long_list_of_ids_does_not_make_each_row_long():
+    orders = fetched_with({"ids": [f"o{number}" for number in range(20_000)]}).orders
+    judged = tf.ship_date_compliance(orders, as_of=AS_OF)
+    assert len(judged["judged_by"][0]) < 500
+    assert "ids=['o0', 'o1'" in biases(tf.compliance_rate, MORE.merge(judged))
 
 
 @pytest.mark.parametrize("filters", [{"status": "*"}, {"created_date__gte": "*"}, {"odd": 1}])

@@ -80,6 +80,20 @@ def test_an_order_of_unknown_quantity_is_judged_by_none_and_kept_by_the_lists(qu
     assert tf.ship_otif(frames, as_of=AS_OF).loc[0, ["n", "not_evaluable"]].tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("as_of", ["2026-03-02", "2026-03-03", AS_OF])
+@pytest.mark.parametrize("tz", ["UTC", "America/New_York"])
+def test_the_overdue_orders_are_those_of_the_late_list(tz, as_of):
+    ordered = {"status": "open", "shipments": []}
+    unknown = ordered | {"line_items": lines(A=None)}
+    frames = read(ordered | {"line_items": lines(A=1)}, unknown)
+    policy = tf.SlaPolicy(tz=tz)
+    due = tf.due_next(frames.orders, policy=policy, as_of=as_of)["n"]
+    late = tf.late_orders(frames.orders, policy=policy, as_of=as_of)
+    expected = 0 if as_of == "2026-03-02" else 2
+    assert due[[name for name in due.index if "overdue" in name]].sum() == expected
+    assert len(late) == expected
+
+
 @pytest.mark.parametrize(
     "order",
     [
@@ -184,3 +198,24 @@ def test_the_columns_of_orders_are_those_of_sql(seed, spoilt):
         units = tuple(None if pd.isna(each) else each for each in row[1:4])
         stamps = tuple(None if pd.isna(each) else each.isoformat() for each in row[4:])
         assert (*units, *map(sql_reference.micros, stamps)) == expected[row[0]]
+
+
+@pytest.mark.parametrize("tz", ["UTC", "America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("text", ["9999-12-31T00:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31"])
+def test_what_is_never_due_is_pending_in_no_period_and_can_be_written(text, tz, tmp_path):
+    ordered = {"status": "open", "line_items": lines(A=1)}
+    frames = read(ordered | {"required_ship_date": text}, ordered, TWICE)
+    policy = tf.SlaPolicy(tz=tz, target=0.9)
+    judged = tf.ship_date_compliance(frames.orders, policy, as_of=AS_OF)
+    assert judged["outcome"].tolist() == ["pending", "late_open", "late_open"]
+    judged.to_parquet(tmp_path / "judged.parquet")
+    for table in (
+        tf.compliance_rate(judged, freq="D"),
+        tf.sla_scorecard(judged, freq="D", policy=policy),
+        tf.ship_otif(frames, freq="D", policy=policy, as_of=AS_OF),
+    ):
+        assert table.index.tolist() == [pd.Timestamp("2026-03-03")]
+        assert table["n"].tolist() == [2]
+    assert tf.due_next(judged)["n"].to_dict()["later"] == 1
+    info = tf.compliance_rate(judged, freq="D").attrs["trackstar"]["compliance"]
+    assert (info["n"], info["without_period"]) == (2, 1)

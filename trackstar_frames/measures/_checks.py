@@ -38,7 +38,10 @@ def require(
         raise TypeError(f"{name} is a {type(frame).__name__}; pass the DataFrame of {source}{hint}")
     if missing := [each for each in dict.fromkeys(columns) if each not in frame.columns]:
         listed = ", ".join(map(repr, missing))
-        raise ValueError(f"{name} lacks {listed}; pass the frame of {source} with these columns")
+        hint = f"pass the frame of {source} with these columns"
+        if isinstance(frame, pd.DataFrame) and any(each in frame.index.names for each in missing):
+            hint = f"in its index there is one: pass {name}.reset_index()"
+        raise ValueError(f"{name} lacks {listed}; {hint}")
 
 
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:

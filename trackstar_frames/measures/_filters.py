@@ -13,6 +13,7 @@ import pandas as pd
 from trackstar_frames._text import warn
 from trackstar_frames.errors import FilteredOrdersWarning, FilterError
 from trackstar_frames.filters import encode, is_list, parse_name
+from trackstar_frames.measures._checks import fetched_at
 from trackstar_frames.measures._time import instant
 from trackstar_frames.schema import LIFECYCLE
 
@@ -83,6 +84,14 @@ def bounds_of(filters: Mapping[str, Any], date: str) -> Bounds:
                 starts += [min(moments)] if operator in ("gt", "gte", "eq", "in") else []
                 ends += [max(moments)] if operator in ("lt", "lte", "eq", "in") else []
     return Bounds(max(starts, default=None), min(ends, default=None))
+
+
+def open_statuses(frame: pd.DataFrame, as_of: pd.Timestamp | None) -> tuple[str, ...]:
+    """Return the statuses, at the time of the fetch, of orders that were open at a moment."""
+    known = fetched_at(frame)
+    if known is None or as_of is None or as_of >= instant("fetched_at", known):
+        return OPEN
+    return NOT_CANCELLED  # what shipped after an earlier moment is fulfilled by now
 
 
 def warn_if_biased(

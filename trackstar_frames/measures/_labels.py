@@ -11,7 +11,7 @@ from trackstar_frames.measures._checks import string_series
 
 
 def parse_labels(labels: object) -> dict[Any, str]:
-    """Return the names by id; two ids cannot have one name."""
+    """Return the names by id, that of null under None; two ids cannot have one name."""
     if labels is None:
         return {}
     if not isinstance(labels, Mapping):
@@ -29,7 +29,8 @@ def parse_labels(labels: object) -> dict[Any, str]:
                 f"not be told apart; give each its own, or group by a column of the names"
             )
         seen[name] = key
-    return dict(labels)
+    is_null = {key: pd.api.types.is_scalar(key) and pd.isna(key) for key in labels}
+    return {None if is_null[key] else key: name for key, name in labels.items()}
 
 
 def relabel(index: pd.Index, by: Sequence[str], labels: Mapping[Any, str]) -> pd.Index:
@@ -53,8 +54,11 @@ def relabel(index: pd.Index, by: Sequence[str], labels: Mapping[Any, str]) -> pd
 
 def named(values: pd.Series[Any], labels: Mapping[Any, str]) -> pd.Series[Any]:
     """Return values with names instead of those that have one."""
-    if not values.isin(list(labels)).any():
+    has_nulls = None in labels and values.isna().any()
+    if not has_nulls and not values.isin([key for key in labels if key is not None]).any():
         return values
     cells = values.astype(object).map(lambda value: labels.get(value, value), na_action="ignore")
+    if has_nulls:
+        cells = cells.mask(values.isna(), labels[None])
     is_text = cells.dropna().map(lambda value: isinstance(value, str)).all()
     return string_series(cells) if is_text else cells

@@ -22,6 +22,11 @@ JUDGED_BY = "judged_by"
 
 _MOST_LISTED = 10
 
+#: What attrs say of the orders that a fetch left out.
+_OF_FETCH = ("filters", "limit", "complete")
+#: How many values of a filter are kept, which is more than there are statuses.
+_MOST_KEPT = 20
+
 
 class Policies(NamedTuple):
     """Policies by the values of a column; without a column, the one policy of all orders."""
@@ -58,6 +63,10 @@ class Policies(NamedTuple):
         """Return whether the others are of the same column, and all among these."""
         return self.by == others.by and others.of.items() <= self.of.items()
 
+    def is_same(self, other: Policies) -> bool:
+        """Return whether the other is of the same column, with the same policies in order."""
+        return self.by == other.by and [*self.of.items()] == [*other.of.items()]
+
     def codes(self, orders: pd.DataFrame) -> Array:
         """Return the position of each row's policy; raise if a value has none."""
         if self.by is None:
@@ -89,14 +98,18 @@ class Policies(NamedTuple):
         ]
         return {**when, "policy_by": self.by, "policies": each}
 
-    def to_labels(self, as_of: str | None) -> list[str]:
-        """Return a text of each policy and of as_of, from which `info_of_labels` reads both."""
+    def to_labels(self, as_of: str | None, fetch: Mapping[str, Any] | None = None) -> list[str]:
+        """Return a text of each policy and of as_of, from which `judgement_of_labels` reads both.
+
+        `fetch` is what `fetch_of` returns.
+        """
         default = SlaPolicy().to_json()
+        known = {"as_of": as_of, **({"fetch": fetch} if fetch else {})}
         labels = []
         for value, policy in self.of.items():
             own = {"policy_by": self.by, "value": value} if self.by is not None else {}
             changed = {k: v for k, v in policy.to_json().items() if v != default.get(k)}
-            labels.append(json.dumps({"as_of": as_of, **own, **changed}, ensure_ascii=False))
+            labels.append(json.dumps({**known, **own, **changed}, ensure_ascii=False))
         return labels
 
 
@@ -116,6 +129,8 @@ def resolve_policies(
     """Return the policies, or the one that single fields make; both at once is an error."""
     given = {name: value for name, value in given.items() if value is not None}
     if isinstance(policy, Mapping):
+        # The keys are perhaps of an array of a column's values.
+        policy = {k.item() if isinstance(k, np.generic) else k: v for k, v in policy.items()}
         _check_map(policy, policy_by, given)
         return Policies(policy_by, {k: policy[k] for k in sorted(policy, key=lambda k: k is None)})
     if policy is not None and not isinstance(policy, SlaPolicy):
@@ -152,9 +167,11 @@ def _check_map(policy: Mapping[Any, Any], policy_by: object, given: dict[str, An
     if not policy:
         raise ValueError("policy is an empty map; pass an SlaPolicy for each value of policy_by")
     for value, each in policy.items():
-        if value is not None and not isinstance(value, str | int | float):
+        is_value = isinstance(value, str | int | float) and not pd.isna(value)
+        if value is not None and not is_value:
             raise TypeError(
-                f"policy has the key {value!r}; use values of {policy_by!r}, and None for the rest"
+                f"policy has the key {value!r}; use values of {policy_by!r}, and None for null and "
+                f"the rest"
             )
         if not isinstance(each, SlaPolicy):
             raise TypeError(f"policy[{value!r}] is a {type(each).__name__}; pass an SlaPolicy")
@@ -165,11 +182,12 @@ class Judgement(NamedTuple):
 
     info: dict[str, Any]  # as attrs hold it
     policies: Policies
+    fetch: Mapping[str, Any] | None = None  # as `fetch_of` returns it
 
     @property
     def labels(self) -> list[str]:
         """The labels that rows judged in this way may have."""
-        return self.policies.to_labels(self.info.get("as_of"))
+        return self.policies.to_labels(self.info.get("as_of"), self.fetch)
 
     @property
     def as_of(self) -> pd.Timestamp | None:
@@ -181,7 +199,7 @@ class Judgement(NamedTuple):
 def judgement_of(judged: pd.DataFrame) -> Judgement | None:
     """Return how a frame was judged, by its column or its attrs; None if it has lost both."""
     info = _checks.measure_info(judged, "compliance")
-    kept = None if info is None else Judgement(info, _policies_of(info))
+    kept = None if info is None else Judgement(info, _policies_of(info), fetch_of(judged))
     labels = labels_of(judged)
     if not labels:
         return kept
@@ -202,6 +220,10 @@ def judgement_of_labels(labels: Iterable[str]) -> Judgement:
     """Return how the rows with these labels were judged; raise if in more than one way."""
     read = [json.loads(label) for label in dict.fromkeys(labels)]
     moments = sorted({str(each.pop("as_of")) for each in read})
+    fetches = [each.pop("fetch", None) for each in read]
+    fetch = fetches[0] if all(each == fetches[0] for each in fetches) else None
+    # The same policy may stand there for several fetches.
+    read = [each for place, each in enumerate(read) if each not in read[:place]]
     keys = [(each.pop("policy_by", None), each.pop("value", None)) for each in read]
     columns = {by for by, _ in keys}
     if len(moments) > 1:
@@ -222,7 +244,32 @@ def judgement_of_labels(labels: Iterable[str]) -> Judgement:
         value: of[value] for value in sorted(of, key=lambda value: (value is None, str(value)))
     }
     policies = Policies(columns.pop(), ordered)
-    return Judgement(policies.to_info(_time.instant("as_of", moments[0])), policies)
+    return Judgement(policies.to_info(_time.instant("as_of", moments[0])), policies, fetch)
+
+
+def fetch_of(frame: pd.DataFrame) -> dict[str, Any] | None:
+    """Return what a frame's attrs say of orders that its fetch left out; None if it left none."""
+    known = frame.attrs.get("trackstar", {})
+    found = {name: known[name] for name in _OF_FETCH if name in known}
+    if not found.get("filters") and found.get("limit") is None and found.get("complete", True):
+        return None
+    short = {
+        name: value[:_MOST_KEPT] if isinstance(value, list) else value
+        for name, value in (found.get("filters") or {}).items()
+    }
+    return {**found, "filters": short}
+
+
+def with_fetch(judged: pd.DataFrame) -> pd.DataFrame:
+    """Return a judged frame whose attrs are lost with what its column tells of its fetch."""
+    if JUDGED_BY not in judged.columns or judged.attrs.get("trackstar"):
+        return judged
+    judgement = judgement_of(judged)
+    if judgement is None or not judgement.fetch:
+        return judged
+    whole = judged.copy(deep=False)
+    whole.attrs = {**judged.attrs, "trackstar": dict(judgement.fetch)}
+    return whole
 
 
 def _policies_of(info: dict[str, Any]) -> Policies:
@@ -245,7 +292,37 @@ def policy_codes(judged: pd.DataFrame, judgement: Judgement) -> Array:
         return policies.codes(judged)
     labels = judgement.labels
     rows, found = pd.factorize(judged[JUDGED_BY])
-    return np.array([*map(labels.index, found), -1], dtype=np.int64)[rows]
+    if (rows < 0).any():
+        raise ValueError(
+            f"{JUDGED_BY!r} is null for {(rows < 0).sum():,} of these orders, so that it is "
+            f"unknown by which policy they were judged; judge all of them anew, together, with "
+            f"ship_date_compliance"
+        )
+    return np.array([*map(labels.index, found)], dtype=np.int64)[rows]
+
+
+def codes_of(orders: pd.DataFrame, policies: Policies) -> Array:
+    """Return the position of each row's policy, also of rows judged by these without `by`."""
+    if JUDGED_BY in orders.columns and policies.by not in (None, *orders.columns):
+        judgement = judgement_of(orders)
+        if judgement is not None and judgement.policies.is_same(policies):
+            return policy_codes(orders, judgement)
+    return policies.codes(orders)
+
+
+def zones_of(frame: Any, policy: PolicyLike | None, policy_by: str | None) -> Policies:
+    """Return the policies whose zones are used: those given, or that a frame was judged by."""
+    is_judged = isinstance(frame, pd.DataFrame) and "outcome" in frame.columns
+    judgement = judgement_of(frame) if is_judged and policy is None else None
+    return judgement.policies if judgement else resolve_policies(policy, policy_by)
+
+
+def default_as_of(frame: Any, as_of: object) -> Any:
+    """Return `as_of`; where it is None, that of a frame that has been judged, if it tells."""
+    if as_of is not None or not isinstance(frame, pd.DataFrame) or "outcome" not in frame.columns:
+        return as_of
+    judgement = judgement_of(frame)
+    return None if judgement is None else judgement.as_of
 
 
 def local_times(judged: pd.DataFrame, judgement: Judgement | None, stamps: Array) -> Array:

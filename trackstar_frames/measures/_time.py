@@ -33,6 +33,7 @@ _YEAR_FIRST = re.compile(r"(\d{4}-\d\d-\d\d|\d{8})([Tt ]\d.*)?", re.ASCII)
 # Python has no clock before the year 1 or after 9999, which systems write for "never": moments
 # beyond are as far from UTC as the nearest day that has one.
 _CLOCKS = (np.datetime64("0001-01-02", "us"), np.datetime64("9999-12-30", "us"))
+_LAST = np.datetime64("9999-12-31T23:59:59.999999", "us")
 
 
 def instant(name: str, value: object) -> pd.Timestamp:
@@ -121,7 +122,10 @@ def local(stamps: Array, zone: str) -> Array:
 
 
 def day_ends(days: Array, zone: str) -> Array:
-    """Return the last microsecond of calendar days in a zone: one before the next day begins."""
+    """Return the last microsecond of calendar days in a zone: one before the next day begins.
+
+    None is after the year 9999, which cannot be written: to Parquet, for one.
+    """
     starts = (days.astype("M8[D]") + _DAY).astype("M8[us]")
     clipped = np.clip(starts, *_CLOCKS)
     # A midnight that a change of clocks skips begins where the clock goes on; one that comes
@@ -130,7 +134,12 @@ def day_ends(days: Array, zone: str) -> Array:
     walls = pd.DatetimeIndex(clipped)
     aware = walls.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
     ends: Array = aware.tz_convert(None).to_numpy() + (starts - clipped) - _TICK
-    return ends
+    return np.minimum(ends, _LAST)
+
+
+def unless_never(stamps: Array) -> Array:
+    """Return moments with NaT for those of the last days that can be written, which mean never."""
+    return np.where(stamps < _CLOCKS[1], stamps, NAT)
 
 
 # One value for all warehouses, or a map from warehouse ids in which None stands for all others.

@@ -14,6 +14,7 @@ import pandas as pd
 from trackstar_frames.measures import _checks, _filters, _grouping, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
+from trackstar_frames.measures._policies import PolicyLike, default_as_of, with_fetch, zones_of
 from trackstar_frames.measures._time import NAT, Array, instants, now_of, resolve_as_of
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import LIFECYCLE
@@ -35,6 +36,8 @@ def backlog(
     orders: pd.DataFrame | Partitioned,
     *,
     by: str | Sequence[str] | None = None,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     labels: Mapping[Any, str] | None = None,
 ) -> pd.DataFrame:
@@ -50,9 +53,12 @@ def backlog(
         partition by partition, only ages and units of open orders are kept.
     by
         A column, or several, to group by. Nulls are a group of their own.
+    policy, policy_by
+        Only its time zone is used: a bare day as `as_of` ends in it, as for `late_orders`. By
+        default that of a judged frame, and of plain orders UTC.
     as_of
-        The moment to look at; naive means UTC. By default when the data were fetched, from
-        ``orders.attrs``.
+        The moment to look at, as for `ship_date_compliance`. By default that of a judged frame,
+        or else when the data were fetched, from ``orders.attrs``.
     labels
         Names to show in the index instead of values of `by`, such as ``{"wh_1": "Newark"}``.
 
@@ -123,10 +129,11 @@ def backlog(
     """
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
     names = _checks.by_columns(orders, by, reserved=["status"])
-    moment, shown = resolve_as_of(orders, as_of), parse_labels(labels)
+    zone, shown = zones_of(orders, policy, policy_by).zone, parse_labels(labels)
+    moment = resolve_as_of(orders, default_as_of(orders, as_of), zone=zone)
     find = partial(_find_open_orders, names, now_of(moment))
     if isinstance(orders, pd.DataFrame):
-        found = find(orders)
+        found = find(with_fetch(orders))
     else:
         wanted = orders[list(dict.fromkeys([*_COLUMNS_READ, *names]))]
         found = _concat(compute_each([wanted], find), names)

@@ -60,7 +60,8 @@ def compliance_rate(
         as `ship_date_compliance` does; by default by ``SlaPolicy()``. A frame that has been judged
         must have been judged by the same ones.
     labels
-        Names to show in the index instead of values of `by`, such as ``{"wh_1": "Newark"}``.
+        Names to show in the index instead of values of `by`, such as ``{"wh_1": "Newark"}``; the
+        key None names nulls.
 
     Returns
     -------
@@ -68,8 +69,8 @@ def compliance_rate(
         One row per group and period; one row in all without both. The index holds the groups,
         then the first moment of the ``period``, as wall-clock time (without a zone) in the
         policy's time zones. Every group has every period from the first to the last. Orders
-        without a due date, which are not evaluable (and, with a map of zones, those without a
-        warehouse), are in no period. Otherwise
+        without a due date, which are not evaluable, and those due on 9999-12-31, which means never
+        (and, with a map of zones, those without a warehouse), are in no period. Otherwise
         ``n + early + pending + not_evaluable`` sums to the orders given.
 
         - ``n`` (int64): on_time + late_shipped + late_open + short.
@@ -156,7 +157,8 @@ def outcome_rates(
     """Return the table of `compliance_rate` for judged orders."""
     columns = ["outcome", "is_due", "due_at"]
     _checks.require(judged, columns, source="ship_date_compliance", name="compliance", lazy=True)
-    groups, span = _checks.by_columns(judged, by), None if freq is None else _time.period(freq)
+    span = None if freq is None else _time.period(freq)
+    groups = _checks.by_columns(judged, by, reserved=["period"] if span else [])
     more = ["warehouse_id", "created_date", JUDGED_BY]
     if JUDGED_BY not in judged.columns:  # a policy may then go by any column
         more = list(judged.columns)
@@ -203,7 +205,8 @@ def _joint_judgement(parts: Sequence[pd.DataFrame]) -> Judgement | None:
 def _warn_if_judged_are_left_out(
     found: _grouping.Counts, words: Sequence[str], *, stacklevel: int
 ) -> None:
-    judged = int(found.left_out.sum() - found.left_out[words.index("not_evaluable")])
+    # Those that are not due yet may be due on no day.
+    judged = int(sum(found.left_out[words.index(word)] for word in _DUE))
     if judged:
         warnings.warn(
             f"{judged:,} orders that have been judged are in no period, as nothing tells the time "
@@ -293,9 +296,9 @@ def warn_if_policy_lost(judged: pd.DataFrame, *, stacklevel: int) -> None:
 
 
 def local_due_times(judged: pd.DataFrame) -> Array:
-    """Return when orders were due, on the clocks of their warehouses."""
+    """Return when orders were due, on the clocks of their warehouses; NaT for never."""
     _checks.require(judged, ["due_at"], source="ship_date_compliance", name="compliance")
-    due = _time.instants(judged, "due_at")
+    due = _time.unless_never(_time.instants(judged, "due_at"))
     return _policies.local_times(judged, _policies.judgement_of(judged), due)
 
 
@@ -309,7 +312,7 @@ def _read_outcomes(judged: pd.DataFrame, *, dated: bool) -> _grouping.CodedRows:
     is_early = (codes < len(_DUE)) & ~_checks.column(judged, "is_due").to_numpy(dtype=bool)
     codes = np.where(is_early, _COUNTED.index("early"), codes)
     judgement = _policies.judgement_of(judged)
-    due = _time.instants(judged, "due_at")
+    due = _time.unless_never(_time.instants(judged, "due_at"))
     walls = _policies.local_times(judged, judgement, due)
     leads = None
     bound = _filters.bounds_of(_filters.filters_of(judged), "created").start

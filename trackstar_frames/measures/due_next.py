@@ -138,8 +138,10 @@ def due_next(
         table[status] = np.bincount(cells, counts, minlength=len(index)).astype(np.int64)
     info = _checks.measure_info(keys, "compliance") or {}
     _checks.add_measure_info(table, keys, "compliance", {**info, "n": int(table["n"].sum())})
+    moment = _events.as_of(keys)
+    statuses_needed = _filters.open_statuses(keys, moment)
     _filters.warn_if_biased(
-        keys, "due_next", _filters.OPEN, bounds=_filters.OF_OPEN, as_of=_events.as_of(keys)
+        keys, "due_next", statuses_needed, bounds=_filters.OF_OPEN, as_of=moment
     )
     return table.set_axis(relabel(table.index, names, shown))
 

@@ -15,7 +15,7 @@ from trackstar_frames.measures._policies import Judgement, PolicyLike, judgement
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.completeness import LIFECYCLE_COLUMNS, UNIT_COLUMNS, units_left
 from trackstar_frames.measures.compliance_rate import local_due_times
-from trackstar_frames.measures.ship_date_compliance import judged_orders, limits
+from trackstar_frames.measures.ship_date_compliance import are_over, judged_orders
 
 # What identifies an order for people.
 _NAMES = ("id", "order_number", "warehouse_id", "warehouse_customer_id", "channel", "status")
@@ -141,10 +141,7 @@ def late_orders(
 
 
 def _warn_if_biased(judged: pd.DataFrame, as_of: pd.Timestamp, *, shipped: bool) -> None:
-    known = _checks.fetched_at(judged)
-    # What shipped late, or after an earlier as_of, is fulfilled by now.
-    is_past = known is not None and as_of < _time.instant("fetched_at", known)
-    statuses = _filters.NOT_CANCELLED if shipped or is_past else _filters.OPEN
+    statuses = _filters.NOT_CANCELLED if shipped else _filters.open_statuses(judged, as_of)
     bounds = _filters.OF_OVERDUE
     _filters.warn_if_biased(judged, "late_orders", statuses, bounds=bounds, as_of=as_of)
 
@@ -155,7 +152,7 @@ def _lateness(judged: pd.DataFrame, now: np.datetime64, judgement: Judgement) ->
     if not is_unknown.any():
         return judged["lateness"]
     is_open = ~_checks.has_status(judged, "fulfilled", "cancelled")
-    is_overdue = is_open & (limits(judged, judgement.policies) < now)
+    is_overdue = is_open & are_over(judged, judgement.policies, now)
     overdue = np.where(is_overdue, now - _time.instants(judged, "due_at"), np.timedelta64("NaT"))
     return judged["lateness"].where(~is_unknown, pd.Series(overdue, judged.index))
 

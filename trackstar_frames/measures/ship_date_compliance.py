@@ -9,15 +9,19 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pandas as pd
 
+from trackstar_frames._text import warn
 from trackstar_frames.measures import _checks, _time
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned, meta_of
 from trackstar_frames.measures._policies import (
     JUDGED_BY,
     Policies,
     PolicyLike,
+    codes_of,
     columns_needed,
+    fetch_of,
     judgement_of,
     resolve_policies,
+    with_fetch,
 )
 from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy, clock_ends
@@ -38,6 +42,10 @@ _REASONS = (
     "quantity unknown",
     "shipped without a usable stamp",
 )
+
+# Of how many orders due times are looked at, and of how few they tell nothing.
+_MOST_LOOKED_AT = 1_000
+_FEWEST_LOOKED_AT = 10
 
 # A due day is shown as 23:59:59, as spreadsheets round what is closer to midnight to the next day.
 _TO_WHOLE_SECOND = np.timedelta64(999_999, "us")
@@ -105,8 +113,9 @@ def ship_date_compliance(
           ``as_of - due_at`` for late_open; null for short, pending and not_evaluable.
         - ``reason`` (str): why an order is not evaluable; null for all others.
         - ``judged_by`` (categorical of str): as_of, and what differs from ``SlaPolicy()`` in the
-          order's policy, in JSON. Measures and pictures find the policy by it where ``attrs`` are
-          lost, as in `pandas.concat`, `merge` and ``groupby(...).apply``.
+          order's policy, in JSON; and the filters and limit of the fetch, if any. Measures and
+          pictures find these by it where ``attrs`` are lost, as in `pandas.concat`, `merge` and
+          ``groupby(...).apply``.
 
         ``attrs["trackstar"]["compliance"]`` holds the policy (`SlaPolicy.from_json` reads it), its
         ``text``, ``as_of`` and ``zone_data``, the version of the data of time zones (null if
@@ -125,7 +134,8 @@ def ship_date_compliance(
     -----
     UserWarning
         If `as_of` is not given and the frame does not say when it was fetched: orders are
-        judged as of now.
+        judged as of now. If most required ship dates are midnight in the policy's zone, but not
+        in UTC, and read as moments: they are probably days (not with Dask).
 
     Notes
     -----
@@ -190,12 +200,25 @@ def judged_orders(
         _checks.require(orders, policies.columns_needed(), source="fetch_orders_df", lazy=True)
         moment = _time.resolve_as_of(orders, as_of, zone=policies.zone, stacklevel=stacklevel + 1)
         return _judge_each(orders, policies, moment)
+    if isinstance(orders, pd.DataFrame):
+        _check_whole(orders)
+        orders = cast("Frame", with_fetch(orders))
     if given is None and as_of is None:
         return orders
     if is_partitioned(orders):
         lazy = orders.map_partitions(_check_judged, given, as_of, meta=meta_of(orders))
         return cast("Frame", lazy)
     return cast("Frame", _check_judged(cast("pd.DataFrame", orders), given, as_of))
+
+
+def _check_whole(orders: pd.DataFrame) -> None:
+    missing = int(orders["outcome"].isna().sum())
+    if missing:
+        raise ValueError(
+            f"{missing:,} of these orders have not been judged: outcome holds nulls, as in a "
+            f"frame joined from judged and plain orders; judge all of them anew, together, with "
+            f"ship_date_compliance"
+        )
 
 
 def _check_judged(orders: pd.DataFrame, given: Policies | None, as_of: object) -> pd.DataFrame:
@@ -220,7 +243,33 @@ def _judge_each(orders: Frame, policies: Policies, moment: pd.Timestamp) -> Fram
     if is_partitioned(orders):
         meta = judge(meta_of(orders), policies, moment)
         return cast("Frame", orders.map_partitions(judge, policies, moment, meta=meta))
-    return cast("Frame", judge(cast("pd.DataFrame", orders), policies, moment))
+    judged = judge(cast("pd.DataFrame", orders), policies, moment)
+    _warn_if_due_at_local_midnight(judged, policies)
+    return cast("Frame", judged)
+
+
+def _warn_if_due_at_local_midnight(orders: pd.DataFrame, policies: Policies) -> None:
+    """Warn if most required ship dates that are read as moments begin a day at the warehouse."""
+    some = orders.iloc[:: max(1, len(orders) // _MOST_LOOKED_AT)]
+    codes = codes_of(some, policies)
+    for code, policy in enumerate(policies.of.values()):
+        if policy.cut_off is not None or policy.due_day != "auto":
+            continue
+        part = some.iloc[np.flatnonzero(codes == code)]
+        stamps = _time.instants(part, "required_ship_date")
+        walls = _time.convert_by_zone(part, stamps, policy.tz, _time.local)
+        known = int((~np.isnat(stamps)).sum())
+        # Where it is midnight UTC too, they are read as days.
+        begin = (walls == walls.astype("M8[D]")) & (stamps != stamps.astype("M8[D]"))
+        share = begin.sum() / max(known, 1)
+        if known >= _FEWEST_LOOKED_AT and share > 1 / 2:
+            warn(
+                f"{share:.0%} of the required ship dates are midnight where the warehouse is, and "
+                f"are read as these moments, so that what ships during that day is late; if they "
+                f"are days, pass due_day='end' and tz, or dataclasses.replace(policy, "
+                f"due_day='end')"
+            )
+            return
 
 
 def judge(orders: pd.DataFrame, policies: Policies, moment: pd.Timestamp) -> pd.DataFrame:
@@ -232,7 +281,7 @@ def judge(orders: pd.DataFrame, policies: Policies, moment: pd.Timestamp) -> pd.
     lateness = np.where(outcome == OUTCOMES.index("late_open"), now, shipped) - due
     has_lateness = outcome <= OUTCOMES.index("late_open")
     reasons = np.array([*_REASONS, None], dtype=object)[verdicts["reason"]]
-    labels = pd.Index(policies.to_labels(moment.isoformat()))
+    labels = pd.Index(policies.to_labels(moment.isoformat(), fetch_of(orders)))
     columns: dict[str, Any] = {
         "due_at": _time.utc(due),
         "shipped_at": _time.utc(shipped),
@@ -276,9 +325,8 @@ def _verdict(orders: pd.DataFrame, policy: SlaPolicy, now: np.datetime64) -> dic
         is_short = _checks.has_status(orders, "fulfilled") & np.isnat(stamped) & (closed <= now)
         is_short &= reason < 0
         shipped = np.where(is_short, closed, shipped)
-    limit = last + pd.Timedelta(policy.grace).to_timedelta64()
-    # At the last microsecond of a due day, nothing more can be in time: as_of may be a bare day.
-    is_over = (now > limit) | (is_day & (now == limit))
+    limit = _with_grace(last, policy)
+    is_over = _are_over(limit, is_day, now)
     has_shipped, in_time = ~np.isnat(shipped), shipped <= limit
     conditions = [reason >= 0, in_time & ~is_short, has_shipped & ~in_time, is_short, is_over]
     names = ["not_evaluable", "on_time", "late_shipped", "short", "late_open"]
@@ -302,14 +350,35 @@ def due_ends(orders: pd.DataFrame, policy: SlaPolicy) -> tuple[Array, Array]:
     return ends, (stamps == stamps.astype("M8[D]")) & (policy.due_day != "instant")
 
 
+def _with_grace(ends: Array, policy: SlaPolicy) -> Array:
+    limit: Array = ends + pd.Timedelta(policy.grace).to_timedelta64()
+    return limit
+
+
+def _are_over(limit: Array, is_day: Array, now: np.datetime64) -> Array:
+    # At the last microsecond of a due day, nothing more can be in time: as_of may be a bare day.
+    over: Array = (now > limit) | (is_day & (now == limit))
+    return over
+
+
 def limits(orders: pd.DataFrame, policies: Policies) -> Array:
     """Return the last moment, grace included, at which each order is in time; NaT without one."""
-    codes, result = policies.codes(orders), np.full(len(orders), _time.NAT)
+    return _limits(orders, policies)[0]
+
+
+def are_over(orders: pd.DataFrame, policies: Policies, now: np.datetime64) -> Array:
+    """Return which orders can no longer be in time, grace included, evaluable or not."""
+    return _are_over(*_limits(orders, policies), now)
+
+
+def _limits(orders: pd.DataFrame, policies: Policies) -> tuple[Array, Array]:
+    codes, limit = codes_of(orders, policies), np.full(len(orders), _time.NAT)
+    is_day = np.zeros(len(orders), dtype=bool)
     for code, policy in enumerate(policies.of.values()):
         rows = np.flatnonzero(codes == code)
-        ends, _ = due_ends(orders.iloc[rows], policy)
-        result[rows] = ends + pd.Timedelta(policy.grace).to_timedelta64()
-    return result
+        ends, is_day[rows] = due_ends(orders.iloc[rows], policy)
+        limit[rows] = _with_grace(ends, policy)
+    return limit, is_day
 
 
 def required_times(orders: pd.DataFrame, due_day: str, tz: TzLike) -> Array:

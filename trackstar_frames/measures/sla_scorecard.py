@@ -118,6 +118,11 @@ def sla_scorecard(
     else:
         policies = _policies.resolve_policies(policy, policy_by)
     targets = {value: _target(policy) for value, policy in policies.of.items()}
+    if policies.by is not None and policies.by not in judged.columns:
+        raise ValueError(
+            f"each value of {policies.by!r} has a target of its own, and the frame has lost this "
+            f"column; give it back, or its name"
+        )
     # Each row has one target.
     names += [policies.by] if policies.by is not None and policies.by not in names else []
     rates = outcome_rates(judged, names, freq, warn=True)

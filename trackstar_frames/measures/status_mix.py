@@ -86,8 +86,9 @@ def status_mix(
     """
     columns = ["status", *(["created_date"] if freq else [])]
     _checks.require(orders, columns, source="fetch_orders_df", lazy=True)
-    groups, shown = _checks.by_columns(orders, by), parse_labels(labels)
     span = None if freq is None else _time.period(freq)
+    groups = _checks.by_columns(orders, by, reserved=["period"] if span else [])
+    shown = parse_labels(labels)
     policies = None
     if "outcome" in orders.columns:
         orders = judged_orders(orders, policy, None, policy_by=policy_by)
