@@ -1,6 +1,7 @@
 """Judged frames after what analysts do to them: the same figures, or a line that helps."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -138,3 +139,27 @@ def test_a_bare_day_is_the_same_moment_in_the_backlog_and_the_late_orders():
     assert table.attrs["trackstar"]["backlog"]["as_of"] == "2026-03-06T04:59:59.999999+00:00"
     assert late.attrs["trackstar"]["compliance"]["as_of"] == "2026-03-06T04:59:59.999999+00:00"
     assert (table["n"].groupby("id").sum().loc[late["id"]] == 1).all()
+
+
+def test_what_looks_at_judged_orders_looks_at_their_moment_and_policy(shared_sandbox):
+    frames = tf.fetch_orders(client=shared_sandbox.client())
+    policy = tf.SlaPolicy(tz="America/New_York", due_day="end")
+    moment = frames.orders["created_date"].max() - pd.Timedelta("20D")
+    call = {"policy": policy, "as_of": moment}
+    tables = SimpleNamespace(**{name: getattr(frames, name) for name in frames.to_arrow()})
+    tables.orders = tf.ship_date_compliance(frames.orders, policy, as_of=moment)
+    for measure, more in [
+        (tf.ship_otif, {}),
+        (tf.fill_rates, {"of": "due"}),
+        (tf.cycle_time, {}),
+        (tf.cycle_time_curve, {}),
+        (tf.backlog, {}),
+    ]:
+        takes_tables = measure in (tf.ship_otif, tf.fill_rates)
+        judged, plain = (each if takes_tables else each.orders for each in (tables, frames))
+        pd.testing.assert_frame_equal(measure(judged, **more), measure(plain, **call, **more))
+    for measure in (tf.ship_otif, tf.fill_rates):
+        with pytest.raises(ValueError, match="judged already, by another policy"):
+            measure(tables, policy=tf.SlaPolicy())
+        with pytest.raises(ValueError, match="judged already, by this policy, but as of"):
+            measure(tables, as_of=moment - pd.Timedelta("1D"))

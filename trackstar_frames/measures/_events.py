@@ -147,13 +147,6 @@ def created_times(orders: pd.DataFrame, policies: Policies) -> Array:
     return _policies.local_times(orders[names], Judgement({}, policies), created)
 
 
-def zones_of(orders: Any, policy: PolicyLike | None, policy_by: str | None) -> Policies:
-    """Return the policies whose zones are used: those given, or that a frame was judged by."""
-    is_judged = not is_partitioned(orders) and "outcome" in orders.columns
-    judgement = _policies.judgement_of(orders) if is_judged and policy is None else None
-    return judgement.policies if judgement else _policies.resolve_policies(policy, policy_by)
-
-
 def created_periods(
     keys: pd.DataFrame,
     span: Period,

@@ -317,6 +317,14 @@ def zones_of(frame: Any, policy: PolicyLike | None, policy_by: str | None) -> Po
     return judgement.policies if judgement else resolve_policies(policy, policy_by)
 
 
+def resolve_moment(
+    frame: Any, as_of: object, policies: Policies, *, stacklevel: int = 3
+) -> pd.Timestamp:
+    """Return `as_of`, or that of a frame that has been judged, or when it was fetched."""
+    moment = default_as_of(frame, as_of)
+    return _time.resolve_as_of(frame, moment, zone=policies.zone, stacklevel=stacklevel + 1)
+
+
 def default_as_of(frame: Any, as_of: object) -> Any:
     """Return `as_of`; where it is None, that of a frame that has been judged, if it tells."""
     if as_of is not None or not isinstance(frame, pd.DataFrame) or "outcome" not in frame.columns:

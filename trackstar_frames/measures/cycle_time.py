@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _filters, _grouping, completeness
+from trackstar_frames.measures import _checks, _events, _filters, _grouping, _policies, completeness
 from trackstar_frames.measures._labels import named, parse_labels, relabel
 from trackstar_frames.measures._policies import PolicyLike
-from trackstar_frames.measures._time import NAT, Array, instants, now_of, period, resolve_as_of
+from trackstar_frames.measures._time import NAT, Array, instants, now_of, period
 
 Cancelled = Literal["censored", "competing"]
 
@@ -67,8 +67,9 @@ def cycle_time(
         whatever the policy's ship event. By default those of a judged frame, and of plain orders
         UTC.
     as_of
-        The moment to look at; naive means UTC. By default when the data were fetched, from
-        ``orders.attrs``. Orders shipped later were still open.
+        The moment to look at; naive means UTC, and a bare day its end in the policy's zone. By
+        default that of a judged frame, else when the data were fetched, from ``orders.attrs``.
+        Orders shipped later were still open.
     labels
         Names to show in the index instead of values of `by`, such as ``{"wh_1": "Newark"}``.
 
@@ -145,9 +146,9 @@ def cycle_time(
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df")
     names, shown = _checks.by_columns(orders, by, reserved=["period"]), parse_labels(labels)
     span = None if freq is None else period(freq)
-    policies = _events.zones_of(orders, policy, policy_by)
+    policies = _policies.zones_of(orders, policy, policy_by)
     _checks.require(orders, filter(None, [policies.by]), source="fetch_orders_df")
-    moment = resolve_as_of(orders, as_of, zone=policies.zone)
+    moment = _policies.resolve_moment(orders, as_of, policies)
     durations, stamps = _durations(orders, moment), None
     if span:
         # A later order must not make a period.
@@ -180,6 +181,8 @@ def cycle_time_curve(
     orders: pd.DataFrame,
     *,
     by: str | Sequence[str] | None = None,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: str | dt.date | np.datetime64 | None = None,
     labels: Mapping[Any, str] | None = None,
     cancelled: Cancelled = "censored",
@@ -188,7 +191,7 @@ def cycle_time_curve(
 
     Parameters
     ----------
-    orders, by, as_of
+    orders, by, policy, policy_by, as_of
         As for `cycle_time`, which has the medians of these curves.
     labels
         Names to show instead of values of `by`, such as ``{"wh_1": "Newark"}``.
@@ -260,7 +263,8 @@ def cycle_time_curve(
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df")
     reserved = _INCIDENCE_COLUMNS if competing else _CURVE_COLUMNS
     names, shown = _checks.by_columns(orders, by, reserved=reserved), parse_labels(labels)
-    durations = _durations(orders, resolve_as_of(orders, as_of))
+    policies = _policies.zones_of(orders, policy, policy_by)
+    durations = _durations(orders, _policies.resolve_moment(orders, as_of, policies))
     groups, keys = _grouping.group_numbers(orders, names)
     if competing:
         rows, columns = _incidence_columns(groups, durations)

@@ -15,7 +15,7 @@ from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import instants
-from trackstar_frames.measures.ship_date_compliance import judged_orders, limits
+from trackstar_frames.measures.ship_date_compliance import are_over, judged_orders
 
 _COLUMNS_READ = (
     *("status", "created_date", "updated_date", "complete_shipped_date", "last_shipped_date"),
@@ -199,11 +199,11 @@ def _counts(judged: pd.DataFrame, now: np.datetime64) -> dict[str, Any]:
     is_open = ~cancelled & ~is_complete & ~ended
     updated = instants(judged, "updated_date")
     ceased = np.where(updated < now, updated, now)
-    limit = limits(judged, _events.judgement_of(judged).policies)
+    is_late = are_over(judged, _events.judgement_of(judged).policies, ceased)
     return {
         "created": np.ones(len(judged), dtype=bool),
         "cancelled": cancelled,
-        "cancelled_after_due": cancelled & (ceased > limit),
+        "cancelled_after_due": cancelled & is_late,
         "closed": is_complete | (ended & knows),
         "short_closed": ended & knows,
         "open": is_open,

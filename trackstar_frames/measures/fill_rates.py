@@ -12,10 +12,11 @@ import pandas as pd
 
 from trackstar_frames.measures import _checks, _events, _filters, _time, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
-from trackstar_frames.measures._policies import Policies, PolicyLike, resolve_policies
+from trackstar_frames.measures._partitions import is_partitioned
+from trackstar_frames.measures._policies import Policies, PolicyLike, resolve_moment, zones_of
 from trackstar_frames.measures.completeness import Tables
 from trackstar_frames.measures.compliance_rate import local_due_times, outcome_rates
-from trackstar_frames.measures.ship_date_compliance import judge, ship_date_compliance
+from trackstar_frames.measures.ship_date_compliance import judge, judge_each, judged_orders
 
 Of = Literal["all", "due", "shipped"]
 _OF = get_args(Of)
@@ -161,12 +162,14 @@ def fill_rates(
     """
     orders = completeness.check_tables(frames, lazy=True).orders
     _checks.choice("of", of, _OF)
-    policies, shown = resolve_policies(policy, policy_by), parse_labels(labels)
+    policies, shown = zones_of(orders, policy, policy_by), parse_labels(labels)
     span = None if freq is None else _time.period(freq)
     columns = _columns_read(of, policies, dated=span is not None)
     _checks.require(orders, columns, source="an OrderFrames", name="frames.orders", lazy=True)
     names = _checks.by_columns(orders, by, reserved=["period"])
-    moment = _time.resolve_as_of(orders, as_of, zone=policies.zone)
+    if "outcome" in orders.columns and not is_partitioned(orders):
+        judged_orders(orders, policy, as_of, policy_by=policy_by)
+    moment = resolve_moment(orders, as_of, policies)
     tables = completeness.narrow_tables(
         frames, [*columns, *names, *_checks.present(orders, ["warehouse_id"])]
     )
@@ -178,7 +181,7 @@ def fill_rates(
         pending = found.sums["pending"]
         rates |= _events.created_periods(found.keys, span, pending, policies, moment)
     if freq is not None and of == "due":
-        judged = ship_date_compliance(orders, policy, policy_by=policy_by, as_of=moment)
+        judged = judge_each(orders, policies, moment)
         rates["covered"] = outcome_rates(judged, names, freq)["covered"]
     table = found.table(rates, names)
     days = found.days

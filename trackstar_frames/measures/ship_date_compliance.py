@@ -181,7 +181,7 @@ def ship_date_compliance(
     )
     _checks.require(orders, policies.columns_needed(), source="fetch_orders_df", lazy=True)
     moment = _time.resolve_as_of(orders, as_of, zone=policies.zone)
-    return _judge_each(orders, policies, moment)
+    return judge_each(orders, policies, moment)
 
 
 def judged_orders(
@@ -199,7 +199,7 @@ def judged_orders(
         policies = given or resolve_policies(None)
         _checks.require(orders, policies.columns_needed(), source="fetch_orders_df", lazy=True)
         moment = _time.resolve_as_of(orders, as_of, zone=policies.zone, stacklevel=stacklevel + 1)
-        return _judge_each(orders, policies, moment)
+        return judge_each(orders, policies, moment)
     if isinstance(orders, pd.DataFrame):
         _check_whole(orders)
         orders = cast("Frame", with_fetch(orders))
@@ -239,7 +239,8 @@ def _check_judged(orders: pd.DataFrame, given: Policies | None, as_of: object) -
     )
 
 
-def _judge_each(orders: Frame, policies: Policies, moment: pd.Timestamp) -> Frame:
+def judge_each(orders: Frame, policies: Policies, moment: pd.Timestamp) -> Frame:
+    """Judge orders, of pandas or Dask."""
     if is_partitioned(orders):
         meta = judge(meta_of(orders), policies, moment)
         return cast("Frame", orders.map_partitions(judge, policies, moment, meta=meta))
@@ -355,7 +356,7 @@ def _with_grace(ends: Array, policy: SlaPolicy) -> Array:
     return limit
 
 
-def _are_over(limit: Array, is_day: Array, now: np.datetime64) -> Array:
+def _are_over(limit: Array, is_day: Array, now: np.datetime64 | Array) -> Array:
     # At the last microsecond of a due day, nothing more can be in time: as_of may be a bare day.
     over: Array = (now > limit) | (is_day & (now == limit))
     return over
@@ -366,7 +367,7 @@ def limits(orders: pd.DataFrame, policies: Policies) -> Array:
     return _limits(orders, policies)[0]
 
 
-def are_over(orders: pd.DataFrame, policies: Policies, now: np.datetime64) -> Array:
+def are_over(orders: pd.DataFrame, policies: Policies, now: np.datetime64 | Array) -> Array:
     """Return which orders can no longer be in time, grace included, evaluable or not."""
     return _are_over(*_limits(orders, policies), now)
 

@@ -12,12 +12,17 @@ import pandas as pd
 from trackstar_frames.measures import _checks, _filters, _time, completeness
 from trackstar_frames.measures._grouping import CodedRows, Counts, count_codes, rate_columns_by_day
 from trackstar_frames.measures._labels import parse_labels, relabel
-from trackstar_frames.measures._policies import PolicyLike, resolve_policies
+from trackstar_frames.measures._policies import (
+    PolicyLike,
+    resolve_moment,
+    resolve_policies,
+    zones_of,
+)
 from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.completeness import Tables
 from trackstar_frames.measures.compliance_rate import local_due_times, outcome_rates
-from trackstar_frames.measures.policy import DueDay, Length, ShipEvent
-from trackstar_frames.measures.ship_date_compliance import judge, limits
+from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
+from trackstar_frames.measures.ship_date_compliance import judge, judged_orders, limits
 
 #: Those in n, and all others.
 _DUE = ("both", "on_time", "in_full", "neither")
@@ -132,12 +137,17 @@ def ship_otif(
     orders, names = tables.orders, parse_labels(labels)
     groups = _checks.by_columns(orders, by)
     span = None if freq is None else _time.period(freq)
-    policies = resolve_policies(
-        policy, policy_by, due_day=due_day, tz=tz, ship_event=ship_event, grace=grace
-    )
+    fields = {"due_day": due_day, "tz": tz, "ship_event": ship_event, "grace": grace}
+    policies = resolve_policies(policy, policy_by, **fields)
+    is_given = policy is not None or policies.of[None] != SlaPolicy()
+    if "outcome" in orders.columns:  # raise if it was judged by others
+        given = (policy or policies.of[None]) if is_given else None
+        judged_orders(orders, given, as_of, policy_by=policy_by)
+    if not is_given:
+        policies = zones_of(orders, None, None)
     needed = [*policies.columns_needed(), "complete_shipped_date"]
     _checks.require(orders, needed, source="an OrderFrames", name="frames.orders")
-    moment = _time.resolve_as_of(orders, as_of, zone=policies.zone)
+    moment = resolve_moment(orders, as_of, policies)
     now = _time.now_of(moment)
     judged = judge(orders, policies, moment)
     filled = completeness.fill_by_order(tables, np.minimum(limits(orders, policies), now))

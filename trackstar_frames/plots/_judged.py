@@ -15,7 +15,12 @@ from matplotlib.lines import Line2D
 
 from trackstar_frames.measures._checks import fetched_at, require
 from trackstar_frames.measures._filters import warn_if_biased
-from trackstar_frames.measures._policies import PolicyLike, judgement_of, resolve_policies
+from trackstar_frames.measures._policies import (
+    PolicyLike,
+    default_as_of,
+    judgement_of,
+    resolve_policies,
+)
 from trackstar_frames.measures._time import resolve_as_of
 from trackstar_frames.measures.compliance_rate import outcome_rates, warn_if_policy_lost
 from trackstar_frames.measures.ship_date_compliance import judged_orders
@@ -42,7 +47,7 @@ def stacklevel() -> int:
 def resolve_moment(orders: pd.DataFrame, as_of: AsOf) -> pd.Timestamp:
     """Return the moment for measures that look at orders, judged or not."""
     require(orders, [], source="fetch_orders_df")
-    return resolve_as_of(orders, as_of, stacklevel=stacklevel())
+    return resolve_as_of(orders, default_as_of(orders, as_of), stacklevel=stacklevel())
 
 
 def moment_to_judge_at(
