@@ -248,8 +248,8 @@ _COMPUTED = (
     _computed(
         "units_shipped",
         "int",
-        "Ordered units that have shipped, of each sku at most what was ordered: those in shipments "
-        "that are not cancelled and have a shipped_date.",
+        "Ordered units that have shipped, of each sku at most what was ordered (all, if a line's "
+        "quantity is unknown): those in shipments that are not cancelled and have a shipped_date.",
     ),
     _computed(
         "units_overshipped",

@@ -134,13 +134,16 @@ def test_backlog(whole, partitioned, as_of, by):
 
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("by", sample(BY, 3))
-def test_fill_rates(whole, partitioned, as_of, by):
+def test_fill_rates_and_otif(whole, partitioned, as_of, by):
     for moment in (as_of, whole.orders["created_date"].median()):
         for of in ({}, {"of": "shipped"}, {"of": "due", "policy": POLICY}):
             given = {"by": by, "as_of": moment, **of}
             assert_same(*(tf.fill_rates(each, **given) for each in (partitioned, whole)))
             given |= {"freq": "W", "policy": POLICY}
             assert_same(*(tf.fill_rates(each, **given) for each in (partitioned, whole)))
+        given = {"by": by, "as_of": moment, "policy": POLICY}
+        for freq in (None, "W"):
+            assert_same(*(tf.ship_otif(each, freq=freq, **given) for each in (partitioned, whole)))
 
 
 @pytest.mark.parametrize("policy", [POLICY, tf.SlaPolicy.d2c_noon_cut_off(holidays=())])
@@ -285,7 +288,6 @@ def frames_in(things):
         lambda frames: tf.late_orders(frames.orders),
         lambda frames: tf.data_quality(frames.orders),
         tf.data_quality,
-        tf.ship_otif,
         lambda frames: tf.status_transitions(frames.orders, frames.orders),
         lambda frames: tf.plot_status_mix(frames.orders),
         lambda frames: tf.plot_backlog(frames.orders, as_of="2026-03-04"),

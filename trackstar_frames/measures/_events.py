@@ -100,7 +100,7 @@ class ByDay(NamedTuple):
 
     def add_rate(self, columns: dict[str, Any], name: str, part: str, n: str) -> None:
         """Add a rate, with its interval, to the columns of a table."""
-        rates = self._rates(part, n)
+        rates = self.rates(part, n)
         columns |= {f"{name}_{word}": rates[word] for word in ("rate", "rate_low", "rate_high")}
 
     def table(self, columns: Mapping[str, Any], by: Sequence[str]) -> pd.DataFrame:
@@ -111,9 +111,10 @@ class ByDay(NamedTuple):
 
     def are_small(self, n: str) -> Array:
         """Return which rows are of few orders or few days."""
-        return self._rates(n, n)["small"]
+        return self.rates(n, n)["small"]
 
-    def _rates(self, part: str, n: str) -> dict[str, Array]:
+    def rates(self, part: str, n: str) -> dict[str, Array]:
+        """Return the columns of a rate with its interval over days."""
         whole = self.days[n].to_numpy()
         used = (self.cells >= 0) & (whole > 0)
         return _grouping.rate_over_days(

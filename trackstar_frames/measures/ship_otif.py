@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _filters, _time, completeness
-from trackstar_frames.measures._grouping import CodedRows, Counts, count_codes, rate_columns_by_day
+from trackstar_frames.measures import _checks, _events, _filters, _time, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._policies import (
+    JUDGED_BY,
+    Policies,
     PolicyLike,
     resolve_moment,
     resolve_policies,
     zones_of,
 )
-from trackstar_frames.measures._time import Array, TzLike
+from trackstar_frames.measures._time import TzLike
 from trackstar_frames.measures.completeness import Tables
 from trackstar_frames.measures.compliance_rate import local_due_times, outcome_rates
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy
-from trackstar_frames.measures.ship_date_compliance import judge, judged_orders, limits
+from trackstar_frames.measures.ship_date_compliance import judge, judge_each, judged_orders, limits
 
-#: Those in n, and all others.
-_DUE = ("both", "on_time", "in_full", "neither")
-_STATES = (*_DUE, "not due")
 _AMOUNTS = ("lines", "lines_filled", "units", "units_filled")
 
 
@@ -54,7 +53,8 @@ def ship_otif(
     frames
         The `OrderFrames` of `fetch_orders`, `read_snapshot` or ``Snapshot.read()``, or any
         object with such ``orders``, ``line_items``, ``shipments``, ``shipment_line_items`` and,
-        for shipments that name their contents only there, ``package_line_items``.
+        for shipments that name their contents only there, ``package_line_items``. All may be Dask
+        DataFrames, as for `fill_rates`.
     by
         A column of ``orders``, or several, to group by. Nulls are a group of their own.
     freq
@@ -133,9 +133,8 @@ def ship_otif(
        n  otif  on_time  in_full  lines_filled  units_filled
     0  3     1        1        2             1             2
     """
-    tables = completeness.check_tables(frames)
-    orders, names = tables.orders, parse_labels(labels)
-    groups = _checks.by_columns(orders, by)
+    orders = completeness.check_tables(frames, lazy=True).orders
+    shown, groups = parse_labels(labels), _checks.by_columns(orders, by, reserved=["period"])
     span = None if freq is None else _time.period(freq)
     fields = {"due_day": due_day, "tz": tz, "ship_event": ship_event, "grace": grace}
     policies = resolve_policies(policy, policy_by, **fields)
@@ -146,72 +145,47 @@ def ship_otif(
     if not is_given:
         policies = zones_of(orders, None, None)
     needed = [*policies.columns_needed(), "complete_shipped_date"]
-    _checks.require(orders, needed, source="an OrderFrames", name="frames.orders")
+    _checks.require(orders, needed, source="an OrderFrames", name="frames.orders", lazy=True)
     moment = resolve_moment(orders, as_of, policies)
-    now = _time.now_of(moment)
+    read = partial(_read, names=groups, policies=policies, moment=moment)
+    columns = [*needed, *groups, *_checks.present(orders, ["warehouse_id", JUDGED_BY])]
+    found = _events.sum_days(completeness.narrow_tables(frames, columns), read, groups, span)
+    rates = outcome_rates(judge_each(orders, policies, moment), groups, freq)
+    table = found.table(_columns(found, rates), groups)
+    _checks.copy_attrs(table, rates)
+    _filters.warn_if_biased(found.keys, "ship_otif")
+    return table.set_axis(relabel(table.index, groups, shown))
+
+
+def _read(
+    tables: Any, *, names: Sequence[str], policies: Policies, moment: pd.Timestamp
+) -> _events.Rows:
+    """Return each order's group and due day, and what it adds to the sums if it was due."""
+    orders, now = tables.orders, _time.now_of(moment)
+    _checks.require_unique_orders(orders, "frames.orders")
     judged = judge(orders, policies, moment)
     filled = completeness.fill_by_order(tables, np.minimum(limits(orders, policies), now))
-    rows = _rows(judged, filled, groups, now)
-    found = count_codes(rows, groups, span)
-    rates = outcome_rates(judged, groups, freq)
-    table = pd.DataFrame(_columns(rows, found, rates), index=relabel(found.labels, groups, names))
-    _checks.copy_attrs(table, rates)
-    _filters.warn_if_biased(orders, "ship_otif")
-    return table
-
-
-def _rows(
-    judged: pd.DataFrame, filled: pd.DataFrame, groups: list[str], now: np.datetime64
-) -> CodedRows:
-    """Return a row for the state of each order, and one for each of its amounts."""
-    states, size, blocks = _states(judged, now), len(judged), 1 + len(_AMOUNTS)
-    is_due = states < len(_DUE)
-    amounts = [filled[name].to_numpy() * is_due for name in _AMOUNTS]
-    codes = [states, *(np.full(size, len(_STATES) + each) for each in range(len(_AMOUNTS)))]
-    return CodedRows(
-        judged[groups].iloc[np.tile(np.arange(size), blocks)],
-        np.concatenate(codes),
-        [*_STATES, *_AMOUNTS],
-        np.tile(local_due_times(judged), blocks),
-        np.concatenate([np.ones(size), *amounts]),
-    )
-
-
-def _states(judged: pd.DataFrame, now: np.datetime64) -> Array:
-    """Return the index of each order's state in `_STATES`."""
-    is_due = judged["is_due"].to_numpy(dtype=bool)
     on_time = (judged["outcome"] == "on_time").to_numpy()
     in_full = _time.instants(judged, "complete_shipped_date") <= now
-    return np.select([~is_due, on_time & in_full, on_time, in_full], [4, 0, 1, 2], default=3)
+    counts = filled[[*_AMOUNTS]].assign(
+        n=1, otif=on_time & in_full, on_time=on_time, in_full=in_full
+    )
+    rows = judged[list(names)].assign(period=_events.days_of(local_due_times(judged)))
+    rows.attrs = dict(judged.attrs)
+    is_due = judged["is_due"].to_numpy(dtype=bool)
+    return rows, counts.mul(is_due, axis=0).astype(np.int64)
 
 
-def _columns(rows: CodedRows, found: Counts, rates: pd.DataFrame) -> dict[str, Any]:
-    of = dict(zip(rows.words, found.counts.astype(np.int64).T, strict=True))
-    n, in_full = rates["n"].to_numpy(), of["both"] + of["in_full"]
-    on_time = of["both"] + of["on_time"]
-    interval = rate_columns_by_day(rows, found, ["both"], _DUE)
-    small = interval.pop("small")
-    others = ("short", "early", "pending", "not_evaluable")
-    periods = [name for name in ("final", "covered") if name in rates]
-    return {
-        "n": n,
-        "otif": of["both"],
-        "on_time": on_time,
-        "in_full": in_full,
-        **{name: rates[name].to_numpy() for name in others},
-        **interval,
-        "on_time_rate": _share(on_time, n),
-        "in_full_rate": _share(in_full, n),
-        "small": small,
-        "lines": of["lines"],
-        "lines_filled": of["lines_filled"],
-        "line_rate": _share(of["lines_filled"], of["lines"]),
-        "units": of["units"],
-        "units_filled": of["units_filled"],
-        "unit_rate": _share(of["units_filled"], of["units"]),
-        **{name: rates[name].to_numpy() for name in periods},
-    }
-
-
-def _share(part: Array, whole: Array) -> Array:
-    return part / np.where(whole > 0, whole, np.nan)
+def _columns(found: _events.ByDay, rates: pd.DataFrame) -> dict[str, Any]:
+    sums = found.sums
+    columns: dict[str, Any] = {name: sums[name] for name in ("n", "otif", "on_time", "in_full")}
+    columns |= {name: rates[name] for name in ("short", "early", "pending", "not_evaluable")}
+    columns |= {word: rate for word, rate in found.rates("otif", "n").items() if word != "small"}
+    for name in ("on_time", "in_full"):
+        columns[f"{name}_rate"] = _events.ratio(sums[name], sums["n"])
+    columns["small"] = found.are_small("n")
+    for name in ("line", "unit"):
+        part, whole = f"{name}s_filled", f"{name}s"
+        columns |= {whole: sums[whole], part: sums[part]}
+        columns[f"{name}_rate"] = _events.ratio(sums[part], sums[whole])
+    return columns | {name: rates[name] for name in ("final", "covered") if name in rates}
