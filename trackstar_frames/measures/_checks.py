@@ -44,6 +44,43 @@ def require(
         raise ValueError(f"{name} lacks {listed}; {hint}")
 
 
+def require_tables(
+    frames: object, columns: Mapping[str, Sequence[str]], *, lazy: bool = False
+) -> dict[str, Any]:
+    """Return the tables of an `OrderFrames` with these columns, and the orders with all of theirs.
+
+    With `lazy`, all of them may be Dask's.
+    """
+    if not all(hasattr(frames, name) for name in columns):
+        raise TypeError(
+            f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders or "
+            f"read_snapshot (of a Snapshot, what its .read() returns): orders alone have no "
+            f"{', '.join(name for name in columns if name != 'orders')}"
+        )
+    tables = {f"frames.{name}": getattr(frames, name) for name in columns}
+    for (name, table), wanted in zip(tables.items(), columns.values(), strict=True):
+        require(table, wanted, source="an OrderFrames", name=name, lazy=lazy)
+    require_connections_alike(tables)
+    sizes = {name: table.npartitions for name, table in tables.items() if is_partitioned(table)}
+    if sizes and len(sizes) < len(tables):
+        eager = next(name for name in tables if name not in sizes)
+        raise TypeError(
+            f"{next(iter(sizes))} is a Dask frame, and {eager} is not; pass all as one or other"
+        )
+    if len(set(sizes.values())) > 1:
+        raise ValueError(
+            f"the tables have different numbers of partitions, {sizes}; pass tables whose "
+            f"partitions of the same number hold the same orders"
+        )
+    narrow = {name: select(getattr(frames, name), wanted) for name, wanted in columns.items()}
+    return {**narrow, "orders": tables["frames.orders"]}
+
+
+def select(table: Any, columns: Iterable[str]) -> Any:
+    """Return only these columns of a table, and that of its connections."""
+    return table[list(dict.fromkeys([*connection_columns(table), *columns]))]
+
+
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:
     """Return `value` if it is one of the allowed words."""
     if not isinstance(value, str):

@@ -290,42 +290,6 @@ def sum_events(
 # What is in the shipments of orders.
 
 
-def check_frames(frames: object, columns: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Return tables of an `OrderFrames`, all of pandas or all of Dask; children narrowed."""
-    if not all(hasattr(frames, name) for name in columns):
-        raise TypeError(
-            f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders or "
-            f"read_snapshot (of a Snapshot, what its .read() returns): this needs its "
-            f"{', '.join(columns)}"
-        )
-    tables = {name: getattr(frames, name) for name in columns}
-    for name, table in tables.items():
-        _checks.require(
-            table, columns[name], source="an OrderFrames", name=f"frames.{name}", lazy=True
-        )
-    _checks.require_connections_alike({f"frames.{name}": each for name, each in tables.items()})
-    partitioned = {
-        name: table.npartitions for name, table in tables.items() if is_partitioned(table)
-    }
-    if partitioned and len(partitioned) < len(tables):
-        eager = next(name for name in tables if name not in partitioned)
-        raise TypeError(
-            f"frames.{next(iter(partitioned))} is a Dask frame, and frames.{eager} is not; pass "
-            f"all as one or other"
-        )
-    if len(set(partitioned.values())) > 1:
-        raise ValueError(
-            f"the tables have different numbers of partitions, {partitioned}; pass tables whose "
-            f"partitions of the same number hold the same orders"
-        )
-    return {
-        name: table
-        if name == "orders"
-        else table[list(dict.fromkeys([*_checks.connection_columns(table), *columns[name]]))]
-        for name, table in tables.items()
-    }
-
-
 class Shipped:
     """The shipments of some orders that are not cancelled and have shipped by a moment.
 

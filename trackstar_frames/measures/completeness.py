@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.api.types import infer_dtype
 
-from trackstar_frames.measures import _checks, _partitions
+from trackstar_frames.measures import _checks
 from trackstar_frames.measures._time import Array, instants
 from trackstar_frames.tables.completeness import Contents, Packed, Rows
 
@@ -53,43 +52,9 @@ def _columns_read(frames: object) -> dict[str, tuple[str, ...]]:
     return {**_COLUMNS_READ, **given}
 
 
-def check_tables(frames: object, *, lazy: bool = False) -> Tables:
-    """Raise unless `frames` has the tables to match by; with `lazy`, all of Dask will do too."""
-    if not all(hasattr(frames, name) for name in _COLUMNS_READ):
-        raise TypeError(
-            f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders or "
-            f"read_snapshot (of a Snapshot, what its .read() returns): orders alone have no lines"
-        )
-    wanted = _columns_read(frames)
-    tables = {f"frames.{name}": getattr(frames, name) for name in wanted}
-    for (name, table), columns in zip(tables.items(), wanted.values(), strict=True):
-        _checks.require(table, columns, source="an OrderFrames", name=name, lazy=lazy)
-    _checks.require_connections_alike(tables)
-    if not lazy:
-        _checks.require_unique_orders(tables["frames.orders"], "frames.orders")
-    partitioned = [name for name, table in tables.items() if _partitions.is_partitioned(table)]
-    if partitioned and len(partitioned) < len(tables):
-        eager = next(name for name in tables if name not in partitioned)
-        raise TypeError(
-            f"{partitioned[0]} is a Dask frame, and {eager} is not; pass all as one or other"
-        )
-    sizes = {name: tables[name].npartitions for name in partitioned}
-    if len(set(sizes.values())) > 1:
-        raise ValueError(
-            f"the tables have different numbers of partitions, {sizes}; pass tables whose "
-            f"partitions of the same number hold the same orders"
-        )
-    return cast("Tables", frames)
-
-
-def narrow_tables(frames: Tables, more: Sequence[str]) -> dict[str, Any]:
-    """Return only the columns of each table to match by, and `more` of the orders."""
-    wanted = {**_columns_read(frames), "orders": (*_COLUMNS_READ["orders"], *more)}
-    tables = {name: getattr(frames, name) for name in wanted}
-    return {
-        name: table[list(dict.fromkeys([*_checks.connection_columns(table), *wanted[name]]))]
-        for name, table in tables.items()
-    }
+def check_tables(frames: object, *, lazy: bool = False) -> dict[str, Any]:
+    """Return the tables to match by, as `require_tables` does; with `lazy`, Dask's will do too."""
+    return _checks.require_tables(frames, _columns_read(frames), lazy=lazy)
 
 
 def order_states(orders: pd.DataFrame, now: np.datetime64) -> Array:

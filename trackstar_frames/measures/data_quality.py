@@ -269,7 +269,9 @@ def _check_frames(frames: Any) -> tuple[pd.DataFrame, Tables | None]:
         orders = cast("pd.DataFrame", frames)
         _checks.require_unique_orders(orders, "orders")
         return orders, None
-    tables = completeness.check_tables(frames)
+    completeness.check_tables(frames)
+    tables = cast("Tables", frames)
+    _checks.require_unique_orders(tables.orders, "frames.orders")
     needed = {"frames.orders": _COLUMNS_READ, "frames.shipments": ("warehouse_id",)}
     if getattr(tables, "problems", None) is not None:
         needed["frames.problems"] = ("order_id", "path", "message")

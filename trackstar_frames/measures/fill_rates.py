@@ -160,7 +160,8 @@ def fill_rates(
        lines  line_rate  order_rate  unit_rate
     0      3       0.67         0.0       0.85
     """
-    orders = completeness.check_tables(frames, lazy=True).orders
+    tables = completeness.check_tables(frames, lazy=True)
+    orders = tables["orders"]
     _checks.choice("of", of, _OF)
     policies, shown = zones_of(orders, policy, policy_by), parse_labels(labels)
     span = None if freq is None else _time.period(freq)
@@ -170,9 +171,8 @@ def fill_rates(
     if "outcome" in orders.columns and not is_partitioned(orders):
         judged_orders(orders, policy, as_of, policy_by=policy_by)
     moment = resolve_moment(orders, as_of, policies)
-    tables = completeness.narrow_tables(
-        frames, [*columns, *names, *_checks.present(orders, ["warehouse_id"])]
-    )
+    columns += [*names, *_checks.present(orders, ["warehouse_id"])]
+    tables["orders"] = _checks.select(orders, ["id", *columns])
     dated = span is not None
     read = partial(_read, names=names, dated=dated, of=of, policies=policies, moment=moment)
     found = _events.sum_days(tables, read, names, span)

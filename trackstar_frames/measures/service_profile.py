@@ -152,7 +152,7 @@ def service_profile(
        same_day_rate  within_48h_rate  split_rate  packages_per_order
     0            0.5              1.0         0.5                 1.5
     """
-    tables = _events.check_frames(frames, _COLUMNS_READ)
+    tables = _checks.require_tables(frames, _COLUMNS_READ, lazy=True)
     names = _checks.by_columns(tables["orders"], by, reserved=["period"])
     shown = parse_labels(labels)
     span = None if freq is None else _time.period(freq)

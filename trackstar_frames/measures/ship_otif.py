@@ -133,7 +133,8 @@ def ship_otif(
        n  otif  on_time  in_full  lines_filled  units_filled
     0  3     1        1        2             1             2
     """
-    orders = completeness.check_tables(frames, lazy=True).orders
+    tables = completeness.check_tables(frames, lazy=True)
+    orders = tables["orders"]
     shown, groups = parse_labels(labels), _checks.by_columns(orders, by, reserved=["period"])
     span = None if freq is None else _time.period(freq)
     fields = {"due_day": due_day, "tz": tz, "ship_event": ship_event, "grace": grace}
@@ -149,7 +150,8 @@ def ship_otif(
     moment = resolve_moment(orders, as_of, policies)
     read = partial(_read, names=groups, policies=policies, moment=moment)
     columns = [*needed, *groups, *_checks.present(orders, ["warehouse_id", JUDGED_BY])]
-    found = _events.sum_days(completeness.narrow_tables(frames, columns), read, groups, span)
+    tables["orders"] = _checks.select(orders, ["id", *columns])
+    found = _events.sum_days(tables, read, groups, span)
     rates = outcome_rates(judge_each(orders, policies, moment), groups, freq)
     table = found.table(_columns(found, rates), groups)
     _checks.copy_attrs(table, rates)

@@ -129,7 +129,7 @@ def shipping_costs(
     """
     names = [] if by is None else _names(frames, by)
     shown = parse_labels(labels)
-    tables = _events.check_frames(frames, _with_groups(frames, names))
+    tables = _checks.require_tables(frames, _with_groups(frames, names), lazy=True)
     span = None if freq is None else _time.period(freq)
     moment = _events.judge_at(tables["orders"], policy, policy_by, as_of)
     groups = [*names, *(["period"] if span else []), _CURRENCY]
@@ -156,7 +156,7 @@ def shipping_costs(
 
 def _names(frames: Any, by: str | Sequence[str]) -> list[str]:
     """Return the columns to group by; each is one of packages or of orders."""
-    _events.check_frames(frames, dict.fromkeys(("orders", "packages"), ()))
+    _checks.require_tables(frames, dict.fromkeys(("orders", "packages"), ()), lazy=True)
     columns = dict.fromkeys([*frames.packages.columns, *frames.orders.columns])
     empty = pd.DataFrame(columns=list(columns))
     return _checks.by_columns(empty, by, reserved=["period", _CURRENCY])

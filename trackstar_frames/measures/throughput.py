@@ -129,7 +129,7 @@ def throughput(
     2026-03-02       0      0      0         0         1     1
     2026-03-03       1      1      2         1         1     1
     """
-    tables = _events.check_frames(frames, _COLUMNS_READ)
+    tables = _checks.require_tables(frames, _COLUMNS_READ, lazy=True)
     profile = freq if freq in _PROFILES else None
     names = _checks.by_columns(tables["orders"], by, reserved=["period", *_PROFILES])
     shown = parse_labels(labels)
