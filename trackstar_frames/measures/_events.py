@@ -163,26 +163,15 @@ def created_periods(
     if policies is None or moment is None:
         policies = judgement_of(keys).policies
         moment = pd.Timestamp(now_of(keys), tz="UTC")
-
-    def walls(bound: pd.Timestamp) -> Array:
-        """Return a moment on the clock of each zone."""
-        stamp = np.array([_time.now_of(bound)])
-        zones = _policies.all_zones(policies)
-        return np.concatenate([_time.local(stamp, zone) for zone in zones])
-
-    starts = keys["period"].to_numpy(dtype="M8[us]")
-    ends = span.start(span.number(starts) + 1)
-    # A bare day as as_of is the last microsecond of a day, which is then over.
-    is_over = ends <= walls(moment).min() + np.timedelta64(1, "us")
+    periods = _time.Periods(keys["period"].to_numpy(dtype="M8[us]"), span, policies.zones)
     filters = _filters.filters_of(keys)
     created, due = (_filters.bounds_of(filters, date) for date in ("created", "due"))
     # Of the orders of one day, some are due within a bound of due dates, and some are not.
-    covered = np.full(len(keys), due.start is None and due.end is None)
-    if created.start is not None:
-        covered &= starts >= walls(created.start).max()
-    if created.end is not None and created.end < moment:
-        covered &= ends <= walls(created.end).min()
-    return {"final": is_over & (np.asarray(pending) == 0), "covered": covered}
+    is_bare = due.start is None and due.end is None
+    return {
+        "final": periods.are_over(moment) & (np.asarray(pending) == 0),
+        "covered": periods.lie_within(*created, moment) & is_bare,
+    }
 
 
 def ratio(part: Any, n: Any) -> Array:

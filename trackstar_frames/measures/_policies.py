@@ -35,12 +35,19 @@ class Policies(NamedTuple):
     of: dict[Any, SlaPolicy]  # the value None stands for null and all values that are not here
 
     @property
+    def zones(self) -> list[str]:
+        """The names of all time zones."""
+        zones: dict[str, None] = {}
+        for policy in self.of.values():
+            tz: Any = policy.tz
+            zones.update(dict.fromkeys(tz.values() if isinstance(tz, Mapping) else [tz]))
+        return list(zones)
+
+    @property
     def zone(self) -> str:
         """The time zone of all; UTC where there are several."""
-        zones = [policy.tz for policy in self.of.values()]
-        return (
-            zones[0] if isinstance(zones[0], str) and all(z == zones[0] for z in zones) else "UTC"
-        )
+        first, *others = [policy.tz for policy in self.of.values()]
+        return first if isinstance(first, str) and all(tz == first for tz in others) else "UTC"
 
     @property
     def text(self) -> str:
@@ -347,15 +354,6 @@ def local_times(judged: pd.DataFrame, judgement: Judgement | None, stamps: Array
         part = judged.iloc[rows]
         walls[rows] = _time.convert_by_zone(part, stamps[rows], zone, _time.local)
     return walls
-
-
-def all_zones(policies: Policies) -> list[str]:
-    """Return the names of all time zones of the policies."""
-    zones: dict[str, None] = {}
-    for policy in policies.of.values():
-        tz: Any = policy.tz
-        zones.update(dict.fromkeys(tz.values() if isinstance(tz, Mapping) else [tz]))
-    return list(zones)
 
 
 def _some(values: list[Any]) -> list[Any]:

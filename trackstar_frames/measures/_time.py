@@ -8,7 +8,7 @@ import importlib
 import re
 import warnings
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -294,3 +294,45 @@ class Period(NamedTuple):
 def period(freq: str) -> Period:
     """Return the period of a pandas alias of days, weeks, months, quarters or years."""
     return Period(*_PERIODS[choice("freq", freq, _PERIODS)])
+
+
+class Periods(NamedTuple):
+    """The periods of a table, which begin and end on the clocks of some zones."""
+
+    starts: Array
+    length: Period
+    zones: Sequence[str]
+
+    def are_over(self, as_of: pd.Timestamp) -> Array:
+        """Return which periods have ended in all zones."""
+        # A bare day as as_of is the last microsecond of a day, which is then over.
+        return self.end_by(self.walls(as_of) + _TICK)
+
+    def lie_within(
+        self, start: pd.Timestamp | None, end: pd.Timestamp | None, as_of: pd.Timestamp | None
+    ) -> Array:
+        """Return which periods lie between two moments; None is no bound.
+
+        Nor is an end that had not come by `as_of`: nothing later is in the table.
+        """
+        within = np.ones(len(self.starts), dtype=bool)
+        if start is not None:
+            within &= self.begin_from(self.walls(start))
+        if end is not None and (as_of is None or end < as_of):
+            within &= self.end_by(self.walls(end))
+        return within
+
+    def begin_from(self, walls: Array) -> Array:
+        """Return which periods begin no earlier than any of these wall-clock times."""
+        begin: Array = self.starts >= walls.max()
+        return begin
+
+    def end_by(self, walls: Array) -> Array:
+        """Return which periods end no later than any of these wall-clock times."""
+        end: Array = self.length.start(self.length.number(self.starts) + 1) <= walls.min()
+        return end
+
+    def walls(self, moment: pd.Timestamp) -> Array:
+        """Return a moment on the clock of each zone."""
+        stamp = np.array([now_of(moment)])
+        return np.concatenate([local(stamp, zone) for zone in self.zones])

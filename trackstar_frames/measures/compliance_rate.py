@@ -15,7 +15,7 @@ from trackstar_frames.measures import _checks, _filters, _grouping, _policies, _
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned
 from trackstar_frames.measures._policies import JUDGED_BY, Judgement, PolicyLike
-from trackstar_frames.measures._time import Array, Period
+from trackstar_frames.measures._time import Array, Periods
 from trackstar_frames.measures.ship_date_compliance import OUTCOMES, judged_orders
 
 # Orders of the first four are in n; those decided before they are due are early.
@@ -178,10 +178,12 @@ def outcome_rates(
     info: dict[str, Any] = {**known, "n": int(table["n"].sum())}
     if span is not None:
         lead = None if rows.leads is None else _lead(rows.leads)
-        table["final"] = _are_over(found.labels, span, judgement) & (
-            table[["early", "pending"]].sum(axis=1) == 0
-        )
-        table["covered"] = _are_covered(found.labels, span, judgement, rows, lead)
+        as_of = None if judgement is None else judgement.as_of
+        starts = found.labels.get_level_values("period").to_numpy(dtype="M8[us]")
+        periods = Periods(starts, span, judgement.policies.zones if judgement else ["UTC"])
+        is_decided = table[["early", "pending"]].sum(axis=1) == 0
+        table["final"] = is_decided & (as_of is not None and periods.are_over(as_of))
+        table["covered"] = _are_covered(periods, as_of, rows, lead)
         info["without_period"] = int(found.left_out.sum())
         info["lead"] = None if lead is None else str(lead)
         if warn:
@@ -215,51 +217,27 @@ def _warn_if_judged_are_left_out(
         )
 
 
-def _walls(moment: pd.Timestamp, judgement: Judgement | None) -> Array:
-    """Return a moment on the clock of each zone of the policies."""
-    zones = ["UTC"] if judgement is None else _policies.all_zones(judgement.policies)
-    stamp = np.array([_time.now_of(moment)])
-    return np.concatenate([_time.local(stamp, zone) for zone in zones])
-
-
-def _are_over(labels: pd.Index, span: Period, judgement: Judgement | None) -> Array:
-    """Return which periods had ended at as_of, in all zones; none if as_of is unknown."""
-    if judgement is None or judgement.as_of is None:
-        return np.zeros(len(labels), dtype=bool)
-    ends = span.start(span.number(_starts(labels)) + 1)
-    # A bare day as as_of is the last microsecond of a day, which is then over.
-    now: Array = _walls(judgement.as_of, judgement).min() + np.timedelta64(1, "us")
-    return ends <= now
-
-
 def _are_covered(
-    labels: pd.Index,
-    span: Period,
-    judgement: Judgement | None,
+    periods: Periods,
+    as_of: pd.Timestamp | None,
     rows: _grouping.CodedRows,
     lead: pd.Timedelta | None,
 ) -> Array:
     """Return which periods lie where the fetch has all orders that are due."""
     filters = _filters.filters_of(rows.frame)
     created, due = (_filters.bounds_of(filters, date) for date in ("created", "due"))
-    starts = _starts(labels)
-    ends = span.start(span.number(starts) + 1)
-    covered = np.ones(len(labels), dtype=bool)
-    if created.start is not None:
-        covered &= starts >= _walls(created.start + (lead or pd.Timedelta(0)), judgement).max()
-    as_of = None if judgement is None else judgement.as_of
-    if created.end is not None and not (as_of is not None and created.end >= as_of):
-        covered &= ends <= _walls(created.end, judgement).min()
+    start = created.start
+    if start is not None and lead is not None:
+        start += lead
+    covered = periods.lie_within(start, created.end, as_of)
     if due.start is not None:
-        covered &= starts >= _due_bound(due.start, judgement, rows).max()
+        covered &= periods.begin_from(_due_bound(due.start, periods, rows))
     if due.end is not None:
-        covered &= ends <= _due_bound(due.end, judgement, rows).min()
+        covered &= periods.end_by(_due_bound(due.end, periods, rows))
     return covered
 
 
-def _due_bound(
-    bound: pd.Timestamp, judgement: Judgement | None, rows: _grouping.CodedRows
-) -> Array:
+def _due_bound(bound: pd.Timestamp, periods: Periods, rows: _grouping.CodedRows) -> Array:
     """Return what a bound of required_ship_date is on the calendars of the warehouses."""
     day = np.array([_time.now_of(bound)])
     stamps = rows.stamps if rows.stamps is not None else day
@@ -267,11 +245,7 @@ def _due_bound(
     ends = stamps[~np.isnat(stamps)] + np.timedelta64(1, "s")
     if (ends == ends.astype("M8[D]")).all():
         return day
-    return np.concatenate([day, _walls(bound, judgement)])
-
-
-def _starts(labels: pd.Index) -> Array:
-    return labels.get_level_values("period").to_numpy(dtype="M8[us]")
+    return np.concatenate([day, periods.walls(bound)])
 
 
 def _lead(leads: pd.Series[int]) -> pd.Timedelta:
