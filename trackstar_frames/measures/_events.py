@@ -22,7 +22,6 @@ Event = tuple[Array, Array, Mapping[str, Any]]
 #: Rows with the columns to group by and the attrs of their source, and what each adds to sums.
 Rows = tuple[pd.DataFrame, pd.DataFrame]
 
-_MOST_CELLS = 20_000_000
 _MOST_SHIPMENTS = 2**31  # of one order
 
 
@@ -57,37 +56,18 @@ def labelled(keys: pd.DataFrame, sums: pd.DataFrame, by: Sequence[str]) -> pd.Da
 
 def every_period(keys: pd.DataFrame, sums: pd.DataFrame, by: Sequence[str], period: Period) -> Rows:
     """Give every group every period from the first to the last; drop rows without a period."""
-    cells, rows = _cells(keys, by, period, sums.shape[1])
-    return rows, _sum_cells(sums, cells, len(rows))
+    cells = _cells(keys, by, period, sums.shape[1])
+    return cells.keys, _grouping.sum_cells(sums, cells)
 
 
 def _cells(
-    keys: pd.DataFrame, by: Sequence[str], period: Period, width: int
-) -> tuple[Array, pd.DataFrame]:
-    """Return the number of each row's group and period, -1 without one, and the keys of all."""
-    groups, kept = _grouping.group_numbers(keys, by)
-    starts = keys["period"].to_numpy(dtype="M8[us]")
-    known = ~np.isnat(starts)
-    numbers = period.number(starts[known])
-    first, last = (numbers.min(), numbers.max()) if numbers.size else (0, -1)
-    height, length = len(kept), last - first + 1
-    if height * length * width > _MOST_CELLS:
-        raise ValueError(
-            f"{height:,} groups over {length:,} periods are more than a table can hold; take a "
-            f"longer freq or fewer groups, or look for a stray date: {starts[known].min()} to "
-            f"{starts[known].max()}"
-        )
-    cells = np.full(len(keys), -1)
-    cells[known] = groups[known] * length + numbers - first
-    rows = kept[list(by)].iloc[np.repeat(np.arange(height), length)].reset_index(drop=True)
-    rows["period"] = np.tile(period.start(np.arange(first, last + 1)), height)
-    rows.attrs = dict(keys.attrs)
-    return cells, rows
-
-
-def _sum_cells(sums: pd.DataFrame, cells: Array, size: int) -> pd.DataFrame:
-    kept = cells >= 0
-    return sums[kept].groupby(cells[kept]).sum().reindex(range(size), fill_value=0)
+    keys: pd.DataFrame, by: Sequence[str], period: Period | None, width: int
+) -> _grouping.Cells:
+    """Return the cells that rows with these keys are in, with the attrs of their source."""
+    stamps = keys["period"].to_numpy(dtype="M8[us]")
+    cells = _grouping.cells_of(keys, by, stamps, period, width)
+    cells.keys.attrs = dict(keys.attrs)
+    return cells
 
 
 class ByDay(NamedTuple):
@@ -127,13 +107,8 @@ def sum_days(
 ) -> ByDay:
     """Sum by group and period what `read` makes of the tables, with the day of each row."""
     keys, days = sum_tables(tables, read, [*by, "period"])
-    if span is None:
-        cells, kept = _grouping.group_numbers(keys, by)
-        rows = kept[list(by)].reset_index(drop=True)
-        rows.attrs = dict(keys.attrs)
-    else:
-        cells, rows = _cells(keys, by, span, days.shape[1])
-    return ByDay(rows, _sum_cells(days, cells, len(rows)), days, cells)
+    cells = _cells(keys, by, span, days.shape[1])
+    return ByDay(cells.keys, _grouping.sum_cells(days, cells), days, cells.of_rows)
 
 
 def days_of(stamps: Array) -> Array:

@@ -129,41 +129,58 @@ class Counts(NamedTuple):
 
 def count_codes(rows: CodedRows, by: Sequence[str], period: Period | None) -> Counts:
     """Count each word, none of which may be null, in each group and period."""
-    # Every group gets every period from the first to the last, so that a gap shows as zeros. Rows
-    # without a stamp are in no period, as a label NaT would keep a table from being sliced by date.
-    groups, keys = group_numbers(rows.frame, by)
-    numbers, starts = _period_numbers(rows.stamps, period)
-    height, width, depth = len(keys), len(starts), len(rows.words)
-    if period and height * width * depth > _MOST_CELLS:
-        raise ValueError(
-            f"{height:,} groups over {width:,} periods are more than a table can hold; take a "
-            f"longer freq or fewer groups, or look for a stray date: {starts[0]} to {starts[-1]}"
-        )
-    cells = np.where(numbers >= 0, groups * width + numbers, -1)
+    cells = cells_of(rows.frame, by, rows.stamps, period, len(rows.words))
+    size, depth = len(cells.keys), len(rows.words)
     # Cell -1, of those without a period, is counted first.
-    counts = np.bincount(
-        (cells + 1) * depth + rows.codes, rows.weights, (height * width + 1) * depth
-    )
+    counts = np.bincount((cells.of_rows + 1) * depth + rows.codes, rows.weights, (size + 1) * depth)
     counts = counts.astype(np.int64, copy=False).reshape(-1, depth)
-    if period is None:
-        return Counts(counts[1:], key_labels(keys, by), cells, counts[0])
-    labels = keys.iloc[np.repeat(np.arange(height), width)]
-    labels = labels.assign(period=np.tile(starts, height))
-    return Counts(counts[1:], key_labels(labels, [*by, "period"]), cells, counts[0])
+    names = [*by, *(["period"] if period else [])]
+    return Counts(counts[1:], key_labels(cells.keys, names), cells.of_rows, counts[0])
 
 
-def _period_numbers(stamps: Array | None, period: Period | None) -> tuple[Array, Array]:
-    """Return the number of each row's period, from 0, or -1, and the periods' starts."""
+class Cells(NamedTuple):
+    """The rows of a table: one for each group, or for each of its periods."""
+
+    keys: pd.DataFrame  # of each cell, in the sequence of groups, then periods
+    of_rows: Array  # the cell of each row of the data; -1 for one without a period
+
+
+def cells_of(
+    frame: pd.DataFrame,
+    by: Sequence[str],
+    stamps: Array | None,
+    period: Period | None,
+    width: int,
+) -> Cells:
+    """Return the cells that rows are in; raise if a table of `width` columns is too large."""
+    groups, keys = group_numbers(frame, by)
     if period is None:
-        return np.zeros(1, dtype=np.int64), np.array(["NaT"], dtype="M8[us]")
+        return Cells(keys.reset_index(drop=True), groups)
     if stamps is None:
         raise ValueError("rows have no stamps to count by period")
+    # Every group gets every period from the first to the last, so that a gap shows as zeros. Rows
+    # without a stamp are in no period, as a label NaT would keep a table from being sliced by date.
     known = ~np.isnat(stamps)
     numbers = period.number(stamps[known])
     first, last = (numbers.min(), numbers.max()) if numbers.size else (0, -1)
-    result = np.full(len(stamps), -1)
-    result[known] = numbers - first
-    return result, period.start(np.arange(first, last + 1))
+    starts = period.start(np.arange(first, last + 1))
+    height, length = len(keys), len(starts)
+    if height * length * width > _MOST_CELLS:
+        raise ValueError(
+            f"{height:,} groups over {length:,} periods are more than a table can hold; take a "
+            f"longer freq or fewer groups, or look for a stray date: {starts[0]} to {starts[-1]}"
+        )
+    of_rows = np.full(len(frame), -1)
+    of_rows[known] = groups[known] * length + numbers - first
+    keys = keys.iloc[np.repeat(np.arange(height), length)].reset_index(drop=True)
+    return Cells(keys.assign(period=np.tile(starts, height)), of_rows)
+
+
+def sum_cells(amounts: pd.DataFrame, cells: Cells) -> pd.DataFrame:
+    """Return the sums of each cell of `amounts`, a row for each row of the data."""
+    kept = cells.of_rows >= 0
+    sums = amounts[kept].groupby(cells.of_rows[kept]).sum()
+    return sums.reindex(range(len(cells.keys)), fill_value=0)
 
 
 def sum_by_group(
