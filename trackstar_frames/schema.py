@@ -26,6 +26,8 @@ LIFECYCLE = (
     *("open", "confirmed", "processing", "picked", "packed", "partially_fulfilled", "fulfilled"),
     *("backordered", "exception", "cancelled", "other"),
 )
+#: Those in which an order is open, in the same sequence.
+OPEN_STATUSES = tuple(each for each in LIFECYCLE if each not in ("fulfilled", "cancelled"))
 
 #: Arrow's and pandas' type of each kind of column; ``json`` is free-form JSON kept as text.
 _TYPES: MappingProxyType[str, tuple[pa.DataType, str]] = MappingProxyType(

@@ -15,10 +15,9 @@ from trackstar_frames.errors import FilteredOrdersWarning, FilterError
 from trackstar_frames.filters import encode, is_list, parse_name
 from trackstar_frames.measures._checks import fetched_at
 from trackstar_frames.measures._time import instant
-from trackstar_frames.schema import LIFECYCLE
+from trackstar_frames.schema import LIFECYCLE, OPEN_STATUSES
 
 #: The statuses of orders that count in a figure.
-OPEN = tuple(status for status in LIFECYCLE if status not in ("fulfilled", "cancelled"))
 NOT_CANCELLED = tuple(status for status in LIFECYCLE if status != "cancelled")
 EVERY = LIFECYCLE
 
@@ -90,7 +89,7 @@ def open_statuses(frame: pd.DataFrame, as_of: pd.Timestamp | None) -> tuple[str,
     """Return the statuses, at the time of the fetch, of orders that were open at a moment."""
     known = fetched_at(frame)
     if known is None or as_of is None or as_of >= instant("fetched_at", known):
-        return OPEN
+        return OPEN_STATUSES
     return NOT_CANCELLED  # what shipped after an earlier moment is fulfilled by now
 
 
@@ -117,7 +116,7 @@ def warn_if_biased(
     if not found:
         return
     others = {name: value for name, value in filters.items() if name not in causes}
-    if set(statuses) == set(OPEN):
+    if set(statuses) == set(OPEN_STATUSES):
         others = {"status__nin": ["fulfilled", "cancelled"], **others}
     right = ", ".join(_spelt(name, value) for name, value in others.items())
     instead = f"with {right} and no other filter" if right else "without a filter"

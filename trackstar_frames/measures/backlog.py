@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from trackstar_frames.measures._partitions import Partitioned, compute_each, con
 from trackstar_frames.measures._policies import PolicyLike, default_as_of, with_fetch, zones_of
 from trackstar_frames.measures._time import NAT, Array, instants, now_of, resolve_as_of
 from trackstar_frames.measures.status_mix import NO_STATUS
-from trackstar_frames.schema import LIFECYCLE
+from trackstar_frames.schema import OPEN_STATUSES
 
 #: Ages in whole days; ``unknown`` is without a created_date.
 AGE_BUCKETS = ("0-3", "4-7", "8-14", "15-21", "22-30", "31-45", "46+", "unknown")
@@ -29,7 +29,6 @@ _DAY = np.timedelta64(1, "D")
 _FLOORS = np.array([0, 4, 8, 15, 22, 31, 46]) * _DAY
 _PACE_DAYS = 28
 _COLUMNS_READ = (*completeness.LIFECYCLE_COLUMNS, *completeness.UNIT_COLUMNS)
-_OPEN_STATUSES = tuple(each for each in LIFECYCLE if each not in ("fulfilled", "cancelled"))
 
 
 def backlog(
@@ -137,7 +136,7 @@ def backlog(
     else:
         wanted = orders[list(dict.fromkeys([*_COLUMNS_READ, *names]))]
         found = _concat(compute_each([wanted], find), names)
-    codes, statuses = _sorted_statuses(found)
+    codes, statuses = _status_rows(found)
     rows = pd.CategoricalIndex(statuses, statuses, ordered=True, name="status")
     index = _grouping.row_labels(found.keys, names, rows, len(AGE_BUCKETS))
     cells = found.orders["group"].to_numpy() * len(statuses) + codes
@@ -225,12 +224,18 @@ def _concat(parts: Sequence[_OpenOrders], names: list[str]) -> _OpenOrders:
     return _OpenOrders(keys, shipped, states, pd.concat(orders, ignore_index=True), statuses, since)
 
 
-def _sorted_statuses(found: _OpenOrders) -> tuple[Array, list[str]]:
+def sorted_statuses(present: Iterable[str]) -> list[str]:
+    """Return the statuses in which orders are open: all known ones, then others present by name."""
+    found = set(present)
+    last = [name for name in (NO_STATUS, SHIPPED_SINCE) if name in found]
+    return [*OPEN_STATUSES, *sorted(found.difference(OPEN_STATUSES, last)), *last]
+
+
+def _status_rows(found: _OpenOrders) -> tuple[Array, list[str]]:
     """Return the index of each open order's status among the rows, and the statuses of these."""
     names, codes = found.statuses, found.orders["status"].to_numpy()
     present = {names[code] for code in np.unique(codes)}
-    last = [name for name in (NO_STATUS, SHIPPED_SINCE) if name in present]
-    statuses = [*_OPEN_STATUSES, *sorted(present.difference(_OPEN_STATUSES, last)), *last]
+    statuses = sorted_statuses(present)
     # A status of orders that have all shipped since is not among the rows, and has no order here.
     indexes = [statuses.index(name) if name in present else -1 for name in names]
     return np.array(indexes)[codes], statuses

@@ -70,6 +70,12 @@ def order_states(orders: pd.DataFrame, now: np.datetime64) -> Array:
     return np.select(conditions, range(len(conditions)), default=OPEN)
 
 
+def are_open(orders: pd.DataFrame, now: np.datetime64) -> Array:
+    """Return which orders are open at a moment."""
+    is_open: Array = order_states(orders, now) == OPEN
+    return is_open
+
+
 def closed_at(orders: pd.DataFrame) -> Array:
     """Return when each order was closed: complete or, if fulfilled short, last shipped."""
     complete = instants(orders, "complete_shipped_date")

@@ -18,7 +18,7 @@ from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.completeness import Tables
 from trackstar_frames.measures.ship_date_compliance import required_times
-from trackstar_frames.schema import LIFECYCLE, TABLES
+from trackstar_frames.schema import LIFECYCLE, OPEN_STATUSES, TABLES
 
 #: The checks of each table: what is wrong with the rows affected, and what follows from it.
 CHECKS = {
@@ -98,7 +98,7 @@ _ZONES = (
     *("Europe/London", "Europe/Berlin", "Europe/Athens"),
 )
 #: Statuses that say that something is still to ship.
-_OPEN = [status for status in LIFECYCLE if status not in ("fulfilled", "cancelled", "other")]
+_OPEN = [status for status in OPEN_STATUSES if status != "other"]
 _COLUMN_COUNT = 7
 _MOST_WORDS = 10
 

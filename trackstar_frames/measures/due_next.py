@@ -15,10 +15,9 @@ from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Array
-from trackstar_frames.measures.backlog import SHIPPED_SINCE
+from trackstar_frames.measures.backlog import SHIPPED_SINCE, sorted_statuses
 from trackstar_frames.measures.ship_date_compliance import judged_orders, limits
 from trackstar_frames.measures.status_mix import NO_STATUS
-from trackstar_frames.schema import LIFECYCLE
 
 #: The most urgent first; ``unknown`` is without a due time by the policy.
 DUE_BUCKETS = (
@@ -28,7 +27,6 @@ DUE_BUCKETS = (
 
 _HOUR, _DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
 _TICK = np.timedelta64(1, "us")
-_OPEN_STATUSES = tuple(each for each in LIFECYCLE if each not in ("fulfilled", "cancelled"))
 #: Not evaluable, though the due time is known.
 _WITH_DUE_TIME = ("due before the window", "quantity unknown")
 _COLUMNS_READ = (*completeness.LIFECYCLE_COLUMNS, *completeness.UNIT_COLUMNS)
@@ -128,7 +126,7 @@ def due_next(
     read = partial(_read, names=names, policy=policy, policy_by=policy_by, as_of=moment)
     keys, sums = _events.sum_tables({"orders": orders}, read, [*names, "due", "status"])
     groups, kept = _grouping.group_numbers(keys, names)
-    statuses = _statuses(keys["status"][sums["n"].to_numpy() > 0])
+    statuses = sorted_statuses(keys["status"][sums["n"].to_numpy() > 0])
     rows = pd.CategoricalIndex(DUE_BUCKETS, DUE_BUCKETS, ordered=True, name="due")
     index = _grouping.row_labels(kept, names, rows, len(statuses))
     cells = groups * len(DUE_BUCKETS) + keys["due"].to_numpy()
@@ -157,7 +155,7 @@ def _read(
     """Return when each order is due and its status, and what it adds to the counts."""
     judged = judged_orders(tables.orders, policy, as_of, policy_by=policy_by)
     now = _events.now_of(judged)
-    is_open = completeness.order_states(judged, now) == completeness.OPEN
+    is_open = completeness.are_open(judged, now)
     is_open &= np.isnat(_events.ship_events(judged, now))
     left = completeness.units_left(judged, now)
     status = _checks.column(judged, "status").astype(object)
@@ -199,10 +197,3 @@ def _buckets(judged: pd.DataFrame, now: np.datetime64) -> Array:
     ]
     last = len(DUE_BUCKETS) - 1
     return np.select(conditions, [last, *range(last - 1)], default=last - 1)
-
-
-def _statuses(present: pd.Series[Any]) -> list[str]:
-    """Return the statuses in which orders are open, as `backlog` sorts them."""
-    found = {str(each) for each in present}
-    last = [name for name in (NO_STATUS, SHIPPED_SINCE) if name in found]
-    return [*_OPEN_STATUSES, *sorted(found.difference(_OPEN_STATUSES, last)), *last]

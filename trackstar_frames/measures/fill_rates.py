@@ -248,7 +248,7 @@ def _read(
     reasons = {reason: codes == code for code, reason in enumerate(_LEFT_OUT)}
     counts = counts.assign(left_out=~is_counted, given=1, **reasons)
     if dated:
-        is_pending = completeness.order_states(orders, now) == completeness.OPEN
+        is_pending = completeness.are_open(orders, now)
         if of == "due":
             is_pending = (is_pending | not_due) & (orders["outcome"] != "not_evaluable").to_numpy()
         counts["pending"] = is_pending

@@ -197,15 +197,10 @@ def _read(
         "lines": np.nan_to_num(_checks.number_column(judged, "line_item_count")),
         "units": np.nan_to_num(units),
         "of_known_units": ~np.isnan(units),
-        "pending": _is_open(judged, now) | (created + 48 * _HOUR > now),
+        "pending": completeness.are_open(judged, now) | (created + 48 * _HOUR > now),
     }
     amounts = pd.DataFrame(counts, index=range(len(judged))).astype(np.float64)
     return rows, amounts.mul(counted, axis=0).assign(given=1.0)
-
-
-def _is_open(judged: pd.DataFrame, now: np.datetime64) -> Array:
-    is_open: Array = completeness.order_states(judged, now) == completeness.OPEN
-    return is_open
 
 
 def _speeds(judged: pd.DataFrame, received: Array, now: np.datetime64) -> dict[str, Array]:
