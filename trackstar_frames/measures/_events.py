@@ -161,8 +161,6 @@ def judge_at(
     policy: PolicyLike | None,
     policy_by: str | None,
     as_of: object,
-    *,
-    stacklevel: int = 3,
 ) -> Any:
     """Check what orders are to be judged by, before any work; return the moment to judge at.
 
@@ -171,7 +169,7 @@ def judge_at(
     if "outcome" not in orders.columns:
         policies = _policies.resolve_policies(policy, policy_by)
         _checks.require(orders, policies.columns_needed(), source="fetch_orders_df", lazy=True)
-        as_of = _time.resolve_as_of(orders, as_of, zone=policies.zone, stacklevel=stacklevel + 1)
+        as_of = _time.resolve_as_of(orders, as_of, zone=policies.zone)
     if is_partitioned(orders):
         judged_orders(orders, policy, as_of, policy_by=policy_by)
     return as_of

@@ -319,25 +319,20 @@ def codes_of(orders: pd.DataFrame, policies: Policies) -> Array:
 
 def zones_of(frame: Any, policy: PolicyLike | None, policy_by: str | None) -> Policies:
     """Return the policies whose zones are used: those given, or that a frame was judged by."""
-    is_judged = isinstance(frame, pd.DataFrame) and "outcome" in frame.columns
-    judgement = judgement_of(frame) if is_judged and policy is None else None
+    judgement = judgement_of(frame) if policy is None and _is_judged(frame) else None
     return judgement.policies if judgement else resolve_policies(policy, policy_by)
 
 
-def resolve_moment(
-    frame: Any, as_of: object, policies: Policies, *, stacklevel: int = 3
-) -> pd.Timestamp:
+def resolve_moment(frame: Any, as_of: object, policies: Policies) -> pd.Timestamp:
     """Return `as_of`, or that of a frame that has been judged, or when it was fetched."""
-    moment = default_as_of(frame, as_of)
-    return _time.resolve_as_of(frame, moment, zone=policies.zone, stacklevel=stacklevel + 1)
+    if as_of is None and _is_judged(frame):
+        judgement = judgement_of(frame)
+        as_of = None if judgement is None else judgement.as_of
+    return _time.resolve_as_of(frame, as_of, zone=policies.zone)
 
 
-def default_as_of(frame: Any, as_of: object) -> Any:
-    """Return `as_of`; where it is None, that of a frame that has been judged, if it tells."""
-    if as_of is not None or not isinstance(frame, pd.DataFrame) or "outcome" not in frame.columns:
-        return as_of
-    judgement = judgement_of(frame)
-    return None if judgement is None else judgement.as_of
+def _is_judged(frame: Any) -> bool:
+    return isinstance(frame, pd.DataFrame) and "outcome" in frame.columns
 
 
 def local_times(judged: pd.DataFrame, judgement: Judgement | None, stamps: Array) -> Array:

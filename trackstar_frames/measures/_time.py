@@ -6,7 +6,6 @@ import datetime as dt
 import difflib
 import importlib
 import re
-import warnings
 import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from trackstar_frames._text import warn
 from trackstar_frames.dates import is_day
 from trackstar_frames.measures._checks import choice, column, fetched_at, require
 from trackstar_frames.measures._partitions import is_partitioned
@@ -62,9 +62,7 @@ def parse_stamp(value: Any) -> pd.Timestamp | None:
     return None if pd.isna(stamp) else stamp
 
 
-def resolve_as_of(
-    orders: Any, as_of: object, *, zone: str = "UTC", stacklevel: int = 3
-) -> pd.Timestamp:
+def resolve_as_of(orders: Any, as_of: object, *, zone: str = "UTC") -> pd.Timestamp:
     """Return `as_of`, or when the orders were fetched, or else now, with a warning.
 
     A bare day is its last microsecond in the zone, but not after the orders were fetched.
@@ -83,10 +81,9 @@ def resolve_as_of(
         )
     if (known := fetched_at(orders)) is not None:
         return instant("fetched_at", known)
-    warnings.warn(
+    warn(
         "orders do not say when they were fetched (attrs['trackstar']['fetched_at']), so they "
-        "are judged as of now; pass as_of",
-        stacklevel=stacklevel,
+        "are judged as of now; pass as_of"
     )
     return pd.Timestamp.now(tz="UTC").as_unit("us")
 

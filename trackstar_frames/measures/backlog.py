@@ -14,8 +14,8 @@ import pandas as pd
 from trackstar_frames.measures import _checks, _filters, _grouping, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
-from trackstar_frames.measures._policies import PolicyLike, default_as_of, with_fetch, zones_of
-from trackstar_frames.measures._time import NAT, Array, instants, now_of, resolve_as_of
+from trackstar_frames.measures._policies import PolicyLike, resolve_moment, with_fetch, zones_of
+from trackstar_frames.measures._time import NAT, Array, instants, now_of
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import OPEN_STATUSES
 
@@ -128,8 +128,8 @@ def backlog(
     """
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
     names = _checks.by_columns(orders, by, reserved=["status"])
-    zone, shown = zones_of(orders, policy, policy_by).zone, parse_labels(labels)
-    moment = resolve_as_of(orders, default_as_of(orders, as_of), zone=zone)
+    policies, shown = zones_of(orders, policy, policy_by), parse_labels(labels)
+    moment = resolve_moment(orders, as_of, policies)
     find = partial(_find_open_orders, names, now_of(moment))
     if isinstance(orders, pd.DataFrame):
         found = find(with_fetch(orders))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trackstar_frames import _text
 from trackstar_frames.measures import _checks, _filters, _grouping, _policies, _time
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned, is_partitioned
@@ -169,7 +169,7 @@ def outcome_rates(
     judgement = _joint_judgement([part.frame for part in parts if len(part.frame)])
     rows = _grouping.concat_rows(parts)
     if judgement is None and warn:
-        warn_if_policy_lost(rows.frame, stacklevel=4)
+        warn_if_policy_lost(rows.frame)
     found = _grouping.count_codes(rows, groups, span)
     table = pd.DataFrame(found.counts, columns=rows.words, index=found.labels)
     table.insert(0, "n", table[list(_DUE)].sum(axis=1))
@@ -187,7 +187,7 @@ def outcome_rates(
         info["without_period"] = int(found.left_out.sum())
         info["lead"] = None if lead is None else str(lead)
         if warn:
-            _warn_if_judged_are_left_out(found, rows.words, stacklevel=4)
+            _warn_if_judged_are_left_out(found, rows.words)
     _checks.add_measure_info(table, rows.frame, "compliance", info)
     return table
 
@@ -204,16 +204,13 @@ def _joint_judgement(parts: Sequence[pd.DataFrame]) -> Judgement | None:
     return _policies.judgement_of_labels(labels)
 
 
-def _warn_if_judged_are_left_out(
-    found: _grouping.Counts, words: Sequence[str], *, stacklevel: int
-) -> None:
+def _warn_if_judged_are_left_out(found: _grouping.Counts, words: Sequence[str]) -> None:
     # Those that are not due yet may be due on no day.
     judged = int(sum(found.left_out[words.index(word)] for word in _DUE))
     if judged:
-        warnings.warn(
+        _text.warn(
             f"{judged:,} orders that have been judged are in no period, as nothing tells the time "
-            f"zone of their warehouse; add a zone under the key None to the policy's tz",
-            stacklevel=stacklevel,
+            f"zone of their warehouse; add a zone under the key None to the policy's tz"
         )
 
 
@@ -257,15 +254,14 @@ def _lead(leads: pd.Series[int]) -> pd.Timedelta:
     return max(pd.Timedelta(leads.index[int(most.argmax())]), pd.Timedelta(0))
 
 
-def warn_if_policy_lost(judged: pd.DataFrame, *, stacklevel: int) -> None:
+def warn_if_policy_lost(judged: pd.DataFrame) -> None:
     """Warn if nothing in a judged frame tells its policy and as-of."""
     if _policies.judgement_of(judged) is None:
-        warnings.warn(
+        _text.warn(
             f"compliance has lost its policy (the column {JUDGED_BY!r} and attrs['trackstar']"
             f"['compliance']): by which policy, and as of when, it was judged is unknown, and due "
             f"times are read in UTC; judge it anew with ship_date_compliance(orders, "
-            f"policy=policy), and keep that column",
-            stacklevel=stacklevel,
+            f"policy=policy), and keep that column"
         )
 
 

@@ -190,7 +190,6 @@ def judged_orders(
     as_of: object,
     *,
     policy_by: str | None = None,
-    stacklevel: int = 3,
 ) -> Frame:
     """Judge orders, of pandas or Dask; return a frame that was judged by this policy as it is."""
     _checks.require(orders, [], source="fetch_orders_df", lazy=True)
@@ -198,7 +197,7 @@ def judged_orders(
     if "outcome" not in orders.columns:
         policies = given or resolve_policies(None)
         _checks.require(orders, policies.columns_needed(), source="fetch_orders_df", lazy=True)
-        moment = _time.resolve_as_of(orders, as_of, zone=policies.zone, stacklevel=stacklevel + 1)
+        moment = _time.resolve_as_of(orders, as_of, zone=policies.zone)
         return judge_each(orders, policies, moment)
     if isinstance(orders, pd.DataFrame):
         _check_whole(orders)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,13 +14,7 @@ from matplotlib.lines import Line2D
 
 from trackstar_frames.measures._checks import fetched_at, require
 from trackstar_frames.measures._filters import warn_if_biased
-from trackstar_frames.measures._policies import (
-    PolicyLike,
-    default_as_of,
-    judgement_of,
-    resolve_policies,
-)
-from trackstar_frames.measures._time import resolve_as_of
+from trackstar_frames.measures._policies import PolicyLike, judgement_of
 from trackstar_frames.measures.compliance_rate import outcome_rates, warn_if_policy_lost
 from trackstar_frames.measures.ship_date_compliance import judged_orders
 from trackstar_frames.plots import _layout as layout
@@ -30,35 +23,8 @@ from trackstar_frames.plots._groups import Groups
 
 AsOf = str | dt.date | np.datetime64 | None
 
-_PACKAGE = __name__.partition(".")[0] + "."
 _TARGET_STROKES = ("--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 _BIASES = ("filters", "limit", "complete")
-
-
-def stacklevel() -> int:
-    """Return at which level a function that is called next warns the caller of this package."""
-    frame = inspect.currentframe()
-    frame, level = frame and frame.f_back, 2
-    while frame and f"{frame.f_globals.get('__name__')}.".startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
-    return level
-
-
-def resolve_moment(orders: pd.DataFrame, as_of: AsOf) -> pd.Timestamp:
-    """Return the moment for measures that look at orders, judged or not."""
-    require(orders, [], source="fetch_orders_df")
-    return resolve_as_of(orders, default_as_of(orders, as_of), stacklevel=stacklevel())
-
-
-def moment_to_judge_at(
-    orders: pd.DataFrame, as_of: AsOf, policy: PolicyLike | None, policy_by: str | None
-) -> Any:
-    """Return the moment for measures that judge orders; of judged ones `as_of` as it is."""
-    require(orders, [], source="fetch_orders_df")
-    if "outcome" in orders.columns:
-        return as_of
-    zone = resolve_policies(policy, policy_by).zone
-    return resolve_as_of(orders, as_of, zone=zone, stacklevel=stacklevel())
 
 
 def quiet(orders: pd.DataFrame) -> pd.DataFrame:
@@ -98,9 +64,8 @@ class JudgedOrders:
     ) -> None:
         """Judge the orders; as `plot`, warn of filters that bias their rates."""
         require(orders, [], source="fetch_orders_df")
-        level = stacklevel()
-        self.frame = judged_orders(orders, policy, as_of, policy_by=policy_by, stacklevel=level)
-        warn_if_policy_lost(self.frame, stacklevel=level)
+        self.frame = judged_orders(orders, policy, as_of, policy_by=policy_by)
+        warn_if_policy_lost(self.frame)
         judgement = judgement_of(self.frame)
         self.policy = judgement.info if judgement else {}  # empty if it is not known
         self.policies = judgement.policies if judgement else None

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from trackstar_frames.measures._checks import require
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.backlog import AGE_BUCKETS, backlog
 from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import MOST_LINES, Groups
-from trackstar_frames.plots._judged import AsOf, resolve_moment
+from trackstar_frames.plots._judged import AsOf
 
 
 def plot_backlog(
@@ -76,7 +77,8 @@ def plot_backlog(
     >>> [int(bar.get_height()) for bar in ax.patches]
     [1, 1]
     """
-    table = backlog(orders, by=by, as_of=resolve_moment(orders, as_of))
+    require(orders, [], source="fetch_orders_df")
+    table = backlog(orders, by=by, as_of=as_of)
     counts, n = _by_group(table)
     groups = Groups(orders, by, n, MOST_LINES, labels=labels, skip_empty=True)
     ages = counts.sum(axis=0)

@@ -18,7 +18,7 @@ from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, o
 from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import MOST_LINES, MOST_PANELS, Groups
-from trackstar_frames.plots._judged import AsOf, quiet, resolve_moment
+from trackstar_frames.plots._judged import AsOf, quiet
 from trackstar_frames.plots._panels import LETTERS, Panels
 
 _LEVELS = {"median": 0.5, "p90": 0.1}  # of the share that is still open
@@ -122,7 +122,7 @@ def plot_cycle_time(
     >>> ax.lines[0].get_ydata().tolist()
     [1.0, 1.0]
     """
-    table = cycle_time(orders, by=by, as_of=resolve_moment(orders, as_of))
+    table = cycle_time(orders, by=by, as_of=as_of)
     moment = table.attrs["trackstar"]["cycle_time"]["as_of"]
     found = Groups(orders, by, table["n"], MOST_LINES, labels=labels, skip_empty=True)
     in_panels = ax is None and found.count > MOST_LINES

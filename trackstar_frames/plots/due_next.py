@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from trackstar_frames.measures._checks import require
 from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.due_next import DUE_BUCKETS, due_next
 from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import MOST_LINES, Groups
-from trackstar_frames.plots._judged import AsOf, moment_to_judge_at
+from trackstar_frames.plots._judged import AsOf
 
 _OVERDUE = sum(name.endswith("overdue") for name in DUE_BUCKETS)
 _GAP = 0.6  # between what is overdue and what is not, in bars
@@ -86,8 +87,8 @@ def plot_due_next(
     >>> [int(bar.get_height()) for bar in ax.containers[0]]
     [1, 1]
     """
-    moment = moment_to_judge_at(orders, as_of, policy, policy_by)
-    table = due_next(orders, by=by, policy=policy, policy_by=policy_by, as_of=moment)
+    require(orders, [], source="fetch_orders_df")
+    table = due_next(orders, by=by, policy=policy, policy_by=policy_by, as_of=as_of)
     n = table["n"].to_numpy().reshape(-1, len(DUE_BUCKETS))
     index = table.index[:: len(DUE_BUCKETS)]
     index = index.droplevel("due") if isinstance(index, pd.MultiIndex) else index

@@ -11,12 +11,13 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure, SubFigure
 
 from trackstar_frames.measures._policies import PolicyLike
+from trackstar_frames.measures._time import resolve_as_of
 from trackstar_frames.measures.backlog import backlog
 from trackstar_frames.measures.cycle_time import cycle_time
 from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import refuse_by
-from trackstar_frames.plots._judged import AsOf, JudgedOrders, quiet, resolve_moment
+from trackstar_frames.plots._judged import AsOf, JudgedOrders, quiet
 from trackstar_frames.plots.backlog import plot_backlog
 from trackstar_frames.plots.compliance import plot_ship_date_compliance
 from trackstar_frames.plots.cycle_time import plot_cycle_time
@@ -99,7 +100,7 @@ def plot_overview(
     refuse_by(by, "plot_overview", "draw a page of the rows of each group")
     judged = JudgedOrders(orders, None, policy, policy_by, as_of)
     compliance, rates = judged.frame, judged.totals.iloc[0]
-    moment = judged.policy.get("as_of") or resolve_moment(compliance, None)
+    moment = judged.policy.get("as_of") or resolve_as_of(compliance, None)
     scale = max(style.font_scale(), 1)  # larger text gets a larger page
     width, height = _PAGE
     page = _new_page((width * scale, height * scale))

@@ -11,12 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from trackstar_frames.measures._checks import require
 from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures.sla_scorecard import VERDICTS, sla_scorecard
 from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import MOST_ROWS, Groups
-from trackstar_frames.plots._judged import AsOf, moment_to_judge_at, quiet
+from trackstar_frames.plots._judged import AsOf, quiet
 
 _MOST_PERIODS = 12
 _NARROW = 330  # points: no room for a sentence
@@ -109,8 +110,8 @@ def plot_scorecard(
     >>> [tick.get_text() for tick in ax.get_yticklabels()]
     ['web (n = 1)\ntarget 95 %']
     """
-    moment = moment_to_judge_at(orders, as_of, policy, policy_by)
-    given: dict[str, Any] = {"policy": policy, "policy_by": policy_by, "as_of": moment}
+    require(orders, [], source="fetch_orders_df")
+    given: dict[str, Any] = {"policy": policy, "policy_by": policy_by, "as_of": as_of}
     card = sla_scorecard(orders, by=by, freq=freq, **given)
     info = card.attrs["trackstar"]["compliance"]
     columns = [str(name) for name in card.index.names if name != "period"]

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 
 from trackstar_frames.measures import completeness
 from trackstar_frames.measures._checks import column, fetched_at, measure_info, require
-from trackstar_frames.measures._policies import PolicyLike, judgement_of, resolve_policies
-from trackstar_frames.measures._time import Array, now_of, resolve_as_of
+from trackstar_frames.measures._policies import Policies, PolicyLike, resolve_moment, zones_of
+from trackstar_frames.measures._time import Array, now_of
 from trackstar_frames.measures.backlog import SHIPPED_SINCE
 from trackstar_frames.measures.status_mix import status_mix
 from trackstar_frames.plots import _layout as layout
@@ -96,7 +96,8 @@ def plot_status_mix(
     if by is not None and freq is not None:
         raise ValueError("by and freq are drawn one at a time; draw each group on its own ax")
     require(orders, [], source="fetch_orders_df")
-    orders, moment = _seen_at(orders, as_of)
+    policies = zones_of(orders, policy, policy_by)
+    orders, moment = _seen_at(orders, as_of, policies)
     counts = status_mix(orders, by=by, freq=freq, policy=policy, policy_by=policy_by)
     n = counts.sum(axis=1)
     table = counts.div(n.where(n > 0), axis=0).fillna(0.0) if normalize else counts
@@ -112,7 +113,7 @@ def plot_status_mix(
         words += groups.note
     else:
         axes, bars = style.get_axes(ax, 4.5), table
-        zone = _zone(orders, policy, policy_by)
+        zone = policies.zone
         starts, ends = style.period_bounds(table.index, freq)
         if moment is not None:
             ends = np.clip(ends, None, np.maximum(day_number(moment, zone), starts + _SLIVER))
@@ -136,24 +137,15 @@ def plot_status_mix(
     return axes
 
 
-def _seen_at(orders: pd.DataFrame, as_of: AsOf) -> tuple[pd.DataFrame, Any]:
+def _seen_at(orders: pd.DataFrame, as_of: AsOf, policies: Policies) -> tuple[pd.DataFrame, Any]:
     """Return the orders that were there at a moment, with their status then, and the moment."""
     if as_of is None:
         return orders, fetched_at(orders)
     require(orders, completeness.LIFECYCLE_COLUMNS, source="fetch_orders_df")
-    judgement = judgement_of(orders) if "outcome" in orders.columns else None
-    zone = judgement.policies.zone if judgement else "UTC"
-    moment = resolve_as_of(orders, as_of, zone=zone)
+    moment = resolve_moment(orders, as_of, policies)
     states = completeness.order_states(orders, now_of(moment))
     since = (states == completeness.OPEN) & (completeness.closed_at(orders) > now_of(moment))
     if since.any():
         status = column(orders, "status").astype(object).mask(since, SHIPPED_SINCE)
         orders = orders.assign(status=status)
     return orders[states != completeness.STATES.index("created_after")], moment.isoformat()
-
-
-def _zone(orders: pd.DataFrame, policy: PolicyLike | None, policy_by: str | None) -> str:
-    """Return the zone of the periods."""
-    judgement = judgement_of(orders) if "outcome" in orders.columns else None
-    policies = judgement.policies if judgement else resolve_policies(policy, policy_by)
-    return policies.zone

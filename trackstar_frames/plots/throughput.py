@@ -17,7 +17,7 @@ from trackstar_frames.measures.throughput import throughput
 from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import MOST_LINES, MOST_PANELS, Groups
-from trackstar_frames.plots._judged import AsOf, day_number, moment_to_judge_at
+from trackstar_frames.plots._judged import AsOf, day_number
 from trackstar_frames.plots._panels import LETTERS, Panels
 
 _PROFILES = ("hour", "weekday")
@@ -98,8 +98,6 @@ def plot_throughput(
     if freq in _PROFILES and by is not None:
         raise ValueError(f"by and freq={freq!r} are drawn one at a time; draw each group's frames")
     orders: Any = getattr(frames, "orders", None)
-    if isinstance(orders, pd.DataFrame):
-        as_of = moment_to_judge_at(orders, as_of, policy, policy_by)
     given: dict[str, Any] = {"policy": policy, "policy_by": policy_by, "as_of": as_of}
     table = throughput(frames, by=by, freq=freq, **given)
     info = table.attrs["trackstar"]["compliance"]
