@@ -42,6 +42,7 @@ MEASURES = {
     "due_next": tf.due_next,
     "sla_scorecard": lambda judged: tf.sla_scorecard(judged, policy=None),
     "failure_rates": tf.failure_rates,
+    "failure_rates by week": lambda judged: tf.failure_rates(judged, freq="W"),
     "status_mix": lambda judged: tf.status_mix(judged, freq="D"),
     "backlog": tf.backlog,
 }
@@ -87,6 +88,9 @@ def test_a_changed_frame_has_the_same_figures(change, by, measure):
     judged = tf.ship_date_compliance(ORDERS, **by, as_of=AS_OF)
     found, expected = (measure(frame.sort_values("id")) for frame in (change(judged), judged))
     pd.testing.assert_frame_equal(found, expected, check_index_type=False, check_dtype=False)
+    texts = [each.attrs["trackstar"]["compliance"]["text"] for each in (found, expected)]
+    # Policies that are read from a column are sorted by their values.
+    assert len({tuple(sorted(text.strip(".").split(". "))) for text in texts}) == 1
 
 
 @each_measure

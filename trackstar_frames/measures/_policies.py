@@ -267,15 +267,16 @@ def fetch_of(frame: pd.DataFrame) -> dict[str, Any] | None:
     return {**found, "filters": short}
 
 
-def with_fetch(judged: pd.DataFrame) -> pd.DataFrame:
-    """Return a judged frame whose attrs are lost with what its column tells of its fetch."""
+def with_attrs(judged: pd.DataFrame) -> pd.DataFrame:
+    """Return a judged frame whose attrs are lost with what its column tells of them."""
     if JUDGED_BY not in judged.columns or judged.attrs.get("trackstar"):
         return judged
     judgement = judgement_of(judged)
-    if judgement is None or not judgement.fetch:
+    if judgement is None:
         return judged
     whole = judged.copy(deep=False)
-    whole.attrs = {**judged.attrs, "trackstar": dict(judgement.fetch)}
+    known = {**(judgement.fetch or {}), "compliance": judgement.info}
+    whole.attrs = {**judged.attrs, "trackstar": known}
     return whole
 
 

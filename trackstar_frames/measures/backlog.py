@@ -14,7 +14,7 @@ import pandas as pd
 from trackstar_frames.measures import _checks, _filters, _grouping, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
-from trackstar_frames.measures._policies import PolicyLike, resolve_moment, with_fetch, zones_of
+from trackstar_frames.measures._policies import PolicyLike, resolve_moment, with_attrs, zones_of
 from trackstar_frames.measures._time import NAT, Array, instants, now_of
 from trackstar_frames.measures.status_mix import NO_STATUS
 from trackstar_frames.schema import OPEN_STATUSES
@@ -132,7 +132,7 @@ def backlog(
     moment = resolve_moment(orders, as_of, policies)
     find = partial(_find_open_orders, names, now_of(moment))
     if isinstance(orders, pd.DataFrame):
-        found = find(with_fetch(orders))
+        found = find(with_attrs(orders))
     else:
         wanted = orders[list(dict.fromkeys([*_COLUMNS_READ, *names]))]
         found = _concat(compute_each([wanted], find), names)

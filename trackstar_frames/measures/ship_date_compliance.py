@@ -21,7 +21,7 @@ from trackstar_frames.measures._policies import (
     fetch_of,
     judgement_of,
     resolve_policies,
-    with_fetch,
+    with_attrs,
 )
 from trackstar_frames.measures._time import Array, TzLike
 from trackstar_frames.measures.policy import DueDay, Length, ShipEvent, SlaPolicy, clock_ends
@@ -201,7 +201,7 @@ def judged_orders(
         return judge_each(orders, policies, moment)
     if isinstance(orders, pd.DataFrame):
         _check_whole(orders)
-        orders = cast("Frame", with_fetch(orders))
+        orders = cast("Frame", with_attrs(orders))
     if given is None and as_of is None:
         return orders
     if is_partitioned(orders):
