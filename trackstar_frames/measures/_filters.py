@@ -1,4 +1,4 @@
-"""The filters of a fetch that bias a figure, as they leave out orders that would count in it."""
+"""What the filters of a fetch leave out: which figures they bias, and which periods are whole."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from trackstar_frames._text import warn
 from trackstar_frames.errors import FilteredOrdersWarning, FilterError
 from trackstar_frames.filters import encode, is_list, parse_name
 from trackstar_frames.measures._checks import fetched_at
-from trackstar_frames.measures._time import instant
+from trackstar_frames.measures._policies import Policies
+from trackstar_frames.measures._time import Array, Period, Periods, instant
 from trackstar_frames.schema import LIFECYCLE, OPEN_STATUSES
 
 #: The statuses of orders that count in a figure.
@@ -83,6 +85,29 @@ def bounds_of(filters: Mapping[str, Any], date: str) -> Bounds:
                 starts += [min(moments)] if operator in ("gt", "gte", "eq", "in") else []
                 ends += [max(moments)] if operator in ("lt", "lte", "eq", "in") else []
     return Bounds(max(starts, default=None), min(ends, default=None))
+
+
+def created_periods(
+    keys: pd.DataFrame,
+    length: Period,
+    pending: Any,
+    policies: Policies,
+    as_of: pd.Timestamp | None,
+) -> dict[str, Array]:
+    """Return which periods of creation are final, and which are covered by the fetch.
+
+    `keys` have the periods, with the attrs of the orders; `pending` is how many orders of each may
+    still change its figures.
+    """
+    periods = Periods(keys["period"].to_numpy(dtype="M8[us]"), length, policies.zones)
+    filters = filters_of(keys)
+    created, due = (bounds_of(filters, date) for date in ("created", "due"))
+    # Of the orders of one day, some are due within a bound of due dates, and some are not.
+    is_bare = due.start is None and due.end is None
+    return {
+        "final": periods.are_over(as_of) & (np.asarray(pending) == 0),
+        "covered": periods.lie_within(*created, as_of) & is_bare,
+    }
 
 
 def open_statuses(frame: pd.DataFrame, as_of: pd.Timestamp | None) -> tuple[str, ...]:

@@ -1,18 +1,24 @@
-"""Counts, sums and rates by groups and periods, over whole frames and over partitions."""
+"""Counts, sums and rates by groups and periods, over whole tables and over partitions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from itertools import chain
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures._checks import column
-from trackstar_frames.measures._partitions import Partitioned, compute_each, concat_parts
+from trackstar_frames.measures._checks import column, present
+from trackstar_frames.measures._partitions import (
+    Partitioned,
+    compute_each,
+    concat_parts,
+    is_partitioned,
+)
 from trackstar_frames.measures._time import Array, Period
 
 #: How many standard deviations a 95 % interval reaches to each side.
@@ -25,6 +31,7 @@ SMALL = 30
 FEW_DAYS = 4
 
 _MOST_CELLS = 20_000_000
+_DAY = Period("D", 1, 0)
 _SHARE = 0.95
 _MANY_DEGREES = 200
 
@@ -183,15 +190,6 @@ def sum_cells(amounts: pd.DataFrame, cells: Cells) -> pd.DataFrame:
     return sums.reindex(range(len(cells.keys)), fill_value=0)
 
 
-def sum_by_group(
-    frame: pd.DataFrame, amounts: pd.DataFrame, by: Sequence[str]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the keys of each group, and the sums of `amounts`, a row for each row of `frame`."""
-    groups, keys = group_numbers(frame, by)
-    sums = amounts.groupby(groups).sum().reindex(range(len(keys)), fill_value=0)
-    return keys, sums.set_axis(key_labels(keys, by))
-
-
 def row_labels(keys: pd.DataFrame, by: Sequence[str], last: pd.Index, width: int) -> pd.Index:
     """Return the labels of a table with `width` columns and a row for each group and `last`."""
     if len(keys) * len(last) * width > _MOST_CELLS:
@@ -310,3 +308,113 @@ def _t_share(angle: float, degrees: int) -> float:
     if not odd:
         return sine * total
     return 2 / math.pi * (angle + (sine * total if degrees > 1 else 0))
+
+
+# Sums of many columns by groups and periods.
+
+#: Rows with the columns to group by and the attrs of their source, and what each adds to sums.
+Rows = tuple[pd.DataFrame, pd.DataFrame]
+
+
+def keys_of(frame: pd.DataFrame, by: Sequence[str], **more: Any) -> pd.DataFrame:
+    """Return the columns to group by, those of `by` and more, with the attrs of their frame."""
+    keys = frame[list(by)].assign(**more)
+    keys.attrs = dict(frame.attrs)
+    return keys
+
+
+def days_of(stamps: Array) -> Array:
+    """Return the first moments of days, as `sum_days` reads them."""
+    return _DAY.floor(stamps)
+
+
+def sum_tables(tables: Mapping[str, Any], read: Callable[[Any], Rows], by: Sequence[str]) -> Rows:
+    """Return the keys of each group, and the sums of what `read` makes of the tables."""
+    # Tables of Dask are read partition by partition, and only sums leave a partition.
+    sum_each = partial(_sum_part, read, [*tables], by)
+    first = next(iter(tables.values()))
+    if not is_partitioned(first):
+        return sum_each(*tables.values())
+    parts = compute_each([*tables.values()], sum_each)
+    keys = concat_parts([keys for keys, _ in parts])
+    return _sum(keys, pd.concat([sums for _, sums in parts]), by)
+
+
+def _sum_part(
+    read: Callable[[Any], Rows], names: Sequence[str], by: Sequence[str], *parts: pd.DataFrame
+) -> Rows:
+    return _sum(*read(SimpleNamespace(**dict(zip(names, parts, strict=True)))), by)
+
+
+def _sum(rows: pd.DataFrame, amounts: pd.DataFrame, by: Sequence[str]) -> Rows:
+    groups, keys = group_numbers(rows, by)
+    keys.attrs = dict(rows.attrs)
+    return keys, amounts.groupby(groups).sum().reindex(range(len(keys)), fill_value=0)
+
+
+def labelled(keys: pd.DataFrame, sums: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return sums by group, with the groups as the index."""
+    keys, sums = _sum(keys, sums, by)
+    return sums.set_axis(key_labels(keys, by))
+
+
+def every_period(keys: pd.DataFrame, sums: pd.DataFrame, by: Sequence[str], period: Period) -> Rows:
+    """Give every group every period from the first to the last; drop rows without a period."""
+    cells = _cells(keys, by, period, sums.shape[1])
+    return cells.keys, sum_cells(sums, cells)
+
+
+def _cells(keys: pd.DataFrame, by: Sequence[str], period: Period | None, width: int) -> Cells:
+    """Return the cells that rows with these keys are in, with the attrs of their source."""
+    stamps = keys["period"].to_numpy(dtype="M8[us]")
+    cells = cells_of(keys, by, stamps, period, width)
+    cells.keys.attrs = dict(keys.attrs)
+    return cells
+
+
+class ByDay(NamedTuple):
+    """Sums of groups and periods, and of the days in them, over which rates vary."""
+
+    keys: pd.DataFrame  # of each row of the table, with the attrs of its source
+    sums: pd.DataFrame  # of each row
+    days: pd.DataFrame  # of each group and day
+    cells: Array  # the row that each day is in; -1 for days in no period
+
+    def add_rate(self, columns: dict[str, Any], name: str, part: str, n: str) -> None:
+        """Add a rate, with its interval, to the columns of a table."""
+        rates = self.rates(part, n)
+        columns |= {f"{name}_{word}": rates[word] for word in ("rate", "rate_low", "rate_high")}
+
+    def table(self, columns: Mapping[str, Any], by: Sequence[str]) -> pd.DataFrame:
+        """Return a table of these columns with groups, and periods if there are any, as index."""
+        names = [*by, *present(self.keys, ["period"])]
+        index = key_labels(self.keys, names)
+        return pd.DataFrame({name: np.asarray(each) for name, each in columns.items()}, index=index)
+
+    def are_small(self, n: str) -> Array:
+        """Return which rows are of few orders or few days."""
+        return self.rates(n, n)["small"]
+
+    def rates(self, part: str, n: str) -> dict[str, Array]:
+        """Return the columns of a rate with its interval over days."""
+        whole = self.days[n].to_numpy()
+        used = (self.cells >= 0) & (whole > 0)
+        return rate_over_days(
+            self.cells[used], self.days[part].to_numpy()[used], whole[used], len(self.keys)
+        )
+
+
+def sum_days(
+    tables: Mapping[str, Any], read: Callable[[Any], Rows], by: Sequence[str], span: Period | None
+) -> ByDay:
+    """Sum by group and period what `read` makes of the tables, with the day of each row."""
+    keys, days = sum_tables(tables, read, [*by, "period"])
+    cells = _cells(keys, by, span, days.shape[1])
+    return ByDay(cells.keys, sum_cells(days, cells), days, cells.of_rows)
+
+
+def ratio(part: Any, n: Any) -> Array:
+    """Return a part of n; NaN where n is 0."""
+    whole = np.asarray(n, dtype=np.float64)
+    result: Array = np.asarray(part, dtype=np.float64) / np.where(whole != 0, whole, np.nan)
+    return result

@@ -1,9 +1,9 @@
-"""The policies that orders are judged by: one for all, or one for each value of a column."""
+"""The policies that orders are judged by, or have been: one, or one for each value of a column."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -202,6 +202,13 @@ class Judgement(NamedTuple):
         when = self.info.get("as_of")
         return None if when is None else _time.instant("as_of", when)
 
+    @property
+    def now(self) -> np.datetime64:
+        """The moment of judging, as NumPy has it; raise if it is unknown."""
+        if self.as_of is None:
+            raise ValueError("it is unknown as of when this frame was judged; judge it anew")
+        return _time.now_of(self.as_of)
+
 
 def judgement_of(judged: pd.DataFrame) -> Judgement | None:
     """Return how a frame was judged, by its column or its attrs; None if it has lost both."""
@@ -213,6 +220,24 @@ def judgement_of(judged: pd.DataFrame) -> Judgement | None:
     if kept and set(labels) <= set(kept.labels):
         return kept
     return judgement_of_labels(labels)
+
+
+def require_judgement(judged: pd.DataFrame) -> Judgement:
+    """Return how a frame was judged; raise if it has lost that."""
+    judgement = judgement_of(judged)
+    if judgement is None:
+        raise ValueError(
+            f"this frame has lost its policy (the column {JUDGED_BY!r} and attrs['trackstar']"
+            f"['compliance']), so that it is unknown by which policy, and as of when, it was "
+            f"judged; judge it anew with ship_date_compliance"
+        )
+    return judgement
+
+
+def judged_as_of(judged: pd.DataFrame) -> pd.Timestamp | None:
+    """Return as of when a frame was judged; None if that is unknown."""
+    judgement = judgement_of(judged)
+    return None if judgement is None else judgement.as_of
 
 
 def labels_of(judged: pd.DataFrame) -> list[str]:
@@ -327,8 +352,7 @@ def zones_of(frame: Any, policy: PolicyLike | None, policy_by: str | None) -> Po
 def resolve_moment(frame: Any, as_of: object, policies: Policies) -> pd.Timestamp:
     """Return `as_of`, or that of a frame that has been judged, or when it was fetched."""
     if as_of is None and _is_judged(frame):
-        judgement = judgement_of(frame)
-        as_of = None if judgement is None else judgement.as_of
+        as_of = judged_as_of(frame)
     return _time.resolve_as_of(frame, as_of, zone=policies.zone)
 
 
@@ -336,20 +360,54 @@ def _is_judged(frame: Any) -> bool:
     return isinstance(frame, pd.DataFrame) and "outcome" in frame.columns
 
 
-def local_times(judged: pd.DataFrame, judgement: Judgement | None, stamps: Array) -> Array:
-    """Return moments of judged orders on the clocks of their warehouses; UTC if lost."""
+def local_times(
+    judged: pd.DataFrame,
+    judgement: Judgement | None,
+    stamps: Array,
+    rows: Array | slice = slice(None),
+) -> Array:
+    """Return moments of judged orders, or of these rows of them, on their warehouses' clocks.
+
+    They are in UTC if it is unknown how the orders were judged.
+    """
     if judgement is None:
         return stamps
-    codes = policy_codes(judged, judgement)
-    walls = np.full(len(stamps), _time.NAT)
+    names = [JUDGED_BY, "warehouse_id", *filter(None, [judgement.policies.by])]
+    judged = judged[_checks.present(judged, names)].iloc[rows]
+    codes, walls = policy_codes(judged, judgement), np.full(len(stamps), _time.NAT)
     zones = [policy.tz for policy in judgement.policies.of.values()]
     if all(zone == zones[0] for zone in zones):
         return _time.convert_by_zone(judged, stamps, zones[0], _time.local)
     for code, zone in enumerate(zones):
-        rows = np.flatnonzero(codes == code)
-        part = judged.iloc[rows]
-        walls[rows] = _time.convert_by_zone(part, stamps[rows], zone, _time.local)
+        of_zone = np.flatnonzero(codes == code)
+        part = judged.iloc[of_zone]
+        walls[of_zone] = _time.convert_by_zone(part, stamps[of_zone], zone, _time.local)
     return walls
+
+
+def created_times(orders: pd.DataFrame, policies: Policies) -> Array:
+    """Return when orders were created, on the clocks of the policies' zones."""
+    plain = orders[[name for name in orders.columns if name != JUDGED_BY]]
+    created = _time.instants(orders, "created_date")
+    return local_times(plain, Judgement({}, policies), created)
+
+
+def of_policies(
+    judged: pd.DataFrame, judgement: Judgement, read: Callable[[SlaPolicy], Any]
+) -> Array:
+    """Return what `read` gives for the policy of each row."""
+    values: Array = np.array([read(policy) for policy in judgement.policies.of.values()])
+    return values[policy_codes(judged, judgement)]
+
+
+def ship_events(judged: pd.DataFrame, judgement: Judgement) -> Array:
+    """Return when the ship event of each order's policy happened; NaT if not by as_of."""
+    events = of_policies(judged, judgement, lambda policy: policy.ship_event)
+    stamps = np.full(len(judged), _time.NAT)
+    for event in np.unique(events):
+        of_event = _time.instants(judged, f"{event}_shipped_date")
+        stamps = np.where(events == event, of_event, stamps)
+    return np.where(stamps <= judgement.now, stamps, _time.NAT)
 
 
 def _some(values: list[Any]) -> list[Any]:

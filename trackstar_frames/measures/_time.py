@@ -300,8 +300,10 @@ class Periods(NamedTuple):
     length: Period
     zones: Sequence[str]
 
-    def are_over(self, as_of: pd.Timestamp) -> Array:
-        """Return which periods have ended in all zones."""
+    def are_over(self, as_of: pd.Timestamp | None) -> Array:
+        """Return which periods have ended in all zones; none if the moment is unknown."""
+        if as_of is None:
+            return np.zeros(len(self.starts), dtype=bool)
         # A bare day as as_of is the last microsecond of a day, which is then over.
         return self.end_by(self.walls(as_of) + _TICK)
 

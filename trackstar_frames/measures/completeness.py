@@ -256,3 +256,34 @@ def _quantities(frame: pd.DataFrame, table: str) -> Array:
             f"one: {np.nanmax(np.abs(units)):,.0f}"
         )
     return np.where(units == np.floor(units), units, np.nan)
+
+
+class Shipped:
+    """The shipments of some orders that are not cancelled and have shipped by a moment.
+
+    Attributes
+    ----------
+    order, stamps : numpy.ndarray
+        Of each, the position of its order, and when it shipped.
+    """
+
+    def __init__(self, orders: pd.DataFrame, shipments: pd.DataFrame, now: np.datetime64) -> None:
+        _checks.require_unique_orders(orders, "frames.orders")
+        self._ids = _checks.order_keys(orders, "id")
+        keys = _shipment_keys(shipments, self._ids)
+        stamps = instants(shipments, "shipped_date")
+        cancelled = _checks.has_status(shipments, "cancelled")
+        rows = np.flatnonzero((keys >= 0) & (stamps <= now) & ~cancelled)
+        self._keys, self.stamps = keys[rows], stamps[rows]
+        self.order = self._keys // _WIDTH
+
+    def find(self, table: pd.DataFrame) -> Array:
+        """Return the position of the shipment that each row of a table is in; -1 for none."""
+        return find_keys(_shipment_keys(table, self._ids), self._keys)
+
+    def count(self, shipment: Array, weights: Array | None = None) -> Array:
+        """Return how much of something is in each shipment; -1 is in none."""
+        known = shipment >= 0
+        given = None if weights is None else weights[known]
+        counts: Array = np.bincount(shipment[known], given, minlength=len(self.order))
+        return counts

@@ -182,7 +182,7 @@ def outcome_rates(
         starts = found.labels.get_level_values("period").to_numpy(dtype="M8[us]")
         periods = Periods(starts, span, judgement.policies.zones if judgement else ["UTC"])
         is_decided = table[["early", "pending"]].sum(axis=1) == 0
-        table["final"] = is_decided & (as_of is not None and periods.are_over(as_of))
+        table["final"] = is_decided & periods.are_over(as_of)
         table["covered"] = _are_covered(periods, as_of, rows, lead)
         info["without_period"] = int(found.left_out.sum())
         info["lead"] = None if lead is None else str(lead)

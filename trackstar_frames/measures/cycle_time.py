@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _filters, _grouping, _policies, completeness
+from trackstar_frames.measures import _checks, _filters, _grouping, _policies, completeness
 from trackstar_frames.measures._labels import named, parse_labels, relabel
 from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import NAT, Array, instants, now_of, period
@@ -153,7 +153,7 @@ def cycle_time(
     if span:
         # A later order must not make a period.
         is_later = instants(orders, "created_date") > now_of(moment)
-        stamps = np.where(is_later, NAT, _events.created_times(orders, policies))
+        stamps = np.where(is_later, NAT, _policies.created_times(orders, policies))
     rows = _grouping.CodedRows(orders, _codes(durations), list(_COUNTED), stamps)
     found = _grouping.count_codes(rows, names, span)
     table = pd.DataFrame(found.counts, columns=rows.words, index=found.labels)
@@ -169,7 +169,7 @@ def cycle_time(
     if span:
         keys = table.index.to_frame(index=False)
         keys.attrs = dict(orders.attrs)
-        states = _events.created_periods(keys, span, table["open"], policies, moment)
+        states = _filters.created_periods(keys, span, table["open"], policies, moment)
         table = table.assign(**states)
         info = {**info, "without_period": int(found.left_out.sum())}
     _checks.add_measure_info(table, orders, "cycle_time", info)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _filters, _grouping, _time, completeness
+from trackstar_frames.measures import _checks, _filters, _grouping, _policies, _time, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned
-from trackstar_frames.measures._policies import PolicyLike
+from trackstar_frames.measures._policies import Judgement, PolicyLike
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.backlog import SHIPPED_SINCE, sorted_statuses
-from trackstar_frames.measures.ship_date_compliance import judged_orders, limits
+from trackstar_frames.measures.ship_date_compliance import judged_orders, limits, moment_to_judge_at
 from trackstar_frames.measures.status_mix import NO_STATUS
 
 #: The most urgent first; ``unknown`` is without a due time by the policy.
@@ -122,9 +122,9 @@ def due_next(
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df", lazy=True)
     names = _checks.by_columns(orders, by, reserved=["due", "status"])
     shown = parse_labels(labels)
-    moment = _events.judge_at(orders, policy, policy_by, as_of)
+    moment = moment_to_judge_at(orders, policy, policy_by, as_of)
     read = partial(_read, names=names, policy=policy, policy_by=policy_by, as_of=moment)
-    keys, sums = _events.sum_tables({"orders": orders}, read, [*names, "due", "status"])
+    keys, sums = _grouping.sum_tables({"orders": orders}, read, [*names, "due", "status"])
     groups, kept = _grouping.group_numbers(keys, names)
     statuses = sorted_statuses(keys["status"][sums["n"].to_numpy() > 0])
     rows = pd.CategoricalIndex(DUE_BUCKETS, DUE_BUCKETS, ordered=True, name="due")
@@ -136,7 +136,7 @@ def due_next(
         table[status] = np.bincount(cells, counts, minlength=len(index)).astype(np.int64)
     info = _checks.measure_info(keys, "compliance") or {}
     _checks.add_measure_info(table, keys, "compliance", {**info, "n": int(table["n"].sum())})
-    moment = _events.as_of(keys)
+    moment = _policies.judged_as_of(keys)
     statuses_needed = _filters.open_statuses(keys, moment)
     _filters.warn_if_biased(
         keys, "due_next", statuses_needed, bounds=_filters.OF_OPEN, as_of=moment
@@ -151,20 +151,19 @@ def _read(
     policy: PolicyLike | None,
     policy_by: str | None,
     as_of: Any,
-) -> _events.Rows:
+) -> _grouping.Rows:
     """Return when each order is due and its status, and what it adds to the counts."""
     judged = judged_orders(tables.orders, policy, as_of, policy_by=policy_by)
-    now = _events.now_of(judged)
+    judgement = _policies.require_judgement(judged)
+    now = judgement.now
     is_open = completeness.are_open(judged, now)
-    is_open &= np.isnat(_events.ship_events(judged, now))
+    is_open &= np.isnat(_policies.ship_events(judged, judgement))
     left = completeness.units_left(judged, now)
     status = _checks.column(judged, "status").astype(object)
     status = status.where(status.notna(), NO_STATUS)
-    rows = judged[list(names)].assign(
-        due=_buckets(judged, now),
-        status=status.mask(completeness.closed_at(judged) > now, SHIPPED_SINCE).to_numpy(),
-    )
-    rows.attrs = dict(judged.attrs)
+    status = status.mask(completeness.closed_at(judged) > now, SHIPPED_SINCE)
+    due = _buckets(judged, judgement)
+    rows = _grouping.keys_of(judged, names, due=due, status=status.to_numpy())
     amounts = {
         "n": is_open,
         "units_left": np.where(is_open & ~np.isnan(left), left, 0),
@@ -173,17 +172,19 @@ def _read(
     return rows, pd.DataFrame(amounts).astype(np.int64)
 
 
-def _buckets(judged: pd.DataFrame, now: np.datetime64) -> Array:
+def _buckets(judged: pd.DataFrame, judgement: Judgement) -> Array:
     """Return the index of each order's time to its due time in `DUE_BUCKETS`."""
     is_known = judged["outcome"].isin(["late_open", "pending"]) | judged["reason"].isin(
         _WITH_DUE_TIME
     )
-    limit = limits(judged, _events.judgement_of(judged).policies)
+    limit = limits(judged, judgement.policies)
     # A due day ends with the microsecond after its last, in which nothing more can be in time.
-    grace = _events.of_policies(judged, lambda policy: pd.Timedelta(policy.grace).to_timedelta64())
+    grace = _policies.of_policies(
+        judged, judgement, lambda policy: pd.Timedelta(policy.grace).to_timedelta64()
+    )
     is_day = limit - grace > _time.instants(judged, "due_at")  # shown as a second earlier
     limit = np.where(is_known.to_numpy(dtype=bool), limit + is_day * _TICK, _time.NAT)
-    left: Array = limit - np.full(len(limit), now)
+    left: Array = limit - np.full(len(limit), judgement.now)
     conditions = [
         np.isnat(left),
         left < -7 * _DAY,

@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _filters, _time
+from trackstar_frames.measures import _checks, _filters, _grouping, _policies, _time
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned
-from trackstar_frames.measures._policies import PolicyLike
+from trackstar_frames.measures._policies import Judgement, PolicyLike
 from trackstar_frames.measures._time import instants
-from trackstar_frames.measures.ship_date_compliance import are_over, judged_orders
+from trackstar_frames.measures.ship_date_compliance import (
+    are_over,
+    judged_orders,
+    moment_to_judge_at,
+)
 
 _COLUMNS_READ = (
     *("status", "created_date", "updated_date", "complete_shipped_date", "last_shipped_date"),
@@ -144,13 +148,16 @@ def failure_rates(
     names = _checks.by_columns(orders, by, reserved=["period"])
     shown = parse_labels(labels)
     span = None if freq is None else _time.period(freq)
-    moment = _events.judge_at(orders, policy, policy_by, as_of)
+    moment = moment_to_judge_at(orders, policy, policy_by, as_of)
     read = partial(_read, names=names, policy=policy, policy_by=policy_by, as_of=moment)
-    found = _events.sum_days({"orders": orders}, read, names, span)
+    found = _grouping.sum_days({"orders": orders}, read, names, span)
     keys, sums = found.keys, found.sums
     columns = _rates(found)
     if span:
-        columns |= _events.created_periods(keys, span, sums["open"])
+        judgement = _policies.require_judgement(keys)
+        columns |= _filters.created_periods(
+            keys, span, sums["open"], judgement.policies, judgement.as_of
+        )
     table = found.table(columns, names)
     unknown = {reason: int(sums[column].sum()) for column, reason in _UNKNOWN.items()}
     left_out = int(found.days["given"].sum() - sums["created"].sum())
@@ -159,7 +166,7 @@ def failure_rates(
     # Without periods, what is open is so whenever it was created.
     bounds = _filters.OF_COHORT if span else _filters.OF_OPEN
     _filters.warn_if_biased(
-        keys, "failure_rates", _filters.EVERY, bounds=bounds, as_of=_events.as_of(keys)
+        keys, "failure_rates", _filters.EVERY, bounds=bounds, as_of=_policies.judged_as_of(keys)
     )
     return table.set_axis(relabel(table.index, names, shown))
 
@@ -171,22 +178,22 @@ def _read(
     policy: PolicyLike | None,
     policy_by: str | None,
     as_of: Any,
-) -> _events.Rows:
+) -> _grouping.Rows:
     """Return each order's group and day, and what it adds to the counts."""
     judged = judged_orders(tables.orders, policy, as_of, policy_by=policy_by)
-    now = _events.now_of(judged)
+    judgement = _policies.require_judgement(judged)
     created = instants(judged, "created_date")
-    is_there = ~(created > now)
+    is_there = ~(created > judgement.now)
     # A later order must not make a period.
-    received = _events.local_times(judged, np.where(is_there, created, _time.NAT))
-    rows = judged[list(names)].assign(period=_events.days_of(received))
-    rows.attrs = dict(judged.attrs)
-    amounts = pd.DataFrame(_counts(judged, now)).astype(bool).mul(is_there, axis=0)
+    received = _policies.local_times(judged, judgement, np.where(is_there, created, _time.NAT))
+    rows = _grouping.keys_of(judged, names, period=_grouping.days_of(received))
+    amounts = pd.DataFrame(_counts(judged, judgement)).astype(bool).mul(is_there, axis=0)
     return rows, amounts.assign(given=True).astype(np.int64)
 
 
-def _counts(judged: pd.DataFrame, now: np.datetime64) -> dict[str, Any]:
+def _counts(judged: pd.DataFrame, judgement: Judgement) -> dict[str, Any]:
     """Return, for each column of the result that counts orders, whether an order is one."""
+    now = judgement.now
     complete = instants(judged, "complete_shipped_date")
     last = instants(judged, "last_shipped_date")
     cancelled = _checks.has_status(judged, "cancelled")
@@ -199,7 +206,7 @@ def _counts(judged: pd.DataFrame, now: np.datetime64) -> dict[str, Any]:
     is_open = ~cancelled & ~is_complete & ~ended
     updated = instants(judged, "updated_date")
     ceased = np.where(updated < now, updated, now)
-    is_late = are_over(judged, _events.judgement_of(judged).policies, ceased)
+    is_late = are_over(judged, judgement.policies, ceased)
     return {
         "created": np.ones(len(judged), dtype=bool),
         "cancelled": cancelled,
@@ -215,7 +222,7 @@ def _counts(judged: pd.DataFrame, now: np.datetime64) -> dict[str, Any]:
     }
 
 
-def _rates(found: _events.ByDay) -> dict[str, Any]:
+def _rates(found: _grouping.ByDay) -> dict[str, Any]:
     """Return the counts with each rate after what it is computed from."""
     sums = found.sums
     columns: dict[str, Any] = {"created": sums["created"]}

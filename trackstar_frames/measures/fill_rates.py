@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _filters, _time, completeness
+from trackstar_frames.measures import _checks, _filters, _grouping, _policies, _time, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import is_partitioned
 from trackstar_frames.measures._policies import Policies, PolicyLike, resolve_moment, zones_of
@@ -175,11 +175,11 @@ def fill_rates(
     tables["orders"] = _checks.select(orders, ["id", *columns])
     dated = span is not None
     read = partial(_read, names=names, dated=dated, of=of, policies=policies, moment=moment)
-    found = _events.sum_days(tables, read, names, span)
+    found = _grouping.sum_days(tables, read, names, span)
     rates = _rates(found)
     if span is not None:
         pending = found.sums["pending"]
-        rates |= _events.created_periods(found.keys, span, pending, policies, moment)
+        rates |= _filters.created_periods(found.keys, span, pending, policies, moment)
     if freq is not None and of == "due":
         judged = judge_each(orders, policies, moment)
         rates["covered"] = outcome_rates(judged, names, freq)["covered"]
@@ -217,7 +217,7 @@ def _read(
     of: Of,
     policies: Policies,
     moment: pd.Timestamp,
-) -> _events.Rows:
+) -> _grouping.Rows:
     """Return each order's group and day, and its counts; of one left out, only the reason."""
     orders, now = tables.orders, _time.now_of(moment)
     _checks.require_unique_orders(orders, "frames.orders")
@@ -231,7 +231,7 @@ def _read(
         stamps = local_due_times(orders)
     else:
         # A later order must not make a period.
-        stamps = np.where(is_later, _time.NAT, _events.created_times(orders, policies))
+        stamps = np.where(is_later, _time.NAT, _policies.created_times(orders, policies))
     if of == "shipped":
         not_shipped = ~(_time.instants(orders, "first_shipped_date") <= now)
     conditions = [
@@ -252,12 +252,11 @@ def _read(
         if of == "due":
             is_pending = (is_pending | not_due) & (orders["outcome"] != "not_evaluable").to_numpy()
         counts["pending"] = is_pending
-    rows = orders[list(names)].assign(period=_events.days_of(stamps))
-    rows.attrs = dict(orders.attrs)
+    rows = _grouping.keys_of(orders, names, period=_grouping.days_of(stamps))
     return rows, counts.astype(np.int64)
 
 
-def _rates(found: _events.ByDay) -> dict[str, Any]:
+def _rates(found: _grouping.ByDay) -> dict[str, Any]:
     """Return the sums with each rate after what it is computed from."""
     sums = found.sums
     columns: dict[str, Any] = {}
@@ -266,8 +265,8 @@ def _rates(found: _events.ByDay) -> dict[str, Any]:
         columns |= {whole: sums[whole], part: sums[part]}
         found.add_rate(columns, name, part, whole)
     columns |= {name: sums[name] for name in ("units", "units_filled")}
-    columns["unit_rate"] = _events.ratio(sums["units_filled"], sums["units"])
+    columns["unit_rate"] = _grouping.ratio(sums["units_filled"], sums["units"])
     columns |= {name: sums[name] for name in ("units_overshipped", "kit_units", "unmatched_units")}
     both = sums["units"] + sums["units_shipped"]
-    columns["unmatched_share"] = _events.ratio(sums["unmatched_units"], both)
+    columns["unmatched_share"] = _grouping.ratio(sums["unmatched_units"], both)
     return {**columns, "small": found.are_small("orders"), "left_out": sums["left_out"]}

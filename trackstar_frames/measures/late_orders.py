@@ -11,7 +11,7 @@ import pandas as pd
 
 from trackstar_frames.measures import _checks, _filters, _time
 from trackstar_frames.measures._labels import named, parse_labels
-from trackstar_frames.measures._policies import Judgement, PolicyLike, judgement_of
+from trackstar_frames.measures._policies import Judgement, PolicyLike, require_judgement
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.completeness import LIFECYCLE_COLUMNS, UNIT_COLUMNS, units_left
 from trackstar_frames.measures.compliance_rate import local_due_times
@@ -110,13 +110,8 @@ def late_orders(
     """
     _checks.require(orders, _COLUMNS_READ, source="fetch_orders_df")
     judged = judged_orders(orders, policy, as_of, policy_by=policy_by)
-    judgement = judgement_of(judged)
-    if judgement is None or judgement.as_of is None:
-        raise ValueError(
-            "this frame has lost its policy (attrs['trackstar']['compliance']), so that it is "
-            "unknown as of when its orders are late; judge it anew with ship_date_compliance"
-        )
-    now, names = _time.now_of(judgement.as_of), parse_labels(labels)
+    judgement, names = require_judgement(judged), parse_labels(labels)
+    now = judgement.now
     late = judged.assign(lateness=_lateness(judged, now, judgement))
     late = late[late["lateness"].notna() & _are_listed(late, shipped=shipped)]
     lateness = late["lateness"].to_numpy(dtype="m8[us]").astype(np.int64)
@@ -140,7 +135,7 @@ def late_orders(
     return table
 
 
-def _warn_if_biased(judged: pd.DataFrame, as_of: pd.Timestamp, *, shipped: bool) -> None:
+def _warn_if_biased(judged: pd.DataFrame, as_of: pd.Timestamp | None, *, shipped: bool) -> None:
     statuses = _filters.NOT_CANCELLED if shipped else _filters.open_statuses(judged, as_of)
     bounds = _filters.OF_OVERDUE
     _filters.warn_if_biased(judged, "late_orders", statuses, bounds=bounds, as_of=as_of)

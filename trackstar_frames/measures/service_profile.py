@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _filters, _time, completeness
+from trackstar_frames.measures import _checks, _filters, _grouping, _policies, _time, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
-from trackstar_frames.measures._policies import PolicyLike
+from trackstar_frames.measures._policies import Judgement, PolicyLike
 from trackstar_frames.measures._time import Array, instants
 from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.ship_date_compliance import judged_orders
+from trackstar_frames.measures.ship_date_compliance import judged_orders, moment_to_judge_at
 
 _COLUMNS_READ = {
     "orders": (
@@ -156,12 +156,15 @@ def service_profile(
     names = _checks.by_columns(tables["orders"], by, reserved=["period"])
     shown = parse_labels(labels)
     span = None if freq is None else _time.period(freq)
-    moment = _events.judge_at(tables["orders"], policy, policy_by, as_of)
+    moment = moment_to_judge_at(tables["orders"], policy, policy_by, as_of)
     read = partial(_read, names=names, policy=policy, policy_by=policy_by, as_of=moment)
-    found = _events.sum_days(tables, read, names, span)
+    found = _grouping.sum_days(tables, read, names, span)
     keys, columns = found.keys, _rates(found)
     if span:
-        columns |= _events.created_periods(keys, span, found.sums["pending"])
+        judgement = _policies.require_judgement(keys)
+        columns |= _filters.created_periods(
+            keys, span, found.sums["pending"], judgement.policies, judgement.as_of
+        )
     table = found.table(columns, names)
     info = {"left_out": int(found.days["given"].sum() - found.sums["n"].sum())}
     _checks.add_measure_info(table, keys, "service_profile", info)
@@ -180,19 +183,19 @@ def _read(
     policy: PolicyLike | None,
     policy_by: str | None,
     as_of: Any,
-) -> _events.Rows:
+) -> _grouping.Rows:
     """Return each order's group and day, and what it adds to the sums."""
     judged = judged_orders(tables.orders, policy, as_of, policy_by=policy_by)
-    now = _events.now_of(judged)
+    judgement = _policies.require_judgement(judged)
+    now = judgement.now
     created = instants(judged, "created_date")
     counted = ~(created > now) & ~_checks.has_status(judged, "cancelled")
-    received = _events.local_times(judged, np.where(counted, created, _time.NAT))
-    rows = judged[list(names)].assign(period=_events.days_of(received))
-    rows.attrs = dict(judged.attrs)
+    received = _policies.local_times(judged, judgement, np.where(counted, created, _time.NAT))
+    rows = _grouping.keys_of(judged, names, period=_grouping.days_of(received))
     units = _checks.number_column(judged, "units_ordered")
     counts = {
         "n": True,
-        **_speeds(judged, received, now),
+        **_speeds(judged, received, judgement),
         **_pieces(judged, tables, now),
         "lines": np.nan_to_num(_checks.number_column(judged, "line_item_count")),
         "units": np.nan_to_num(units),
@@ -203,22 +206,28 @@ def _read(
     return rows, amounts.mul(counted, axis=0).assign(given=1.0)
 
 
-def _speeds(judged: pd.DataFrame, received: Array, now: np.datetime64) -> dict[str, Array]:
+def _speeds(judged: pd.DataFrame, received: Array, judgement: Judgement) -> dict[str, Array]:
     """Return, for each speed, whether an order's time has run out, and whether it has kept it."""
-    created, shipped = instants(judged, "created_date"), _events.ship_events(judged, now)
+    now, created = judgement.now, instants(judged, "created_date")
+    shipped = _policies.ship_events(judged, judgement)
     # Shipped, but at an unknown time. One closed short is not: it has never been complete.
-    by_complete = _events.of_policies(judged, lambda policy: policy.ship_event == "complete")
+    by_complete = _policies.of_policies(
+        judged, judgement, lambda policy: policy.ship_event == "complete"
+    )
     is_short = ~np.isnat(instants(judged, "last_shipped_date")) & by_complete
     is_short &= ~np.isnan(_checks.number_column(judged, "units_ordered"))
     done = _checks.has_status(judged, "fulfilled")
     done = done | _checks.has_status(judged, "partially_fulfilled") & ~by_complete
     undated = np.isnat(shipped) & done & ~is_short
     days = received.astype("M8[D]")
-    limit = _events.of_policies(judged, _cut_off)
-    local_now = _events.local_times(judged, np.full(len(judged), now)).astype("M8[D]")
-    before = (received - days < limit) & (days < local_now) & ~undated
+    limit = _policies.of_policies(judged, judgement, _cut_off)
+    today, shipped_on = (
+        _policies.local_times(judged, judgement, stamps).astype("M8[D]")
+        for stamps in (np.full(len(judged), now), shipped)
+    )
+    before = (received - days < limit) & (days < today) & ~undated
     found = {"same_day_n": before}
-    found["same_day"] = before & (_events.local_times(judged, shipped).astype("M8[D]") <= days)
+    found["same_day"] = before & (shipped_on <= days)
     for name, hours in (("within_24h", 24), ("within_48h", 48)):
         is_over = (created + hours * _HOUR <= now) & ~undated
         found |= {f"{name}_n": is_over, name: is_over & (shipped <= created + hours * _HOUR)}
@@ -227,7 +236,7 @@ def _speeds(judged: pd.DataFrame, received: Array, now: np.datetime64) -> dict[s
 
 def _pieces(judged: pd.DataFrame, tables: Any, now: np.datetime64) -> dict[str, Array]:
     """Return whether an order has shipped, and in several shipments, and its packages."""
-    shipped = _events.Shipped(judged, tables.shipments, now)
+    shipped = completeness.Shipped(judged, tables.shipments, now)
     shipments = np.bincount(shipped.order, minlength=len(judged))
     position = shipped.find(tables.packages)
     tracked = ~_checks.is_blank(_checks.column(tables.packages, "tracking_number"))
@@ -243,14 +252,14 @@ def _pieces(judged: pd.DataFrame, tables: Any, now: np.datetime64) -> dict[str, 
     }
 
 
-def _rates(found: _events.ByDay) -> dict[str, Any]:
+def _rates(found: _grouping.ByDay) -> dict[str, Any]:
     """Return the counts with each rate after what it is computed from."""
     of = found.sums.astype(np.int64)
     columns: dict[str, Any] = {"n": of["n"]}
     for name, whole in _RATES.items():
         columns |= {whole: of[whole], name: of[name]}
         found.add_rate(columns, name, name, whole)
-    columns["packages_per_order"] = _events.ratio(of["packages"], of["shipped"])
-    columns["lines_per_order"] = _events.ratio(of["lines"], of["n"])
-    columns["units_per_order"] = _events.ratio(of["units"], of["of_known_units"])
+    columns["packages_per_order"] = _grouping.ratio(of["packages"], of["shipped"])
+    columns["lines_per_order"] = _grouping.ratio(of["lines"], of["n"])
+    columns["units_per_order"] = _grouping.ratio(of["units"], of["of_known_units"])
     return {**columns, "small": found.are_small("n")}

@@ -210,6 +210,22 @@ def judged_orders(
     return cast("Frame", _check_judged(cast("pd.DataFrame", orders), given, as_of))
 
 
+def moment_to_judge_at(
+    orders: Any, policy: PolicyLike | None, policy_by: str | None, as_of: object
+) -> Any:
+    """Check what orders are to be judged by, before any work; return the moment to judge at.
+
+    For orders that have been judged, it is `as_of` as it is.
+    """
+    if "outcome" not in orders.columns:
+        policies = resolve_policies(policy, policy_by)
+        _checks.require(orders, policies.columns_needed(), source="fetch_orders_df", lazy=True)
+        as_of = _time.resolve_as_of(orders, as_of, zone=policies.zone)
+    if is_partitioned(orders):
+        judged_orders(orders, policy, as_of, policy_by=policy_by)
+    return as_of
+
+
 def _check_whole(orders: pd.DataFrame) -> None:
     missing = int(orders["outcome"].isna().sum())
     if missing:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _filters, _time, completeness
+from trackstar_frames.measures import _checks, _filters, _grouping, _time, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._policies import (
     JUDGED_BY,
@@ -151,7 +151,7 @@ def ship_otif(
     read = partial(_read, names=groups, policies=policies, moment=moment)
     columns = [*needed, *groups, *_checks.present(orders, ["warehouse_id", JUDGED_BY])]
     tables["orders"] = _checks.select(orders, ["id", *columns])
-    found = _events.sum_days(tables, read, groups, span)
+    found = _grouping.sum_days(tables, read, groups, span)
     rates = outcome_rates(judge_each(orders, policies, moment), groups, freq)
     table = found.table(_columns(found, rates), groups)
     _checks.copy_attrs(table, rates)
@@ -161,7 +161,7 @@ def ship_otif(
 
 def _read(
     tables: Any, *, names: Sequence[str], policies: Policies, moment: pd.Timestamp
-) -> _events.Rows:
+) -> _grouping.Rows:
     """Return each order's group and due day, and what it adds to the sums if it was due."""
     orders, now = tables.orders, _time.now_of(moment)
     _checks.require_unique_orders(orders, "frames.orders")
@@ -172,22 +172,21 @@ def _read(
     counts = filled[[*_AMOUNTS]].assign(
         n=1, otif=on_time & in_full, on_time=on_time, in_full=in_full
     )
-    rows = judged[list(names)].assign(period=_events.days_of(local_due_times(judged)))
-    rows.attrs = dict(judged.attrs)
+    rows = _grouping.keys_of(judged, names, period=_grouping.days_of(local_due_times(judged)))
     is_due = judged["is_due"].to_numpy(dtype=bool)
     return rows, counts.mul(is_due, axis=0).astype(np.int64)
 
 
-def _columns(found: _events.ByDay, rates: pd.DataFrame) -> dict[str, Any]:
+def _columns(found: _grouping.ByDay, rates: pd.DataFrame) -> dict[str, Any]:
     sums = found.sums
     columns: dict[str, Any] = {name: sums[name] for name in ("n", "otif", "on_time", "in_full")}
     columns |= {name: rates[name] for name in ("short", "early", "pending", "not_evaluable")}
     columns |= {word: rate for word, rate in found.rates("otif", "n").items() if word != "small"}
     for name in ("on_time", "in_full"):
-        columns[f"{name}_rate"] = _events.ratio(sums[name], sums["n"])
+        columns[f"{name}_rate"] = _grouping.ratio(sums[name], sums["n"])
     columns["small"] = found.are_small("n")
     for name in ("line", "unit"):
         part, whole = f"{name}s_filled", f"{name}s"
         columns |= {whole: sums[whole], part: sums[part]}
-        columns[f"{name}_rate"] = _events.ratio(sums[part], sums[whole])
+        columns[f"{name}_rate"] = _grouping.ratio(sums[part], sums[whole])
     return columns | {name: rates[name] for name in ("final", "covered") if name in rates}

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _filters, _time
+from trackstar_frames.measures import _checks, _filters, _grouping, _policies, _time, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Array, Period
-from trackstar_frames.measures.ship_date_compliance import judged_orders
+from trackstar_frames.measures.ship_date_compliance import judged_orders, moment_to_judge_at
 
 _COLUMNS_READ = {
     "orders": ("id", "invoice_currency_code"),
@@ -131,25 +131,25 @@ def shipping_costs(
     shown = parse_labels(labels)
     tables = _checks.require_tables(frames, _with_groups(frames, names), lazy=True)
     span = None if freq is None else _time.period(freq)
-    moment = _events.judge_at(tables["orders"], policy, policy_by, as_of)
+    moment = moment_to_judge_at(tables["orders"], policy, policy_by, as_of)
     groups = [*names, *(["period"] if span else []), _CURRENCY]
     read = partial(_read, names=names, span=span, policy=policy, policy_by=policy_by, as_of=moment)
-    keys, sums = _events.sum_tables(tables, read, groups)
-    sums = _events.labelled(keys, sums, groups)
+    keys, sums = _grouping.sum_tables(tables, read, groups)
+    sums = _grouping.labelled(keys, sums, groups)
     counts = ["packages", "packages_with_cost", "orders", "units"]
     sums[counts] = sums[counts].astype(np.int64)
     table = sums[["packages", "packages_with_cost"]].copy()
-    table["share_with_cost"] = _events.ratio(sums["packages_with_cost"], sums["packages"])
+    table["share_with_cost"] = _grouping.ratio(sums["packages_with_cost"], sums["packages"])
     table[["orders", "cost"]] = sums[["orders", "cost"]]
-    table["per_order"] = _events.ratio(sums["cost"], sums["orders"])
-    table["per_package"] = _events.ratio(sums["cost"], sums["packages_with_cost"])
-    table["per_unit"] = _events.ratio(sums["unit_cost"], sums["units"])
-    table["per_kg"] = _events.ratio(sums["kg_cost"], sums["kg"])
+    table["per_order"] = _grouping.ratio(sums["cost"], sums["orders"])
+    table["per_package"] = _grouping.ratio(sums["cost"], sums["packages_with_cost"])
+    table["per_unit"] = _grouping.ratio(sums["unit_cost"], sums["units"])
+    table["per_kg"] = _grouping.ratio(sums["kg_cost"], sums["kg"])
     table[["units", "kg"]] = sums[["units", "kg"]]
     _checks.copy_attrs(table, keys)
     bounds = _filters.OF_FLOW if span else _filters.OF_COHORT
     _filters.warn_if_biased(
-        keys, "shipping_costs", _filters.EVERY, bounds=bounds, as_of=_events.as_of(keys)
+        keys, "shipping_costs", _filters.EVERY, bounds=bounds, as_of=_policies.judged_as_of(keys)
     )
     return table.set_axis(relabel(table.index, names, shown))
 
@@ -176,10 +176,11 @@ def _read(
     policy: PolicyLike | None,
     policy_by: str | None,
     as_of: Any,
-) -> _events.Rows:
+) -> _grouping.Rows:
     """Return each package's group, period and currency, and what it adds to the sums."""
     judged = judged_orders(tables.orders, policy, as_of, policy_by=policy_by)
-    shipped = _events.Shipped(judged, tables.shipments, _events.now_of(judged))
+    judgement = _policies.require_judgement(judged)
+    shipped = completeness.Shipped(judged, tables.shipments, judgement.now)
     shipment = shipped.find(tables.packages)
     packages = tables.packages[shipment >= 0].reset_index(drop=True)
     shipment = shipment[shipment >= 0]
@@ -189,7 +190,7 @@ def _read(
         source = packages[name] if name in packages.columns else judged[name].iloc[order]
         rows[name] = source.array
     if span:
-        starts = _events.local_times(judged, shipped.stamps[shipment], order)
+        starts = _policies.local_times(judged, judgement, shipped.stamps[shipment], order)
         rows["period"] = span.floor(starts)
     rows[_CURRENCY] = _checks.text_column(judged, "invoice_currency_code").iloc[order].array
     cost = _checks.number_column(packages, "shipping_cost")
@@ -218,7 +219,9 @@ def _first_of_each_order(rows: pd.DataFrame, order: Array, has_cost: Array) -> A
     return first
 
 
-def _units(packages: pd.DataFrame, tables: Any, shipped: _events.Shipped, shipment: Array) -> Array:
+def _units(
+    packages: pd.DataFrame, tables: Any, shipped: completeness.Shipped, shipment: Array
+) -> Array:
     """Return the units in each package; NaN where nothing tells."""
     index = _checks.index_column(packages, "package_index")
     width = index.max(initial=0) + 1

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _filters, _policies
+from trackstar_frames.measures import _checks, _filters, _policies
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned
 from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures.compliance_rate import outcome_rates
 from trackstar_frames.measures.policy import SlaPolicy
-from trackstar_frames.measures.ship_date_compliance import judged_orders
+from trackstar_frames.measures.ship_date_compliance import judged_orders, moment_to_judge_at
 
 #: What an interval says of a target.
 VERDICTS = ("met", "missed", "undecided")
@@ -111,10 +111,10 @@ def sla_scorecard(
     """
     names = _checks.by_columns(orders, by) if hasattr(orders, "columns") else []
     shown = parse_labels(labels)
-    moment = _events.judge_at(orders, policy, policy_by, as_of)
+    moment = moment_to_judge_at(orders, policy, policy_by, as_of)
     judged = judged_orders(orders, policy, moment, policy_by=policy_by)
     if isinstance(judged, pd.DataFrame):
-        policies = _events.judgement_of(judged).policies
+        policies = _policies.require_judgement(judged).policies
     else:
         policies = _policies.resolve_policies(policy, policy_by)
     targets = {value: _target(policy) for value, policy in policies.of.items()}

@@ -11,7 +11,7 @@ import pandas as pd
 from trackstar_frames.measures import _checks, _filters, _grouping, _policies, _time
 from trackstar_frames.measures._labels import parse_labels, relabel
 from trackstar_frames.measures._partitions import Partitioned
-from trackstar_frames.measures._policies import JUDGED_BY, Judgement, Policies, PolicyLike
+from trackstar_frames.measures._policies import JUDGED_BY, Policies, PolicyLike
 from trackstar_frames.measures.ship_date_compliance import judged_orders
 from trackstar_frames.schema import LIFECYCLE
 
@@ -121,8 +121,9 @@ def _read_statuses(
     orders: pd.DataFrame, *, dated: bool, policies: Policies | None
 ) -> _grouping.CodedRows:
     stamps = None
-    if dated:
-        judgement = Judgement({}, policies) if policies else _policies.judgement_of(orders)
+    if dated and policies is not None:
+        stamps = _policies.created_times(orders, policies)
+    elif dated:
         created = _time.instants(orders, "created_date")
-        stamps = _policies.local_times(orders, judgement, created)
+        stamps = _policies.local_times(orders, _policies.judgement_of(orders), created)
     return _grouping.CodedRows(orders, *_grouping.factorize(orders, "status"), stamps)

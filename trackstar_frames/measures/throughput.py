@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trackstar_frames.measures import _checks, _events, _filters, _grouping, _time, completeness
+from trackstar_frames.measures import _checks, _filters, _grouping, _policies, _time, completeness
 from trackstar_frames.measures._labels import parse_labels, relabel
-from trackstar_frames.measures._policies import PolicyLike
+from trackstar_frames.measures._policies import Judgement, PolicyLike
 from trackstar_frames.measures._time import Array, Period, instants
-from trackstar_frames.measures.ship_date_compliance import judged_orders
+from trackstar_frames.measures.ship_date_compliance import judged_orders, moment_to_judge_at
 
 #: The profiles: what each is made of, and its values.
 _PROFILES = {
@@ -29,6 +29,8 @@ _COLUMNS_READ = {
     "packages": ("order_id", "shipment_index"),
     "package_line_items": ("order_id", "shipment_index", "quantity"),
 }
+#: The positions of orders, moments, and what each adds to sums.
+_Event = tuple[Array, Array, Mapping[str, Any]]
 _FLOWS = ("orders", "lines", "units", "packages", "received")
 _EVER_OPEN = [completeness.STATES.index(name) for name in ("shipped", "closed_short", "open")]
 
@@ -134,26 +136,30 @@ def throughput(
     names = _checks.by_columns(tables["orders"], by, reserved=["period", *_PROFILES])
     shown = parse_labels(labels)
     span = _HOURLY if profile == "hour" else _time.period("D" if profile else freq)
-    moment = _events.judge_at(tables["orders"], policy, policy_by, as_of)
+    moment = moment_to_judge_at(tables["orders"], policy, policy_by, as_of)
     read = partial(_read, names=names, span=span, policy=policy, policy_by=policy_by, as_of=moment)
-    keys, sums = _events.sum_tables(tables, read, [*names, "period"])
+    keys, sums = _grouping.sum_tables(tables, read, [*names, "period"])
     is_dated = keys["period"].notna().to_numpy()
     undated = int(sums["received"][~is_dated].sum())
     # What is open without a moment at which it came has been so all the time.
     opened = (sums["opened"] - sums["closed"]).to_numpy()
-    always = _events.labelled(keys, pd.DataFrame({"n": np.where(is_dated, 0, opened)}), names)
-    keys, sums = _events.every_period(keys, sums, names, span)
+    always = _grouping.labelled(keys, pd.DataFrame({"n": np.where(is_dated, 0, opened)}), names)
+    keys, sums = _grouping.every_period(keys, sums, names, span)
     groups, _ = _grouping.group_numbers(keys, names)
     since = (sums["opened"] - sums["closed"]).groupby(groups).cumsum()
     table = sums[list(_FLOWS)].assign(open=since + always["n"].to_numpy()[groups])
     table = table.astype(np.int64)
     if profile is None:
-        table = _events.labelled(keys, table, [*names, "period"])
+        table = _grouping.labelled(keys, table, [*names, "period"])
     else:
         table = _profile(keys, table, names, profile)
     _checks.add_measure_info(table, keys, "throughput", {"freq": freq, "undated": undated})
     _filters.warn_if_biased(
-        keys, "throughput", _filters.EVERY, bounds=_filters.OF_FLOW, as_of=_events.as_of(keys)
+        keys,
+        "throughput",
+        _filters.EVERY,
+        bounds=_filters.OF_FLOW,
+        as_of=_policies.judged_as_of(keys),
     )
     return table.set_axis(relabel(table.index, names, shown))
 
@@ -166,29 +172,30 @@ def _read(
     policy: PolicyLike | None,
     policy_by: str | None,
     as_of: Any,
-) -> _events.Rows:
+) -> _grouping.Rows:
     """Return the sums of each group and period."""
     judged = judged_orders(tables.orders, policy, as_of, policy_by=policy_by)
-    now = _events.now_of(judged)
+    judgement = _policies.require_judgement(judged)
+    now = judgement.now
     created, closed = instants(judged, "created_date"), completeness.closed_at(judged)
     states = completeness.order_states(judged, now)
     # An order that was closed before it was created is open at no time.
     was_open = np.isin(states, _EVER_OPEN) & ~(closed <= created)
-    event, everyone = _events.ship_events(judged, now), np.arange(len(judged))
+    event, everyone = _policies.ship_events(judged, judgement), np.arange(len(judged))
     # The last period is that of as_of, be there anything in it or not.
-    latest = _events.local_times(judged, np.full(len(judged), now)).astype(np.int64)
+    latest = _policies.local_times(judged, judgement, np.full(len(judged), now)).astype(np.int64)
     last = everyone[[latest.argmax()]] if len(latest) else everyone
     events = [
         (everyone, created, {"received": ~(created > now), "opened": was_open}),
         (everyone, closed, {"closed": was_open & (closed <= now)}),
         (everyone, event, {"orders": ~np.isnat(event)}),
         (last, np.full(len(last), now), {}),
-        *_contents(tables, _events.Shipped(judged, tables.shipments, now)),
+        *_contents(tables, completeness.Shipped(judged, tables.shipments, now)),
     ]
-    return _events.sum_events(judged, names, span, events, until=now)
+    return _sum_events(judged, judgement, names, span, events)
 
 
-def _contents(tables: Any, shipped: _events.Shipped) -> list[_events.Event]:
+def _contents(tables: Any, shipped: completeness.Shipped) -> list[_Event]:
     """Return the lines of shipments, or of packages in those that have none, and the packages."""
     rows = tables.shipment_line_items
     of_lines = shipped.find(rows)
@@ -201,10 +208,38 @@ def _contents(tables: Any, shipped: _events.Shipped) -> list[_events.Event]:
         (shipment, {"lines": 1, "units": np.nan_to_num(_checks.float_column(table, "quantity"))})
         for shipment, table in goods
     ]
-    return [
-        shipped.events(shipment, amounts)
-        for shipment, amounts in [*found, (shipped.find(tables.packages), {"packages": 1})]
-    ]
+    events: list[_Event] = []
+    for shipment, amounts in [*found, (shipped.find(tables.packages), {"packages": 1})]:
+        known = shipment >= 0
+        kept = {
+            name: each[known] if isinstance(each, np.ndarray) else each
+            for name, each in amounts.items()
+        }
+        places = shipment[known]
+        events.append((shipped.order[places], shipped.stamps[places], kept))
+    return events
+
+
+def _sum_events(
+    judged: pd.DataFrame,
+    judgement: Judgement,
+    by: Sequence[str],
+    span: Period,
+    events: Sequence[_Event],
+) -> _grouping.Rows:
+    """Sum events by group and local period; one after as_of has none, as one without a date."""
+    groups, keys = _grouping.group_numbers(judged, by)
+    sums = []
+    for order, stamps, amounts in events:
+        cells = pd.DataFrame({"group": groups[order], **amounts})
+        past = np.where(stamps > judgement.now, _time.NAT, stamps)
+        cells["period"] = span.floor(_policies.local_times(judged, judgement, past, order))
+        sums.append(cells.groupby(["group", "period"], dropna=False).sum())
+    total = pd.concat(sums).groupby(["group", "period"], dropna=False).sum()
+    rows = keys.iloc[total.index.get_level_values("group")]
+    rows = rows.assign(period=total.index.get_level_values("period"))
+    rows.attrs = dict(judged.attrs)
+    return rows, total
 
 
 def _profile(
@@ -220,4 +255,4 @@ def _profile(
     index = _grouping.row_labels(kept, names, values, len(table.columns) + 1)
     sums = table.assign(days=1).groupby(groups * len(values) + codes).sum()
     sums = sums.reindex(range(len(index)), fill_value=0).set_axis(index)
-    return sums.assign(open=_events.ratio(sums["open"], sums["days"]))
+    return sums.assign(open=_grouping.ratio(sums["open"], sums["days"]))

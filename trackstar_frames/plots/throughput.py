@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from trackstar_frames.measures import _checks, _events
+from trackstar_frames.measures import _checks, _grouping
 from trackstar_frames.measures._policies import PolicyLike, judgement_of
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.throughput import throughput
@@ -241,7 +241,7 @@ def _draw_profile(axes: Axes, table: pd.DataFrame, freq: str, bar_kws: dict[str,
     at = np.arange(len(table))
     bars = []
     for index, (name, look) in enumerate(_FLOWS.items()):
-        mean = _events.ratio(table[name], days)
+        mean = _grouping.ratio(table[name], days)
         place = at + (index - 0.5) * 0.42
         bars.append(axes.bar(place, np.nan_to_num(mean), 0.4, **{**look.bar_style(), **bar_kws})[0])
     axes.set_xticks(at, [str(each) for each in table.index])
