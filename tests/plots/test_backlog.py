@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from helpers.pictures import legend_entries, make_orders, text_of
 
-from trackstar_frames import backlog, plot_backlog
+from trackstar_frames import SlaPolicy, backlog, plot_backlog, plot_status_mix, ship_date_compliance
 from trackstar_frames.measures.backlog import AGE_BUCKETS
 
 
@@ -62,3 +62,21 @@ def test_unknown_ages_have_a_pile_only_if_there_are_any():
 def test_what_has_shipped_since_is_a_layer_of_its_own():
     entries = legend_entries(plot_backlog(make_orders(300), as_of="2026-02-01"))
     assert entries[-1].startswith("(shipped since) (")
+
+
+def test_a_bare_day_ends_where_the_warehouse_is_as_in_the_measure():
+    sent = pd.Timestamp("2026-03-03 03:00", tz="UTC")  # on the evening of the 2nd in New York
+    orders = make_orders(1).assign(
+        status="fulfilled",
+        created_date=sent - pd.Timedelta("2D"),
+        first_shipped_date=sent,
+        last_shipped_date=sent,
+        complete_shipped_date=sent,
+    )
+    new_york = SlaPolicy(tz="America/New_York")
+    judged = ship_date_compliance(orders, new_york, as_of="2026-03-02")
+    for as_of in (None, "2026-03-02"):
+        assert sum(heights(plot_backlog(judged, as_of=as_of))) == 0
+        assert backlog(judged, as_of=as_of)["n"].sum() == 0
+    mix = plot_status_mix(orders, policy=new_york, as_of="2026-03-02")
+    assert legend_entries(mix) == ["fulfilled (1)"]

@@ -43,14 +43,19 @@ def factorize(frame: pd.DataFrame, name: str) -> tuple[Array, list[str]]:
 
 
 def group_numbers(frame: pd.DataFrame, by: Sequence[str]) -> tuple[Array, pd.DataFrame]:
-    """Return the number of each row's group, and one row of keys for each group."""
-    if not by:
-        return np.zeros(len(frame), dtype=np.int64), pd.DataFrame(index=range(1))
-    keys = frame[list(by)].reset_index(drop=True)
-    keys = keys.assign(**{name: column(keys, name) for name in by})
-    groups = keys.groupby(list(by), dropna=False, observed=True).ngroup().to_numpy()
-    first = np.unique(groups, return_index=True)[1]
-    return groups, keys.iloc[first]
+    """Return the number of each row's group, and one row of keys for each group.
+
+    The keys have the attrs of the frame.
+    """
+    if by:
+        keys = frame[list(by)].reset_index(drop=True)
+        keys = keys.assign(**{name: column(keys, name) for name in by})
+        groups = keys.groupby(list(by), dropna=False, observed=True).ngroup().to_numpy()
+        keys = keys.iloc[np.unique(groups, return_index=True)[1]]
+    else:
+        groups, keys = np.zeros(len(frame), dtype=np.int64), pd.DataFrame(index=range(1))
+    keys.attrs = dict(frame.attrs)
+    return groups, keys
 
 
 class CodedRows(NamedTuple):
@@ -103,7 +108,6 @@ def _distinct_rows(
     cells = cells if starts is None else cells.assign(start=starts)
     cells = cells.groupby([*cells.columns], dropna=False).size().reset_index(name="n")
     frame = keys.iloc[cells["group"].to_numpy()]
-    frame.attrs = dict(rows.frame.attrs)
     stamps = None if starts is None else cells["start"].to_numpy()
     weights = cells["n"].to_numpy()
     return CodedRows(frame, cells["code"].to_numpy(), rows.words, stamps, weights, rows.leads)
@@ -148,7 +152,7 @@ def count_codes(rows: CodedRows, by: Sequence[str], period: Period | None) -> Co
 class Cells(NamedTuple):
     """The rows of a table: one for each group, or for each of its periods."""
 
-    keys: pd.DataFrame  # of each cell, in the sequence of groups, then periods
+    keys: pd.DataFrame  # of each, in the sequence of groups, then periods, with the frame's attrs
     of_rows: Array  # the cell of each row of the data; -1 for one without a period
 
 
@@ -210,21 +214,6 @@ def key_labels(keys: pd.DataFrame, by: Sequence[str]) -> pd.Index:
     return pd.Index(keys[by[0]]) if len(by) == 1 else pd.MultiIndex.from_frame(keys)
 
 
-def wilson(
-    successes: Array, n: Array, effective: Array | None = None, z: Array | float = Z95
-) -> tuple[Array, Array, Array]:
-    """Return the rate and its 95 % interval by Wilson's score; NaN where n is 0.
-
-    The interval is as wide as that of `effective` independent trials, by default n.
-    """
-    rate = successes / np.where(n > 0, n, np.nan)
-    spread = z**2 / np.where(n > 0, n if effective is None else effective, np.nan)
-    centre = rate + spread / 2
-    half = np.sqrt(spread * (rate * (1 - rate) + spread / 4))
-    low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
-    return rate, np.clip(low, 0, rate), np.clip(high, rate, 1)
-
-
 def rate_columns_by_day(
     rows: CodedRows, found: Counts, successes: Sequence[str], of: Sequence[str]
 ) -> dict[str, Array]:
@@ -270,9 +259,22 @@ def rate_over_days(cells: Array, successes: Array, n: Array, size: int) -> dict[
     within = total * rate * (1 - rate)
     effect = np.divide(between, within, out=np.ones(size), where=within > 0)
     z = t_quantiles(days - 1)
-    rate, low, high = wilson(good, total, total / np.maximum(effect, 1), z)
+    rate, low, high = _wilson(good, total, total / np.maximum(effect, 1), z)
     small = (total < SMALL) | (days < FEW_DAYS)
     return {"rate": rate, "rate_low": low, "rate_high": high, "small": small}
+
+
+def _wilson(successes: Array, n: Array, effective: Array, z: Array) -> tuple[Array, Array, Array]:
+    """Return the rate and its interval by Wilson's score; NaN where n is 0.
+
+    The interval is as wide as that of `effective` independent trials.
+    """
+    rate = successes / np.where(n > 0, n, np.nan)
+    spread = z**2 / np.where(n > 0, effective, np.nan)
+    centre = rate + spread / 2
+    half = np.sqrt(spread * (rate * (1 - rate) + spread / 4))
+    low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
+    return rate, np.clip(low, 0, rate), np.clip(high, rate, 1)
 
 
 def t_quantiles(degrees: Array) -> Array:
@@ -348,7 +350,6 @@ def _sum_part(
 
 def _sum(rows: pd.DataFrame, amounts: pd.DataFrame, by: Sequence[str]) -> Rows:
     groups, keys = group_numbers(rows, by)
-    keys.attrs = dict(rows.attrs)
     return keys, amounts.groupby(groups).sum().reindex(range(len(keys)), fill_value=0)
 
 
@@ -360,16 +361,8 @@ def labelled(keys: pd.DataFrame, sums: pd.DataFrame, by: Sequence[str]) -> pd.Da
 
 def every_period(keys: pd.DataFrame, sums: pd.DataFrame, by: Sequence[str], period: Period) -> Rows:
     """Give every group every period from the first to the last; drop rows without a period."""
-    cells = _cells(keys, by, period, sums.shape[1])
+    cells = cells_of(keys, by, keys["period"].to_numpy(dtype="M8[us]"), period, sums.shape[1])
     return cells.keys, sum_cells(sums, cells)
-
-
-def _cells(keys: pd.DataFrame, by: Sequence[str], period: Period | None, width: int) -> Cells:
-    """Return the cells that rows with these keys are in, with the attrs of their source."""
-    stamps = keys["period"].to_numpy(dtype="M8[us]")
-    cells = cells_of(keys, by, stamps, period, width)
-    cells.keys.attrs = dict(keys.attrs)
-    return cells
 
 
 class ByDay(NamedTuple):
@@ -409,7 +402,7 @@ def sum_days(
 ) -> ByDay:
     """Sum by group and period what `read` makes of the tables, with the day of each row."""
     keys, days = sum_tables(tables, read, [*by, "period"])
-    cells = _cells(keys, by, span, days.shape[1])
+    cells = cells_of(keys, by, keys["period"].to_numpy(dtype="M8[us]"), span, days.shape[1])
     return ByDay(cells.keys, sum_cells(days, cells), days, cells.of_rows)
 
 

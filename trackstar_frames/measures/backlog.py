@@ -170,7 +170,6 @@ class _OpenOrders(NamedTuple):
 def _find_open_orders(names: list[str], now: np.datetime64, orders: pd.DataFrame) -> _OpenOrders:
     states = completeness.order_states(orders, now)
     groups, keys = _grouping.group_numbers(orders, names)
-    keys.attrs = dict(orders.attrs)
     is_recent = instants(orders, "complete_shipped_date") > now - _PACE_DAYS * _DAY
     shipped = groups[(states == completeness.SHIPPED) & is_recent]
     read = orders[list(_COLUMNS_READ)][states == completeness.OPEN]
@@ -210,7 +209,6 @@ def _days_covered(since: np.datetime64, now: np.datetime64) -> int:
 def _concat(parts: Sequence[_OpenOrders], names: list[str]) -> _OpenOrders:
     whole = concat_parts([part.keys for part in parts])
     groups, keys = _grouping.group_numbers(whole, names)
-    keys.attrs = dict(whole.attrs)
     ends = np.cumsum([len(part.keys) for part in parts])
     statuses = list(dict.fromkeys(chain.from_iterable(part.statuses for part in parts)))
     shipped = np.zeros(len(keys), dtype=np.int64)

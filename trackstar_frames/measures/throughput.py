@@ -237,9 +237,7 @@ def _sum_events(
         sums.append(cells.groupby(["group", "period"], dropna=False).sum())
     total = pd.concat(sums).groupby(["group", "period"], dropna=False).sum()
     rows = keys.iloc[total.index.get_level_values("group")]
-    rows = rows.assign(period=total.index.get_level_values("period"))
-    rows.attrs = dict(judged.attrs)
-    return rows, total
+    return rows.assign(period=total.index.get_level_values("period")), total
 
 
 def _profile(
