@@ -102,11 +102,11 @@ def created_periods(
     periods = Periods(keys["period"].to_numpy(dtype="M8[us]"), length, policies.zones)
     filters = filters_of(keys)
     created, due = (bounds_of(filters, date) for date in ("created", "due"))
-    # Of the orders of one day, some are due within a bound of due dates, and some are not.
-    is_bare = due.start is None and due.end is None
+    # Of the orders created on one day, some are due within a bound of due dates, and some are not.
+    has_due_bound = due != Bounds(None, None)
     return {
         "final": periods.are_over(as_of) & (np.asarray(pending) == 0),
-        "covered": periods.lie_within(*created, as_of) & is_bare,
+        "covered": periods.lie_within(*created, as_of) & (not has_due_bound),
     }
 
 

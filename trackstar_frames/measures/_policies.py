@@ -105,19 +105,19 @@ class Policies(NamedTuple):
         ]
         return {**when, "policy_by": self.by, "policies": each}
 
-    def to_labels(self, as_of: str | None, fetch: Mapping[str, Any] | None = None) -> list[str]:
-        """Return a text of each policy and of as_of, from which `judgement_of_labels` reads both.
+    def to_judged_by(self, as_of: str | None, fetch: Mapping[str, Any] | None = None) -> list[str]:
+        """Return a text of each policy and of as_of, from which `read_judged_by` reads both.
 
         `fetch` is what `fetch_of` returns.
         """
         default = SlaPolicy().to_json()
         known = {"as_of": as_of, **({"fetch": fetch} if fetch else {})}
-        labels = []
+        texts = []
         for value, policy in self.of.items():
             own = {"policy_by": self.by, "value": value} if self.by is not None else {}
             changed = {k: v for k, v in policy.to_json().items() if v != default.get(k)}
-            labels.append(json.dumps({**known, **own, **changed}, ensure_ascii=False))
-        return labels
+            texts.append(json.dumps({**known, **own, **changed}, ensure_ascii=False))
+        return texts
 
 
 def columns_needed(policy: SlaPolicy) -> list[str]:
@@ -192,9 +192,9 @@ class Judgement(NamedTuple):
     fetch: Mapping[str, Any] | None = None  # as `fetch_of` returns it
 
     @property
-    def labels(self) -> list[str]:
-        """The labels that rows judged in this way may have."""
-        return self.policies.to_labels(self.info.get("as_of"), self.fetch)
+    def judged_by(self) -> list[str]:
+        """The texts that `JUDGED_BY` may have in rows judged in this way."""
+        return self.policies.to_judged_by(self.info.get("as_of"), self.fetch)
 
     @property
     def as_of(self) -> pd.Timestamp | None:
@@ -214,12 +214,12 @@ def judgement_of(judged: pd.DataFrame) -> Judgement | None:
     """Return how a frame was judged, by its column or its attrs; None if it has lost both."""
     info = _checks.measure_info(judged, "compliance")
     kept = None if info is None else Judgement(info, _policies_of(info), fetch_of(judged))
-    labels = labels_of(judged)
-    if not labels:
+    texts = judged_by_of(judged)
+    if not texts:
         return kept
-    if kept and set(labels) <= set(kept.labels):
+    if kept and set(texts) <= set(kept.judged_by):
         return kept
-    return judgement_of_labels(labels)
+    return read_judged_by(texts)
 
 
 def require_judgement(judged: pd.DataFrame) -> Judgement:
@@ -240,17 +240,17 @@ def judged_as_of(judged: pd.DataFrame) -> pd.Timestamp | None:
     return None if judgement is None else judgement.as_of
 
 
-def labels_of(judged: pd.DataFrame) -> list[str]:
-    """Return the different labels of a frame's column, if it has one."""
+def judged_by_of(judged: pd.DataFrame) -> list[str]:
+    """Return the different texts of a frame's column, if it has one."""
     if JUDGED_BY not in judged.columns:
         return []
     found = judged[JUDGED_BY].dropna().unique()
-    return [str(label) for label in found]
+    return [str(text) for text in found]
 
 
-def judgement_of_labels(labels: Iterable[str]) -> Judgement:
-    """Return how the rows with these labels were judged; raise if in more than one way."""
-    read = [json.loads(label) for label in dict.fromkeys(labels)]
+def read_judged_by(texts: Iterable[str]) -> Judgement:
+    """Return how the rows with these texts were judged; raise if in more than one way."""
+    read = [json.loads(text) for text in dict.fromkeys(texts)]
     moments = sorted({str(each.pop("as_of")) for each in read})
     fetches = [each.pop("fetch", None) for each in read]
     fetch = fetches[0] if all(each == fetches[0] for each in fetches) else None
@@ -323,7 +323,7 @@ def policy_codes(judged: pd.DataFrame, judgement: Judgement) -> Array:
         return np.zeros(len(judged), dtype=np.int64)
     if JUDGED_BY not in judged.columns:
         return policies.codes(judged)
-    labels = judgement.labels
+    texts = judgement.judged_by
     rows, found = pd.factorize(judged[JUDGED_BY])
     if (rows < 0).any():
         raise ValueError(
@@ -331,7 +331,7 @@ def policy_codes(judged: pd.DataFrame, judgement: Judgement) -> Array:
             f"unknown by which policy they were judged; judge all of them anew, together, with "
             f"ship_date_compliance"
         )
-    return np.array([*map(labels.index, found)], dtype=np.int64)[rows]
+    return np.array([*map(texts.index, found)], dtype=np.int64)[rows]
 
 
 def codes_of(orders: pd.DataFrame, policies: Policies) -> Array:

@@ -96,6 +96,10 @@ def backlog(
 
     Warns
     -----
+    FilteredOrdersWarning
+        If the frame was fetched with a limit, or with filters of ids, order numbers, update dates,
+        bounds of dates, or statuses in which an order may have been open: they leave out orders
+        that count here.
     UserWarning
         If `as_of` is not given and the frame does not say when it was fetched: now is taken.
 

@@ -105,8 +105,8 @@ def compliance_rate(
     Warns
     -----
     FilteredOrdersWarning
-        If the frame was fetched with a limit, or with filters of status, ids, numbers or dates of
-        update: they leave out orders that are due.
+        If the frame was fetched with a limit, or with filters of status, ids, order numbers or
+        update dates: they leave out orders that are due.
     UserWarning
         If the frame has lost its policy (the column ``judged_by`` and its ``attrs``): then it is
         unknown what the figures mean, and periods are in UTC. If orders that have been judged are
@@ -200,8 +200,8 @@ def _joint_judgement(parts: Sequence[pd.DataFrame]) -> Judgement | None:
         return None
     if all(judgement.info == known[0].info for judgement in known):
         return known[0]
-    labels = [label for judgement in known for label in judgement.labels]
-    return _policies.judgement_of_labels(labels)
+    texts = [text for judgement in known for text in judgement.judged_by]
+    return _policies.read_judged_by(texts)
 
 
 def _warn_if_judged_are_left_out(found: _grouping.Counts, words: Sequence[str]) -> None:

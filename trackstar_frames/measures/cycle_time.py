@@ -112,8 +112,8 @@ def cycle_time(
     Warns
     -----
     FilteredOrdersWarning
-        If the frame was fetched with a limit, or with filters of status, ids, numbers or dates of
-        update: they leave out orders that count here.
+        If the frame was fetched with a limit, or with filters of status, ids, order numbers or
+        update dates: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frame does not say when it was fetched: now is taken.
 
@@ -235,8 +235,8 @@ def cycle_time_curve(
     Warns
     -----
     FilteredOrdersWarning
-        If the frame was fetched with a limit, or with filters of status, ids, numbers or dates of
-        update: they leave out orders that count here.
+        If the frame was fetched with a limit, or with filters of status, ids, order numbers or
+        update dates: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frame does not say when it was fetched: now is taken.
 

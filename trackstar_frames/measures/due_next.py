@@ -85,6 +85,10 @@ def due_next(
 
     Warns
     -----
+    FilteredOrdersWarning
+        If the frame was fetched with a limit, or with filters of ids, order numbers, update dates,
+        bounds of dates, or statuses in which an order may have been open: they leave out orders
+        that count here.
     UserWarning
         If `as_of` is not given and the frame does not say when it was fetched: now is taken.
 
@@ -177,12 +181,8 @@ def _buckets(judged: pd.DataFrame, judgement: Judgement) -> Array:
     is_known = judged["outcome"].isin(["late_open", "pending"]) | judged["reason"].isin(
         _WITH_DUE_TIME
     )
-    limit = limits(judged, judgement.policies)
+    limit, is_day = limits(judged, judgement.policies)
     # A due day ends with the microsecond after its last, in which nothing more can be in time.
-    grace = _policies.of_policies(
-        judged, judgement, lambda policy: pd.Timedelta(policy.grace).to_timedelta64()
-    )
-    is_day = limit - grace > _time.instants(judged, "due_at")  # shown as a second earlier
     limit = np.where(is_known.to_numpy(dtype=bool), limit + is_day * _TICK, _time.NAT)
     left: Array = limit - np.full(len(limit), judgement.now)
     conditions = [

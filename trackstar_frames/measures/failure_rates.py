@@ -115,8 +115,8 @@ def failure_rates(
     Warns
     -----
     FilteredOrdersWarning
-        If the frame was fetched with a limit, or with filters of status, ids, numbers or dates of
-        update or, without `freq`, bounds of dates: they leave out orders that count here.
+        If the frame was fetched with a limit, or with filters of status, ids, order numbers, update
+        dates or, without `freq`, bounds of dates: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frame does not say when it was fetched: now is taken.
 

@@ -79,10 +79,14 @@ def late_orders(
     ------
     TypeError, ValueError
         As `ship_date_compliance`; also for a frame judged by another policy than `policy`, and
-        one that has lost its policy (its ``attrs``), without which as_of is unknown.
+        one that has lost its policy (the column ``judged_by`` and its ``attrs``) and its as_of.
 
     Warns
     -----
+    FilteredOrdersWarning
+        If the frame was fetched with a limit, or with filters of ids, order numbers, update dates,
+        bounds of dates, or statuses in which an order may have been open: they leave out orders
+        that may be late.
     UserWarning
         If `as_of` is not given and plain orders do not say when they were fetched: orders are
         judged as of now.

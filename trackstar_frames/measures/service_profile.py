@@ -120,8 +120,8 @@ def service_profile(
     Warns
     -----
     FilteredOrdersWarning
-        If the frames were fetched with a limit, or with filters of status, ids, numbers or dates of
-        update: they leave out orders that count here.
+        If the frames were fetched with a limit, or with filters of status, ids, order numbers or
+        update dates: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frames do not say when they were fetched: now is taken.
 

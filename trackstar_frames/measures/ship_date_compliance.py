@@ -297,7 +297,7 @@ def judge(orders: pd.DataFrame, policies: Policies, moment: pd.Timestamp) -> pd.
     lateness = np.where(outcome == OUTCOMES.index("late_open"), now, shipped) - due
     has_lateness = outcome <= OUTCOMES.index("late_open")
     reasons = np.array([*_REASONS, None], dtype=object)[verdicts["reason"]]
-    labels = pd.Index(policies.to_labels(moment.isoformat(), fetch_of(orders)))
+    texts = pd.Index(policies.to_judged_by(moment.isoformat(), fetch_of(orders)))
     columns: dict[str, Any] = {
         "due_at": _time.utc(due),
         "shipped_at": _time.utc(shipped),
@@ -305,7 +305,7 @@ def judge(orders: pd.DataFrame, policies: Policies, moment: pd.Timestamp) -> pd.
         "is_due": verdicts["is_due"],
         "lateness": np.where(has_lateness, lateness, np.timedelta64("NaT", "us")).astype("m8[us]"),
         "reason": _checks.string_series(reasons).array,
-        JUDGED_BY: pd.Categorical.from_codes(codes, labels),
+        JUDGED_BY: pd.Categorical.from_codes(codes, texts),
     }
     judged = orders.assign(**columns)
     _checks.add_measure_info(judged, orders, "compliance", policies.to_info(moment))
@@ -377,17 +377,13 @@ def _are_over(limit: Array, is_day: Array, now: np.datetime64 | Array) -> Array:
     return over
 
 
-def limits(orders: pd.DataFrame, policies: Policies) -> Array:
-    """Return the last moment, grace included, at which each order is in time; NaT without one."""
-    return _limits(orders, policies)[0]
-
-
 def are_over(orders: pd.DataFrame, policies: Policies, now: np.datetime64 | Array) -> Array:
     """Return which orders can no longer be in time, grace included, evaluable or not."""
-    return _are_over(*_limits(orders, policies), now)
+    return _are_over(*limits(orders, policies), now)
 
 
-def _limits(orders: pd.DataFrame, policies: Policies) -> tuple[Array, Array]:
+def limits(orders: pd.DataFrame, policies: Policies) -> tuple[Array, Array]:
+    """Return the last moment in time of each order, as `due_ends` does, but with grace."""
     codes, limit = codes_of(orders, policies), np.full(len(orders), _time.NAT)
     is_day = np.zeros(len(orders), dtype=bool)
     for code, policy in enumerate(policies.of.values()):

@@ -105,8 +105,8 @@ def ship_otif(
     Warns
     -----
     FilteredOrdersWarning
-        If the frames were fetched with a limit, or with filters of status, ids, numbers or dates of
-        update: they leave out orders that count here.
+        If the frames were fetched with a limit, or with filters of status, ids, order numbers or
+        update dates: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frames do not say when they were fetched: orders are
         judged as of now.
@@ -166,7 +166,8 @@ def _read(
     orders, now = tables.orders, _time.now_of(moment)
     _checks.require_unique_orders(orders, "frames.orders")
     judged = judge(orders, policies, moment)
-    filled = completeness.fill_by_order(tables, np.minimum(limits(orders, policies), now))
+    limit, _ = limits(orders, policies)
+    filled = completeness.fill_by_order(tables, np.minimum(limit, now))
     on_time = (judged["outcome"] == "on_time").to_numpy()
     in_full = _time.instants(judged, "complete_shipped_date") <= now
     counts = filled[[*_AMOUNTS]].assign(

@@ -96,8 +96,8 @@ def shipping_costs(
     Warns
     -----
     FilteredOrdersWarning
-        If the frames were fetched with a limit, or with filters of status, ids, numbers or dates of
-        update or, with `freq`, bounds of dates: they leave out orders that count here.
+        If the frames were fetched with a limit, or with filters of status, ids, order numbers,
+        update dates or, with `freq`, bounds of dates: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frames do not say when they were fetched: now is taken.
 

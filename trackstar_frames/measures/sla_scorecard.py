@@ -83,7 +83,7 @@ def sla_scorecard(
 
     Warns
     -----
-    UserWarning
+    FilteredOrdersWarning, UserWarning
         As `compliance_rate`.
 
     Notes

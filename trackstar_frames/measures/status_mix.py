@@ -73,8 +73,8 @@ def status_mix(
     Warns
     -----
     FilteredOrdersWarning
-        If the frame was fetched with a limit, or with filters of status, ids, numbers or dates of
-        update: they leave out orders that count here.
+        If the frame was fetched with a limit, or with filters of status, ids, order numbers or
+        update dates: they leave out orders that count here.
 
     Examples
     --------

@@ -101,8 +101,8 @@ def throughput(
     Warns
     -----
     FilteredOrdersWarning
-        If the frames were fetched with a limit, or with filters of status, ids, numbers or dates of
-        update or bounds of dates: they leave out orders that count here.
+        If the frames were fetched with a limit, or with filters of status, ids, order numbers,
+        update dates or bounds of dates: they leave out orders that count here.
     UserWarning
         If `as_of` is not given and the frames do not say when they were fetched: now is taken.
 
