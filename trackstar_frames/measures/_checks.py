@@ -65,7 +65,8 @@ def require_tables(
     if sizes and len(sizes) < len(tables):
         eager = next(name for name in tables if name not in sizes)
         raise TypeError(
-            f"{next(iter(sizes))} is a Dask frame, and {eager} is not; pass all as one or other"
+            f"{next(iter(sizes))} is a Dask frame, and {eager} is not; pass all tables as Dask "
+            f"frames, or none"
         )
     if len(set(sizes.values())) > 1:
         raise ValueError(

@@ -198,7 +198,7 @@ def row_labels(keys: pd.DataFrame, by: Sequence[str], last: pd.Index, width: int
     """Return the labels of a table with `width` columns and a row for each group and `last`."""
     if len(keys) * len(last) * width > _MOST_CELLS:
         raise ValueError(
-            f"{len(keys):,} groups are more than a table can hold; take a by with fewer values"
+            f"{len(keys):,} groups are more than a table can hold; group by columns of fewer values"
         )
     if not by:
         return last

@@ -387,9 +387,10 @@ def local_times(
 
 def created_times(orders: pd.DataFrame, policies: Policies) -> Array:
     """Return when orders were created, on the clocks of the policies' zones."""
-    plain = orders[[name for name in orders.columns if name != JUDGED_BY]]
+    # Without what they have been judged by, perhaps: it is these policies that count.
+    names = _checks.present(orders, ["warehouse_id", *filter(None, [policies.by])])
     created = _time.instants(orders, "created_date")
-    return local_times(plain, Judgement({}, policies), created)
+    return local_times(orders[names], Judgement({}, policies), created)
 
 
 def of_policies(

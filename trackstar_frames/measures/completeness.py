@@ -132,13 +132,6 @@ def fill_by_order(tables: Tables, until: Array) -> pd.DataFrame:
     return pd.DataFrame(counts)
 
 
-def rows_of(ids: pd.Index, frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
-    """Return columns of a table's rows that belong to orders, and the position of each's order."""
-    order = find_orders(frame, ids)
-    rows = pd.DataFrame({"order": order, **columns})
-    return rows[order >= 0].reset_index(drop=True)
-
-
 def find_orders(frame: pd.DataFrame, ids: pd.Index) -> Array:
     """Return the position of each row's order; -1 for none."""
     keys = _checks.order_keys(frame, "order_id")
@@ -169,19 +162,6 @@ def find_keys(keys: Array, known: Array) -> Array:
     # In sequence, as those of the rows of a fetch are, they need no table to be looked up in.
     place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
     return np.where(known[place] == keys, place, -1)
-
-
-def are_in(lines: pd.DataFrame, shipments: pd.DataFrame) -> Array:
-    """Return which shipped lines are in one of these shipments."""
-    width = 2 + max((each["index"].max() for each in (lines, shipments) if len(each)), default=0)
-    keys, known = (each["order"] * width + each["index"] for each in (lines, shipments))
-    return keys.isin(known).to_numpy()
-
-
-def within_order(rows: pd.DataFrame, name: str, values: pd.Index) -> Array:
-    """Return a number for each row's order and its value among `values`; -1 for no such value."""
-    codes = values.get_indexer(pd.Index(rows[name]))
-    return np.where(codes >= 0, rows["order"] * len(values) + codes, -1)
 
 
 def _read_lines(items: pd.DataFrame, ids: pd.Index) -> Rows:

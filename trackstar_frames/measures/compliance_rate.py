@@ -68,10 +68,10 @@ def compliance_rate(
     pandas.DataFrame
         One row per group and period; one row in all without both. The index holds the groups,
         then the first moment of the ``period``, as wall-clock time (without a zone) in the
-        policy's time zones. Every group has every period from the first to the last. Orders
-        without a due date, which are not evaluable, and those due on 9999-12-31, which means never
-        (and, with a map of zones, those without a warehouse), are in no period. Otherwise
-        ``n + early + pending + not_evaluable`` sums to the orders given.
+        policy's time zones. Every group has every period from the first to the last. In no period
+        are orders without a due date, which are not evaluable, those due on 9999-12-31, which means
+        never, and, with a map of zones, those without a warehouse. Every other order, and without
+        `freq` every order given, is in one of ``n``, ``early``, ``pending`` and ``not_evaluable``.
 
         - ``n`` (int64): on_time + late_shipped + late_open + short.
         - ``on_time``, ``late_shipped``, ``late_open``, ``short`` (int64): orders of each outcome

@@ -385,17 +385,17 @@ def _check_lines_and_shipments(tables: Tables, ids: pd.Index) -> dict[str, _Find
     """Return what each check finds that needs the tables of lines and shipments."""
     ordered = tables.line_items
     product = _checks.text_column(ordered, "product_id").array
-    lines = completeness.rows_of(ids, ordered, **_goods(ordered), product=product)
+    lines = _rows_of(ids, ordered, **_goods(ordered), product=product)
     shipments = _read_shipments(tables, ids)
     contents, is_packed = _read_contents(tables, ids)
-    shipped = contents[completeness.are_in(contents, shipments)].reset_index(drop=True)
+    shipped = contents[_are_in(contents, shipments)].reset_index(drop=True)
     is_ordered = [_are_ordered(shipped, lines, name) for name in ("sku", "product")]
     shipped = shipped.assign(not_ordered=~np.any(is_ordered, axis=0))
     is_known, elsewhere = (
         np.isin(np.arange(len(ids)), shipments["order"][shipments[name]])
         for name in ("is_known", "elsewhere")
     )
-    sent = completeness.rows_of(ids, tables.shipments, **_stamped(tables.shipments))
+    sent = _rows_of(ids, tables.shipments, **_stamped(tables.shipments))
     hits = {
         "shipped_without_date": (sent[sent["shipped"]], "undated"),
         "open_with_date": (sent[sent["open"]], "dated"),
@@ -421,11 +421,9 @@ def _read_contents(tables: Tables, ids: pd.Index) -> tuple[pd.DataFrame, pd.Data
         lines = getattr(tables, name, tables.shipment_line_items[:0])
         kit = _checks.text_column(lines, "parent_product_id").array
         index = _checks.index_column(lines, "shipment_index")
-        parts.append(
-            completeness.rows_of(ids, lines, **_goods(lines), product=kit, index=index, name=name)
-        )
+        parts.append(_rows_of(ids, lines, **_goods(lines), product=kit, index=index, name=name))
     own, packed = parts
-    packed = packed[~completeness.are_in(packed, own)]
+    packed = packed[~_are_in(packed, own)]
     contents = pd.concat([own, packed], ignore_index=True)
     shipments = contents.drop_duplicates(["order", "index"])
     return contents, shipments.assign(packed=shipments["name"] == "package_line_items")
@@ -452,7 +450,7 @@ def _stamped(shipments: pd.DataFrame) -> dict[str, Any]:
 def _read_shipments(tables: Tables, ids: pd.Index) -> pd.DataFrame:
     """Return the shipments that are not cancelled, and whether they left from elsewhere."""
     given = tables.shipments
-    rows = completeness.rows_of(
+    rows = _rows_of(
         ids,
         given,
         index=_checks.index_column(given, "shipment_index"),
@@ -471,8 +469,28 @@ def _read_shipments(tables: Tables, ids: pd.Index) -> pd.DataFrame:
 def _are_ordered(rows: pd.DataFrame, lines: pd.DataFrame, name: str) -> Array:
     """Return which rows have the value of a line of their order in a column."""
     values = pd.Index(lines[name].dropna().unique())
-    wanted, known = (completeness.within_order(each, name, values) for each in (rows, lines))
+    wanted, known = (_within_order(each, name, values) for each in (rows, lines))
     return (wanted >= 0) & pd.Series(wanted).isin(known).to_numpy()
+
+
+def _rows_of(ids: pd.Index, frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
+    """Return columns of a table's rows that belong to orders, and the position of each's order."""
+    order = completeness.find_orders(frame, ids)
+    rows = pd.DataFrame({"order": order, **columns})
+    return rows[order >= 0].reset_index(drop=True)
+
+
+def _are_in(lines: pd.DataFrame, shipments: pd.DataFrame) -> Array:
+    """Return which shipped lines are in one of these shipments."""
+    width = 2 + max((each["index"].max() for each in (lines, shipments) if len(each)), default=0)
+    keys, known = (each["order"] * width + each["index"] for each in (lines, shipments))
+    return keys.isin(known).to_numpy()
+
+
+def _within_order(rows: pd.DataFrame, name: str, values: pd.Index) -> Array:
+    """Return a number for each row's order and its value among `values`; -1 for no such value."""
+    codes = values.get_indexer(pd.Index(rows[name]))
+    return np.where(codes >= 0, rows["order"] * len(values) + codes, -1)
 
 
 def _check_dates_in_extra(
@@ -523,7 +541,7 @@ def _check_problems(problems: pd.DataFrame, ids: pd.Index) -> dict[str, _Finding
     message = _checks.column(problems, "message").astype(object)
     path = _checks.column(problems, "path").astype(object).str.replace(r"\[\d+\]", "[]", regex=True)
     unknown = message.str.startswith(_UNKNOWN_KEY).to_numpy(dtype=bool, na_value=False)
-    rows = completeness.rows_of(ids, problems, path=path.array, unknown=unknown)
+    rows = _rows_of(ids, problems, path=path.array, unknown=unknown)
     return {
         "value_not_kept": _orders_with(rows[~rows["unknown"]], len(ids)),
         "unknown_key": _orders_with(rows[rows["unknown"]], len(ids)),
