@@ -246,6 +246,16 @@ def test_the_policy_is_printed_and_judged_frames_keep_theirs():
         plot_ship_date_compliance(table, policy=whole, tz="UTC")
     by_warehouse = words(plot_ship_date_compliance(table, tz={"w": "Asia/Tokyo"}))
     assert "warehouses' own time" in by_warehouse
+    for plot in (plot_ship_date_compliance, plot_status_mix):
+        for tz, text in (
+            ("Asia/Tokyo", "(Asia/Tokyo)"),
+            ({"w": "Asia/Tokyo", None: "UTC"}, "(warehouses' own time)"),
+        ):
+            axes = plot(table, policy=SlaPolicy(tz=tz), freq="W")
+            assert text in axes.get_xlabel()
+        several = {"a": SlaPolicy(tz="Asia/Tokyo"), None: SlaPolicy(tz="Europe/Berlin")}
+        axes = plot(table, policy=several, policy_by="channel", freq="W")
+        assert "(warehouses' own time)" in axes.get_xlabel()
 
 
 def test_a_judged_frame_without_its_policy_is_drawn_with_one_warning():

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from trackstar_frames.measures._checks import fetched_at, require
 from trackstar_frames.measures._filters import warn_if_biased
-from trackstar_frames.measures._policies import PolicyLike, judgement_of
+from trackstar_frames.measures._policies import Policies, PolicyLike, judgement_of
 from trackstar_frames.measures.compliance_rate import outcome_rates, warn_if_policy_lost
 from trackstar_frames.measures.ship_date_compliance import judged_orders
 from trackstar_frames.plots import _layout as layout
@@ -84,8 +84,7 @@ class JudgedOrders:
     @property
     def zone_name(self) -> str:
         """The zone that due times are drawn in."""
-        tz = self.policy.get("tz", self.zone if "policies" in self.policy else "UTC")
-        return style.printable(tz) if isinstance(tz, str) else "warehouses' own time"
+        return zone_name(self.policies)
 
     @property
     def basis(self) -> list[str]:
@@ -141,6 +140,14 @@ class JudgedOrders:
             why = "no orders that can be judged" if sums["not_evaluable"] else "no orders"
             waits = sums["pending"] + sums["early"]
             style.write_in_middle(axes, "no orders due yet" if waits else why)
+
+
+def zone_name(policies: Policies | None) -> str:
+    """Return the zone that times by these policies are drawn in."""
+    if policies is None:
+        return "UTC"
+    is_one = policies.zones == [policies.zone]
+    return style.printable(policies.zone) if is_one else "warehouses' own time"
 
 
 def day_number(moment: Any, zone: str) -> float:

@@ -18,7 +18,7 @@ from trackstar_frames.measures.status_mix import status_mix
 from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import MOST_ROWS, Groups
-from trackstar_frames.plots._judged import AsOf, day_number
+from trackstar_frames.plots._judged import AsOf, day_number, zone_name
 
 # More bars are drawn without gaps and edges, which would be all there is to see.
 _MOST_GAPS = 60
@@ -113,13 +113,15 @@ def plot_status_mix(
         words += groups.note
     else:
         axes, bars = style.get_axes(ax, 4.5), table
-        zone = policies.zone
         starts, ends = style.period_bounds(table.index, freq)
         if moment is not None:
-            ends = np.clip(ends, None, np.maximum(day_number(moment, zone), starts + _SLIVER))
+            ends = np.clip(
+                ends, None, np.maximum(day_number(moment, policies.zone), starts + _SLIVER)
+            )
         width = ends - starts
         at = starts + width / 2
-        style.date_axis(axes, starts, ends, f"created, by {style.freq_words(freq)} ({zone})")
+        label = f"created, by {style.freq_words(freq)} ({zone_name(policies)})"
+        style.date_axis(axes, starts, ends, label)
         words += [f"n per bar {n.min():,} to {n.max():,}"] if len(n) > 1 else []
         words += [f"not drawn: {undated:,} without a created date"] if undated else []
     if len(bars) > _MOST_GAPS:

@@ -17,7 +17,7 @@ from trackstar_frames.measures.throughput import throughput
 from trackstar_frames.plots import _layout as layout
 from trackstar_frames.plots import _style as style
 from trackstar_frames.plots._groups import MOST_LINES, MOST_PANELS, Groups
-from trackstar_frames.plots._judged import AsOf, day_number
+from trackstar_frames.plots._judged import AsOf, day_number, zone_name
 from trackstar_frames.plots._panels import LETTERS, Panels
 
 _PROFILES = ("hour", "weekday")
@@ -137,8 +137,7 @@ class _Lines:
         info = table.attrs["trackstar"]["compliance"]
         judgement = judgement_of(table)
         self._zone = judgement.policies.zone if judgement else "UTC"
-        tz = info.get("tz", self._zone)
-        self._zone_name = style.printable(tz) if isinstance(tz, str) else "warehouses' own time"
+        self._zone_name = zone_name(judgement.policies if judgement else None)
         self._periods = table.index.get_level_values("period").unique()
         until = day_number(info["as_of"], self._zone)
         self._starts, whole = style.period_bounds(self._periods, freq)
