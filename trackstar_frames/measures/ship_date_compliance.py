@@ -266,7 +266,9 @@ def judge_each(orders: Frame, policies: Policies, moment: pd.Timestamp) -> Frame
 
 def _warn_if_due_at_local_midnight(orders: pd.DataFrame, policies: Policies) -> None:
     """Warn if most required ship dates that are read as moments begin a day at the warehouse."""
-    some = orders.iloc[:: max(1, len(orders) // _MOST_LOOKED_AT)]
+    names = ["warehouse_id", "required_ship_date", JUDGED_BY, *filter(None, [policies.by])]
+    narrow = orders[_checks.present(orders, names)]
+    some = narrow.iloc[:: max(1, len(orders) // _MOST_LOOKED_AT)]
     codes = codes_of(some, policies)
     for code, policy in enumerate(policies.of.values()):
         if policy.cut_off is not None or policy.due_day != "auto":
@@ -296,7 +298,6 @@ def judge(orders: pd.DataFrame, policies: Policies, moment: pd.Timestamp) -> pd.
     due, shipped = verdicts["due"], verdicts["shipped"]
     lateness = np.where(outcome == OUTCOMES.index("late_open"), now, shipped) - due
     has_lateness = outcome <= OUTCOMES.index("late_open")
-    reasons = np.array([*_REASONS, None], dtype=object)[verdicts["reason"]]
     texts = pd.Index(policies.to_judged_by(moment.isoformat(), fetch_of(orders)))
     columns: dict[str, Any] = {
         "due_at": _time.utc(due),
@@ -304,7 +305,7 @@ def judge(orders: pd.DataFrame, policies: Policies, moment: pd.Timestamp) -> pd.
         "outcome": pd.Categorical.from_codes(outcome, pd.Index(OUTCOMES), ordered=True),
         "is_due": verdicts["is_due"],
         "lateness": np.where(has_lateness, lateness, np.timedelta64("NaT", "us")).astype("m8[us]"),
-        "reason": _checks.string_series(reasons).array,
+        "reason": _checks.string_series(_REASONS).array.take(verdicts["reason"], allow_fill=True),
         JUDGED_BY: pd.Categorical.from_codes(codes, texts),
     }
     judged = orders.assign(**columns)
