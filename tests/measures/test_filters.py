@@ -286,3 +286,12 @@ def test_a_page_with_a_backlog_of_recent_orders_of_some_statuses_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tf.plot_overview(whole)
+
+
+def test_durations_of_judged_orders_know_their_filters_after_a_merge():
+    judged = tf.ship_date_compliance(fetched_with({"status": "fulfilled"}).orders, as_of=AS_OF)
+    joined = judged.merge(pd.DataFrame({"id": ["o3"], "site": ["Reno"]}), how="left", on="id")
+    joined.attrs = {}
+    for measure in (tf.cycle_time, tf.cycle_time_curve):
+        with pytest.warns(FilteredOrdersWarning, match="status='fulfilled'"):
+            measure(joined)

@@ -147,6 +147,7 @@ def cycle_time(
     names, shown = _checks.by_columns(orders, by, reserved=["period"]), parse_labels(labels)
     span = None if freq is None else period(freq)
     policies = _policies.zones_of(orders, policy, policy_by)
+    orders = orders if policy else _policies.with_attrs(orders)
     _checks.require(orders, filter(None, [policies.by]), source="fetch_orders_df")
     moment = _policies.resolve_moment(orders, as_of, policies)
     durations, stamps = _durations(orders, moment), None
@@ -264,6 +265,7 @@ def cycle_time_curve(
     reserved = _INCIDENCE_COLUMNS if competing else _CURVE_COLUMNS
     names, shown = _checks.by_columns(orders, by, reserved=reserved), parse_labels(labels)
     policies = _policies.zones_of(orders, policy, policy_by)
+    orders = orders if policy else _policies.with_attrs(orders)
     durations = _durations(orders, _policies.resolve_moment(orders, as_of, policies))
     groups, keys = _grouping.group_numbers(orders, names)
     if competing:
