@@ -128,12 +128,12 @@ class JudgedOrders:
         *,
         title: str | None,
         note: bool,
-        twin: Axes | None = None,
+        behind: Axes | None = None,
         resize: layout.Resize | None = None,
     ) -> None:
         """Set title and caption, and write into a plot without a rate why it has none."""
         words = [*self.basis, *parts, self.policy_words]
-        given: dict[str, Any] = {"given": title, "note": note, "twin": twin, "resize": resize}
+        given: dict[str, Any] = {"given": title, "note": note, "behind": behind, "resize": resize}
         layout.add_title(axes, own_title, groups.columns, words, **given)
         sums = self.totals.sum()
         if not sums["n"]:

@@ -44,7 +44,7 @@ def add_title(
     *,
     given: str | None = None,
     note: bool = True,
-    twin: Axes | None = None,
+    behind: Axes | None = None,
     resize: Resize | None = None,
 ) -> None:
     """Set the title over the axes, and under it, as a caption, what the plot is based on.
@@ -54,12 +54,12 @@ def add_title(
     """
     by = f" by {group_name(tuple(columns))}" if columns else ""
     words = title + by if given is None else given.replace("$", r"\$")
-    fit = Fit(axes, words, parts if note else [], twin, resize)
+    fit = Fit(axes, words, parts if note else [], behind, resize)
     place: Any = fit
     axes.set_axes_locator(place)
-    if twin is not None:
+    if behind is not None:
         place = _Follower(fit)
-        twin.set_axes_locator(place)
+        behind.set_axes_locator(place)
     fit.make_room()
 
 
@@ -84,11 +84,11 @@ class Fit:
         axes: Axes,
         title: str,
         parts: Sequence[str],
-        twin: Axes | None = None,
+        behind: Axes | None = None,
         resize: Resize | None = None,
     ) -> None:
         self.parts = list(parts)
-        self._axes, self._title, self._twin, self._resize = axes, title, twin, resize
+        self._axes, self._title, self._behind, self._resize = axes, title, behind, resize
         self._is_busy = self._is_turned = self._is_small = False
         self._shifted = 0.0
         self._label_words = {"x": axes.get_xlabel(), "y": axes.get_ylabel()}
@@ -130,7 +130,7 @@ class Fit:
         self._is_busy = True
         try:
             if _places_axes(figure.get_layout_engine()):
-                others = [each for each in figure.axes if each not in (axes, self._twin)]
+                others = [each for each in figure.axes if each not in (axes, self._behind)]
                 right = box.x1 if others else 1 - _EDGE
                 shift = self._shift(renderer, 1.0 if not others else box.width)
                 self._wrap(renderer, right - box.x0, shift)
@@ -179,7 +179,7 @@ class Fit:
     def _extent(self, renderer: Any) -> Bbox:
         """Return the box of all that belongs to the axes, in the figure's fractions."""
         figure: Any = self._axes.figure
-        every = [each for each in (self._axes, self._twin) if each is not None]
+        every = [each for each in (self._axes, self._behind) if each is not None]
         boxes = [
             each.get_tightbbox(renderer, call_axes_locator=False, for_layout_only=True)
             for each in every
@@ -232,7 +232,7 @@ class Fit:
         if self._is_small or points > _SMALL_CELL * font_scale():
             return
         self._is_small = True
-        for each in (self._axes, self._twin):
+        for each in (self._axes, self._behind):
             if each is not None:
                 each.tick_params(labelsize="x-small")
                 for label in (each.xaxis.label, each.yaxis.label):

@@ -120,7 +120,7 @@ def plot_ship_date_compliance(
         axes, behind, more = picture.draw_lines(ax, freq)
     words = [*groups.note, "95 % intervals, over due days", *filter(None, more)]
     judged.add_title(
-        axes, "Ship-date compliance", groups, words, title=title, note=note, twin=behind
+        axes, "Ship-date compliance", groups, words, title=title, note=note, behind=behind
     )
     return axes
 

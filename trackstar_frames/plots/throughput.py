@@ -120,7 +120,9 @@ def plot_throughput(
         *([f"without a created date: {undated:,}"] if undated else []),
         style.printable(info["text"], len(info["text"])),
     ]
-    layout.add_title(axes, "Throughput", groups.columns, words, given=title, note=note, twin=behind)
+    layout.add_title(
+        axes, "Throughput", groups.columns, words, given=title, note=note, behind=behind
+    )
     if not sums.any():
         style.write_in_middle(axes, "no orders")
     return axes
