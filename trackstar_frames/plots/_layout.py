@@ -251,7 +251,7 @@ class Fit:
         """Make a legend small, and move it inside, where it takes too much of a cell's width."""
         for inside in (False, True):
             legend, box = self._axes.get_legend(), self._axes.get_position(original=True)
-            stays = inside and _PLACES.get(self._axes, _Slot()).stays
+            stays = inside and _PLACES.get(self._axes, _LegendPosition()).stays
             if not legend or not legend.get_in_layout() or stays:
                 return
             over = self._extent(renderer).width - box.width
@@ -345,7 +345,7 @@ def _cell(axes: Axes) -> Bbox | None:
     return Bbox.from_extents(left + _EDGE, bottom + _EDGE, right - _EDGE, top - _EDGE)
 
 
-class _Slot(NamedTuple):
+class _LegendPosition(NamedTuple):
     """Where a legend is beside, or below, axes."""
 
     right: float = 4.0  # points from the right edge
@@ -354,7 +354,7 @@ class _Slot(NamedTuple):
 
 
 #: Of the axes that have a legend.
-_PLACES: WeakKeyDictionary[Axes, _Slot] = WeakKeyDictionary()
+_PLACES: WeakKeyDictionary[Axes, _LegendPosition] = WeakKeyDictionary()
 
 
 def add_legend(
@@ -372,7 +372,7 @@ def add_legend(
     """
     if handles and labels:
         right = _SECOND_SCALE * font_scale() if second_scale else 4.0
-        _PLACES[axes] = _Slot(right, stays)
+        _PLACES[axes] = _LegendPosition(right, stays)
         look = {"fontsize": "small", "title_fontsize": "small", "title": title}
         _put_legend(axes, handles, labels, **look)
 
@@ -406,12 +406,12 @@ def add_legend_under(
 ) -> None:
     """Explain marks below the axes, under so many lines of text that are there."""
     if handles and labels:
-        _PLACES[axes] = _Slot(stays=True, under=lines)
+        _PLACES[axes] = _LegendPosition(stays=True, under=lines)
         _put_legend(axes, handles, labels, fontsize="small")
 
 
 def _put_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], **look: Any) -> None:
-    place, figure = _PLACES.get(axes, _Slot()), cast("Any", axes.figure)
+    place, figure = _PLACES.get(axes, _LegendPosition()), cast("Any", axes.figure)
     where: dict[str, Any] = {"loc": "upper left", "frameon": False, "alignment": "left"}
     if place.under:
         where |= {"bbox_to_anchor": (0, 0), "borderaxespad": place.under}
