@@ -15,10 +15,19 @@ import numpy as np
 Moment: TypeAlias = str | date | np.datetime64
 Moments: TypeAlias = Moment | Iterable[Moment]
 Texts: TypeAlias = str | Iterable[str]
-_InWork: TypeAlias = Literal["open", "confirmed", "processing", "picked", "packed"]
-_Shipped: TypeAlias = Literal["partially_fulfilled", "fulfilled"]
-_Exceptional: TypeAlias = Literal["backordered", "exception", "cancelled", "other"]
-Status: TypeAlias = Literal[_InWork, _Shipped, _Exceptional]
+Status: TypeAlias = Literal[
+    "open",
+    "confirmed",
+    "processing",
+    "picked",
+    "packed",
+    "partially_fulfilled",
+    "fulfilled",
+    "backordered",
+    "exception",
+    "cancelled",
+    "other",
+]
 #: Lists of any text are for variables, whose values a type checker does not know.
 Statuses: TypeAlias = Status | Iterable[Status] | list[str] | tuple[str, ...] | set[str]
 Type: TypeAlias = Literal["d2c", "b2b", "dropship", "transfer"]

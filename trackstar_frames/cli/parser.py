@@ -152,10 +152,15 @@ class _StoreOnce(argparse.Action):
 
     _is_stored = False
 
-    def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
-        namespace, values, option = given
-        if option is not None and self._is_stored:
-            parser.error(f"{option} is given twice; give it once")
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if option_string is not None and self._is_stored:
+            parser.error(f"{option_string} is given twice; give it once")
         self._is_stored = True
         setattr(namespace, self.dest, values)
 

@@ -264,9 +264,6 @@ def _check_json(text: bytes) -> bytes:
             strict = responses.strict_json(text)
             msgspec.json.decode(strict, type=msgspec.Raw)
             return strict
-    except RecursionError:
-        message = f"the text ({len(text):,} bytes) is nested too deeply to be read"
-        raise ResponseError(message) from None
     except ValueError as error:
         hint = "" if text.lstrip()[:1] in (b"{", b"[", b"") else _PATH_HINT
         raise ResponseError(
