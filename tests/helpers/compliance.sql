@@ -70,12 +70,8 @@ reasons as (
     select
         due_times.*,
         policy.ship_event = 'complete' and status = 'fulfilled' and stamp is null
-            and last_at <= policy.as_of as is_short,
-        case
-            when stamp <= policy.as_of then stamp
-            when policy.ship_event = 'complete' and status = 'fulfilled' and stamp is null
-                and last_at <= policy.as_of then last_at
-        end as shipped,
+            and units_ordered is not null and last_at <= policy.as_of as is_short,
+        case when stamp <= policy.as_of then stamp when is_short then last_at end as shipped,
         case
             when created > policy.as_of then 'created after as_of'
             when status = 'cancelled' then 'cancelled'

@@ -38,6 +38,7 @@ def table(orders, *names):
 def spoil_json(orders, seed, now):
     """Break some of each thing, in orders as the API gives them."""
     rng, arrivals, statuses = random.Random(seed), random.Random(-seed), random.Random(f"{seed}")
+    packing = random.Random(f"packing {seed}")
     odd = copy.deepcopy(orders)
     for order in odd:
         _spoil_order(rng, order, now)
@@ -50,6 +51,7 @@ def spoil_json(orders, seed, now):
         for sent in order["shipments"] or []:
             _order_parts(rng, order, sent)
             _spoil_shipment(rng, sent, now)
+            _change(packing, sent, line_items=([],))
         for sent in [each for each in order["shipments"] or [] if each["shipped_date"]]:
             _change(statuses, order, status=("packed", "partially_fulfilled"))
             _change(statuses, sent, status=("open",))

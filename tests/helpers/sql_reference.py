@@ -260,7 +260,8 @@ def _lay_out(order, rows):
     for place, sent in enumerate(order["shipments"] or []):
         names = [text(sent[name]) for name in ("status", "warehouse_id")]
         rows["shipments"].append([key, place, *names, micros(sent["shipped_date"])])
-        packed = [line for each in sent.get("packages") or [] for line in each["line_items"] or []]
+        boxes = sent.get("packages") or sent.get("boxes") or []
+        packed = [line for each in boxes for line in each["line_items"] or []]
         for line in sent["line_items"] or packed:
             names = [text(line[name]) for name in ("inventory_item_id", "parent_product_id", "sku")]
             units = whole(line["quantity"])

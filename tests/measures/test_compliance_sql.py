@@ -73,6 +73,9 @@ def made_up(seed):
         if rng.random() < 0.1:
             statuses = ["backordered", "exception", "fulfilled", "partially_fulfilled", "other"]
             order["status"] = rng.choice(statuses)
+        elif order["status"] == "fulfilled" and order["shipments"] and rng.random() < 0.1:
+            first, *rest = order["shipments"]
+            order["shipments"] = [first | {"line_items": first["line_items"][1:]}, *rest]
     return orders, now
 
 

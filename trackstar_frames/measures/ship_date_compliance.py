@@ -340,7 +340,7 @@ def _verdict(orders: pd.DataFrame, policy: SlaPolicy, now: np.datetime64) -> dic
         # Closed with less than was ordered, at its last shipment: it will never be complete.
         closed = _time.instants(orders, "last_shipped_date")
         is_short = _checks.has_status(orders, "fulfilled") & np.isnat(stamped) & (closed <= now)
-        is_short &= reason < 0
+        is_short &= _checks.column(orders, "units_ordered").notna().to_numpy(dtype=bool)
         shipped = np.where(is_short, closed, shipped)
     limit = _with_grace(last, policy)
     is_over = _are_over(limit, is_day, now)
