@@ -365,7 +365,7 @@ TYPES = {
     "orders for frames": (
         lambda has: tf.fill_rates(has.frames.orders),
         "frames is a DataFrame",
-        "orders alone have no line_items, shipments, shipment_line_items",
+        "lacks orders, line_items, shipments, shipment_line_items",
         "pass the OrderFrames of fetch_orders",
     ),
     "orders for a snapshot": (

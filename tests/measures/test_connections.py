@@ -17,7 +17,14 @@ from trackstar_frames.measures.backlog import AGE_BUCKETS
 from trackstar_frames.tables.assemble import concat
 
 LABELS = ["acme", "be/ta"]
-TABLES = ["orders", "line_items", "shipments", "shipment_line_items", "problems"]
+TABLES = [
+    "orders",
+    "line_items",
+    "shipments",
+    "shipment_line_items",
+    "package_line_items",
+    "problems",
+]
 OUTCOMES = ["n", "on_time", "late_shipped", "late_open", "pending", "not_evaluable"]
 FILLS = [
     *("orders", "orders_filled", "lines", "lines_filled", "units", "units_filled"),

@@ -206,7 +206,7 @@ def test_orders_alone_have_no_checks_of_lines():
 
 def test_frames_without_problems_and_rows_of_orders_do():
     frames = frames_of({"priority": 1}, {"line_items": []})
-    names = ("line_items", "shipments", "shipment_line_items")
+    names = ("line_items", "shipments", "shipment_line_items", "package_line_items")
     tables = {name: getattr(frames, name) for name in names}
     report = tf.data_quality(SimpleNamespace(orders=frames.orders[:1], **tables))
     info = report.attrs["trackstar"]["data_quality"]
@@ -219,7 +219,14 @@ def test_frames_without_problems_and_rows_of_orders_do():
 @pytest.mark.parametrize("kind", ["numpy_nullable", "pyarrow"])
 def test_types_that_pandas_reads_from_files_do(kind, some_orders):
     frames = OrderFrames.from_json([*some_orders[:150], SOUND | {"id": "u", "status": "zz"}])
-    names = ("orders", "line_items", "shipments", "shipment_line_items", "problems")
+    names = (
+        "orders",
+        "line_items",
+        "shipments",
+        "shipment_line_items",
+        "package_line_items",
+        "problems",
+    )
     read = {name: getattr(frames, name).convert_dtypes(dtype_backend=kind) for name in names}
     expected = tf.data_quality(frames, as_of=NOON)
     report = tf.data_quality(SimpleNamespace(**read), as_of=NOON)
@@ -365,11 +372,20 @@ def test_an_unknown_as_of_is_now_with_a_warning():
 
 def test_bad_arguments_are_refused():
     frames = frames_of({})
-    with pytest.raises(TypeError, match="frames is a list; pass the OrderFrames"):
+    with pytest.raises(
+        TypeError, match="frames is a list that lacks orders, .*; pass the OrderFrames"
+    ):
         tf.data_quality([])
     with pytest.raises(ValueError, match=r"orders lacks 'raw_status', 'order_number'"):
         tf.data_quality(frames.orders.drop(columns=["raw_status", "order_number"]))
-    names = ("orders", "line_items", "shipments", "shipment_line_items", "problems")
+    names = (
+        "orders",
+        "line_items",
+        "shipments",
+        "shipment_line_items",
+        "package_line_items",
+        "problems",
+    )
     tables = {name: getattr(frames, name) for name in names}
     tables["problems"] = tables["problems"].drop(columns="path")
     with pytest.raises(ValueError, match=r"frames\.problems lacks 'path'"):

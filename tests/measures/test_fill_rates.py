@@ -95,6 +95,7 @@ def test_a_line_that_stands_later_in_the_frame_keeps_its_place():
         line_items=frames.line_items[::-1],
         shipments=frames.shipments,
         shipment_line_items=frames.shipment_line_items,
+        package_line_items=frames.package_line_items,
     )
     assert fill_rates(turned, as_of=AS_OF)["lines_filled"][0] == 1
 
@@ -253,7 +254,8 @@ def test_what_is_named_only_in_packages_has_shipped():
     assert table.loc["Shop", ["orders_filled", "units_filled"]].tolist() == [1, 2]
     names = ("orders", "line_items", "shipments", "shipment_line_items")
     few = SimpleNamespace(**{name: getattr(frames, name) for name in names})
-    assert fill_rates(few, as_of=AS_OF)["units_filled"].tolist() == [0]
+    with pytest.raises(TypeError, match="lacks package_line_items"):
+        fill_rates(few, as_of=AS_OF)
 
 
 def test_nulls_are_a_group_and_groups_without_a_rate_are_rows():
@@ -320,13 +322,14 @@ def test_bad_arguments_are_refused(arguments, error, message):
 
 def test_what_is_no_frames_is_refused(tmp_path):
     frames = OrderFrames.from_json(order([line("A", 1)]))
-    with pytest.raises(TypeError, match=r"frames is a DataFrame; pass the OrderFrames"):
+    with pytest.raises(
+        TypeError, match=r"frames is a DataFrame that lacks orders, .*; pass the OrderFrames"
+    ):
         fill_rates(frames.orders, as_of=AS_OF)
-    with pytest.raises(TypeError, match=r"frames is a Snapshot; .*\.read\(\)"):
+    with pytest.raises(TypeError, match=r"frames is a Snapshot that lacks .*\.read\(\)"):
         fill_rates(tf.write_snapshot(frames, tmp_path), as_of=AS_OF)
-    tables = {
-        name: getattr(frames, name) for name in ("orders", "shipments", "shipment_line_items")
-    }
+    names = ("orders", "shipments", "shipment_line_items", "package_line_items")
+    tables = {name: getattr(frames, name) for name in names}
     lines = frames.line_items.drop(columns="sku")
     with pytest.raises(ValueError, match=r"frames\.line_items lacks 'sku'; pass"):
         fill_rates(SimpleNamespace(**tables, line_items=lines), as_of=AS_OF)

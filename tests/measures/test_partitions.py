@@ -25,7 +25,7 @@ from trackstar_frames.sandbox import Sandbox
 from trackstar_frames.schema import LIFECYCLE
 from trackstar_frames.tables.assemble import concat
 
-TABLES = ["orders", "line_items", "shipments", "shipment_line_items"]
+TABLES = ["orders", "line_items", "shipments", "shipment_line_items", "package_line_items"]
 BY = [None, "channel", "status", "saturday_delivery", "total_price", ["type", "units_ordered"]]
 FREQ = [None, "W"]
 POLICY = tf.SlaPolicy(tz={None: "America/New_York"}, grace="1h")

@@ -51,11 +51,11 @@ def require_tables(
 
     With `lazy`, all of them may be Dask's.
     """
-    if not all(hasattr(frames, name) for name in columns):
+    if missing := [name for name in columns if not hasattr(frames, name)]:
         raise TypeError(
-            f"frames is a {type(frames).__name__}; pass the OrderFrames of fetch_orders or "
-            f"read_snapshot (of a Snapshot, what its .read() returns): orders alone have no "
-            f"{', '.join(name for name in columns if name != 'orders')}"
+            f"frames is a {type(frames).__name__} that lacks {', '.join(missing)}; pass the "
+            f"OrderFrames of fetch_orders or read_snapshot, or of a Snapshot what its .read() "
+            f"returns"
         )
     tables = {f"frames.{name}": getattr(frames, name) for name in columns}
     for (name, table), wanted in zip(tables.items(), columns.values(), strict=True):

@@ -30,31 +30,23 @@ _COLUMNS_READ = {
     "line_items": ("order_id", "line_index", "product_id", "sku", "quantity"),
     "shipments": ("order_id", "shipment_index", "status", "shipped_date"),
     "shipment_line_items": ("order_id", "shipment_index", *_GOODS),
+    "package_line_items": ("order_id", "shipment_index", *_GOODS),
 }
-#: What is read of tables that need not be there.
-_OPTIONAL = {"package_line_items": ("order_id", "shipment_index", *_GOODS)}
 
 
 class Tables(Protocol):
-    """The tables of an `OrderFrames` that are read: all of pandas, or all of Dask.
-
-    ``package_line_items`` are read, too, where there are any.
-    """
+    """The tables of an `OrderFrames` that are read: all of pandas, or all of Dask."""
 
     orders: Any
     line_items: Any
     shipments: Any
     shipment_line_items: Any
-
-
-def _columns_read(frames: object) -> dict[str, tuple[str, ...]]:
-    given = {name: columns for name, columns in _OPTIONAL.items() if hasattr(frames, name)}
-    return {**_COLUMNS_READ, **given}
+    package_line_items: Any
 
 
 def check_tables(frames: object, *, lazy: bool = False) -> dict[str, Any]:
     """Return the tables to match by, as `require_tables` does; with `lazy`, Dask's will do too."""
-    return _checks.require_tables(frames, _columns_read(frames), lazy=lazy)
+    return _checks.require_tables(frames, _COLUMNS_READ, lazy=lazy)
 
 
 def order_states(orders: pd.DataFrame, now: np.datetime64) -> Array:
@@ -188,13 +180,13 @@ def _read_contents(tables: Tables, ids: pd.Index, lines: Rows) -> Contents:
     shipments = Rows(_to_arrow("shipments", tables.shipments, rows), numbers[rows] // _WIDTH)
 
     def contents_of(name: str) -> Packed:
-        frame = getattr(tables, name, tables.shipment_line_items[:0])
+        frame = getattr(tables, name)
         place = find_keys(_shipment_keys(frame, ids), keys)
         rows = np.flatnonzero(place >= 0)
         place = place[rows]
         return Packed(_to_arrow(name, frame, rows), shipments.order[place], place)
 
-    parts = [contents_of(name) for name in ("shipment_line_items", *_OPTIONAL)]
+    parts = [contents_of(name) for name in ("shipment_line_items", "package_line_items")]
     return Contents.of_tables(len(ids), lines, shipments, *parts)
 
 
@@ -215,7 +207,7 @@ def _are_first(keys: Array) -> Array:
 def _to_arrow(name: str, frame: pd.DataFrame, rows: Array) -> pa.Table:
     """Return rows of a table as Arrow's, with the columns by which contents are matched."""
     columns = {}
-    for each in {**_COLUMNS_READ, **_OPTIONAL}[name]:
+    for each in _COLUMNS_READ[name]:
         if each == "quantity":
             columns[each] = pa.array(_quantities(frame, name))
         elif each == "shipped_date":

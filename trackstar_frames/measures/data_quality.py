@@ -418,7 +418,7 @@ def _read_contents(tables: Tables, ids: pd.Index) -> tuple[pd.DataFrame, pd.Data
     """Return the shipped lines that count, and whether each shipment has them in packages only."""
     parts = []
     for name in ("shipment_line_items", "package_line_items"):
-        lines = getattr(tables, name, tables.shipment_line_items[:0])
+        lines = getattr(tables, name)
         kit = _checks.text_column(lines, "parent_product_id").array
         index = _checks.index_column(lines, "shipment_index")
         parts.append(_rows_of(ids, lines, **_goods(lines), product=kit, index=index, name=name))

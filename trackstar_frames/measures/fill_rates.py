@@ -47,8 +47,8 @@ def fill_rates(
     ----------
     frames
         The `OrderFrames` of `fetch_orders`, `read_snapshot` or ``Snapshot.read()``, or any
-        object with such ``orders``, ``line_items``, ``shipments``, ``shipment_line_items`` and,
-        for shipments that name their contents only there, ``package_line_items``. Only lines
+        object with such ``orders``, ``line_items``, ``shipments``, ``shipment_line_items`` and
+        ``package_line_items``. Only lines
         and shipments of ``orders`` are read, which may be some rows of all. All of them may be
         Dask DataFrames, if partitions of the same number hold the same orders, and each order
         is in one partition only: they are matched partition by partition.

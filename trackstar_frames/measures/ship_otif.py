@@ -52,8 +52,8 @@ def ship_otif(
     ----------
     frames
         The `OrderFrames` of `fetch_orders`, `read_snapshot` or ``Snapshot.read()``, or any
-        object with such ``orders``, ``line_items``, ``shipments``, ``shipment_line_items`` and,
-        for shipments that name their contents only there, ``package_line_items``. All may be Dask
+        object with such ``orders``, ``line_items``, ``shipments``, ``shipment_line_items`` and
+        ``package_line_items``. All may be Dask
         DataFrames, as for `fill_rates`.
     by
         A column of ``orders``, or several, to group by. Nulls are a group of their own.
