@@ -373,7 +373,7 @@ def test_an_unknown_as_of_is_now_with_a_warning():
 def test_bad_arguments_are_refused():
     frames = frames_of({})
     with pytest.raises(
-        TypeError, match="frames is a list that lacks orders, .*; pass the OrderFrames"
+        TypeError, match=r"frames is a list that lacks orders, .*; pass the OrderFrames"
     ):
         tf.data_quality([])
     with pytest.raises(ValueError, match=r"orders lacks 'raw_status', 'order_number'"):

@@ -158,7 +158,7 @@ def test_wrong_calls_say_what_to_do(frames, measure):
 @pytest.mark.parametrize("name", ["throughput", "service_profile", "shipping_costs"])
 def test_measures_of_several_tables_need_them(frames, name):
     with pytest.raises(
-        TypeError, match="frames is a DataFrame that lacks orders, .*; pass the OrderFrames"
+        TypeError, match=r"frames is a DataFrame that lacks orders, .*; pass the OrderFrames"
     ):
         MEASURES[name](frames.orders, as_of=NOW)
 
