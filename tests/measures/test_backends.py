@@ -223,6 +223,7 @@ def test_every_public_measure_and_plot_is_tried():
     assert {*CASES, *WHOLE_CASES, *WHOLE_PICTURES} == public
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     "case",
     [
@@ -238,6 +239,7 @@ def test_measures_are_equal(frames, case):
     assert len(own)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     "case",
     [

@@ -302,7 +302,7 @@ def shown(table):
     }
 
 
-@pytest.mark.one_of(10)
+@pytest.mark.one_of(20)
 @pytest.mark.parametrize("by", [[], ["channel"], ["warehouse_id", "type"]])
 @pytest.mark.parametrize("back", [0, 3, 40])
 @pytest.mark.parametrize("spoilt", [False, True])

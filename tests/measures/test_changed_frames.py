@@ -81,6 +81,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.one_of(7)
 @each_measure
 @each_policy
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
@@ -93,6 +94,7 @@ def test_a_changed_frame_has_the_same_figures(change, by, measure):
     assert len({tuple(sorted(text.strip(".").split(". "))) for text in texts}) == 1
 
 
+@pytest.mark.one_of(2)
 @each_measure
 def test_a_renamed_column_of_policies_is_not_needed(measure):
     judged = tf.ship_date_compliance(ORDERS, POLICIES, policy_by="type", as_of=AS_OF)

@@ -113,6 +113,7 @@ def test_counts_of_both_are_the_sums_of_each_alone(world, name):
     assert (first != second).any(axis=None)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", COUNTED)
 def test_by_connection_each_has_its_own_rows(world, name):
     measure, _ = COUNTED[name]

@@ -297,7 +297,7 @@ def keys_of(index, by):
     return [tuple(None if pd.isna(each) else each for each in key) for key in keys]
 
 
-@pytest.mark.one_of(10)
+@pytest.mark.one_of(20)
 @pytest.mark.parametrize("by", [[], ["channel"], ["warehouse_id", "type"]])
 @pytest.mark.parametrize("back", [0, 3, 40])
 @pytest.mark.parametrize("spoilt", [False, True])
@@ -352,6 +352,7 @@ def test_counts_are_those_of_sql_over_the_orders_as_they_came(seed, spoilt):
         assert (table[COUNTS].sum() > 0).all()
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("freq", "unit"), [("D", "day"), ("W", "week"), ("MS", "month")])
 def test_periods_are_those_of_sql(seed, freq, unit, spoilt):

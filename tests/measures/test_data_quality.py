@@ -157,6 +157,7 @@ CASES = [
 ]
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(("change", "checks"), CASES)
 def test_each_thing_is_found_and_nothing_else(change, checks):
     report = tf.data_quality(frames_of(change))
@@ -416,6 +417,7 @@ def test_more_groups_than_a_table_can_hold_are_refused():
         tf.data_quality(many, by="id")
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("days", "tz", "zone"),
     [

@@ -236,6 +236,7 @@ def halves(judged):
     return [judged.iloc[:2], judged.iloc[2:]]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize(
     "change",
@@ -324,6 +325,7 @@ def test_a_weekly_table_is_sliced_by_date():
     assert table.attrs["trackstar"]["compliance"]["without_period"] == 1
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("name", "value", "covered"),
     [

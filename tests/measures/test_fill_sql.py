@@ -182,6 +182,7 @@ def assert_is(table, measure, expected):
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_fill_rates_are_those_of_sql(seed, spoilt):
     given = spoilt(seed)

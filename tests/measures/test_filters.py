@@ -112,6 +112,7 @@ FILTERS = [
     ({"warehouse_customer_id__in": ["c1"]}, set()),
     ({"trackstar_tags__contains": "rush"}, set()),
 ]
+PARTS = 7
 
 
 def fetched_with(filters, **info):
@@ -132,10 +133,18 @@ def biases(measure, frames):
     return "".join(str(each.message) for each in caught)
 
 
-@pytest.mark.parametrize("name", MEASURES)
-def test_a_filter_that_biases_a_measure_is_named_and_no_other(name):
+# Every day a seventh of the filters is tried with each measure: in turn, all of them.
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        pytest.param(name, part, marks=[] if part == number % PARTS else [pytest.mark.slow])
+        for number, name in enumerate(MEASURES)
+        for part in range(PARTS)
+    ],
+)
+def test_a_filter_that_biases_a_measure_is_named_and_no_other(name, part):
     measure, kind = MEASURES[name]
-    for filters, kinds in FILTERS:
+    for filters, kinds in FILTERS[part::PARTS]:
         message = biases(measure, fetched_with(filters))
         assert bool(message) == (kind in kinds), (filters, message)
         if message:
@@ -148,6 +157,7 @@ def test_every_filter_is_tried():
     assert tried == FIELDS.keys()
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", MEASURES)
 @pytest.mark.parametrize(
     ("info", "words"),
@@ -161,6 +171,7 @@ def test_a_part_of_the_orders_biases_every_measure(info, words, name):
     assert words in biases(MEASURES[name][0], fetched_with({}, **info))
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", MEASURES)
 def test_frames_that_were_not_fetched_bias_nothing(name):
     assert not biases(MEASURES[name][0], OrderFrames.from_json(ORDERS))
@@ -198,6 +209,7 @@ MORE = pd.DataFrame({"id": [order["id"] for order in ORDERS], "region": "east"})
 SEVERAL = {"web": POLICY, None: tf.SlaPolicy(ship_event="first", target=0.8)}
 
 
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize(
     "measure",
     [

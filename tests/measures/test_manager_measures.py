@@ -58,6 +58,7 @@ def assert_same(found, expected):
     assert found.attrs["trackstar"]["compliance"] == expected.attrs["trackstar"]["compliance"]
 
 
+@pytest.mark.one_of(4)
 @ALL
 @pytest.mark.parametrize("by", [None, "warehouse_id", ["type", "channel"]])
 def test_arrow_types_make_no_difference(some_orders, frames, measure, by):
@@ -66,6 +67,7 @@ def test_arrow_types_make_no_difference(some_orders, frames, measure, by):
     assert_same(measure(arrow, **call), measure(frames, **call))
 
 
+@pytest.mark.one_of(4)
 @ALL
 @pytest.mark.parametrize("by", [None, "warehouse_id", ["type", "channel"]])
 def test_partitions_make_no_difference(frames, partitioned, measure, by):

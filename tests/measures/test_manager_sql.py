@@ -88,6 +88,7 @@ def assert_same(table, expected, columns, *, empty=False):
             assert (None if pd.isna(ours) else ours) == expected_value, (key, name)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("by", BY)
 def test_due_next(case, by):
     frames, database = case
@@ -163,6 +164,7 @@ def assert_final(table, database, may_change, by):
     assert set(table["final"]) == {True, False}
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("freq", [None, "W"])
 def test_failure_rates(case, by, freq):
@@ -229,6 +231,7 @@ def test_failure_rates(case, by, freq):
     assert table["unknown"].sum() == units + stamps > 0
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("by", BY[:3])
 @pytest.mark.parametrize("freq", ["D", "MS"])
 def test_throughput(case, by, freq):
@@ -257,6 +260,7 @@ def test_throughput(case, by, freq):
     assert_same(table, ask(database, query, by, more=1), columns, empty=True)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("by", BY[:3])
 def test_open_at_the_end_of_each_day(case, by):
     frames, database = case
@@ -304,6 +308,7 @@ def test_a_profile_adds_up_the_periods(case, profile):
         np.testing.assert_allclose(table["open"], means)
 
 
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize(("event", "freq"), [("first", None), ("complete", None), ("first", "W")])
 @pytest.mark.parametrize("by", BY)
 def test_service_profile(case, by, event, freq):
@@ -390,6 +395,7 @@ from each group by all
 """
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("by", [(), ("carrier_name",), ("state",), ("warehouse_id",)])
 def test_shipping_costs(case, by):
     frames, database = case

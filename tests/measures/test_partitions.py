@@ -132,18 +132,19 @@ def test_backlog(whole, partitioned, as_of, by):
         assert found.index.equals(expected.index)
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("by", sample(BY, 3))
-def test_fill_rates_and_otif(whole, partitioned, as_of, by):
-    for moment in (as_of, whole.orders["created_date"].median()):
-        for of in ({}, {"of": "shipped"}, {"of": "due", "policy": POLICY}):
-            given = {"by": by, "as_of": moment, **of}
-            assert_same(*(tf.fill_rates(each, **given) for each in (partitioned, whole)))
-            given |= {"freq": "W", "policy": POLICY}
-            assert_same(*(tf.fill_rates(each, **given) for each in (partitioned, whole)))
-        given = {"by": by, "as_of": moment, "policy": POLICY}
-        for freq in (None, "W"):
-            assert_same(*(tf.ship_otif(each, freq=freq, **given) for each in (partitioned, whole)))
+@pytest.mark.parametrize("past", [False, True])
+def test_fill_rates_and_otif(whole, partitioned, as_of, by, past):
+    moment = whole.orders["created_date"].median() if past else as_of
+    for of in ({}, {"of": "shipped"}, {"of": "due", "policy": POLICY}):
+        given = {"by": by, "as_of": moment, **of}
+        assert_same(*(tf.fill_rates(each, **given) for each in (partitioned, whole)))
+        given |= {"freq": "W", "policy": POLICY}
+        assert_same(*(tf.fill_rates(each, **given) for each in (partitioned, whole)))
+    given = {"by": by, "as_of": moment, "policy": POLICY}
+    for freq in (None, "W"):
+        assert_same(*(tf.ship_otif(each, freq=freq, **given) for each in (partitioned, whole)))
 
 
 @pytest.mark.parametrize("policy", [POLICY, tf.SlaPolicy.d2c_noon_cut_off(holidays=())])

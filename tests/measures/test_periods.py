@@ -69,6 +69,7 @@ def test_a_profile_is_final_when_48_hours_have_passed_for_each_order():
     assert fill["final"].sum() == 3
 
 
+@pytest.mark.one_of(6)
 @pytest.mark.filterwarnings("ignore::trackstar_frames.FilteredOrdersWarning")
 @pytest.mark.parametrize(
     ("name", "value", "covered"),

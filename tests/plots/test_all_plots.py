@@ -91,6 +91,7 @@ def test_a_page_has_the_title_given_and_no_notes():
     assert "as of" not in text
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("plot", EVERY)
 def test_a_filter_that_biases_a_figure_is_warned_of_once_at_the_callers_line(plot):
     frame = make_orders(100)

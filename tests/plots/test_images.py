@@ -54,6 +54,7 @@ def test_lateness(history):
     return tf.plot_lateness(history).figure
 
 
+@pytest.mark.slow
 @looks_like
 def test_lateness_by_group(history):
     return tf.plot_lateness(history, by="warehouse_id").figure
@@ -89,6 +90,7 @@ def test_compliance_heatmap(history):
     return tf.plot_compliance_heatmap(history).figure
 
 
+@pytest.mark.slow
 @looks_like
 def test_compliance_of_two_policies(history):
     policies = {
@@ -99,6 +101,7 @@ def test_compliance_of_two_policies(history):
     return tf.plot_ship_date_compliance(history, **given).figure
 
 
+@pytest.mark.slow
 @looks_like
 def test_compliance_of_many_groups():
     names = [f"w{n}" for n in range(10)] + ["w1"] * 6 + [None] * 2
@@ -123,11 +126,13 @@ def test_throughput(history):
     return tf.plot_throughput(frames_of(history), freq="W").figure
 
 
+@pytest.mark.slow
 @looks_like
 def test_throughput_by_hour(history):
     return tf.plot_throughput(frames_of(history), freq="hour").figure
 
 
+@pytest.mark.slow
 @looks_like
 def test_a_grid_of_plots(history):
     figure, grid = plt.subplots(2, 2)
