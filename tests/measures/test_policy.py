@@ -246,6 +246,28 @@ def test_the_holidays_in_force_are_listed():
     assert listed(country_holidays("DE", subdiv="BY")) == listed("DE-BY")
 
 
+def test_dates_added_to_an_object_of_the_package_or_taken_from_it_count():
+    mine = country_holidays("US", years=2026)
+    mine.append("2026-11-27")
+    mine.pop("2026-10-12")
+    assert listed(mine) == sorted({*FEDERAL, "11-27"} - {"10-12"})
+    assert listed(mine, 2027) == listed("US", 2027)
+    later = country_holidays("US")  # of no year yet
+    later.append("2026-11-27")
+    assert listed(later) == sorted([*FEDERAL, "11-27"])
+    fixed = country_holidays("US", years=2026, observed=False)
+    assert listed(fixed) == sorted({*FEDERAL} - {"07-03"})
+
+
+def test_an_object_without_a_code_must_have_its_dates():
+    both = country_holidays("US", years=2026) + country_holidays("CA", years=2026)
+    assert {"07-01", "10-12", "11-11"} <= set(listed(both))
+    of_no_year = [financial_holidays("NYSE"), country_holidays("US", observed=False)]
+    for each in of_no_year:
+        with pytest.raises(ValueError, match=r"has no dates yet.*make it with its years"):
+            SlaPolicy(cut_off="12:00", holidays=each)
+
+
 def test_carriers_rest_on_the_monday_after_a_sunday():
     assert listed("carriers-US", 2022) == [
         *("01-01", "05-30", "07-04", "09-05", "11-24", "12-25", "12-26")

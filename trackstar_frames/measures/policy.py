@@ -70,9 +70,10 @@ class SlaPolicy:
         Memorial, Independence, Labor, Thanksgiving and Christmas Day; of one on a Sunday, the
         Monday after too, and of one on a Saturday no other day), a date,
         ``"-2026-07-03"`` for a date that is worked on after all, or a list of any of these; an
-        object of the package holidays, of which the country and the part are taken, or else its
-        dates; or a map from ``warehouse_id`` to these, in which the key None stands for all
-        others. `holidays_in` lists the dates. Default ``()``, none.
+        object of the package holidays, of which the country and the part are taken, with the
+        dates that were added to it or taken from it, or else (of a stock exchange, joined ones,
+        or with options) the dates that it holds; or a map from ``warehouse_id`` to these, in which
+        the key None stands for all others. `holidays_in` lists the dates. Default ``()``, none.
     clock_start
         With a cut-off: the name of a column of your own with moments. Where it is not null, the
         clock starts then instead of at ``created_date``, such as when the stock of a backordered
@@ -475,10 +476,7 @@ def _parse_calendar(given: Any) -> Dates:
 
 def _parse_closed(given: Any) -> list[str]:
     if _is_calendar(given):
-        code = getattr(given, "country", None)
-        if code is None:  # of a stock exchange, or joined ones
-            return [_parse_date(day) for day in given]
-        return [_parse_code("-".join(filter(None, (code, given.subdiv))))]
+        return _parse_object(given)
     if not isinstance(given, str) or given[:1].isdigit():
         return [_parse_date(given)]
     if given.startswith("-"):
@@ -488,6 +486,26 @@ def _parse_closed(given: Any) -> list[str]:
     return [_parse_code(given) if is_code else _parse_date(given)]
 
 
+def _parse_object(calendar: Any) -> list[str]:
+    """Return the code of a calendar, and how its dates differ from those of it; or its dates."""
+    dates = {_parse_date(day) for day in calendar}
+    country, part = (getattr(calendar, name, None) for name in ("country", "subdiv"))
+    # A code stands for one country, with the days that the package counts by default.
+    if isinstance(country, str) and isinstance(part, str | None):
+        usual = _library().country_holidays(country, subdiv=part, years=calendar.years)
+        if all(getattr(usual, name) == getattr(calendar, name) for name in _CALENDAR_OPTIONS):
+            plain = {_parse_date(day) for day in usual}
+            changes = [*(dates - plain), *(f"-{day}" for day in plain - dates)]
+            return [_parse_code("-".join(filter(None, (country, part)))), *changes]
+    if not dates:  # of a stock exchange, joined ones, or with options
+        raise ValueError(
+            f"holidays={calendar!r} has no dates yet, and no code stands for them; make it with "
+            f"its years, such as years=range(2024, 2031)"
+        )
+    return [*dates]
+
+
+_CALENDAR_OPTIONS = ("categories", "observed")
 _CARRIERS = "carriers-US"
 _KINDS = ("code", "closed", "worked")
 
