@@ -358,3 +358,18 @@ def test_a_stray_date_does_not_fill_the_memory():
     assert len(compliance_rate(table, freq="YS")) == 9999
     with pytest.raises(ValueError, match=r"longer freq or fewer groups.*stray date"):
         compliance_rate(table, by="channel", freq="D")
+
+
+@pytest.mark.parametrize("freq", [None, "W"])
+def test_the_rate_of_no_orders_says_by_what_and_as_of_when_it_is(freq):
+    policy = SlaPolicy(tz="America/New_York", grace="2h")
+    orders = judged([])[[]].assign(
+        **dict.fromkeys(["status", "units_ordered"], pd.Series(dtype=object)),
+        **{
+            f"{name}_date": pd.Series(dtype="datetime64[us, UTC]")
+            for name in ("created", "required_ship", "last_shipped", "complete_shipped")
+        },
+    )
+    info = compliance_rate(orders, policy=policy, freq=freq, as_of="2026-03-02").attrs["trackstar"]
+    assert info["compliance"]["text"] == policy.text
+    assert info["compliance"]["as_of"] == "2026-03-03T04:59:59.999999+00:00"

@@ -243,3 +243,8 @@ def test_costs_of_two_currencies_are_never_added(frames):
     known = frames.orders["invoice_currency_code"].unique()
     assert set(table.index) == set(known)
     assert table.index.name == "currency"
+
+
+def test_a_scorecard_of_all_tables_asks_for_the_orders(frames):
+    with pytest.raises(TypeError, match=r"pass the DataFrame of fetch_orders_df, such as its \.or"):
+        tf.sla_scorecard(frames, policy=POLICY, by="type")

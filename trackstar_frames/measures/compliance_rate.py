@@ -166,7 +166,9 @@ def outcome_rates(
     read = partial(_read_outcomes, dated=span is not None)
     by_day = _time.period("D")
     parts = _grouping.read_rows(judged, read, columns=columns, by=groups, period=by_day)
-    judgement = _joint_judgement([part.frame for part in parts if len(part.frame)])
+    # Parts without rows need not know how all others were judged.
+    filled = [part.frame for part in parts if len(part.frame)]
+    judgement = _joint_judgement(filled or [parts[0].frame])
     rows = _grouping.concat_rows(parts)
     if judgement is None and warn:
         warn_if_policy_lost(rows.frame)

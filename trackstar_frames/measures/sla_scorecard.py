@@ -109,7 +109,8 @@ def sla_scorecard(
     2026-02-01  50  0.80    0.96               8     NaN
     2026-03-01  50  0.96    0.96               0    0.16
     """
-    names = _checks.by_columns(orders, by) if hasattr(orders, "columns") else []
+    _checks.require(orders, [], source="fetch_orders_df", lazy=True)
+    names = _checks.by_columns(orders, by)
     shown = parse_labels(labels)
     moment = moment_to_judge_at(orders, policy, policy_by, as_of)
     judged = judged_orders(orders, policy, moment, policy_by=policy_by)
