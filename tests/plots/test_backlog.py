@@ -80,3 +80,5 @@ def test_a_bare_day_ends_where_the_warehouse_is_as_in_the_measure():
         assert backlog(judged, as_of=as_of)["n"].sum() == 0
     mix = plot_status_mix(orders, policy=new_york, as_of="2026-03-02")
     assert legend_entries(mix) == ["fulfilled (1)"]
+    plain = [plot_backlog(orders, policy=each, as_of="2026-03-02") for each in (None, new_york)]
+    assert [sum(heights(axes)) for axes in plain] == [1, 0]

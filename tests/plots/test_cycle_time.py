@@ -5,7 +5,7 @@ from helpers.pictures import legend_entries, make_orders, text_of
 from matplotlib import pyplot as plt
 from matplotlib.colors import same_color
 
-from trackstar_frames import cycle_time, cycle_time_curve, plot_cycle_time
+from trackstar_frames import SlaPolicy, cycle_time, cycle_time_curve, plot_cycle_time
 
 DAY = pd.Timedelta(days=1)
 START = pd.Timestamp("2026-01-01", tz="UTC")
@@ -141,3 +141,11 @@ def test_more_groups_than_lines_have_a_small_plot_each():
         assert set(np.round(line.get_ydata(), 9)) <= shares
     _, ax = plt.subplots()
     assert len(curves(plot_cycle_time(frame, by="warehouse_id", ax=ax))) == 6
+
+
+def test_a_bare_day_ends_in_the_zone_of_the_policy():
+    new_york = {"web": SlaPolicy(tz="America/New_York"), None: SlaPolicy(tz="America/New_York")}
+    axes = plot_cycle_time(
+        make_orders(60), policy=new_york, policy_by="channel", as_of="2026-03-02"
+    )
+    assert "as of 2026-03-03 04:59 UTC" in text_of(axes)

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from trackstar_frames.measures._checks import require
+from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.backlog import AGE_BUCKETS, backlog
 from trackstar_frames.plots import _layout as layout
@@ -21,6 +22,8 @@ from trackstar_frames.plots._judged import AsOf
 def plot_backlog(
     orders: pd.DataFrame,
     *,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: AsOf = None,
     by: str | Sequence[str] | None = None,
     labels: Mapping[Any, str] | None = None,
@@ -36,8 +39,8 @@ def plot_backlog(
     orders
         The frame of `fetch_orders_df`, or rows of it. The days of work need those shipped in the
         last 28 days too.
-    as_of
-        As in `backlog`.
+    policy, policy_by, as_of
+        As in `backlog`: of a policy, only the zone is used, in which a bare day ends.
     by
         A column, or several: stack the bars by these groups instead of by status: the six with
         most open orders, and all others together.
@@ -78,7 +81,7 @@ def plot_backlog(
     [1, 1]
     """
     require(orders, [], source="fetch_orders_df")
-    table = backlog(orders, by=by, as_of=as_of)
+    table = backlog(orders, by=by, policy=policy, policy_by=policy_by, as_of=as_of)
     counts, n = _by_group(table)
     groups = Groups(orders, by, n, MOST_LINES, labels=labels, skip_empty=True)
     ages = counts.sum(axis=0)

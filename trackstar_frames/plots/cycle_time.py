@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 
 from trackstar_frames.measures._grouping import SMALL
+from trackstar_frames.measures._policies import PolicyLike
 from trackstar_frames.measures._time import Array
 from trackstar_frames.measures.cycle_time import cycle_time, cycle_time_curve, observed_times
 from trackstar_frames.plots import _layout as layout
@@ -63,6 +64,8 @@ class _Group(NamedTuple):
 def plot_cycle_time(
     orders: pd.DataFrame,
     *,
+    policy: PolicyLike | None = None,
+    policy_by: str | None = None,
     as_of: AsOf = None,
     by: str | Sequence[str] | None = None,
     labels: Mapping[Any, str] | None = None,
@@ -77,8 +80,8 @@ def plot_cycle_time(
     ----------
     orders
         The frame of `fetch_orders_df`, or rows of it, whatever their status.
-    as_of
-        As in `cycle_time`.
+    policy, policy_by, as_of
+        As in `cycle_time`: of a policy, only the zone is used, in which a bare day ends.
     by
         A column, or several: a curve for each of up to six groups. Of more groups, each of the 20
         with most orders gets a small plot of its own, or, on a given `ax`, the six with most have
@@ -122,7 +125,7 @@ def plot_cycle_time(
     >>> ax.lines[0].get_ydata().tolist()
     [1.0, 1.0]
     """
-    table = cycle_time(orders, by=by, as_of=as_of)
+    table = cycle_time(orders, by=by, policy=policy, policy_by=policy_by, as_of=as_of)
     moment = table.attrs["trackstar"]["cycle_time"]["as_of"]
     found = Groups(orders, by, table["n"], MOST_LINES, labels=labels, skip_empty=True)
     in_panels = ax is None and found.count > MOST_LINES
