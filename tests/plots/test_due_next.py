@@ -58,3 +58,14 @@ def test_policies_are_said_in_words():
     text = text_of(plot_due_next(make_orders(100), policy=both, policy_by="channel"))
     assert "channel 'web': D2C noon cut-off" in text
     assert "channel of all others: " in text
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_the_words_of_an_empty_plot_are_beside_the_line_at_as_of(rows):
+    orders = make_orders(rows).assign(status="cancelled")
+    axes = plot_due_next(orders)
+    axes.figure.draw_without_rendering()
+    (words,) = [text for text in axes.texts if "orders" in text.get_text() and not text.get_gid()]
+    assert words.get_text() == ("no open orders" if rows else "no orders")
+    line = axes.transData.transform((axes.lines[0].get_xdata()[0], 0))[0]
+    assert words.get_window_extent().x0 > line

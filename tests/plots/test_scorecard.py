@@ -1,6 +1,8 @@
 import pytest
 from helpers.pictures import legend_entries, make_orders, text_of
+from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
 
 from trackstar_frames import SlaPolicy, plot_scorecard, sla_scorecard
 from trackstar_frames.plots.scorecard import _SIGNS
@@ -63,6 +65,27 @@ def test_little_is_drawn_too(rows):
     text = text_of(plot_scorecard(make_orders(rows), policy=POLICY))
     assert f"n = {rows} orders due" in text
     assert ("no orders" in text) == (rows == 0)
+    assert "as of 2026-03-04 12:00 UTC" in text
+    assert "target: at least 74 % on time" in text
+
+
+@pytest.mark.parametrize("freq", ["MS", "W"])
+@pytest.mark.parametrize("size", [(14, 10), (6.4, 4.8)])
+def test_in_a_grid_the_legend_is_under_the_names_of_the_periods(size, freq):
+    figure, grid = plt.subplots(2, 2, figsize=size)
+    axes = plot_scorecard(make_orders(600), policy=POLICY, freq=freq, ax=grid[0, 1])
+    signs = set()
+    for _ in range(3):  # as by tight_layout and savefig
+        figure.draw_without_rendering()
+        legend = axes.get_legend()
+        entries = [text.get_window_extent() for text in legend.get_texts()]
+        names = [tick.get_window_extent() for tick in axes.get_xticklabels()]
+        assert max(each.y1 for each in entries) < min(each.y0 for each in names) + 2
+        assert min(each.y0 for each in entries) > grid[1, 1].bbox.y1
+        marks = legend.findobj(Line2D)
+        signs.add(tuple((each.get_marker(), each.get_markersize()) for each in marks))
+    assert {marker for marker, _ in next(iter(signs))} > {"s"}
+    assert len(signs) == 1
 
 
 def test_the_last_twelve_periods_are_drawn():

@@ -27,6 +27,7 @@ _CAPTION_SHARE, _LEAST_WIDTH, _LEAST_HEIGHT = 0.28, 0.42, 0.35
 _WIDE_LABELS = 0.22  # of the width: title and caption begin over them
 _SMALL_CELL = 320  # points, at matplotlib's default size of text
 _MANY, _SHORT = 4, 18  # entries of a legend, and letters, from which it has two columns
+_UNDER_TICKS = 0.6  # lines of text
 _SECOND_SCALE = 46.0  # points, at matplotlib's default size of text
 _LEAST_GAP = 2.0  # pixels, between the names of ticks
 # Of a caption, in points at matplotlib's default size of text; and how many lines a figure has
@@ -277,7 +278,21 @@ class Fit:
             names = [tick.get_text().replace("\n", " ") for tick in ticks]
             look: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
             axes.set_xticks(axes.get_xticks(), names, fontsize="x-small", **look)
+            self._lower_legend(renderer)
         return self._is_turned
+
+    def _lower_legend(self, renderer: Any) -> None:
+        """Put a legend below the axes under all of the names of their ticks."""
+        axes, place = self._axes, _PLACES.get(self._axes, _LegendPosition())
+        labels = axes.xaxis.get_tightbbox(renderer)
+        if not place.under or labels is None:
+            return
+        figure: Any = axes.figure
+        depth = float(axes.bbox.y0 - labels.y0) / figure.dpi * 72
+        _PLACES[axes] = place._replace(depth=depth)  # for when it is made anew, small
+        legend: Any = axes.get_legend()
+        legend.set_bbox_to_anchor((0, 0), _below(axes, depth))
+        legend.borderaxespad = _UNDER_TICKS
 
 
 class _Follower:
@@ -351,6 +366,9 @@ class _LegendPosition(NamedTuple):
     right: float = 4.0  # points from the right edge
     stays: bool = False  # whether it is never moved inside
     under: float = 0.0  # lines of text below the axes; 0 for beside
+    handles: Sequence[Any] = ()
+    words: Sequence[str] = ()
+    depth: float = 0.0  # points that the names of ticks reach below the axes, once that is known
 
 
 #: Of the axes that have a legend.
@@ -372,7 +390,7 @@ def add_legend(
     """
     if handles and labels:
         right = _SECOND_SCALE * font_scale() if second_scale else 4.0
-        _PLACES[axes] = _LegendPosition(right, stays)
+        _PLACES[axes] = _LegendPosition(right, stays, handles=handles, words=labels)
         look = {"fontsize": "small", "title_fontsize": "small", "title": title}
         _put_legend(axes, handles, labels, **look)
 
@@ -406,33 +424,46 @@ def add_legend_under(
 ) -> None:
     """Explain marks below the axes, under so many lines of text that are there."""
     if handles and labels:
-        _PLACES[axes] = _LegendPosition(stays=True, under=lines)
+        _PLACES[axes] = _LegendPosition(stays=True, under=lines, handles=handles, words=labels)
         _put_legend(axes, handles, labels, fontsize="small")
+
+
+def _below(axes: Axes, points: float) -> Any:
+    return offset_copy(axes.transAxes, cast("Any", axes.figure), y=-points, units="points")
 
 
 def _put_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], **look: Any) -> None:
     place, figure = _PLACES.get(axes, _LegendPosition()), cast("Any", axes.figure)
     where: dict[str, Any] = {"loc": "upper left", "frameon": False, "alignment": "left"}
     if place.under:
-        where |= {"bbox_to_anchor": (0, 0), "borderaxespad": place.under}
+        pad = _UNDER_TICKS if place.depth else place.under
+        where |= {"bbox_to_anchor": (0, 0), "borderaxespad": pad}
+        where["bbox_transform"] = _below(axes, place.depth)
     else:
         at = offset_copy(axes.transAxes, figure, x=place.right, units="points")
         where |= {"bbox_to_anchor": (1, 1), "bbox_transform": at, "borderaxespad": 0.2}
     axes.legend(handles, labels, **where, **look)
 
 
+def _handles_of(axes: Axes, legend: Any, words: Sequence[str]) -> Sequence[Any]:
+    """Return what a legend was made from: its own marks are scaled, and of several only one."""
+    place = _PLACES.get(axes, _LegendPosition())
+    return place.handles if [*place.words] == [*words] else legend.legend_handles
+
+
 def _small_legend(axes: Axes, *, inside: bool) -> None:
     """Make a legend beside axes small, or move it to where they have most room for it."""
     old: Any = axes.get_legend()
     labels = [text.get_text() for text in old.get_texts()]
+    handles = _handles_of(axes, old, labels)
     look: dict[str, Any] = {"fontsize": "xx-small", "markerscale": 0.7, "handlelength": 1.4}
     look |= {"labelspacing": 0.25, "borderpad": 0.2, "handletextpad": 0.5}
     if not inside:
-        _put_legend(axes, old.legend_handles, labels, **look)
+        _put_legend(axes, handles, labels, **look)
         return
     short = len(labels) > _MANY and max(map(len, labels)) <= _SHORT
     look |= {"framealpha": 0.7, "edgecolor": "none", "columnspacing": 0.8}
-    axes.legend(old.legend_handles, labels, loc="best", ncols=2 if short else 1, **look)
+    axes.legend(handles, labels, loc="best", ncols=2 if short else 1, **look)
     cast("Any", axes.get_legend()).set_in_layout(False)
 
 
@@ -441,7 +472,7 @@ def legend_inside(axes: Axes, columns: int, *, clear_bars: bool) -> None:
     if not (old := axes.get_legend()):
         return
     labels = [text.get_text() for text in old.get_texts()]
-    handles: list[Any] = old.legend_handles
+    handles = _handles_of(axes, old, labels)
     style: dict[str, Any] = {"loc": "upper right", "fontsize": "x-small", "ncols": columns}
     style |= {"framealpha": 0.85, "edgecolor": "none", "columnspacing": 1.0}
     axes.legend(handles, labels, **style).set_in_layout(False)

@@ -243,9 +243,9 @@ def text_on(colour: Any) -> str:
     return "black" if np.dot(to_rgb(colour), (0.299, 0.587, 0.114)) > _LIGHT else "white"
 
 
-def write_in_middle(axes: Axes, words: str) -> None:
-    """Write into the middle of empty axes."""
-    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=MUTED)
+def write_in_middle(axes: Axes, words: str, *, x: float = 0.5) -> None:
+    """Write into the middle of empty axes, or at another of their width."""
+    axes.text(x, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
 
 def moment_words(moment: str | None) -> str:

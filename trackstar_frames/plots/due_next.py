@@ -20,6 +20,7 @@ from trackstar_frames.plots._judged import AsOf
 
 _OVERDUE = sum(name.endswith("overdue") for name in DUE_BUCKETS)
 _GAP = 0.6  # between what is overdue and what is not, in bars
+_RIGHT_HALF = 0.75  # of the width, as the line at as_of is near the middle
 _FIGURES = ("n", "units_left", "units_unknown")
 _NAMES = {"unknown": "no due\ntime", "later": "later"}
 
@@ -110,7 +111,8 @@ def plot_due_next(
     words = _note(table)
     layout.add_title(axes, "Due next", groups.columns, words, given=title, note=note)
     if not counts.any():
-        style.write_in_middle(axes, "no open orders" if len(orders) else "no orders")
+        why = "no open orders" if len(orders) else "no orders"
+        style.write_in_middle(axes, why, x=_RIGHT_HALF)
     return axes
 
 
