@@ -198,6 +198,19 @@ def test_a_pace_is_per_day_covered():
     assert named.loc[("Shop", "open"), "n"] == 1
 
 
+@pytest.mark.filterwarnings("ignore::trackstar_frames.FilteredOrdersWarning")
+@pytest.mark.parametrize(("days", "covered"), [(5, 5), (10, 10), (90, 28)])
+def test_days_without_an_order_since_the_bound_of_the_fetch_are_covered(days, covered):
+    noon = pd.Timestamp(NOON)
+    sent = (noon - pd.Timedelta("1D")).isoformat()
+    orders = frame(*[{"status": "fulfilled", "created_date": sent, "shipped": sent}] * 20)
+    orders.attrs["trackstar"]["filters"] = {
+        "created_date__gte": (noon - pd.Timedelta(days=days)).isoformat()
+    }
+    assert info_of(tf.backlog(orders))["pace_days"] == covered
+    assert tf.backlog(orders)["pace"].tolist() == [20 / covered] * 9
+
+
 @pytest.mark.parametrize("quantity", [None, 1.5])
 def test_an_order_of_unknown_quantity_is_open_while_its_status_is(quantity):
     sent = {"shipped_date": "2026-03-02T12:00:00Z", "line_items": [{"sku": "A", "quantity": 1}]}

@@ -77,9 +77,9 @@ def backlog(
           (int64): orders by whole days passed since their created_date. They sum to n.
         - ``median_age``, ``oldest`` (timedelta64[us]): of known ages; null where there is none.
         - ``pace`` (float64): orders of the group completely shipped per day, over the days of
-          these 28 that the frame covers: at most 28, and no more than have begun since the first
-          created_date in it, of any group. With 7 days of history and 10 shipped on each, it
-          is 10.
+          these 28 that the frame covers: at most 28, and no more than have begun since the fetch's
+          lower bound of created_date or, without one, since the first created_date in the frame,
+          of any group. With 7 days of history and 10 shipped on each, it is 10.
         - ``days_of_work`` (float64): n / pace; null where the pace is 0. Those of a group's
           statuses sum to that of the group.
 
@@ -145,7 +145,9 @@ def backlog(
     index = _grouping.row_labels(found.keys, names, rows, len(AGE_BUCKETS))
     cells = found.orders["group"].to_numpy() * len(statuses) + codes
     table = _counts(found.orders, cells, index)
-    days = _days_covered(found.since, now_of(moment))
+    bound = _filters.bounds_of(_filters.filters_of(found.keys), "created").start
+    since = found.since if bound is None else now_of(bound)
+    days = _days_covered(since, now_of(moment))
     table["pace"] = np.repeat(found.shipped / days, len(statuses))
     table["days_of_work"] = table["n"] / table["pace"].where(table["pace"] > 0)
     info = {
