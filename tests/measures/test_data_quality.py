@@ -9,6 +9,7 @@ from helpers import marked_orders
 import trackstar_frames as tf
 from trackstar_frames import OrderFrames
 from trackstar_frames.measures.data_quality import CHECKS
+from trackstar_frames.schema import TABLES
 
 NOON = "2026-03-11T12:00:00+00:00"
 NAMES = [name for checks in CHECKS.values() for name in checks]
@@ -220,15 +221,7 @@ def test_frames_without_problems_and_rows_of_orders_do():
 @pytest.mark.parametrize("kind", ["numpy_nullable", "pyarrow"])
 def test_types_that_pandas_reads_from_files_do(kind, some_orders):
     frames = OrderFrames.from_json([*some_orders[:150], SOUND | {"id": "u", "status": "zz"}])
-    names = (
-        "orders",
-        "line_items",
-        "shipments",
-        "shipment_line_items",
-        "package_line_items",
-        "problems",
-    )
-    read = {name: getattr(frames, name).convert_dtypes(dtype_backend=kind) for name in names}
+    read = {name: getattr(frames, name).convert_dtypes(dtype_backend=kind) for name in TABLES}
     expected = tf.data_quality(frames, as_of=NOON)
     report = tf.data_quality(SimpleNamespace(**read), as_of=NOON)
     pd.testing.assert_frame_equal(report, expected)
@@ -379,15 +372,7 @@ def test_bad_arguments_are_refused():
         tf.data_quality([])
     with pytest.raises(ValueError, match=r"orders lacks 'raw_status', 'order_number'"):
         tf.data_quality(frames.orders.drop(columns=["raw_status", "order_number"]))
-    names = (
-        "orders",
-        "line_items",
-        "shipments",
-        "shipment_line_items",
-        "package_line_items",
-        "problems",
-    )
-    tables = {name: getattr(frames, name) for name in names}
+    tables = {name: getattr(frames, name) for name in TABLES}
     tables["problems"] = tables["problems"].drop(columns="path")
     with pytest.raises(ValueError, match=r"frames\.problems lacks 'path'"):
         tf.data_quality(SimpleNamespace(**tables))

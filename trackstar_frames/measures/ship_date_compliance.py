@@ -340,7 +340,7 @@ def _verdict(orders: pd.DataFrame, policy: SlaPolicy, now: np.datetime64) -> dic
         # Closed with less than was ordered, at its last shipment: it will never be complete.
         closed = _time.instants(orders, "last_shipped_date")
         is_short = _checks.has_status(orders, "fulfilled") & np.isnat(stamped) & (closed <= now)
-        is_short &= _checks.column(orders, "units_ordered").notna().to_numpy(dtype=bool)
+        is_short &= ~_are_units_unknown(orders)
         shipped = np.where(is_short, closed, shipped)
     limit = _with_grace(last, policy)
     is_over = _are_over(limit, is_day, now)
@@ -370,6 +370,10 @@ def due_ends(orders: pd.DataFrame, policy: SlaPolicy) -> tuple[Array, Array]:
 def _with_grace(ends: Array, policy: SlaPolicy) -> Array:
     limit: Array = ends + _in_micros(policy.grace)
     return limit
+
+
+def _are_units_unknown(orders: pd.DataFrame) -> Array:
+    return _checks.column(orders, "units_ordered").isna().to_numpy(dtype=bool)
 
 
 def _in_micros(length: Any) -> Any:
@@ -425,7 +429,7 @@ def _reasons(
     unknown = np.zeros(len(orders), dtype=bool)
     if complete:
         unstamped &= np.isnat(_time.instants(orders, "last_shipped_date"))
-        unknown = _checks.column(orders, "units_ordered").isna().to_numpy(dtype=bool)
+        unknown = _are_units_unknown(orders)
     window = policy.window
     since = _time.NAT if window is None else now - _in_micros(window)
     conditions = [

@@ -361,7 +361,7 @@ def _cell(axes: Axes) -> Bbox | None:
 
 
 class _LegendPosition(NamedTuple):
-    """Where a legend is beside, or below, axes."""
+    """Where a legend is beside, or below, axes, and what it was made from."""
 
     right: float = 4.0  # points from the right edge
     stays: bool = False  # whether it is never moved inside
@@ -445,17 +445,16 @@ def _put_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], **loo
     axes.legend(handles, labels, **where, **look)
 
 
-def _handles_of(axes: Axes, legend: Any, words: Sequence[str]) -> Sequence[Any]:
+def _entries(axes: Axes, legend: Any) -> tuple[Sequence[Any], list[str]]:
     """Return what a legend was made from: its own marks are scaled, and of several only one."""
+    labels = [text.get_text() for text in legend.get_texts()]
     place = _PLACES.get(axes, _LegendPosition())
-    return place.handles if [*place.words] == [*words] else legend.legend_handles
+    return (place.handles if [*place.words] == labels else legend.legend_handles), labels
 
 
 def _small_legend(axes: Axes, *, inside: bool) -> None:
     """Make a legend beside axes small, or move it to where they have most room for it."""
-    old: Any = axes.get_legend()
-    labels = [text.get_text() for text in old.get_texts()]
-    handles = _handles_of(axes, old, labels)
+    handles, labels = _entries(axes, axes.get_legend())
     look: dict[str, Any] = {"fontsize": "xx-small", "markerscale": 0.7, "handlelength": 1.4}
     look |= {"labelspacing": 0.25, "borderpad": 0.2, "handletextpad": 0.5}
     if not inside:
@@ -471,8 +470,7 @@ def legend_inside(axes: Axes, columns: int, *, clear_bars: bool) -> None:
     """Move a legend into narrow axes; `clear_bars` makes the y axis longer, to keep it free."""
     if not (old := axes.get_legend()):
         return
-    labels = [text.get_text() for text in old.get_texts()]
-    handles = _handles_of(axes, old, labels)
+    handles, labels = _entries(axes, old)
     style: dict[str, Any] = {"loc": "upper right", "fontsize": "x-small", "ncols": columns}
     style |= {"framealpha": 0.85, "edgecolor": "none", "columnspacing": 1.0}
     axes.legend(handles, labels, **style).set_in_layout(False)
